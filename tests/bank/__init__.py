@@ -1,0 +1,1 @@
+"""Laws of the prompt bank and of the text encoders."""

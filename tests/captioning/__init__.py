@@ -1,0 +1,1 @@
+"""Captions say what is in the picture."""

@@ -1,0 +1,122 @@
+"""Captioners answer once per image, in order, the same way whoever else is in the batch."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from vapray.captioning.captioner import (
+    MAX_CAPTION_CHARACTERS,
+    STRATEGIES,
+    CaptionDraft,
+    CaptionReject,
+    GivenCaptioner,
+    MeasuredCaptioner,
+    cache_key,
+    make_captioner,
+)
+from vapray.captioning.lexicon import parse_caption
+from vapray.captioning.prompt_set import load_prompt_set
+from vapray.errors import ConfigError
+
+from .discs import disc
+
+DERMOSCOPY = load_prompt_set("dermoscopy")
+PICTURES = [disc(radius) for radius in (14, 20, 26, 32)]
+IDS = [f"image-{number}" for number in range(len(PICTURES))]
+
+
+def drafts(captioner: MeasuredCaptioner, pictures: list, ids: list[str]) -> list[CaptionDraft]:
+    answers = captioner.caption(pictures, ids)
+    assert all(isinstance(answer, CaptionDraft) for answer in answers), answers
+    return answers  # type: ignore[return-value]
+
+
+def test_a_caption_does_not_depend_on_the_batch() -> None:
+    captioner = MeasuredCaptioner(DERMOSCOPY, seed=3)
+    together = drafts(captioner, PICTURES, IDS)
+    alone = [drafts(captioner, [picture], [name])[0] for picture, name in zip(PICTURES, IDS, strict=True)]
+    backwards = drafts(captioner, PICTURES[::-1], IDS[::-1])[::-1]
+    assert together == alone == backwards
+
+
+def test_the_seed_and_the_id_decide_the_wording() -> None:
+    def texts(seed: int, prefix: str) -> list[str]:
+        ids = [f"{prefix}{number}" for number in range(8)]
+        return [
+            draft.caption for draft in drafts(MeasuredCaptioner(DERMOSCOPY, seed=seed), PICTURES[:1] * 8, ids)
+        ]
+
+    assert len(set(texts(0, "a"))) > 4
+    assert texts(0, "a") == texts(0, "a") != texts(1, "a")
+    assert texts(0, "a") != texts(0, "b")
+
+
+def test_all_three_steps_are_kept() -> None:
+    draft = drafts(MeasuredCaptioner(DERMOSCOPY), PICTURES[:1], IDS[:1])[0]
+    assert draft.t1 != draft.caption and draft.t1 and draft.t2_id.startswith("dermoscopy.1-")
+    assert parse_caption(draft.t1, DERMOSCOPY)["shape"] == "round"
+
+
+@pytest.mark.parametrize("omitted", list(DERMOSCOPY.attributes))
+def test_an_omitted_attribute_is_left_out_of_both_texts(omitted: str) -> None:
+    for draft in drafts(MeasuredCaptioner(DERMOSCOPY, omit=[omitted]), PICTURES, IDS):
+        assert omitted not in parse_caption(draft.caption, DERMOSCOPY), draft.caption
+        assert omitted not in parse_caption(draft.t1, DERMOSCOPY), draft.t1
+
+
+def test_a_picture_in_which_nothing_stands_out_is_a_reject_and_the_others_are_not() -> None:
+    blank = np.full((64, 64, 3), 200, np.uint8)
+    answers = MeasuredCaptioner(DERMOSCOPY).caption([PICTURES[0], blank, PICTURES[1]], IDS[:3])
+    assert [type(answer) for answer in answers] == [CaptionDraft, CaptionReject, CaptionDraft]
+
+
+def test_a_picture_that_is_not_square_is_a_reject_with_its_shape() -> None:
+    (answer,) = MeasuredCaptioner(DERMOSCOPY).caption([np.zeros((10, 20, 3), np.uint8)], ["wide"])
+    assert isinstance(answer, CaptionReject) and "(10, 20, 3)" in answer.reason
+
+
+def test_given_captions_are_cleaned_and_missing_or_bad_ones_are_rejects() -> None:
+    long = "x" * (MAX_CAPTION_CHARACTERS + 1)
+    captioner = GivenCaptioner({"a": " a\x00 red\u202e\n\tspot\u200b ", "b": " \x07 ", "c": long})
+    a, b, c, d = captioner.caption([PICTURES[0]] * 4, ["a", "b", "c", "d"])
+    assert isinstance(a, CaptionDraft) and a.caption == "a red spot"
+    assert [type(answer) for answer in (b, c, d)] == [CaptionReject] * 3
+    assert "empty" in b.reason and str(MAX_CAPTION_CHARACTERS) in c.reason and "no caption" in d.reason
+
+
+def test_the_revision_of_given_captions_follows_their_content() -> None:
+    assert GivenCaptioner({"a": "x", "b": "y"}).revision == GivenCaptioner({"b": "y", "a": "x"}).revision
+    assert GivenCaptioner({"a": "x"}).revision != GivenCaptioner({"a": "y"}).revision
+
+
+def test_an_unknown_captioner_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="blip.*given, measured"):
+        make_captioner("blip", DERMOSCOPY)
+
+
+def test_an_unknown_strategy_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="vapz.*direct, impression"):
+        make_captioner("measured", DERMOSCOPY, strategy="vapz")
+
+
+@pytest.mark.parametrize("strategy", [s for s in STRATEGIES if s != "vaps"])
+def test_prompting_ablations_are_refused_without_a_model(strategy: str) -> None:
+    with pytest.raises(ConfigError, match="MLLM only"):
+        make_captioner("measured", DERMOSCOPY, strategy=strategy)
+
+
+def test_an_unknown_omission_and_absent_captions_are_refused() -> None:
+    with pytest.raises(ConfigError, match="colour.*colours"):
+        make_captioner("measured", DERMOSCOPY, omit=["colour"])
+    with pytest.raises(ConfigError, match="wants captions"):
+        make_captioner("given", DERMOSCOPY)
+
+
+def test_the_cache_key_changes_with_every_part_and_not_with_key_order() -> None:
+    sha = hashlib.sha256(b"picture").hexdigest()
+    base = (sha, "measured", "1", "1-abc", {"temperature": 0.0, "seed": 1})
+    changed = [("0" * 64, "measured2", "2", "1-abd", {"temperature": 0.1, "seed": 1})[i] for i in range(5)]
+    keys = {cache_key(*base)} | {cache_key(*base[:i], changed[i], *base[i + 1 :]) for i in range(5)}
+    assert len(keys) == 6
+    assert cache_key(*base[:4], {"seed": 1, "temperature": 0.0}) == cache_key(*base)

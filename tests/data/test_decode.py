@@ -1,0 +1,170 @@
+"""Every good picture becomes upright RGB; every bad one says why it is not."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vapray.data.decode import decode, resize, square, to_frame
+from vapray.errors import BadImage
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def photograph(side: int = 64) -> Image.Image:
+    rng = np.random.default_rng(0)
+    return Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+
+
+def claim_size(width: int, height: int) -> bytes:
+    """A PNG of a few bytes whose header claims any size."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 64))
+        + chunk(b"IEND", b"")
+    )
+
+
+def animate(kind: str) -> bytes:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "green")]
+    return encode(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
+
+
+JPEG = encode(photograph(), "JPEG")
+PNG = encode(photograph())
+FLIPPED = PNG[:2000] + bytes([PNG[2000] ^ 0xFF]) + PNG[2001:]
+BAD_FILES = {
+    "nothing": (b"", "zero bytes"),
+    "web page": (b"<!DOCTYPE html><html>404</html>", "not an image"),
+    "text": (b"\0" * 100, "not an image"),
+    "half a JPEG": (JPEG[: len(JPEG) // 2], "damaged or cut short"),
+    "half a PNG": (PNG[: len(PNG) // 2], "damaged or cut short"),
+    "PNG header only": (PNG[:40], "cut off in its header"),
+    "flipped byte": (FLIPPED, "damaged or cut short"),
+    "bomb": (claim_size(60000, 60000), "too many pixels"),
+    "large": (claim_size(12000, 12000), "too many pixels"),
+    "no pixels behind the header": (claim_size(100, 100), "damaged or cut short"),
+    "GIF": (animate("GIF"), "3 frames"),
+    "animated PNG": (animate("PNG"), "3 frames"),
+    "animated WebP": (animate("WEBP"), "3 frames"),
+    "pages": (animate("TIFF"), "3 frames"),
+    "not a number": (encode(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"), "not finite"),
+    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+}
+
+
+@pytest.mark.parametrize(("data", "reason"), BAD_FILES.values(), ids=BAD_FILES)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bad_file_is_a_bad_image_with_a_reason(data: bytes, reason: str) -> None:
+    with pytest.raises(BadImage, match=reason):
+        decode(data)
+
+
+def test_max_pixels_is_the_callers_choice() -> None:
+    assert decode(PNG, max_pixels=64 * 64).shape == (64, 64, 3)
+    with pytest.raises(BadImage, match="64x64"):
+        decode(PNG, max_pixels=64 * 64 - 1)
+
+
+def test_rgb_is_kept_bit_for_bit() -> None:
+    assert np.array_equal(decode(PNG), np.asarray(photograph()))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_are_scaled_not_saturated(kind: str) -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(4, axis=0)
+    decoded = decode(encode(Image.fromarray(ramp), kind))
+    assert np.abs(decoded[0, :, 0].astype(int) - np.arange(256)).max() <= 1
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0, 4000.0])
+def test_float_pictures_use_the_whole_range(top: float) -> None:
+    ramp = np.linspace(0, top, 256, dtype=np.float32)[None].repeat(4, axis=0)
+    decoded = decode(encode(Image.fromarray(ramp), "TIFF"))
+    assert np.abs(decoded[0, :, 1].astype(int) - np.arange(256)).max() <= 1
+
+
+def test_a_flat_float_picture_beyond_the_range_is_not_a_division_by_zero() -> None:
+    decoded = decode(encode(Image.fromarray(np.full((4, 4), 1000, np.float32)), "TIFF"))
+    assert decoded.shape == (4, 4, 3) and np.ptp(decoded) == 0
+
+
+COLOURED = {
+    "grey": (Image.new("L", (4, 4), 90), "PNG", (90, 90, 90)),
+    "grey and alpha": (Image.new("LA", (4, 4), (90, 255)), "PNG", (90, 90, 90)),
+    "one bit": (Image.new("1", (4, 4), 1), "PNG", (255, 255, 255)),
+    "palette": (
+        Image.new("RGB", (4, 4), (200, 10, 30)).convert("P", palette=Image.Palette.ADAPTIVE),
+        "PNG",
+        (200, 10, 30),
+    ),
+    "opaque": (Image.new("RGBA", (4, 4), (200, 10, 30, 255)), "PNG", (200, 10, 30)),
+    "transparent": (Image.new("RGBA", (4, 4), (200, 10, 30, 0)), "PNG", (255, 255, 255)),
+    "half transparent": (Image.new("RGBA", (4, 4), (0, 0, 0, 128)), "PNG", (127, 127, 127)),
+    "CMYK": (Image.new("CMYK", (4, 4), (0, 255, 255, 0)), "TIFF", (255, 0, 0)),
+    "CMYK JPEG": (Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", (255, 0, 0)),
+    "bitmap": (Image.new("RGB", (4, 4), (1, 2, 3)), "BMP", (1, 2, 3)),
+}
+
+
+@pytest.mark.parametrize(("image", "kind", "colour"), COLOURED.values(), ids=COLOURED)
+def test_every_mode_becomes_the_same_rgb(image: Image.Image, kind: str, colour: tuple[int, int, int]) -> None:
+    decoded = decode(encode(image, kind))
+    assert decoded.dtype == np.uint8 and decoded.shape[2] == 3
+    assert np.abs(decoded.astype(int) - colour).max() <= 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone(orientation: int) -> None:
+    upright = Image.fromarray(
+        np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40, np.ones((16, 16), np.uint8))
+    )
+    # What a camera would have stored so that this orientation shows the upright picture.
+    inverse = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
+    stored = upright if orientation == 1 else upright.transpose(Image.Transpose(inverse[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    decoded = decode(encode(stored.convert("RGB"), "JPEG", exif=exif, quality=100, subsampling=0))
+    assert decoded.shape == (32, 48, 3)
+    assert np.abs(decoded[..., 0].astype(int) - np.asarray(upright)).max() <= 4
+
+
+@pytest.mark.parametrize(("height", "width"), [(9, 16), (16, 9), (10, 10), (1, 7)])
+def test_the_square_is_centred_and_as_large_as_fits(height: int, width: int) -> None:
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0] = np.arange(height)[:, None]
+    image[..., 1] = np.arange(width)[None, :]
+    cut, side = square(image), min(height, width)
+    assert cut.shape == (side, side, 3)
+    for channel, length in ((0, height), (1, width)):
+        before = int(cut[..., channel].min())
+        after = length - 1 - int(cut[..., channel].max())
+        assert 0 <= after - before <= 1
+
+
+def test_shrinking_is_antialiased_and_keeps_the_mean() -> None:
+    stripes = np.zeros((96, 96, 3), np.uint8)
+    stripes[:, ::2] = 255
+    small = resize(stripes, 32)
+    assert small.shape == (32, 32, 3)
+    assert np.abs(small[:, 2:-2].astype(float) - 127.5).max() < 45
+    assert small.mean() == pytest.approx(stripes.mean(), abs=1)
+
+
+def test_a_frame_of_its_own_size_is_untouched() -> None:
+    image = np.asarray(photograph(32))
+    assert np.array_equal(to_frame(image, 32), image)
+    assert to_frame(np.asarray(photograph(48))[:40], 24).shape == (24, 24, 3)

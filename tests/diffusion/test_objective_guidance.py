@@ -1,0 +1,108 @@
+"""Laws of the objective and of guidance, on a small U-ViT."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from vapray.diffusion.guidance import convert_guidance, guidance_excess, guided_noise
+from vapray.diffusion.objective import Losses, denoising_loss
+from vapray.diffusion.randomness import draw_training
+from vapray.diffusion.schedule import Schedule
+from vapray.models.prediction import NoisePrediction
+from vapray.models.uvit import UViT, build_uvit
+
+ROWS = 16
+
+
+@pytest.fixture
+def model() -> UViT:
+    return build_uvit(
+        seed=0,
+        pcm=True,
+        latent_side=8,
+        latent_channels=4,
+        patch_size=2,
+        width=32,
+        depth=2,
+        num_heads=4,
+        num_classes=3,
+        context_width=12,
+        max_context=6,
+    )
+
+
+def conditions() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    context = torch.randn(ROWS, 6, 12, generator=generator)
+    return torch.arange(ROWS) % 3, context, 1 + torch.arange(ROWS) % 6
+
+
+def loss(model: UViT, alpha: float, step: int = 0) -> Losses:
+    clean = torch.randn(ROWS, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    draws = draw_training(0, step, range(ROWS), (4, 8, 8), steps=1000, drop_probability=0.1)
+    return denoising_loss(model, Schedule.scaled_linear(), clean, *conditions(), draws, alpha)
+
+
+def test_the_untrained_loss_is_near_one(model: UViT) -> None:
+    losses = loss(model, alpha=0.5)
+    assert losses.noise.item() == pytest.approx(1, abs=0.08)
+    assert losses.reconstruction.item() == pytest.approx(1, abs=0.08)
+    assert losses.total.item() == pytest.approx(losses.noise.item() + 0.5 * losses.reconstruction.item())
+
+
+def test_training_lowers_both_terms(model: UViT) -> None:
+    before = loss(model, alpha=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for step in range(80):
+        optimizer.zero_grad()
+        loss(model, 0.1, step).total.backward()
+        optimizer.step()
+    after = loss(model, alpha=0.1)
+    assert after.noise < 0.9 * before.noise
+    assert after.reconstruction < 0.995 * before.reconstruction
+
+
+def test_the_two_conventions_name_the_same_guidance() -> None:
+    assert guidance_excess(1.0, "excess") == guidance_excess(2.0, "classifier_free") == 1.0
+    assert convert_guidance(1.0, "excess", "classifier_free") == 2.0
+    assert convert_guidance(2.0, "classifier_free", "excess") == 1.0
+    assert convert_guidance(2.0, "classifier_free", "classifier_free") == 2.0
+
+
+@pytest.mark.parametrize(
+    ("scale", "convention"), [(float("nan"), "excess"), (float("inf"), "excess"), (1.0, "cfg")]
+)
+def test_guidance_that_is_no_guidance_is_refused(scale: float, convention: Any) -> None:
+    with pytest.raises(ValueError, match="wanted"):
+        guidance_excess(scale, convention)
+
+
+def call_sizes(model: UViT) -> list[int]:
+    sizes: list[int] = []
+    model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    return sizes
+
+
+@torch.no_grad()
+def test_guided_noise_is_the_paper_s_formula_in_one_call(model: UViT) -> None:
+    noisy = torch.randn(ROWS, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    rows = (noisy, torch.full((ROWS,), 700), *conditions())
+    drop = torch.ones(ROWS, dtype=torch.bool)
+    conditional, unconditional = (answer.noise_BCHW for answer in (model(*rows), model(*rows, drop)))
+    sizes = call_sizes(model)
+    excess = torch.linspace(-1, 3, ROWS)
+    guided = guided_noise(model, *rows, excess)
+    formula = conditional + excess.view(-1, 1, 1, 1) * (conditional - unconditional)
+    torch.testing.assert_close(guided, formula, rtol=0, atol=1e-5)
+    torch.testing.assert_close(guided_noise(model, *rows, -1.0), unconditional, rtol=0, atol=1e-5)
+    assert sizes == [2 * ROWS, 2 * ROWS]
+
+
+@torch.no_grad()
+def test_no_excess_spares_the_unconditional_half(model: UViT) -> None:
+    rows = (torch.randn(ROWS, 4, 8, 8), torch.full((ROWS,), 700), *conditions())
+    expected: NoisePrediction = model(*rows)
+    sizes = call_sizes(model)
+    assert torch.equal(guided_noise(model, *rows, 0.0), expected.noise_BCHW)
+    assert sizes == [ROWS]

@@ -1,0 +1,142 @@
+"""Laws of the solvers: diffusers' results, and the exact answer for Gaussian data."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+from torch import Tensor
+
+from vapray.diffusion.schedule import Schedule
+from vapray.diffusion.solver import SolverName, solve, solver_plan, solver_step
+
+BETAS = {"scaled_linear": (0.00085, 0.012), "linear": (1e-4, 0.02)}
+SCHEDULES = {"scaled_linear": Schedule.scaled_linear(), "linear": Schedule.linear()}
+
+
+def toy_noise(latent: Tensor, step_B: Tensor) -> Tensor:
+    time = step_B.to(latent.dtype).view(-1, 1, 1, 1) / 1000
+    return torch.tanh(latent * (0.5 + time)) + 0.3 * torch.sin(2 * latent - time)
+
+
+def start(dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+
+def diffusers_result(scheduler: Any, count: int, noise: Tensor) -> Tensor:
+    scheduler.set_timesteps(count)
+    latent = noise
+    for timestep in scheduler.timesteps:
+        # Their timestep 0 is the first noisy step, ours 1.
+        step_B = torch.full((len(noise),), int(timestep) + 1)
+        latent = scheduler.step(toy_noise(latent, step_B), timestep, latent).prev_sample
+    return latent
+
+
+@pytest.mark.parametrize("kind", BETAS)
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 14, 15, 20, 50, 333])
+def test_dpm_solver_agrees_with_diffusers(kind: str, count: int) -> None:
+    theirs: Any = DPMSolverMultistepScheduler(
+        beta_schedule=kind,
+        beta_start=BETAS[kind][0],
+        beta_end=BETAS[kind][1],
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        lower_order_final=True,
+    )
+    plan = solver_plan(SCHEDULES[kind], "dpm_solver_2m", count)
+    expected = diffusers_result(theirs, count, start())
+    assert plan.steps.tolist() == [int(timestep) + 1 for timestep in theirs.timesteps]
+    torch.testing.assert_close(solve(toy_noise, start(), plan), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", BETAS)
+@pytest.mark.parametrize("count", [1, 2, 5, 20, 50, 250])
+def test_ddim_agrees_with_diffusers(kind: str, count: int) -> None:
+    theirs: Any = DDIMScheduler(
+        beta_schedule=kind,
+        beta_start=BETAS[kind][0],
+        beta_end=BETAS[kind][1],
+        clip_sample=False,
+        timestep_spacing="trailing",
+    )
+    plan = solver_plan(SCHEDULES[kind], "ddim", count)
+    expected = diffusers_result(theirs, count, start())
+    assert plan.steps.tolist() == [int(timestep) + 1 for timestep in theirs.timesteps]
+    torch.testing.assert_close(solve(toy_noise, start(), plan), expected, rtol=1e-4, atol=1e-4)
+
+
+def gaussian_error(name: SolverName, count: int, mean: float = 0.7, std: float = 0.5) -> float:
+    """Distance from the exact flow of N(mean, std^2) at the last step that all counts here share."""
+    # diffusers' two spacings meet round numbers for different N.
+    schedule = Schedule.scaled_linear(steps=1001 if name == "dpm_solver_2m" else 1000)
+    plan = solver_plan(schedule, name, count)
+    signal, sigma = (torch.from_numpy(x) for x in (schedule.signal, schedule.sigma))
+    spread = (std**2 * signal**2 + sigma**2).sqrt()
+    latent, clean = start(torch.float64), torch.zeros(3, 2, 4, 4, dtype=torch.float64)
+    standard = (latent - signal[plan.steps[0]] * mean) / spread[plan.steps[0]]
+    for step, coefficients in zip(plan.steps, torch.from_numpy(plan.coefficients), strict=True):
+        if step in (200, 201):
+            return float((latent - (signal[step] * mean + spread[step] * standard)).abs().max())
+        noise = sigma[step] * (latent - signal[step] * mean) / spread[step] ** 2
+        taken = solver_step(latent, noise, clean, coefficients[None])
+        latent, clean = taken.next_BCHW, taken.clean_BCHW
+    raise AssertionError(f"{count} steps do not meet step 200 or 201")
+
+
+@pytest.mark.parametrize(("name", "order"), [("dpm_solver_2m", 2), ("ddim", 1)])
+def test_error_on_a_gaussian_falls_with_the_stated_order(name: SolverName, order: int) -> None:
+    errors = np.array([gaussian_error(name, count) for count in (25, 50, 100, 200)])
+    assert errors[-1] < 0.01
+    assert np.log2(errors[:-1] / errors[1:]) == pytest.approx(order, abs=0.3)
+
+
+def test_samples_of_a_gaussian_have_its_mean_and_spread() -> None:
+    schedule = SCHEDULES["scaled_linear"]
+    signal, sigma = (torch.from_numpy(x).float() for x in (schedule.signal, schedule.sigma))
+
+    def exact_noise(latent: Tensor, step_B: Tensor) -> Tensor:
+        s, n = (x[step_B].view(-1, 1, 1, 1) for x in (signal, sigma))
+        return n * (latent - s * 0.7) / (0.25 * s**2 + n**2)
+
+    noise = torch.randn(64, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    for name in ("dpm_solver_2m", "ddim"):
+        # The last jump asks the network once and narrows what it lands on: at 50 steps the spread is 0.47.
+        clean = solve(exact_noise, noise, solver_plan(schedule, name, 250))
+        assert clean.mean().item() == pytest.approx(0.7, abs=0.03)
+        assert clean.std().item() == pytest.approx(0.5, abs=0.02)
+
+
+def test_rows_with_different_plans_may_share_a_step() -> None:
+    schedule, noise = SCHEDULES["scaled_linear"], start()
+    plans = [solver_plan(schedule, "dpm_solver_2m", 3), solver_plan(schedule, "ddim", 5)]
+    alone = [solve(toy_noise, noise[[row]], plan) for row, plan in enumerate(plans)]
+    latent, clean = noise[:2].clone(), torch.zeros_like(noise[:2])
+    done: list[Tensor | None] = [None, None]
+    for index in range(5):
+        at = [min(index, len(plan) - 1) for plan in plans]
+        step_B = torch.tensor([plan.steps[i] for plan, i in zip(plans, at, strict=True)])
+        rows = torch.from_numpy(np.stack([plan.coefficients[i] for plan, i in zip(plans, at, strict=True)]))
+        taken = solver_step(latent, toy_noise(latent, step_B), clean, rows)
+        latent, clean = taken.next_BCHW, taken.clean_BCHW
+        for row, plan in enumerate(plans):
+            if index == len(plan) - 1:
+                done[row] = latent[[row]].clone()
+    for expected, got in zip(alone, done, strict=True):
+        assert got is not None and torch.equal(expected, got)
+
+
+def test_every_possible_count_gives_a_falling_finite_plan_from_step_n() -> None:
+    schedule = Schedule.scaled_linear(steps=60)
+    for name in ("dpm_solver_2m", "ddim"):
+        for count in range(1, 60):
+            plan = solver_plan(schedule, name, count)
+            assert len(plan) == count and plan.steps[0] == 60 and plan.steps[-1] >= 1
+            assert (np.diff(plan.steps) < 0).all() and np.isfinite(plan.coefficients).all()
+
+
+@pytest.mark.parametrize(("name", "count"), [("euler", 10), ("ddim", 0), ("dpm_solver_2m", 1000)])
+def test_impossible_plans_are_refused(name: SolverName, count: int) -> None:
+    with pytest.raises(ValueError, match="wanted"):
+        solver_plan(SCHEDULES["linear"], name, count)

@@ -1,0 +1,97 @@
+"""One set of plausible numbers and one report, for the tests of the file and of the page."""
+
+import numpy as np
+import pytest
+
+from vapray.evaluation.adherence import Adherence, AttributeAgreement
+from vapray.evaluation.intervals import Interval
+from vapray.evaluation.metrics import Metrics, Provenance, StageTime
+from vapray.evaluation.report.content import (
+    CaptionExample,
+    ClassExamples,
+    ClassRow,
+    Curve,
+    GeneratedPicture,
+    ReportData,
+)
+
+HOSTILE = "an oval <script>alert('x')</script> lesion & {{ 7 * 7 }} \"quoted\""
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(
+        fid=14.83,
+        kid=0.0412,
+        inception_score=2.71,
+        precision=0.612,
+        recall=0.388,
+        fid_untrained=412.7,
+        fid_class_mean=58.3,
+        fid_real_split=1.92,
+        label_accuracy=0.744,
+        caption_adherence=0.76,
+        caption_adherence_shuffled=0.5,
+        caption_adherence_ceiling=0.93,
+        n_real=1200,
+        n_generated=500,
+        features="random convolutions (no semantics)",
+        stages={"train": StageTime(121.7, 76800, 631.0), "sample": StageTime(4210.0, 500, 0.119)},
+        provenance=Provenance(
+            extractor="random convolutions (no semantics)",
+            extractor_sha256="9f2c" * 16,
+            extractor_width=96,
+            resize=64,
+            preparation="RGB, centred square crop, 48 pixels",
+            classifier="small classifier trained on real training images",
+            guidance_scale=1.0,
+            guidance_convention="c + s (c - u)",
+            num_inference_steps=50,
+            ema=True,
+            seed=0,
+            label_prior="training",
+            captioner="measured captions",
+        ),
+        intervals={"fid": Interval(13.6, 16.2, 0.95, "half-sampling")},
+        further={"density": 0.71, "fid_real_reconstructed": 4.31},
+        warnings=("80 generated images are fewer than the 96 features",),
+    )
+
+
+@pytest.fixture
+def adherence() -> Adherence:
+    return Adherence(
+        adherence=0.76,
+        shuffled=0.5,
+        ceiling=0.93,
+        ceiling_shuffled=0.49,
+        relative=0.605,
+        relative_interval=Interval(0.55, 0.66, 0.95, "bootstrap over images"),
+        adherence_interval=Interval(0.74, 0.78, 0.95, "bootstrap over images"),
+        attributes=(
+            AttributeAgreement("heart_width", 300, 0.9, 0.8, 0.95),
+            AttributeAgreement("symmetry", 0, float("nan"), float("nan"), float("nan")),
+        ),
+        caption_entropy_bits=8.2,
+        caption_entropy_within_class_bits=5.9,
+        images=298,
+        images_left_out=2,
+        real_images=200,
+    )
+
+
+@pytest.fixture
+def report(metrics: Metrics, adherence: Adherence) -> ReportData:
+    pictures = list(np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8))
+    return ReportData(
+        title="Phantoms <b>& more</b>",
+        dataset="phantom dermoscopy, 16 pixels",
+        created="2026-11-21",
+        metrics=metrics,
+        adherence=adherence,
+        classes=[ClassRow("NV", 640, 300, 0.031, 17.2, 0.81), ClassRow("VASC", 60, 1, None, None, None)],
+        examples=[ClassExamples("NV", pictures[:2], [GeneratedPicture(pictures[2], HOSTILE)])],
+        curves=[Curve("Loss", "Error of the noise.", range(50), [1 / (i + 1) for i in range(50)])],
+        caption_examples=[CaptionExample(pictures[3], "NV", "I see </dd> a spot.", "Known facts.", HOSTILE)],
+        configuration="train:\n  steps: 50 # <not a tag>\n",
+    )

@@ -1,0 +1,1 @@
+"""Laws of the autoencoders and of the latent space."""

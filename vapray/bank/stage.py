@@ -1,0 +1,46 @@
+"""bank: the table ``captions`` becomes the table ``bank``.
+
+in    image_id, label, split, group, caption
+out   image_id, label, split, group, caption, context float16 [L, width]
+1:1.  All splits are encoded (validation needs contexts too); the prompt bank that samples draw from takes the
+training split only.
+"""
+
+from functools import partial
+
+import pyarrow as pa
+
+from vapray.bank.text_encoder import make_text_encoder
+from vapray.cluster import map_rows
+from vapray.config import Bank
+from vapray.stage_run import StageRun
+from vapray.tables import TABLES, pack, part_of
+
+__all__ = ["run"]
+
+
+def run(run: StageRun) -> None:
+    """Run the stage."""
+    map_rows(
+        run,
+        run.inputs["captions"],
+        partial(_EncodeCaptions, run.config.bank),
+        pool=run.config.pools.bank,
+        columns=["image_id", "label", "split", "group", "caption"],
+    )
+
+
+class _EncodeCaptions:
+    def __init__(self, bank: Bank) -> None:
+        self._encoder = make_text_encoder(bank.encoder, width=bank.width, max_tokens=bank.max_tokens)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        asked = rows.to_pylist()
+        contexts = self._encoder.encode([row["caption"] for row in asked])
+        return part_of(
+            TABLES["bank"],
+            (
+                row | {"context": pack(context), "L": context.shape[0], "width": context.shape[1]}
+                for row, context in zip(asked, contexts, strict=True)
+            ),
+        )

@@ -1,0 +1,1 @@
+"""Pictures to captions: prompts per modality, captioners, and what a caption says about an image."""

@@ -1,0 +1,1 @@
+"""Attributes measured from pixels by classical image analysis: the captioner that needs no model."""

@@ -1,0 +1,48 @@
+"""Visual attributes of a skin lesion."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vapray.captioning.attributes import Attributes
+from vapray.captioning.measured.frame import Floats, Mask, working_lab, working_rgb
+from vapray.captioning.measured.lesion import in_view, segment, surroundings, without_hair
+from vapray.captioning.measured.lesion_attributes import Thresholds, lesion_attributes
+from vapray.captioning.measured.palette import Palette, nearest_name
+
+COLOURS: Palette = {
+    "light brown": ((54.0, 18.0, 32.0), (62.0, 13.0, 22.0)),
+    "dark brown": ((29.0, 16.0, 22.0), (38.0, 15.0, 20.0)),
+    "black": ((11.0, 3.0, 0.0),),
+    "red": ((42.0, 55.0, 31.0), (52.0, 34.0, 18.0)),
+    "blue-grey": ((49.0, 0.0, -18.0), (48.0, 2.0, -4.0)),
+    "white": ((93.0, 1.0, 0.0),),
+}
+"""A pure reference and, where real skin shows it paler, a second."""
+
+BACKGROUNDS: Palette = {
+    "pale skin": ((83.0, 9.0, 12.0), (74.0, 18.0, 8.0)),
+    "tan skin": ((71.0, 12.0, 24.0),),
+    "brown skin": ((53.0, 15.0, 23.0),),
+}
+
+THRESHOLDS = Thresholds(outline=0.065, texture_energy=0.02, coherence=0.35, colour_share=0.11)
+
+LIGHTNESS_WEIGHT = 0.8
+"""Of lightness against colour, because light falls off towards the corners."""
+
+MIN_CONTRAST = 4.0
+
+
+def find_lesion(lab: Floats) -> tuple[Mask, Floats]:
+    """Return the lesion's mask [S, S] and the Lab colour of the skin around it, for a hairless Lab picture."""
+    view = in_view(lab[..., 0])
+    skin = surroundings(lab, lab[..., 0], view)
+    weights = np.array([LIGHTNESS_WEIGHT, 1.0, 1.0])
+    return segment(lab * weights, skin * weights, view, MIN_CONTRAST), skin
+
+
+def measure_dermoscopy(image: NDArray[np.uint8]) -> Attributes:
+    """Measure one dermoscopic square; only the background when no lesion stands out."""
+    rgb = working_rgb(image)
+    mask, skin = find_lesion(without_hair(working_lab(rgb)))
+    return lesion_attributes(rgb, mask, COLOURS, THRESHOLDS) | {"background": nearest_name(skin, BACKGROUNDS)}

@@ -1,0 +1,140 @@
+"""Finding the lung fields of a frontal chest X-ray, also where an opacity hides part of one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+from skimage.measure import label
+from skimage.morphology import convex_hull_image
+
+from vapray.captioning.measured.frame import SIDE, Floats, Mask
+
+MIN_RANGE = 0.1
+"""Brightness range below which a picture shows nothing."""
+
+MIN_LUNG = 0.02
+"""Share of the square below which a dark region is no lung."""
+
+HIDDEN_BASE = 7
+"""Rows by which one lung must end above the other to count as hidden from below."""
+
+_COLUMNS = np.arange(SIDE)
+
+
+@dataclass(frozen=True)
+class LungFields:
+    """Masks [S, S] of the lung fields at the viewer's left and right, opacities included, the heart left out."""
+
+    left: Mask
+    right: Mask
+    midline: float
+    """Column of the spine."""
+    reach: tuple[float, float]
+    """Columns from the midline to the outer edge of the left and of the right field."""
+    heart_width: float
+    """Share of the square's width."""
+
+
+def lung_fields(brightness: Floats) -> LungFields | None:
+    """Find both lung fields in a [S, S] picture in 0..1; None where there are no two dark fields."""
+    if np.ptp(brightness) < MIN_RANGE:
+        return None
+    for air_factor in (1.0, 0.5):
+        fields = _fields(_dark_inside(brightness, air_factor))
+        if fields is not None:
+            return fields
+    return None
+
+
+def _fields(dark: Mask) -> LungFields | None:
+    midline = SIDE / 2 - 0.5
+    left, right = (_largest(dark & side) for side in (_COLUMNS < midline, _COLUMNS > midline))
+    if min(left.mean(), right.mean()) < MIN_LUNG:
+        return None
+    midline = _midline(left, right)
+    reach = _reach(left, midline), _reach(right, midline)
+    heart, heart_width = _heart(left, right, midline)
+    full_left = _completed(left, _mirrored(right, midline, reach[0] / reach[1]), heart)
+    full_right = _completed(right, _mirrored(left, midline, reach[1] / reach[0]), heart)
+    return LungFields(
+        full_left & (_COLUMNS < midline), full_right & (_COLUMNS > midline), midline, reach, heart_width
+    )
+
+
+def _dark_inside(brightness: Floats, air_factor: float) -> Mask:
+    """Return what is dark but not the air around the body, which touches the frame.
+
+    ``air_factor`` below 1 lets only the darkest be air, for pictures whose lungs touch the frame themselves.
+    """
+    smooth = ndimage.gaussian_filter(brightness, 1.5)
+    air = _touching_frame(smooth < air_factor * threshold_otsu(smooth))
+    body = ~ndimage.binary_dilation(air, iterations=3)
+    if not body.any():
+        return body
+    dark = (smooth < threshold_otsu(smooth[body])) & body
+    return ndimage.binary_opening(dark, iterations=1)
+
+
+def _touching_frame(mask: Mask) -> Mask:
+    labels = label(mask, connectivity=1)
+    rim = np.concatenate([labels[:6].ravel(), labels[:, 0], labels[:, -1]])
+    return np.isin(labels, np.unique(rim[rim > 0]))
+
+
+def _largest(mask: Mask) -> Mask:
+    labels = label(mask, connectivity=1)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return labels == int(sizes.argmax()) if sizes.max() else np.zeros_like(mask)
+
+
+def _midline(left: Mask, right: Mask) -> float:
+    """Return the middle between the lungs' inner edges, over the rows that hold both."""
+    rows = np.flatnonzero(left.any(axis=1) & right.any(axis=1))
+    if not len(rows):
+        return SIDE / 2 - 0.5
+    upper = rows[: max(1, len(rows) // 2)]
+    return float(np.median([(_COLUMNS[left[r]].max() + _COLUMNS[right[r]].min()) / 2 for r in upper]))
+
+
+def _reach(lung: Mask, midline: float) -> float:
+    columns = np.flatnonzero(lung.any(axis=0))
+    return float(np.abs(columns - midline).max())
+
+
+def _heart(left: Mask, right: Mask, midline: float) -> tuple[Mask, float]:
+    """Return the mediastinum with the heart as a mask, and the heart's width as a share of the square's."""
+    mask = np.zeros_like(left)
+    for row in np.flatnonzero(left.any(axis=1) & right.any(axis=1)):
+        mask[row, _COLUMNS[left[row]].max() + 1 : _COLUMNS[right[row]].min()] = True
+    halves = _half_width(left, midline), _half_width(right, midline)
+    bases = (np.flatnonzero(lung.any(axis=1)).max() for lung in (left, right))
+    lower = np.subtract(*bases)
+    # A lung that ends early is hidden from below, and the heart's edge with it: the other side stands for both.
+    if abs(lower) > HIDDEN_BASE:
+        return mask, 2 * halves[0 if lower > 0 else 1] / SIDE
+    return mask, sum(halves) / SIDE
+
+
+def _half_width(lung: Mask, midline: float) -> float:
+    """Return how far the heart pushes the lung's inner edge from the midline: in its lower part, nearly the most."""
+    rows = np.flatnonzero(lung.any(axis=1))
+    rows = rows[len(rows) // 3 : max(len(rows) // 3 + 1, int(len(rows) * 0.95))]
+    inner = [np.abs(_COLUMNS[lung[row]] - midline).min() - 0.5 for row in rows]
+    return float(np.percentile(inner, 90))
+
+
+def _mirrored(lung: Mask, midline: float, stretch: float) -> Mask:
+    """Return the lung as it would look on the other side, its reach from the midline multiplied by ``stretch``."""
+    source = np.rint(midline - (_COLUMNS - midline) / stretch).astype(int)
+    known = (source >= 0) & (source < SIDE)
+    return lung[:, np.clip(source, 0, SIDE - 1)] & known
+
+
+def _completed(lung: Mask, mirrored: Mask, heart: Mask) -> Mask:
+    """Close what an opacity hides: the lung's own bays, and what the other lung shows at the mirrored place."""
+    joint: Mask = ndimage.binary_closing(np.pad(lung | mirrored, 8), iterations=6)[8:-8, 8:-8]
+    return ndimage.binary_opening(
+        ndimage.binary_fill_holes(joint) & convex_hull_image(lung | mirrored) & ~heart, iterations=2
+    )

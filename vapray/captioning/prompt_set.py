@@ -1,0 +1,190 @@
+"""A prompt set: the three questions of one imaging modality, and its visual attributes with their words.
+
+Prompt sets are YAML files (``captioning/prompts``). A new modality is a new file, given by its path; no code changes.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from vapray.errors import ConfigError
+
+Kind = Literal["choice", "share", "set"]
+Words = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The questions of the Visual Attribute Prompt Strategy. Source: VAP-Diffusion (arXiv 2506.23641), section 2.2."""
+
+    impression: str
+    """Question 1, asked with the image: describe, draw no conclusions."""
+    knowledge: str
+    """Question 2, asked without an image: how the attributes show in this modality."""
+    reasoning: str
+    """Question 3, asked with the image and both answers: the caption, short and concise."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttributeSpec:
+    """One visual attribute: the values it can take and the words for each; compared and hashed by identity."""
+
+    kind: Kind
+    """``choice``: one value; ``set``: several values; ``share``: a number in 0..1, whose values are size words."""
+    values: tuple[str, ...]
+    words: Words
+    """Phrases for each value, written and read."""
+    reads: Words = field(default_factory=dict)
+    """Phrases that are read only."""
+    beside: Words = field(default_factory=dict)
+    """Words that mean a value only next to one of ``subjects``."""
+    subjects: tuple[str, ...] = ()
+    """What a sentence speaks of when it speaks of this attribute."""
+    decoys: tuple[str, ...] = ()
+    """Other things whose share a sentence may give."""
+    writes: tuple[str, ...] = ()
+    """Patterns for a share, with ``{percent}`` and ``{worded}``."""
+    bounds: tuple[float, ...] = ()
+    """Upper ends of the size words' ranges, but for the last word's."""
+    typical: tuple[float, ...] = ()
+    """The share that each size word alone stands for."""
+
+    def worded(self, share: float) -> str:
+        """Return the size word whose range holds ``share``."""
+        return self.values[sum(share >= bound for bound in self.bounds)]
+
+    def typical_share(self, value: str) -> float:
+        """Return the share that the size word ``value`` alone stands for."""
+        return self.typical[self.values.index(value)]
+
+
+@dataclass(frozen=True)
+class Template:
+    """Texts with slots, for images whose attributes equal ``when``."""
+
+    texts: tuple[str, ...]
+    when: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What the measured captioner writes instead of a language model."""
+
+    impression: tuple[Template, ...] = ()
+    reasoning: tuple[Template, ...] = ()
+    knowledge: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class PromptSet:
+    """Questions, attributes and wording of one modality; ``version`` changes with any byte of the file.
+
+    Compared and hashed by identity, so that what is compiled from it can be kept.
+    """
+
+    name: str
+    version: str
+    questions: Questions
+    attributes: Mapping[str, AttributeSpec]
+    texts: Texts = Texts()
+    rewrite: Mapping[str, str] = field(default_factory=dict)
+    """Phrases to replace before reading, such as ``skin lesion`` by ``lesion``."""
+    ignore: tuple[str, ...] = ()
+    """Phrases that hold a value's word without meaning it."""
+    implies: Mapping[str, Mapping[str, Mapping[str, str | float]]] = field(default_factory=dict)
+    """Attribute -> value -> what follows for other attributes."""
+
+
+def known_prompt_sets() -> tuple[str, ...]:
+    """Return the names of the prompt sets that come with vapray, sorted."""
+    folder = resources.files("vapray.captioning.prompts")
+    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+
+
+def load_prompt_set(name_or_path: str | Path) -> PromptSet:
+    """Read a prompt set by its name, or from a user's YAML file.
+
+    Raises:
+        ConfigError: unknown name, or a file that cannot be read or lacks a part.
+    """
+    where, text = _read(name_or_path)
+    try:
+        return _prompt_set(yaml.safe_load(text), text)
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{where}: not a prompt set ({type(error).__name__}: {error}). "
+            "Wanted: name, number, questions, attributes; see vapray/captioning/prompts/dermoscopy.yaml"
+        ) from error
+
+
+def _read(name_or_path: str | Path) -> tuple[str, str]:
+    name = str(name_or_path)
+    if name in known_prompt_sets():
+        return name, (resources.files("vapray.captioning.prompts") / f"{name}.yaml").read_text("utf-8")
+    if Path(name).suffix not in {".yaml", ".yml"}:
+        raise ConfigError(
+            f"unknown prompt set {name!r}; known: {', '.join(known_prompt_sets())}, or a path to a YAML file"
+        )
+    try:
+        return name, Path(name).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name}: cannot read this prompt set ({error})") from error
+
+
+def _prompt_set(data: dict[str, Any], text: str) -> PromptSet:
+    attributes = {name: _attribute(name, entry) for name, entry in data["attributes"].items()}
+    texts = data.get("texts") or {}
+    return PromptSet(
+        name=str(data["name"]),
+        version=f"{int(data['number'])}-{hashlib.sha256(text.encode()).hexdigest()[:12]}",
+        questions=Questions(**{step: str(question).strip() for step, question in data["questions"].items()}),
+        attributes=attributes,
+        texts=Texts(
+            impression=_templates(texts.get("impression")),
+            reasoning=_templates(texts.get("reasoning")),
+            knowledge=tuple(entry.strip() for entry in texts.get("knowledge") or ()),
+        ),
+        rewrite=data.get("rewrite") or {},
+        ignore=tuple(data.get("ignore") or ()),
+        implies=data.get("implies") or {},
+    )
+
+
+def _attribute(name: str, entry: dict[str, Any]) -> AttributeSpec:
+    if entry["kind"] not in get_args(Kind):
+        raise ValueError(
+            f"attributes.{name}.kind is {entry['kind']!r}; accepted: {', '.join(get_args(Kind))}"
+        )
+    words = _words(entry["words"])
+    spec = AttributeSpec(
+        kind=entry["kind"],
+        values=tuple(words),
+        words=words,
+        reads=_words(entry.get("reads")),
+        beside=_words(entry.get("beside")),
+        **{key: tuple(entry.get(key) or ()) for key in ("subjects", "decoys", "writes", "bounds", "typical")},
+    )
+    if unknown := (set(spec.reads) | set(spec.beside)) - set(words):
+        raise ValueError(
+            f"attributes.{name}: {', '.join(sorted(unknown))} stands in reads or beside, not in words"
+        )
+    if spec.kind == "share" and (len(spec.bounds), len(spec.typical)) != (len(words) - 1, len(words)):
+        raise ValueError(
+            f"attributes.{name}: {len(words)} size words want {len(words) - 1} bounds and {len(words)} typical"
+        )
+    return spec
+
+
+def _words(entry: dict[str, list[str]] | None) -> Words:
+    return {str(value): tuple(str(word) for word in words) for value, words in (entry or {}).items()}
+
+
+def _templates(entries: list[dict[str, Any]] | None) -> tuple[Template, ...]:
+    return tuple(
+        Template(texts=tuple(entry["texts"]), when=entry.get("when") or {}) for entry in entries or ()
+    )

@@ -1,0 +1,110 @@
+"""What a checkpoint is on disk: whole files, and a manifest of their sha256 written last.
+
+    checkpoints/<fingerprint>/files/steps/step-00001500/   training state, to go on from
+                              files/final/                 self-contained, to sample from and to export:
+        checkpoint.json          class names, latent space, text encoder, config sections, learning curve
+        ema.safetensors          averaged weights
+        raw.safetensors          the weights of the last step
+        autoencoder/             f_E and f_D in diffusers' layout
+        bank.parquet             the prompt bank
+
+Nothing is unpickled but the optimiser state, from the run's own folder, with ``weights_only``.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from vapray.errors import CheckpointError
+from vapray.files import FileStore
+
+__all__ = ["folder_contents", "read_checkpoint", "read_newest_step", "unpacked", "write_checkpoint", "write_step"]
+
+MANIFEST = "manifest.json"
+
+
+def write_checkpoint(files: FileStore, folder: str, contents: Mapping[str, bytes]) -> str:
+    """Write the files of a checkpoint, the manifest last.
+
+    Returns:
+        sha256 of the manifest, which stands for all of it.
+    """
+    for name, data in contents.items():
+        files.write(f"{folder}/{name}", data)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    manifest = json.dumps(digests, indent=1, sort_keys=True).encode()
+    files.write(f"{folder}/{MANIFEST}", manifest)
+    return hashlib.sha256(manifest).hexdigest()
+
+
+def read_checkpoint(files: FileStore, folder: str) -> dict[str, bytes]:
+    """Read and verify every file of a checkpoint.
+
+    Raises:
+        CheckpointError: no manifest, or a file that is missing or not what was written.
+    """
+    where = files.path(folder)
+    manifest = files.read(f"{folder}/{MANIFEST}")
+    if manifest is None:
+        raise CheckpointError(f"{where}: no complete checkpoint (its {MANIFEST} is missing).")
+    try:
+        digests: dict[str, str] = json.loads(manifest)
+    except ValueError:
+        raise CheckpointError(f"{where}/{MANIFEST}: damaged. {_ADVICE}") from None
+    return {name: _verified(files, f"{folder}/{name}", digest) for name, digest in digests.items()}
+
+
+def folder_contents(folder: str | Path) -> dict[str, bytes]:
+    """The files of a local folder, by path below it: what libraries save, ready for :func:`write_checkpoint`."""
+    paths = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+@contextmanager
+def unpacked(contents: Mapping[str, bytes]) -> Iterator[Path]:
+    """Files as a temporary local folder, for libraries that load from a path."""
+    with tempfile.TemporaryDirectory(prefix="vapray-") as folder:
+        for name, data in contents.items():
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        yield Path(folder)
+
+
+def write_step(files: FileStore, folder: str, step: int, contents: Mapping[str, bytes], *, keep: int) -> None:
+    """Write the training state after ``step`` steps, then remove all but the newest ``keep``."""
+    write_checkpoint(files, f"{folder}/{_step_name(step)}", contents)
+    for name in _step_names(files, folder)[:-keep]:
+        files.remove(f"{folder}/{name}")
+
+
+def read_newest_step(files: FileStore, folder: str, say: Callable[[str], None]) -> dict[str, bytes] | None:
+    """The newest training state that is whole, or None; each damaged one passed over is said."""
+    for name in reversed(_step_names(files, folder)):
+        try:
+            return read_checkpoint(files, f"{folder}/{name}")
+        except CheckpointError as error:
+            say(f"passing over a damaged checkpoint: {error}")
+    return None
+
+
+_ADVICE = "Delete this folder to fall back to an older checkpoint or to train again."
+
+
+def _verified(files: FileStore, name: str, digest: str) -> bytes:
+    data = files.read(name)
+    found = "nothing" if data is None else hashlib.sha256(data).hexdigest()[:12]
+    if found != digest[: len(found)]:
+        raise CheckpointError(f"{files.path(name)}: sha256 {digest[:12]}... wanted, {found} found. {_ADVICE}")
+    return data
+
+
+def _step_name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _step_names(files: FileStore, folder: str) -> list[str]:
+    return [name for name in files.names(folder) if name.startswith("step-")]

@@ -1,0 +1,232 @@
+"""Ray: start or join it, and map the rows of a table over an actor pool.
+
+    source version (parts)                                   output version
+      part a  rows 0..511  ── work items ──►  actor 1  ──►  part x (rows + rejects)
+      part b  rows 0..300       (Ray Data)    actor 2  ──►  part y
+
+A work item names a part and the rows in it that have no result yet. The actor reads them, maps them, commits one
+part, and returns a receipt; rows never pass through the driver. What is committed is not asked for again.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vapray.config import Cluster, Pool
+from vapray.errors import BackendError
+from vapray.progress import StageProgress
+from vapray.stage_run import StageRun
+from vapray.store import Version
+from vapray.tables import REJECT
+
+__all__ = ["RowMap", "connected", "map_rows", "plan_rows", "run_remote", "watched"]
+
+Only = Mapping[str, Sequence[str]]
+ROWS_OF_A_PLAN_PART = 8192
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
+    "RAY_process_group_cleanup_enabled": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
+
+
+class RowMap(Protocol):
+    """Maps rows of the source to rows of the output, rejects included; built once in each actor."""
+
+    def __call__(self, rows: pa.Table) -> pa.Table: ...
+
+
+@contextmanager
+def connected(cluster: Cluster) -> Iterator[None]:
+    """Ray for the time of a ``with`` block: the cluster at ``address``, or one embedded in this process.
+
+    Raises:
+        BackendError: no cluster answers at ``address``.
+    """
+    import ray
+
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        if cluster.address or "RAY_ADDRESS" in os.environ:
+            ray.init(address=cluster.address or "auto", **quiet)
+        else:
+            ray.init(
+                num_cpus=cluster.num_cpus or max(4, os.cpu_count() or 1),
+                object_store_memory=cluster.object_store_mb * 2**20,
+                include_dashboard=False,
+                **quiet,
+            )
+    except (ConnectionError, RuntimeError) as error:
+        raise BackendError(
+            f"cluster.address {cluster.address}: no Ray cluster answers ({error}). "
+            "Leave cluster.address empty for an embedded Ray, or start one with `ray start --head`."
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@dataclass(frozen=True)
+class _WorkItem:
+    part: str
+    rows: list[int]
+
+
+def map_rows(
+    run: StageRun,
+    source: Version,
+    build: Callable[[], RowMap],
+    *,
+    pool: Pool,
+    columns: list[str],
+    only: Only | None = None,
+    key: str = "{}",
+) -> None:
+    """Map the rows of ``source`` into ``run.output``, going on where an earlier run stopped.
+
+    Args:
+        run: the stage.
+        source: a finished version, or one whose parts are all committed.
+        build: makes the map, once in each actor.
+        pool: size and resources of the actor pool.
+        columns: what the map reads of a row.
+        only: column -> accepted values; other rows are not asked for.
+        key: output key of a source key; a source row whose output key is committed is done.
+    """
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    items = list(_pending(source, run.output.keys(), key, pool.batch_rows, only))
+    todo = sum(len(item.rows) for item in items)
+    asked = _count(source, only)
+    run.progress.expect(asked, done=asked - todo)
+    if not items:
+        return
+    rows = [{"item": json.dumps(asdict(item))} for item in items]
+    receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        _PartWorker,
+        fn_constructor_args=(build, source, run.output, columns),
+        batch_size=1,
+        num_cpus=pool.num_cpus,
+        num_gpus=pool.num_gpus,
+        compute=ActorPoolStrategy(min_size=min(pool.min_size, len(items)), max_size=min(pool.max_size, len(items))),
+    )
+    for receipt in receipts.iter_rows():
+        run.progress.advance(receipt["asked"])
+
+
+def plan_rows(run: StageRun, table: str, rows: pa.Table) -> Version:
+    """Write down what a stage sets out to do, as a source for :func:`map_rows`.
+
+    Args:
+        run: the stage.
+        table: ``records`` or ``plan``.
+        rows: all of its columns but ``reject``; the same at every attempt of one fingerprint.
+    """
+    plan = Version(run.output.files, table, run.output.fingerprint)
+    rows = rows.append_column(REJECT, pa.nulls(rows.num_rows, pa.string())).select(plan.kind.schema.names)
+    for begin in range(0, rows.num_rows, ROWS_OF_A_PLAN_PART):
+        plan.write_part(rows.slice(begin, ROWS_OF_A_PLAN_PART))
+    return plan
+
+
+def run_remote(function: Callable[..., Any], *arguments: Any, pool: Pool) -> Any:
+    """Run one function once, somewhere on the cluster with the resources of ``pool``'s actor."""
+    import ray
+
+    task = ray.remote(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, max_retries=2)(function)
+    return ray.get(task.remote(*arguments))
+
+
+@contextmanager
+def watched(progress: StageProgress) -> Iterator[Callable[[int, str], None]]:
+    """A function that work elsewhere on the cluster calls with (done, detail) to move this progress."""
+    import ray
+
+    board = ray.remote(num_cpus=0)(_Board).remote()
+    stop = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(board, progress, stop), daemon=True)
+    watcher.start()
+    try:
+        yield partial(_post, board)
+    finally:
+        stop.set()
+        watcher.join()
+        ray.kill(board)
+
+
+class _Board:
+    def __init__(self) -> None:
+        self._newest = (0, "")
+
+    def post(self, done: int, detail: str) -> None:
+        self._newest = (done, detail)
+
+    def newest(self) -> tuple[int, str]:
+        return self._newest
+
+
+def _post(board: Any, done: int, detail: str) -> None:
+    board.post.remote(done, detail)
+
+
+def _watch(board: Any, progress: StageProgress, stop: threading.Event) -> None:
+    import ray
+
+    while not stop.wait(0.5):
+        with contextlib.suppress(ray.exceptions.RayError):
+            progress.reach(*ray.get(board.newest.remote()))
+
+
+class _PartWorker:
+    def __init__(self, build: Callable[[], RowMap], source: Version, output: Version, columns: list[str]) -> None:
+        self._map, self._source, self._output, self._columns = build(), source, output, columns
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
+        item = _WorkItem(**json.loads(batch["item"][0]))
+        rows = self._source.read_part(item.part, self._columns).take(item.rows)
+        part = self._output.write_part(self._map(rows))
+        return {"asked": [len(item.rows)], "rejects": [part.rejects]}
+
+
+def _pending(
+    source: Version, done: set[str], key: str, batch_rows: int, only: Only | None
+) -> Iterator[_WorkItem]:
+    for name in source.part_names():
+        rows = _asked(source, name, only)
+        left = [row for row, value in rows if key.format(value) not in done]
+        for begin in range(0, len(left), batch_rows):
+            yield _WorkItem(name, left[begin : begin + batch_rows])
+
+
+def _count(source: Version, only: Only | None) -> int:
+    return sum(len(_asked(source, name, only)) for name in source.part_names())
+
+
+def _asked(source: Version, name: str, only: Only | None) -> list[tuple[int, str]]:
+    accepted = only or {}
+    part = source.read_part(name, [source.kind.key, REJECT, *accepted])
+    wanted = pc.is_null(part.column(REJECT))
+    for column, values in accepted.items():
+        wanted = pc.and_(wanted, pc.is_in(part.column(column), pa.array(values)))
+    rows = pc.indices_nonzero(wanted)
+    return list(zip(rows.to_pylist(), part.column(source.kind.key).take(rows).to_pylist(), strict=True))

@@ -1,0 +1,410 @@
+"""The configuration: one frozen, typed tree, and how a YAML file plus overrides becomes one.
+
+``Config`` is built by :func:`load`; every problem of a file is reported in one :class:`ConfigError`.
+Sections named in a stage's fingerprint change that stage's results; ``run.root``, ``cluster`` and ``pools``
+say where and how fast, never what, and are in no fingerprint.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vapray.errors import ConfigError
+from vapray.strict_yaml import parse_yaml
+
+__all__ = ["Config", "Pool", "load"]
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+Natural = Annotated[int, Field(ge=0, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Modality = Literal["dermoscopy", "chest_xray", "colonoscopy"]
+
+
+class Section(BaseModel):
+    """Frozen; unknown keys, nan and infinities are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Run(Section):
+    """Where a run lives and what makes it repeatable."""
+
+    root: str = "runs/demo"
+    """Folder or URI that holds every table, checkpoint and report of the run."""
+    seed: Natural = 0
+    """Seeds everything that is drawn: phantoms, wording, weights, noise, samples."""
+    max_bad_fraction: Share = 0.01
+    """A stage fails when more than this share of the rows it was asked for is rejected."""
+
+
+class Cluster(Section):
+    """Which Ray to use."""
+
+    address: str | None = None
+    """None: start an embedded Ray; "auto" or host:port: join a running cluster."""
+    num_cpus: Count | None = None
+    """Logical CPUs of the embedded Ray; None: max(4, cores), so that no actor pool can starve a reader."""
+    object_store_mb: Annotated[int, Field(ge=80)] = 256
+    """Shared memory of the embedded Ray."""
+    shared_filesystem: bool = False
+    """Say true when ``run.root`` is a local path that every node of a multi-node cluster mounts."""
+
+
+class Pool(Section):
+    """An actor pool of Ray Data."""
+
+    min_size: Count = 1
+    """Actors at the start."""
+    max_size: Count = 2
+    """Actors at the most; the pool grows while work waits."""
+    num_cpus: Positive = 0.5
+    """Logical CPUs an actor reserves; fractions keep a laptop from starving."""
+    num_gpus: Annotated[float, Field(ge=0)] = 0
+    """GPUs an actor reserves."""
+    batch_rows: Count = 128
+    """Rows of one unit of work, which is also one committed part."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_size > self.max_size:
+            raise ValueError(f"min_size {self.min_size} is above max_size {self.max_size}")
+        return self
+
+
+class Pools(Section):
+    """One pool for each stage that maps rows."""
+
+    ingest: Pool = Pool(batch_rows=512)
+    caption: Pool = Pool(batch_rows=64)
+    bank: Pool = Pool(batch_rows=512, max_size=1)
+    autoencoder: Pool = Pool(max_size=1, num_cpus=1)
+    encode: Pool = Pool(batch_rows=256)
+    sample: Pool = Pool(batch_rows=128, min_size=2)
+    evaluate: Pool = Pool(batch_rows=256)
+
+
+class Phantom(Section):
+    """Drawn pictures with known attributes."""
+
+    n_images: Annotated[int, Field(ge=20)] = 1600
+    """Pictures over all splits."""
+    width: Annotated[int, Field(ge=32)] = 128
+    """Pixels."""
+    height: Annotated[int, Field(ge=32)] = 96
+    """Pixels."""
+
+
+class Data(Section):
+    """The labelled images."""
+
+    source: Literal["phantom", "isic2018", "folder"] = "phantom"
+    """phantom draws its own pictures; the others read ``root``."""
+    root: str | None = None
+    """Dataset folder."""
+    modality: Modality = "dermoscopy"
+    """Decides prompts and measured attributes."""
+    image_size: Annotated[int, Field(ge=8)] = 32
+    """Side in pixels of the square frame that is trained on, sampled and compared."""
+    validation_share: Share = 0.1
+    """Of the groups, where the dataset brings no validation split."""
+    test_share: Share = 0.2
+    """Of the groups, where the dataset brings no test split."""
+    phantom: Phantom = Phantom()
+
+    @model_validator(mode="after")
+    def _has_root(self) -> Self:
+        if self.source != "phantom" and not self.root:
+            raise ValueError(f"source {self.source} needs data.root, the dataset's folder")
+        return self
+
+
+class Caption(Section):
+    """Images to captions."""
+
+    captioner: str = "measured"
+    """measured (embedded: classical image analysis) or given (your own captions)."""
+    strategy: Literal["direct", "impression", "impression+knowledge", "vaps"] = "vaps"
+    """vaps asks all three questions; the others are for the ablation and need a multimodal LLM."""
+    prompt_set: str | None = None
+    """Name or YAML file; None: the one of ``data.modality``."""
+    captions: str | None = None
+    """For captioner given: a CSV with image_id and caption."""
+    image_side: Annotated[int, Field(ge=32)] = 96
+    """Pixels of the square frame that the captioner sees."""
+
+
+class Bank(Section):
+    """Captions to the U-ViT's text tokens."""
+
+    encoder: str = "hashing"
+    """hashing: deterministic vectors of words, without semantics, no download."""
+    width: Count = 64
+    """Values in a token of the hashing encoder."""
+    max_tokens: Annotated[int, Field(ge=1, le=256)] = 48
+    """A caption with more tokens is an error, not a cut."""
+
+
+class Autoencoder(Section):
+    """The latent space."""
+
+    kind: Literal["kl", "pixels"] = "kl"
+    """kl: a small AutoencoderKL fitted to the run's own training images; pixels: none."""
+    channels: Count = 4
+    """Of the latents."""
+    factor: Literal[2, 4, 8] = 4
+    """Image side over latent side."""
+    width: Count = 32
+    """Channels of the first level."""
+    steps: Count = 600
+    """Optimiser steps."""
+    batch_size: Count = 32
+    """Images in a step."""
+    learning_rate: Positive = 1.5e-3
+    """Peak."""
+
+
+class PrototypeSection(Section):
+    """The prototype condition (PCM)."""
+
+    enabled: bool = True
+    """False: no prototypes at all."""
+    per_class: Count | None = None
+    """None: two for each patch token, as in the released configuration."""
+    alpha: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of the prototypes' reconstruction loss."""
+    target: Literal["stop_gradient", "released"] = "stop_gradient"
+    """released keeps the authors' gradient on both sides, for comparison."""
+    update_every: Count = 1
+    """Prototypes move at every k-th step; gradients in between are discarded."""
+
+
+class Model(Section):
+    """The U-ViT."""
+
+    patch_size: Count = 2
+    """Latent pixels."""
+    width: Count = 128
+    """Values in a token."""
+    depth: Annotated[int, Field(ge=2, multiple_of=2)] = 6
+    """Half of the blocks lie before the middle block, half behind it."""
+    num_heads: Count = 4
+    """Divides width."""
+    prototypes: PrototypeSection = PrototypeSection()
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
+        return self
+
+
+class Diffusion(Section):
+    """The forward process."""
+
+    schedule: Literal["scaled_linear", "linear"] = "scaled_linear"
+    """scaled_linear: Stable Diffusion's betas; linear: 1e-4..0.02, for pixels."""
+    steps: Annotated[int, Field(ge=10)] = 1000
+    """N."""
+
+
+class Train(Section):
+    """The optimisation."""
+
+    steps: Count = 1500
+    """Optimiser steps."""
+    batch_size: Count = 64
+    """Images in a step, over all workers."""
+    learning_rate: Positive = 1.5e-3
+    """Peak."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.03
+    """AdamW; prototypes, positions, biases and norms are exempt."""
+    betas: tuple[Share, Share] = (0.9, 0.9)
+    """AdamW."""
+    warmup_steps: Natural = 75
+    """Linear."""
+    decay: Literal["constant", "linear"] = "linear"
+    """Of the learning rate after the warm-up; linear ends at zero."""
+    max_gradient_norm: Positive = 1.0
+    """Gradients are clipped to it."""
+    ema_decay: Share = 0.9999
+    """At step k the decay is at most (1+k)/(10+k)."""
+    drop_probability: Share = 0.1
+    """Label and text are dropped together."""
+    flip: bool = True
+    """Horizontal flips."""
+    balance_classes: bool = False
+    """Draw classes uniformly, as the released trainer does."""
+    workers: Count = 2
+    """Ray Train workers (DDP ranks)."""
+    use_gpu: bool = False
+    """One GPU a worker."""
+    report_every: Count = 25
+    """Steps between two points of the learning curve."""
+    checkpoint_every: Count = 250
+    """Steps."""
+    keep_checkpoints: Count = 2
+    """The newest ones."""
+    max_failures: Natural = 3
+    """Restarts of the worker group from the last checkpoint."""
+
+
+class Sample(Section):
+    """Images from the trained model."""
+
+    n_images: Annotated[int, Field(ge=2)] = 600
+    """Generated images."""
+    labels: Literal["training_prior", "uniform"] = "training_prior"
+    """How often each class is asked for."""
+    solver: Literal["dpm_solver_2m", "ddim"] = "dpm_solver_2m"
+    """ODE solver."""
+    num_inference_steps: Count = 20
+    """Network evaluations, each with and without the condition where guidance is on."""
+    guidance_scale: Annotated[float, Field(ge=0)] = 0.5
+    """Read by ``guidance_convention``."""
+    guidance_convention: Literal["excess", "classifier_free"] = "excess"
+    """excess (the paper): c + s (c - u), 0 is none; classifier_free: u + s (c - u), 1 is none."""
+    weights: Literal["ema", "raw"] = "ema"
+    """Which weights make the images."""
+
+
+class Evaluate(Section):
+    """The measurements."""
+
+    features: str = "random_convolutions"
+    """Extractor of FID, KID, precision and recall."""
+    classifier_steps: Count = 300
+    """Of the small classifier that judges labels, trained on real images."""
+    neighbours: Count = 3
+    """k of precision and recall."""
+    halves: Count = 40
+    """Random halves behind the intervals of FID and KID."""
+    control_rounds: Count = 20
+    """Captions of its class that each image is compared with for the shuffled control."""
+    resamples: Count = 1000
+    """Bootstrap draws behind the intervals of caption adherence."""
+
+
+class Config(Section):
+    """The whole tree."""
+
+    run: Run = Run()
+    cluster: Cluster = Cluster()
+    pools: Pools = Pools()
+    data: Data = Data()
+    caption: Caption = Caption()
+    bank: Bank = Bank()
+    autoencoder: Autoencoder = Autoencoder()
+    model: Model = Model()
+    diffusion: Diffusion = Diffusion()
+    train: Train = Train()
+    sample: Sample = Sample()
+    evaluate: Evaluate = Evaluate()
+
+    @property
+    def latent_side(self) -> int:
+        """Side of the latent in latent pixels."""
+        return self.data.image_size // (1 if self.autoencoder.kind == "pixels" else self.autoencoder.factor)
+
+    @property
+    def prompt_set(self) -> str:
+        """The prompt set in force."""
+        return self.caption.prompt_set or self.data.modality
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        problems = list(self._misfits())
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _misfits(self) -> Iterator[str]:
+        size, factor, patch = self.data.image_size, self.autoencoder.factor, self.model.patch_size
+        if self.autoencoder.kind == "kl" and size % factor:
+            yield f"data.image_size {size} is not divisible by autoencoder.factor {factor}"
+        elif self.latent_side % patch:
+            yield f"the latent side {self.latent_side} is not divisible by model.patch_size {patch}"
+        if self.train.batch_size % self.train.workers:
+            yield f"train.batch_size {self.train.batch_size} is not divisible by train.workers {self.train.workers}"
+        if self.caption.captioner == "given" and not self.caption.captions:
+            yield "caption.captioner given needs caption.captions, a CSV with image_id and caption"
+
+
+def load(file: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file and apply overrides.
+
+    Args:
+        file: YAML path; None gives the defaults, which are the demo.
+        overrides: ``section.key=value``; values are read as YAML.
+
+    Raises:
+        ConfigError: with every problem found, the key, the value seen and what is accepted.
+    """
+    where = str(file) if file else "defaults"
+    tree = _read(Path(file)) if file else {}
+    for override in overrides:
+        _apply(tree, override)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(where, error))) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give --config an existing file.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}. Save the file as UTF-8.") from None
+    tree = parse_yaml(text, where=str(path))
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: holds {type(tree).__name__}, wanted sections such as `train:`.")
+    return tree
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override {override!r}: wanted section.key=value, for example train.steps=100.")
+    *path, leaf = key.split(".")
+    for name in path:
+        tree = tree.setdefault(name, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"override {override!r}: {name} is a value, not a section.")
+    tree[leaf] = parse_yaml(value, where=f"override {override!r}")
+
+
+def _explain(where: str, error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            yield f"{where}: unknown key {key}.{_nearest(problem['loc'])}"
+        elif key:
+            yield f"{where}: {key} = {problem['input']!r}: {_plain(problem['msg'])}."
+        else:
+            yield f"{where}: {_plain(problem['msg'])}."
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ").replace("Input should be", "wanted")
+
+
+def _nearest(location: Iterable[Any]) -> str:
+    *path, leaf = map(str, location)
+    section: type[BaseModel] | None = Config
+    for name in path:
+        section = _section(section, name)
+    if section is None:
+        return ""
+    close = difflib.get_close_matches(leaf, section.model_fields, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else f" Known: {', '.join(section.model_fields)}."
+
+
+def _section(parent: type[BaseModel] | None, name: str) -> type[BaseModel] | None:
+    field = parent.model_fields.get(name) if parent else None
+    kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

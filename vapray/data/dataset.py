@@ -1,0 +1,75 @@
+"""From the configuration to the dataset it names."""
+
+from pathlib import Path
+
+from vapray.config import Config
+from vapray.data.phantom.layout import write_isic2018
+from vapray.data.records import ImageSource
+from vapray.data.sources import open_source
+from vapray.errors import ConfigError
+
+__all__ = ["dataset_signature", "draw_phantoms", "open_dataset"]
+
+
+def open_dataset(config: Config) -> ImageSource:
+    """The adapter of ``data.source``; drawn phantoms are read through the ISIC 2018 adapter like any other."""
+    if config.data.source == "phantom":
+        return open_source("isic2018", phantom_root(config))
+    assert config.data.root is not None
+    return open_source(
+        config.data.source,
+        config.data.root,
+        validation_share=config.data.validation_share,
+        test_share=config.data.test_share,
+        seed=config.run.seed,
+    )
+
+
+def dataset_signature(config: Config) -> str:
+    """Changes when the dataset does. Phantoms follow from their settings alone, so they need not be drawn for it."""
+    data, seed = config.data, config.run.seed
+    shares = f"{data.validation_share:g} {data.test_share:g} seed {seed}"
+    if data.source == "phantom":
+        phantom = data.phantom
+        return f"phantom {data.modality} {phantom.n_images} {phantom.width}x{phantom.height} {shares}"
+    return f"{open_dataset(config).signature()} {shares}"
+
+
+def draw_phantoms(config: Config) -> Path:
+    """Draw the phantoms unless they lie there complete."""
+    root, data = phantom_root(config), config.data
+    if not root.is_dir():
+        root.parent.mkdir(parents=True, exist_ok=True)
+        write_isic2018(
+            root,
+            modality=data.modality,
+            n_images=data.phantom.n_images,
+            image_width=data.phantom.width,
+            image_height=data.phantom.height,
+            seed=config.run.seed,
+            shares={
+                "train": 1 - data.validation_share - data.test_share,
+                "validation": data.validation_share,
+                "test": data.test_share,
+            },
+        )
+    return root
+
+
+def phantom_root(config: Config) -> Path:
+    """The folder of the drawn dataset: one for each set of settings, below ``data.root`` or the run.
+
+    Raises:
+        ConfigError: the run lives on an object store and no local folder is given.
+    """
+    data = config.data
+    if data.root is None and "://" in config.run.root:
+        raise ConfigError(
+            f"run.root {config.run.root}: give data.root, a folder in which phantoms can be drawn."
+        )
+    phantom = data.phantom
+    shares = f"{data.validation_share:g}-{data.test_share:g}"
+    name = (
+        f"{data.modality}-{phantom.n_images}-{phantom.width}x{phantom.height}-{shares}-seed{config.run.seed}"
+    )
+    return Path(data.root or Path(config.run.root) / "phantoms").absolute() / name

@@ -1,0 +1,106 @@
+"""The one decode function: bytes to uint8 RGB, and the frame that the generator sees.
+
+A picture is decoded in full before it counts as good: ``Image.verify`` passes half a JPEG.
+16-bit pictures are divided by 257, so that 65535 is white; float pictures within 0..1 are multiplied by 255,
+those within 0..255 taken as they are, all others stretched from their minimum to their maximum.
+"""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from vapray.errors import BadImage
+
+MAX_PIXELS = 50_000_000
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
+
+Picture = NDArray[np.uint8]
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """One picture, upright, as uint8 RGB [H, W, 3].
+
+    EXIF orientation is applied, transparency is laid on white, grey, palette and CMYK become RGB.
+
+    Args:
+        data: the whole file.
+        max_pixels: larger pictures are refused by their header, before any pixel is read.
+
+    Raises:
+        BadImage: empty, not one of FORMATS, damaged or cut short, too large, animated or of several pages,
+            with values that are not finite. ``str(error)`` is the reason.
+    """
+    if not data:
+        raise BadImage("zero bytes")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _refuse_by_header(image, max_pixels)
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except BadImage:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise BadImage(f"not an image, or cut off in its header: starts with {data[:16]!r}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImage(f"too many pixels: the header claims more than {max_pixels}") from error
+    except Exception as error:
+        # Damaged files raise whatever their decoder stumbles on: OSError, SyntaxError, struct.error, ...
+        raise BadImage(f"damaged or cut short: {type(error).__name__}: {error}") from error
+
+
+def square(image: Picture) -> Picture:
+    """The centred square of an [H, W, 3] picture, of side min(H, W)."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
+
+
+def resize(image: Picture, side: int) -> Picture:
+    """The picture as [side, side, 3], antialiased (Lanczos)."""
+    if image.shape[:2] == (side, side):
+        return image
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
+
+
+def to_frame(image: Picture, side: int) -> Picture:
+    """The frame that every model and measure sees: the centred square at ``side`` pixels."""
+    return resize(square(image), side)
+
+
+def _refuse_by_header(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise BadImage(f"too many pixels: {width}x{height}, at most {max_pixels} are read")
+    # A camera's JPEG may carry previews as further frames (MPO, to Pillow); the first is the picture.
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise BadImage(f"animated or of several pages: {frames} frames; give one picture per file")
+
+
+def _to_rgb(image: Image.Image) -> Picture:
+    if image.mode.startswith("I;16"):
+        return _grey_to_rgb(np.asarray(image).astype(np.float64) / 257)
+    if image.mode in ("I", "F"):
+        return _grey_to_rgb(_scale_open_range(np.asarray(image, np.float64), whole=image.mode == "I"))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))
+
+
+def _grey_to_rgb(grey: NDArray[np.float64]) -> Picture:
+    return np.repeat((grey + 0.5).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _scale_open_range(values: NDArray[np.float64], *, whole: bool) -> NDArray[np.float64]:
+    if not np.isfinite(values).all():
+        raise BadImage("values that are not finite")
+    low, high = values.min(), values.max()
+    if whole and low >= 0 and 255 < high <= 65535:
+        return values / 257
+    if low >= 0 and high <= 255:
+        return values * (255 if high <= 1 and not whole else 1)
+    return (values - low) * (255 / (high - low) if high > low else 0)

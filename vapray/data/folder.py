@@ -1,0 +1,178 @@
+"""Any folder of pictures: class subfolders, or a table that names them.
+
+    root/CLASS/picture.jpg                               classes are the subfolders' names
+    root/{train,validation,test}/CLASS/picture.jpg       the same with given splits
+    root/metadata.csv or metadata.jsonl                  file_name, label, and optionally text, group, split
+
+Pictures must lie inside root: ``..``, absolute names and links that lead out of it are refused.
+Without given splits, whole groups are dealt to train, validation and test.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from vapray.data.label_tables import Row, list_first, read_rows, read_text, refuse_duplicates, require_columns
+from vapray.data.records import SPLITS, ImageRecord, sign_files
+from vapray.data.splits import check_groups, split_by_group
+from vapray.errors import DataError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm")
+TABLES = ("metadata.csv", "metadata.jsonl")
+SPLIT_NAMES = {name: name for name in SPLITS} | {
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+}
+
+
+class Folder:
+    """An ImageSource over class subfolders or a metadata table.
+
+    Args:
+        root: the folder.
+        validation_share: share of the images, by group, to validate on where no split is given.
+        test_share: the same to test on.
+        seed: of that split.
+
+    Raises:
+        DataError: no such folder, no pictures, a table that cannot be used (here, or in ``records``).
+    """
+
+    def __init__(
+        self, root: str | Path, *, validation_share: float = 0.1, test_share: float = 0.2, seed: int = 0
+    ) -> None:
+        """Look for the folder and its table."""
+        self.root = Path(root).absolute()
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: no such folder")
+        self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
+        found = [self.root / name for name in TABLES if (self.root / name).is_file()]
+        if len(found) > 1:
+            raise DataError(f"{self.root}: both {' and '.join(TABLES)}; keep one")
+        self._table = found[0] if found else None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The labels that occur, sorted."""
+        return tuple(sorted({row["label"] for row in self._rows()}))
+
+    def records(self) -> list[ImageRecord]:
+        """Every named picture, sorted by split (train, validation, test) and id.
+
+        Raises:
+            DataError: pictures missing, empty labels, unknown splits, duplicate ids, names that lead
+                out of the folder, or a group on two sides of a split.
+        """
+        rows = self._rows()
+        class_names = tuple(sorted({row["label"] for row in rows}))
+        records = [self._to_record(row, class_names) for row in rows]
+        refuse_duplicates(self._table or self.root, (record.image_id for record in records))
+        if not rows[0].get("split"):
+            records = split_by_group(
+                records, validation_share=self.validation_share, test_share=self.test_share, seed=self.seed
+            )
+        check_groups(records)
+        return sorted(records, key=lambda record: (SPLITS.index(record.split), record.image_id))
+
+    def texts(self) -> dict[str, str]:
+        """The user's own captions by image id; empty where the table has no ``text``."""
+        return {_to_id(row["file_name"]): row["text"] for row in self._rows() if row.get("text")}
+
+    def signature(self) -> str:
+        """The sha256 over names, sizes and times of the pictures and over the table's bytes."""
+        images = [self.root / row["file_name"] for row in self._rows()]
+        return sign_files(self.root, images, [self._table] if self._table else [])
+
+    def _to_record(self, row: Row, class_names: tuple[str, ...]) -> ImageRecord:
+        image_id = _to_id(row["file_name"])
+        return ImageRecord(
+            image_id=image_id,
+            class_name=row["label"],
+            label=class_names.index(row["label"]),
+            split=SPLIT_NAMES[row.get("split") or "train"],
+            group=row.get("group") or image_id,
+            path=str(self.root / row["file_name"]),
+        )
+
+    def _rows(self) -> list[Row]:
+        rows = _read_table(self._table) if self._table else _walk_classes(self.root)
+        where = self._table or self.root
+        outside = [row["file_name"] for row in rows if _leads_out(self.root, row["file_name"])]
+        if outside:
+            raise DataError(
+                f"{where}: {list_first(outside, 'file name')} outside of {self.root}; copy the files into it"
+            )
+        missing = [row["file_name"] for row in rows if not (self.root / row["file_name"]).is_file()]
+        if missing:
+            raise DataError(f"{where}: {list_first(missing, 'file')} not found in {self.root}")
+        _check_cells(where, rows)
+        return rows
+
+
+def _read_table(path: Path) -> list[Row]:
+    rows = read_rows(path) if path.suffix == ".csv" else _read_json_lines(path)
+    require_columns(path, rows, ("file_name", "label"))
+    return rows
+
+
+def _read_json_lines(path: Path) -> list[Row]:
+    rows = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise DataError(f"{path}: line {number} is not JSON ({error})") from error
+        if not isinstance(row, dict) or not {"file_name", "label"} <= row.keys():
+            raise DataError(f"{path}: line {number} is not an object with file_name and label")
+        rows.append({key: "" if value is None else str(value) for key, value in row.items()})
+    if not rows:
+        raise DataError(f"{path}: no rows; expected one JSON object per line")
+    return rows
+
+
+def _walk_classes(root: Path) -> list[Row]:
+    """Rows from the folder tree: ``CLASS/...`` or ``split/CLASS/...``; hidden folders are left out."""
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    if folders and all(folder.name in SPLIT_NAMES for folder in folders):
+        pairs = [
+            (folder.name, inner) for folder in folders for inner in sorted(folder.iterdir()) if inner.is_dir()
+        ]
+    else:
+        pairs = [("", folder) for folder in folders]
+    rows = [
+        {"file_name": path.relative_to(root).as_posix(), "label": folder.name, "split": split}
+        for split, folder in pairs
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    ]
+    if not rows:
+        raise DataError(
+            f"{root}: no pictures; expected {' or '.join(TABLES)}, or class subfolders of pictures"
+        )
+    return rows
+
+
+def _leads_out(root: Path, name: str) -> bool:
+    """Whether the name, or a link on its way, leaves the folder."""
+    return "\0" in name or not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root))
+
+
+def _check_cells(where: Path, rows: list[Row]) -> None:
+    unlabelled = [row["file_name"] for row in rows if not row["label"]]
+    if unlabelled:
+        raise DataError(f"{where}: {list_first(unlabelled, 'row')} without a label")
+    splits = [row.get("split", "") for row in rows]
+    unknown = sorted({split for split in splits if split and split not in SPLIT_NAMES})
+    if unknown:
+        raise DataError(
+            f"{where}: {list_first(unknown, 'unknown split')}; accepted: {', '.join(SPLIT_NAMES)}"
+        )
+    if any(splits) and not all(splits):
+        raise DataError(f"{where}: {splits.count('')} of {len(splits)} rows have no split; give all or none")
+
+
+def _to_id(file_name: str) -> str:
+    return Path(file_name).with_suffix("").as_posix()

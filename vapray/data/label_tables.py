@@ -1,0 +1,65 @@
+"""Comma-separated tables as people have them: gzipped or not, with or without a byte order mark."""
+
+import csv
+import gzip
+import io
+import zlib
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from vapray.errors import DataError
+
+Row = dict[str, str]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a .csv or .csv.gz, keyed by its header; a byte order mark and blank lines are dropped.
+
+    Raises:
+        DataError: not UTF-8, damaged gzip, no header, a row longer or shorter than the header, no rows.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), restkey="\0more", restval="\0")
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise DataError(f"{path}: line {reader.line_num} is not CSV ({error})") from error
+    ragged = [number for number, row in enumerate(rows, 2) if "\0more" in row or "\0" in row.values()]
+    if ragged:
+        raise DataError(
+            f"{path}: {list_first(ragged, 'row')} have not the {len(reader.fieldnames or ())} header cells"
+        )
+    if not rows:
+        raise DataError(f"{path}: no rows; expected a header line and one line per image")
+    return [{key.strip(): value.strip() for key, value in row.items()} for row in rows]
+
+
+def read_text(path: Path) -> str:
+    """The file's text without its byte order mark, ungzipped if it ends with ``.gz``; raises DataError."""
+    try:
+        data = path.read_bytes()
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 (byte {error.start}); save the table as UTF-8") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+
+
+def require_columns(path: Path, rows: list[Row], columns: Iterable[str]) -> None:
+    """Raise DataError unless every one of ``columns`` is in the table's header."""
+    missing = [column for column in columns if column not in rows[0]]
+    if missing:
+        raise DataError(f"{path}: no column {', '.join(missing)}; the header has {', '.join(rows[0])}")
+
+
+def refuse_duplicates(path: Path, names: Iterable[str]) -> None:
+    """Raise DataError naming the first five names that occur twice."""
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise DataError(f"{path}: {list_first(twice, 'duplicate id')}")
+
+
+def list_first(names: list[str] | list[int], noun: str) -> str:
+    """``3 rows (2, 5, 9)``: the count and the first five, for error messages."""
+    shown = ", ".join(str(name) for name in names[:5])
+    return f"{len(names)} {noun}{'s' if len(names) > 1 else ''} ({shown}{', ...' if len(names) > 5 else ''})"

@@ -1,0 +1,1 @@
+"""Drawn pictures of three modalities whose visual attributes are known exactly."""

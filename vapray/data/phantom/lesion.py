@@ -1,0 +1,46 @@
+"""One lesion or polyp on the canvas: where it lies and what its surface looks like."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from vapray.data.phantom.canvas import Attributes, Field, Mask
+from vapray.data.phantom.outline import Placed, make_outline, place_outline
+from vapray.data.phantom.surface import paint_patches, texture_factor
+
+RGB = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A placed lesion: ``mask`` bool [H, W], ``surface`` float [H, W, 3] of 255."""
+
+    placed: Placed
+    mask: Mask
+    surface: Field
+
+
+def make_lesion(
+    attributes: Attributes,
+    palette: Mapping[str, RGB],
+    x: Field,
+    y: Field,
+    rng: np.random.Generator,
+    lesion_seed: int | None,
+) -> Lesion:
+    """Draw edge and colour pattern from ``lesion_seed`` (None: from ``rng``) and the place from ``rng``.
+
+    ``palette`` lists the colours from ground colour to accent: the first found gets most area.
+    """
+    lesion_rng = rng if lesion_seed is None else np.random.default_rng(lesion_seed)
+    size, names = attributes["size"], attributes["colours"]
+    if not isinstance(size, float) or isinstance(names, str | float):
+        raise TypeError(f"size {size!r} must be a float and colours {names!r} a tuple")
+    outline = make_outline(str(attributes["shape"]), str(attributes["outline"]), size, lesion_rng)
+    placed = place_outline(outline, x, y, rng)
+    mask = placed.distance > 0
+    colours = np.array([colour for name, colour in palette.items() if name in names], np.float32)
+    surface = paint_patches(placed.x, placed.y, mask, colours, lesion_rng)
+    texture = texture_factor(str(attributes["texture"]), placed.x, placed.y, lesion_rng)
+    return Lesion(placed, mask, surface * texture[..., None])

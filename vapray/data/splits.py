@@ -1,0 +1,66 @@
+"""Train, validation and test: a lesion or patient is never on two sides."""
+
+import hashlib
+from collections import Counter, defaultdict
+from dataclasses import replace
+
+from vapray.data.label_tables import list_first
+from vapray.data.records import ImageRecord
+from vapray.errors import ConfigError, DataError
+
+
+def split_by_group(
+    records: list[ImageRecord], *, validation_share: float, test_share: float, seed: int
+) -> list[ImageRecord]:
+    """The same records with new splits, stratified by class as well as whole groups allow.
+
+    Depends on ids, groups, classes and ``seed`` only, not on the order of ``records``.
+
+    Raises:
+        ConfigError: a share outside 0..1, or nothing left for training.
+    """
+    # Written so that nan is refused too.
+    if not (validation_share >= 0 and test_share >= 0 and validation_share + test_share < 1):
+        raise ConfigError(
+            f"validation_share {validation_share}, test_share {test_share}: each at least 0, together below 1"
+        )
+    members = defaultdict(list)
+    for record in records:
+        members[record.group].append(record.label)
+    strata = defaultdict(list)
+    for group, labels in members.items():
+        # A group with several classes counts as its most frequent one.
+        strata[min(Counter(labels).items(), key=lambda item: (-item[1], item[0]))[0]].append(group)
+    sizes = {group: len(labels) for group, labels in members.items()}
+    side: dict[str, str] = {}
+    for groups in strata.values():
+        shuffled = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}\0{group}".encode()).digest())
+        side |= _fill_sides(shuffled, sizes, {"test": test_share, "validation": validation_share})
+    return [replace(record, split=side[record.group]) for record in records]
+
+
+def _fill_sides(groups: list[str], sizes: dict[str, int], shares: dict[str, float]) -> dict[str, str]:
+    """Give each group to the first side that it brings closer to its share, else to training."""
+    total = sum(sizes[group] for group in groups)
+    wanted = {side: round(total * share) for side, share in shares.items()}
+    placed: dict[str, str] = {}
+    for group in groups:
+        gains = (side for side in shares if abs(wanted[side] - sizes[group]) < abs(wanted[side]))
+        placed[group] = next(gains, "train")
+        if placed[group] != "train":
+            wanted[placed[group]] -= sizes[group]
+    return placed
+
+
+def check_groups(records: list[ImageRecord]) -> None:
+    """Raise DataError naming the first five groups that lie on two sides of a split."""
+    sides = defaultdict(set)
+    for record in records:
+        sides[record.group].add(record.split)
+    crossing = sorted(
+        f"{group}: {' and '.join(sorted(found))}" for group, found in sides.items() if len(found) > 1
+    )
+    if crossing:
+        raise DataError(
+            f"{list_first(crossing, 'group')} on two sides of a split; keep a lesion or patient in one split"
+        )

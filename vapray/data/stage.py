@@ -1,0 +1,52 @@
+"""ingest: a dataset folder becomes the table ``images``.
+
+in    whatever the adapter of ``data.source`` reads
+out   image_id, label, split, group, class, path, sha256, width, height
+1:1.  Every picture is decoded in full once; what cannot be is a reject with the decoder's reason.
+"""
+
+import hashlib
+
+import pyarrow as pa
+
+from vapray.cluster import map_rows, plan_rows
+from vapray.data.dataset import draw_phantoms, open_dataset
+from vapray.data.decode import decode
+from vapray.data.frames import read_bytes
+from vapray.errors import BadImage
+from vapray.stage_run import StageRun
+from vapray.tables import TABLES, part_of
+
+__all__ = ["run"]
+
+
+def run(run: StageRun) -> None:
+    """Run the stage."""
+    if run.config.data.source == "phantom":
+        run.progress.say(
+            f"drawing {run.config.data.phantom.n_images:,} phantoms ({run.config.data.modality})"
+        )
+        draw_phantoms(run.config)
+    source = open_dataset(run.config)
+    records = source.records()
+    columns = ["image_id", "label", "split", "group", "class_name", "path"]
+    rows = pa.table({name: [getattr(record, name) for record in records] for name in columns})
+    planned = plan_rows(run, "records", rows.rename_columns({"class_name": "class"}))
+    run.notes["class_names"] = list(source.class_names)
+    map_rows(run, planned, _CheckImages, pool=run.config.pools.ingest, columns=planned.kind.schema.names)
+
+
+class _CheckImages:
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        good, rejects = [], {}
+        for row in rows.to_pylist():
+            try:
+                good.append(row | _facts(read_bytes(row["path"])))
+            except BadImage as error:
+                rejects[row["image_id"]] = str(error)
+        return part_of(TABLES["images"], good, rejects)
+
+
+def _facts(data: bytes) -> dict[str, object]:
+    picture = decode(data)
+    return {"sha256": hashlib.sha256(data).hexdigest(), "width": picture.shape[1], "height": picture.shape[0]}

@@ -1,0 +1,126 @@
+"""Randomness as a pure function of (seed, training step, sample index), whoever asks and in whatever batch.
+
+Philox is counter-based (Salmon et al. 2011): the key is (seed, purpose), the counter starts at
+(step, index), and each sample reads its own stream of 2**128 blocks.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import torch
+from numpy.random import Generator, Philox
+from torch import Tensor
+
+__all__ = ["TrainingDraws", "draw_posterior_noise", "draw_sampling_noise", "draw_training"]
+
+
+class Purpose(IntEnum):
+    """Keeps streams apart that share a seed; the numbers are part of every result."""
+
+    TRAINING = 1
+    POSTERIOR = 2
+    SAMPLING = 3
+
+
+@dataclass(frozen=True)
+class TrainingDraws:
+    """Everything random about one training batch, on the CPU."""
+
+    noise: Tensor
+    """float32 [B, C, H, W], standard normal."""
+    step_B: Tensor
+    """int64, uniform in 1..N."""
+    flip_B: Tensor
+    """bool, True with probability 1/2."""
+    drop_B: Tensor
+    """bool, True where label and text are dropped together."""
+
+
+def _streams(purpose: Purpose, keys: Sequence[tuple[int, int, int]]) -> Iterator[Generator]:
+    """One generator, moved to the stream of each (seed, step, index) in turn.
+
+    Moving costs a quarter of building a new one.
+    """
+    bits = Philox(0)
+    generator = Generator(bits)
+    for seed, step, index in keys:
+        if not all(0 <= number < 2**64 for number in (seed, step, index)):
+            raise ValueError(
+                f"randomness: wanted seed, step and index in 0..2**64-1, got {seed}, {step}, {index}"
+            )
+        key = np.array([seed, purpose], dtype=np.uint64)
+        counter = np.array([0, 0, index, step], dtype=np.uint64)
+        bits.state = {
+            "bit_generator": "Philox",
+            "state": {"counter": counter, "key": key},
+            "buffer": np.zeros(4, dtype=np.uint64),
+            "buffer_pos": 4,
+            "has_uint32": 0,
+            "uinteger": 0,
+        }
+        yield generator
+
+
+def _normals(purpose: Purpose, keys: Sequence[tuple[int, int, int]], shape: tuple[int, ...]) -> Tensor:
+    noise = np.empty((len(keys), *shape), dtype=np.float32)
+    for row, stream in zip(noise, _streams(purpose, keys), strict=True):
+        stream.standard_normal(dtype=np.float32, out=row)
+    return torch.from_numpy(noise)
+
+
+def draw_training(
+    seed: int,
+    step: int,
+    indices: Sequence[int],
+    shape: tuple[int, ...],
+    *,
+    steps: int,
+    drop_probability: float,
+) -> TrainingDraws:
+    """Draw what a training step needs for the samples with these global indices.
+
+    Args:
+        seed: of the run.
+        step: training step.
+        indices: global sample indices, one for each row.
+        shape: of one latent, (C, H, W).
+        steps: N, diffusion steps.
+        drop_probability: for label and text together.
+
+    Raises:
+        ValueError: a number outside 0..2**64-1, ``steps`` below 1, or ``drop_probability`` outside 0..1.
+    """
+    if steps < 1 or not 0 <= drop_probability <= 1:
+        raise ValueError(
+            f"draws: wanted steps >= 1 and drop_probability in 0..1, got {steps}, {drop_probability}"
+        )
+    keys = [(seed, step, int(index)) for index in indices]
+    noise = np.empty((len(keys), *shape), dtype=np.float32)
+    uniform = np.empty((len(keys), 3))
+    for row, (noise_row, stream) in enumerate(zip(noise, _streams(Purpose.TRAINING, keys), strict=True)):
+        # The scalars come first, so that they do not change with the latent's shape.
+        stream.random(out=uniform[row])
+        stream.standard_normal(dtype=np.float32, out=noise_row)
+    step_uniform, flip_uniform, drop_uniform = uniform.T
+    return TrainingDraws(
+        noise=torch.from_numpy(noise),
+        step_B=torch.from_numpy(1 + (step_uniform * steps).astype(np.int64)),
+        flip_B=torch.from_numpy(flip_uniform < 0.5),
+        drop_B=torch.from_numpy(drop_uniform < drop_probability),
+    )
+
+
+def draw_posterior_noise(seed: int, step: int, indices: Sequence[int], shape: tuple[int, ...]) -> Tensor:
+    """Noise for sampling latents from an autoencoder's moments; float32 [B, *shape], as ``draw_training``."""
+    return _normals(Purpose.POSTERIOR, [(seed, step, int(index)) for index in indices], shape)
+
+
+def draw_sampling_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
+    """The noise that sampling starts from, one seed for each image; float32 [B, *shape].
+
+    Raises:
+        ValueError: a seed outside 0..2**64-1.
+    """
+    return _normals(Purpose.SAMPLING, [(int(seed), 0, 0) for seed in seeds], shape)

@@ -1,0 +1,227 @@
+"""Does a generated picture show what its caption asked for, beyond what its class alone would give?
+
+Three numbers on one scale of 0..1.
+
+* adherence: attributes measured in the picture against those of its caption;
+* shuffled: against captions of other pictures of its class, which is what following the class alone gives;
+* ceiling: real held-out pictures, through the autoencoder, against their own captions.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vapray.captioning.attributes import Attributes
+from vapray.errors import DataError
+from vapray.evaluation.intervals import Interval, bootstrap_interval
+
+Agreement = Callable[[Attributes, Attributes], Mapping[str, float]]
+"""(found, wanted) to a score in 0..1 per attribute; absent or NaN where the caption does not mention it."""
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CaptionedImages:
+    """Pictures, as measured and as their captions describe them."""
+
+    found: Sequence[Attributes]
+    wanted: Sequence[Attributes]
+    labels: Sequence[int]
+
+    def __post_init__(self) -> None:
+        """Raise ``DataError`` unless the three have one length."""
+        lengths = len(self.found), len(self.wanted), len(self.labels)
+        if len(set(lengths)) != 1:
+            raise DataError(f"adherence: found, wanted and labels have lengths {lengths}")
+
+
+@dataclass(frozen=True)
+class AttributeAgreement:
+    """One attribute's row; NaN where no caption mentions it."""
+
+    name: str
+    mentioned: int
+    """Generated images whose own caption mentions it."""
+    adherence: float
+    shuffled: float
+    ceiling: float
+
+
+@dataclass(frozen=True)
+class Adherence:
+    """The result of ``measure_adherence``."""
+
+    adherence: float
+    shuffled: float
+    ceiling: float
+    ceiling_shuffled: float
+    """The control of the real pictures: the measuring itself is informative if the ceiling is above it."""
+    relative: float
+    """(adherence - shuffled) / (ceiling - shuffled); NaN if the ceiling is not above the shuffled control."""
+    relative_interval: Interval | None
+    """None if some bootstrap draw has no ceiling above the shuffled control."""
+    adherence_interval: Interval | None
+    attributes: tuple[AttributeAgreement, ...]
+    caption_entropy_bits: float
+    caption_entropy_within_class_bits: float
+    """What the captions say beyond the class; 0 means that the shuffled control equals the adherence."""
+    images: int
+    images_left_out: int
+    """Alone in their class, so without a control, or with a caption that mentions no attribute."""
+    real_images: int
+
+
+def shuffled_partners(labels: Sequence[int], *, rounds: int, seed: int) -> list[NDArray[np.int64]]:
+    """For each image, up to ``rounds`` other images of its class; every image is met equally often.
+
+    A class is put in random order and shifted by 1, 2, ... places: each shift is a permutation without fixed
+    points. With ``rounds`` >= class size - 1 every pair occurs once. An image alone in its class gets none.
+    """
+    rng = np.random.default_rng(seed)
+    classes = np.asarray(labels)
+    partners = [np.zeros(0, np.int64) for _ in labels]
+    for label in np.unique(classes):
+        order = rng.permutation(np.flatnonzero(classes == label))
+        shifts = rng.permutation(np.arange(1, len(order)))[:rounds]
+        for place, image in enumerate(order):
+            partners[image] = order[(place + shifts) % len(order)]
+    return partners
+
+
+def _attribute_names(images: CaptionedImages) -> list[str]:
+    return sorted({name for wanted in images.wanted for name in wanted})
+
+
+def _row(scores: Mapping[str, float], names: Sequence[str]) -> Scores:
+    return np.array([scores.get(name, np.nan) for name in names], dtype=np.float64)
+
+
+def _mean_known(values: Scores, axis: int) -> Scores:
+    """Mean over what is not NaN; NaN where nothing is known."""
+    known = ~np.isnan(values)
+    counts = known.sum(axis=axis)
+    sums = np.where(known, values, 0.0).sum(axis=axis)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+@dataclass(frozen=True)
+class _Agreements:
+    """Per image and attribute [N, A], and per image [N, 2] (own, shuffled) for images that have both."""
+
+    own: Scores
+    shuffled: Scores
+    pairs: Scores
+
+
+def _agreements(
+    images: CaptionedImages, agreement: Agreement, names: Sequence[str], rounds: int, seed: int
+) -> _Agreements:
+    partners = shuffled_partners(images.labels, rounds=rounds, seed=seed)
+    own, shuffled, pairs = [], [], []
+    for found, wanted, others in zip(images.found, images.wanted, partners, strict=True):
+        mine = _row(agreement(found, wanted), names)
+        theirs = np.array([_row(agreement(found, images.wanted[other]), names) for other in others])
+        theirs = theirs.reshape(len(others), len(names))
+        pair = [_mean_known(mine, 0), _mean_known(_mean_known(theirs, 1), 0)]
+        if np.isfinite(pair).all():
+            own.append(mine)
+            shuffled.append(_mean_known(theirs, 0))
+            pairs.append(pair)
+    shape = (len(own), len(names))
+    return _Agreements(
+        np.reshape(own, shape), np.reshape(shuffled, shape), np.reshape(pairs, (len(pairs), 2))
+    )
+
+
+def _relative(generated: Scores, real: Scores) -> float:
+    """From rows (own, shuffled) of both sets."""
+    adherence, shuffled = generated.mean(axis=0)
+    span = real[:, 0].mean() - shuffled
+    return float((adherence - shuffled) / span) if span > 0 else float("nan")
+
+
+def measure_adherence(
+    generated: CaptionedImages,
+    real: CaptionedImages,
+    agreement: Agreement,
+    *,
+    rounds: int = 20,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Adherence:
+    """Caption adherence between its shuffled control and its ceiling.
+
+    Every image counts once: its score is the mean over the attributes that the caption mentions.
+
+    Args:
+        generated: attributes measured in generated images, and of the captions that conditioned them.
+        real: the same of real held-out images that went through the autoencoder.
+        agreement: scores one picture against one caption.
+        rounds: captions of the same class that each image is compared with for the control.
+        draws: bootstrap draws over images.
+        level: of the intervals.
+        seed: of the control and the bootstrap.
+
+    Raises:
+        DataError: fewer than two images in a set have a caption with attributes and company in their class.
+    """
+    names = sorted({*_attribute_names(generated), *_attribute_names(real)})
+    ours = _agreements(generated, agreement, names, rounds, seed)
+    ceiling = _agreements(real, agreement, names, rounds, seed)
+    if min(len(ours.pairs), len(ceiling.pairs)) < 2:
+        raise DataError(
+            f"adherence needs 2 images in each set that share a class and whose captions mention attributes; "
+            f"generated {len(ours.pairs)} of {len(generated.labels)}, real {len(ceiling.pairs)}"
+            f" of {len(real.labels)}"
+        )
+    interval = partial(bootstrap_interval, draws=draws, level=level, seed=seed)
+    captions = [caption_key(wanted) for wanted in generated.wanted]
+    return Adherence(
+        adherence=float(ours.pairs[:, 0].mean()),
+        shuffled=float(ours.pairs[:, 1].mean()),
+        ceiling=float(ceiling.pairs[:, 0].mean()),
+        ceiling_shuffled=float(ceiling.pairs[:, 1].mean()),
+        relative=_relative(ours.pairs, ceiling.pairs),
+        relative_interval=interval(_relative, [ours.pairs, ceiling.pairs]),
+        adherence_interval=interval(lambda rows: float(rows[:, 0].mean()), [ours.pairs]),
+        attributes=_attribute_rows(names, ours, ceiling),
+        caption_entropy_bits=entropy_bits(captions),
+        caption_entropy_within_class_bits=entropy_within_class_bits(captions, generated.labels),
+        images=len(ours.pairs),
+        images_left_out=len(generated.labels) - len(ours.pairs),
+        real_images=len(ceiling.pairs),
+    )
+
+
+def _attribute_rows(
+    names: Sequence[str], ours: _Agreements, ceiling: _Agreements
+) -> tuple[AttributeAgreement, ...]:
+    mentioned = (~np.isnan(ours.own)).sum(axis=0)
+    columns = [_mean_known(scores, 0) for scores in (ours.own, ours.shuffled, ceiling.own)]
+    return tuple(
+        AttributeAgreement(name, int(mentioned[i]), *(float(column[i]) for column in columns))
+        for i, name in enumerate(names)
+    )
+
+
+def caption_key(wanted: Attributes) -> Hashable:
+    """Equal for captions that ask for the same attributes."""
+    return tuple(sorted((name, repr(value)) for name, value in wanted.items()))
+
+
+def entropy_bits(captions: Sequence[Hashable]) -> float:
+    """Shannon entropy of the captions' frequencies; 0 for a constant caption, log2 N if all differ."""
+    shares = np.array(list(Counter(captions).values()), dtype=np.float64) / max(len(captions), 1)
+    return float(-(shares * np.log2(shares)).sum()) + 0.0
+
+
+def entropy_within_class_bits(captions: Sequence[Hashable], labels: Sequence[Any]) -> float:
+    """Entropy of the caption given the class: the classes' entropies weighted by their sizes."""
+    joint = entropy_bits(list(zip(labels, captions, strict=True)))
+    return max(0.0, joint - entropy_bits(list(labels)))

@@ -1,0 +1,177 @@
+"""A generated set against its reference: distances with intervals, in all and per class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vapray.errors import DataError
+from vapray.evaluation.features import FeatureExtractor
+from vapray.evaluation.frechet import FeatureStatistics, frechet_distance
+from vapray.evaluation.intervals import Interval, half_sampling_interval
+from vapray.evaluation.kernel import kernel_mmd2
+from vapray.evaluation.neighbours import neighbour_scores
+
+Features = NDArray[np.float64]
+FID_MIN_CLASS_IMAGES = 300
+"""Below it a class gets KID only: FID's bias with the number of images would be most of the number."""
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features and where they come from, so that unlike sets are never compared."""
+
+    features: Features
+    """[N, F], not yet scaled."""
+    labels: NDArray[np.int64]
+    """[N]."""
+    extractor: str
+    extractor_sha256: str
+    resize: int
+    preparation: str
+    """How pictures became arrays, as the data room names it; equal for sets that may be compared."""
+
+    @property
+    def origin(self) -> tuple[str, str, int, str]:
+        """What must agree before two sets are compared."""
+        return self.extractor, self.extractor_sha256, self.resize, self.preparation
+
+
+def extract(
+    extractor: FeatureExtractor, images: NDArray[np.uint8], labels: NDArray[np.int64], preparation: str
+) -> FeatureSet:
+    """Features of pictures [N, H, W, 3] with labels [N].
+
+    Raises:
+        DataError: as many labels as pictures are wanted.
+    """
+    if len(images) != len(labels):
+        raise DataError(f"{len(images)} pictures and {len(labels)} labels")
+    features = np.asarray(extractor(images), dtype=np.float64)
+    return FeatureSet(features, labels, extractor.name, extractor.sha256, extractor.resize, preparation)
+
+
+@dataclass(frozen=True)
+class SetScores:
+    """A generated set's distance to the reference. Features are standardised on the reference."""
+
+    fid: float
+    kid: float
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    intervals: dict[str, Interval]
+    """Of fid and kid."""
+    n_reference: int
+    n_generated: int
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """One class's row; ``fid`` is None below ``FID_MIN_CLASS_IMAGES``, ``kid`` below two images."""
+
+    label: int
+    n_reference: int
+    n_generated: int
+    kid: float | None
+    fid: float | None
+
+
+def _fid(reference: Features, generated: Features) -> float:
+    return frechet_distance(FeatureStatistics.of(reference), FeatureStatistics.of(generated))
+
+
+def _refuse_unlike(reference: FeatureSet, generated: FeatureSet) -> None:
+    if reference.origin != generated.origin:
+        raise DataError(
+            f"these sets were prepared differently and cannot be compared: reference {reference.origin}, "
+            f"generated {generated.origin}. Extract both again with the same settings."
+        )
+
+
+def _standardised(reference: FeatureSet, generated: FeatureSet) -> tuple[Features, Features]:
+    """Both with the reference's mean taken away and divided by its deviations.
+
+    The mean does not matter to FID. It does to KID: features far from 0 would rule its cubic kernel.
+    """
+    _refuse_unlike(reference, generated)
+    statistics = FeatureStatistics.of(reference.features)
+    real, made = ((x.features - statistics.mean) / statistics.scale for x in (reference, generated))
+    return real, made
+
+
+def fid_between(reference: FeatureSet, generated: FeatureSet) -> float:
+    """FID alone, for the floors.
+
+    Raises:
+        DataError: the sets were prepared differently.
+    """
+    return _fid(*_standardised(reference, generated))
+
+
+def compare_sets(
+    reference: FeatureSet, generated: FeatureSet, *, draws: int = 40, k: int = 3, seed: int = 0
+) -> SetScores:
+    """All distances of ``generated`` to ``reference``, with half-sampling intervals of ``draws`` halves.
+
+    Raises:
+        DataError: the sets were prepared differently, or one has k or fewer images.
+    """
+    real, made = _standardised(reference, generated)
+    near = neighbour_scores(real, made, k=k, seed=seed)
+    intervals = {
+        name: half_sampling_interval(statistic, [real, made], draws=draws, seed=seed)
+        for name, statistic in (("fid", _fid), ("kid", kernel_mmd2))
+    }
+    return SetScores(
+        _fid(real, made),
+        kernel_mmd2(real, made),
+        near.precision,
+        near.recall,
+        near.density,
+        near.coverage,
+        intervals,
+        len(real),
+        len(made),
+    )
+
+
+def compare_classes(
+    reference: FeatureSet, generated: FeatureSet, labels: Sequence[int] | None = None
+) -> tuple[ClassScores, ...]:
+    """A row per class of ``labels``, by default all; features are standardised on the whole reference.
+
+    Raises:
+        DataError: the sets were prepared differently.
+    """
+    real, made = _standardised(reference, generated)
+    if labels is None:
+        labels = np.union1d(reference.labels, generated.labels).tolist()
+    return tuple(
+        _class_scores(real[reference.labels == label], made[generated.labels == label], label)
+        for label in labels
+    )
+
+
+def _class_scores(real: Features, made: Features, label: int) -> ClassScores:
+    fewest = min(len(real), len(made))
+    return ClassScores(
+        label,
+        len(real),
+        len(made),
+        kernel_mmd2(real, made) if fewest >= 2 else None,
+        _fid(real, made) if fewest >= FID_MIN_CLASS_IMAGES else None,
+    )
+
+
+def size_warnings(n_real: int, n_generated: int, width: int) -> tuple[str, ...]:
+    """What a reader must know when a set has fewer images than the extractor has features."""
+    counts: dict[str, Any] = {"real": n_real, "generated": n_generated}
+    return tuple(
+        f"{count} {name} images are fewer than the {width} features: FID is biased upward; trust KID more."
+        for name, count in counts.items()
+        if count < width
+    )

@@ -1,0 +1,120 @@
+"""FID: the Fréchet distance between Gaussians fitted to two sets of features, in float64.
+
+Source: Heusel et al., GANs trained by a two time-scale update rule (arXiv 1706.08500), equation 6.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from vapray.errors import DataError
+
+
+@dataclass
+class FeatureStatistics:
+    """Count, mean and scatter of a stream of features; shards may be merged in any order.
+
+    Source: Chan, Golub, LeVeque, Updating formulae and a pairwise algorithm for sample variances (1979).
+    """
+
+    count: int
+    """Rows seen."""
+    mean: NDArray[np.float64]
+    """[F]."""
+    scatter: NDArray[np.float64]
+    """[F, F], the sum of outer products of deviations from the mean."""
+
+    @classmethod
+    def empty(cls, width: int) -> "FeatureStatistics":
+        """Of no rows with F = ``width``."""
+        return cls(0, np.zeros(width), np.zeros((width, width)))
+
+    @classmethod
+    def of(cls, features: NDArray[np.floating[Any]]) -> "FeatureStatistics":
+        """Of all rows of ``features`` [N, F].
+
+        Raises:
+            DataError: not a matrix, or a value that is not finite.
+        """
+        rows = np.asarray(features, dtype=np.float64)
+        if rows.ndim != 2 or not np.isfinite(rows).all():
+            raise DataError(f"features: wanted finite [N, F], got {list(rows.shape)}, perhaps with NaN")
+        if len(rows) == 0:
+            return cls.empty(rows.shape[1])
+        mean = rows.mean(axis=0)
+        deviations = rows - mean
+        return cls(len(rows), mean, deviations.T @ deviations)
+
+    def update(self, batch: NDArray[np.floating[Any]]) -> None:
+        """Take in a batch [B, F], in place."""
+        merged = self.merge(FeatureStatistics.of(batch))
+        self.count, self.mean, self.scatter = merged.count, merged.mean, merged.scatter
+
+    def merge(self, other: "FeatureStatistics") -> "FeatureStatistics":
+        """The statistics of both sets together; neither operand changes.
+
+        Raises:
+            DataError: the widths differ.
+        """
+        if self.mean.shape != other.mean.shape:
+            raise DataError(f"features of width {len(self.mean)} and {len(other.mean)} cannot be merged")
+        count = self.count + other.count
+        if count == 0:
+            return FeatureStatistics.empty(len(self.mean))
+        shift = other.mean - self.mean
+        mean = self.mean + shift * (other.count / count)
+        between = np.outer(shift, shift) * (self.count * other.count / count)
+        return FeatureStatistics(count, mean, self.scatter + other.scatter + between)
+
+    @property
+    def covariance(self) -> NDArray[np.float64]:
+        """[F, F], unbiased (divided by N - 1).
+
+        Raises:
+            DataError: fewer than two rows.
+        """
+        if self.count < 2:
+            raise DataError(f"a covariance needs at least 2 images, got {self.count}")
+        return self.scatter / (self.count - 1)
+
+    @property
+    def scale(self) -> NDArray[np.float64]:
+        """[F], what divides features so that this set has unit variance.
+
+        A feature that is constant here, up to float32 rounding, keeps its own unit.
+        """
+        deviation = np.sqrt(np.diag(self.covariance))
+        return np.where(deviation > 1e-6 * np.maximum(1.0, np.abs(self.mean)), deviation, 1.0)
+
+    def scaled(self, scale: NDArray[np.float64]) -> "FeatureStatistics":
+        """The statistics of ``features / scale``; ``scale`` [F] is the reference's, for both sets."""
+        return FeatureStatistics(self.count, self.mean / scale, self.scatter / np.outer(scale, scale))
+
+
+def _factor(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """L [F, R] with L L^T = covariance, of the numerical rank R."""
+    values, vectors = scipy.linalg.eigh(covariance)
+    kept = values > max(values[-1], 0.0) * len(values) * np.finfo(np.float64).eps
+    factor: NDArray[np.float64] = vectors[:, kept] * np.sqrt(values[kept])
+    return factor
+
+
+def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
+    """|mean_a - mean_b|^2 + tr(S_a) + tr(S_b) - 2 tr (S_a S_b)^(1/2), never negative.
+
+    The last trace is the sum of singular values of L_a^T L_b with S = L L^T, which holds for singular
+    covariances (fewer images than features) without the usual offset on the diagonal.
+
+    Raises:
+        DataError: widths differ, or fewer than two rows in one set.
+    """
+    if a.mean.shape != b.mean.shape:
+        raise DataError(f"features of width {len(a.mean)} and {len(b.mean)} cannot be compared")
+    cov_a, cov_b = a.covariance, b.covariance
+    product = _factor(cov_a).T @ _factor(cov_b)
+    cross = scipy.linalg.svdvals(product).sum() if product.size else 0.0
+    shift = a.mean - b.mean
+    return max(0.0, float(shift @ shift + np.trace(cov_a) + np.trace(cov_b) - 2.0 * cross))

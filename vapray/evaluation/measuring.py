@@ -1,0 +1,96 @@
+"""Pictures to rows of the table ``measurements``: features, class probabilities, attributes.
+
+sets    reference      real training images          features
+        held_out       real images not trained on    features, probabilities
+        reconstructed  the same through f_E and f_D  features, attributes
+        generated      the model's images            features, probabilities, attributes
+        untrained      the network before training   features
+        class_mean     class means with noise        features
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vapray.captioning.attributes import Attributes
+from vapray.captioning.measured.measure import MEASURES, measure
+from vapray.evaluation.classifier import Classifier
+from vapray.evaluation.features import FeatureExtractor
+from vapray.tables import pack, unpack
+
+__all__ = ["SETS", "Examiner", "attributes_of", "features_of", "probabilities_of"]
+
+SETS = ("reference", "held_out", "reconstructed", "generated", "untrained", "class_mean")
+# A key tells what a picture was made from, so that work on one source can be counted without its rows.
+KEY_PREFIX = {
+    "reference": "image",
+    "held_out": "image",
+    "reconstructed": "reconstructed",
+    "generated": "sample",
+    "untrained": "sample",
+    "class_mean": "class_mean",
+}
+WITH_PROBABILITIES = ("held_out", "generated")
+WITH_ATTRIBUTES = ("reconstructed", "generated")
+
+
+class Examiner:
+    """Measures pictures of any set the same way.
+
+    Args:
+        extractor: of features.
+        classifier: trained on real training frames.
+        modality: whose attributes are measured.
+    """
+
+    def __init__(self, extractor: FeatureExtractor, classifier: Classifier, modality: str) -> None:
+        self._extractor, self._classifier, self._modality = extractor, classifier, modality
+
+    def rows(
+        self, name: str, ids: Sequence[str], labels: Sequence[int], images: NDArray[np.uint8]
+    ) -> list[dict[str, Any]]:
+        """Rows of ``measurements`` for pictures uint8 [B, H, W, 3] of the set ``name``."""
+        if not ids:
+            return []
+        features = np.asarray(self._extractor(images), dtype=np.float32)
+        nothing: list[Any] = [None] * len(ids)
+        probabilities = self._classifier.probabilities(images).astype(np.float32)
+        attributes = [self._attributes(image) for image in images] if name in WITH_ATTRIBUTES else nothing
+        return [
+            {
+                "key": f"{KEY_PREFIX[name]}/{ids[i]}",
+                "set": name,
+                "label": labels[i],
+                "features": pack(features[i]),
+                "probabilities": pack(probabilities[i]) if name in WITH_PROBABILITIES else None,
+                "attributes": attributes[i],
+            }
+            for i in range(len(ids))
+        ]
+
+    def _attributes(self, image: NDArray[np.uint8]) -> str:
+        return json.dumps(measure(image, self._modality) if self._modality in MEASURES else {})
+
+
+def features_of(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
+    """[N, F] of rows that :class:`Examiner` made."""
+    return np.stack([unpack(row["features"], "float32", -1) for row in rows]).astype(np.float64)
+
+
+def probabilities_of(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
+    """[N, K]."""
+    return np.stack([unpack(row["probabilities"], "float32", -1) for row in rows]).astype(np.float64)
+
+
+def attributes_of(rows: Sequence[dict[str, Any]]) -> list[Attributes]:
+    """As :func:`vapray.captioning.measured.measure.measure` gave them."""
+    return [
+        {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in json.loads(row["attributes"]).items()
+        }
+        for row in rows
+    ]

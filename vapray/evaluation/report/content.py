@@ -1,0 +1,89 @@
+"""What a report shows, as plain values. The stage that evaluates fills it; ``render`` only lays it out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vapray.evaluation.adherence import Adherence
+from vapray.evaluation.metrics import Metrics
+
+Image = NDArray[np.uint8]
+"""RGB [H, W, 3]."""
+
+
+@dataclass(frozen=True)
+class GeneratedPicture:
+    """A generated image and the caption that conditioned it."""
+
+    image: Image
+    caption: str
+
+
+@dataclass(frozen=True)
+class ClassExamples:
+    """Real beside generated pictures of one class; four to six of each look best."""
+
+    class_name: str
+    real: Sequence[Image]
+    generated: Sequence[GeneratedPicture]
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class in numbers; None is shown as a dash."""
+
+    class_name: str
+    n_reference: int
+    n_generated: int
+    kid: float | None
+    fid: float | None
+    """None for a class below 300 images."""
+    label_accuracy: float | None
+    """Share of the generated pictures of the class that the classifier calls by it."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A quantity over training steps; drawn as a smoothed line over the range of the raw values."""
+
+    name: str
+    meaning: str
+    """One plain sentence under the chart."""
+    steps: Sequence[float]
+    values: Sequence[float]
+    """As many as ``steps``; values that are not finite are not drawn."""
+
+
+@dataclass(frozen=True)
+class CaptionExample:
+    """How one training picture got its caption. Empty texts are not shown."""
+
+    image: Image
+    class_name: str
+    impression: str
+    """t1, what the captioner saw."""
+    knowledge: str
+    """t2, what is known of the modality, without the picture."""
+    caption: str
+    """t_mix, what the generator is trained on."""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything on the page; empty sequences leave their sections out."""
+
+    title: str
+    dataset: str
+    """Name and size of the images in words, for example ``phantom dermoscopy, 32 pixels``."""
+    created: str
+    """Date and time as text."""
+    metrics: Metrics
+    adherence: Adherence | None
+    classes: Sequence[ClassRow]
+    examples: Sequence[ClassExamples]
+    curves: Sequence[Curve]
+    caption_examples: Sequence[CaptionExample]
+    configuration: str
+    """The resolved configuration as YAML or JSON text."""

@@ -1,0 +1,174 @@
+"""evaluate: generated pictures beside real ones become numbers and a report.
+
+in    images, captions, samples; the autoencoder and the checkpoint
+out   the table ``measurements`` (what each actor found in each picture), files/report/{metrics.json,index.html}
+
+Fan-out: one task trains the classifier on real training frames; actors measure pictures; the driver reduces.
+"""
+
+import time
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vapray.captioning.prompt_set import load_prompt_set
+from vapray.cluster import map_rows, run_remote
+from vapray.config import Config
+from vapray.data.decode import decode
+from vapray.data.frames import read_frames
+from vapray.errors import DataError
+from vapray.evaluation.baselines import class_mean_images
+from vapray.evaluation.classifier import Classifier, train_classifier
+from vapray.evaluation.features import FeatureExtractor, load_extractor
+from vapray.evaluation.measuring import Examiner
+from vapray.evaluation.metrics import Provenance, StageTime
+from vapray.evaluation.report.assembly import assemble
+from vapray.evaluation.report.render import render_report
+from vapray.evaluation.summary import metrics_of, summarise
+from vapray.latents.autoencoder import Autoencoder
+from vapray.latents.latent_space import split_moments
+from vapray.latents.opening import open_autoencoder
+from vapray.stage_run import StageRun
+from vapray.store import Version
+from vapray.tables import TABLES, part_of
+
+__all__ = ["run"]
+
+
+def run(run: StageRun) -> None:
+    """Run the stage."""
+    config, inputs = run.config, run.inputs
+    held_out = _held_out_split(inputs["images"])
+    counts = Counter(inputs["samples"].read(["label", "arm"]).filter(pc.field("arm") == "generated")["label"].to_pylist())
+    pool = config.pools.evaluate
+    run.progress.say("training the classifier that judges labels on real images")
+    classifier = run_remote(_prepare, config, inputs["images"], run.output, counts, pool=pool)
+    build = partial(_MeasureImages, config, inputs["autoencoder"], classifier)
+    columns = ["image_id", "label", "split", "path"]
+    map_rows(run, inputs["images"], build, pool=pool, columns=columns, only={"split": ["train", held_out]}, key="image/{}")
+    build = partial(_MeasureSamples, config, classifier)
+    map_rows(run, inputs["samples"], build, pool=pool, columns=["sample_id", "arm", "label", "png"], key="sample/{}")
+    _write_report(run, held_out)
+
+
+def _held_out_split(images: Version) -> str:
+    splits = set(images.read(["split"]).column(0).to_pylist())
+    for split in ("test", "validation"):
+        if split in splits:
+            return split
+    raise DataError(
+        f"{images.uri}: every image is in the train split, so nothing real is held out to compare with. "
+        "Give the dataset a test split, or set data.test_share."
+    )
+
+
+def _prepare(config: Config, images: Version, output: Version, label_counts: dict[int, int]) -> Classifier:
+    """Train the classifier, and measure the class means: both need all training frames at once."""
+    rows = [row for row in images.read(["label", "split", "path"]).to_pylist() if row["split"] == "train"]
+    frames, kept, _ = read_frames([row["path"] for row in rows], config.data.image_size)
+    labels = np.array([rows[position]["label"] for position in kept], dtype=np.int64)
+    classes = len(images.sealed().notes["class_names"])
+    seed = config.run.seed
+    classifier = train_classifier(frames, labels, classes, seed=seed, steps=config.evaluate.classifier_steps)
+    means, owners = class_mean_images(frames, labels, label_counts, np.random.default_rng(seed))
+    measured = _examiner(config, classifier).rows(
+        "class_mean", [f"{number:06d}" for number in range(len(means))], owners.tolist(), means
+    )
+    output.write_part(part_of(TABLES["measurements"], measured))
+    return classifier
+
+
+class _MeasureImages:
+    def __init__(self, config: Config, autoencoder: Version, classifier: Classifier) -> None:
+        self._side = config.data.image_size
+        self._autoencoder, self._examiner = open_autoencoder(autoencoder), _examiner(config, classifier)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        asked = rows.to_pylist()
+        frames, kept, reasons = read_frames([row["path"] for row in asked], self._side)
+        train = np.array([asked[position]["split"] == "train" for position in kept], dtype=bool)
+        ids = np.array([asked[position]["image_id"] for position in kept], dtype=object)
+        labels = np.array([asked[position]["label"] for position in kept], dtype=np.int64)
+        done: list[dict[str, Any]] = []
+        for name, chosen in (("reference", train), ("held_out", ~train), ("reconstructed", ~train)):
+            pictures = frames[chosen]
+            if name == "reconstructed" and len(pictures):
+                pictures = _reconstruct(self._autoencoder, pictures)
+            done += self._examiner.rows(name, ids[chosen].tolist(), labels[chosen].tolist(), pictures)
+        rejects = {f"image/{asked[position]['image_id']}": reason for position, reason in reasons.items()}
+        return part_of(TABLES["measurements"], done, rejects)
+
+
+class _MeasureSamples:
+    def __init__(self, config: Config, classifier: Classifier) -> None:
+        self._examiner = _examiner(config, classifier)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        done: list[dict[str, Any]] = []
+        for arm in ("generated", "untrained"):
+            asked = [row for row in rows.to_pylist() if row["arm"] == arm]
+            images = np.stack([decode(row["png"]) for row in asked]) if asked else np.zeros((0, 1, 1, 3), np.uint8)
+            ids = [row["sample_id"] for row in asked]
+            done += self._examiner.rows(arm, ids, [row["label"] for row in asked], images)
+        return part_of(TABLES["measurements"], done)
+
+
+def _examiner(config: Config, classifier: Classifier) -> Examiner:
+    return Examiner(load_extractor(config.evaluate.features), classifier, config.data.modality)
+
+
+def _reconstruct(autoencoder: Autoencoder, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    means, _ = split_moments(autoencoder.encode_moments(images))
+    return autoencoder.decode(means)
+
+
+def _write_report(run: StageRun, held_out: str) -> None:
+    config, inputs = run.config, run.inputs
+    captions = inputs["captions"].read(["image_id", "caption"]).to_pylist()
+    samples = inputs["samples"].read(["sample_id", "arm", "caption"]).to_pylist()
+    by_key = {f"reconstructed/{row['image_id']}": row["caption"] for row in captions}
+    by_key |= {f"sample/{row['sample_id']}": row["caption"] for row in samples if row["arm"] == "generated"}
+    rows = run.output.read().to_pylist()
+    extractor = load_extractor(config.evaluate.features)
+    findings = summarise(rows, by_key, load_prompt_set(config.prompt_set), extractor, config)
+    metrics = metrics_of(findings, _stage_times(run), _provenance(run, extractor))
+    page = render_report(assemble(config, inputs, run.history, metrics, findings))
+    folder = f"{run.output.folder}/files/report"
+    run.output.files.write(f"{folder}/metrics.json", metrics.to_json().encode())
+    run.output.files.write(f"{folder}/index.html", page.encode())
+
+
+def _stage_times(run: StageRun) -> dict[str, StageTime]:
+    times = {
+        name: StageTime(done.seconds, done.rows, done.rows / done.seconds if done.seconds else 0.0)
+        for name, done in run.history.items()
+    }
+    seconds, rows = time.monotonic() - run.began, len(run.output.keys())
+    return times | {run.name: StageTime(seconds, rows, rows / seconds)}
+
+
+def _provenance(run: StageRun, extractor: FeatureExtractor) -> Provenance:
+    config = run.config
+    formulas = {"excess": "c + s (c - u)", "classifier_free": "u + s (c - u)"}
+    captioner = run.history["caption"].notes["captioner"]
+    return Provenance(
+        extractor=extractor.name,
+        extractor_sha256=extractor.sha256,
+        extractor_width=extractor.width,
+        resize=extractor.resize,
+        preparation=f"centred square, {config.data.image_size} pixels",
+        classifier="small convolutional classifier trained on the real training images of this run",
+        guidance_scale=config.sample.guidance_scale,
+        guidance_convention=formulas[config.sample.guidance_convention],
+        num_inference_steps=config.sample.num_inference_steps,
+        ema=config.sample.weights == "ema",
+        seed=config.run.seed,
+        label_prior="training" if config.sample.labels == "training_prior" else "uniform",
+        captioner="measured captions" if captioner == "measured" else captioner,
+        checkpoint_sha256=run.history["train"].notes["sha256"],
+    )

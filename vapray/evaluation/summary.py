@@ -1,0 +1,172 @@
+"""Rows of ``measurements`` to ``Metrics``: the reduction of the evaluate stage, in one plain process."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vapray.captioning.attributes import Attributes, agreement
+from vapray.captioning.lexicon import parse_caption
+from vapray.captioning.prompt_set import PromptSet
+from vapray.config import Config
+from vapray.evaluation.adherence import Adherence, CaptionedImages, measure_adherence
+from vapray.evaluation.classifier import balanced_accuracy, class_accuracies
+from vapray.evaluation.comparison import (
+    ClassScores,
+    FeatureSet,
+    SetScores,
+    compare_classes,
+    compare_sets,
+    fid_between,
+    size_warnings,
+)
+from vapray.evaluation.features import FeatureExtractor
+from vapray.evaluation.inception_score import inception_score
+from vapray.evaluation.measuring import SETS, attributes_of, features_of, probabilities_of
+from vapray.evaluation.metrics import Metrics, Provenance, StageTime
+
+__all__ = ["Findings", "summarise"]
+
+Rows = Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that the measurements say, before it is laid out."""
+
+    scores: SetScores
+    fid_floors: Mapping[str, float]
+    """FID of ``held_out``, ``reconstructed``, ``untrained`` and ``class_mean`` against the reference."""
+    classes: Sequence[ClassScores]
+    class_accuracy: Mapping[int, float]
+    label_accuracy: float
+    label_accuracy_real: float
+    inception_score: float
+    adherence: Adherence | None
+    n_real: int
+    n_generated: int
+    warnings: tuple[str, ...]
+
+
+def summarise(
+    rows: Rows,
+    captions: Mapping[str, str],
+    prompt_set: PromptSet,
+    extractor: FeatureExtractor,
+    config: Config,
+) -> Findings:
+    """Reduce measurements.
+
+    Args:
+        rows: of the table ``measurements``, every set.
+        captions: key of a measurement -> the caption of that picture, for ``generated`` and ``reconstructed``.
+        prompt_set: parses captions.
+        extractor: that made the features.
+        config: sections ``data``, ``evaluate`` and ``run``.
+    """
+    sets = {name: [row for row in rows if row["set"] == name] for name in SETS}
+    features = {name: _feature_set(some, extractor, config) for name, some in sets.items()}
+    reference, generated = features["reference"], features["generated"]
+    settings, seed = config.evaluate, config.run.seed
+    floors = ("held_out", "reconstructed", "untrained", "class_mean")
+    probabilities = probabilities_of(sets["generated"])
+    return Findings(
+        scores=compare_sets(reference, generated, draws=settings.halves, k=settings.neighbours, seed=seed),
+        fid_floors={name: fid_between(reference, features[name]) for name in floors},
+        classes=compare_classes(reference, generated),
+        class_accuracy=class_accuracies(probabilities, generated.labels),
+        label_accuracy=balanced_accuracy(probabilities, generated.labels),
+        label_accuracy_real=balanced_accuracy(
+            probabilities_of(sets["held_out"]), features["held_out"].labels
+        ),
+        inception_score=inception_score(probabilities, seed=seed).mean,
+        adherence=_adherence(sets, captions, prompt_set, config),
+        n_real=len(reference.labels),
+        n_generated=len(generated.labels),
+        warnings=size_warnings(len(reference.labels), len(generated.labels), extractor.width),
+    )
+
+
+def metrics_of(findings: Findings, stages: Mapping[str, StageTime], provenance: Provenance) -> Metrics:
+    """The numbers of ``metrics.json``."""
+    scores, adherence, floors = findings.scores, findings.adherence, findings.fid_floors
+    measured = (adherence.adherence, adherence.shuffled, adherence.ceiling) if adherence else (math.nan,) * 3
+    intervals = dict(scores.intervals)
+    further = {
+        "density": scores.density,
+        "coverage": scores.coverage,
+        "fid_real_reconstructed": floors["reconstructed"],
+        "label_accuracy_real": findings.label_accuracy_real,
+    }
+    if adherence:
+        intervals |= {
+            "caption_adherence": adherence.adherence_interval,
+            "caption_adherence_relative": adherence.relative_interval,
+        }
+        further |= {
+            "caption_adherence_relative": adherence.relative,
+            "caption_entropy_bits": adherence.caption_entropy_bits,
+            "caption_entropy_within_class_bits": adherence.caption_entropy_within_class_bits,
+        }
+    return Metrics(
+        fid=scores.fid,
+        kid=scores.kid,
+        inception_score=findings.inception_score,
+        precision=scores.precision,
+        recall=scores.recall,
+        fid_untrained=floors["untrained"],
+        fid_class_mean=floors["class_mean"],
+        fid_real_split=floors["held_out"],
+        label_accuracy=findings.label_accuracy,
+        caption_adherence=measured[0],
+        caption_adherence_shuffled=measured[1],
+        caption_adherence_ceiling=measured[2],
+        n_real=findings.n_real,
+        n_generated=findings.n_generated,
+        features=provenance.extractor,
+        stages=stages,
+        provenance=provenance,
+        intervals=intervals,
+        further=further,
+        warnings=findings.warnings,
+    )
+
+
+def _feature_set(rows: Rows, extractor: FeatureExtractor, config: Config) -> FeatureSet:
+    return FeatureSet(
+        features_of(rows),
+        np.array([row["label"] for row in rows], dtype=np.int64),
+        extractor.name,
+        extractor.sha256,
+        extractor.resize,
+        f"centred square, {config.data.image_size} pixels",
+    )
+
+
+def _adherence(
+    sets: Mapping[str, Rows], captions: Mapping[str, str], prompt_set: PromptSet, config: Config
+) -> Adherence | None:
+    """None where the modality has no measurements."""
+    pairs = [_captioned(sets[name], captions, prompt_set) for name in ("generated", "reconstructed")]
+    if not any(pair.found[0] for pair in pairs if pair.found):
+        return None
+
+    def score(found: Attributes, wanted: Attributes) -> dict[str, float]:
+        # An attribute that the caption asks for and the picture does not show was not met.
+        return {
+            name: 0.0 if math.isnan(value) else value
+            for name, value in agreement(found, wanted, prompt_set).items()
+        }
+
+    settings = config.evaluate
+    return measure_adherence(
+        *pairs, score, rounds=settings.control_rounds, draws=settings.resamples, seed=config.run.seed
+    )
+
+
+def _captioned(rows: Rows, captions: Mapping[str, str], prompt_set: PromptSet) -> CaptionedImages:
+    known = [row for row in rows if row["key"] in captions]
+    wanted = [parse_caption(captions[row["key"]], prompt_set) for row in known]
+    return CaptionedImages(attributes_of(known), wanted, [row["label"] for row in known])

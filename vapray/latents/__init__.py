@@ -1,0 +1,1 @@
+"""The frozen encoder f_E, the decoder f_D, and the latent space between them."""

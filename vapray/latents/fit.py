@@ -1,0 +1,212 @@
+"""Train a small autoencoder on the run's own pictures, in one plain process.
+
+The objective is Latent Diffusion's (Rombach et al. 2022, section 3.1) without its perceptual and adversarial
+terms, which need downloaded weights; an edge term stands in for the sharpness that they would bring.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from vapray.errors import ConfigError, DataError
+from vapray.latents.autoencoder import KlAutoencoder, to_unit_range
+from vapray.latents.kl_network import build_autoencoder
+
+__all__ = ["FitReport", "fit_autoencoder", "psnr_db"]
+
+HELDOUT_SHARE, MOST_HELDOUT = 1 / 16, 128
+WARM_UP_STEPS = 50
+CURVE_POINTS = 200
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How the fit went.
+
+    Attributes:
+        psnr_train: decibels, mean over up to 128 training pictures, posterior means decoded.
+        psnr_heldout: the same over pictures that were not trained on.
+        steps: optimiser steps.
+        seconds: of the optimiser loop alone.
+        loss_curve: (step, loss) pairs, at most about 200.
+    """
+
+    psnr_train: float
+    psnr_heldout: float
+    steps: int
+    seconds: float
+    loss_curve: tuple[tuple[int, float], ...]
+
+
+def fit_autoencoder(
+    images: NDArray[np.uint8],
+    *,
+    channels: int = 4,
+    factor: int = 4,
+    width: int = 16,
+    steps: int = 1000,
+    batch_size: int = 8,
+    learning_rate: float = 1.5e-3,
+    kl_weight: float = 1e-4,
+    edge_weight: float = 0.5,
+    seed: int = 0,
+    threads: int | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> tuple[KlAutoencoder, FitReport]:
+    """Fit a ``KlAutoencoder`` to pictures [N, S, S, 3]; one in sixteen is held out for the report.
+
+    Args:
+        images: uint8; the training split only. S is a multiple of ``factor``.
+        channels: C of the latent.
+        factor: S / latent side; a power of two.
+        width: channels of the finest level; every deeper level has twice as many, up to four
+            times. A multiple of 8.
+        steps: optimiser steps.
+        batch_size: pictures a step.
+        learning_rate: AdamW's highest, after a warm-up and before a cosine decay to zero.
+        kl_weight: of the mean divergence per latent value from N(0, 1).
+        edge_weight: of the L1 distance between the pictures' finite differences.
+        seed: of the initial weights, the split, the order, the flips and the posterior noise.
+        threads: torch threads while fitting; None keeps the process's setting. Equal seed and equal threads
+            give equal weights on one CPU type.
+        on_step: called with (step from 1, loss) after every step.
+
+    Returns:
+        The autoencoder, in evaluation mode, and the report.
+
+    Raises:
+        ConfigError: settings that cannot work, or a loss that is no longer finite.
+        DataError: pictures of another kind, or fewer than two.
+    """
+    _check_request(images, factor=factor, width=width, steps=steps, batch_size=batch_size)
+    with _torch_threads(threads):
+        noise = torch.Generator().manual_seed(seed)
+        train, heldout = _split(images, noise)
+        network = build_autoencoder(channels, factor, width, images.shape[1], seed)
+        fit = _Fit(network, learning_rate, steps, kl_weight, edge_weight)
+        curve, started = [], time.perf_counter()
+        for step, batch in enumerate(_batches(train, batch_size, steps, noise), start=1):
+            loss = fit.step(batch, noise)
+            if not math.isfinite(loss):
+                raise ConfigError(
+                    f"autoencoder: loss {loss} at step {step}; lower learning_rate from {learning_rate}"
+                )
+            if step % max(1, steps // CURVE_POINTS) == 0:
+                curve.append((step, loss))
+            if on_step:
+                on_step(step, loss)
+        seconds = time.perf_counter() - started
+        autoencoder = KlAutoencoder(network)
+        report = FitReport(
+            psnr_train=_reconstruction_psnr_db(autoencoder, train[:MOST_HELDOUT]),
+            psnr_heldout=_reconstruction_psnr_db(autoencoder, heldout),
+            steps=steps,
+            seconds=seconds,
+            loss_curve=tuple(curve),
+        )
+    return autoencoder, report
+
+
+class _Fit:
+    """Network, optimiser and learning-rate curve."""
+
+    def __init__(
+        self, network: Any, learning_rate: float, steps: int, kl_weight: float, edge_weight: float
+    ) -> None:
+        self.network = network.train().to(memory_format=torch.channels_last)
+        self.kl_weight, self.edge_weight = kl_weight, edge_weight
+        self.optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-4)
+        warm_up = min(WARM_UP_STEPS, max(1, steps // 10))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser,
+            lambda step: min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps)),
+        )
+
+    def step(self, pictures_B3HW: Tensor, noise: torch.Generator) -> float:
+        posterior = self.network.encode(pictures_B3HW.to(memory_format=torch.channels_last)).latent_dist
+        latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=noise)
+        rebuilt = self.network.decode(latents).sample
+        divergence = posterior.kl().mean() / latents[0].numel()
+        loss = reconstruction_loss(rebuilt, pictures_B3HW, self.edge_weight) + self.kl_weight * divergence
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        self.schedule.step()
+        return loss.item()
+
+
+def reconstruction_loss(rebuilt_B3HW: Tensor, pictures_B3HW: Tensor, edge_weight: float) -> Tensor:
+    """L1 + MSE of the pixels, + L1 of their finite differences along both axes."""
+    error = rebuilt_B3HW - pictures_B3HW
+    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    return functional.l1_loss(rebuilt_B3HW, pictures_B3HW) + error.square().mean() + edge_weight * edges
+
+
+def psnr_db(rebuilt: NDArray[np.uint8], images: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio in decibels, the mean over pictures [B, H, W, 3]; at most 100 a picture."""
+    error = np.square(rebuilt.astype(np.float64) - images).mean(axis=(1, 2, 3))
+    return float(np.mean(10 * np.log10(255.0**2 / np.maximum(error, 255.0**2 * 1e-10))))
+
+
+def _reconstruction_psnr_db(autoencoder: KlAutoencoder, images: NDArray[np.uint8]) -> float:
+    means = autoencoder.encode_moments(images)[:, : autoencoder.channels]
+    return psnr_db(autoencoder.decode(means), images)
+
+
+def _split(images: NDArray[np.uint8], noise: torch.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Training and held-out pictures, at least one of each."""
+    order = torch.randperm(len(images), generator=noise).numpy()
+    heldout = min(MOST_HELDOUT, max(1, int(len(images) * HELDOUT_SHARE)))
+    return images[order[heldout:]], images[order[:heldout]]
+
+
+def _batches(
+    images: NDArray[np.uint8], batch_size: int, steps: int, noise: torch.Generator
+) -> Iterator[Tensor]:
+    """``steps`` batches float32 [B, 3, S, S]: a new shuffle every pass, half the pictures mirrored."""
+    order = torch.empty(0, dtype=torch.long)
+    for _ in range(steps):
+        while len(order) < batch_size:
+            order = torch.cat([order, torch.randperm(len(images), generator=noise)])
+        rows, order = order[:batch_size], order[batch_size:]
+        pictures = to_unit_range(images[rows.numpy()])
+        mirrored = torch.rand(batch_size, 1, 1, 1, generator=noise) < 0.5
+        yield torch.where(mirrored, pictures.flip(-1), pictures)
+
+
+@contextmanager
+def _torch_threads(threads: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _check_request(
+    images: NDArray[np.uint8], *, factor: int, width: int, steps: int, batch_size: int
+) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) < 2:
+        raise DataError(
+            f"autoencoder: {images.dtype} {images.shape}; wanted two or more of uint8 [N, S, S, 3]"
+        )
+    if factor < 1 or factor & (factor - 1) or images.shape[1] % factor or images.shape[2] % factor:
+        raise ConfigError(
+            f"autoencoder: factor {factor} for {images.shape[1]} x {images.shape[2]} pictures;"
+            " wanted a power of two that divides both sides"
+        )
+    if width < 8 or width % 8:
+        raise ConfigError(f"autoencoder: width {width}; wanted a multiple of 8")
+    if steps < 1 or batch_size < 1:
+        raise ConfigError(f"autoencoder: {steps} steps of {batch_size} pictures; wanted at least 1 of each")

@@ -1,0 +1,22 @@
+"""The autoencoder of a run, from the version that the autoencoder stage wrote."""
+
+from vapray.checkpoint import read_checkpoint, unpacked
+from vapray.latents.autoencoder import Autoencoder, load_autoencoder
+from vapray.store import Version
+
+__all__ = ["open_autoencoder", "stored_autoencoder"]
+
+
+def stored_autoencoder(version: Version) -> dict[str, bytes]:
+    """Its files, verified."""
+    return read_checkpoint(version.files, f"{version.folder}/files/autoencoder")
+
+
+def open_autoencoder(version: Version) -> Autoencoder:
+    """Load it.
+
+    Raises:
+        CheckpointError: damaged or missing.
+    """
+    with unpacked(stored_autoencoder(version)) as folder:
+        return load_autoencoder(folder)

@@ -1,0 +1,78 @@
+"""encode: the tables ``images`` and ``autoencoder`` become the table ``latents``.
+
+in    image_id, label, split, group, path
+out   key, image_id, label, split, group, flipped, moments float16 [2C, h, w]
+1:2.  Each picture and its mirror image; both are in one part.
+"""
+
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from vapray.cluster import map_rows, run_remote
+from vapray.config import Config
+from vapray.data.frames import read_frames
+from vapray.latents.opening import open_autoencoder
+from vapray.latents.latent_space import LatentStatistics, flip_pair
+from vapray.stage_run import StageRun
+from vapray.store import Version
+from vapray.tables import TABLES, pack, part_of, unpack
+
+__all__ = ["run"]
+
+
+def run(run: StageRun) -> None:
+    """Run the stage."""
+    pool = run.config.pools.encode
+    map_rows(
+        run,
+        run.inputs["images"],
+        partial(_EncodeImages, run.config, run.inputs["autoencoder"]),
+        pool=pool,
+        columns=["image_id", "label", "split", "group", "path"],
+        key="{}/0",
+    )
+    run.notes["latent_space"] = run_remote(_measure, run.output, pool=pool)
+
+
+class _EncodeImages:
+    def __init__(self, config: Config, autoencoder: Version) -> None:
+        self._side = config.data.image_size
+        self._autoencoder = open_autoencoder(autoencoder)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        frames, kept, reasons = read_frames(rows.column("path").to_pylist(), self._side)
+        asked = rows.to_pylist()
+        done = []
+        for flipped, images in enumerate(flip_pair(frames)) if kept else ():
+            moments = self._autoencoder.encode_moments(images).numpy().astype(np.float16)
+            for position, moment in zip(kept, moments, strict=True):
+                done.append(asked[position] | _row(asked[position]["image_id"], bool(flipped), moment))
+        rejects = {f"{asked[position]['image_id']}/0": reason for position, reason in reasons.items()}
+        return part_of(TABLES["latents"], done, rejects)
+
+
+def _row(image_id: str, flipped: bool, moment: np.ndarray) -> dict[str, object]:
+    channels, height, width = moment.shape
+    key = f"{image_id}/{int(flipped)}"
+    return {
+        "key": key,
+        "flipped": flipped,
+        "moments": pack(moment),
+        "C": channels // 2,
+        "h": height,
+        "w": width,
+    }
+
+
+def _measure(latents: Version) -> dict[str, object]:
+    """The latent space in which the training split has mean 0 and standard deviation 1 in each channel."""
+    statistics, side = LatentStatistics(), 0
+    for name in latents.part_names():
+        for row in latents.read_part(name).to_pylist():
+            if row["split"] == "train":
+                side = row["h"]
+                moments = unpack(row["moments"], "float16", 1, 2 * row["C"], row["h"], row["w"])
+                statistics.update(moments.astype(np.float32))
+    return statistics.space(side).to_record()

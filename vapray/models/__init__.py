@@ -1,0 +1,1 @@
+"""Networks that predict noise: the U-ViT and its Prototype Condition Mechanism (PCM), in pure torch."""

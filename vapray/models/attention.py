@@ -1,0 +1,88 @@
+"""Multi-head attention and the pre-LayerNorm transformer block of the U-ViT."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["Block", "CrossAttention", "SelfAttention", "attend"]
+
+
+def attend(
+    query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, num_heads: int, mask: Tensor | None
+) -> Tensor:
+    """Multi-head scaled dot-product attention without projections.
+
+    Args:
+        query_BLD: what asks.
+        key_BMD: what is compared with.
+        value_BMD: what is mixed.
+        num_heads: divides D.
+        mask: bool, broadcastable to [B, heads, L, M], True where a key may be seen; None shows all.
+
+    Returns:
+        [B, L, D].
+    """
+    batch, _, width = query_BLD.shape
+    heads = (batch, -1, num_heads, width // num_heads)
+    q, k, v = (x.view(heads).transpose(1, 2) for x in (query_BLD, key_BMD, value_BMD))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+
+
+class SelfAttention(nn.Module):
+    """Tokens ask tokens; one fused projection without bias, as in the U-ViT."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, tokens_BLD: Tensor, mask: Tensor | None) -> Tensor:
+        """[B, L, D] to [B, L, D]; ``mask`` as in ``attend``."""
+        query, key, value = self.query_key_value(tokens_BLD).chunk(3, dim=-1)
+        mixed: Tensor = self.out(attend(query, key, value, self.num_heads, mask))
+        return mixed
+
+
+class CrossAttention(nn.Module):
+    """Tokens ask a memory that may differ between rows of the batch."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, tokens_BLD: Tensor, memory_RMD: Tensor, row_B: Tensor) -> Tensor:
+        """Let row b of the batch attend ``memory_RMD[row_B[b]]``; [B, L, D]."""
+        # Projecting is linear in the rows: do it before or after the look-up, whichever has fewer rows.
+        if len(memory_RMD) <= len(row_B):
+            key_value = self.key_value(memory_RMD)[row_B]
+        else:
+            key_value = self.key_value(memory_RMD[row_B])
+        key, value = key_value.chunk(2, dim=-1)
+        mixed: Tensor = self.out(attend(self.query(tokens_BLD), key, value, self.num_heads, None))
+        return mixed
+
+
+class Block(nn.Module):
+    """Attention and a GELU MLP, each behind a LayerNorm; an out-block first merges a long skip."""
+
+    def __init__(self, width: int, num_heads: int, mlp_ratio: float, *, long_skip: bool) -> None:
+        super().__init__()
+        self.merge = nn.Linear(2 * width, width) if long_skip else None
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = SelfAttention(width, num_heads)
+        self.mlp_norm = nn.LayerNorm(width)
+        hidden = int(width * mlp_ratio)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+    def forward(self, tokens_BLD: Tensor, mask: Tensor | None, skip_BLD: Tensor | None = None) -> Tensor:
+        """[B, L, D] to [B, L, D]; ``skip_BLD`` is an in-block's output, for out-blocks only."""
+        if self.merge is not None:
+            assert skip_BLD is not None
+            tokens_BLD = self.merge(torch.cat([tokens_BLD, skip_BLD], dim=-1))
+        tokens_BLD = tokens_BLD + self.attention(self.attention_norm(tokens_BLD), mask)
+        merged: Tensor = tokens_BLD + self.mlp(self.mlp_norm(tokens_BLD))
+        return merged

@@ -1,0 +1,238 @@
+"""The U-ViT: a transformer over [time | label | text | patches] with long skips, and optionally a PCM.
+
+Source: Bao et al., "All are Worth Words" (CVPR 2023), conditioned as in VAP-Diffusion (arXiv 2506.23641).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vapray.models.attention import Block
+from vapray.models.prediction import NoisePrediction
+from vapray.models.prototypes import PrototypeCondition, ReconstructionTarget
+from vapray.models.tokens import patchify, sinusoid, unpatchify
+
+__all__ = ["NoisePrediction", "UViT", "build_uvit"]
+
+
+class UViT(nn.Module):
+    """A U-ViT over a square latent.
+
+    Parameters at the released configuration (latent 4x32x32, patch 2, width 512, depth 16, 8 heads, 7
+    classes, context 768 x 256): 58.4M without PCM, the 58M of U-ViT-S/2 (Deep) in its paper; 63.2M with
+    ours. The release counts 65.0M, which leaves 6.5M for its PCM; ours has 4.7M.
+
+    Args:
+        latent_side: H and W, divisible by ``patch_size``.
+        latent_channels: C.
+        patch_size: side of a patch in latent pixels.
+        width: D, even and divisible by ``num_heads``.
+        depth: even; half of the blocks lead in, half lead out, one more lies between them.
+        num_heads: attention heads.
+        mlp_ratio: hidden width of the MLPs over ``width``.
+        num_classes: without the null class, whose label row is ``num_classes``.
+        context_width: of the text encoder's tokens.
+        max_context: text positions in the table; a patch's position never depends on the text's length.
+        prototypes: the PCM, or None.
+
+    Raises:
+        ValueError: sizes that do not divide as said.
+    """
+
+    def __init__(
+        self,
+        *,
+        latent_side: int,
+        latent_channels: int,
+        patch_size: int,
+        width: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        num_classes: int,
+        context_width: int,
+        max_context: int = 256,
+        prototypes: PrototypeCondition | None = None,
+    ) -> None:
+        super().__init__()
+        if latent_side % patch_size or width % num_heads or width % 2 or depth % 2 or depth < 2:
+            raise ValueError(
+                "U-ViT: wanted latent_side divisible by patch_size, width even and divisible by num_heads, "
+                "depth even and at least 2; "
+                f"got {latent_side=}, {patch_size=}, {width=}, {num_heads=}, {depth=}"
+            )
+        self.patch_size, self.latent_channels, self.width = patch_size, latent_channels, width
+        self.num_classes, self.context_width, self.max_context = num_classes, context_width, max_context
+        patch_values = latent_channels * patch_size**2
+        self.label_embedding = nn.Embedding(num_classes + 1, width)
+        self.text_in = nn.Linear(context_width, width)
+        self.null_text = nn.Parameter(torch.empty(width))
+        self.patch_in = nn.Linear(patch_values, width)
+        self.position = nn.Parameter(torch.empty(2 + max_context + (latent_side // patch_size) ** 2, width))
+        half = range(depth // 2)
+        self.in_blocks = nn.ModuleList(Block(width, num_heads, mlp_ratio, long_skip=False) for _ in half)
+        self.mid_block = Block(width, num_heads, mlp_ratio, long_skip=False)
+        self.out_blocks = nn.ModuleList(Block(width, num_heads, mlp_ratio, long_skip=True) for _ in half)
+        self.norm = nn.LayerNorm(width)
+        self.patch_out = nn.Linear(width, patch_values)
+        self.smooth = nn.Conv2d(latent_channels, latent_channels, 3, padding=1)
+        self.reset_parameters()
+        # After our own init, which visits every nn.Linear: the PCM's zero has to stay zero.
+        self.prototypes = prototypes
+
+    def reset_parameters(self) -> None:
+        """Truncated normal of std 0.02 for weights, embeddings and positions; zero for biases."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        nn.init.trunc_normal_(self.null_text, std=0.02)
+        nn.init.trunc_normal_(self.position, std=0.02)
+
+    def forward(
+        self,
+        noisy_BCHW: Tensor,
+        step_B: Tensor,
+        label_B: Tensor,
+        context_BLD: Tensor,
+        context_length_B: Tensor,
+        drop_B: Tensor | None = None,
+        *,
+        reconstruct: bool = True,
+    ) -> NoisePrediction:
+        """Predict the noise in each latent.
+
+        Args:
+            noisy_BCHW: noisy latents.
+            step_B: int64, diffusion steps 1..N.
+            label_B: int64, classes.
+            context_BLD: text tokens; what the padding holds does not matter. L may be 0.
+            context_length_B: int64, real text tokens of each row, 0..L.
+            drop_B: bool, True for the null condition: the null label and one learned text token.
+            reconstruct: whether to work out L_recon.
+
+        Raises:
+            ValueError: a context that is too wide, too long, or shorter than it claims.
+        """
+        if drop_B is None:
+            drop_B = torch.zeros_like(label_B, dtype=torch.bool)
+        text_BLD, real_text_BL = self._text_tokens(context_BLD, context_length_B, drop_B)
+        row_B = label_B.masked_fill(drop_B, self.num_classes)
+        tokens, patch_count = self._tokens(noisy_BCHW, step_B, row_B, text_BLD)
+        real_BL = None
+        if real_text_BL is not None:
+            real_BL = F.pad(real_text_BL, (2, patch_count), value=True)
+        tokens, reconstruction_B = self._blocks(tokens, row_B, real_BL, reconstruct)
+        patches = self.patch_out(self.norm(tokens[:, -patch_count:]))
+        noise = self.smooth(unpatchify(patches, self.patch_size, self.latent_channels))
+        return NoisePrediction(noise, reconstruction_B.mean(), reconstruction_B)
+
+    def _text_tokens(
+        self, context_BLD: Tensor, context_length_B: Tensor, drop_B: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Text tokens without positions, and which are real (None: all); a dropped row is its null token."""
+        length_B = context_length_B.masked_fill(drop_B, 1)
+        self._check_context(context_BLD, context_length_B)
+        if context_BLD.shape[1] == 0:
+            context_BLD = context_BLD.new_zeros(len(context_BLD), 1, self.context_width)
+        place_L = torch.arange(context_BLD.shape[1], device=context_BLD.device)
+        real_BL = place_L < length_B[:, None]
+        # Padding may hold anything, even NaN, which attention would spread through 0 * NaN.
+        text = self.text_in(context_BLD.masked_fill(~real_BL[:, :, None], 0.0).to(self.text_in.weight.dtype))
+        # Selected, not indexed: without a dropped row the null token still gets its (zero) gradient.
+        text = torch.where(drop_B[:, None, None], self.null_text.to(text.dtype), text)
+        return text, None if bool(real_BL.all()) else real_BL
+
+    def _check_context(self, context_BLD: Tensor, context_length_B: Tensor) -> None:
+        length, width = context_BLD.shape[1:]
+        if width != self.context_width:
+            raise ValueError(f"context width: wanted {self.context_width}, got {width}")
+        if length > self.max_context:
+            raise ValueError(f"context length: wanted at most {self.max_context}, got {length}")
+        longest = int(context_length_B.max())
+        if longest > length:
+            raise ValueError(
+                f"context length: wanted at most the {length} tokens given, got a row of {longest}"
+            )
+
+    def _tokens(
+        self, noisy_BCHW: Tensor, step_B: Tensor, row_B: Tensor, text_BLD: Tensor
+    ) -> tuple[Tensor, int]:
+        """[time | label | text | patches] with positions, and the number of patches."""
+        patches = self.patch_in(patchify(noisy_BCHW, self.patch_size))
+        time = sinusoid(step_B, self.width)[:, None].to(patches.dtype)
+        tokens = torch.cat([time, self.label_embedding(row_B)[:, None], text_BLD, patches], dim=1)
+        first_patch = 2 + self.max_context
+        position = torch.cat([self.position[: 2 + text_BLD.shape[1]], self.position[first_patch:]])
+        return tokens + position, patches.shape[1]
+
+    def _blocks(
+        self, tokens: Tensor, row_B: Tensor, real_BL: Tensor | None, reconstruct: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens after all blocks, and each row's L_recon (0 without a PCM)."""
+        mask = None if real_BL is None else real_BL[:, None, None, :]
+        skips = []
+        for block in self.in_blocks:
+            tokens = block(tokens, mask)
+            skips.append(tokens)
+        reconstruction_B = None
+        if self.prototypes is not None:
+            conditioned = self.prototypes(tokens, row_B, real_BL, reconstruct=reconstruct)
+            tokens, reconstruction_B = conditioned.tokens_BLD, conditioned.reconstruction_B
+        tokens = self.mid_block(tokens, mask)
+        for block in self.out_blocks:
+            tokens = block(tokens, mask, skips.pop())
+        if reconstruction_B is None:
+            reconstruction_B = tokens.new_zeros(len(tokens), dtype=torch.float32)
+        return tokens, reconstruction_B
+
+
+def build_uvit(
+    *,
+    seed: int,
+    pcm: bool,
+    latent_side: int,
+    latent_channels: int,
+    patch_size: int,
+    width: int,
+    depth: int,
+    num_heads: int,
+    mlp_ratio: float = 4.0,
+    num_classes: int,
+    context_width: int,
+    max_context: int = 256,
+    prototypes_per_class: int | None = None,
+    target: ReconstructionTarget = "stop_gradient",
+) -> UViT:
+    """Build a U-ViT on the CPU with weights that follow from ``seed`` alone; leave torch's generator alone.
+
+    The U-ViT's weights are the same with and without ``pcm``. ``prototypes_per_class`` is twice the number of
+    patches unless given; the other arguments are those of ``UViT`` and ``PrototypeCondition``.
+
+    Raises:
+        ValueError: sizes that do not fit together.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model = UViT(
+            latent_side=latent_side,
+            latent_channels=latent_channels,
+            patch_size=patch_size,
+            width=width,
+            depth=depth,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            num_classes=num_classes,
+            context_width=context_width,
+            max_context=max_context,
+        )
+        if pcm:
+            model.prototypes = PrototypeCondition(
+                num_classes=num_classes,
+                prototypes_per_class=prototypes_per_class or 2 * (latent_side // patch_size) ** 2,
+                width=width,
+                num_heads=num_heads,
+                target=target,
+            )
+    return model

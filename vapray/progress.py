@@ -1,0 +1,86 @@
+"""What a person sees while a stage runs: a bar in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+__all__ = ["Display", "StageProgress"]
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class StageProgress:
+    """Counts the rows of one stage.
+
+    Args:
+        name: the stage.
+        bar: the terminal's bars, or None for plain lines.
+    """
+
+    def __init__(self, name: str, bar: Progress | None) -> None:
+        self.name, self._bar = name, bar
+        self._task: TaskID | None = None
+        self._done, self._total, self._unit = 0, 0, "rows"
+        self._begin = self._last_line = time.monotonic()
+
+    def expect(self, total: int, unit: str = "rows", *, done: int = 0) -> None:
+        """Say how many there are, and how many an earlier run has done."""
+        self._done, self._total, self._unit = done, total, unit
+        if self._bar is not None:
+            if self._task is None:
+                self._task = self._bar.add_task(self.name, detail="")
+            self._bar.update(self._task, total=total, completed=done, detail=unit)
+        elif done:
+            self.say(f"{done:,} of {total:,} {unit} were done before; continuing")
+
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        """So many more are done."""
+        self.reach(self._done + count, detail)
+
+    def reach(self, done: int, detail: str = "") -> None:
+        """So many are done in all."""
+        self._done = done
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, detail=f"{self._unit} {detail}")
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            self.say(f"{done:,} of {self._total:,} {self._unit} {detail}".rstrip())
+
+    def say(self, line: str) -> None:
+        """Print a line of its own."""
+        if self._bar is not None:
+            self._bar.console.print(f"  {self.name}: {line}", highlight=False, markup=False)
+        else:
+            print(f"[{self.name}] {line}", flush=True)
+
+
+class Display:
+    """The progress of a whole run on one stream."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=False)
+        self._for_person = sys.stdout.isatty()
+
+    def line(self, text: str) -> None:
+        """Print a line."""
+        print(text, flush=True)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[StageProgress]:
+        """Show one stage while it runs."""
+        if not self._for_person:
+            yield StageProgress(name, None)
+            return
+        columns = (
+            TextColumn("[bold]{task.description:<12}"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self._console, transient=True) as bar:
+            yield StageProgress(name, bar)

@@ -1,0 +1,226 @@
+"""The public Python API: a checkpoint in, images out.
+
+    sampler = Sampler.load("runs/demo/checkpoints/<fingerprint>/files/final")
+    picture = sampler.generate(label="MEL", seed=7)[0]
+    picture.image.save("melanoma.png")
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from vapray.bank.prompt_bank import PromptBank
+from vapray.bank.text_encoder import TextEncoder, make_text_encoder
+from vapray.checkpoint import read_checkpoint, unpacked
+from vapray.config import Config
+from vapray.diffusion.guidance import guidance_excess, guided_noise
+from vapray.diffusion.randomness import draw_sampling_noise
+from vapray.diffusion.solver import solve, solver_plan
+from vapray.errors import CheckpointError, ConfigError
+from vapray.files import FileStore
+from vapray.latents.autoencoder import Autoencoder, load_autoencoder
+from vapray.latents.latent_space import LatentSpace
+from vapray.models.uvit import UViT
+from vapray.sampling.provenance import encode_png
+from vapray.training.network import build_network, build_schedule
+from vapray.training.state import load_weights
+
+__all__ = ["Generated", "Sampler", "SamplingSettings", "Weights"]
+
+Weights = Literal["ema", "raw", "untrained"]
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How images are made; the config's section ``sample`` without the counts."""
+
+    solver: Literal["dpm_solver_2m", "ddim"] = "dpm_solver_2m"
+    num_inference_steps: int = 20
+    guidance_scale: float = 0.5
+    guidance_convention: Literal["excess", "classifier_free"] = "excess"
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Those of a config."""
+        wanted = config.sample.model_dump(include=set(cls.__dataclass_fields__))
+        return cls(**wanted)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One generated picture and all that it takes to make it again."""
+
+    pixels: NDArray[np.uint8]
+    """[H, W, 3]."""
+    label: int
+    class_name: str
+    caption: str
+    source_image_id: str
+    """The training image whose caption was drawn; empty for a caption of the caller's."""
+    seed: int
+    model_sha256: str
+    settings: SamplingSettings
+
+    @property
+    def image(self) -> Image.Image:
+        """As a Pillow image."""
+        return Image.fromarray(self.pixels)
+
+    def to_png(self) -> bytes:
+        """PNG with its provenance in text chunks."""
+        facts = {
+            "Class": self.class_name,
+            "Caption": self.caption,
+            "Source-Image": self.source_image_id,
+            "Seed": str(self.seed),
+            "Model-SHA256": self.model_sha256,
+            "Settings": json.dumps(self.settings.__dict__, sort_keys=True),
+        }
+        return encode_png(self.pixels, facts)
+
+
+class Sampler:
+    """A loaded model. Not for clinical use."""
+
+    def __init__(
+        self,
+        network: UViT,
+        autoencoder: Autoencoder,
+        encoder: TextEncoder,
+        bank: PromptBank,
+        space: LatentSpace,
+        config: Config,
+        class_names: Sequence[str],
+        model_sha256: str,
+    ) -> None:
+        self.network, self.autoencoder, self.encoder, self.bank = network.eval(), autoencoder, encoder, bank
+        self.space, self.config, self.class_names = space, config, tuple(class_names)
+        self.model_sha256 = model_sha256
+        self._schedule = build_schedule(config)
+
+    @classmethod
+    def load(cls, path: str, *, weights: Weights = "ema", device: str = "cpu") -> Self:
+        """Load a checkpoint's ``final`` folder.
+
+        Args:
+            path: local path or URI.
+            weights: averaged, of the last step, or those before the first step (a floor for metrics).
+            device: of torch.
+
+        Raises:
+            CheckpointError: damaged, incomplete, or of another version.
+        """
+        contents = read_checkpoint(FileStore(path), "")
+        try:
+            card: dict[str, Any] = json.loads(contents["checkpoint.json"])
+            config = Config.model_validate(card["config"])
+            space = LatentSpace.from_record(card["latent_space"])
+            class_names: list[str] = card["class_names"]
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"{path}/checkpoint.json: not of this version of vapray ({error}).") from error
+        network = build_network(
+            config,
+            num_classes=len(class_names),
+            latent_channels=space.channels,
+            context_width=card["context_width"],
+        )
+        if weights != "untrained":
+            load_weights(network, contents[f"{weights}.safetensors"])
+        with unpacked({k: v for k, v in contents.items() if k.startswith("autoencoder/")}) as folder:
+            autoencoder = load_autoencoder(folder / "autoencoder")
+        encoder = make_text_encoder(config.bank.encoder, width=config.bank.width, max_tokens=config.bank.max_tokens)
+        bank = PromptBank.from_table(pq.read_table(io.BytesIO(contents["bank.parquet"])))
+        digest = hashlib.sha256(contents["ema.safetensors" if weights == "ema" else "raw.safetensors"]).hexdigest()
+        return cls(
+            network.requires_grad_(False).to(device), autoencoder, encoder, bank, space, config, class_names, digest
+        )
+
+    def generate(
+        self,
+        label: int | str,
+        caption: str | None = None,
+        *,
+        seed: int = 0,
+        n: int = 1,
+        settings: SamplingSettings | None = None,
+    ) -> list[Generated]:
+        """Make n images of a class, with seeds ``seed``, ``seed + 1``, ...
+
+        Args:
+            label: class name or number.
+            caption: text; None draws one from the class's prompt bank for each image, by its seed.
+            seed: decides noise and drawn caption; the same seed gives the same image.
+            n: how many.
+            settings: None for those of the config the model was trained with.
+
+        Raises:
+            ConfigError: an unknown class, or n below 1.
+            DataError: a caption that the text encoder cannot take.
+        """
+        number = self._label(label)
+        if n < 1:
+            raise ConfigError(f"n = {n}: wanted at least 1 image.")
+        seeds = [seed + i for i in range(n)]
+        if caption is None:
+            drawn = [self.bank.draw(number, one)[0] for one in seeds]
+            captions, sources = [entry.caption for entry in drawn], [entry.image_id for entry in drawn]
+        else:
+            captions, sources = [caption] * n, [""] * n
+        return self.make([number] * n, captions, sources, seeds, settings or SamplingSettings.of(self.config))
+
+    def make(
+        self,
+        labels: Sequence[int],
+        captions: Sequence[str],
+        source_image_ids: Sequence[str],
+        seeds: Sequence[int],
+        settings: SamplingSettings,
+    ) -> list[Generated]:
+        """Make one image for each (label, caption, seed), as one batch."""
+        pixels = self._pixels(labels, captions, seeds, settings)
+        return [
+            Generated(image, label, self.class_names[label], caption, source, seed, self.model_sha256, settings)
+            for image, label, caption, source, seed in zip(
+                pixels, labels, captions, source_image_ids, seeds, strict=True
+            )
+        ]
+
+    @torch.no_grad()
+    def _pixels(
+        self, labels: Sequence[int], captions: Sequence[str], seeds: Sequence[int], settings: SamplingSettings
+    ) -> NDArray[np.uint8]:
+        device = self.network.position.device
+        noise = draw_sampling_noise(seeds, (self.space.channels, self.space.side, self.space.side)).to(device)
+        label_B = torch.tensor(labels, dtype=torch.int64, device=device)
+        context, length = self._contexts(captions)
+        excess = guidance_excess(settings.guidance_scale, settings.guidance_convention)
+
+        def predict(noisy: Tensor, step_B: Tensor) -> Tensor:
+            return guided_noise(
+                self.network, noisy, step_B, label_B, context.to(device), length.to(device), excess
+            )
+
+        plan = solver_plan(self._schedule, settings.solver, settings.num_inference_steps)
+        return self.autoencoder.decode(self.space.denormalise(solve(predict, noise, plan)))
+
+    def _contexts(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        contexts = [torch.from_numpy(context.astype(np.float32)) for context in self.encoder.encode(captions)]
+        lengths = torch.tensor([len(context) for context in contexts], dtype=torch.int64)
+        return torch.nn.utils.rnn.pad_sequence(contexts, batch_first=True), lengths
+
+    def _label(self, label: int | str) -> int:
+        if isinstance(label, str) and label in self.class_names:
+            return self.class_names.index(label)
+        if isinstance(label, int) and 0 <= label < len(self.class_names):
+            return label
+        raise ConfigError(f"class {label!r} is unknown. Known: {', '.join(self.class_names)} (0..{len(self.class_names) - 1}).")

@@ -1,0 +1,100 @@
+"""sample: a checkpoint and the table ``bank`` become the table ``samples``, and an ImageFolder.
+
+in    files/final of the checkpoint; image_id, label, caption of the bank's train split
+out   sample_id, arm, label, class, caption, source_image_id, seed, png
+      files/images/<arm>/<class>/<sample_id>.png, and files/images/<arm>/metadata.jsonl
+
+Arms: ``generated``, and ``untrained``, the same captions and seeds through the network before its first step, which
+shows where the metrics start.
+"""
+
+import json
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from vapray.bank.prompt_bank import PromptBank
+from vapray.cluster import map_rows, plan_rows
+from vapray.config import Config
+from vapray.sampling.plan import plan_samples
+from vapray.sampling.sampler import Sampler, SamplingSettings, Weights
+from vapray.stage_run import StageRun
+from vapray.store import Version
+from vapray.tables import TABLES, part_of
+
+__all__ = ["run"]
+
+ARMS = ("generated", "untrained")
+
+
+def run(run: StageRun) -> None:
+    """Run the stage."""
+    config = run.config
+    rows = run.inputs["bank"].read(["image_id", "label", "split", "group", "caption"]).to_pylist()
+    bank = PromptBank.from_rows(row for row in rows if row["split"] == "train")
+    plans = [
+        row
+        for arm in ARMS
+        for row in plan_samples(
+            bank,
+            n_images=config.sample.n_images,
+            seed=config.run.seed,
+            uniform_labels=config.sample.labels == "uniform",
+            arm=arm,
+        )
+    ]
+    planned = plan_rows(run, "plan", pa.Table.from_pylist(plans))
+    build = partial(_MakeImages, config, run.inputs["checkpoints"], run.output)
+    map_rows(run, planned, build, pool=config.pools.sample, columns=planned.kind.schema.names)
+    _write_metadata(run.output)
+
+
+class _MakeImages:
+    def __init__(self, config: Config, checkpoint: Version, output: Version) -> None:
+        self._config, self._output = config, output
+        self._path = f"{checkpoint.storage_path}/files/final"
+        self._samplers: dict[str, Sampler] = {}
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        done = []
+        for arm in ARMS:
+            asked = [row for row in rows.to_pylist() if row["arm"] == arm]
+            if asked:
+                done += self._make(arm, asked)
+        return part_of(TABLES["samples"], done)
+
+    def _make(self, arm: str, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        images = self._sampler(arm).make(
+            [row["label"] for row in asked],
+            [row["caption"] for row in asked],
+            [row["source_image_id"] for row in asked],
+            [row["seed"] for row in asked],
+            SamplingSettings.of(self._config),
+        )
+        pngs = [image.to_png() for image in images]
+        for row, image, png in zip(asked, images, pngs, strict=True):
+            name = f"{arm}/{image.class_name}/{row['sample_id']}.png"
+            self._output.files.write(f"{self._output.folder}/files/images/{name}", png)
+        return [
+            row | {"class": image.class_name, "png": png}
+            for row, image, png in zip(asked, images, pngs, strict=True)
+        ]
+
+    def _sampler(self, arm: str) -> Sampler:
+        weights: Weights = "untrained" if arm == "untrained" else self._config.sample.weights
+        if arm not in self._samplers:
+            self._samplers[arm] = Sampler.load(self._path, weights=weights)
+        return self._samplers[arm]
+
+
+def _write_metadata(output: Version) -> None:
+    columns = ["sample_id", "arm", "label", "class", "caption", "source_image_id", "seed"]
+    rows = output.read(columns).to_pylist()
+    for arm in ARMS:
+        lines = [
+            json.dumps({"file_name": f"{row['class']}/{row['sample_id']}.png", **row}) for row in rows if row["arm"] == arm
+        ]
+        output.files.write(
+            f"{output.folder}/files/images/{arm}/metadata.jsonl", ("\n".join(lines) + "\n").encode()
+        )

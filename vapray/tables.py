@@ -1,0 +1,154 @@
+"""The tables between stages: columns, types, shapes.
+
+Stages do not import one another; they meet here. Every table is plain Parquet that pandas reads without vapray.
+A part holds finished rows and rejects together: a reject has its key, a reason in ``reject``, and nulls elsewhere.
+
+``records`` and ``plan`` are what ingest and sample set out to do; ``measurements`` is what evaluate found.
+
+Arrays stand as little-endian bytes beside their shape:
+    context   float16 [L, width]       L and width are columns
+    moments   float16 [2C, h, w]       mean and log-variance of the latent; C, h and w are columns
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+__all__ = ["REJECT", "TABLES", "Table", "pack", "part_of", "unpack"]
+
+REJECT = "reject"
+_ROW_OF_IMAGE = [("image_id", pa.string()), ("label", pa.int32()), ("split", pa.string()), ("group", pa.string())]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its name, its key column, its columns, and the version of their meaning."""
+
+    name: str
+    key: str
+    schema: pa.Schema
+    version: int = 1
+
+
+def _table(name: str, columns: list[tuple[str, pa.DataType]], version: int = 1) -> Table:
+    return Table(name, columns[0][0], pa.schema([*columns, (REJECT, pa.string())]), version)
+
+
+TABLES = {
+    table.name: table
+    for table in (
+        _table("records", [*_ROW_OF_IMAGE, ("class", pa.string()), ("path", pa.string())]),
+        _table(
+            "images",
+            [
+                *_ROW_OF_IMAGE,
+                ("class", pa.string()),
+                ("path", pa.string()),
+                ("sha256", pa.string()),
+                ("width", pa.int32()),
+                ("height", pa.int32()),
+            ],
+        ),
+        _table(
+            "captions",
+            [
+                *_ROW_OF_IMAGE,
+                ("t1", pa.string()),
+                ("t2_id", pa.string()),
+                ("caption", pa.string()),
+                ("cache_key", pa.string()),
+                ("model", pa.string()),
+                ("revision", pa.string()),
+                ("strategy", pa.string()),
+                ("prompt_version", pa.string()),
+                ("prompt_tokens", pa.int32()),
+                ("completion_tokens", pa.int32()),
+                ("finish_reason", pa.string()),
+            ],
+        ),
+        _table(
+            "bank",
+            [
+                *_ROW_OF_IMAGE,
+                ("caption", pa.string()),
+                ("context", pa.binary()),
+                ("L", pa.int32()),
+                ("width", pa.int32()),
+            ],
+        ),
+        _table(
+            "latents",
+            [
+                ("key", pa.string()),
+                *_ROW_OF_IMAGE,
+                ("flipped", pa.bool_()),
+                ("moments", pa.binary()),
+                ("C", pa.int32()),
+                ("h", pa.int32()),
+                ("w", pa.int32()),
+            ],
+        ),
+        _table(
+            "plan",
+            [
+                ("sample_id", pa.string()),
+                ("arm", pa.string()),
+                ("label", pa.int32()),
+                ("caption", pa.string()),
+                ("source_image_id", pa.string()),
+                ("seed", pa.int64()),
+            ],
+        ),
+        _table(
+            "samples",
+            [
+                ("sample_id", pa.string()),
+                ("arm", pa.string()),
+                ("label", pa.int32()),
+                ("class", pa.string()),
+                ("caption", pa.string()),
+                ("source_image_id", pa.string()),
+                ("seed", pa.int64()),
+                ("png", pa.binary()),
+            ],
+        ),
+        _table(
+            "measurements",
+            [
+                ("key", pa.string()),
+                ("set", pa.string()),
+                ("label", pa.int32()),
+                ("features", pa.binary()),
+                ("probabilities", pa.binary()),
+                ("attributes", pa.string()),
+            ],
+        ),
+    )
+}
+
+
+def pack(array: NDArray[np.generic]) -> bytes:
+    """The bytes of an array in C order, little-endian."""
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
+
+
+def unpack(data: bytes, dtype: str, *shape: int) -> NDArray[np.generic]:
+    """The array that :func:`pack` wrote; a view on ``data``, not writable."""
+    return np.frombuffer(data, dtype=np.dtype(dtype).newbyteorder("<")).reshape(shape)
+
+
+def part_of(table: Table, rows: Iterable[Mapping[str, Any]], rejects: Mapping[str, str] | None = None) -> pa.Table:
+    """What a map commits: finished rows, and a reject for each key that could not be made.
+
+    Args:
+        table: whose columns are taken; others are left out.
+        rows: column -> value.
+        rejects: key -> reason.
+    """
+    bad = [{table.key: key, REJECT: reason} for key, reason in (rejects or {}).items()]
+    good = [{**row, REJECT: None} for row in rows]
+    return pa.Table.from_pylist([*good, *bad], schema=table.schema)

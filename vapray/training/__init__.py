@@ -1,0 +1,1 @@
+"""Training: sample order, state, and the loop over optimiser steps."""

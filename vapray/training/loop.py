@@ -1,0 +1,100 @@
+"""The loop over optimiser steps, on one rank. It knows neither Ray nor files: a :class:`Worker` stands for both."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from vapray.config import Config
+from vapray.diffusion.objective import Losses, denoising_loss
+from vapray.latents.latent_space import LatentSpace
+from vapray.models.prototypes import prototype_health
+from vapray.training.batches import Batches
+from vapray.training.dataset import TrainingRows
+from vapray.training.network import build_schedule
+from vapray.training.optimiser import average_weights, ema_decay, learning_rate, only_present_rows
+from vapray.training.state import TrainingState
+
+__all__ = ["Worker", "train"]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What a rank knows of the world.
+
+    Attributes:
+        rank: 0..world-1.
+        world: number of ranks; above 1 a torch process group is up.
+        device: where the model lives.
+        report: takes (step, values) of the learning curve, on rank 0.
+        save: stores the files of a training state under a step, on rank 0.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+    report: Callable[[int, Mapping[str, float]], None]
+    save: Callable[[int, Mapping[str, bytes]], None]
+
+
+def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace, state: TrainingState) -> None:
+    """Train from ``state.step`` to ``train.steps``, in place.
+
+    Noise, diffusion steps, flips and drops are functions of (run.seed, step, place in the global batch), so the same
+    seed and world size give the same weights, resumed or not.
+    """
+    settings = config.train
+    batches = Batches(config, rows, space, rank=worker.rank, world=worker.world)
+    schedule = build_schedule(config)
+    network: nn.Module = DistributedDataParallel(state.model) if worker.world > 1 else state.model
+    began, first = time.monotonic(), state.step
+    while state.step < settings.steps:
+        batch = batches.at(state.step)
+        losses = denoising_loss(
+            network, schedule, *batch.to(worker.device), batch.draws, config.model.prototypes.alpha
+        )
+        norm = _step(state, losses.total, config)
+        state.step += 1
+        if worker.rank == 0 and _is_due(state.step, settings.report_every, settings.steps):
+            rate = (state.step - first) * settings.batch_size / (time.monotonic() - began)
+            state.curve.append(_point(state, losses, norm, rate))
+            worker.report(state.step, state.curve[-1])
+        if worker.rank == 0 and _is_due(state.step, settings.checkpoint_every, settings.steps):
+            worker.save(state.step, state.to_files())
+
+
+def _is_due(step: int, every: int, last: int) -> bool:
+    return step % every == 0 or step == last
+
+
+def _step(state: TrainingState, loss: Tensor, config: Config) -> float:
+    settings, pcm = config.train, state.model.prototypes
+    state.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    prototypes = pcm.prototypes if pcm is not None else None
+    if prototypes is not None and state.step % config.model.prototypes.update_every:
+        prototypes.grad = None
+    norm = nn.utils.clip_grad_norm_(state.model.parameters(), settings.max_gradient_norm)
+    for group in state.optimiser.param_groups:
+        group["lr"] = learning_rate(state.step, settings)
+    with only_present_rows(prototypes, state.optimiser):
+        state.optimiser.step()
+    average_weights(state.averaged, state.model, ema_decay(state.step, settings.ema_decay))
+    return float(norm)
+
+
+def _point(state: TrainingState, losses: Losses, norm: float, rate: float) -> dict[str, float]:
+    pcm = state.model.prototypes
+    health = prototype_health(pcm.prototypes) if pcm is not None else {}
+    return {
+        "step": float(state.step),
+        "loss": float(losses.noise.detach()),
+        "reconstruction": float(losses.reconstruction.detach()),
+        "gradient_norm": norm,
+        "learning_rate": state.optimiser.param_groups[0]["lr"],
+        "images_per_second": rate,
+        **health,
+    }

@@ -1,0 +1,69 @@
+"""AdamW as this model needs it, its learning rate, and the moving average of weights."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from vapray.config import Train
+
+__all__ = ["average_weights", "ema_decay", "learning_rate", "make_optimiser", "only_present_rows"]
+
+EXEMPT_FROM_DECAY = ("position", "null_text", "label_embedding.weight")
+
+
+def make_optimiser(model: nn.Module, settings: Train) -> torch.optim.AdamW:
+    """AdamW with three groups: decayed, exempt from decay (vectors, embeddings), and prototypes (exempt too)."""
+    decayed, exempt, prototypes = [], [], []
+    for name, weight in model.named_parameters():
+        if name.endswith("prototypes.prototypes"):
+            prototypes.append(weight)
+        elif weight.ndim < 2 or name in EXEMPT_FROM_DECAY:
+            exempt.append(weight)
+        else:
+            decayed.append(weight)
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}]
+    groups += [{"params": group, "weight_decay": 0.0} for group in (exempt, prototypes) if group]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, foreach=True)
+
+
+def learning_rate(step: int, settings: Train) -> float:
+    """The rate of optimiser step ``step`` (from 0): linear warm-up, then constant, or linear to zero."""
+    warmup = (step + 1) / max(1, settings.warmup_steps)
+    left = 1.0
+    if settings.decay == "linear":
+        left = (settings.steps - step) / max(1, settings.steps - settings.warmup_steps)
+    return settings.learning_rate * min(1.0, warmup, left)
+
+
+@contextmanager
+def only_present_rows(prototypes: nn.Parameter | None, optimiser: torch.optim.Optimizer) -> Iterator[None]:
+    """Let an optimiser step move only prototypes of classes that the batch holds.
+
+    Adam's momentum would go on moving the others by old gradients. A class is absent where its gradient is all zero.
+    """
+    if prototypes is None or prototypes.grad is None:
+        yield
+        return
+    absent = (prototypes.grad == 0).flatten(1).all(dim=1)
+    kept = [(tensor, tensor[absent].clone()) for tensor in _row_tensors(prototypes, optimiser)]
+    yield
+    for tensor, rows in kept:
+        tensor[absent] = rows
+
+
+def _row_tensors(prototypes: nn.Parameter, optimiser: torch.optim.Optimizer) -> list[Tensor]:
+    state = optimiser.state.get(prototypes, {})
+    return [prototypes.data, *(value for key, value in state.items() if key in ("exp_avg", "exp_avg_sq"))]
+
+
+def ema_decay(step: int, highest: float) -> float:
+    """The decay after ``step`` steps: young averages forget faster, min(highest, (1 + k) / (10 + k))."""
+    return min(highest, (1 + step) / (10 + step))
+
+
+@torch.no_grad()
+def average_weights(averaged: nn.Module, model: nn.Module, decay: float) -> None:
+    """averaged <- decay * averaged + (1 - decay) * model, weight by weight."""
+    torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)

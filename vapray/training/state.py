@@ -1,0 +1,100 @@
+"""Everything that a training run is between two steps, to bytes and back."""
+
+import copy
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import torch
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+
+from vapray.config import Train
+from vapray.errors import CheckpointError
+from vapray.models.uvit import UViT
+from vapray.training.optimiser import make_optimiser
+
+__all__ = ["TrainingState", "load_weights", "save_weights"]
+
+
+@dataclass
+class TrainingState:
+    """The state after ``step`` optimiser steps."""
+
+    model: UViT
+    averaged: UViT
+    optimiser: torch.optim.AdamW
+    step: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, model: UViT, settings: Train) -> Self:
+        """Before the first step: the average equals the weights."""
+        averaged = copy.deepcopy(model).requires_grad_(False).eval()
+        return cls(model, averaged, make_optimiser(model, settings))
+
+    def to(self, device: torch.device) -> None:
+        """Move the weights; before the first step, since the optimiser keeps its state where the weights are."""
+        self.model.to(device)
+        self.averaged.to(device)
+
+    def to_files(self) -> dict[str, bytes]:
+        """File name -> content."""
+        optimiser = io.BytesIO()
+        torch.save(self.optimiser.state_dict(), optimiser)
+        return {
+            "raw.safetensors": save_weights(self.model),
+            "ema.safetensors": save_weights(self.averaged),
+            "optimiser.pt": optimiser.getvalue(),
+            "state.json": json.dumps({"step": self.step, "curve": self.curve}).encode(),
+        }
+
+    def restore(self, files: Mapping[str, bytes]) -> None:
+        """Go back to what :meth:`to_files` gave.
+
+        Raises:
+            CheckpointError: a file is missing, or belongs to another architecture.
+        """
+        try:
+            load_weights(self.model, files["raw.safetensors"])
+            load_weights(self.averaged, files["ema.safetensors"])
+            self.optimiser.load_state_dict(torch.load(io.BytesIO(files["optimiser.pt"]), weights_only=True))
+            card: dict[str, Any] = json.loads(files["state.json"])
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"training state cannot be restored: {error}") from error
+        self.step, self.curve = card["step"], card["curve"]
+
+
+def save_weights(model: nn.Module) -> bytes:
+    """All weights as one safetensors file."""
+    return save_safetensors({name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()})
+
+
+def load_weights(model: nn.Module, data: bytes) -> None:
+    """Put weights from a safetensors file into a model.
+
+    Raises:
+        CheckpointError: damaged, or another architecture; names what differs.
+    """
+    try:
+        weights = load_safetensors(data)
+    except Exception as error:
+        raise CheckpointError(f"weights: not a readable safetensors file ({error}).") from error
+    problems = list(_differences(model.state_dict(), weights))
+    if problems:
+        raise CheckpointError("weights of another architecture: " + "; ".join(problems[:5]))
+    model.load_state_dict(weights)
+
+
+def _differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    missing = [f"{name} is missing" for name in wanted.keys() - found.keys()]
+    extra = [f"{name} is not known" for name in found.keys() - wanted.keys()]
+    shapes = [
+        f"{name} is {tuple(found[name].shape)}, wanted {tuple(wanted[name].shape)}"
+        for name in wanted.keys() & found.keys()
+        if found[name].shape != wanted[name].shape
+    ]
+    return sorted(missing) + sorted(extra) + sorted(shapes)
