@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV = $(if $(shell command -v uv),uv,$(BIN)/uv)
-INSTALL = UV_LINK_MODE=$${UV_LINK_MODE:-copy} $(UV) pip install --python $(BIN)/python --constraint constraints.txt --editable
+INSTALL = $(UV) pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable
 SETTINGS ?=
 
 help:  ## Show this list

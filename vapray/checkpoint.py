@@ -21,7 +21,14 @@ from pathlib import Path
 from vapray.errors import CheckpointError
 from vapray.files import FileStore
 
-__all__ = ["folder_contents", "read_checkpoint", "read_newest_step", "unpacked", "write_checkpoint", "write_step"]
+__all__ = [
+    "folder_contents",
+    "read_checkpoint",
+    "read_newest_step",
+    "unpacked",
+    "write_checkpoint",
+    "write_step",
+]
 
 MANIFEST = "manifest.json"
 
@@ -96,10 +103,10 @@ _ADVICE = "Delete this folder to fall back to an older checkpoint or to train ag
 
 def _verified(files: FileStore, name: str, digest: str) -> bytes:
     data = files.read(name)
-    found = "nothing" if data is None else hashlib.sha256(data).hexdigest()[:12]
-    if found != digest[: len(found)]:
-        raise CheckpointError(f"{files.path(name)}: sha256 {digest[:12]}... wanted, {found} found. {_ADVICE}")
-    return data
+    if data is not None and hashlib.sha256(data).hexdigest() == digest:
+        return data
+    found = "nothing" if data is None else f"{hashlib.sha256(data).hexdigest()[:12]}..."
+    raise CheckpointError(f"{files.path(name)}: sha256 {digest[:12]}... wanted, {found} found. {_ADVICE}")
 
 
 def _step_name(step: int) -> str:

@@ -23,13 +23,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vapray.config import Cluster, Pool
-from vapray.errors import BackendError
+from vapray.errors import BackendError, ConfigError
 from vapray.progress import StageProgress
 from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.tables import REJECT
 
-__all__ = ["RowMap", "connected", "map_rows", "plan_rows", "run_remote", "watched"]
+__all__ = ["RowMap", "connected", "map_rows", "plan_rows", "require", "require_shared_root", "run_remote", "watched"]
 
 Only = Mapping[str, Sequence[str]]
 ROWS_OF_A_PLAN_PART = 8192
@@ -41,14 +41,15 @@ ENVIRONMENT = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     "RAY_process_group_cleanup_enabled": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
 
 
 class RowMap(Protocol):
     """Maps rows of the source to rows of the output, rejects included; built once in each actor."""
 
-    def __call__(self, rows: pa.Table) -> pa.Table: ...
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Rows in, a part of the output table out."""
+        ...
 
 
 @contextmanager
@@ -62,7 +63,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
 
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         if cluster.address or "RAY_ADDRESS" in os.environ:
@@ -83,6 +84,39 @@ def connected(cluster: Cluster) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def require(*, cpus: float, gpus: float, why: str) -> None:
+    """Refuse at once what would otherwise wait for ever.
+
+    Raises:
+        BackendError: the cluster as a whole has less, and nothing is set to add nodes.
+    """
+    import ray
+
+    have = ray.cluster_resources()
+    for name, wanted in (("CPU", cpus), ("GPU", gpus)):
+        if wanted > have.get(name, 0):
+            raise BackendError(
+                f"{why} needs {wanted:g} {name}s and the cluster has {have.get(name, 0):g}. "
+                "Lower train.workers, raise cluster.num_cpus of an embedded Ray, or add nodes."
+            )
+
+
+def require_shared_root(cluster: Cluster, root: str) -> None:
+    """Refuse a run whose nodes would each write to a disk of their own.
+
+    Raises:
+        ConfigError: more than one node, a local ``run.root``, and no word that it is shared.
+    """
+    import ray
+
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    if nodes > 1 and "://" not in root and not cluster.shared_filesystem:
+        raise ConfigError(
+            f"run.root {root} is a local path and the cluster has {nodes} nodes. Give a URI such as s3://bucket/run, "
+            "or set cluster.shared_filesystem=true if every node mounts this path."
+        )
 
 
 @dataclass(frozen=True)
@@ -115,6 +149,7 @@ def map_rows(
     import ray
     from ray.data import ActorPoolStrategy
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it has set its own level while being imported
     items = list(_pending(source, run.output.keys(), key, pool.batch_rows, only))
     todo = sum(len(item.rows) for item in items)
     asked = _count(source, only)
@@ -162,7 +197,7 @@ def watched(progress: StageProgress) -> Iterator[Callable[[int, str], None]]:
     """A function that work elsewhere on the cluster calls with (done, detail) to move this progress."""
     import ray
 
-    board = ray.remote(num_cpus=0)(_Board).remote()
+    board: Any = ray.remote(num_cpus=0)(_Board).remote()
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(board, progress, stop), daemon=True)
     watcher.start()
@@ -208,9 +243,7 @@ class _PartWorker:
         return {"asked": [len(item.rows)], "rejects": [part.rejects]}
 
 
-def _pending(
-    source: Version, done: set[str], key: str, batch_rows: int, only: Only | None
-) -> Iterator[_WorkItem]:
+def _pending(source: Version, done: set[str], key: str, batch_rows: int, only: Only | None) -> Iterator[_WorkItem]:
     for name in source.part_names():
         rows = _asked(source, name, only)
         left = [row for row, value in rows if key.format(value) not in done]

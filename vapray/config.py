@@ -68,6 +68,11 @@ class Pool(Section):
     batch_rows: Count = 128
     """Rows of one unit of work, which is also one committed part."""
 
+    @property
+    def device(self) -> str:
+        """Of torch, in its actors."""
+        return "cuda" if self.num_gpus else "cpu"
+
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.min_size > self.max_size:
@@ -81,7 +86,7 @@ class Pools(Section):
     ingest: Pool = Pool(batch_rows=512)
     caption: Pool = Pool(batch_rows=64)
     bank: Pool = Pool(batch_rows=512, max_size=1)
-    autoencoder: Pool = Pool(max_size=1, num_cpus=1)
+    autoencoder: Pool = Pool(max_size=1, num_cpus=2)
     encode: Pool = Pool(batch_rows=256)
     sample: Pool = Pool(batch_rows=128, min_size=2)
     evaluate: Pool = Pool(batch_rows=256)
@@ -157,11 +162,11 @@ class Autoencoder(Section):
     """Of the latents."""
     factor: Literal[2, 4, 8] = 4
     """Image side over latent side."""
-    width: Count = 32
+    width: Count = 8
     """Channels of the first level."""
-    steps: Count = 600
+    steps: Count = 1000
     """Optimiser steps."""
-    batch_size: Count = 32
+    batch_size: Count = 8
     """Images in a step."""
     learning_rate: Positive = 1.5e-3
     """Peak."""
@@ -187,9 +192,9 @@ class Model(Section):
 
     patch_size: Count = 2
     """Latent pixels."""
-    width: Count = 128
+    width: Count = 64
     """Values in a token."""
-    depth: Annotated[int, Field(ge=2, multiple_of=2)] = 6
+    depth: Annotated[int, Field(ge=2, multiple_of=2)] = 4
     """Half of the blocks lie before the middle block, half behind it."""
     num_heads: Count = 4
     """Divides width."""
@@ -214,11 +219,11 @@ class Diffusion(Section):
 class Train(Section):
     """The optimisation."""
 
-    steps: Count = 1500
+    steps: Count = 1400
     """Optimiser steps."""
     batch_size: Count = 64
     """Images in a step, over all workers."""
-    learning_rate: Positive = 1.5e-3
+    learning_rate: Positive = 4e-3
     """Peak."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.03
     """AdamW; prototypes, positions, biases and norms are exempt."""
@@ -263,7 +268,7 @@ class Sample(Section):
     """ODE solver."""
     num_inference_steps: Count = 20
     """Network evaluations, each with and without the condition where guidance is on."""
-    guidance_scale: Annotated[float, Field(ge=0)] = 0.5
+    guidance_scale: Annotated[float, Field(ge=0)] = 1.5
     """Read by ``guidance_convention``."""
     guidance_convention: Literal["excess", "classifier_free"] = "excess"
     """excess (the paper): c + s (c - u), 0 is none; classifier_free: u + s (c - u), 1 is none."""

@@ -41,9 +41,7 @@ class FileStore:
             DataError: with the path and the bytes needed, when the store cannot take them.
         """
         try:
-            self._replace(self.path(name), data) if self.is_local else self.filesystem.pipe_file(
-                self.path(name), data
-            )
+            self._replace(self.path(name), data) if self.is_local else self.filesystem.pipe_file(self.path(name), data)
         except OSError as error:
             raise _write_error(self.path(name), len(data), error) from error
 

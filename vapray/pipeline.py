@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vapray import __version__
-from vapray.cluster import connected
+from vapray.cluster import connected, require_shared_root
 from vapray.config import Config
 from vapray.errors import DataError, TooManyRejects
 from vapray.progress import Display
@@ -59,9 +59,21 @@ STAGES = (
     Stage("ingest", "data", "images", (), ("data.source",), source=True),
     Stage("caption", "captioning", "captions", ("images",), ("data.modality", "caption", "run.seed")),
     Stage("bank", "bank", "bank", ("captions",), ("bank",)),
-    Stage("autoencoder", "latents.fitting", "autoencoder", ("images",), ("data.image_size", "autoencoder", "run.seed")),
+    Stage(
+        "autoencoder",
+        "latents.fitting",
+        "autoencoder",
+        ("images",),
+        ("data.image_size", "autoencoder", "run.seed"),
+    ),
     Stage("encode", "latents", "latents", ("images", "autoencoder"), ("data.image_size",)),
-    Stage("train", "training", "checkpoints", ("images", "autoencoder", "bank", "latents"), (*_MODEL, "train", "run.seed")),
+    Stage(
+        "train",
+        "training",
+        "checkpoints",
+        ("images", "autoencoder", "bank", "latents"),
+        (*_MODEL, "train", "run.seed"),
+    ),
     Stage("sample", "sampling", "samples", ("bank", "checkpoints"), ("sample", "run.seed")),
     Stage(
         "evaluate",
@@ -137,6 +149,7 @@ class _Walk:
         if not self._ray_is_up:
             self.display.line("[ray] starting" if not self.config.cluster.address else "[ray] connecting")
             stack.enter_context(connected(self.config.cluster))
+            require_shared_root(self.config.cluster, self.config.run.root)
             self._ray_is_up = True
 
     def _sections(self, stage: Stage) -> dict[str, Any]:

@@ -207,10 +207,21 @@ class Version:
         ``notes["rows"]`` is the count of a stage that writes no parts.
         """
         parts = tuple(self._committed_parts())
-        rows, rejects = sum(part.rows for part in parts), sum(part.rejects for part in parts)
-        rows = rows or int(notes.get("rows", 0))
+        known = self.read([REJECT], rejects=True).column(REJECT) if parts else pa.nulls(0)
+        rejects = len(known) - known.null_count
+        rows = known.null_count if parts else int(notes.get("rows", 0))
         manifest = Manifest(
-            stage, self.fingerprint, sections, inputs, parts, rows, rejects, seconds, time.time(), versions, notes
+            stage,
+            self.fingerprint,
+            sections,
+            inputs,
+            parts,
+            rows,
+            rejects,
+            seconds,
+            time.time(),
+            versions,
+            notes,
         )
         self.files.write(f"{self.folder}/manifest.json", manifest.to_json())
         return manifest

@@ -21,7 +21,12 @@ from numpy.typing import NDArray
 __all__ = ["REJECT", "TABLES", "Table", "pack", "part_of", "unpack"]
 
 REJECT = "reject"
-_ROW_OF_IMAGE = [("image_id", pa.string()), ("label", pa.int32()), ("split", pa.string()), ("group", pa.string())]
+_ROW_OF_IMAGE = [
+    ("image_id", pa.string()),
+    ("label", pa.int32()),
+    ("split", pa.string()),
+    ("group", pa.string()),
+]
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,7 @@ def _values(spec: AttributeSpec) -> st.SearchStrategy:
     if spec.kind == "share":
         return st.floats(MIN_SHARE, MAX_SHARE)
     if spec.kind == "set":
-        return st.sets(st.sampled_from(spec.values), min_size=1, max_size=4).map(
-            lambda chosen: tuple(sorted(chosen))
-        )
+        return st.sets(st.sampled_from(spec.values), min_size=1, max_size=4).map(lambda chosen: tuple(sorted(chosen)))
     return st.sampled_from(spec.values)
 
 

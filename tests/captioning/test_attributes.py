@@ -1,4 +1,4 @@
-"""Agreement is 1 for the same attributes and falls with every difference; a constant caption has no entropy."""
+"""Agreement is 1 for equal attributes and falls with differences; a constant caption has no entropy."""
 
 import math
 
@@ -39,7 +39,9 @@ def test_a_difference_costs_its_own_attribute_only(change: Attributes, score: fl
 
 def test_what_was_not_found_is_nan_and_what_was_not_wanted_is_absent() -> None:
     scores = agreement({"shape": "oval"}, {"shape": "oval", "size": 0.2}, DERMOSCOPY)
-    assert scores["shape"] == 1.0 and math.isnan(scores["size"]) and len(scores) == 2
+    assert scores["shape"] == 1.0
+    assert math.isnan(scores["size"])
+    assert len(scores) == 2
 
 
 def test_a_constant_caption_has_no_entropy() -> None:

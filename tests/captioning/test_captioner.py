@@ -43,9 +43,7 @@ def test_a_caption_does_not_depend_on_the_batch() -> None:
 def test_the_seed_and_the_id_decide_the_wording() -> None:
     def texts(seed: int, prefix: str) -> list[str]:
         ids = [f"{prefix}{number}" for number in range(8)]
-        return [
-            draft.caption for draft in drafts(MeasuredCaptioner(DERMOSCOPY, seed=seed), PICTURES[:1] * 8, ids)
-        ]
+        return [draft.caption for draft in drafts(MeasuredCaptioner(DERMOSCOPY, seed=seed), PICTURES[:1] * 8, ids)]
 
     assert len(set(texts(0, "a"))) > 4
     assert texts(0, "a") == texts(0, "a") != texts(1, "a")
@@ -54,7 +52,9 @@ def test_the_seed_and_the_id_decide_the_wording() -> None:
 
 def test_all_three_steps_are_kept() -> None:
     draft = drafts(MeasuredCaptioner(DERMOSCOPY), PICTURES[:1], IDS[:1])[0]
-    assert draft.t1 != draft.caption and draft.t1 and draft.t2_id.startswith("dermoscopy.1-")
+    assert draft.t1 != draft.caption
+    assert draft.t1
+    assert draft.t2_id.startswith("dermoscopy.1-")
     assert parse_caption(draft.t1, DERMOSCOPY)["shape"] == "round"
 
 
@@ -73,16 +73,20 @@ def test_a_picture_in_which_nothing_stands_out_is_a_reject_and_the_others_are_no
 
 def test_a_picture_that_is_not_square_is_a_reject_with_its_shape() -> None:
     (answer,) = MeasuredCaptioner(DERMOSCOPY).caption([np.zeros((10, 20, 3), np.uint8)], ["wide"])
-    assert isinstance(answer, CaptionReject) and "(10, 20, 3)" in answer.reason
+    assert isinstance(answer, CaptionReject)
+    assert "(10, 20, 3)" in answer.reason
 
 
 def test_given_captions_are_cleaned_and_missing_or_bad_ones_are_rejects() -> None:
     long = "x" * (MAX_CAPTION_CHARACTERS + 1)
     captioner = GivenCaptioner({"a": " a\x00 red\u202e\n\tspot\u200b ", "b": " \x07 ", "c": long})
     a, b, c, d = captioner.caption([PICTURES[0]] * 4, ["a", "b", "c", "d"])
-    assert isinstance(a, CaptionDraft) and a.caption == "a red spot"
+    assert isinstance(a, CaptionDraft)
+    assert a.caption == "a red spot"
     assert [type(answer) for answer in (b, c, d)] == [CaptionReject] * 3
-    assert "empty" in b.reason and str(MAX_CAPTION_CHARACTERS) in c.reason and "no caption" in d.reason
+    assert "empty" in b.reason
+    assert str(MAX_CAPTION_CHARACTERS) in c.reason
+    assert "no caption" in d.reason
 
 
 def test_the_revision_of_given_captions_follows_their_content() -> None:
@@ -91,12 +95,12 @@ def test_the_revision_of_given_captions_follows_their_content() -> None:
 
 
 def test_an_unknown_captioner_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="blip.*given, measured"):
+    with pytest.raises(ConfigError, match=r"blip.*given, measured"):
         make_captioner("blip", DERMOSCOPY)
 
 
 def test_an_unknown_strategy_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="vapz.*direct, impression"):
+    with pytest.raises(ConfigError, match=r"vapz.*direct, impression"):
         make_captioner("measured", DERMOSCOPY, strategy="vapz")
 
 
@@ -107,7 +111,7 @@ def test_prompting_ablations_are_refused_without_a_model(strategy: str) -> None:
 
 
 def test_an_unknown_omission_and_absent_captions_are_refused() -> None:
-    with pytest.raises(ConfigError, match="colour.*colours"):
+    with pytest.raises(ConfigError, match=r"colour.*colours"):
         make_captioner("measured", DERMOSCOPY, omit=["colour"])
     with pytest.raises(ConfigError, match="wants captions"):
         make_captioner("given", DERMOSCOPY)

@@ -10,9 +10,7 @@ from vapray.captioning.prompt_set import load_prompt_set
 from vapray.captioning.text import normalised
 
 HAND_WRITTEN = yaml.safe_load((Path(__file__).parent / "hand_written.yaml").read_text("utf-8"))
-SENTENCES = [
-    (modality, entry["text"], entry["says"]) for modality, rows in HAND_WRITTEN.items() for entry in rows
-]
+SENTENCES = [(modality, entry["text"], entry["says"]) for modality, rows in HAND_WRITTEN.items() for entry in rows]
 
 
 @pytest.mark.parametrize(("modality", "text", "says"), SENTENCES)
@@ -23,9 +21,7 @@ def test_hand_written_sentences_are_read_as_they_are_meant(modality: str, text: 
 
 
 @pytest.mark.parametrize("phrase", ["red", "black", "white", "blue-grey", "light brown"])
-@pytest.mark.parametrize(
-    "negation", ["no {}", "without {}", "lacking {}", "absence of {}", "not {}", "free of {}"]
-)
+@pytest.mark.parametrize("negation", ["no {}", "without {}", "lacking {}", "absence of {}", "not {}", "free of {}"])
 def test_a_denied_colour_is_not_a_colour(phrase: str, negation: str) -> None:
     prompt_set = load_prompt_set("dermoscopy")
     assert parse_caption(f"A lesion, {negation.format(phrase)}.", prompt_set) == {}

@@ -20,10 +20,9 @@ attributes:
 def test_shipped_sets_are_whole(name: str) -> None:
     prompt_set = load_prompt_set(name)
     assert prompt_set.name == name
-    assert all(
-        (prompt_set.questions.impression, prompt_set.questions.knowledge, prompt_set.questions.reasoning)
-    )
-    assert prompt_set.texts.reasoning[-1].when == {} and prompt_set.texts.impression[-1].when == {}
+    assert all((prompt_set.questions.impression, prompt_set.questions.knowledge, prompt_set.questions.reasoning))
+    assert prompt_set.texts.reasoning[-1].when == {}
+    assert prompt_set.texts.impression[-1].when == {}
     slots = "".join(prompt_set.texts.reasoning[-1].texts)
     assert all(f"{{{attribute}}}" in slots for attribute in prompt_set.attributes)
 
@@ -47,7 +46,8 @@ def test_a_user_adds_a_modality_with_a_file(tmp_path: Path) -> None:
     path = tmp_path / "retina.yaml"
     path.write_text(MINIMAL)
     prompt_set = load_prompt_set(path)
-    assert prompt_set.name == "retina" and prompt_set.attributes["disc"].values == ("round", "oval")
+    assert prompt_set.name == "retina"
+    assert prompt_set.attributes["disc"].values == ("round", "oval")
     assert prompt_set.version.startswith("3-")
 
 

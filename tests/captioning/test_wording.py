@@ -5,11 +5,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from .drawable import drawable
 from vapray.captioning import wording
 from vapray.captioning.attributes import Attributes
 from vapray.captioning.lexicon import parse_caption
 from vapray.captioning.prompt_set import known_prompt_sets, load_prompt_set
+
+from .drawable import drawable
 
 ROUNDING = 0.0251
 
@@ -78,9 +79,7 @@ def test_wording_varies_with_the_generator_and_only_with_it() -> None:
     }  # fmt: skip
     texts = [wording.reasoning(attributes, prompt_set, np.random.default_rng(seed)) for seed in range(40)]
     assert len(set(texts)) >= 30
-    assert texts == [
-        wording.reasoning(attributes, prompt_set, np.random.default_rng(seed)) for seed in range(40)
-    ]
+    assert texts == [wording.reasoning(attributes, prompt_set, np.random.default_rng(seed)) for seed in range(40)]
 
 
 def test_knowledge_texts_have_ids_that_name_their_version() -> None:

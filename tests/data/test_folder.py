@@ -33,9 +33,7 @@ def test_subfolders_are_classes_in_sorted_order_and_are_split(root: Path) -> Non
     source = Folder(root)
     records = source.records()
     assert source.class_names == ("normal", "polyp")
-    assert {record.image_id for record in records} == {
-        f"{name}/{n}" for name in source.class_names for n in range(10)
-    }
+    assert {record.image_id for record in records} == {f"{name}/{n}" for name in source.class_names for n in range(10)}
     for label, name in enumerate(source.class_names):
         splits = [record.split for record in records if record.label == label and record.class_name == name]
         assert [splits.count(split) for split in ("train", "validation", "test")] == [7, 1, 2]
@@ -73,9 +71,7 @@ def test_a_table_gives_labels_texts_groups_and_splits(root: Path, kind: str) -> 
     if kind == "csv":
         write_csv(root, ",".join(rows[0]), *(",".join(f'"{cell}"' for cell in row.values()) for row in rows))
     else:
-        (root / "metadata.jsonl").write_text(
-            "\ufeff" + "\n\n".join(json.dumps(row) for row in rows), encoding="utf-8"
-        )
+        (root / "metadata.jsonl").write_text("\ufeff" + "\n\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     source = Folder(root)
     found = [(r.image_id, r.class_name, r.label, r.split, r.group) for r in source.records()]
     assert found == [
@@ -183,9 +179,7 @@ def test_an_empty_folder_says_what_is_expected(tmp_path: Path) -> None:
 
 
 def test_sources_open_by_name(root: Path, tmp_path: Path) -> None:
-    drawn = write_isic2018(
-        tmp_path / "drawn", modality="colonoscopy", n_images=6, image_width=32, image_height=24
-    )
+    drawn = write_isic2018(tmp_path / "drawn", modality="colonoscopy", n_images=6, image_width=32, image_height=24)
     assert isinstance(open_source("folder", root, test_share=0.5), Folder)
     assert isinstance(open_source("isic2018", drawn.root), Isic2018)
 

@@ -25,9 +25,7 @@ INPUT = "ISIC2018_Task3_Training_Input"
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("layout") / "drawn"
-    return write_isic2018(
-        root, modality="dermoscopy", n_images=40, image_width=32, image_height=24, seed=1
-    ).root
+    return write_isic2018(root, modality="dermoscopy", n_images=40, image_width=32, image_height=24, seed=1).root
 
 
 @pytest.fixture
@@ -146,9 +144,7 @@ BROKEN = {
     ),
     "in two parts": (repeat_in_test, "1 duplicate id"),
     "other classes": (
-        lambda root: edit(
-            root / "ISIC2018_Task3_Test_GroundTruth/ISIC2018_Task3_Test_GroundTruth.csv", "MEL", "SCC"
-        ),
+        lambda root: edit(root / "ISIC2018_Task3_Test_GroundTruth/ISIC2018_Task3_Test_GroundTruth.csv", "MEL", "SCC"),
         "SCC, NV, BCC, BKL, VASC are not",
     ),
     "not UTF-8": (lambda root: table_of(root).write_bytes(b"image,M\xe9lanome\nX,1.0\n"), "not UTF-8"),

@@ -18,9 +18,7 @@ SMALL: dict[str, Any] = {"n_images": 30, "image_width": 48, "image_height": 36, 
 
 
 def read_tree(root: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()
-    }
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
@@ -60,9 +58,7 @@ def test_lesions_have_one_to_three_views_in_one_split() -> None:
     assert set(Counter(view.lesion_id for view in views).values()) == {1, 2, 3}
     splits = {view.lesion_id: view.split for view in views}
     assert all(splits[view.lesion_id] == view.split for view in views)
-    assert all(
-        len({v.class_name for v in views if v.lesion_id == view.lesion_id}) == 1 for view in views[:50]
-    )
+    assert all(len({v.class_name for v in views if v.lesion_id == view.lesion_id}) == 1 for view in views[:50])
 
 
 def test_shares_and_priors_set_the_counts() -> None:
@@ -83,9 +79,7 @@ def test_shares_and_priors_set_the_counts() -> None:
 
 
 def test_equal_priors_give_nearly_equal_classes_in_every_split() -> None:
-    counts = Counter(
-        (view.split, view.class_name) for view in plan_views(MODALITIES["dermoscopy"], 203, seed=1)
-    )
+    counts = Counter((view.split, view.class_name) for view in plan_views(MODALITIES["dermoscopy"], 203, seed=1))
     for split in ("train", "validation", "test"):
         found = [count for (side, _), count in counts.items() if side == split]
         assert len(found) == 5 and max(found) - min(found) <= 1
@@ -132,9 +126,7 @@ def test_a_folder_with_files_is_not_overwritten(tmp_path: Path) -> None:
         ({"priors": {"MEL": -1.0, "NV": 2.0}}, "at least 0"),
     ],
 )
-def test_a_request_that_cannot_be_drawn_is_refused(
-    change: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+def test_a_request_that_cannot_be_drawn_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         write_isic2018(tmp_path / "drawn", **{"modality": "dermoscopy"} | SMALL | change)
     assert not (tmp_path / "drawn").exists()

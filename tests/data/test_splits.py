@@ -14,9 +14,7 @@ from vapray.errors import ConfigError, DataError
 def make_records(sizes: list[tuple[int, int]]) -> list[ImageRecord]:
     """One group per (label, number of pictures)."""
     return [
-        ImageRecord(
-            f"{group}-{number}", f"class {label}", label, "train", f"group {group}", f"/{group}/{number}.png"
-        )
+        ImageRecord(f"{group}-{number}", f"class {label}", label, "train", f"group {group}", f"/{group}/{number}.png")
         for group, (label, count) in enumerate(sizes)
         for number in range(count)
     ]
@@ -65,16 +63,10 @@ def test_a_group_of_several_classes_stays_whole() -> None:
     assert {record.split for record in split} == {"train", "validation", "test"}
 
 
-@pytest.mark.parametrize(
-    ("validation_share", "test_share"), [(-0.1, 0.2), (0.5, 0.5), (0.2, 1.5), (float("nan"), 0.1)]
-)
-def test_shares_that_leave_nothing_to_train_on_are_refused(
-    validation_share: float, test_share: float
-) -> None:
+@pytest.mark.parametrize(("validation_share", "test_share"), [(-0.1, 0.2), (0.5, 0.5), (0.2, 1.5), (float("nan"), 0.1)])
+def test_shares_that_leave_nothing_to_train_on_are_refused(validation_share: float, test_share: float) -> None:
     with pytest.raises(ConfigError, match="validation_share"):
-        split_by_group(
-            make_records([(0, 1)]), validation_share=validation_share, test_share=test_share, seed=0
-        )
+        split_by_group(make_records([(0, 1)]), validation_share=validation_share, test_share=test_share, seed=0)
 
 
 def test_groups_on_two_sides_are_named_up_to_five() -> None:

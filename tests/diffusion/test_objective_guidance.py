@@ -70,9 +70,7 @@ def test_the_two_conventions_name_the_same_guidance() -> None:
     assert convert_guidance(2.0, "classifier_free", "classifier_free") == 2.0
 
 
-@pytest.mark.parametrize(
-    ("scale", "convention"), [(float("nan"), "excess"), (float("inf"), "excess"), (1.0, "cfg")]
-)
+@pytest.mark.parametrize(("scale", "convention"), [(float("nan"), "excess"), (float("inf"), "excess"), (1.0, "cfg")])
 def test_guidance_that_is_no_guidance_is_refused(scale: float, convention: Any) -> None:
     with pytest.raises(ValueError, match="wanted"):
         guidance_excess(scale, convention)

@@ -16,9 +16,7 @@ from vapray.diffusion.randomness import (
 SHAPE = (4, 4, 4)
 
 
-def draw(
-    indices: list[int], *, seed: int = 3, step: int = 5, shape: tuple[int, ...] = SHAPE
-) -> TrainingDraws:
+def draw(indices: list[int], *, seed: int = 3, step: int = 5, shape: tuple[int, ...] = SHAPE) -> TrainingDraws:
     return draw_training(seed, step, indices, shape, steps=1000, drop_probability=0.1)
 
 

@@ -36,9 +36,7 @@ def test_step_zero_is_clean_and_variance_is_preserved_at_every_step() -> None:
     share = torch.tensor(
         [torch.corrcoef(torch.stack([a, b]).flatten(1))[0, 1] ** 2 for a, b in zip(noisy, clean, strict=True)]
     )
-    assert torch.allclose(
-        share.double(), torch.from_numpy(schedule.alpha_bar[[0, 1, 300, 700, 1000]]), atol=0.03
-    )
+    assert torch.allclose(share.double(), torch.from_numpy(schedule.alpha_bar[[0, 1, 300, 700, 1000]]), atol=0.03)
 
 
 @pytest.mark.parametrize("betas", [[0.0], [0.1, 0.1], [0.0, 1.0], [0.0, 0.1, -0.1], [0.0, float("nan")]])

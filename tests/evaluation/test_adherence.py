@@ -31,9 +31,7 @@ def agreement(found: Attributes, wanted: Attributes) -> Mapping[str, float]:
     for name, value in wanted.items():
         other = found[name]
         same = float(other == value)
-        scores[name] = (
-            1 - abs(value - other) if isinstance(value, float) and isinstance(other, float) else same
-        )
+        scores[name] = 1 - abs(value - other) if isinstance(value, float) and isinstance(other, float) else same
     return scores
 
 
@@ -69,9 +67,7 @@ def test_a_generator_that_ignores_captions_does_not_leave_the_shuffled_control()
 
 
 def test_following_more_captions_scores_higher() -> None:
-    values = [
-        measure_adherence(followed(share), real(), agreement).relative for share in (0.0, 0.3, 0.6, 1.0)
-    ]
+    values = [measure_adherence(followed(share), real(), agreement).relative for share in (0.0, 0.3, 0.6, 1.0)]
     assert values == sorted(values)
     assert values[2] == pytest.approx(0.6, abs=0.15)
 

@@ -28,9 +28,7 @@ def test_the_same_seed_gives_the_same_classifier_and_torch_s_state_is_untouched(
     before = torch.random.get_rng_state()
     first = train_classifier(images, labels, 5, seed=3, steps=3).probabilities(images)
     assert torch.equal(before, torch.random.get_rng_state())
-    np.testing.assert_array_equal(
-        first, train_classifier(images, labels, 5, seed=3, steps=3).probabilities(images)
-    )
+    np.testing.assert_array_equal(first, train_classifier(images, labels, 5, seed=3, steps=3).probabilities(images))
     assert not np.allclose(first, train_classifier(images, labels, 5, seed=4, steps=3).probabilities(images))
 
 

@@ -80,9 +80,7 @@ def test_a_collapse_to_one_class_raises_fid_and_lowers_recall_but_not_precision(
     assert collapsed.precision > good.precision - 0.15
 
 
-def test_the_class_mean_floor_is_far_above_the_real_split(
-    reference: FeatureSet, held_out: FeatureSet
-) -> None:
+def test_the_class_mean_floor_is_far_above_the_real_split(reference: FeatureSet, held_out: FeatureSet) -> None:
     made = class_mean_images(*scenes(300, 0), dict.fromkeys(range(5), 60), np.random.default_rng(0))
     assert fid_between(reference, features(*made)) > 10 * fid_between(reference, held_out)
 

@@ -89,9 +89,7 @@ def test_a_trained_pcm_changes_the_noise(batch: Batch) -> None:
     model = awaken(small_uvit(pcm=True))
     conditioned = batch(model)
     model.prototypes = None
-    assert (
-        difference(conditioned, replace(batch(model), reconstruction_B=conditioned.reconstruction_B)) > 1e-2
-    )
+    assert difference(conditioned, replace(batch(model), reconstruction_B=conditioned.reconstruction_B)) > 1e-2
 
 
 @pytest.mark.parametrize("pcm", [False, True])
@@ -118,9 +116,7 @@ def test_a_row_does_not_depend_on_its_neighbours(batch: Batch, pcm: bool) -> Non
 def test_context_is_read_and_label_is_read(batch: Batch) -> None:
     model = awaken(small_uvit(pcm=True))
     usual = batch(model)
-    other_text = (
-        replace(batch, context=batch.context.flip(0).roll(1, dims=1))(model).noise_BCHW - usual.noise_BCHW
-    )
+    other_text = replace(batch, context=batch.context.flip(0).roll(1, dims=1))(model).noise_BCHW - usual.noise_BCHW
     other_label = replace(batch, label=(batch.label + 1) % NUM_CLASSES)(model).noise_BCHW - usual.noise_BCHW
     has_text = batch.length > 0
     assert (other_text.abs().amax(dim=(1, 2, 3))[has_text] > 1e-3).all()

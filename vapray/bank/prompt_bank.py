@@ -160,10 +160,6 @@ def _entry_of_row(row: Mapping[str, Any]) -> BankEntry:
 
 def _check_entry(entry: BankEntry, seen_ids: set[str]) -> None:
     if entry.image_id in seen_ids:
-        raise DataError(
-            f"prompt bank: image {entry.image_id!r} comes twice; wanted one caption for each image"
-        )
+        raise DataError(f"prompt bank: image {entry.image_id!r} comes twice; wanted one caption for each image")
     if not (entry.caption and entry.caption.strip()):
-        raise DataError(
-            f"prompt bank: image {entry.image_id!r} has an empty caption; reject it before the bank"
-        )
+        raise DataError(f"prompt bank: image {entry.image_id!r} has an empty caption; reject it before the bank")

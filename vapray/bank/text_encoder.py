@@ -86,9 +86,7 @@ class HashingEncoder:
         if max_tokens < 1:
             raise ConfigError(f"hashing text encoder: max_tokens is {max_tokens}; at least 1 is needed")
         if not (math.isfinite(position_scale) and position_scale >= 0):
-            raise ConfigError(
-                f"hashing text encoder: position_scale is {position_scale}; 0 or more is needed"
-            )
+            raise ConfigError(f"hashing text encoder: position_scale is {position_scale}; 0 or more is needed")
         self.width = width
         self.max_tokens = max_tokens
         self.drop_function_words = drop_function_words
@@ -148,9 +146,7 @@ def make_text_encoder(name: str, **settings: Any) -> TextEncoder:
     try:
         return ENCODERS[name](**settings)
     except TypeError as error:
-        raise ConfigError(
-            f"text encoder {name!r}: settings {sorted(settings)} do not fit: {error}"
-        ) from error
+        raise ConfigError(f"text encoder {name!r}: settings {sorted(settings)} do not fit: {error}") from error
 
 
 def _spell(match: re.Match[str]) -> str:
@@ -163,8 +159,7 @@ def _spell(match: re.Match[str]) -> str:
 def _signs(key: str, width: int) -> NDArray[np.float32]:
     """A vector of -1 and 1, the bits of as many digests of ``key`` as the width asks for."""
     digests = (
-        hashlib.blake2b(key.encode(), salt=block.to_bytes(4, "big")).digest()
-        for block in range(-(-width // 512))
+        hashlib.blake2b(key.encode(), salt=block.to_bytes(4, "big")).digest() for block in range(-(-width // 512))
     )
     bits = np.unpackbits(np.frombuffer(b"".join(digests), np.uint8))[:width]
     return (2.0 * bits - 1.0).astype(np.float32)

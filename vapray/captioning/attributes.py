@@ -40,9 +40,9 @@ def _score(kind: str, found: Attribute, wanted: Attribute) -> float:
 
 
 def caption_entropy(rows: Sequence[Attributes], prompt_set: PromptSet) -> dict[str, float]:
-    """Entropy in bits of each attribute over a set of images or captions; a constant caption has 0 everywhere.
+    """Entropy in bits of each attribute over many captions; a constant caption has 0 everywhere.
 
-    Shares are counted in bins of ten points; a row that does not mention the attribute counts as a value of its own.
+    Shares are counted in bins of ten points; not to mention an attribute counts as a value of its own.
     """
     return {name: _entropy([_bin(row.get(name)) for row in rows]) for name in prompt_set.attributes}
 

@@ -1,7 +1,7 @@
 """Captioners: pictures in, captions out, behind one protocol.
 
-The Visual Attribute Prompt Strategy asks three questions: t1 = MLLM(X0, Q1), the impression; t2 = MLLM(Q2), the
-knowledge, asked without an image; t_mix = MLLM(t1, t2, X0, Q3), the caption.
+The Visual Attribute Prompt Strategy (VAPS) asks three questions: t1 = MLLM(X0, Q1), the impression;
+t2 = MLLM(Q2), the knowledge, asked without an image; t_mix = MLLM(t1, t2, X0, Q3), the caption.
 Source: VAP-Diffusion (arXiv 2506.23641), section 2.2.
 """
 
@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, get_args, Literal
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,13 @@ Strategy = Literal["direct", "impression", "impression+knowledge", "vaps"]
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
 CAPTIONERS = ("given", "measured")
 
+Pictures = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
+"""uint8 [S, S, 3] each, or stacked."""
+
 MAX_CAPTION_CHARACTERS = 2000
 """Captions are data: longer ones are no captions, and are refused rather than cut."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f​-‏‪-‮⁠-⁤﻿]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,7 @@ class Captioner(Protocol):
     name: str
     revision: str
 
-    def caption(
-        self, images: Sequence[NDArray[np.uint8]], image_ids: Sequence[str]
-    ) -> list[CaptionDraft | CaptionReject]:
+    def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
         """Caption uint8 [S, S, 3] pictures; one answer per picture, in order."""
         ...
 
@@ -83,14 +84,15 @@ def checked(draft: CaptionDraft) -> CaptionDraft | CaptionReject:
 
 
 class MeasuredCaptioner:
-    """Captions from measured attributes: no model, no download. Its arm is called "measured captions", never "VAPS"."""
+    """Captions from measured attributes, without a model.
+
+    An experiment's arm that uses it is called "measured captions", never "VAPS".
+    """
 
     name = "measured"
     revision = "1"
 
-    def __init__(
-        self, prompt_set: PromptSet, strategy: str = "vaps", seed: int = 0, omit: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, prompt_set: PromptSet, strategy: str = "vaps", seed: int = 0, omit: Sequence[str] = ()) -> None:
         """Prepare for one modality.
 
         Args:
@@ -100,26 +102,21 @@ class MeasuredCaptioner:
             omit: attributes that no text mentions.
 
         Raises:
-            ConfigError: no measurements or texts for this modality, another strategy, or an unknown attribute.
+            ConfigError: a modality without measurements, another strategy, or an unknown attribute.
         """
         _require_strategy(strategy)
         if strategy != "vaps":
             raise ConfigError(
-                f"captioner measured cannot run strategy {strategy!r}: strategies are tested with an MLLM only; use vaps"
+                f"captioner measured cannot run strategy {strategy!r}: "
+                "strategies are tested with an MLLM only; use vaps"
             )
         if prompt_set.name not in MEASURES:
-            raise ConfigError(
-                f"captioner measured knows {', '.join(sorted(MEASURES))}, not {prompt_set.name!r}"
-            )
+            raise ConfigError(f"captioner measured knows {', '.join(sorted(MEASURES))}, not {prompt_set.name!r}")
         if unknown := set(omit) - set(prompt_set.attributes):
-            raise ConfigError(
-                f"omit: unknown {', '.join(sorted(unknown))}; known: {', '.join(prompt_set.attributes)}"
-            )
+            raise ConfigError(f"omit: unknown {', '.join(sorted(unknown))}; known: {', '.join(prompt_set.attributes)}")
         self.prompt_set, self.seed, self.omit = prompt_set, seed, frozenset(omit)
 
-    def caption(
-        self, images: Sequence[NDArray[np.uint8]], image_ids: Sequence[str]
-    ) -> list[CaptionDraft | CaptionReject]:
+    def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
         """Caption uint8 [S, S, 3] pictures; a picture without a finding to describe is a reject."""
         return [self._one(image, image_id) for image, image_id in zip(images, image_ids, strict=True)]
 
@@ -147,9 +144,7 @@ class GivenCaptioner:
         self.captions = dict(captions)
         self.revision = _digest(sorted(self.captions.items()))[:12]
 
-    def caption(
-        self, images: Sequence[NDArray[np.uint8]], image_ids: Sequence[str]
-    ) -> list[CaptionDraft | CaptionReject]:
+    def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
         """Look the captions up; an image without one is a reject."""
         return [
             checked(CaptionDraft("", "", self.captions[image_id], 0, 0, "given"))

@@ -1,7 +1,7 @@
 """Reading captions: which attributes a text states, whoever wrote it.
 
-A lexicon, not a language model: phrases of the prompt set, longest first, with negation ("no", "without", "not")
-and, for words that several attributes share, the subject beside them ("the surrounding skin is pale").
+A lexicon, not a language model: phrases of the prompt set, longest first, with negation ("no", "without",
+"not") and, for words that several attributes share, the subject beside them ("the surrounding skin is pale").
 """
 
 import re
@@ -14,9 +14,7 @@ from vapray.captioning.prompt_set import AttributeSpec, PromptSet
 from vapray.captioning.shares import LINK, stated_shares
 from vapray.captioning.text import negated_spans, normalised
 
-_CLOSED = (
-    r"(?=[,.;:]|$| (?:tone|colour|hue|and|with|or|in|on|but|while|around|to|appearance|overall|texture)\b)"
-)
+_CLOSED = r"(?=[,.;:]|$| (?:tone|colour|hue|and|with|or|in|on|but|while|around|to|appearance|overall|texture)\b)"
 """What may follow an adjective behind its subject: not a noun of its own ("the skin has a dark lesion")."""
 
 
@@ -32,8 +30,8 @@ class Statement:
 def parse_caption(text: str, prompt_set: PromptSet) -> Attributes:
     """Read the attributes that a caption states; those it does not mention are absent.
 
-    Where a text contradicts itself on a choice, the first statement counts. A denied value of a choice between
-    two means the other one. A size word counts only where no number is given.
+    Where a text contradicts itself on a choice, the first statement counts. A denied value of a choice
+    between two means the other one. A size word counts only where no number is given.
     """
     plain = _rewritten(normalised(text), prompt_set)
     statements = list(_statements(plain, prompt_set))
@@ -88,9 +86,7 @@ class _Reader:
 
 @lru_cache(maxsize=16)
 def _reader(prompt_set: PromptSet) -> _Reader:
-    meant: dict[str, list[tuple[str, str]]] = {
-        re.escape(normalised(phrase)): [] for phrase in prompt_set.ignore
-    }
+    meant: dict[str, list[tuple[str, str]]] = {re.escape(normalised(phrase)): [] for phrase in prompt_set.ignore}
     beside: dict[str, list[tuple[str, str]]] = {}
     for name, spec in prompt_set.attributes.items():
         if spec.kind == "share":

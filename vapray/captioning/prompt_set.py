@@ -1,6 +1,6 @@
 """A prompt set: the three questions of one imaging modality, and its visual attributes with their words.
 
-Prompt sets are YAML files (``captioning/prompts``). A new modality is a new file, given by its path; no code changes.
+Prompt sets are YAML files (``captioning/prompts``). A new modality is a new file, given by its path.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ Words = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Questions:
-    """The questions of the Visual Attribute Prompt Strategy. Source: VAP-Diffusion (arXiv 2506.23641), section 2.2."""
+    """The three questions. Source: VAP-Diffusion (arXiv 2506.23641), section 2.2."""
 
     impression: str
     """Question 1, asked with the image: describe, draw no conclusions."""
@@ -32,10 +32,10 @@ class Questions:
 
 @dataclass(frozen=True, eq=False)
 class AttributeSpec:
-    """One visual attribute: the values it can take and the words for each; compared and hashed by identity."""
+    """One visual attribute: its values and the words for each; compared and hashed by identity."""
 
     kind: Kind
-    """``choice``: one value; ``set``: several values; ``share``: a number in 0..1, whose values are size words."""
+    """``choice``: one value; ``set``: several; ``share``: a number in 0..1, its values are size words."""
     values: tuple[str, ...]
     words: Words
     """Phrases for each value, written and read."""
@@ -157,9 +157,7 @@ def _prompt_set(data: dict[str, Any], text: str) -> PromptSet:
 
 def _attribute(name: str, entry: dict[str, Any]) -> AttributeSpec:
     if entry["kind"] not in get_args(Kind):
-        raise ValueError(
-            f"attributes.{name}.kind is {entry['kind']!r}; accepted: {', '.join(get_args(Kind))}"
-        )
+        raise ValueError(f"attributes.{name}.kind is {entry['kind']!r}; accepted: {', '.join(get_args(Kind))}")
     words = _words(entry["words"])
     spec = AttributeSpec(
         kind=entry["kind"],
@@ -170,13 +168,9 @@ def _attribute(name: str, entry: dict[str, Any]) -> AttributeSpec:
         **{key: tuple(entry.get(key) or ()) for key in ("subjects", "decoys", "writes", "bounds", "typical")},
     )
     if unknown := (set(spec.reads) | set(spec.beside)) - set(words):
-        raise ValueError(
-            f"attributes.{name}: {', '.join(sorted(unknown))} stands in reads or beside, not in words"
-        )
+        raise ValueError(f"attributes.{name}: {', '.join(sorted(unknown))} stands in reads or beside, not in words")
     if spec.kind == "share" and (len(spec.bounds), len(spec.typical)) != (len(words) - 1, len(words)):
-        raise ValueError(
-            f"attributes.{name}: {len(words)} size words want {len(words) - 1} bounds and {len(words)} typical"
-        )
+        raise ValueError(f"attributes.{name}: size words want one typical share each and one bound less")
     return spec
 
 
@@ -185,6 +179,4 @@ def _words(entry: dict[str, list[str]] | None) -> Words:
 
 
 def _templates(entries: list[dict[str, Any]] | None) -> tuple[Template, ...]:
-    return tuple(
-        Template(texts=tuple(entry["texts"]), when=entry.get("when") or {}) for entry in entries or ()
-    )
+    return tuple(Template(texts=tuple(entry["texts"]), when=entry.get("when") or {}) for entry in entries or ())

@@ -8,8 +8,8 @@ from vapray.captioning.prompt_set import AttributeSpec, PromptSet
 from vapray.captioning.text import negated_spans, normalised
 
 LINK = (
-    r"(?: (?:surrounding|adjacent|perilesional|underlying|nearby|is|are|appears?|looks?|seems?|shows?|has|have|of|a|an"
-    r"|the|its|with|mostly|mainly|slightly|generally|rather|quite|very|fairly|somewhat|overall|in|and|to|being|colour"
+    r"(?: (?:surrounding|adjacent|perilesional|underlying|nearby|is|are|appears?|looks?|seems?|shows?|has"
+    r"|have|of|a|an|the|its|with|mostly|mainly|slightly|generally|rather|quite|very|fairly|somewhat|overall|in|and|to|being|colour"
     r"|coloured|tone|toned|predominantly|relatively|normal|healthy))"
 )
 """Words that may stand between a subject and what is said of it."""
@@ -91,7 +91,7 @@ def _is_decoy(before: str, spec: AttributeSpec) -> bool:
 
 @lru_cache(maxsize=64)
 def _decoy(spec: AttributeSpec) -> re.Pattern[str]:
-    """Return a pattern for "the skin covers about", which makes the number that follows another thing's."""
+    """Return a pattern for "the skin covers about": the number that follows is another thing's."""
     verb = r"(?:covers?|occup(?:y|ies)|fills?|makes? up|takes? up|accounts? for|represents?|is|are)"
     return re.compile(rf"{_any_of(spec.decoys)}(?: \w+){{0,2}} {verb}(?: \w+){{0,2}} $")
 
@@ -123,14 +123,15 @@ def _size_patterns(spec: AttributeSpec, prompt_set: PromptSet) -> dict[str, re.P
     words = {value: _any_of(spec.words[value] + spec.reads.get(value, ())) for value in spec.values}
     return {
         value: re.compile(
-            rf"{word},?{between}{{0,6}}{_OTHER_ADJECTIVE} {subject}|{subject}:?{LINK}{{0,4}} {word}|{word} in size"
+            rf"{word},?{between}{{0,6}}{_OTHER_ADJECTIVE} {subject}"
+            rf"|{subject}:?{LINK}{{0,4}} {word}|{word} in size"
         )
         for value, word in words.items()
     }
 
 
 def _describing_words(prompt_set: PromptSet) -> str:
-    """Return a pattern for any one word of the attributes' phrases, which may stand between size word and subject."""
+    """Return a pattern for any word of the phrases: these may stand between size word and subject."""
     words = {
         word
         for spec in prompt_set.attributes.values()

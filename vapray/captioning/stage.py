@@ -59,9 +59,7 @@ class _CaptionImages:
 
     def _row(self, sha256: str, draft: CaptionDraft) -> dict[str, Any]:
         captioner = self._captioner
-        key = cache_key(
-            sha256, captioner.name, captioner.revision, self._prompt_version, {"strategy": self._strategy}
-        )
+        key = cache_key(sha256, captioner.name, captioner.revision, self._prompt_version, {"strategy": self._strategy})
         return {
             "t1": draft.t1,
             "t2_id": draft.t2_id,

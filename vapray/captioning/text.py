@@ -19,8 +19,8 @@ _SPELLING = (
 )
 
 _NEGATOR = re.compile(
-    r"\b(?:no(?! (?:more|larger|less|wider|bigger) than)|not(?! (?:only|just|exceed\w*))|without|lack(?:s|ing)?|absen(?:ce of|t)"
-    r"|free (?:of|from)|never|neither|nor)\b"
+    r"\b(?:no(?! (?:more|larger|less|wider|bigger) than)|not(?! (?:only|just|exceed\w*))|without"
+    r"|lack(?:s|ing)?|absen(?:ce of|t)|free (?:of|from)|never|neither|nor)\b"
 )
 _STOP = re.compile(
     r"[.;:]| (?:but|however|although|though|instead|rather|yet|with|on|against|while|is|are|shows?)\b"
@@ -30,7 +30,7 @@ _LIST_REST = re.compile(r"(?:, [\w ]{1,30}){0,4},? (?:or|nor) [^,]*")
 
 
 def normalised(text: str) -> str:
-    """Lower case, British spelling, hyphens between words as spaces, ``per cent`` as ``%``, Markdown removed."""
+    """Lower case, British spelling, spaces for hyphens, ``%`` for per cent, no Markdown."""
     text = text.lower()
     for pattern, replacement in _SPELLING:
         text = re.sub(pattern, replacement, text)

@@ -17,7 +17,7 @@ OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 
 
 def rounded_share(share: float) -> float:
-    """Round as people estimate: to 5 points from 10 % up, to 2 points below, never to nothing unless it is."""
+    """Round as people estimate: to 5 points from 10 % up, to 2 below, only nothing to nothing."""
     if share >= 0.09:
         return round(share * 20) / 20
     return max(0.02, round(share * 50) / 50) if share > 0 else 0.0
@@ -26,7 +26,7 @@ def rounded_share(share: float) -> float:
 def impression(
     attributes: Attributes, prompt_set: PromptSet, rng: np.random.Generator, omit: Collection[str] = ()
 ) -> str:
-    """Write t1: what is seen, in full sentences, without conclusions; attributes in ``omit`` are not mentioned."""
+    """Write t1: what is seen, in full sentences, without conclusions and without ``omit``."""
     return _write(prompt_set.texts.impression, attributes, prompt_set, rng, omit)
 
 

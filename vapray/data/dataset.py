@@ -64,12 +64,8 @@ def phantom_root(config: Config) -> Path:
     """
     data = config.data
     if data.root is None and "://" in config.run.root:
-        raise ConfigError(
-            f"run.root {config.run.root}: give data.root, a folder in which phantoms can be drawn."
-        )
+        raise ConfigError(f"run.root {config.run.root}: give data.root, a folder in which phantoms can be drawn.")
     phantom = data.phantom
     shares = f"{data.validation_share:g}-{data.test_share:g}"
-    name = (
-        f"{data.modality}-{phantom.n_images}-{phantom.width}x{phantom.height}-{shares}-seed{config.run.seed}"
-    )
+    name = f"{data.modality}-{phantom.n_images}-{phantom.width}x{phantom.height}-{shares}-seed{config.run.seed}"
     return Path(data.root or Path(config.run.root) / "phantoms").absolute() / name

@@ -137,9 +137,7 @@ def _walk_classes(root: Path) -> list[Row]:
     """Rows from the folder tree: ``CLASS/...`` or ``split/CLASS/...``; hidden folders are left out."""
     folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     if folders and all(folder.name in SPLIT_NAMES for folder in folders):
-        pairs = [
-            (folder.name, inner) for folder in folders for inner in sorted(folder.iterdir()) if inner.is_dir()
-        ]
+        pairs = [(folder.name, inner) for folder in folders for inner in sorted(folder.iterdir()) if inner.is_dir()]
     else:
         pairs = [("", folder) for folder in folders]
     rows = [
@@ -149,9 +147,7 @@ def _walk_classes(root: Path) -> list[Row]:
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     ]
     if not rows:
-        raise DataError(
-            f"{root}: no pictures; expected {' or '.join(TABLES)}, or class subfolders of pictures"
-        )
+        raise DataError(f"{root}: no pictures; expected {' or '.join(TABLES)}, or class subfolders of pictures")
     return rows
 
 
@@ -167,9 +163,7 @@ def _check_cells(where: Path, rows: list[Row]) -> None:
     splits = [row.get("split", "") for row in rows]
     unknown = sorted({split for split in splits if split and split not in SPLIT_NAMES})
     if unknown:
-        raise DataError(
-            f"{where}: {list_first(unknown, 'unknown split')}; accepted: {', '.join(SPLIT_NAMES)}"
-        )
+        raise DataError(f"{where}: {list_first(unknown, 'unknown split')}; accepted: {', '.join(SPLIT_NAMES)}")
     if any(splits) and not all(splits):
         raise DataError(f"{where}: {splits.count('')} of {len(splits)} rows have no split; give all or none")
 

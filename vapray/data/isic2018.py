@@ -94,9 +94,7 @@ class Isic2018:
     ) -> list[ImageRecord]:
         rows, paths = read_rows(table), self._list_images(split)
         if _class_columns(table, rows) != class_names:
-            raise DataError(
-                f"{table}: classes {', '.join(_class_columns(table, rows))} are not the training table's"
-            )
+            raise DataError(f"{table}: classes {', '.join(_class_columns(table, rows))} are not the training table's")
         if not paths:
             raise DataError(
                 f"{self.root / f'ISIC2018_Task3_{PARTS[split]}_Input'}: no {' '.join(IMAGE_SUFFIXES)} files"
@@ -104,9 +102,7 @@ class Isic2018:
         refuse_duplicates(table, (row["image"] for row in rows))
         missing = [row["image"] for row in rows if row["image"] not in paths]
         if missing:
-            raise DataError(
-                f"{table}: {list_first(missing, 'image')} not in ISIC2018_Task3_{PARTS[split]}_Input"
-            )
+            raise DataError(f"{table}: {list_first(missing, 'image')} not in ISIC2018_Task3_{PARTS[split]}_Input")
         labels = _read_one_hot(table, rows, class_names)
         return [
             ImageRecord(name, class_names[label], label, split, groups.get(name, name), str(paths[name]))

@@ -26,9 +26,7 @@ def read_rows(path: Path) -> list[Row]:
         raise DataError(f"{path}: line {reader.line_num} is not CSV ({error})") from error
     ragged = [number for number, row in enumerate(rows, 2) if "\0more" in row or "\0" in row.values()]
     if ragged:
-        raise DataError(
-            f"{path}: {list_first(ragged, 'row')} have not the {len(reader.fieldnames or ())} header cells"
-        )
+        raise DataError(f"{path}: {list_first(ragged, 'row')} have not the {len(reader.fieldnames or ())} header cells")
     if not rows:
         raise DataError(f"{path}: no rows; expected a header line and one line per image")
     return [{key.strip(): value.strip() for key, value in row.items()} for row in rows]

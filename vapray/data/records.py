@@ -55,9 +55,7 @@ def sign_files(root: Path, images: Iterable[Path], tables: Iterable[Path]) -> st
     digest = hashlib.sha256()
     for path in sorted(images):
         status = path.stat()
-        digest.update(
-            f"{path.relative_to(root).as_posix()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode()
-        )
+        digest.update(f"{path.relative_to(root).as_posix()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     for path in sorted(tables):
         digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())

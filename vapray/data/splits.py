@@ -57,9 +57,7 @@ def check_groups(records: list[ImageRecord]) -> None:
     sides = defaultdict(set)
     for record in records:
         sides[record.group].add(record.split)
-    crossing = sorted(
-        f"{group}: {' and '.join(sorted(found))}" for group, found in sides.items() if len(found) > 1
-    )
+    crossing = sorted(f"{group}: {' and '.join(sorted(found))}" for group, found in sides.items() if len(found) > 1)
     if crossing:
         raise DataError(
             f"{list_first(crossing, 'group')} on two sides of a split; keep a lesion or patient in one split"

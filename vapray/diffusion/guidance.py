@@ -24,9 +24,7 @@ def guidance_excess(scale: float, convention: GuidanceConvention) -> float:
         ValueError: an unknown convention, or a scale that is not finite.
     """
     if convention not in get_args(GuidanceConvention):
-        raise ValueError(
-            f"guidance convention: wanted one of {get_args(GuidanceConvention)}, got {convention!r}"
-        )
+        raise ValueError(f"guidance convention: wanted one of {get_args(GuidanceConvention)}, got {convention!r}")
     if not math.isfinite(scale):
         raise ValueError(f"guidance scale: wanted a finite number, got {scale}")
     return scale if convention == "excess" else scale - 1.0

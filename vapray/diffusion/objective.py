@@ -49,9 +49,7 @@ def denoising_loss(
         alpha: weight of L_recon.
     """
     device = clean_BCHW.device
-    noise, step_B, drop_B = (
-        x.to(device, non_blocking=True) for x in (draws.noise, draws.step_B, draws.drop_B)
-    )
+    noise, step_B, drop_B = (x.to(device, non_blocking=True) for x in (draws.noise, draws.step_B, draws.drop_B))
     noisy = schedule.add_noise(clean_BCHW, noise, step_B)
     prediction = model(noisy, step_B, label_B, context_BLD, context_length_B, drop_B)
     noise_loss = F.mse_loss(prediction.noise_BCHW.float(), noise)

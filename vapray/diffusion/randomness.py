@@ -47,9 +47,7 @@ def _streams(purpose: Purpose, keys: Sequence[tuple[int, int, int]]) -> Iterator
     generator = Generator(bits)
     for seed, step, index in keys:
         if not all(0 <= number < 2**64 for number in (seed, step, index)):
-            raise ValueError(
-                f"randomness: wanted seed, step and index in 0..2**64-1, got {seed}, {step}, {index}"
-            )
+            raise ValueError(f"randomness: wanted seed, step and index in 0..2**64-1, got {seed}, {step}, {index}")
         key = np.array([seed, purpose], dtype=np.uint64)
         counter = np.array([0, 0, index, step], dtype=np.uint64)
         bits.state = {
@@ -93,9 +91,7 @@ def draw_training(
         ValueError: a number outside 0..2**64-1, ``steps`` below 1, or ``drop_probability`` outside 0..1.
     """
     if steps < 1 or not 0 <= drop_probability <= 1:
-        raise ValueError(
-            f"draws: wanted steps >= 1 and drop_probability in 0..1, got {steps}, {drop_probability}"
-        )
+        raise ValueError(f"draws: wanted steps >= 1 and drop_probability in 0..1, got {steps}, {drop_probability}")
     keys = [(seed, step, int(index)) for index in indices]
     noise = np.empty((len(keys), *shape), dtype=np.float32)
     uniform = np.empty((len(keys), 3))

@@ -27,12 +27,7 @@ class Schedule:
     def __post_init__(self) -> None:
         """Refuse what is no schedule."""
         inner = self.betas[1:]
-        if (
-            self.betas.ndim != 1
-            or not len(inner)
-            or self.betas[0] != 0
-            or not ((inner > 0) & (inner < 1)).all()
-        ):
+        if self.betas.ndim != 1 or not len(inner) or self.betas[0] != 0 or not ((inner > 0) & (inner < 1)).all():
             raise ValueError(f"betas: wanted 0 followed by N values in (0, 1), got {self.betas}")
 
     @classmethod
@@ -67,9 +62,7 @@ class Schedule:
 
     def add_noise(self, clean: Tensor, noise: Tensor, step_B: Tensor) -> Tensor:
         """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps; shapes [B, ...], steps int64 0..N."""
-        factors_BF = torch.from_numpy(np.stack([self.signal, self.sigma], axis=1)).to(
-            clean.device, clean.dtype
-        )
+        factors_BF = torch.from_numpy(np.stack([self.signal, self.sigma], axis=1)).to(clean.device, clean.dtype)
         shape = (-1,) + (1,) * (clean.ndim - 1)
         signal, sigma = (factor.view(shape) for factor in factors_BF[step_B.to(clean.device)].unbind(1))
         return signal * clean + sigma * noise

@@ -133,9 +133,7 @@ def _agreements(
             shuffled.append(_mean_known(theirs, 0))
             pairs.append(pair)
     shape = (len(own), len(names))
-    return _Agreements(
-        np.reshape(own, shape), np.reshape(shuffled, shape), np.reshape(pairs, (len(pairs), 2))
-    )
+    return _Agreements(np.reshape(own, shape), np.reshape(shuffled, shape), np.reshape(pairs, (len(pairs), 2)))
 
 
 def _relative(generated: Scores, real: Scores) -> float:
@@ -199,9 +197,7 @@ def measure_adherence(
     )
 
 
-def _attribute_rows(
-    names: Sequence[str], ours: _Agreements, ceiling: _Agreements
-) -> tuple[AttributeAgreement, ...]:
+def _attribute_rows(names: Sequence[str], ours: _Agreements, ceiling: _Agreements) -> tuple[AttributeAgreement, ...]:
     mentioned = (~np.isnan(ours.own)).sum(axis=0)
     columns = [_mean_known(scores, 0) for scores in (ours.own, ours.shuffled, ceiling.own)]
     return tuple(

@@ -106,9 +106,7 @@ def train_classifier(
     if len(planes) == 0 or targets.shape != (len(planes),):
         raise DataError(f"classifier: {len(planes)} images and labels of shape {list(targets.shape)}")
     if int(targets.min()) < 0 or int(targets.max()) >= num_classes:
-        raise DataError(
-            f"classifier: wanted labels in 0..{num_classes - 1}, got {sorted(set(targets.tolist()))}"
-        )
+        raise DataError(f"classifier: wanted labels in 0..{num_classes - 1}, got {sorted(set(targets.tolist()))}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _network(num_classes).to(device)
@@ -137,9 +135,7 @@ def _fit(
         rate.step()
 
 
-def class_accuracies(
-    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]
-) -> dict[int, float]:
+def class_accuracies(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> dict[int, float]:
     """Per class in ``labels`` [N], the share of its images whose largest of ``probabilities`` [N, K] it is.
 
     Raises:

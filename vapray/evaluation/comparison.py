@@ -151,8 +151,7 @@ def compare_classes(
     if labels is None:
         labels = np.union1d(reference.labels, generated.labels).tolist()
     return tuple(
-        _class_scores(real[reference.labels == label], made[generated.labels == label], label)
-        for label in labels
+        _class_scores(real[reference.labels == label], made[generated.labels == label], label) for label in labels
     )
 
 

@@ -87,17 +87,13 @@ def neighbour_scores(
     return _scores(real - centre, generated - centre, k, block_rows)
 
 
-def _scores(
-    real: NDArray[np.float64], generated: NDArray[np.float64], k: int, block_rows: int
-) -> NeighbourScores:
+def _scores(real: NDArray[np.float64], generated: NDArray[np.float64], k: int, block_rows: int) -> NeighbourScores:
     real_radii = _squared_radii(real, k, block_rows)
     generated_radii = _squared_radii(generated, k, block_rows)
     count = len(real)
     balls_around = np.zeros(count)
     recalled = covered = 0
-    for start, block in zip(
-        range(0, count, block_rows), _squared_distances(real, generated, block_rows), strict=True
-    ):
+    for start, block in zip(range(0, count, block_rows), _squared_distances(real, generated, block_rows), strict=True):
         in_real_ball = block <= real_radii[start : start + block_rows, None]
         balls_around += in_real_ball.sum(axis=0)
         covered += int(in_real_ball.any(axis=1).sum())

@@ -44,15 +44,29 @@ def run(run: StageRun) -> None:
     """Run the stage."""
     config, inputs = run.config, run.inputs
     held_out = _held_out_split(inputs["images"])
-    counts = Counter(inputs["samples"].read(["label", "arm"]).filter(pc.field("arm") == "generated")["label"].to_pylist())
+    counts = Counter(
+        inputs["samples"].read(["label", "arm"]).filter(pc.field("arm") == "generated")["label"].to_pylist()
+    )
     pool = config.pools.evaluate
     run.progress.say("training the classifier that judges labels on real images")
     classifier = run_remote(_prepare, config, inputs["images"], run.output, counts, pool=pool)
-    build = partial(_MeasureImages, config, inputs["autoencoder"], classifier)
-    columns = ["image_id", "label", "split", "path"]
-    map_rows(run, inputs["images"], build, pool=pool, columns=columns, only={"split": ["train", held_out]}, key="image/{}")
-    build = partial(_MeasureSamples, config, classifier)
-    map_rows(run, inputs["samples"], build, pool=pool, columns=["sample_id", "arm", "label", "png"], key="sample/{}")
+    map_rows(
+        run,
+        inputs["images"],
+        partial(_MeasureImages, config, inputs["autoencoder"], classifier),
+        pool=pool,
+        columns=["image_id", "label", "split", "path"],
+        only={"split": ["train", held_out]},
+        key="image/{}",
+    )
+    map_rows(
+        run,
+        inputs["samples"],
+        partial(_MeasureSamples, config, classifier),
+        pool=pool,
+        columns=["sample_id", "arm", "label", "png"],
+        key="sample/{}",
+    )
     _write_report(run, held_out)
 
 
@@ -86,7 +100,10 @@ def _prepare(config: Config, images: Version, output: Version, label_counts: dic
 class _MeasureImages:
     def __init__(self, config: Config, autoencoder: Version, classifier: Classifier) -> None:
         self._side = config.data.image_size
-        self._autoencoder, self._examiner = open_autoencoder(autoencoder), _examiner(config, classifier)
+        self._autoencoder, self._examiner = (
+            open_autoencoder(autoencoder, config.pools.evaluate.device),
+            _examiner(config, classifier),
+        )
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         asked = rows.to_pylist()

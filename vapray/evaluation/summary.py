@@ -9,6 +9,7 @@ import numpy as np
 
 from vapray.captioning.attributes import Attributes, agreement
 from vapray.captioning.lexicon import parse_caption
+from vapray.captioning.measured.measure import MEASURES
 from vapray.captioning.prompt_set import PromptSet
 from vapray.config import Config
 from vapray.evaluation.adherence import Adherence, CaptionedImages, measure_adherence
@@ -24,6 +25,7 @@ from vapray.evaluation.comparison import (
 )
 from vapray.evaluation.features import FeatureExtractor
 from vapray.evaluation.inception_score import inception_score
+from vapray.evaluation.intervals import Interval
 from vapray.evaluation.measuring import SETS, attributes_of, features_of, probabilities_of
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
 
@@ -78,9 +80,7 @@ def summarise(
         classes=compare_classes(reference, generated),
         class_accuracy=class_accuracies(probabilities, generated.labels),
         label_accuracy=balanced_accuracy(probabilities, generated.labels),
-        label_accuracy_real=balanced_accuracy(
-            probabilities_of(sets["held_out"]), features["held_out"].labels
-        ),
+        label_accuracy_real=balanced_accuracy(probabilities_of(sets["held_out"]), features["held_out"].labels),
         inception_score=inception_score(probabilities, seed=seed).mean,
         adherence=_adherence(sets, captions, prompt_set, config),
         n_real=len(reference.labels),
@@ -93,7 +93,7 @@ def metrics_of(findings: Findings, stages: Mapping[str, StageTime], provenance: 
     """The numbers of ``metrics.json``."""
     scores, adherence, floors = findings.scores, findings.adherence, findings.fid_floors
     measured = (adherence.adherence, adherence.shuffled, adherence.ceiling) if adherence else (math.nan,) * 3
-    intervals = dict(scores.intervals)
+    intervals: dict[str, Interval | None] = dict(scores.intervals)
     further = {
         "density": scores.density,
         "coverage": scores.coverage,
@@ -149,20 +149,19 @@ def _adherence(
     sets: Mapping[str, Rows], captions: Mapping[str, str], prompt_set: PromptSet, config: Config
 ) -> Adherence | None:
     """None where the modality has no measurements."""
-    pairs = [_captioned(sets[name], captions, prompt_set) for name in ("generated", "reconstructed")]
-    if not any(pair.found[0] for pair in pairs if pair.found):
+    if config.data.modality not in MEASURES:
         return None
+    generated, real = (_captioned(sets[name], captions, prompt_set) for name in ("generated", "reconstructed"))
 
     def score(found: Attributes, wanted: Attributes) -> dict[str, float]:
         # An attribute that the caption asks for and the picture does not show was not met.
         return {
-            name: 0.0 if math.isnan(value) else value
-            for name, value in agreement(found, wanted, prompt_set).items()
+            name: 0.0 if math.isnan(value) else value for name, value in agreement(found, wanted, prompt_set).items()
         }
 
     settings = config.evaluate
     return measure_adherence(
-        *pairs, score, rounds=settings.control_rounds, draws=settings.resamples, seed=config.run.seed
+        generated, real, score, rounds=settings.control_rounds, draws=settings.resamples, seed=config.run.seed
     )
 
 

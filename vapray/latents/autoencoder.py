@@ -101,9 +101,7 @@ class KlAutoencoder:
             if not (Path(folder) / name).is_file():
                 raise CheckpointError(f"{folder}: {name} is missing; wanted a folder in diffusers' layout")
         try:
-            network = AutoencoderKL.from_pretrained(
-                str(folder), local_files_only=True, low_cpu_mem_usage=False
-            )
+            network = AutoencoderKL.from_pretrained(str(folder), local_files_only=True, low_cpu_mem_usage=False)
         except Exception as error:
             raise CheckpointError(f"{folder}: not a readable AutoencoderKL: {error}") from error
         return cls(network)
@@ -150,8 +148,8 @@ LOADERS: dict[str, Callable[[str | Path], Autoencoder]] = {
 }
 
 
-def load_autoencoder(folder: str | Path) -> Autoencoder:
-    """Read the autoencoder that ``folder/config.json`` names.
+def load_autoencoder(folder: str | Path, device: str = "cpu") -> Autoencoder:
+    """Read the autoencoder that ``folder/config.json`` names, onto a torch device.
 
     Raises:
         CheckpointError: no readable config.json, an unknown class, or damaged weights.
@@ -163,7 +161,10 @@ def load_autoencoder(folder: str | Path) -> Autoencoder:
         raise CheckpointError(f"{path}: cannot be read as an autoencoder's config: {error!r}") from error
     if name not in LOADERS:
         raise CheckpointError(f"{path}: autoencoder {name!r} is unknown. Known: {', '.join(sorted(LOADERS))}")
-    return LOADERS[name](folder)
+    autoencoder = LOADERS[name](folder)
+    if isinstance(autoencoder, KlAutoencoder):
+        autoencoder.network.to(device)
+    return autoencoder
 
 
 def to_unit_range(images_BHWC: NDArray[np.uint8]) -> Tensor:
@@ -173,7 +174,7 @@ def to_unit_range(images_BHWC: NDArray[np.uint8]) -> Tensor:
 
 
 def to_pictures(pixels_BCHW: Tensor) -> NDArray[np.uint8]:
-    """float [B, 3, H, W] in -1..1 to uint8 [B, H, W, 3], rounded and clipped."""
+    """Float [B, 3, H, W] in -1..1 to uint8 [B, H, W, 3], rounded and clipped."""
     scaled = pixels_BCHW.float().add(1.0).mul(127.5).round().clamp(0, 255)
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 

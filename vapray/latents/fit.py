@@ -60,6 +60,7 @@ def fit_autoencoder(
     edge_weight: float = 0.5,
     seed: int = 0,
     threads: int | None = None,
+    device: str = "cpu",
     on_step: Callable[[int, float], None] | None = None,
 ) -> tuple[KlAutoencoder, FitReport]:
     """Fit a ``KlAutoencoder`` to pictures [N, S, S, 3]; one in sixteen is held out for the report.
@@ -78,6 +79,7 @@ def fit_autoencoder(
         seed: of the initial weights, the split, the order, the flips and the posterior noise.
         threads: torch threads while fitting; None keeps the process's setting. Equal seed and equal threads
             give equal weights on one CPU type.
+        device: of torch.
         on_step: called with (step from 1, loss) after every step.
 
     Returns:
@@ -91,15 +93,13 @@ def fit_autoencoder(
     with _torch_threads(threads):
         noise = torch.Generator().manual_seed(seed)
         train, heldout = _split(images, noise)
-        network = build_autoencoder(channels, factor, width, images.shape[1], seed)
+        network = build_autoencoder(channels, factor, width, images.shape[1], seed).to(device)
         fit = _Fit(network, learning_rate, steps, kl_weight, edge_weight)
         curve, started = [], time.perf_counter()
         for step, batch in enumerate(_batches(train, batch_size, steps, noise), start=1):
             loss = fit.step(batch, noise)
             if not math.isfinite(loss):
-                raise ConfigError(
-                    f"autoencoder: loss {loss} at step {step}; lower learning_rate from {learning_rate}"
-                )
+                raise ConfigError(f"autoencoder: loss {loss} at step {step}; lower learning_rate from {learning_rate}")
             if step % max(1, steps // CURVE_POINTS) == 0:
                 curve.append((step, loss))
             if on_step:
@@ -119,12 +119,10 @@ def fit_autoencoder(
 class _Fit:
     """Network, optimiser and learning-rate curve."""
 
-    def __init__(
-        self, network: Any, learning_rate: float, steps: int, kl_weight: float, edge_weight: float
-    ) -> None:
+    def __init__(self, network: Any, learning_rate: float, steps: int, kl_weight: float, edge_weight: float) -> None:
         self.network = network.train().to(memory_format=torch.channels_last)
         self.kl_weight, self.edge_weight = kl_weight, edge_weight
-        self.optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-4)
+        self.optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-4, fused=True)
         warm_up = min(WARM_UP_STEPS, max(1, steps // 10))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser,
@@ -132,8 +130,10 @@ class _Fit:
         )
 
     def step(self, pictures_B3HW: Tensor, noise: torch.Generator) -> float:
-        posterior = self.network.encode(pictures_B3HW.to(memory_format=torch.channels_last)).latent_dist
-        latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=noise)
+        pictures_B3HW = pictures_B3HW.to(self.network.device, memory_format=torch.channels_last)
+        posterior = self.network.encode(pictures_B3HW).latent_dist
+        deviation = torch.randn(posterior.mean.shape, generator=noise).to(self.network.device)
+        latents = posterior.mean + posterior.std * deviation
         rebuilt = self.network.decode(latents).sample
         divergence = posterior.kl().mean() / latents[0].numel()
         loss = reconstruction_loss(rebuilt, pictures_B3HW, self.edge_weight) + self.kl_weight * divergence
@@ -170,9 +170,7 @@ def _split(images: NDArray[np.uint8], noise: torch.Generator) -> tuple[NDArray[n
     return images[order[heldout:]], images[order[:heldout]]
 
 
-def _batches(
-    images: NDArray[np.uint8], batch_size: int, steps: int, noise: torch.Generator
-) -> Iterator[Tensor]:
+def _batches(images: NDArray[np.uint8], batch_size: int, steps: int, noise: torch.Generator) -> Iterator[Tensor]:
     """``steps`` batches float32 [B, 3, S, S]: a new shuffle every pass, half the pictures mirrored."""
     order = torch.empty(0, dtype=torch.long)
     for _ in range(steps):
@@ -194,13 +192,9 @@ def _torch_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _check_request(
-    images: NDArray[np.uint8], *, factor: int, width: int, steps: int, batch_size: int
-) -> None:
+def _check_request(images: NDArray[np.uint8], *, factor: int, width: int, steps: int, batch_size: int) -> None:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) < 2:
-        raise DataError(
-            f"autoencoder: {images.dtype} {images.shape}; wanted two or more of uint8 [N, S, S, 3]"
-        )
+        raise DataError(f"autoencoder: {images.dtype} {images.shape}; wanted two or more of uint8 [N, S, S, 3]")
     if factor < 1 or factor & (factor - 1) or images.shape[1] % factor or images.shape[2] % factor:
         raise ConfigError(
             f"autoencoder: factor {factor} for {images.shape[1]} x {images.shape[2]} pictures;"

@@ -2,8 +2,8 @@
 
 With diffusers' own initial weights every convolution shrinks the picture against its biases, and thousands of
 pictures pass before the first detail appears. Orthogonal convolutions whose residual branches add nothing yet
-(Zhang et al. 2019, "Fixup") start where those end: on 32-pixel phantoms 25.4 dB after 2,000 pictures, against
-23.9 dB after 4,000.
+(Zhang et al. 2019, "Fixup") start where those end: on held-out 32-pixel phantoms 25.4 dB after 2,000 pictures
+against 23.4 dB after 4,000 with diffusers' weights and eight normalisation groups (one run each).
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from torch import nn
 
 __all__ = ["build_autoencoder"]
 
-# One group, so that a picture's colours survive normalisation: within narrow groups their levels are lost.
+# One group: narrow ones subtract levels that carry colour. Measured against four groups: no difference.
 GROUPS = 1
 # diffusers starts near 0: noise as strong as the latents, which the first hundreds of steps would tame.
 FIRST_LOG_VARIANCE = -6.0

@@ -44,13 +44,9 @@ class LatentSpace:
     def __post_init__(self) -> None:
         """Refuse what would normalise to NaN or to another shape."""
         if len(self.shift) != self.channels or len(self.scale) != self.channels:
-            raise DataError(
-                f"latent space: {len(self.shift)} shifts, {len(self.scale)} scales; wanted {self.channels}"
-            )
+            raise DataError(f"latent space: {len(self.shift)} shifts, {len(self.scale)} scales; wanted {self.channels}")
         if not all(map(math.isfinite, self.shift)) or not all(0 < value < math.inf for value in self.scale):
-            raise DataError(
-                f"latent space: shift {self.shift}, scale {self.scale}; wanted finite, scales above 0"
-            )
+            raise DataError(f"latent space: shift {self.shift}, scale {self.scale}; wanted finite, scales above 0")
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "LatentSpace":
@@ -131,9 +127,7 @@ class LatentStatistics:
             raise DataError("latent statistics: no latents were seen; wanted the training split's moments")
         scale = np.sqrt(self.squared_deviation / self.count)
         if not (np.isfinite(scale).all() and (scale > 0).all()):
-            raise DataError(
-                f"latent statistics: sd per channel is {scale}; a constant channel carries nothing"
-            )
+            raise DataError(f"latent statistics: sd per channel is {scale}; a constant channel carries nothing")
         return LatentSpace(len(scale), side, tuple(self.mean.tolist()), tuple(scale.tolist()))
 
 

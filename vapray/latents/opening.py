@@ -12,11 +12,11 @@ def stored_autoencoder(version: Version) -> dict[str, bytes]:
     return read_checkpoint(version.files, f"{version.folder}/files/autoencoder")
 
 
-def open_autoencoder(version: Version) -> Autoencoder:
-    """Load it.
+def open_autoencoder(version: Version, device: str = "cpu") -> Autoencoder:
+    """Load it onto a device.
 
     Raises:
         CheckpointError: damaged or missing.
     """
     with unpacked(stored_autoencoder(version)) as folder:
-        return load_autoencoder(folder)
+        return load_autoencoder(folder, device)

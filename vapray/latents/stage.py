@@ -13,8 +13,8 @@ import pyarrow as pa
 from vapray.cluster import map_rows, run_remote
 from vapray.config import Config
 from vapray.data.frames import read_frames
-from vapray.latents.opening import open_autoencoder
 from vapray.latents.latent_space import LatentStatistics, flip_pair
+from vapray.latents.opening import open_autoencoder
 from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.tables import TABLES, pack, part_of, unpack
@@ -39,14 +39,14 @@ def run(run: StageRun) -> None:
 class _EncodeImages:
     def __init__(self, config: Config, autoencoder: Version) -> None:
         self._side = config.data.image_size
-        self._autoencoder = open_autoencoder(autoencoder)
+        self._autoencoder = open_autoencoder(autoencoder, config.pools.encode.device)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         frames, kept, reasons = read_frames(rows.column("path").to_pylist(), self._side)
         asked = rows.to_pylist()
         done = []
         for flipped, images in enumerate(flip_pair(frames)) if kept else ():
-            moments = self._autoencoder.encode_moments(images).numpy().astype(np.float16)
+            moments = self._autoencoder.encode_moments(images).cpu().numpy().astype(np.float16)
             for position, moment in zip(kept, moments, strict=True):
                 done.append(asked[position] | _row(asked[position]["image_id"], bool(flipped), moment))
         rejects = {f"{asked[position]['image_id']}/0": reason for position, reason in reasons.items()}

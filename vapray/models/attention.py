@@ -7,9 +7,7 @@ from torch.nn import functional as F
 __all__ = ["Block", "CrossAttention", "SelfAttention", "attend"]
 
 
-def attend(
-    query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, num_heads: int, mask: Tensor | None
-) -> Tensor:
+def attend(query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, num_heads: int, mask: Tensor | None) -> Tensor:
     """Multi-head scaled dot-product attention without projections.
 
     Args:

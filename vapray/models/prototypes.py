@@ -89,9 +89,7 @@ class PrototypeCondition(nn.Module):
                 f"got {num_classes=}, {prototypes_per_class=}, {num_heads=}, {width=}"
             )
         if target not in get_args(ReconstructionTarget):
-            raise ValueError(
-                f"prototype target: wanted one of {get_args(ReconstructionTarget)}, got {target!r}"
-            )
+            raise ValueError(f"prototype target: wanted one of {get_args(ReconstructionTarget)}, got {target!r}")
         self.num_heads = num_heads
         self.target = target
         self.prototypes = nn.Parameter(torch.empty(num_classes + 1, prototypes_per_class, width))

@@ -152,13 +152,9 @@ class UViT(nn.Module):
             raise ValueError(f"context length: wanted at most {self.max_context}, got {length}")
         longest = int(context_length_B.max())
         if longest > length:
-            raise ValueError(
-                f"context length: wanted at most the {length} tokens given, got a row of {longest}"
-            )
+            raise ValueError(f"context length: wanted at most the {length} tokens given, got a row of {longest}")
 
-    def _tokens(
-        self, noisy_BCHW: Tensor, step_B: Tensor, row_B: Tensor, text_BLD: Tensor
-    ) -> tuple[Tensor, int]:
+    def _tokens(self, noisy_BCHW: Tensor, step_B: Tensor, row_B: Tensor, text_BLD: Tensor) -> tuple[Tensor, int]:
         """[time | label | text | patches] with positions, and the number of patches."""
         patches = self.patch_in(patchify(noisy_BCHW, self.patch_size))
         time = sinusoid(step_B, self.width)[:, None].to(patches.dtype)

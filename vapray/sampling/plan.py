@@ -9,9 +9,7 @@ from vapray.bank.prompt_bank import PromptBank
 __all__ = ["label_counts", "plan_samples"]
 
 
-def plan_samples(
-    bank: PromptBank, *, n_images: int, seed: int, uniform_labels: bool, arm: str
-) -> list[dict[str, Any]]:
+def plan_samples(bank: PromptBank, *, n_images: int, seed: int, uniform_labels: bool, arm: str) -> list[dict[str, Any]]:
     """Rows of the table ``plan``.
 
     Image i of any arm has the same class, caption and seed, so arms are paired.

@@ -1,8 +1,8 @@
 """The public Python API: a checkpoint in, images out.
 
-    sampler = Sampler.load("runs/demo/checkpoints/<fingerprint>/files/final")
-    picture = sampler.generate(label="MEL", seed=7)[0]
-    picture.image.save("melanoma.png")
+sampler = Sampler.load("runs/demo/checkpoints/<fingerprint>/files/final")
+picture = sampler.generate(label="MEL", seed=7)[0]
+picture.image.save("melanoma.png")
 """
 
 import hashlib
@@ -137,12 +137,19 @@ class Sampler:
         if weights != "untrained":
             load_weights(network, contents[f"{weights}.safetensors"])
         with unpacked({k: v for k, v in contents.items() if k.startswith("autoencoder/")}) as folder:
-            autoencoder = load_autoencoder(folder / "autoencoder")
+            autoencoder = load_autoencoder(folder / "autoencoder", device)
         encoder = make_text_encoder(config.bank.encoder, width=config.bank.width, max_tokens=config.bank.max_tokens)
         bank = PromptBank.from_table(pq.read_table(io.BytesIO(contents["bank.parquet"])))
         digest = hashlib.sha256(contents["ema.safetensors" if weights == "ema" else "raw.safetensors"]).hexdigest()
         return cls(
-            network.requires_grad_(False).to(device), autoencoder, encoder, bank, space, config, class_names, digest
+            network.requires_grad_(False).to(device),
+            autoencoder,
+            encoder,
+            bank,
+            space,
+            config,
+            class_names,
+            digest,
         )
 
     def generate(
@@ -206,9 +213,7 @@ class Sampler:
         excess = guidance_excess(settings.guidance_scale, settings.guidance_convention)
 
         def predict(noisy: Tensor, step_B: Tensor) -> Tensor:
-            return guided_noise(
-                self.network, noisy, step_B, label_B, context.to(device), length.to(device), excess
-            )
+            return guided_noise(self.network, noisy, step_B, label_B, context.to(device), length.to(device), excess)
 
         plan = solver_plan(self._schedule, settings.solver, settings.num_inference_steps)
         return self.autoencoder.decode(self.space.denormalise(solve(predict, noise, plan)))
@@ -223,4 +228,6 @@ class Sampler:
             return self.class_names.index(label)
         if isinstance(label, int) and 0 <= label < len(self.class_names):
             return label
-        raise ConfigError(f"class {label!r} is unknown. Known: {', '.join(self.class_names)} (0..{len(self.class_names) - 1}).")
+        raise ConfigError(
+            f"class {label!r} is unknown. Known: {', '.join(self.class_names)} (0..{len(self.class_names) - 1})."
+        )

@@ -77,14 +77,13 @@ class _MakeImages:
             name = f"{arm}/{image.class_name}/{row['sample_id']}.png"
             self._output.files.write(f"{self._output.folder}/files/images/{name}", png)
         return [
-            row | {"class": image.class_name, "png": png}
-            for row, image, png in zip(asked, images, pngs, strict=True)
+            row | {"class": image.class_name, "png": png} for row, image, png in zip(asked, images, pngs, strict=True)
         ]
 
     def _sampler(self, arm: str) -> Sampler:
         weights: Weights = "untrained" if arm == "untrained" else self._config.sample.weights
         if arm not in self._samplers:
-            self._samplers[arm] = Sampler.load(self._path, weights=weights)
+            self._samplers[arm] = Sampler.load(self._path, weights=weights, device=self._config.pools.sample.device)
         return self._samplers[arm]
 
 
@@ -93,8 +92,8 @@ def _write_metadata(output: Version) -> None:
     rows = output.read(columns).to_pylist()
     for arm in ARMS:
         lines = [
-            json.dumps({"file_name": f"{row['class']}/{row['sample_id']}.png", **row}) for row in rows if row["arm"] == arm
+            json.dumps({"file_name": f"{row['class']}/{row['sample_id']}.png", **row})
+            for row in rows
+            if row["arm"] == arm
         ]
-        output.files.write(
-            f"{output.folder}/files/images/{arm}/metadata.jsonl", ("\n".join(lines) + "\n").encode()
-        )
+        output.files.write(f"{output.folder}/files/images/{arm}/metadata.jsonl", ("\n".join(lines) + "\n").encode())

@@ -26,7 +26,7 @@ from vapray.errors import DataError
 from vapray.store import Version
 from vapray.tables import unpack
 
-__all__ = ["TrainingRows", "materialise"]
+__all__ = ["TrainingRows", "discard", "materialise"]
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,12 @@ def materialise(bank: Version, latents: Version, cache: Path, split: str = "trai
     Raises:
         DataError: no row of ``split`` has both a context and latents.
     """
-    name = f"{bank.sealed().content_hash}-{latents.sealed().content_hash}-{split}"
-    folder = cache / name
+    folder = _folder(bank, latents, cache, split)
     cache.mkdir(parents=True, exist_ok=True)
-    with open(cache / f"{name}.lock", "w") as lock:
+    with open(f"{folder}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
-            unfinished = cache / f"{name}.unfinished"
+            unfinished = Path(f"{folder}.unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
             _write(unfinished, bank, latents, split)
@@ -82,12 +81,23 @@ def materialise(bank: Version, latents: Version, cache: Path, split: str = "trai
     return TrainingRows.open(folder)
 
 
+def discard(bank: Version, latents: Version, cache: Path, split: str = "train") -> None:
+    """Remove what :func:`materialise` made; who has it mapped keeps it."""
+    shutil.rmtree(_folder(bank, latents, cache, split), ignore_errors=True)
+
+
+def _folder(bank: Version, latents: Version, cache: Path, split: str) -> Path:
+    return cache / f"{bank.sealed().content_hash}-{latents.sealed().content_hash}-{split}"
+
+
 def _write(folder: Path, bank: Version, latents: Version, split: str) -> None:
     captions = bank.read(["image_id", "split", "label", "L", "width"]).to_pylist()
     encoded = set(latents.read(["image_id"]).column(0).to_pylist())
     wanted = [row for row in captions if row["split"] == split and row["image_id"] in encoded]
     if not wanted:
-        raise DataError(f"{bank.uri} and {latents.uri}: no image of the {split} split is in both. Look at their rejects.")
+        raise DataError(
+            f"{bank.uri} and {latents.uri}: no image of the {split} split is in both. Look at their rejects."
+        )
     places = {row["image_id"]: place for place, row in enumerate(wanted)}
     offsets = np.concatenate([[0], np.cumsum([row["L"] for row in wanted])]).astype(np.int64)
     np.save(folder / "labels.npy", np.array([row["label"] for row in wanted], dtype=np.int32))

@@ -53,9 +53,7 @@ def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace
     began, first = time.monotonic(), state.step
     while state.step < settings.steps:
         batch = batches.at(state.step)
-        losses = denoising_loss(
-            network, schedule, *batch.to(worker.device), batch.draws, config.model.prototypes.alpha
-        )
+        losses = denoising_loss(network, schedule, *batch.to(worker.device), batch.draws, config.model.prototypes.alpha)
         norm = _step(state, losses.total, config)
         state.step += 1
         if worker.rank == 0 and _is_due(state.step, settings.report_every, settings.steps):

@@ -25,7 +25,7 @@ def make_optimiser(model: nn.Module, settings: Train) -> torch.optim.AdamW:
             decayed.append(weight)
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}]
     groups += [{"params": group, "weight_decay": 0.0} for group in (exempt, prototypes) if group]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, foreach=True)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
 
 
 def learning_rate(step: int, settings: Train) -> float:
@@ -65,5 +65,5 @@ def ema_decay(step: int, highest: float) -> float:
 
 @torch.no_grad()
 def average_weights(averaged: nn.Module, model: nn.Module, decay: float) -> None:
-    """averaged <- decay * averaged + (1 - decay) * model, weight by weight."""
+    """Averaged <- decay * averaged + (1 - decay) * model, weight by weight."""
     torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)

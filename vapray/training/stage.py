@@ -22,19 +22,21 @@ import torch
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder, make_text_encoder
 from vapray.checkpoint import read_newest_step, write_checkpoint, write_step
-from vapray.cluster import watched
+from vapray.cluster import require, watched
 from vapray.config import Config
 from vapray.errors import BackendError
 from vapray.latents.latent_space import LatentSpace
 from vapray.latents.opening import stored_autoencoder
 from vapray.stage_run import StageRun
 from vapray.store import Version
-from vapray.training.dataset import materialise
+from vapray.training.dataset import discard, materialise
 from vapray.training.loop import Worker, train
 from vapray.training.network import build_network
 from vapray.training.state import TrainingState
 
 __all__ = ["run"]
+
+ROWS_CACHE = Path(tempfile.gettempdir()) / "vapray-rows"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class _Job:
 def run(run: StageRun) -> None:
     """Run the stage."""
     config, inputs = run.config, run.inputs
+    workers = config.train.workers
+    require(cpus=workers, gpus=workers * config.train.use_gpu, why=f"train.workers {workers}")
     run.progress.expect(config.train.steps, "steps")
     with watched(run.progress) as report:
         job = _Job(
@@ -92,7 +96,9 @@ def _fit(job: _Job) -> None:
         _train_rank,
         train_loop_config={"job": job},
         scaling_config=ScalingConfig(
-            num_workers=settings.workers, use_gpu=settings.use_gpu, resources_per_worker=_resources(settings.use_gpu)
+            num_workers=settings.workers,
+            use_gpu=settings.use_gpu,
+            resources_per_worker=_resources(settings.use_gpu),
         ),
         torch_config=TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
         run_config=RunConfig(
@@ -127,13 +133,15 @@ def _train_rank(settings: dict[str, Any]) -> None:
             job.output.files, job.steps_folder, step, files, keep=job.config.train.keep_checkpoints
         ),
     )
-    rows = materialise(job.bank, job.latents, Path(tempfile.gettempdir()) / "vapray-rows")
+    rows = materialise(job.bank, job.latents, ROWS_CACHE)
     state = job.new_state()
     state.to(worker.device)
     files = read_newest_step(job.output.files, job.steps_folder, print)
     if files:
         state.restore(files)
     train(worker, job.config, rows, job.space, state)
+    if context.get_local_rank() == 0:
+        discard(job.bank, job.latents, ROWS_CACHE)
 
 
 def _line(point: Mapping[str, float]) -> str:
@@ -163,12 +171,14 @@ def _finish(run: StageRun, job: _Job) -> None:
         "bank.parquet": _parquet(bank.to_table()),
         **{f"autoencoder/{name}": data for name, data in stored_autoencoder(run.inputs["autoencoder"]).items()},
     }
-    run.notes.update({
-        "rows": job.config.train.steps * job.config.train.batch_size,
-        "sha256": write_checkpoint(run.output.files, f"{run.output.folder}/files/final", contents),
-        "curve": curve,
-        "parameters": sum(weight.numel() for weight in job.new_state().model.parameters()),
-    })
+    run.notes.update(
+        {
+            "rows": job.config.train.steps * job.config.train.batch_size,
+            "sha256": write_checkpoint(run.output.files, f"{run.output.folder}/files/final", contents),
+            "curve": curve,
+            "parameters": sum(weight.numel() for weight in job.new_state().model.parameters()),
+        }
+    )
 
 
 def _prompt_bank(version: Version) -> PromptBank:

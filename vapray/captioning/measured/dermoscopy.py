@@ -34,7 +34,7 @@ MIN_CONTRAST = 4.0
 
 
 def find_lesion(lab: Floats) -> tuple[Mask, Floats]:
-    """Return the lesion's mask [S, S] and the Lab colour of the skin around it, for a hairless Lab picture."""
+    """Return the lesion's mask [S, S] and the skin's Lab colour, for a hairless Lab picture."""
     view = in_view(lab[..., 0])
     skin = surroundings(lab, lab[..., 0], view)
     weights = np.array([LIGHTNESS_WEIGHT, 1.0, 1.0])

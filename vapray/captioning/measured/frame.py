@@ -1,4 +1,4 @@
-"""The working frame: every image is measured at one side length, so that thresholds in pixels mean the same."""
+"""The working frame: all images are measured at one side length, so that pixels mean the same."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,7 @@ def working_rgb(image: NDArray[np.uint8]) -> Floats:
     """
     shape = image.shape
     if image.dtype != np.uint8 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3 or shape[0] < 8:
-        raise BadImage(
-            f"cannot measure a {image.dtype} picture of shape {shape}; wanted uint8 [S, S, 3], S >= 8"
-        )
+        raise BadImage(f"cannot measure a {image.dtype} picture of shape {shape}; wanted uint8 [S, S, 3], S >= 8")
     rgb = image.astype(np.float64) / 255
     if shape[0] < SIDE:
         return np.clip(np.stack([_enlarged(rgb[..., channel]) for channel in range(3)], axis=-1), 0, 1)

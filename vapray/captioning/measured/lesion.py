@@ -22,15 +22,13 @@ RADIUS: Floats = np.hypot(*np.meshgrid(_ACROSS, _ACROSS))
 
 
 def without_hair(lab: Floats) -> Floats:
-    """Close thin dark structures over, in lightness; their colour becomes the mean of what lies around them."""
+    """Close thin dark structures over, in lightness; their colour becomes that of their surroundings."""
     closed = lab.copy()
     closed[..., 0] = ndimage.grey_closing(lab[..., 0], size=(5, 5))
     hair = closed[..., 0] - lab[..., 0] > 12
     if hair.any():
         for channel in (1, 2):
-            closed[..., channel] = np.where(
-                hair, local_mean(lab[..., channel], ~hair, 2.0), lab[..., channel]
-            )
+            closed[..., channel] = np.where(hair, local_mean(lab[..., channel], ~hair, 2.0), lab[..., channel])
     return closed
 
 
@@ -70,9 +68,7 @@ def segment(features: Floats, reference: Floats, view: Mask, min_contrast: float
         return np.zeros(distance.shape, bool)
     # The root, so that a black core does not push the threshold above a pale rim.
     contrast = np.sqrt(np.minimum(distance, top))
-    return _central_component(
-        ndimage.binary_opening(contrast > OTSU_FACTOR * threshold_otsu(contrast), iterations=2)
-    )
+    return _central_component(ndimage.binary_opening(contrast > OTSU_FACTOR * threshold_otsu(contrast), iterations=2))
 
 
 def _central_component(mask: Mask) -> Mask:

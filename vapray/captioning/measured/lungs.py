@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.measure import label
@@ -24,7 +25,7 @@ _COLUMNS = np.arange(SIDE)
 
 @dataclass(frozen=True)
 class LungFields:
-    """Masks [S, S] of the lung fields at the viewer's left and right, opacities included, the heart left out."""
+    """Lung fields [S, S] at the viewer's left and right, opacities included, the heart left out."""
 
     left: Mask
     right: Mask
@@ -40,16 +41,9 @@ def lung_fields(brightness: Floats) -> LungFields | None:
     """Find both lung fields in a [S, S] picture in 0..1; None where there are no two dark fields."""
     if np.ptp(brightness) < MIN_RANGE:
         return None
-    for air_factor in (1.0, 0.5):
-        fields = _fields(_dark_inside(brightness, air_factor))
-        if fields is not None:
-            return fields
-    return None
-
-
-def _fields(dark: Mask) -> LungFields | None:
+    dark = _dark_inside(brightness)
     midline = SIDE / 2 - 0.5
-    left, right = (_largest(dark & side) for side in (_COLUMNS < midline, _COLUMNS > midline))
+    left, right = (_largest(dark & side) for side in (midline > _COLUMNS, midline < _COLUMNS))
     if min(left.mean(), right.mean()) < MIN_LUNG:
         return None
     midline = _midline(left, right)
@@ -57,18 +51,13 @@ def _fields(dark: Mask) -> LungFields | None:
     heart, heart_width = _heart(left, right, midline)
     full_left = _completed(left, _mirrored(right, midline, reach[0] / reach[1]), heart)
     full_right = _completed(right, _mirrored(left, midline, reach[1] / reach[0]), heart)
-    return LungFields(
-        full_left & (_COLUMNS < midline), full_right & (_COLUMNS > midline), midline, reach, heart_width
-    )
+    return LungFields(full_left & (midline > _COLUMNS), full_right & (midline < _COLUMNS), midline, reach, heart_width)
 
 
-def _dark_inside(brightness: Floats, air_factor: float) -> Mask:
-    """Return what is dark but not the air around the body, which touches the frame.
-
-    ``air_factor`` below 1 lets only the darkest be air, for pictures whose lungs touch the frame themselves.
-    """
+def _dark_inside(brightness: Floats) -> Mask:
+    """Return what is dark but not the air around the body, which touches the frame."""
     smooth = ndimage.gaussian_filter(brightness, 1.5)
-    air = _touching_frame(smooth < air_factor * threshold_otsu(smooth))
+    air = _touching_frame(smooth < 0.5 * threshold_otsu(smooth))
     body = ~ndimage.binary_dilation(air, iterations=3)
     if not body.any():
         return body
@@ -106,34 +95,38 @@ def _reach(lung: Mask, midline: float) -> float:
 def _heart(left: Mask, right: Mask, midline: float) -> tuple[Mask, float]:
     """Return the mediastinum with the heart as a mask, and the heart's width as a share of the square's."""
     mask = np.zeros_like(left)
+    gaps = []
     for row in np.flatnonzero(left.any(axis=1) & right.any(axis=1)):
-        mask[row, _COLUMNS[left[row]].max() + 1 : _COLUMNS[right[row]].min()] = True
-    halves = _half_width(left, midline), _half_width(right, midline)
-    bases = (np.flatnonzero(lung.any(axis=1)).max() for lung in (left, right))
-    lower = np.subtract(*bases)
-    # A lung that ends early is hidden from below, and the heart's edge with it: the other side stands for both.
-    if abs(lower) > HIDDEN_BASE:
-        return mask, 2 * halves[0 if lower > 0 else 1] / SIDE
-    return mask, sum(halves) / SIDE
+        inner = _COLUMNS[left[row]].max() + 1, _COLUMNS[right[row]].min()
+        mask[row, inner[0] : inner[1]] = True
+        gaps.append(inner[1] - inner[0])
+    lower = np.flatnonzero(left.any(axis=1)).max() - np.flatnonzero(right.any(axis=1)).max()
+    # A lung that ends early is hidden from below, and the heart's edge with it: the other side is doubled.
+    if abs(lower) > HIDDEN_BASE or not gaps:
+        return mask, 2 * _half_width(left if lower > 0 else right, midline) / SIDE
+    return mask, float(np.percentile(_lower_part(np.array(gaps)), 90) / SIDE)
 
 
 def _half_width(lung: Mask, midline: float) -> float:
-    """Return how far the heart pushes the lung's inner edge from the midline: in its lower part, nearly the most."""
-    rows = np.flatnonzero(lung.any(axis=1))
-    rows = rows[len(rows) // 3 : max(len(rows) // 3 + 1, int(len(rows) * 0.95))]
-    inner = [np.abs(_COLUMNS[lung[row]] - midline).min() - 0.5 for row in rows]
-    return float(np.percentile(inner, 90))
+    """Return how far the heart pushes the lung's inner edge from the midline, in columns."""
+    rows = _lower_part(np.flatnonzero(lung.any(axis=1)))
+    return float(np.percentile([np.abs(_COLUMNS[lung[row]] - midline).min() - 0.5 for row in rows], 90))
+
+
+def _lower_part(by_row: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the lower two thirds, without the last rows, where the diaphragm cuts the lung."""
+    return by_row[len(by_row) // 3 : max(len(by_row) // 3 + 1, int(len(by_row) * 0.95))]
 
 
 def _mirrored(lung: Mask, midline: float, stretch: float) -> Mask:
-    """Return the lung as it would look on the other side, its reach from the midline multiplied by ``stretch``."""
+    """Return the lung as it would look on the other side, its reach times ``stretch``."""
     source = np.rint(midline - (_COLUMNS - midline) / stretch).astype(int)
     known = (source >= 0) & (source < SIDE)
     return lung[:, np.clip(source, 0, SIDE - 1)] & known
 
 
 def _completed(lung: Mask, mirrored: Mask, heart: Mask) -> Mask:
-    """Close what an opacity hides: the lung's own bays, and what the other lung shows at the mirrored place."""
+    """Close what an opacity hides: the lung's own bays, and what the mirrored lung shows."""
     joint: Mask = ndimage.binary_closing(np.pad(lung | mirrored, 8), iterations=6)[8:-8, 8:-8]
     return ndimage.binary_opening(
         ndimage.binary_fill_holes(joint) & convex_hull_image(lung | mirrored) & ~heart, iterations=2

@@ -14,10 +14,10 @@ def axis_ratio(mask: Mask) -> float:
 
 
 def roughness(mask: Mask, rings: int = 72) -> float:
-    """Return how far the outline departs from its fitted ellipse, as a share of the radius (root mean square).
+    """Return how far the outline departs from an ellipse: root mean square, as a share of the radius.
 
-    Radii are taken towards ``rings`` directions from the centroid, divided by the ellipse's; the slow part
-    (two waves around) belongs to the shape, not to the outline.
+    Log radii are taken towards ``rings`` directions from the centroid; their slow part, up to two waves
+    around, belongs to the shape, not to the outline.
     """
     radii = _radii(mask, rings)
     waves = np.fft.rfft(np.log(radii))

@@ -12,9 +12,9 @@ FINE, COARSE = 1.0, 3.0
 def fine_structure(lightness: Floats, mask: Mask) -> tuple[float, float]:
     """Return (energy, coherence) of the texture inside the eroded mask.
 
-    energy: gradient of log lightness per pixel, averaged over neighbourhoods; the quietest fifth of them decides,
-    so that the border between two colours is no texture. coherence: 0..1, how far the neighbourhoods, one vote
-    each, agree on one direction (structure tensor).
+    energy: gradient of log lightness per pixel, averaged over neighbourhoods; the quietest fifth of them
+    decides, so that the border between two colours is no texture. coherence: 0..1, how far the
+    neighbourhoods, one vote each, agree on one direction (structure tensor).
     """
     inside = core(mask, 3)
     log_light = np.log(np.maximum(lightness, 3) + 10)
@@ -25,9 +25,7 @@ def fine_structure(lightness: Floats, mask: Mask) -> tuple[float, float]:
 
 
 def _coherence(down: Floats, across: Floats, inside: Mask) -> float:
-    xx, yy, xy = (
-        local_mean(product, inside, COARSE)[inside] for product in (across**2, down**2, across * down)
-    )
+    xx, yy, xy = (local_mean(product, inside, COARSE)[inside] for product in (across**2, down**2, across * down))
     total = xx + yy + 1e-12
     return float(np.hypot(((xx - yy) / total).mean(), (2 * xy / total).mean()))
 

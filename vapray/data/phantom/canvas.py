@@ -30,7 +30,7 @@ class Drawing:
 
 
 def make_grid(height: int, width: int) -> tuple[Field, Field]:
-    """x [1, W] and y [H, 1] of the pixel centres, in shares of the square's side."""
+    """X [1, W] and y [H, 1] of the pixel centres, in shares of the square's side."""
     side = min(height, width)
     x = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / side
     y = (np.arange(height, dtype=np.float32) + 0.5 - height / 2) / side
@@ -66,9 +66,7 @@ def blend(picture: Field, colour: Field, alpha: Field) -> Field:
     return picture + alpha[..., None] * (colour - picture)
 
 
-def draw_hairs(
-    x: Field, y: Field, rng: np.random.Generator, *, count: int, width: float, bend: float
-) -> Field:
+def draw_hairs(x: Field, y: Field, rng: np.random.Generator, *, count: int, width: float, bend: float) -> Field:
     """Opacity [H, W] of ``count`` bent lines of ``width`` (shares of the side)."""
     cover = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
     for _ in range(count):

@@ -67,15 +67,12 @@ SLIM_HEART = (0.2, 0.31)
 CLASSES = {
     "Normal": ChestClass(NO_OPACITY, (0.0, 0.0), SLIM_HEART, (0.25, 0.5)),
     "Pneumonia": ChestClass(
-        tuple((zone, "faint") for zone in UPPER_ZONES + LOWER_ZONES)
-        + tuple((zone, "dense") for zone in UPPER_ZONES),
+        tuple((zone, "faint") for zone in UPPER_ZONES + LOWER_ZONES) + tuple((zone, "dense") for zone in UPPER_ZONES),
         (0.025, 0.09),
         SLIM_HEART,
         (0.25, 0.5),
     ),
-    "Effusion": ChestClass(
-        tuple((zone, "dense") for zone in LOWER_ZONES), (0.03, 0.1), SLIM_HEART, (0.25, 0.48)
-    ),
+    "Effusion": ChestClass(tuple((zone, "dense") for zone in LOWER_ZONES), (0.03, 0.1), SLIM_HEART, (0.25, 0.48)),
     "Cardiomegaly": ChestClass(NO_OPACITY, (0.0, 0.0), (0.37, 0.45), (0.25, 0.42)),
 }
 
@@ -92,9 +89,7 @@ def draw_attributes(class_name: str, rng: np.random.Generator) -> Attributes:
         "lung_area": round(lung_area, 4),
         "opacity_location": location,
         "opacity_density": density,
-        "opacity_size": round(
-            float(rng.uniform(smallest, min(opacity_largest, LARGEST_OPACITY * lung_area))), 4
-        ),
+        "opacity_size": round(float(rng.uniform(smallest, min(opacity_largest, LARGEST_OPACITY * lung_area))), 4),
         "symmetry": "symmetric" if symmetric else "asymmetric",
         "heart_width": round(float(rng.uniform(*look.heart_width)), 4),
     }
@@ -130,9 +125,7 @@ def draw(
     picture = _draw_chest(thorax, x, y, patient_rng, cover)
     contrast = np.float32(rng.uniform(*CONTRAST))
     grey = np.repeat(((picture - 110) * contrast + 110)[..., None], 3, axis=2)
-    return Drawing(
-        expose(grey, rng, noise=rng.uniform(*NOISE)), {"lungs": lungs, "heart": heart, "opacity": opacity}
-    )
+    return Drawing(expose(grey, rng, noise=rng.uniform(*NOISE)), {"lungs": lungs, "heart": heart, "opacity": opacity})
 
 
 def _draw_opacity(
@@ -152,9 +145,7 @@ def _draw_chest(thorax: Thorax, x: Field, y: Field, rng: np.random.Generator, co
     picture = AIR + (SOFT_TISSUE - AIR) * body * (1 - np.float32(0.35) * np.clip(np.abs(x) - 0.3, 0, 1))
     picture = picture + 26 * soft_step(y - np.float32(thorax.base_y - thorax.dome), 0.2)
     in_lung = soft_step(thorax.lung_distance(x, y), BORDER)
-    depths = (
-        LUNG + MARKINGS * smooth_field(x, y, rng, cycles=9) + 18 * np.exp(-((np.abs(x) - 0.08) ** 2) / 0.006)
-    )
+    depths = LUNG + MARKINGS * smooth_field(x, y, rng, cycles=9) + 18 * np.exp(-((np.abs(x) - 0.08) ** 2) / 0.006)
     depths = depths + cover * (SOFT_TISSUE + 22 - depths)
     picture = picture + in_lung * (depths - picture)
     picture = picture + body * (_ribs(x, y, rng) * (1 - np.float32(0.6) * cover) + _spine(x, y, rng))

@@ -147,9 +147,7 @@ def _raise_polyp(picture: Field, polyp: Lesion, rng: np.random.Generator) -> Fie
     shadow = soft_step(polyp.placed.distance + np.float32(0.05), 0.09) * np.clip(lit, 0, 1)
     picture = picture * (1 - np.float32(rng.uniform(*SHADOW)) * shadow)[..., None]
     dome = DOME[0] + (DOME[1] - DOME[0]) * np.sqrt(depth) - np.float32(0.06) * lit * (1 - depth)
-    return blend(
-        picture, polyp.surface * dome[..., None], soft_step(polyp.placed.distance, rng.uniform(*BORDER))
-    )
+    return blend(picture, polyp.surface * dome[..., None], soft_step(polyp.placed.distance, rng.uniform(*BORDER)))
 
 
 def _draw_glare(x: Field, y: Field, polyp: Lesion, rng: np.random.Generator) -> Field:

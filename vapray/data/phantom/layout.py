@@ -103,9 +103,7 @@ def read_attributes(root: str | Path) -> dict[str, Attributes]:
     if not path.is_file():
         raise DataError(f"{path}: no such file; only phantom folders have true attributes")
     return {
-        row["image_id"]: {
-            name: _parse_value(name, cell) for name, cell in row.items() if name not in _KEY_COLUMNS
-        }
+        row["image_id"]: {name: _parse_value(name, cell) for name, cell in row.items() if name not in _KEY_COLUMNS}
         for row in read_rows(path)
     }
 

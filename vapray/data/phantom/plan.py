@@ -44,12 +44,9 @@ def plan_views(
         for class_name, n_class in _apportion(n_split, priors).items():
             views += _plan_class(modality, class_name, split, n_class, rng)
     numbers = rng.permutation(len(views)) + 1
-    named = [
-        replace(view, image_id=f"PHANTOM_{number:07d}") for view, number in zip(views, numbers, strict=True)
-    ]
+    named = [replace(view, image_id=f"PHANTOM_{number:07d}") for view, number in zip(views, numbers, strict=True)]
     lesions = {
-        seed: f"LESION_{number:07d}"
-        for number, seed in enumerate(dict.fromkeys(v.lesion_seed for v in views), 1)
+        seed: f"LESION_{number:07d}" for number, seed in enumerate(dict.fromkeys(v.lesion_seed for v in views), 1)
     }
     return sorted(
         (replace(view, lesion_id=lesions[view.lesion_seed]) for view in named), key=lambda view: view.image_id
@@ -62,16 +59,13 @@ def draw_view(modality: Modality, view: View, height: int, width: int) -> Pictur
     return modality.draw(view.attributes, rng, height, width, lesion_seed=view.lesion_seed).picture
 
 
-def _plan_class(
-    modality: Modality, class_name: str, split: str, n_class: int, rng: np.random.Generator
-) -> list[View]:
+def _plan_class(modality: Modality, class_name: str, split: str, n_class: int, rng: np.random.Generator) -> list[View]:
     views: list[View] = []
     while len(views) < n_class:
         attributes, lesion_seed = modality.draw_attributes(class_name, rng), int(rng.integers(2**62))
         count = min(int(rng.integers(VIEWS[0], VIEWS[1] + 1)), n_class - len(views))
         views += [
-            View("", "", split, class_name, attributes, lesion_seed, int(rng.integers(2**62)))
-            for _ in range(count)
+            View("", "", split, class_name, attributes, lesion_seed, int(rng.integers(2**62))) for _ in range(count)
         ]
     return views
 

@@ -19,9 +19,7 @@ TEXTURE_DEPTH = (0.15, 0.24)
 _SOFT_RANK = 0.14
 
 
-def paint_patches(
-    x: Field, y: Field, mask: Mask, colours: NDArray[np.float32], rng: np.random.Generator
-) -> Field:
+def paint_patches(x: Field, y: Field, mask: Mask, colours: NDArray[np.float32], rng: np.random.Generator) -> Field:
     """Colour [H, W, 3]: ``mask`` divided among the rows of ``colours`` [K, 3], the first getting most.
 
     Each gets at least SMALLEST_PATCH of the mask.

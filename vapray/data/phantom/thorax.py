@@ -46,9 +46,7 @@ class Thorax:
     def lung_distance(self, x: Field, y: Field) -> Field:
         """Distance to the edge of the nearer lung, positive inside, heart not cut out."""
         side = (x > 0).astype(np.float32)
-        width = np.float32(LUNG_REACH[0] * self.scale) * (
-            self.narrow[0] + side * (self.narrow[1] - self.narrow[0])
-        )
+        width = np.float32(LUNG_REACH[0] * self.scale) * (self.narrow[0] + side * (self.narrow[1] - self.narrow[0]))
         inward = np.abs(x) - np.float32(self.mediastinum)
         down = np.clip((y - self.apex_y) / np.float32(0.55 * (self.base_y - self.apex_y)), 0, 1)
         outer = width * np.sqrt(np.clip(1 - (1 - down) ** 2.4, 0, 1))
@@ -132,9 +130,7 @@ def _patch_level(
     """Falls from a point in the lung's zone, in a bent circle."""
     width = LUNG_REACH[0] * thorax.scale * thorax.narrow[horizontal > 0]
     centre_x = horizontal * (thorax.mediastinum + width * rng.uniform(0.5, 0.6))
-    centre_y = thorax.apex_y + (thorax.base_y - thorax.dome - thorax.apex_y) * (
-        height + rng.uniform(-0.04, 0.04)
-    )
+    centre_y = thorax.apex_y + (thorax.base_y - thorax.dome - thorax.apex_y) * (height + rng.uniform(-0.04, 0.04))
     reach = np.hypot(x - np.float32(centre_x), y - np.float32(centre_y))
     return np.float32(0.015) * smooth_field(x, y, rng, cycles=5) - reach
 

@@ -29,7 +29,10 @@ __all__ = ["assemble"]
 PICTURES_OF_A_CLASS = 6
 CURVES = {
     "loss": ("Denoising loss", "Mean squared error of the predicted noise; 1 is knowing nothing."),
-    "reconstruction": ("Prototype reconstruction", "How well class prototypes rebuild the encoder's features."),
+    "reconstruction": (
+        "Prototype reconstruction",
+        "How well class prototypes rebuild the encoder's features.",
+    ),
     "effective_rank": ("Prototype effective rank", "How many directions the prototypes of a class span."),
     "gradient_norm": ("Gradient norm", "Before clipping."),
 }
@@ -87,7 +90,11 @@ def _curves(points: Sequence[Mapping[str, float]]) -> list[Curve]:
 
 
 def _caption_examples(
-    captions: Version, images: list[dict[str, Any]], names: Sequence[str], notes: Mapping[str, Any], config: Config
+    captions: Version,
+    images: list[dict[str, Any]],
+    names: Sequence[str],
+    notes: Mapping[str, Any],
+    config: Config,
 ) -> list[CaptionExample]:
     """The first captioned training image of each class."""
     paths = {row["image_id"]: row["path"] for row in images}

@@ -68,9 +68,7 @@ def _log_ticks(low: float, high: float, most: int = 6) -> list[float]:
     return ticks[:: math.ceil(len(ticks) / most)]
 
 
-def _ladder(
-    rows: Sequence[Row], low: float, high: float, logarithmic: bool, word: Callable[[float], str]
-) -> Ladder:
+def _ladder(rows: Sequence[Row], low: float, high: float, logarithmic: bool, word: Callable[[float], str]) -> Ladder:
     change = math.log10 if logarithmic else float
     start, span = change(low), change(high) - change(low)
 

@@ -46,9 +46,7 @@ def interval_text(interval: Interval | None, form: str = "number") -> str:
     if interval is None:
         return ""
     word = percent if form == "percent" else number
-    return f"{interval.level:.0%} interval {word(interval.low)} to {word(interval.high)}".replace(
-        "%", " %", 1
-    )
+    return f"{interval.level:.0%} interval {word(interval.low)} to {word(interval.high)}".replace("%", " %", 1)
 
 
 @dataclass(frozen=True)
@@ -130,9 +128,7 @@ def fid_finding(metrics: Metrics) -> str:
         return ""
     beaten = [name for name, value in measured if metrics.fid < value]
     missed = [name for name, value in measured if metrics.fid >= value]
-    parts = (
-        ["The generated pictures are closer to the real ones than " + " and ".join(beaten)] if beaten else []
-    )
+    parts = ["The generated pictures are closer to the real ones than " + " and ".join(beaten)] if beaten else []
     if missed:
         parts.append("They are not closer than " + " and ".join(missed))
     if known(metrics.fid_real_split):
@@ -147,9 +143,7 @@ def adherence_finding(relative: Number, interval: Interval | None) -> str:
             "Real pictures agree with their own captions no better than with others of their class, "
             "so this run cannot say whether captions are followed."
         )
-    text = (
-        f"Captions are followed {percent(relative)} of the way from chance within the class to real pictures"
-    )
+    text = f"Captions are followed {percent(relative)} of the way from chance within the class to real pictures"
     bounds = interval_text(interval, "percent")
     if interval is not None and interval.low <= 0:
         return f"{text} ({bounds}): not clearly above chance."

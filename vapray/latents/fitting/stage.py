@@ -29,9 +29,9 @@ def run(run: StageRun) -> None:
         return
     run.progress.expect(settings.steps, "steps")
     with watched(run.progress) as report:
-        run.notes.update(run_remote(
-            _fit, run.config, run.inputs["images"], run.output, report, pool=run.config.pools.autoencoder
-        ))
+        run.notes.update(
+            run_remote(_fit, run.config, run.inputs["images"], run.output, report, pool=run.config.pools.autoencoder)
+        )
 
 
 def _fit(config: Config, images: Version, output: Version, report: Callable[..., None]) -> dict[str, Any]:
@@ -51,6 +51,7 @@ def _fit(config: Config, images: Version, output: Version, report: Callable[...,
         learning_rate=settings.learning_rate,
         seed=config.run.seed,
         threads=max(1, round(config.pools.autoencoder.num_cpus)),
+        device=config.pools.autoencoder.device,
         on_step=lambda step, loss: report(step, f"loss {loss:.4f}"),
     )
     return {

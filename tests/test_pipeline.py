@@ -1,0 +1,147 @@
+"""The whole walk, as a user runs it: finished work is skipped, changed work is done again, killed work goes on."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT, SMALL
+from vapray.sampling.provenance import read_provenance
+
+METRICS = {
+    "fid", "kid", "inception_score", "precision", "recall", "fid_untrained", "fid_class_mean", "fid_real_split",
+    "label_accuracy", "caption_adherence", "caption_adherence_shuffled", "caption_adherence_ceiling", "n_real",
+    "n_generated", "features", "stages",
+}  # fmt: skip
+STAGES = ["ingest", "caption", "bank", "autoencoder", "encode", "train", "sample", "evaluate"]
+
+
+@pytest.fixture
+def run_copy(small_run, tmp_path) -> Path:
+    root = tmp_path / "run"
+    shutil.copytree(small_run, root)
+    return root
+
+
+def ran(done) -> list[str]:
+    """The stages that did work."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [stage for stage in STAGES if f"[{stage}] unchanged" not in done.stdout]
+
+
+def test_every_stage_left_its_table(small_run):
+    for table in ("images", "captions", "bank", "latents", "samples", "measurements"):
+        parts = list((small_run / table).glob("*/parts/*.parquet"))
+        frame = pandas.concat(pandas.read_parquet(part) for part in parts)
+        assert len(frame)
+        assert frame["reject"].isna().all(), frame["reject"].dropna().tolist()
+
+
+def test_the_metrics_keep_their_contract(small_run):
+    metrics = json.loads((small_run / "report" / "metrics.json").read_text())
+    assert metrics.keys() >= METRICS
+    assert list(metrics["stages"]) == STAGES
+    for stage in metrics["stages"].values():
+        assert stage.keys() == {"seconds", "rows", "rows_per_second"}
+        assert stage["rows"] > 0
+    assert metrics["n_generated"] == 20
+    assert "no semantics" in metrics["features"]
+
+
+def test_the_report_stands_alone_and_warns(small_run):
+    page = (small_run / "report" / "index.html").read_text()
+    assert "Not for clinical use" in page
+    assert "<script" not in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+
+
+def test_samples_are_an_image_folder_with_provenance(small_run):
+    folder = next((small_run / "samples").glob("*/files/images/generated"))
+    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    assert len(lines) == 20
+    for line in lines:
+        path = folder / line["file_name"]
+        assert path.parent.name == line["class"]
+        assert Image.open(path).size == (32, 32)
+        assert read_provenance(path.read_bytes())["Caption"] == line["caption"]
+
+
+def test_the_same_command_again_is_a_no_op_without_ray(small_run, job):
+    began = time.monotonic()
+    done = job("pipeline", root=small_run)
+    assert ran(done) == []
+    assert "[ray]" not in done.stdout
+    assert time.monotonic() - began < 60
+
+
+def test_a_changed_guidance_scale_reruns_sampling_and_evaluation_only(run_copy, job):
+    done = job("pipeline", "sample.guidance_scale=1.25", root=run_copy)
+    assert ran(done) == ["sample", "evaluate"]
+    assert "[sample] runs again: sample.guidance_scale: 0.5 -> 1.25" in done.stdout
+    metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
+    assert metrics["provenance"]["guidance_scale"] == 1.25
+    back = job("pipeline", root=run_copy)
+    assert ran(back) == []
+    metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
+    assert metrics["provenance"]["guidance_scale"] == 0.5
+
+
+def test_a_stage_without_its_inputs_says_what_to_run_first(tmp_path, job):
+    done = job("bank", root=tmp_path / "empty")
+    assert done.returncode == 3
+    assert "Run `python -m jobs.caption`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_key_ends_with_code_2_and_no_traceback(tmp_path, job):
+    done = job("pipeline", "sample.guidance_scle=2", root=tmp_path / "run")
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("unknown key sample.guidance_scle. Did you mean guidance_scale?")
+
+
+def test_a_missing_dataset_ends_with_code_3(tmp_path, job):
+    done = job("ingest", "data.source=isic2018", f"data.root={tmp_path / 'gone'}", root=tmp_path / "run")
+    assert done.returncode == 3
+    assert str(tmp_path / "gone") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def start(root: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "jobs.pipeline", f"run.root={root}", *SMALL, "train.steps=400"]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 240
+    while not list(path.glob(pattern)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_interrupted_in_training_the_same_command_continues(run_copy, job):
+    """Ctrl-C after the first checkpoint; then the identical command ends with what an unbroken run ends with."""
+    process = start(run_copy)
+    wait_for(run_copy, "checkpoints/*/files/steps/step-*/manifest.json", process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command continues" in errors
+    assert "Traceback" not in errors
+    unfinished = [path for path in (run_copy / "checkpoints").iterdir() if not (path / "manifest.json").exists()]
+    assert len(unfinished) == 1
+    first = max(os.listdir(unfinished[0] / "files" / "steps"))
+    done = job("pipeline", "train.steps=400", root=run_copy)
+    assert ran(done) == ["train", "sample", "evaluate"]
+    curve = json.loads((unfinished[0] / "manifest.json").read_text())["notes"]["curve"]
+    assert [point["step"] for point in curve] == list(range(2, 401, 2))
+    assert 0 < int(first.removeprefix("step-")) < 400

@@ -1,0 +1,66 @@
+"""Training rows are joined, sorted and mapped."""
+
+import numpy as np
+import pytest
+
+from vapray.errors import DataError
+from vapray.store import Store
+from vapray.tables import TABLES, pack, part_of
+from vapray.training.dataset import materialise
+
+
+def tables(tmp_path, ids, *, order=1, without_latents=()):
+    store = Store(str(tmp_path))
+    bank, latents = store.version("bank", "b"), store.version("latents", "l")
+    for one in ids[::order]:
+        number = int(one[1:])
+        row = {"image_id": one, "label": number % 3, "split": "test" if number == 4 else "train", "group": one}
+        context = np.full((number + 1, 5), number, dtype=np.float16)
+        bank.write_part(
+            part_of(TABLES["bank"], [row | {"caption": one, "context": pack(context), "L": number + 1, "width": 5}])
+        )
+        if one not in without_latents:
+            moments = [np.full((4, 2, 2), number + 0.5 * flipped, dtype=np.float16) for flipped in (0, 1)]
+            pair = [
+                row | {"key": f"{one}/{f}", "flipped": bool(f), "moments": pack(moments[f]), "C": 2, "h": 2, "w": 2}
+                for f in (0, 1)
+            ]
+            latents.write_part(part_of(TABLES["latents"], pair))
+    for version in (bank, latents):
+        version.seal(stage="x", sections={}, inputs={}, seconds=0, versions={}, notes={})
+    return bank, latents
+
+
+IDS = [f"i{number}" for number in range(6)]
+
+
+def test_rows_of_the_split_that_are_in_both_tables_by_id(tmp_path):
+    rows = materialise(*tables(tmp_path, IDS, without_latents=("i2",)), tmp_path / "cache")
+    assert rows.labels.tolist() == [0, 1, 0, 2]
+    assert rows.moments[:, :, 0, 0, 0].tolist() == [[0, 0.5], [1, 1.5], [3, 3.5], [5, 5.5]]
+
+
+def test_the_order_of_parts_does_not_matter(tmp_path):
+    one = materialise(*tables(tmp_path / "a", IDS), tmp_path / "cache-a")
+    other = materialise(*tables(tmp_path / "b", IDS, order=-1), tmp_path / "cache-b")
+    np.testing.assert_array_equal(one.moments, other.moments)
+    np.testing.assert_array_equal(one.tokens, other.tokens)
+
+
+def test_contexts_are_padded_to_the_longest_asked_for(tmp_path):
+    rows = materialise(*tables(tmp_path, IDS), tmp_path / "cache")
+    context, length = rows.contexts([0, 3])
+    assert length.tolist() == [1, 4]
+    assert context.shape == (2, 4, 5)
+    assert context[0, 0].tolist() == [0] * 5
+    assert context[1].unique().tolist() == [3]
+
+
+def test_arrays_are_mapped_not_read(tmp_path):
+    rows = materialise(*tables(tmp_path, IDS), tmp_path / "cache")
+    assert all(isinstance(array, np.memmap) for array in (rows.moments, rows.tokens))
+
+
+def test_an_empty_join_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="no image of the train split is in both"):
+        materialise(*tables(tmp_path, IDS, without_latents=[*IDS]), tmp_path / "cache")

@@ -1,0 +1,67 @@
+"""A training problem small enough for a test: random rows, a small U-ViT."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from vapray.config import Config, load
+from vapray.latents.latent_space import LatentSpace
+from vapray.training.dataset import TrainingRows
+from vapray.training.loop import Worker, train
+from vapray.training.network import build_network
+from vapray.training.state import TrainingState
+
+SPACE = LatentSpace(2, 4, (0.1, -0.1), (1.5, 0.5))
+CLASSES, WIDTH = 3, 8
+
+
+def tiny_config(*overrides: str) -> Config:
+    return load(
+        None,
+        [
+            "data.image_size=16",
+            "autoencoder.channels=2",
+            "bank.width=8",
+            "model.width=16",
+            "model.depth=2",
+            "model.num_heads=2",
+            "train.steps=6",
+            "train.batch_size=8",
+            "train.warmup_steps=2",
+            "train.report_every=1",
+            "train.checkpoint_every=2",
+            "train.workers=1",
+            *overrides,
+        ],
+    )
+
+
+def tiny_rows(count: int = 20) -> TrainingRows:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 5, count)
+    return TrainingRows(
+        labels=rng.integers(0, CLASSES, count).astype(np.int32),
+        moments=rng.standard_normal((count, 2, 4, 4, 4)).astype(np.float16),
+        tokens=rng.standard_normal((int(lengths.sum()), WIDTH)).astype(np.float16),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+    )
+
+
+def tiny_state(config: Config) -> TrainingState:
+    network = build_network(config, num_classes=CLASSES, latent_channels=2, context_width=WIDTH)
+    return TrainingState.begin(network, config.train)
+
+
+def run(
+    config: Config,
+    state: TrainingState,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    report: Callable[[int, Mapping[str, float]], None] = lambda step, point: None,
+    save: Callable[[int, Mapping[str, bytes]], None] = lambda step, files: None,
+) -> TrainingState:
+    worker = Worker(rank, world, torch.device("cpu"), report, save)
+    train(worker, config, tiny_rows(), SPACE, state)
+    return state
