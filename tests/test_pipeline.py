@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, SMALL
+from vapray.config import Config
 from vapray.sampling.provenance import read_provenance
 
 METRICS = {
@@ -71,7 +72,8 @@ def test_samples_are_an_image_folder_with_provenance(small_run):
     for line in lines:
         path = folder / line["file_name"]
         assert path.parent.name == line["class"]
-        assert Image.open(path).size == (32, 32)
+        with Image.open(path) as picture:
+            assert picture.size == (32, 32)
         assert read_provenance(path.read_bytes())["Caption"] == line["caption"]
 
 
@@ -86,13 +88,14 @@ def test_the_same_command_again_is_a_no_op_without_ray(small_run, job):
 def test_a_changed_guidance_scale_reruns_sampling_and_evaluation_only(run_copy, job):
     done = job("pipeline", "sample.guidance_scale=1.25", root=run_copy)
     assert ran(done) == ["sample", "evaluate"]
-    assert "[sample] runs again: sample.guidance_scale: 0.5 -> 1.25" in done.stdout
+    default = Config().sample.guidance_scale
+    assert f"[sample] runs again: sample.guidance_scale: {default} -> 1.25" in done.stdout
     metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
     assert metrics["provenance"]["guidance_scale"] == 1.25
     back = job("pipeline", root=run_copy)
     assert ran(back) == []
     metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
-    assert metrics["provenance"]["guidance_scale"] == 0.5
+    assert metrics["provenance"]["guidance_scale"] == default
 
 
 def test_a_stage_without_its_inputs_says_what_to_run_first(tmp_path, job):
@@ -120,9 +123,9 @@ def start(root: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 240
-    while not list(path.glob(pattern)):
+def wait_for_more(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+    deadline, before = time.monotonic() + 240, set(path.glob(pattern))
+    while not set(path.glob(pattern)) - before:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -131,7 +134,7 @@ def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
 def test_interrupted_in_training_the_same_command_continues(run_copy, job):
     """Ctrl-C after the first checkpoint; then the identical command ends with what an unbroken run ends with."""
     process = start(run_copy)
-    wait_for(run_copy, "checkpoints/*/files/steps/step-*/manifest.json", process)
+    wait_for_more(run_copy, "checkpoints/*/files/steps/step-*/manifest.json", process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -29,7 +29,17 @@ from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.tables import REJECT
 
-__all__ = ["RowMap", "connected", "map_rows", "plan_rows", "require", "require_shared_root", "run_remote", "watched"]
+__all__ = [
+    "RowMap",
+    "connected",
+    "map_rows",
+    "plan_rows",
+    "require",
+    "require_shared_root",
+    "run_interruptible",
+    "run_remote",
+    "watched",
+]
 
 Only = Mapping[str, Sequence[str]]
 ROWS_OF_A_PLAN_PART = 8192
@@ -190,6 +200,25 @@ def run_remote(function: Callable[..., Any], *arguments: Any, pool: Pool) -> Any
 
     task = ray.remote(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, max_retries=2)(function)
     return ray.get(task.remote(*arguments))
+
+
+def run_interruptible(function: Callable[[], Any]) -> Any:
+    """Call a function of Ray's that would handle Ctrl-C by itself, so that Ctrl-C reaches the caller instead."""
+    outcome: list[Any] = []
+    thread = threading.Thread(target=_keep_outcome, args=(function, outcome), daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(timeout=1)
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def _keep_outcome(function: Callable[[], Any], outcome: list[Any]) -> None:
+    try:
+        outcome.append(function())
+    except BaseException as error:
+        outcome.append(error)
 
 
 @contextmanager

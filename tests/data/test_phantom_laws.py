@@ -8,7 +8,7 @@ from vapray.data.decode import square
 from vapray.data.phantom import colonoscopy, dermoscopy
 from vapray.data.phantom.canvas import Attributes, Drawing, Mask
 from vapray.data.phantom.modalities import MODALITIES, find_modality
-from vapray.data.phantom.surface import SMALLEST_PATCH, paint_patches
+from vapray.data.phantom.surface import SMALLEST_PATCH, paint_rings
 from vapray.errors import ConfigError
 
 HEIGHT, WIDTH = 96, 128
@@ -109,11 +109,12 @@ def test_shape_is_the_fitted_ellipses_axis_ratio_and_outline_its_roughness(modal
 def test_every_named_colour_covers_its_part_of_the_lesion(room: object) -> None:
     palette = np.array(list(room.COLOURS.values()), np.float32)  # type: ignore[attr-defined]
     axis = np.linspace(-0.4, 0.4, 96, dtype=np.float32)
-    mask = np.hypot(axis[None, :], axis[:, None]) < 0.3
+    depth = 1 - np.hypot(axis[None, :], axis[:, None]) / 0.3
+    mask = depth > 0
     for seed in range(10):
         rng = np.random.default_rng(seed)
         chosen = palette[rng.choice(len(palette), 1 + seed % 3, replace=False)]
-        painted = paint_patches(axis[None, :], axis[:, None], mask, chosen, rng)[mask]
+        painted = paint_rings(axis[None, :], axis[:, None], depth, mask, chosen, rng)[mask]
         nearest = np.linalg.norm(painted[:, None] - chosen, axis=2).argmin(axis=1)
         assert np.bincount(nearest, minlength=len(chosen)).min() > (SMALLEST_PATCH - 0.03) * mask.sum()
 
@@ -125,8 +126,8 @@ def test_the_lesion_stands_out_from_its_background(modality: str) -> None:
             crop(drawing.masks["lesion"]),
             square(drawing.picture).astype(float),
         )
-        difference = np.median(frame[lesion], axis=0) - np.median(frame[~lesion], axis=0)
-        assert np.abs(difference).max() > 20, wanted
+        difference = np.abs(frame[lesion] - np.median(frame[~lesion], axis=0)).max(axis=-1)
+        assert np.median(difference) > 20, wanted
 
 
 def test_chest_masks_have_the_stated_lung_area_heart_width_and_opacity_size() -> None:

@@ -22,7 +22,7 @@ import torch
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder, make_text_encoder
 from vapray.checkpoint import read_newest_step, write_checkpoint, write_step
-from vapray.cluster import require, watched
+from vapray.cluster import require, run_interruptible, watched
 from vapray.config import Config
 from vapray.errors import BackendError
 from vapray.latents.latent_space import LatentSpace
@@ -92,7 +92,7 @@ def _fit(job: _Job) -> None:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     settings = job.config.train
-    result = TorchTrainer(
+    trainer = TorchTrainer(
         _train_rank,
         train_loop_config={"job": job},
         scaling_config=ScalingConfig(
@@ -106,7 +106,8 @@ def _fit(job: _Job) -> None:
             storage_path=job.output.storage_path,
             failure_config=FailureConfig(max_failures=settings.max_failures),
         ),
-    ).fit()
+    )
+    result = run_interruptible(trainer.fit)
     if result.error:
         raise BackendError(f"{job.output.uri}: training stopped: {result.error}") from result.error
 

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pickle import UnpicklingError
 from typing import Any, Self
 
 import torch
@@ -63,7 +64,7 @@ class TrainingState:
             load_weights(self.averaged, files["ema.safetensors"])
             self.optimiser.load_state_dict(torch.load(io.BytesIO(files["optimiser.pt"]), weights_only=True))
             card: dict[str, Any] = json.loads(files["state.json"])
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, UnpicklingError) as error:
             raise CheckpointError(f"training state cannot be restored: {error}") from error
         self.step, self.curve = card["step"], card["curve"]
 

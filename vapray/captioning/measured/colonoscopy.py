@@ -24,7 +24,7 @@ BACKGROUNDS: Palette = {
     "orange mucosa": ((64.0, 25.0, 39.0),),
 }
 
-THRESHOLDS = Thresholds(outline=0.065, texture_energy=0.016, coherence=0.35, colour_share=0.11)
+THRESHOLDS = Thresholds(outline=0.065, texture_energy=0.0075, coherence=0.35, colour_share=0.13)
 
 FLOOR = 0.05
 """Added to every channel before ratios are taken, so that dark pixels do not shout."""

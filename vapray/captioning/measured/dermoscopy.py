@@ -25,7 +25,7 @@ BACKGROUNDS: Palette = {
     "brown skin": ((53.0, 15.0, 23.0),),
 }
 
-THRESHOLDS = Thresholds(outline=0.065, texture_energy=0.02, coherence=0.35, colour_share=0.11)
+THRESHOLDS = Thresholds(outline=0.065, texture_energy=0.009, coherence=0.28, colour_share=0.13)
 
 LIGHTNESS_WEIGHT = 0.8
 """Of lightness against colour, because light falls off towards the corners."""

@@ -8,7 +8,7 @@ from vapray.captioning.attributes import Attributes
 from vapray.captioning.measured.frame import Floats, Mask, working_lab
 from vapray.captioning.measured.palette import Palette, colour_set
 from vapray.captioning.measured.silhouette import axis_ratio, roughness
-from vapray.captioning.measured.surface import core, fine_structure, local_mean
+from vapray.captioning.measured.surface import core, even_colour, fine_structure, plain
 
 OVAL_FROM = 1.25
 ELONGATED_FROM = 1.8
@@ -34,13 +34,13 @@ def lesion_attributes(rgb: Floats, mask: Mask, colours: Palette, thresholds: Thr
     """Describe the masked region of a [S, S, 3] picture in 0..1; empty for an empty mask."""
     if not mask.any():
         return {}
-    even = np.stack([local_mean(rgb[..., channel], mask, COLOUR_SCALE) for channel in range(3)], axis=-1)
+    even = working_lab(even_colour(rgb, mask, COLOUR_SCALE))
     return {
         "shape": shape_word(axis_ratio(mask)),
         "outline": "irregular" if roughness(mask) >= thresholds.outline else "smooth",
         "size": float(mask.mean()),
-        "colours": colour_set(working_lab(even)[core(mask, 2)], colours, thresholds.colour_share),
-        "texture": texture_word(*fine_structure(working_lab(rgb)[..., 0], mask), thresholds),
+        "colours": colour_set(even[plain(even, core(mask, 2))], colours, thresholds.colour_share),
+        "texture": texture_word(*fine_structure(working_lab(rgb), mask), thresholds),
     }
 
 

@@ -8,20 +8,25 @@ from vapray.captioning.measured.frame import Floats, Mask
 FINE, COARSE = 1.0, 3.0
 """Texture is structure between these two Gaussian scales, in pixels of the working frame."""
 
+GROUND = 4.0
+"""Gaussian scale in pixels at which the ground colour shows and the texture is gone."""
 
-def fine_structure(lightness: Floats, mask: Mask) -> tuple[float, float]:
-    """Return (energy, coherence) of the texture inside the eroded mask.
+PLAIN_SHARE = 0.5
 
-    energy: gradient of log lightness per pixel, averaged over neighbourhoods; the quietest fifth of them
-    decides, so that the border between two colours is no texture. coherence: 0..1, how far the
+
+def fine_structure(lab: Floats, mask: Mask) -> tuple[float, float]:
+    """Return (energy, coherence) of the texture inside the mask, where its ground colour changes least.
+
+    energy: gradient of log lightness per pixel, averaged over neighbourhoods; the quieter third of them
+    decides, because the border between two colours is no texture. coherence: 0..1, how far the
     neighbourhoods, one vote each, agree on one direction (structure tensor).
     """
-    inside = core(mask, 3)
-    log_light = np.log(np.maximum(lightness, 3) + 10)
+    inside = plain(even_colour(lab, mask, GROUND), core(mask, 3))
+    log_light = np.log(np.maximum(lab[..., 0], 3) + 10)
     detail = ndimage.gaussian_filter(log_light, FINE) - local_mean(log_light, mask, COARSE)
     down, across = np.gradient(detail)
     energy = local_mean(np.hypot(down, across), inside, COARSE)[inside]
-    return float(np.percentile(energy, 20)), _coherence(down, across, inside)
+    return float(np.percentile(energy, 35)), _coherence(down, across, inside)
 
 
 def _coherence(down: Floats, across: Floats, inside: Mask) -> float:
@@ -34,6 +39,19 @@ def core(mask: Mask, margin: int) -> Mask:
     """Return the mask without a margin in pixels, or the mask itself where too little would remain."""
     inside: Mask = ndimage.binary_erosion(mask, iterations=margin)
     return inside if inside.sum() >= 30 else mask
+
+
+def plain(lab: Floats, mask: Mask) -> Mask:
+    """Return the PLAIN_SHARE of the mask whose colour changes least: where two colours mix lies neither."""
+    down, across = np.gradient(lab, axis=(0, 1))
+    change = (down**2 + across**2).sum(axis=-1)
+    quiet: Mask = mask & (change <= np.quantile(change[mask], PLAIN_SHARE))
+    return quiet
+
+
+def even_colour(picture: Floats, mask: Mask, scale: float) -> Floats:
+    """Smooth every channel of [S, S, 3] by a Gaussian that sees only the mask."""
+    return np.stack([local_mean(picture[..., channel], mask, scale) for channel in range(3)], axis=-1)
 
 
 def local_mean(values: Floats, mask: Mask, scale: float) -> Floats:

@@ -25,13 +25,13 @@ from vapray.data.phantom.canvas import (
 from vapray.data.phantom.lesion import make_lesion
 from vapray.data.phantom.lesion_class import ALL_SHAPES, ALL_TEXTURES, LesionClass, draw_lesion_attributes
 
-HAIRS = (0, 4)
+HAIRS = (0, 2)
 HAIR_WIDTH = (0.008, 0.014)
-HAIR_OPACITY = (0.35, 0.65)
+HAIR_OPACITY = (0.15, 0.35)
 HAIR_COLOUR = (52, 38, 32)
-BORDER = (0.02, 0.05)
-CORNER_SHADE = (0.05, 0.3)
-SKIN_MOTTLE = 5.0
+BORDER = (0.05, 0.08)
+CORNER_SHADE = (0.05, 0.2)
+SKIN_MOTTLE = 3.0
 LIGHT = (0.94, 1.04)
 NOISE = (1.5, 3.5)
 
@@ -41,7 +41,7 @@ COLOURS = {
     "red": (172, 46, 54),
     "blue-grey": (100, 116, 144),
     "black": (34, 28, 30),
-    "white": (230, 224, 226),
+    "white": (224, 214, 214),
 }
 BACKGROUNDS = {"pale skin": (238, 206, 190), "tan skin": (216, 170, 136), "brown skin": (166, 118, 90)}
 HIDDEN_ON = {
@@ -59,7 +59,6 @@ CLASSES = {
             ("black", "dark brown"),
             ("black", "blue-grey"),
             ("black", "blue-grey", "dark brown"),
-            ("black", "blue-grey", "white"),
         ),
         textures=ALL_TEXTURES,
     ),
@@ -84,7 +83,6 @@ CLASSES = {
         colour_sets=(
             ("light brown", "white"),
             ("dark brown", "white"),
-            ("dark brown", "light brown", "white"),
         ),
         textures=("speckled", "streaked"),
     ),
@@ -126,7 +124,7 @@ def draw(
     x, y = make_grid(height, width)
     lesion = make_lesion(attributes, COLOURS, x, y, rng, lesion_seed)
     skin = np.asarray(BACKGROUNDS[str(attributes["background"])], np.float32)
-    picture = skin + SKIN_MOTTLE * smooth_field(x, y, rng, cycles=4)[..., None]
+    picture = skin + SKIN_MOTTLE * smooth_field(x, y, rng, cycles=2)[..., None]
     picture = blend(picture, lesion.surface, soft_step(lesion.placed.distance, rng.uniform(*BORDER)))
     return Drawing(_photograph(picture, x, y, rng), {"lesion": lesion.mask})
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from vapray.data.phantom.canvas import Attributes, Field, Mask
 from vapray.data.phantom.outline import Placed, make_outline, place_outline
-from vapray.data.phantom.surface import paint_patches, texture_factor
+from vapray.data.phantom.surface import paint_rings, texture_factor
 
 RGB = tuple[int, int, int]
 
@@ -31,7 +31,7 @@ def make_lesion(
 ) -> Lesion:
     """Draw edge and colour pattern from ``lesion_seed`` (None: from ``rng``) and the place from ``rng``.
 
-    ``palette`` lists the colours from ground colour to accent: the first found gets most area.
+    ``palette`` lists the colours from rim to centre: the first found gets most area.
     """
     lesion_rng = rng if lesion_seed is None else np.random.default_rng(lesion_seed)
     size, names = attributes["size"], attributes["colours"]
@@ -41,6 +41,6 @@ def make_lesion(
     placed = place_outline(outline, x, y, rng)
     mask = placed.distance > 0
     colours = np.array([colour for name, colour in palette.items() if name in names], np.float32)
-    surface = paint_patches(placed.x, placed.y, mask, colours, lesion_rng)
+    surface = paint_rings(placed.x, placed.y, placed.depth, mask, colours, lesion_rng)
     texture = texture_factor(str(attributes["texture"]), placed.x, placed.y, lesion_rng)
     return Lesion(placed, mask, surface * texture[..., None])

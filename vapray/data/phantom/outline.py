@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from vapray.data.phantom.canvas import Field, rotate
 
 AXIS_RATIO = {"round": (1.0, 1.14), "oval": (1.36, 1.65), "elongated": (1.95, 2.3)}
-WAVINESS = {"smooth": (0.0, 0.012), "irregular": (0.09, 0.12)}
-WAVES = {"smooth": (3, 4), "irregular": (3, 9)}
+WAVINESS = {"smooth": (0.0, 0.012), "irregular": (0.1, 0.125)}
+WAVES = {"smooth": (3, 4), "irregular": (3, 5)}
 LARGEST = {"round": 0.5, "oval": 0.42, "elongated": 0.3}
 IRREGULAR_ROOM = 0.85
 MARGIN = 0.015
-JITTER = 0.15
+JITTER = 0.1
 _ANGLES = np.linspace(0, 2 * np.pi, 360, endpoint=False)
 
 

@@ -1,8 +1,9 @@
-"""The surface of lesions and polyps: patches of the named colours, and a texture.
+"""The surface of lesions and polyps: rings of the named colours, and a texture.
 
-``SMALLEST_PATCH`` least share of the lesion that each named colour covers; ``PATCH_CYCLES`` of the patch
-pattern (whose edges wobble by ``PATCH_WOBBLE``) and ``DOTS``, ``STREAKS`` of the textures, in cycles per side
-of the square; ``TEXTURE_DEPTH`` relative darkening.
+Colours lie as rings of the lesion's own form, from the rim to the centre, moved off the centre by
+``OFF_CENTRE`` (relative to the radius) and bent by ``PATCH_WOBBLE``. ``SMALLEST_PATCH`` least share of the lesion
+that each named colour covers; ``BLEND`` share of the lesion over which two colours mix; ``DOTS``, ``STREAKS`` of
+the textures, in cycles per side of the square; ``TEXTURE_DEPTH`` relative darkening.
 """
 
 import numpy as np
@@ -10,31 +11,33 @@ from numpy.typing import NDArray
 
 from vapray.data.phantom.canvas import Field, Mask, rotate, smooth_field, soft_step
 
-SMALLEST_PATCH = 0.2
-PATCH_CYCLES = (1.3, 2.4)
-PATCH_WOBBLE = 0.1
+SMALLEST_PATCH = 0.26
+OFF_CENTRE = (0.0, 0.45)
+PATCH_WOBBLE = 0.06
+BLEND = 0.5
 DOTS = (4.5, 6.0)
-STREAKS = (8.0, 11.0)
-TEXTURE_DEPTH = (0.15, 0.24)
-_SOFT_RANK = 0.14
+STREAKS = (6.5, 8.5)
+TEXTURE_DEPTH = (0.1, 0.15)
 
 
-def paint_patches(x: Field, y: Field, mask: Mask, colours: NDArray[np.float32], rng: np.random.Generator) -> Field:
-    """Colour [H, W, 3]: ``mask`` divided among the rows of ``colours`` [K, 3], the first getting most.
+def paint_rings(
+    x: Field, y: Field, depth: Field, mask: Mask, colours: NDArray[np.float32], rng: np.random.Generator
+) -> Field:
+    """Colour [H, W, 3]: ``mask`` divided among the rows of ``colours`` [K, 3], from the rim to the centre.
 
-    Each gets at least SMALLEST_PATCH of the mask.
+    The first gets most, each at least SMALLEST_PATCH of the mask. ``depth`` is 0 on the rim, 1 in the centre.
     """
     shares = np.sort(rng.dirichlet(np.full(len(colours), 4.0)))[::-1]
     shares = shares * (1 - SMALLEST_PATCH * len(colours)) + SMALLEST_PATCH
-    order = rng.permutation(len(colours))
-    pattern = smooth_field(x, y, rng, cycles=rng.uniform(*PATCH_CYCLES))
-    pattern += np.float32(PATCH_WOBBLE) * smooth_field(x, y, rng, cycles=9)
+    aside = rotate(x, y, rng.uniform(0, 2 * np.pi))[0] / np.float32(np.sqrt(mask.mean() / np.pi))
+    pattern = depth + np.float32(rng.uniform(*OFF_CENTRE)) * aside
+    pattern = pattern + np.float32(PATCH_WOBBLE) * smooth_field(x, y, rng, cycles=3)
     inside = np.sort(pattern[mask])
     # Ranks, not values, so that the shares hold exactly whatever the pattern.
     ranks = np.interp(pattern, inside, np.linspace(0, 1, len(inside))).astype(np.float32)
-    painted = np.broadcast_to(colours[order[0]], (*mask.shape, 3))
-    for edge, colour in zip(np.cumsum(shares[order])[:-1], colours[order[1:]], strict=True):
-        alpha = soft_step(ranks - np.float32(edge), _SOFT_RANK)
+    painted = np.broadcast_to(colours[0], (*mask.shape, 3))
+    for edge, colour in zip(np.cumsum(shares)[:-1], colours[1:], strict=True):
+        alpha = soft_step(ranks - np.float32(edge), BLEND)
         painted = painted + alpha[..., None] * (colour - painted)
     return painted
 
