@@ -118,6 +118,41 @@ def test_a_missing_dataset_ends_with_code_3(tmp_path, job):
     assert "Traceback" not in done.stderr
 
 
+def test_a_stage_that_was_cut_off_does_only_the_rest(run_copy, job):
+    """Half of the caption parts are gone, and so is the manifest, as after a kill."""
+    version = next(path for path in (run_copy / "captions").iterdir())
+    before = table_of(version)
+    (version / "manifest.json").unlink()
+    lost, *kept = sorted((version / "parts").iterdir())
+    lost.unlink()
+    times = {part: part.stat().st_mtime_ns for part in kept}
+    done = job("caption", root=run_copy)
+    assert done.returncode == 0, done.stderr
+    assert "rows were done before; continuing" in done.stdout
+    assert {part: part.stat().st_mtime_ns for part in kept} == times
+    assert table_of(version) == before
+
+
+def test_too_many_bad_pictures_end_with_code_6_and_a_count(tmp_path, job):
+    folder = tmp_path / "photos"
+    for number in range(8):
+        (folder / "a").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (number, 0, 0)).save(folder / "a" / f"{number}.png")
+    (folder / "a" / "half.jpg").write_bytes(b"<html>not a picture</html>")
+    done = job("ingest", "data.source=folder", f"data.root={folder}", root=tmp_path / "run")
+    assert done.returncode == 6, done.stdout + done.stderr
+    assert "1 of 9 rows were rejected" in done.stderr
+    done = job("ingest", "data.source=folder", f"data.root={folder}", "run.max_bad_fraction=0.2", root=tmp_path / "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 rows" in done.stdout
+    assert "1 rejects" in done.stdout
+
+
+def table_of(version: Path) -> list[dict[str, object]]:
+    frame = pandas.concat(pandas.read_parquet(part) for part in (version / "parts").iterdir())
+    return frame.sort_values("image_id").to_dict("records")
+
+
 def start(root: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "jobs.pipeline", f"run.root={root}", *SMALL, "train.steps=400"]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
