@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from vapray.config import Config, load
+from vapray.config import Config
+from vapray.config_file import load
 from vapray.errors import ConfigError
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from vapray.config import load
+from vapray.config_file import load
 from vapray.errors import ConfigError, VaprayError
 from vapray.pipeline import STAGES, run_pipeline
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
-from vapray.config import Config, load
+from vapray.config import Config
+from vapray.config_file import load
 from vapray.latents.latent_space import LatentSpace
 from vapray.training.dataset import TrainingRows
 from vapray.training.loop import Worker, train

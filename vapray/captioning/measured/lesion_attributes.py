@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from vapray.captioning.attributes import Attributes
 from vapray.captioning.measured.frame import Floats, Mask, working_lab
 from vapray.captioning.measured.palette import Palette, colour_set
