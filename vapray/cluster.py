@@ -69,10 +69,10 @@ def connected(cluster: Cluster) -> Iterator[None]:
     Raises:
         BackendError: no cluster answers at ``address``.
     """
+    for name, value in ENVIRONMENT.items():  # before Ray is imported, which reads some of them
+        os.environ.setdefault(name, value)
     import ray
 
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:

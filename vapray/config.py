@@ -190,7 +190,7 @@ class Model(Section):
     """Values in a token."""
     depth: Annotated[int, Field(ge=2, multiple_of=2)] = 4
     """Half of the blocks lie before the middle block, half behind it."""
-    num_heads: Count = 4
+    num_heads: Count = 2
     """Divides width."""
     prototypes: PrototypeSection = PrototypeSection()
 
@@ -213,7 +213,7 @@ class Diffusion(Section):
 class Train(Section):
     """The optimisation."""
 
-    steps: Count = 1400
+    steps: Count = 1500
     """Optimiser steps."""
     batch_size: Count = 64
     """Images in a step, over all workers."""
@@ -262,7 +262,7 @@ class Sample(Section):
     """ODE solver."""
     num_inference_steps: Count = 20
     """Network evaluations, each with and without the condition where guidance is on."""
-    guidance_scale: Annotated[float, Field(ge=0)] = 1.5
+    guidance_scale: Annotated[float, Field(ge=0)] = 2.5
     """Read by ``guidance_convention``."""
     guidance_convention: Literal["excess", "classifier_free"] = "excess"
     """excess (the paper): c + s (c - u), 0 is none; classifier_free: u + s (c - u), 1 is none."""

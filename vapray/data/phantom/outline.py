@@ -19,7 +19,7 @@ WAVES = {"smooth": (3, 4), "irregular": (3, 5)}
 LARGEST = {"round": 0.5, "oval": 0.42, "elongated": 0.3}
 IRREGULAR_ROOM = 0.85
 MARGIN = 0.015
-JITTER = 0.1
+JITTER = 0.03
 _ANGLES = np.linspace(0, 2 * np.pi, 360, endpoint=False)
 
 
