@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ ENVIRONMENT = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     "RAY_process_group_cleanup_enabled": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
 
 
@@ -75,16 +77,15 @@ def connected(cluster: Cluster) -> Iterator[None]:
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
+    embedded = {
+        "num_cpus": cluster.num_cpus or max(4, os.cpu_count() or 1),
+        "object_store_memory": cluster.object_store_mb * 2**20,
+        "include_dashboard": False,
+    }
+    joins = bool(cluster.address or "RAY_ADDRESS" in os.environ)
     try:
-        if cluster.address or "RAY_ADDRESS" in os.environ:
-            ray.init(address=cluster.address or "auto", **quiet)
-        else:
-            ray.init(
-                num_cpus=cluster.num_cpus or max(4, os.cpu_count() or 1),
-                object_store_memory=cluster.object_store_mb * 2**20,
-                include_dashboard=False,
-                **quiet,
-            )
+        with _silent_stderr():
+            ray.init(**quiet, **({"address": cluster.address or "auto"} if joins else embedded))
     except (ConnectionError, RuntimeError) as error:
         raise BackendError(
             f"cluster.address {cluster.address}: no Ray cluster answers ({error}). "
@@ -94,6 +95,20 @@ def connected(cluster: Cluster) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Ray's C++ announces its own log level there; what goes wrong is raised as well."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def require(*, cpus: float, gpus: float, why: str) -> None:

@@ -78,12 +78,12 @@ class Pools(Section):
     """One pool for each stage that maps rows."""
 
     ingest: Pool = Pool(batch_rows=512)
-    caption: Pool = Pool(batch_rows=64)
+    caption: Pool = Pool(batch_rows=64, min_size=2)
     bank: Pool = Pool(batch_rows=512, max_size=1)
     autoencoder: Pool = Pool(max_size=1, num_cpus=2)
-    encode: Pool = Pool(batch_rows=256)
+    encode: Pool = Pool(batch_rows=256, max_size=1)
     sample: Pool = Pool(batch_rows=128, min_size=2)
-    evaluate: Pool = Pool(batch_rows=256)
+    evaluate: Pool = Pool(batch_rows=256, min_size=2)
 
 
 class Phantom(Section):
@@ -213,7 +213,7 @@ class Diffusion(Section):
 class Train(Section):
     """The optimisation."""
 
-    steps: Count = 1500
+    steps: Count = 1250
     """Optimiser steps."""
     batch_size: Count = 64
     """Images in a step, over all workers."""
@@ -275,11 +275,11 @@ class Evaluate(Section):
 
     features: str = "random_convolutions"
     """Extractor of FID, KID, precision and recall."""
-    classifier_steps: Count = 300
+    classifier_steps: Count = 200
     """Of the small classifier that judges labels, trained on real images."""
     neighbours: Count = 3
     """k of precision and recall."""
-    halves: Count = 40
+    halves: Count = 20
     """Random halves behind the intervals of FID and KID."""
     control_rounds: Count = 20
     """Captions of its class that each image is compared with for the shuffled control."""
