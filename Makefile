@@ -33,7 +33,7 @@ demo: $(VENV)/core  ## Install the core, then run every stage on phantoms (about
 	@$(BIN)/vapray demo $(SETTINGS)
 
 test: $(VENV)/dev  ## The tests
-	@$(BIN)/python -m pytest -q -m "not slow" $(PYTEST)
+	@$(BIN)/python -m pytest -q $(PYTEST)
 
 check: $(VENV)/dev  ## Linters, types, and the rules about who imports whom
 	@$(BIN)/ruff check .

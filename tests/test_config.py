@@ -102,3 +102,22 @@ def test_every_field_has_a_help_text():
         if not field.description and not hasattr(field.annotation, "model_fields")
     ]
     assert bare == []
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("caption.captioner=foo", "caption.captioner"),
+        ("bank.encoder=foo", "bank.encoder"),
+        ("bank.width=63", "bank.width"),
+        ("evaluate.features=foo", "evaluate.features"),
+        ("autoencoder.width=12", "autoencoder.width"),
+        ("train.betas=[1, 1]", "train.betas"),
+        ("sample.num_inference_steps=5000", "sample.num_inference_steps 5000 has to be below diffusion.steps 1000"),
+        ("data.test_share=0.95", "leave nothing to train on"),
+        ("run.seed=99999999999999999999999", "run.seed"),
+        ("run.root=2024-13-45", "run.root"),
+    ],
+)
+def test_what_would_fail_hours_later_is_refused_at_once(override, key):
+    assert key in problems(override)

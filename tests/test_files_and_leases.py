@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vapray.errors import DataError, LeaseHeld
+from vapray.errors import ConfigError, DataError, LeaseHeld
 from vapray.files import FileStore
 from vapray.lease import Lease
 
@@ -133,3 +133,14 @@ def test_of_many_processes_one_holds(tmp_path):
     for run in runs:
         run.communicate()
     assert answers == ["held", "refused", "refused", "refused"]
+
+
+def test_a_root_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "x").write_text("")
+    with pytest.raises(ConfigError, match="is a file, wanted a folder"):
+        FileStore(str(tmp_path / "x"))
+
+
+def test_a_protocol_that_nobody_knows_is_refused():
+    with pytest.raises(ConfigError, match="Protocol not known: foo"):
+        FileStore("foo://bucket/run")

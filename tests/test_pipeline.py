@@ -1,7 +1,6 @@
 """The whole walk, as a user runs it: finished work is skipped, changed work is done again, killed work goes on."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -177,9 +176,35 @@ def test_interrupted_in_training_the_same_command_continues(run_copy, job):
     assert "Traceback" not in errors
     unfinished = [path for path in (run_copy / "checkpoints").iterdir() if not (path / "manifest.json").exists()]
     assert len(unfinished) == 1
-    first = max(os.listdir(unfinished[0] / "files" / "steps"))
+    newest = max((unfinished[0] / "files" / "steps").glob("step-*/manifest.json")).parent
+    saved = json.loads((newest / "state.json").read_text())["curve"]
     done = job("pipeline", "train.steps=400", root=run_copy)
     assert ran(done) == ["train", "sample", "evaluate"]
     curve = json.loads((unfinished[0] / "manifest.json").read_text())["notes"]["curve"]
     assert [point["step"] for point in curve] == list(range(2, 401, 2))
-    assert 0 < int(first.removeprefix("step-")) < 400
+    assert 0 < len(saved) < len(curve)
+    assert curve[: len(saved)] == saved  # the speeds too: what was trained was not trained again
+
+
+def test_sigterm_ends_with_143_also_while_ray_is_up(tmp_path):
+    process = start(tmp_path / "run")
+    wait_for_more(tmp_path / "run", "captions/*/lease-*.json", process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Traceback" not in errors
+
+
+def test_an_error_inside_an_actor_is_told_as_it_is(run_copy, job):
+    """A picture that vanished after ingest is a reject; all of them gone is one clear error."""
+    shutil.rmtree(next((run_copy / "phantoms").iterdir()))
+    shutil.rmtree(run_copy / "captions")
+    done = job("caption", root=run_copy)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 6
+
+
+def test_more_workers_than_the_cluster_has_is_refused_at_once(run_copy, job):
+    done = job("train", "train.workers=64", "train.batch_size=64", root=run_copy)
+    assert done.returncode == 5
+    assert "train.workers 64 needs 64 CPUs and the cluster has" in done.stderr

@@ -83,6 +83,9 @@ def unpacked(contents: Mapping[str, bytes]) -> Iterator[Path]:
 
 def write_step(files: FileStore, folder: str, step: int, contents: Mapping[str, bytes], *, keep: int) -> None:
     """Write the training state after ``step`` steps, then remove all but the newest ``keep``."""
+    for name in _step_names(files, folder):
+        if name > _step_name(step):  # damaged ones that were passed over
+            files.remove(f"{folder}/{name}")
     write_checkpoint(files, f"{folder}/{_step_name(step)}", contents)
     for name in _step_names(files, folder)[:-keep]:
         files.remove(f"{folder}/{name}")

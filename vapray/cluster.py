@@ -12,8 +12,10 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vapray.config import Cluster, Pool
-from vapray.errors import BackendError, ConfigError
+from vapray.errors import BackendError, ConfigError, TooManyRejects, VaprayError
 from vapray.progress import StageProgress
 from vapray.stage_run import StageRun
 from vapray.store import Version
@@ -82,15 +84,17 @@ def connected(cluster: Cluster) -> Iterator[None]:
         "object_store_memory": cluster.object_store_mb * 2**20,
         "include_dashboard": False,
     }
+    on_terminate = signal.getsignal(signal.SIGTERM)
     joins = bool(cluster.address or "RAY_ADDRESS" in os.environ)
     try:
         with _silent_stderr():
             ray.init(**quiet, **({"address": cluster.address or "auto"} if joins else embedded))
-    except (ConnectionError, RuntimeError) as error:
+    except (ConnectionError, RuntimeError, ValueError) as error:
         raise BackendError(
             f"cluster.address {cluster.address}: no Ray cluster answers ({error}). "
             "Leave cluster.address empty for an embedded Ray, or start one with `ray start --head`."
         ) from error
+    signal.signal(signal.SIGTERM, on_terminate)  # Ray has put its own there, which ends with another code
     try:
         yield
     finally:
@@ -124,7 +128,7 @@ def require(*, cpus: float, gpus: float, why: str) -> None:
         if wanted > have.get(name, 0):
             raise BackendError(
                 f"{why} needs {wanted:g} {name}s and the cluster has {have.get(name, 0):g}. "
-                "Lower train.workers, raise cluster.num_cpus of an embedded Ray, or add nodes."
+                "Ask for less, raise cluster.num_cpus of an embedded Ray, or add nodes."
             )
 
 
@@ -171,16 +175,28 @@ def map_rows(
         only: column -> accepted values; other rows are not asked for.
         key: output key of a source key; a source row whose output key is committed is done.
     """
-    import ray
-    from ray.data import ActorPoolStrategy
-
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it has set its own level while being imported
+    require(cpus=pool.num_cpus, gpus=pool.num_gpus, why=f"an actor of {run.name}")
     items = list(_pending(source, run.output.keys(), key, pool.batch_rows, only))
     todo = sum(len(item.rows) for item in items)
     asked = _count(source, only)
     run.progress.expect(asked, done=asked - todo)
-    if not items:
-        return
+    if items:
+        _map_items(run, source, items, build, pool, columns)
+    _check_rejects(run, asked)
+
+
+def _map_items(
+    run: StageRun,
+    source: Version,
+    items: list["_WorkItem"],
+    build: Callable[[], RowMap],
+    pool: Pool,
+    columns: list[str],
+) -> None:
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it has set its own level while being imported
     rows = [{"item": json.dumps(asdict(item))} for item in items]
     receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         _PartWorker,
@@ -190,8 +206,22 @@ def map_rows(
         num_gpus=pool.num_gpus,
         compute=ActorPoolStrategy(min_size=min(pool.min_size, len(items)), max_size=min(pool.max_size, len(items))),
     )
-    for receipt in receipts.iter_rows():
-        run.progress.advance(receipt["asked"])
+    with readable_errors(run.name):
+        for receipt in receipts.iter_rows():
+            run.progress.advance(receipt["asked"])
+
+
+def _check_rejects(run: StageRun, asked: int) -> None:
+    parts = [run.output.read_part(name, [REJECT]).column(0) for name in run.output.part_names()]
+    reasons = [reason for part in parts for reason in part.drop_null().to_pylist()]
+    limit = run.config.run.max_bad_fraction
+    if len(reasons) > limit * asked:
+        common = ", ".join(f"{reason} ({count:,})" for reason, count in Counter(reasons).most_common(3))
+        raise TooManyRejects(
+            f"{run.output.uri}: {len(reasons):,} of {asked:,} rows were rejected, more than run.max_bad_fraction "
+            f"{limit:g} allows. Most common: {common}. Mend the data, or raise run.max_bad_fraction; "
+            f"rejected rows are asked for again after {run.output.uri} is deleted."
+        )
 
 
 def plan_rows(run: StageRun, table: str, rows: pa.Table) -> Version:
@@ -213,8 +243,31 @@ def run_remote(function: Callable[..., Any], *arguments: Any, pool: Pool) -> Any
     """Run one function once, somewhere on the cluster with the resources of ``pool``'s actor."""
     import ray
 
+    require(cpus=pool.num_cpus, gpus=pool.num_gpus, why=function.__name__.strip("_"))
     task = ray.remote(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, max_retries=2)(function)
-    return ray.get(task.remote(*arguments))
+    with readable_errors(function.__name__.strip("_")):
+        return ray.get(task.remote(*arguments))
+
+
+@contextmanager
+def readable_errors(what: str) -> Iterator[None]:
+    """Turn Ray's wrapping of an error back into the error, or into a BackendError that names its last line."""
+    try:
+        yield
+    except VaprayError:
+        raise
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, VaprayError):
+            cause = getattr(cause, "cause", None) or _only_worker_failure(cause) or cause.__cause__
+        if cause is not None:
+            raise cause from error
+        raise BackendError(f"{what} failed: {str(error).strip().splitlines()[-1]}") from error
+
+
+def _only_worker_failure(error: BaseException) -> BaseException | None:
+    failures = getattr(error, "worker_failures", None) or {}
+    return next(iter(failures.values()), None)
 
 
 def run_interruptible(function: Callable[[], Any]) -> Any:

@@ -14,6 +14,7 @@ __all__ = ["Config", "Pool"]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Natural = Annotated[int, Field(ge=0, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Modality = Literal["dermoscopy", "chest_xray", "colonoscopy"]
 
@@ -29,7 +30,7 @@ class Run(Section):
 
     root: str = "runs/demo"
     """Folder or URI that holds every table, checkpoint and report of the run."""
-    seed: Natural = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     """Seeds everything that is drawn: phantoms, wording, weights, noise, samples."""
     max_bad_fraction: Share = 0.01
     """A stage fails when more than this share of the rows it was asked for is rejected."""
@@ -124,7 +125,7 @@ class Data(Section):
 class Caption(Section):
     """Images to captions."""
 
-    captioner: str = "measured"
+    captioner: Literal["measured", "given"] = "measured"
     """measured (embedded: classical image analysis) or given (your own captions)."""
     strategy: Literal["direct", "impression", "impression+knowledge", "vaps"] = "vaps"
     """vaps asks all three questions; the others are for the ablation and need a multimodal LLM."""
@@ -139,9 +140,9 @@ class Caption(Section):
 class Bank(Section):
     """Captions to the U-ViT's text tokens."""
 
-    encoder: str = "hashing"
+    encoder: Literal["hashing"] = "hashing"
     """hashing: deterministic vectors of words, without semantics, no download."""
-    width: Count = 64
+    width: Annotated[int, Field(ge=2, multiple_of=2)] = 64
     """Values in a token of the hashing encoder."""
     max_tokens: Annotated[int, Field(ge=1, le=256)] = 48
     """A caption with more tokens is an error, not a cut."""
@@ -156,7 +157,7 @@ class Autoencoder(Section):
     """Of the latents."""
     factor: Literal[2, 4, 8] = 4
     """Image side over latent side."""
-    width: Count = 8
+    width: Annotated[int, Field(ge=8, multiple_of=8)] = 8
     """Channels of the first level."""
     steps: Count = 1000
     """Optimiser steps."""
@@ -221,7 +222,7 @@ class Train(Section):
     """Peak."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.03
     """AdamW; prototypes, positions, biases and norms are exempt."""
-    betas: tuple[Share, Share] = (0.9, 0.9)
+    betas: tuple[Momentum, Momentum] = (0.9, 0.9)
     """AdamW."""
     warmup_steps: Natural = 75
     """Linear."""
@@ -273,7 +274,7 @@ class Sample(Section):
 class Evaluate(Section):
     """The measurements."""
 
-    features: str = "random_convolutions"
+    features: Literal["random_convolutions"] = "random_convolutions"
     """Extractor of FID, KID, precision and recall."""
     classifier_steps: Count = 200
     """Of the small classifier that judges labels, trained on real images."""
@@ -328,5 +329,12 @@ class Config(Section):
             yield f"the latent side {self.latent_side} is not divisible by model.patch_size {patch}"
         if self.train.batch_size % self.train.workers:
             yield f"train.batch_size {self.train.batch_size} is not divisible by train.workers {self.train.workers}"
+        if self.data.validation_share + self.data.test_share >= 1:
+            yield "data.validation_share and data.test_share leave nothing to train on: their sum has to be below 1"
+        if self.sample.num_inference_steps >= self.diffusion.steps:
+            yield (
+                f"sample.num_inference_steps {self.sample.num_inference_steps} has to be below "
+                f"diffusion.steps {self.diffusion.steps}"
+            )
         if self.caption.captioner == "given" and not self.caption.captions:
             yield "caption.captioner given needs caption.captions, a CSV with image_id and caption"

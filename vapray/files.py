@@ -13,7 +13,7 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from vapray.errors import DataError
+from vapray.errors import ConfigError, DataError
 
 __all__ = ["FileStore"]
 
@@ -27,8 +27,13 @@ class FileStore:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.filesystem, self._base = fsspec.core.url_to_fs(root)
+        try:
+            self.filesystem, self._base = fsspec.core.url_to_fs(root)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"{root}: {error}. For s3:// install vapray[s3]; a path needs no protocol.") from None
         self.is_local = isinstance(self.filesystem, LocalFileSystem)
+        if self.is_local and os.path.isfile(self._base):
+            raise ConfigError(f"{root}: is a file, wanted a folder. Choose another run.root.")
 
     def path(self, name: str) -> str:
         """The filesystem's own path of a file."""
@@ -54,15 +59,18 @@ class FileStore:
             except FileExistsError:
                 return False
             return True
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(path)
-        _write_synced(temporary, data)
         try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            _write_synced(temporary, data)
             os.link(temporary, path)
         except FileExistsError:
             return False
+        except OSError as error:
+            raise _write_error(path, len(data), error) from error
         finally:
-            os.unlink(temporary)
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
         return True
 
     def read(self, name: str) -> bytes | None:

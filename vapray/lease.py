@@ -5,6 +5,7 @@ rewrites it (the heartbeat); whoever finds it expired, released, or held by a de
 next number, which the store grants to one of several. So a takeover needs no lock and no clock finer than the expiry.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Self
 
-from vapray.errors import LeaseHeld
+from vapray.errors import DataError, LeaseHeld
 from vapray.files import FileStore
 
 __all__ = ["Lease"]
@@ -76,9 +77,11 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(self._lifetime / 4):
-            if not self.is_held():
-                return
-            self._files.write(self._name(self._number), self._card(self._lifetime))
+            # A store that fails for a moment must not end the heart: the next beat tries again.
+            with contextlib.suppress(DataError, OSError):
+                if not self.is_held():
+                    return
+                self._files.write(self._name(self._number), self._card(self._lifetime))
 
     def _name(self, number: int) -> str:
         return f"{self._folder}/lease-{number:06d}.json"

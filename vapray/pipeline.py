@@ -11,20 +11,20 @@ version with that fingerprint is a no-op, decided before Ray starts; another fin
 import importlib
 import platform
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from vapray import __version__
+from vapray.captioning.signature import captions_signature, prompts_signature
 from vapray.cluster import connected, require_shared_root
-from vapray.config import Config
-from vapray.errors import DataError, TooManyRejects
+from vapray.config import Config, Train
+from vapray.data.dataset import dataset_signature
+from vapray.errors import DataError, LeaseHeld
 from vapray.progress import Display
 from vapray.stage_run import StageRun
 from vapray.store import Manifest, Store, Version, fingerprint
-from vapray.tables import REJECT
 
 __all__ = ["STAGES", "Stage", "run_pipeline"]
 
@@ -40,7 +40,6 @@ class Stage:
         reads: tables of stages before it.
         sections: dotted config keys that decide its result.
         schema: version of what it writes.
-        source: its input is the dataset outside, known by a signature.
     """
 
     name: str
@@ -49,14 +48,16 @@ class Stage:
     reads: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
     schema: int = 1
-    source: bool = False
 
 
+# How often to report, save or retry, and on how many workers, does not decide what is learned.
+_TRAIN_EXECUTION = {"workers", "use_gpu", "report_every", "checkpoint_every", "keep_checkpoints", "max_failures"}
+_TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TRAIN_EXECUTION)
 _FRAME = ("data.modality", "data.image_size")
 _MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "bank")
 
 STAGES = (
-    Stage("ingest", "data", "images", (), ("data.source",), source=True),
+    Stage("ingest", "data", "images", (), ("data.source",)),
     Stage("caption", "captioning", "captions", ("images",), ("data.modality", "caption", "run.seed")),
     Stage("bank", "bank", "bank", ("captions",), ("bank",)),
     Stage(
@@ -72,7 +73,7 @@ STAGES = (
         "training",
         "checkpoints",
         ("images", "autoencoder", "bank", "latents"),
-        (*_MODEL, "train", "run.seed"),
+        (*_MODEL, *_TRAIN, "run.seed"),
     ),
     Stage("sample", "sampling", "samples", ("bank", "checkpoints"), ("sample", "run.seed")),
     Stage(
@@ -83,6 +84,14 @@ STAGES = (
         (*_FRAME, "caption.prompt_set", "evaluate", "run.seed"),
     ),
 )
+
+
+# What a stage reads besides tables and config values, by a hash of its content.
+OUTSIDE: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
+    "ingest": {"dataset": dataset_signature},
+    "caption": {"prompts": prompts_signature, "given captions": captions_signature},
+    "evaluate": {"prompts": prompts_signature},
+}
 
 
 def run_pipeline(config: Config, names: Sequence[str] | None = None, display: Display | None = None) -> None:
@@ -129,11 +138,16 @@ class _Walk:
 
     def _run(self, stage: Stage, version: Version, sections: dict[str, Any], inputs: dict[str, str]) -> Manifest:
         begin = time.monotonic()
-        with version.lease(), self.display.stage(stage.name) as progress:
+        with version.lease() as lease, self.display.stage(stage.name) as progress:
+            if (manifest := version.manifest()) is not None:  # another run finished it while this one was starting
+                return manifest
             tables = {table: self.finished[table] for table in stage.reads}
             run = StageRun(stage.name, self.config, tables, version, progress, begin, dict(self.manifests))
             importlib.import_module(f"vapray.{stage.room}.stage").run(run)
-            _check_rejects(version, self.config.run.max_bad_fraction)
+            if not lease.is_held():
+                raise LeaseHeld(
+                    f"{version.uri}: another run took over while this one was stalled. Run the command again."
+                )
             manifest = version.seal(
                 stage=stage.name,
                 sections=sections,
@@ -158,11 +172,7 @@ class _Walk:
 
     def _inputs(self, stage: Stage) -> dict[str, str]:
         inputs = {table: self.finished[table].sealed().content_hash for table in stage.reads}
-        if stage.source:
-            from vapray.data.dataset import dataset_signature
-
-            inputs["dataset"] = dataset_signature(self.config)
-        return inputs
+        return inputs | {name: sign(self.config) for name, sign in OUTSIDE.get(stage.name, {}).items()}
 
     def _missing(self, stage: Stage) -> str:
         needed = [other.name for other in STAGES if other.writes in stage.reads and other.name not in self.manifests]
@@ -178,19 +188,6 @@ class _Walk:
         changes = [*_difference("", last.sections, sections), *_difference("input ", last.inputs, inputs)]
         for change in changes or ["schema version"]:
             self.display.line(f"[{stage.name}] runs again: {change}")
-
-
-def _check_rejects(version: Version, max_bad_fraction: float) -> None:
-    parts = [version.read_part(name, [REJECT]).column(0) for name in version.part_names()]
-    reasons = [reason for part in parts for reason in part.drop_null().to_pylist()]
-    asked = sum(len(part) for part in parts)
-    if reasons and len(reasons) > max_bad_fraction * asked:
-        common = ", ".join(f"{reason} ({count:,})" for reason, count in Counter(reasons).most_common(3))
-        raise TooManyRejects(
-            f"{version.uri}: {len(reasons):,} of {asked:,} rows were rejected, more than run.max_bad_fraction "
-            f"{max_bad_fraction:g} allows. Most common: {common}. Mend the data, or raise run.max_bad_fraction; "
-            f"rejected rows are asked for again after {version.uri} is deleted."
-        )
 
 
 def _publish(stage: Stage, version: Version) -> None:

@@ -24,6 +24,8 @@ def parse_yaml(text: str, *, where: str) -> Any:
         tree = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: {_describe(error)}") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{where}: not a value that YAML can hold ({error}).") from None
     return {} if tree is None else tree
 
 

@@ -31,16 +31,15 @@ _ROW_OF_IMAGE = [
 
 @dataclass(frozen=True)
 class Table:
-    """One table: its name, its key column, its columns, and the version of their meaning."""
+    """One table: its name, its key column, its columns."""
 
     name: str
     key: str
     schema: pa.Schema
-    version: int = 1
 
 
-def _table(name: str, columns: list[tuple[str, pa.DataType]], version: int = 1) -> Table:
-    return Table(name, columns[0][0], pa.schema([*columns, (REJECT, pa.string())]), version)
+def _table(name: str, columns: list[tuple[str, pa.DataType]]) -> Table:
+    return Table(name, columns[0][0], pa.schema([*columns, (REJECT, pa.string())]))
 
 
 TABLES = {

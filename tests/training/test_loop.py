@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load as load_safetensors
 
 from tests.training.tiny import SPACE, run, tiny_config, tiny_rows, tiny_state
-from vapray.errors import CheckpointError
+from vapray.errors import BackendError, CheckpointError
 from vapray.training.batches import Batches
 from vapray.training.optimiser import ema_decay, learning_rate, only_present_rows
 from vapray.training.state import load_weights, save_weights
@@ -176,3 +176,14 @@ def test_the_optimiser_state_is_never_unpickled_blindly():
     torch.save({"state": os.system}, evil)
     with pytest.raises(CheckpointError):
         tiny_state(config).restore(files | {"optimiser.pt": evil.getvalue()})
+
+
+def test_a_gradient_that_is_not_finite_stops_and_saves_nothing():
+    config = tiny_config("train.steps=4", "train.checkpoint_every=1")
+    state = tiny_state(config)
+    with torch.no_grad():
+        state.model.patch_out.weight[0, 0] = float("nan")
+    saved = []
+    with pytest.raises(BackendError, match="gradient at step 0 is not finite"):
+        run(config, state, save=lambda step, files: saved.append(step))
+    assert saved == []

@@ -2,8 +2,10 @@
 
 in    image_id, label, split, group, caption
 out   image_id, label, split, group, caption, context float16 [L, width]
-1:1.  All splits are encoded (validation needs contexts too); the prompt bank that samples draw from takes the
-training split only.
+1:1.  A caption that the encoder cannot take whole is a reject.
+
+All splits are encoded (validation needs contexts too); the prompt bank that samples draw from takes the training split
+only.
 """
 
 from functools import partial
@@ -13,6 +15,7 @@ import pyarrow as pa
 from vapray.bank.text_encoder import make_text_encoder
 from vapray.cluster import map_rows
 from vapray.config import Bank
+from vapray.errors import DataError
 from vapray.stage_run import StageRun
 from vapray.tables import TABLES, pack, part_of
 
@@ -36,11 +39,11 @@ class _EncodeCaptions:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         asked = rows.to_pylist()
-        contexts = self._encoder.encode([row["caption"] for row in asked])
-        return part_of(
-            TABLES["bank"],
-            (
-                row | {"context": pack(context), "L": context.shape[0], "width": context.shape[1]}
-                for row, context in zip(asked, contexts, strict=True)
-            ),
-        )
+        done, rejects = [], {}
+        for row in asked:
+            try:
+                context = self._encoder.encode([row["caption"]])[0]
+                done.append(row | {"context": pack(context), "L": context.shape[0], "width": context.shape[1]})
+            except DataError as error:
+                rejects[row["image_id"]] = str(error)
+        return part_of(TABLES["bank"], done, rejects)

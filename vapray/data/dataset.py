@@ -8,6 +8,9 @@ from vapray.data.records import ImageSource
 from vapray.data.sources import open_source
 from vapray.errors import ConfigError
 
+DRAWING_VERSION = 2
+"""Raised when the same settings draw other phantoms."""
+
 __all__ = ["dataset_signature", "draw_phantoms", "open_dataset"]
 
 
@@ -31,8 +34,11 @@ def dataset_signature(config: Config) -> str:
     shares = f"{data.validation_share:g} {data.test_share:g} seed {seed}"
     if data.source == "phantom":
         phantom = data.phantom
-        return f"phantom {data.modality} {phantom.n_images} {phantom.width}x{phantom.height} {shares}"
-    return f"{open_dataset(config).signature()} {shares}"
+        drawn = f"{data.modality} {phantom.n_images} {phantom.width}x{phantom.height}"
+        return f"phantom {DRAWING_VERSION} {drawn} {shares} {phantom_root(config)}"
+    assert data.root is not None
+    # The folder too: the table holds absolute paths.
+    return f"{open_dataset(config).signature()} {shares} {Path(data.root).absolute()}"
 
 
 def draw_phantoms(config: Config) -> Path:
@@ -67,5 +73,6 @@ def phantom_root(config: Config) -> Path:
         raise ConfigError(f"run.root {config.run.root}: give data.root, a folder in which phantoms can be drawn.")
     phantom = data.phantom
     shares = f"{data.validation_share:g}-{data.test_share:g}"
-    name = f"{data.modality}-{phantom.n_images}-{phantom.width}x{phantom.height}-{shares}-seed{config.run.seed}"
+    drawn = f"{data.modality}-{phantom.n_images}-{phantom.width}x{phantom.height}"
+    name = f"v{DRAWING_VERSION}-{drawn}-{shares}-seed{config.run.seed}"
     return Path(data.root or Path(config.run.root) / "phantoms").absolute() / name

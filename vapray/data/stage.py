@@ -6,6 +6,7 @@ out   image_id, label, split, group, class, path, sha256, width, height
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -13,7 +14,7 @@ from vapray.cluster import map_rows, plan_rows
 from vapray.data.dataset import draw_phantoms, open_dataset
 from vapray.data.decode import decode
 from vapray.data.frames import read_bytes
-from vapray.errors import BadImage
+from vapray.errors import BadImage, DataError
 from vapray.stage_run import StageRun
 from vapray.tables import TABLES, part_of
 
@@ -27,11 +28,25 @@ def run(run: StageRun) -> None:
         draw_phantoms(run.config)
     source = open_dataset(run.config)
     records = source.records()
+    check_class_names(source.class_names)
     columns = ["image_id", "label", "split", "group", "class_name", "path"]
     rows = pa.table({name: [getattr(record, name) for record in records] for name in columns})
     planned = plan_rows(run, "records", rows.rename_columns({"class_name": "class"}))
     run.notes["class_names"] = list(source.class_names)
     map_rows(run, planned, _CheckImages, pool=run.config.pools.ingest, columns=planned.kind.schema.names)
+
+
+def check_class_names(names: Sequence[str]) -> None:
+    """Refuse what could not be the name of a folder, since samples are written by class.
+
+    Raises:
+        DataError: names the first five.
+    """
+    bad = [name for name in names if not name.isprintable() or name.startswith(".") or set(name) & set("/\\")]
+    if bad:
+        raise DataError(
+            f"class names {bad[:5]}: wanted names without '/', '\\', a leading dot or control characters. Rename them."
+        )
 
 
 class _CheckImages:

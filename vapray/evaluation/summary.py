@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,9 @@ class Findings:
     label_accuracy_real: float
     inception_score: float
     adherence: Adherence | None
+    fid_at_held_out_count: float
+    """Of as many generated images as are held out: FID falls with the count, so this is what the real floors face."""
+    n_held_out: int
     n_real: int
     n_generated: int
     warnings: tuple[str, ...]
@@ -83,6 +86,8 @@ def summarise(
         label_accuracy_real=balanced_accuracy(probabilities_of(sets["held_out"]), features["held_out"].labels),
         inception_score=inception_score(probabilities, seed=seed).mean,
         adherence=_adherence(sets, captions, prompt_set, config),
+        fid_at_held_out_count=fid_between(reference, _as_many(generated, len(features["held_out"].labels), seed)),
+        n_held_out=len(features["held_out"].labels),
         n_real=len(reference.labels),
         n_generated=len(generated.labels),
         warnings=size_warnings(len(reference.labels), len(generated.labels), extractor.width),
@@ -98,6 +103,8 @@ def metrics_of(findings: Findings, stages: Mapping[str, StageTime], provenance: 
         "density": scores.density,
         "coverage": scores.coverage,
         "fid_real_reconstructed": floors["reconstructed"],
+        "fid_at_held_out_count": findings.fid_at_held_out_count,
+        "n_held_out": findings.n_held_out,
         "label_accuracy_real": findings.label_accuracy_real,
     }
     if adherence:
@@ -143,6 +150,12 @@ def _feature_set(rows: Rows, extractor: FeatureExtractor, config: Config) -> Fea
         extractor.resize,
         f"centred square, {config.data.image_size} pixels",
     )
+
+
+def _as_many(features: FeatureSet, count: int, seed: int) -> FeatureSet:
+    """At most ``count`` of the images, drawn without repetition."""
+    rows = np.random.default_rng(seed).permutation(len(features.labels))[:count]
+    return replace(features, features=features.features[rows], labels=features.labels[rows])
 
 
 def _adherence(

@@ -22,7 +22,7 @@ from torch import Tensor
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder, make_text_encoder
 from vapray.checkpoint import read_checkpoint, unpacked
-from vapray.config import Config
+from vapray.config import Config, Sample
 from vapray.diffusion.guidance import guidance_excess, guided_noise
 from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.solver import solve, solver_plan
@@ -33,7 +33,7 @@ from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT
 from vapray.sampling.provenance import encode_png
 from vapray.training.network import build_network, build_schedule
-from vapray.training.state import load_weights
+from vapray.training.state import load_weights, save_weights
 
 __all__ = ["Generated", "Sampler", "SamplingSettings", "Weights"]
 
@@ -45,8 +45,8 @@ class SamplingSettings:
     """How images are made; the config's section ``sample`` without the counts."""
 
     solver: Literal["dpm_solver_2m", "ddim"] = "dpm_solver_2m"
-    num_inference_steps: int = 20
-    guidance_scale: float = 0.5
+    num_inference_steps: int = Sample.model_fields["num_inference_steps"].default
+    guidance_scale: float = Sample.model_fields["guidance_scale"].default
     guidance_convention: Literal["excess", "classifier_free"] = "excess"
 
     @classmethod
@@ -140,7 +140,7 @@ class Sampler:
             autoencoder = load_autoencoder(folder / "autoencoder", device)
         encoder = make_text_encoder(config.bank.encoder, width=config.bank.width, max_tokens=config.bank.max_tokens)
         bank = PromptBank.from_table(pq.read_table(io.BytesIO(contents["bank.parquet"])))
-        digest = hashlib.sha256(contents["ema.safetensors" if weights == "ema" else "raw.safetensors"]).hexdigest()
+        digest = hashlib.sha256(contents.get(f"{weights}.safetensors") or save_weights(network)).hexdigest()
         return cls(
             network.requires_grad_(False).to(device),
             autoencoder,

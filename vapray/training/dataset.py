@@ -69,7 +69,7 @@ def materialise(bank: Version, latents: Version, cache: Path, split: str = "trai
         DataError: no row of ``split`` has both a context and latents.
     """
     folder = _folder(bank, latents, cache, split)
-    cache.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(f"{folder}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
@@ -78,12 +78,15 @@ def materialise(bank: Version, latents: Version, cache: Path, split: str = "trai
             unfinished.mkdir()
             _write(unfinished, bank, latents, split)
             os.replace(unfinished, folder)
-    return TrainingRows.open(folder)
+        return TrainingRows.open(folder)
 
 
 def discard(bank: Version, latents: Version, cache: Path, split: str = "train") -> None:
     """Remove what :func:`materialise` made; who has it mapped keeps it."""
-    shutil.rmtree(_folder(bank, latents, cache, split), ignore_errors=True)
+    folder = _folder(bank, latents, cache, split)
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _folder(bank: Version, latents: Version, cache: Path, split: str) -> Path:

@@ -1,5 +1,6 @@
 """The loop over optimiser steps, on one rank. It knows neither Ray nor files: a :class:`Worker` stands for both."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vapray.config import Config
 from vapray.diffusion.objective import Losses, denoising_loss
+from vapray.errors import BackendError
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.prototypes import prototype_health
 from vapray.training.batches import Batches
@@ -75,13 +77,18 @@ def _step(state: TrainingState, loss: Tensor, config: Config) -> float:
     prototypes = pcm.prototypes if pcm is not None else None
     if prototypes is not None and state.step % config.model.prototypes.update_every:
         prototypes.grad = None
-    norm = nn.utils.clip_grad_norm_(state.model.parameters(), settings.max_gradient_norm)
+    norm = float(nn.utils.clip_grad_norm_(state.model.parameters(), settings.max_gradient_norm))
+    if not math.isfinite(norm):
+        raise BackendError(
+            f"training: the gradient at step {state.step} is not finite; nothing of it was saved. "
+            f"Lower train.learning_rate from {settings.learning_rate:g}, or look for broken latents."
+        )
     for group in state.optimiser.param_groups:
         group["lr"] = learning_rate(state.step, settings)
     with only_present_rows(prototypes, state.optimiser):
         state.optimiser.step()
     average_weights(state.averaged, state.model, ema_decay(state.step, settings.ema_decay))
-    return float(norm)
+    return norm
 
 
 def _point(state: TrainingState, losses: Losses, norm: float, rate: float) -> dict[str, float]:

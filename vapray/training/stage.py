@@ -9,6 +9,7 @@ worker group down; Ray Train starts it again, and it goes on from the newest who
 
 import io
 import json
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ import torch
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder, make_text_encoder
 from vapray.checkpoint import read_newest_step, write_checkpoint, write_step
-from vapray.cluster import require, run_interruptible, watched
+from vapray.cluster import readable_errors, require, run_interruptible, watched
 from vapray.config import Config
 from vapray.errors import BackendError
 from vapray.latents.latent_space import LatentSpace
@@ -36,7 +37,7 @@ from vapray.training.state import TrainingState
 
 __all__ = ["run"]
 
-ROWS_CACHE = Path(tempfile.gettempdir()) / "vapray-rows"
+ROWS_CACHE = Path(tempfile.gettempdir()) / f"vapray-rows-{os.getuid()}"
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,8 @@ def _fit(job: _Job) -> None:
             failure_config=FailureConfig(max_failures=settings.max_failures),
         ),
     )
-    result = run_interruptible(trainer.fit)
-    if result.error:
-        raise BackendError(f"{job.output.uri}: training stopped: {result.error}") from result.error
+    with readable_errors("training"):
+        run_interruptible(trainer.fit)
 
 
 def _resources(use_gpu: bool) -> dict[str, float]:
