@@ -4,12 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+# Outside of the runs, so that a copied run still finds the pictures that its table names.
+PHANTOMS = Path(tempfile.gettempdir()) / f"vapray-test-phantoms-{os.getpid()}"
 SMALL = (
+    f"data.root={PHANTOMS}",
     "pools.caption.batch_rows=16",
     "data.phantom.n_images=90",
     "autoencoder.steps=12",
@@ -38,13 +42,14 @@ def run_job(stage: str, *overrides: str, root: Path, prefix: tuple[str, ...] = (
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory) -> Path:
+def small_run(tmp_path_factory) -> Iterator[Path]:
     """The root of a small run, finished on one core alone; not to be changed by tests."""
     root = tmp_path_factory.mktemp("small") / "run"
     one_core = ("taskset", "-c", str(min(os.sched_getaffinity(0)))) if shutil.which("taskset") else ()
     done = run_job("pipeline", root=root, prefix=one_core)
     assert done.returncode == 0, done.stdout + done.stderr
-    return root
+    yield root
+    shutil.rmtree(PHANTOMS)
 
 
 @pytest.fixture(scope="session")

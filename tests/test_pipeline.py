@@ -12,7 +12,7 @@ import pandas
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT, SMALL
+from tests.conftest import PHANTOMS, ROOT, SMALL
 from vapray.config import Config
 from vapray.sampling.provenance import read_provenance
 
@@ -197,9 +197,12 @@ def test_sigterm_ends_with_143_also_while_ray_is_up(tmp_path):
 
 def test_an_error_inside_an_actor_is_told_as_it_is(run_copy, job):
     """A picture that vanished after ingest is a reject; all of them gone is one clear error."""
-    shutil.rmtree(next((run_copy / "phantoms").iterdir()))
     shutil.rmtree(run_copy / "captions")
-    done = job("caption", root=run_copy)
+    elsewhere = PHANTOMS.rename(f"{PHANTOMS}-gone")
+    try:
+        done = job("caption", root=run_copy)
+    finally:
+        elsewhere.rename(PHANTOMS)
     assert "Traceback" not in done.stderr
     assert done.returncode == 6
 

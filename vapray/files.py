@@ -32,8 +32,9 @@ class FileStore:
         except (ImportError, ValueError) as error:
             raise ConfigError(f"{root}: {error}. For s3:// install vapray[s3]; a path needs no protocol.") from None
         self.is_local = isinstance(self.filesystem, LocalFileSystem)
-        if self.is_local and os.path.isfile(self._base):
-            raise ConfigError(f"{root}: is a file, wanted a folder. Choose another run.root.")
+        files = [path for path in (Path(self._base), *Path(self._base).parents) if self.is_local and path.is_file()]
+        if files:
+            raise ConfigError(f"{root}: {files[0]} is a file, wanted a folder. Choose another run.root.")
 
     def path(self, name: str) -> str:
         """The filesystem's own path of a file."""
