@@ -35,6 +35,9 @@ demo: $(VENV)/core  ## Install the core, then run every stage on phantoms (about
 test: $(VENV)/dev  ## The tests
 	@$(BIN)/python -m pytest -q $(PYTEST)
 
+test-slow: $(VENV)/dev  ## The tests that kill processes for minutes
+	@$(BIN)/python -m pytest -q -m slow --timeout=900 $(PYTEST)
+
 check: $(VENV)/dev  ## Linters, types, and the rules about who imports whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -49,4 +52,4 @@ clean:  ## Remove what can be made again
 	rm -rf $(VENV) runs build *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test test-slow check format clean

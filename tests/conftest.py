@@ -26,6 +26,7 @@ SMALL = (
     "train.warmup_steps=2",
     "train.report_every=2",
     "train.checkpoint_every=4",
+    "train.validate_every=4",
     "sample.n_images=20",
     "sample.num_inference_steps=3",
     "evaluate.classifier_steps=20",

@@ -1,42 +1,21 @@
-"""Ray: start or join it, and map the rows of a table over an actor pool.
+"""Ray: start or join it, ask what it has, and run work on it."""
 
-    source version (parts)                                   output version
-      part a  rows 0..511  ── work items ──►  actor 1  ──►  part x (rows + rejects)
-      part b  rows 0..300       (Ray Data)    actor 2  ──►  part y
-
-A work item names a part and the rows in it that have no result yet. The actor reads them, maps them, commits one
-part, and returns a receipt; rows never pass through the driver. What is committed is not asked for again.
-"""
-
-import contextlib
-import json
 import logging
 import os
 import signal
 import sys
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any, Protocol
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import Any
 
 from vapray.config import Cluster, Pool
-from vapray.errors import BackendError, ConfigError, TooManyRejects, VaprayError
+from vapray.errors import BackendError, ConfigError, VaprayError
 from vapray.progress import StageProgress
-from vapray.stage_run import StageRun
-from vapray.store import Version
-from vapray.tables import REJECT
 
 __all__ = [
-    "RowMap",
+    "Board",
     "connected",
-    "map_rows",
-    "plan_rows",
     "require",
     "require_shared_root",
     "run_interruptible",
@@ -44,8 +23,6 @@ __all__ = [
     "watched",
 ]
 
-Only = Mapping[str, Sequence[str]]
-ROWS_OF_A_PLAN_PART = 8192
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -56,14 +33,6 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
-
-
-class RowMap(Protocol):
-    """Maps rows of the source to rows of the output, rejects included; built once in each actor."""
-
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        """Rows in, a part of the output table out."""
-        ...
 
 
 @contextmanager
@@ -148,97 +117,6 @@ def require_shared_root(cluster: Cluster, root: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _WorkItem:
-    part: str
-    rows: list[int]
-
-
-def map_rows(
-    run: StageRun,
-    source: Version,
-    build: Callable[[], RowMap],
-    *,
-    pool: Pool,
-    columns: list[str],
-    only: Only | None = None,
-    key: str = "{}",
-) -> None:
-    """Map the rows of ``source`` into ``run.output``, going on where an earlier run stopped.
-
-    Args:
-        run: the stage.
-        source: a finished version, or one whose parts are all committed.
-        build: makes the map, once in each actor.
-        pool: size and resources of the actor pool.
-        columns: what the map reads of a row.
-        only: column -> accepted values; other rows are not asked for.
-        key: output key of a source key; a source row whose output key is committed is done.
-    """
-    require(cpus=pool.num_cpus, gpus=pool.num_gpus, why=f"an actor of {run.name}")
-    items = list(_pending(source, run.output.keys(), key, pool.batch_rows, only))
-    todo = sum(len(item.rows) for item in items)
-    asked = _count(source, only)
-    run.progress.expect(asked, done=asked - todo)
-    if items:
-        _map_items(run, source, items, build, pool, columns)
-    _check_rejects(run, asked)
-
-
-def _map_items(
-    run: StageRun,
-    source: Version,
-    items: list["_WorkItem"],
-    build: Callable[[], RowMap],
-    pool: Pool,
-    columns: list[str],
-) -> None:
-    import ray
-    from ray.data import ActorPoolStrategy
-
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it has set its own level while being imported
-    rows = [{"item": json.dumps(asdict(item))} for item in items]
-    receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        _PartWorker,
-        fn_constructor_args=(build, source, run.output, columns),
-        batch_size=1,
-        num_cpus=pool.num_cpus,
-        num_gpus=pool.num_gpus,
-        compute=ActorPoolStrategy(min_size=min(pool.min_size, len(items)), max_size=min(pool.max_size, len(items))),
-    )
-    with readable_errors(run.name):
-        for receipt in receipts.iter_rows():
-            run.progress.advance(receipt["asked"])
-
-
-def _check_rejects(run: StageRun, asked: int) -> None:
-    parts = [run.output.read_part(name, [REJECT]).column(0) for name in run.output.part_names()]
-    reasons = [reason for part in parts for reason in part.drop_null().to_pylist()]
-    limit = run.config.run.max_bad_fraction
-    if len(reasons) > limit * asked:
-        common = ", ".join(f"{reason} ({count:,})" for reason, count in Counter(reasons).most_common(3))
-        raise TooManyRejects(
-            f"{run.output.uri}: {len(reasons):,} of {asked:,} rows were rejected, more than run.max_bad_fraction "
-            f"{limit:g} allows. Most common: {common}. Mend the data, or raise run.max_bad_fraction; "
-            f"rejected rows are asked for again after {run.output.uri} is deleted."
-        )
-
-
-def plan_rows(run: StageRun, table: str, rows: pa.Table) -> Version:
-    """Write down what a stage sets out to do, as a source for :func:`map_rows`.
-
-    Args:
-        run: the stage.
-        table: ``records`` or ``plan``.
-        rows: all of its columns but ``reject``; the same at every attempt of one fingerprint.
-    """
-    plan = Version(run.output.files, table, run.output.fingerprint)
-    rows = rows.append_column(REJECT, pa.nulls(rows.num_rows, pa.string())).select(plan.kind.schema.names)
-    for begin in range(0, rows.num_rows, ROWS_OF_A_PLAN_PART):
-        plan.write_part(rows.slice(begin, ROWS_OF_A_PLAN_PART))
-    return plan
-
-
 def run_remote(function: Callable[..., Any], *arguments: Any, pool: Pool) -> Any:
     """Run one function once, somewhere on the cluster with the resources of ``pool``'s actor."""
     import ray
@@ -289,74 +167,83 @@ def _keep_outcome(function: Callable[[], Any], outcome: list[Any]) -> None:
         outcome.append(error)
 
 
-@contextmanager
-def watched(progress: StageProgress) -> Iterator[Callable[[int, str], None]]:
-    """A function that work elsewhere on the cluster calls with (done, detail) to move this progress."""
-    import ray
+class Board:
+    """Where work on the cluster says how far it is, and where it hears that its driver is about to end."""
 
-    board: Any = ray.remote(num_cpus=0)(_Board).remote()
+    def __init__(self) -> None:
+        import ray
+
+        self._actor: Any = ray.remote(num_cpus=0)(_BoardActor).remote()
+
+    def post(self, done: int, detail: str) -> None:
+        """Say how far the work is; does not wait."""
+        self._actor.set.remote("progress", (done, detail))
+
+    def ask_to_save(self) -> None:
+        """Driver: ask for a checkpoint now."""
+        self._actor.set.remote("asked", True)
+
+    def is_asked_to_save(self) -> bool:
+        """Worker: whether the driver asked."""
+        return self._get("asked", False)
+
+    def say_saved(self, step: int) -> None:
+        """Worker: the checkpoint that was asked for is written."""
+        self._actor.set.remote("saved", step)
+
+    def saved(self) -> int | None:
+        """Driver: the step that was saved after asking, None while there is none."""
+        return self._get("saved", None)
+
+    def progress(self) -> tuple[int, str] | None:
+        """The newest that was posted."""
+        return self._get("progress", None)
+
+    def close(self) -> None:
+        """End the board."""
+        import ray
+
+        ray.kill(self._actor)
+
+    def _get(self, name: str, default: Any) -> Any:
+        import ray
+
+        try:
+            return ray.get(self._actor.get.remote(name, default), timeout=10)
+        except ray.exceptions.RayError:  # the board went with the driver, or is late
+            return default
+
+
+class _BoardActor:
+    def __init__(self) -> None:
+        self._notes: dict[str, Any] = {}
+
+    def set(self, name: str, value: Any) -> None:
+        self._notes[name] = value
+
+    def get(self, name: str, default: Any) -> Any:
+        return self._notes.get(name, default)
+
+
+@contextmanager
+def watched(progress: StageProgress) -> Iterator[Board]:
+    """A board for work elsewhere on the cluster; what is posted on it moves this progress."""
+    board = Board()
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(board, progress, stop), daemon=True)
     watcher.start()
     try:
-        yield partial(_post, board)
+        yield board
     finally:
         stop.set()
         watcher.join()
-        ray.kill(board)
+        board.close()
 
 
-class _Board:
-    def __init__(self) -> None:
-        self._newest = (0, "")
-
-    def post(self, done: int, detail: str) -> None:
-        self._newest = (done, detail)
-
-    def newest(self) -> tuple[int, str]:
-        return self._newest
-
-
-def _post(board: Any, done: int, detail: str) -> None:
-    board.post.remote(done, detail)
-
-
-def _watch(board: Any, progress: StageProgress, stop: threading.Event) -> None:
-    import ray
-
+def _watch(board: Board, progress: StageProgress, stop: threading.Event) -> None:
+    shown = None
     while not stop.wait(0.5):
-        with contextlib.suppress(ray.exceptions.RayError):
-            progress.reach(*ray.get(board.newest.remote()))
-
-
-class _PartWorker:
-    def __init__(self, build: Callable[[], RowMap], source: Version, output: Version, columns: list[str]) -> None:
-        self._map, self._source, self._output, self._columns = build(), source, output, columns
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
-        item = _WorkItem(**json.loads(batch["item"][0]))
-        rows = self._source.read_part(item.part, self._columns).take(item.rows)
-        part = self._output.write_part(self._map(rows))
-        return {"asked": [len(item.rows)], "rejects": [part.rejects]}
-
-
-def _pending(source: Version, done: set[str], key: str, batch_rows: int, only: Only | None) -> Iterator[_WorkItem]:
-    for name in source.part_names():
-        rows = _asked(source, name, only)
-        left = [row for row, value in rows if key.format(value) not in done]
-        for begin in range(0, len(left), batch_rows):
-            yield _WorkItem(name, left[begin : begin + batch_rows])
-
-
-def _count(source: Version, only: Only | None) -> int:
-    return sum(len(_asked(source, name, only)) for name in source.part_names())
-
-
-def _asked(source: Version, name: str, only: Only | None) -> list[tuple[int, str]]:
-    accepted = only or {}
-    part = source.read_part(name, [source.kind.key, REJECT, *accepted])
-    wanted = pc.is_null(part.column(REJECT))
-    for column, values in accepted.items():
-        wanted = pc.and_(wanted, pc.is_in(part.column(column), pa.array(values)))
-    rows = pc.indices_nonzero(wanted)
-    return list(zip(rows.to_pylist(), part.column(source.kind.key).take(rows).to_pylist(), strict=True))
+        newest = board.progress()
+        if newest and newest != shown:
+            progress.reach(*newest)
+            shown = newest

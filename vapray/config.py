@@ -248,8 +248,16 @@ class Train(Section):
     """Steps."""
     keep_checkpoints: Count = 2
     """The newest ones."""
+    validate_every: Natural = 250
+    """Steps between validations; the averaged weights nearest to the validation split are kept. 0: the last ones."""
+    validation_images: Annotated[int, Field(ge=2)] = 128
+    """Images made and compared in a validation."""
+    max_skipped_steps: Natural = 10
+    """Steps in a row whose gradient is not finite are skipped up to this many; then training stops."""
     max_failures: Natural = 3
     """Restarts of the worker group from the last checkpoint."""
+    grace_seconds: Annotated[float, Field(ge=0)] = 20
+    """How long an interrupted run waits for a last checkpoint; below what the cluster grants before it kills."""
 
 
 class Sample(Section):

@@ -7,6 +7,7 @@ VaprayError             1
  │   └─ LeaseHeld       3   another run is writing the same version
  ├─ CheckpointError     4   damaged, incompatible or missing weights
  ├─ BackendError        5   Ray, a captioner, a GPU, an endpoint
+ │   └─ TrainingDiverged 5   gradients that stay non-finite; starting again would end the same way
  └─ TooManyRejects      6   more bad rows than ``run.max_bad_fraction``
 
 An interrupted command ends with 130 (SIGINT) or 143 (SIGTERM).
@@ -21,6 +22,7 @@ __all__ = [
     "DataError",
     "LeaseHeld",
     "TooManyRejects",
+    "TrainingDiverged",
     "VaprayError",
 ]
 
@@ -61,6 +63,10 @@ class BackendError(VaprayError):
     """Ray, a captioner, a device or an endpoint that is missing or does not answer."""
 
     exit_code = 5
+
+
+class TrainingDiverged(BackendError):
+    """Gradients are not finite, step after step."""
 
 
 class TooManyRejects(VaprayError):

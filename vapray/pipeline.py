@@ -51,7 +51,10 @@ class Stage:
 
 
 # How often to report, save or retry, and on how many workers, does not decide what is learned.
-_TRAIN_EXECUTION = {"workers", "use_gpu", "report_every", "checkpoint_every", "keep_checkpoints", "max_failures"}
+_TRAIN_EXECUTION = {
+    "workers", "use_gpu", "report_every", "checkpoint_every", "keep_checkpoints", "max_failures", "max_skipped_steps",
+    "grace_seconds",
+}  # fmt: skip
 _TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TRAIN_EXECUTION)
 _FRAME = ("data.modality", "data.image_size")
 _MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "bank")
@@ -142,7 +145,16 @@ class _Walk:
             if (manifest := version.manifest()) is not None:  # another run finished it while this one was starting
                 return manifest
             tables = {table: self.finished[table] for table in stage.reads}
-            run = StageRun(stage.name, self.config, tables, version, progress, begin, dict(self.manifests))
+            run = StageRun(
+                stage.name,
+                self.config,
+                tables,
+                version,
+                progress,
+                begin,
+                dict(self.manifests),
+                _validation(stage, self.config, tables),
+            )
             importlib.import_module(f"vapray.{stage.room}.stage").run(run)
             if not lease.is_held():
                 raise LeaseHeld(
@@ -188,6 +200,16 @@ class _Walk:
         changes = [*_difference("", last.sections, sections), *_difference("input ", last.inputs, inputs)]
         for change in changes or ["schema version"]:
             self.display.line(f"[{stage.name}] runs again: {change}")
+
+
+def _validation(stage: Stage, config: Config, tables: Mapping[str, Version]) -> Callable[[Any], float] | None:
+    """What training asks of the rooms above it; imported only then, for they bring torch."""
+    if stage.name != "train":
+        return None
+    from vapray.evaluation.validation import FrechetValidation
+
+    names = ("images", "bank", "latents", "autoencoder")
+    return FrechetValidation.of(config, *(tables[name] for name in names))
 
 
 def _publish(stage: Stage, version: Version) -> None:

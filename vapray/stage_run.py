@@ -1,6 +1,6 @@
 """What a stage is given when it runs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ class StageRun:
         progress: where it shows its rows.
         began: ``time.monotonic()`` at its start.
         history: manifests of the stages before it, by stage.
+        validate: what training asks of the rooms above it, where there is anything to ask: the averaged network in, a
+            distance to the validation split out, lower is better.
         notes: what it leaves in its manifest for the report, as JSON values.
     """
 
@@ -33,4 +35,5 @@ class StageRun:
     progress: StageProgress
     began: float
     history: Mapping[str, Manifest]
+    validate: Callable[[Any], float] | None = None
     notes: dict[str, Any] = field(default_factory=dict)

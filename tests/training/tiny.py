@@ -8,6 +8,7 @@ import torch
 from vapray.config import Config
 from vapray.config_file import load
 from vapray.latents.latent_space import LatentSpace
+from vapray.models.uvit import UViT
 from vapray.training.dataset import TrainingRows
 from vapray.training.loop import Worker, train
 from vapray.training.network import build_network
@@ -62,7 +63,9 @@ def run(
     world: int = 1,
     report: Callable[[int, Mapping[str, float]], None] = lambda step, point: None,
     save: Callable[[int, Mapping[str, bytes]], None] = lambda step, files: None,
+    is_save_asked: Callable[[], bool] = lambda: False,
+    validate: Callable[[UViT], float] | None = None,
 ) -> TrainingState:
-    worker = Worker(rank, world, torch.device("cpu"), report, save)
+    worker = Worker(rank, world, torch.device("cpu"), report, save, is_save_asked, validate)
     train(worker, config, tiny_rows(), SPACE, state)
     return state

@@ -17,6 +17,8 @@ from vapray.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from vapray.store import Version
+
 __all__ = ["BankEntry", "PromptBank"]
 
 
@@ -64,6 +66,12 @@ class PromptBank:
                 condition a sample), or what the constructor refuses.
         """
         return cls(_entry_of_row(row) for row in rows)
+
+    @classmethod
+    def of(cls, bank: "Version") -> "PromptBank":
+        """The train split of the table ``bank``."""
+        rows = bank.read(["image_id", "label", "split", "group", "caption"]).to_pylist()
+        return cls.from_rows(row for row in rows if row["split"] == "train")
 
     @classmethod
     def from_table(cls, table: "pa.Table") -> "PromptBank":

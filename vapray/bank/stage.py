@@ -13,9 +13,9 @@ from functools import partial
 import pyarrow as pa
 
 from vapray.bank.text_encoder import make_text_encoder
-from vapray.cluster import map_rows
 from vapray.config import Bank
 from vapray.errors import DataError
+from vapray.row_map import map_rows
 from vapray.stage_run import StageRun
 from vapray.tables import TABLES, pack, part_of
 

@@ -14,10 +14,10 @@ import pyarrow as pa
 from vapray.captioning.captioner import CaptionDraft, Captioner, CaptionReject, cache_key, make_captioner
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.captioning.wording import knowledge
-from vapray.cluster import map_rows
 from vapray.config import Config
 from vapray.data.frames import read_frames
 from vapray.errors import ConfigError
+from vapray.row_map import map_rows
 from vapray.stage_run import StageRun
 from vapray.tables import TABLES, part_of
 

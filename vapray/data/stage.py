@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from vapray.cluster import map_rows, plan_rows
 from vapray.data.dataset import draw_phantoms, open_dataset
 from vapray.data.decode import decode
 from vapray.data.frames import read_bytes
 from vapray.errors import BadImage, DataError
+from vapray.row_map import map_rows, plan_rows
 from vapray.stage_run import StageRun
 from vapray.tables import TABLES, part_of
 

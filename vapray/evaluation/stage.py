@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vapray.captioning.prompt_set import load_prompt_set
-from vapray.cluster import map_rows, run_remote
+from vapray.cluster import run_remote
 from vapray.config import Config
 from vapray.data.decode import decode
 from vapray.data.frames import read_frames
@@ -33,6 +33,7 @@ from vapray.evaluation.summary import metrics_of, summarise
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.latent_space import split_moments
 from vapray.latents.opening import open_autoencoder
+from vapray.row_map import map_rows
 from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.tables import TABLES, part_of

@@ -10,11 +10,12 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from vapray.cluster import map_rows, run_remote
+from vapray.cluster import run_remote
 from vapray.config import Config
 from vapray.data.frames import read_frames
 from vapray.latents.latent_space import LatentStatistics, flip_pair
 from vapray.latents.opening import open_autoencoder
+from vapray.row_map import map_rows
 from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.tables import TABLES, pack, part_of, unpack

@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 
 from vapray.bank.prompt_bank import PromptBank
-from vapray.cluster import map_rows, plan_rows
 from vapray.config import Config
+from vapray.row_map import map_rows, plan_rows
 from vapray.sampling.plan import plan_samples
 from vapray.sampling.sampler import Sampler, SamplingSettings, Weights
 from vapray.stage_run import StageRun
@@ -32,8 +32,7 @@ ARMS = ("generated", "untrained")
 def run(run: StageRun) -> None:
     """Run the stage."""
     config = run.config
-    rows = run.inputs["bank"].read(["image_id", "label", "split", "group", "caption"]).to_pylist()
-    bank = PromptBank.from_rows(row for row in rows if row["split"] == "train")
+    bank = PromptBank.of(run.inputs["bank"])
     plans = [
         row
         for arm in ARMS

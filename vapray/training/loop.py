@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vapray.config import Config
+from vapray.config import Config, Train
 from vapray.diffusion.objective import Losses, denoising_loss
-from vapray.errors import BackendError
+from vapray.errors import TrainingDiverged
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.prototypes import prototype_health
+from vapray.models.uvit import UViT
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.network import build_schedule
@@ -33,6 +34,8 @@ class Worker:
         device: where the model lives.
         report: takes (step, values) of the learning curve, on rank 0.
         save: stores the files of a training state under a step, on rank 0.
+        is_save_asked: true once for every checkpoint that is asked for out of turn, on rank 0.
+        validate: distance of the averaged network's images to the validation split, on rank 0; None: never asked.
     """
 
     rank: int
@@ -40,6 +43,8 @@ class Worker:
     device: torch.device
     report: Callable[[int, Mapping[str, float]], None]
     save: Callable[[int, Mapping[str, bytes]], None]
+    is_save_asked: Callable[[], bool] = lambda: False
+    validate: Callable[[UViT], float] | None = None
 
 
 def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace, state: TrainingState) -> None:
@@ -58,19 +63,28 @@ def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace
         losses = denoising_loss(network, schedule, *batch.to(worker.device), batch.draws, config.model.prototypes.alpha)
         norm = _step(state, losses.total, config)
         state.step += 1
-        if worker.rank == 0 and _is_due(state.step, settings.report_every, settings.steps):
+        if worker.rank == 0:
             rate = (state.step - first) * settings.batch_size / (time.monotonic() - began)
-            state.curve.append(_point(state, losses, norm, rate))
-            worker.report(state.step, state.curve[-1])
-        if worker.rank == 0 and _is_due(state.step, settings.checkpoint_every, settings.steps):
-            worker.save(state.step, state.to_files())
+            _tend(worker, state, settings, None if norm is None else _point(state, losses, norm, rate))
+
+
+def _tend(worker: Worker, state: TrainingState, settings: Train, point: dict[str, float] | None) -> None:
+    """What rank 0 does between two steps: report, validate, save. A skipped step has no point of the curve."""
+    if point and _is_due(state.step, settings.report_every, settings.steps):
+        state.curve.append(point)
+        worker.report(state.step, point)
+    if worker.validate and _is_due(state.step, settings.validate_every, settings.steps):
+        state.consider(worker.validate(state.averaged))
+    if _is_due(state.step, settings.checkpoint_every, settings.steps) or worker.is_save_asked():
+        worker.save(state.step, state.to_files())
 
 
 def _is_due(step: int, every: int, last: int) -> bool:
-    return step % every == 0 or step == last
+    return every > 0 and (step % every == 0 or step == last)
 
 
-def _step(state: TrainingState, loss: Tensor, config: Config) -> float:
+def _step(state: TrainingState, loss: Tensor, config: Config) -> float | None:
+    """One optimiser step; the norm of the gradient, or None for a step that was skipped."""
     settings, pcm = config.train, state.model.prototypes
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -79,16 +93,27 @@ def _step(state: TrainingState, loss: Tensor, config: Config) -> float:
         prototypes.grad = None
     norm = float(nn.utils.clip_grad_norm_(state.model.parameters(), settings.max_gradient_norm))
     if not math.isfinite(norm):
-        raise BackendError(
-            f"training: the gradient at step {state.step} is not finite; nothing of it was saved. "
-            f"Lower train.learning_rate from {settings.learning_rate:g}, or look for broken latents."
-        )
+        _skip(state, settings)
+        return None
+    state.skipped_in_a_row = 0
     for group in state.optimiser.param_groups:
         group["lr"] = learning_rate(state.step, settings)
     with only_present_rows(prototypes, state.optimiser):
         state.optimiser.step()
     average_weights(state.averaged, state.model, ema_decay(state.step, settings.ema_decay))
     return norm
+
+
+def _skip(state: TrainingState, settings: Train) -> None:
+    """All ranks see the same gradient, so they skip, and stop, together."""
+    state.skipped += 1
+    state.skipped_in_a_row += 1
+    if state.skipped_in_a_row > settings.max_skipped_steps:
+        raise TrainingDiverged(
+            f"training: the gradients of {state.skipped_in_a_row} steps in a row, up to step {state.step}, are not "
+            "finite; nothing of them was saved. "
+            f"Lower train.learning_rate from {settings.learning_rate:g}, or look for broken latents."
+        )
 
 
 def _point(state: TrainingState, losses: Losses, norm: float, rate: float) -> dict[str, float]:

@@ -4,13 +4,16 @@ in    rows of the train split: label, context float16 [L, width], moments float1
 out   files/steps/step-N (training state), files/final (to sample from); what is in them: ``vapray.checkpoint``
 
 Every rank maps the same node-local arrays and takes its own places of each global batch. A rank that dies takes the
-worker group down; Ray Train starts it again, and it goes on from the newest whole training state.
+worker group down; Ray Train starts it again, and it goes on from the newest whole training state. A run that is told
+to end asks for a last training state first.
 """
 
 import io
 import json
 import os
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +26,12 @@ import torch
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder, make_text_encoder
 from vapray.checkpoint import read_newest_step, write_checkpoint, write_step
-from vapray.cluster import readable_errors, require, run_interruptible, watched
+from vapray.cluster import Board, readable_errors, require, run_interruptible, watched
 from vapray.config import Config
-from vapray.errors import BackendError
+from vapray.errors import BackendError, TrainingDiverged
 from vapray.latents.latent_space import LatentSpace
 from vapray.latents.opening import stored_autoencoder
+from vapray.models.uvit import UViT
 from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.training.dataset import discard, materialise
@@ -51,7 +55,8 @@ class _Job:
     num_classes: int
     context_width: int
     space: LatentSpace
-    report: Callable[[int, str], None]
+    board: Board
+    validate: Callable[[UViT], float] | None
 
     @property
     def steps_folder(self) -> str:
@@ -73,7 +78,8 @@ def run(run: StageRun) -> None:
     workers = config.train.workers
     require(cpus=workers, gpus=workers * config.train.use_gpu, why=f"train.workers {workers}")
     run.progress.expect(config.train.steps, "steps")
-    with watched(run.progress) as report:
+    run.progress.say(f"starting {workers} worker{'s' if workers > 1 else ''}")
+    with watched(run.progress) as board:
         job = _Job(
             config,
             inputs["bank"],
@@ -82,10 +88,25 @@ def run(run: StageRun) -> None:
             num_classes=len(inputs["images"].sealed().notes["class_names"]),
             context_width=_encoder(config).width,
             space=LatentSpace.from_record(inputs["latents"].sealed().notes["latent_space"]),
-            report=report,
+            board=board,
+            validate=run.validate,
         )
-        _fit(job)
+        try:
+            _fit(job)
+        except (KeyboardInterrupt, SystemExit):
+            _save_before_the_end(run, board)
+            raise
     _finish(run, job)
+
+
+def _save_before_the_end(run: StageRun, board: Board) -> None:
+    grace = run.config.train.grace_seconds
+    run.progress.say(f"ending: waiting up to {grace:g} s for a checkpoint")
+    board.ask_to_save()
+    deadline = time.monotonic() + grace
+    while (step := board.saved()) is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    run.progress.say("no checkpoint was written in time" if step is None else f"checkpoint written at step {step}")
 
 
 def _fit(job: _Job) -> None:
@@ -109,15 +130,17 @@ def _fit(job: _Job) -> None:
         ),
     )
     with readable_errors("training"):
-        run_interruptible(trainer.fit)
+        result = run_interruptible(trainer.fit)
+    if isinstance(result.return_value, TrainingDiverged):
+        raise result.return_value
 
 
 def _resources(use_gpu: bool) -> dict[str, float]:
     return {"CPU": 1, "GPU": 1} if use_gpu else {"CPU": 1}
 
 
-def _train_rank(settings: dict[str, Any]) -> None:
-    """What each worker of the group runs."""
+def _train_rank(settings: dict[str, Any]) -> Any:
+    """What each worker of the group runs; divergence is an answer, for it would only be met again after a restart."""
     import ray.train
     from ray.train.torch import get_device
 
@@ -125,24 +148,51 @@ def _train_rank(settings: dict[str, Any]) -> None:
     context = ray.train.get_context()
     if not job.config.train.use_gpu:
         torch.set_num_threads(1)
-    worker = Worker(
-        rank=context.get_world_rank(),
-        world=context.get_world_size(),
-        device=get_device(),
-        report=lambda step, point: job.report(step, _line(point)),
-        save=lambda step, files: write_step(
-            job.output.files, job.steps_folder, step, files, keep=job.config.train.keep_checkpoints
-        ),
-    )
     rows = materialise(job.bank, job.latents, ROWS_CACHE)
     state = job.new_state()
-    state.to(worker.device)
+    device = get_device()
+    state.to(device)
     files = read_newest_step(job.output.files, job.steps_folder, print)
     if files:
         state.restore(files)
-    train(worker, job.config, rows, job.space, state)
+    worker = _worker(job, context.get_world_rank(), context.get_world_size(), device)
+    try:
+        train(worker, job.config, rows, job.space, state)
+    except TrainingDiverged as error:
+        return error
     if context.get_local_rank() == 0:
         discard(job.bank, job.latents, ROWS_CACHE)
+    return None
+
+
+def _worker(job: _Job, rank: int, world: int, device: torch.device) -> Worker:
+    asked = threading.Event()
+    if rank == 0:
+        threading.Thread(target=_listen, args=(job.board, asked), daemon=True).start()
+
+    def save(step: int, files: Mapping[str, bytes]) -> None:
+        was_asked = asked.is_set()
+        write_step(job.output.files, job.steps_folder, step, files, keep=job.config.train.keep_checkpoints)
+        if was_asked:
+            asked.clear()
+            job.board.say_saved(step)
+
+    return Worker(
+        rank=rank,
+        world=world,
+        device=device,
+        report=lambda step, point: job.board.post(step, _line(point)),
+        save=save,
+        is_save_asked=asked.is_set,
+        validate=job.validate,
+    )
+
+
+def _listen(board: Board, asked: threading.Event) -> None:
+    """A driver asks at most once, then it ends."""
+    while not board.is_asked_to_save():
+        time.sleep(0.5)
+    asked.set()
 
 
 def _line(point: Mapping[str, float]) -> str:
@@ -154,8 +204,9 @@ def _finish(run: StageRun, job: _Job) -> None:
     files = read_newest_step(run.output.files, job.steps_folder, run.progress.say)
     if files is None:
         raise BackendError(f"{run.output.uri}: training ended without a checkpoint.")
-    curve = json.loads(files["state.json"])["curve"]
-    bank = _prompt_bank(run.inputs["bank"])
+    state = json.loads(files["state.json"])
+    curve, validations = state["curve"], state["validations"]
+    bank = PromptBank.of(run.inputs["bank"])
     card = {
         "class_names": run.inputs["images"].sealed().notes["class_names"],
         "latent_space": job.space.to_record(),
@@ -163,11 +214,13 @@ def _finish(run: StageRun, job: _Job) -> None:
         "context_width": job.context_width,
         "config": job.config.model_dump(mode="json"),
         "steps": job.config.train.steps,
+        "ema_step": min(validations, key=lambda pair: pair[1])[0] if validations else job.config.train.steps,
         "curve": curve,
+        "validations": validations,
     }
     contents = {
         "checkpoint.json": json.dumps(card, indent=1, sort_keys=True).encode(),
-        "ema.safetensors": files["ema.safetensors"],
+        "ema.safetensors": files.get("best.safetensors", files["ema.safetensors"]),
         "raw.safetensors": files["raw.safetensors"],
         "bank.parquet": _parquet(bank.to_table()),
         **{f"autoencoder/{name}": data for name, data in stored_autoencoder(run.inputs["autoencoder"]).items()},
@@ -177,14 +230,12 @@ def _finish(run: StageRun, job: _Job) -> None:
             "rows": job.config.train.steps * job.config.train.batch_size,
             "sha256": write_checkpoint(run.output.files, f"{run.output.folder}/files/final", contents),
             "curve": curve,
+            "validations": validations,
+            "ema_step": card["ema_step"],
+            "skipped_steps": state["skipped"],
             "parameters": sum(weight.numel() for weight in job.new_state().model.parameters()),
         }
     )
-
-
-def _prompt_bank(version: Version) -> PromptBank:
-    rows = version.read(["image_id", "label", "split", "group", "caption"])
-    return PromptBank.from_rows(row for row in rows.to_pylist() if row["split"] == "train")
 
 
 def _encoder(config: Config) -> TextEncoder:

@@ -14,22 +14,40 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from vapray.config import Train
-from vapray.errors import CheckpointError
+from vapray.errors import CheckpointError, TrainingDiverged
 from vapray.models.uvit import UViT
 from vapray.training.optimiser import make_optimiser
 
 __all__ = ["TrainingState", "load_weights", "save_weights"]
 
+_CARD = ("step", "curve", "validations", "skipped", "skipped_in_a_row")
+
 
 @dataclass
 class TrainingState:
-    """The state after ``step`` optimiser steps."""
+    """The state after ``step`` optimiser steps.
+
+    Attributes:
+        model: weights of the last step.
+        averaged: their moving average.
+        optimiser: AdamW with its moments.
+        step: optimiser steps, skipped ones included.
+        curve: points of the learning curve.
+        validations: (step, distance) of every validation; lower is better.
+        best: averaged weights at the lowest distance, as safetensors; empty before the first validation.
+        skipped: steps whose gradient was not finite.
+        skipped_in_a_row: those since the last step that was taken.
+    """
 
     model: UViT
     averaged: UViT
     optimiser: torch.optim.AdamW
     step: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
+    validations: list[tuple[int, float]] = field(default_factory=list)
+    best: bytes = b""
+    skipped: int = 0
+    skipped_in_a_row: int = 0
 
     @classmethod
     def begin(cls, model: UViT, settings: Train) -> Self:
@@ -42,16 +60,30 @@ class TrainingState:
         self.model.to(device)
         self.averaged.to(device)
 
+    def consider(self, distance: float) -> None:
+        """Note a validation, and keep the averaged weights if none before came as near."""
+        if all(distance < earlier for _, earlier in self.validations):
+            self.best = save_weights(self.averaged)
+        self.validations.append((self.step, distance))
+
     def to_files(self) -> dict[str, bytes]:
-        """File name -> content."""
+        """File name -> content.
+
+        Raises:
+            TrainingDiverged: a weight is not finite; such a state is never saved.
+        """
+        for name, weight in [*self.model.named_parameters(), *self.averaged.named_parameters()]:
+            if not weight.isfinite().all():
+                raise TrainingDiverged(f"training: {name} is not finite after step {self.step}; nothing was saved.")
         optimiser = io.BytesIO()
         torch.save(self.optimiser.state_dict(), optimiser)
-        return {
+        files = {
             "raw.safetensors": save_weights(self.model),
             "ema.safetensors": save_weights(self.averaged),
             "optimiser.pt": optimiser.getvalue(),
-            "state.json": json.dumps({"step": self.step, "curve": self.curve}).encode(),
+            "state.json": json.dumps({name: getattr(self, name) for name in _CARD}).encode(),
         }
+        return files | ({"best.safetensors": self.best} if self.best else {})
 
     def restore(self, files: Mapping[str, bytes]) -> None:
         """Go back to what :meth:`to_files` gave.
@@ -64,9 +96,12 @@ class TrainingState:
             load_weights(self.averaged, files["ema.safetensors"])
             self.optimiser.load_state_dict(torch.load(io.BytesIO(files["optimiser.pt"]), weights_only=True))
             card: dict[str, Any] = json.loads(files["state.json"])
+            for name in _CARD:
+                setattr(self, name, card[name])
         except (KeyError, ValueError, UnpicklingError) as error:
             raise CheckpointError(f"training state cannot be restored: {error}") from error
-        self.step, self.curve = card["step"], card["curve"]
+        self.validations = [(step, distance) for step, distance in self.validations]
+        self.best = files.get("best.safetensors", b"")
 
 
 def save_weights(model: nn.Module) -> bytes:

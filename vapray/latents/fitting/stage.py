@@ -28,10 +28,9 @@ def run(run: StageRun) -> None:
         run.notes["sha256"] = _save(PixelSpace(), run.output)
         return
     run.progress.expect(settings.steps, "steps")
-    with watched(run.progress) as report:
-        run.notes.update(
-            run_remote(_fit, run.config, run.inputs["images"], run.output, report, pool=run.config.pools.autoencoder)
-        )
+    with watched(run.progress) as board:
+        pool = run.config.pools.autoencoder
+        run.notes.update(run_remote(_fit, run.config, run.inputs["images"], run.output, board.post, pool=pool))
 
 
 def _fit(config: Config, images: Version, output: Version, report: Callable[..., None]) -> dict[str, Any]:

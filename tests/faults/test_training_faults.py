@@ -1,0 +1,114 @@
+"""Training under real Ray Train: a killed rank, a terminated driver, gradients that diverge."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT, SMALL
+from vapray.checkpoint import read_newest_step
+from vapray.files import FileStore
+
+LONG = ("train.steps=300", "train.checkpoint_every=20")
+
+
+@pytest.fixture
+def make_root(small_run, tmp_path) -> Callable[[str], Path]:
+    """Roots in which everything up to training is finished."""
+
+    def make(name: str) -> Path:
+        root = tmp_path / name
+        shutil.copytree(small_run, root, ignore=shutil.ignore_patterns("checkpoints", "samples", "measurements"))
+        return root
+
+    return make
+
+
+def start(root: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "jobs.train", f"run.root={root}", *SMALL, *overrides]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> object:
+    deadline = time.monotonic() + 240
+    while not (found := condition()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def ranks(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The worker group, as the operating system sees it."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        try:
+            if child.name().startswith("ray::RayTrainWo"):
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def steps_saved(root: Path) -> list[int]:
+    return sorted(int(path.parent.name[5:]) for path in root.glob("checkpoints/*/files/steps/step-*/manifest.json"))
+
+
+def final_digests(root: Path) -> dict[str, str]:
+    digests = json.loads(next(root.glob("checkpoints/*/files/final/manifest.json")).read_text())
+    return {name: digests[name] for name in ("raw.safetensors", "ema.safetensors")}
+
+
+@pytest.mark.slow
+def test_after_the_kill_of_one_rank_the_weights_are_those_of_an_unbroken_run(make_root, job):
+    broken, whole = make_root("broken"), make_root("whole")
+    process = start(broken, *LONG)
+    wait_until(lambda: steps_saved(broken), process)
+    group = ranks(process)
+    assert len(group) == 2
+    group[1].send_signal(signal.SIGKILL)
+    again = wait_until(lambda: [rank for rank in ranks(process) if rank not in group], process)
+    assert group[1].wait(30) is None or not group[1].is_running()
+    assert again, "Ray Train started no new worker"
+    saved_before = steps_saved(broken)[-1]
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert saved_before < 300, "the kill came after the last step"
+    done = job("train", *LONG, root=whole)
+    assert done.returncode == 0, done.stderr
+    assert final_digests(broken) == final_digests(whole)
+
+
+@pytest.mark.slow
+def test_a_terminated_run_leaves_a_checkpoint_of_its_last_step(make_root):
+    root = make_root("terminated")
+    process = start(root, "train.steps=3000", "train.checkpoint_every=20", "train.warmup_steps=30")
+    wait_until(lambda: steps_saved(root), process)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, output + errors
+    assert "Traceback" not in errors
+    step = int(re.search(r"checkpoint written at step (\d+)", output)[1])
+    assert step == steps_saved(root)[-1] < 3000
+    folder = next(root.glob("checkpoints/*/files/steps"))
+    state = read_newest_step(FileStore(str(folder)), "", pytest.fail)
+    assert json.loads(state["state.json"])["step"] == step
+
+
+@pytest.mark.slow
+def test_training_that_diverges_stops_without_restarts_and_saves_nothing_of_it(make_root, job):
+    root = make_root("diverging")
+    done = job("train", "train.learning_rate=1e30", "train.warmup_steps=0", "train.max_skipped_steps=3", root=root)
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert "the gradients of 4 steps in a row" in done.stderr
+    assert "Lower train.learning_rate from 1e+30" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(root.glob("checkpoints/*/files/final"))

@@ -1,0 +1,105 @@
+"""What training asks between two steps: do the images of these weights come near the validation split?
+
+A Fréchet distance between images made for the captions of validation images, and these images. Captions, classes and
+noise are the same at every step, so two answers differ by the weights alone. Without guidance and with few solver
+steps: how images are sampled later does not decide which weights are kept.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vapray.bank.prompt_bank import PromptBank
+from vapray.bank.text_encoder import make_text_encoder
+from vapray.config import Config
+from vapray.data.frames import read_frames
+from vapray.evaluation.features import load_extractor
+from vapray.evaluation.frechet import FeatureStatistics, frechet_distance
+from vapray.latents.autoencoder import Autoencoder
+from vapray.latents.latent_space import LatentSpace
+from vapray.latents.opening import open_autoencoder
+from vapray.models.uvit import UViT
+from vapray.sampling.sampler import Sampler, SamplingSettings
+from vapray.store import Version
+
+__all__ = ["FrechetValidation"]
+
+SETTINGS = SamplingSettings(num_inference_steps=10, guidance_scale=0.0, guidance_convention="excess")
+IMAGES_OF_A_BATCH = 64
+
+
+@dataclass(frozen=True)
+class FrechetValidation:
+    """Called with the averaged network on a training worker.
+
+    Attributes:
+        config: the tree.
+        rows: image_id, label, caption and path of the validation images that are compared.
+        bank: table of captions.
+        autoencoder: table with f_D.
+        space: normalisation of the latents.
+        class_names: by label.
+    """
+
+    config: Config
+    rows: tuple[dict[str, Any], ...]
+    bank: Version
+    autoencoder: Version
+    space: LatentSpace
+    class_names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, config: Config, images: Version, bank: Version, latents: Version, autoencoder: Version) -> Self | None:
+        """Up to ``train.validation_images`` of the validation split, spread over it; None where there is none."""
+        paths = {row["image_id"]: row["path"] for row in images.read(["image_id", "path"]).to_pylist()}
+        captions = bank.read(["image_id", "label", "split", "caption"]).to_pylist()
+        rows = [row | {"path": paths[row["image_id"]]} for row in captions if row["split"] == "validation"]
+        if len(rows) < 2 or not config.train.validate_every:
+            return None
+        chosen = np.linspace(0, len(rows) - 1, min(len(rows), config.train.validation_images)).astype(int)
+        return cls(
+            config,
+            tuple(rows[position] for position in chosen),
+            bank,
+            autoencoder,
+            LatentSpace.from_record(latents.sealed().notes["latent_space"]),
+            tuple(images.sealed().notes["class_names"]),
+        )
+
+    def __call__(self, network: UViT) -> float:
+        """Fréchet distance of the network's images; lower is nearer."""
+        sampler = self._sampler(network)
+        begins = range(0, len(self.rows), IMAGES_OF_A_BATCH)
+        made = np.concatenate([self._make(sampler, begin) for begin in begins])
+        return frechet_distance(FeatureStatistics.of(load_extractor()(made)), self._real)
+
+    def _make(self, sampler: Sampler, begin: int) -> NDArray[np.uint8]:
+        rows = self.rows[begin : begin + IMAGES_OF_A_BATCH]
+        labels, captions, sources = ([row[name] for row in rows] for name in ("label", "caption", "image_id"))
+        images = sampler.make(labels, captions, sources, range(begin, begin + len(rows)), SETTINGS)
+        return np.stack([image.pixels for image in images])
+
+    def _sampler(self, network: UViT) -> Sampler:
+        bank = self.config.bank
+        return Sampler(
+            network,
+            self._decoder,
+            make_text_encoder(bank.encoder, width=bank.width, max_tokens=bank.max_tokens),
+            PromptBank.of(self.bank),
+            self.space,
+            self.config,
+            self.class_names,
+            model_sha256="",
+        )
+
+    @cached_property
+    def _decoder(self) -> Autoencoder:
+        return open_autoencoder(self.autoencoder, "cuda" if self.config.train.use_gpu else "cpu")
+
+    @cached_property
+    def _real(self) -> FeatureStatistics:
+        frames, _, _ = read_frames([row["path"] for row in self.rows], self.config.data.image_size)
+        return FeatureStatistics.of(load_extractor()(frames))

@@ -1,0 +1,183 @@
+"""Map the rows of a table over an actor pool of Ray Data.
+
+    source version (parts)                                   output version
+      part a  rows 0..511  ── work items ──►  actor 1  ──►  part x (rows + rejects)
+      part b  rows 0..300       (Ray Data)    actor 2  ──►  part y
+
+A work item names a part and the rows in it that have no result yet. The actor reads them, maps them, commits one
+part, and returns a receipt; rows never pass through the driver. What is committed is not asked for again.
+"""
+
+import json
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vapray.cluster import readable_errors, require
+from vapray.config import Pool
+from vapray.errors import BackendError, TooManyRejects
+from vapray.stage_run import StageRun
+from vapray.store import Version
+from vapray.tables import REJECT
+
+__all__ = ["RowMap", "map_rows", "plan_rows"]
+
+Only = Mapping[str, Sequence[str]]
+ROWS_OF_A_PLAN_PART = 8192
+RETRIES_OF_A_PART = 3
+RESTARTS_OF_AN_ACTOR = 8
+
+
+class RowMap(Protocol):
+    """Maps rows of the source to rows of the output, rejects included; built once in each actor."""
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Rows in, a part of the output table out."""
+        ...
+
+
+@dataclass(frozen=True)
+class _WorkItem:
+    part: str
+    rows: list[int]
+
+
+def map_rows(
+    run: StageRun,
+    source: Version,
+    build: Callable[[], RowMap],
+    *,
+    pool: Pool,
+    columns: list[str],
+    only: Only | None = None,
+    key: str = "{}",
+) -> None:
+    """Map the rows of ``source`` into ``run.output``, going on where an earlier run stopped.
+
+    Args:
+        run: the stage.
+        source: a finished version, or one whose parts are all committed.
+        build: makes the map, once in each actor.
+        pool: size and resources of the actor pool.
+        columns: what the map reads of a row.
+        only: column -> accepted values; other rows are not asked for.
+        key: output key of a source key; a source row whose output key is committed is done.
+    """
+    require(cpus=pool.num_cpus, gpus=pool.num_gpus, why=f"an actor of {run.name}")
+    items = list(_pending(source, run.output.keys(), key, pool.batch_rows, only))
+    todo = sum(len(item.rows) for item in items)
+    asked = _count(source, only)
+    run.progress.expect(asked, done=asked - todo)
+    if items:
+        _map_items(run, source, items, build, pool, columns)
+    _check_rejects(run, asked)
+
+
+def _map_items(
+    run: StageRun,
+    source: Version,
+    items: list["_WorkItem"],
+    build: Callable[[], RowMap],
+    pool: Pool,
+    columns: list[str],
+) -> None:
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # importing it has reset this; its errors are raised too
+    rows = [{"item": json.dumps(asdict(item))} for item in items]
+    with warnings.catch_warnings():
+        # Without the two bounds Ray Data replaces dying actors for ever, and it can be told them in this way only.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            _PartWorker,
+            fn_constructor_args=(build, source, run.output, columns),
+            batch_size=1,
+            num_cpus=pool.num_cpus,
+            num_gpus=pool.num_gpus,
+            max_restarts=RESTARTS_OF_AN_ACTOR,
+            max_task_retries=RETRIES_OF_A_PART,
+            compute=ActorPoolStrategy(min_size=min(pool.min_size, len(items)), max_size=min(pool.max_size, len(items))),
+        )
+    with readable_errors(run.name):
+        try:
+            for receipt in receipts.iter_rows():
+                run.progress.advance(receipt["asked"])
+        except ray.exceptions.RayActorError as error:
+            raise BackendError(_died(run)) from error
+
+
+def _died(run: StageRun) -> str:
+    return (
+        f"{run.name}: a process of pools.{run.name} died {RETRIES_OF_A_PART + 1} times over the same rows, or "
+        f"{RESTARTS_OF_AN_ACTOR + 1} times in all. {len(run.output.keys()):,} rows are committed in {run.output.uri} "
+        f"and stay. Most often memory ran out: lower pools.{run.name}.max_size or batch_rows and run the same command "
+        "again. With batch_rows=1 what is left over are the rows that it dies of."
+    )
+
+
+def _check_rejects(run: StageRun, asked: int) -> None:
+    parts = [run.output.read_part(name, [REJECT]).column(0) for name in run.output.part_names()]
+    reasons = [reason for part in parts for reason in part.drop_null().to_pylist()]
+    limit = run.config.run.max_bad_fraction
+    if len(reasons) > limit * asked:
+        common = ", ".join(f"{reason} ({count:,})" for reason, count in Counter(reasons).most_common(3))
+        raise TooManyRejects(
+            f"{run.output.uri}: {len(reasons):,} of {asked:,} rows were rejected, more than run.max_bad_fraction "
+            f"{limit:g} allows. Most common: {common}. Mend the data, or raise run.max_bad_fraction; "
+            f"rejected rows are asked for again after {run.output.uri} is deleted."
+        )
+
+
+def plan_rows(run: StageRun, table: str, rows: pa.Table) -> Version:
+    """Write down what a stage sets out to do, as a source for :func:`map_rows`.
+
+    Args:
+        run: the stage.
+        table: ``records`` or ``plan``.
+        rows: all of its columns but ``reject``; the same at every attempt of one fingerprint.
+    """
+    plan = Version(run.output.files, table, run.output.fingerprint)
+    rows = rows.append_column(REJECT, pa.nulls(rows.num_rows, pa.string())).select(plan.kind.schema.names)
+    for begin in range(0, rows.num_rows, ROWS_OF_A_PLAN_PART):
+        plan.write_part(rows.slice(begin, ROWS_OF_A_PLAN_PART))
+    return plan
+
+
+class _PartWorker:
+    def __init__(self, build: Callable[[], RowMap], source: Version, output: Version, columns: list[str]) -> None:
+        self._map, self._source, self._output, self._columns = build(), source, output, columns
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
+        item = _WorkItem(**json.loads(batch["item"][0]))
+        rows = self._source.read_part(item.part, self._columns).take(item.rows)
+        part = self._output.write_part(self._map(rows))
+        return {"asked": [len(item.rows)], "rejects": [part.rejects]}
+
+
+def _pending(source: Version, done: set[str], key: str, batch_rows: int, only: Only | None) -> Iterator[_WorkItem]:
+    for name in source.part_names():
+        rows = _asked(source, name, only)
+        left = [row for row, value in rows if key.format(value) not in done]
+        for begin in range(0, len(left), batch_rows):
+            yield _WorkItem(name, left[begin : begin + batch_rows])
+
+
+def _count(source: Version, only: Only | None) -> int:
+    return sum(len(_asked(source, name, only)) for name in source.part_names())
+
+
+def _asked(source: Version, name: str, only: Only | None) -> list[tuple[int, str]]:
+    accepted = only or {}
+    part = source.read_part(name, [source.kind.key, REJECT, *accepted])
+    wanted = pc.is_null(part.column(REJECT))
+    for column, values in accepted.items():
+        wanted = pc.and_(wanted, pc.is_in(part.column(column), pa.array(values)))
+    rows = pc.indices_nonzero(wanted)
+    return list(zip(rows.to_pylist(), part.column(source.kind.key).take(rows).to_pylist(), strict=True))
