@@ -100,7 +100,7 @@ def test_the_lease_of_a_killed_process_is_taken_over_at_once(tmp_path):
 
 def test_an_expired_lease_of_another_machine_is_taken_over(tmp_path):
     files = FileStore(str(tmp_path))
-    card = {"owner": "far", "host": "far", "pid": 1, "started": 0.0, "expires": time.time() + 0.3}
+    card = {"owner": "far", "host": "far", "machine": "far", "pid": 1, "started": 0.0, "expires": time.time() + 0.3}
     files.write("v/lease-000001.json", json.dumps(card).encode())
     with pytest.raises(LeaseHeld, match="process 1 on far"):
         Lease(files, "v").__enter__()

@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from vapray.errors import CheckpointError
+from vapray.errors import CheckpointError, LeaseHeld
 from vapray.files import FileStore
 
 __all__ = [
+    "SCHEMA",
     "folder_contents",
     "read_checkpoint",
     "read_newest_step",
@@ -31,14 +32,19 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
+SCHEMA = 1
+"""The layout of checkpoint.json that is written, and the newest that can be read."""
 
 
 def write_checkpoint(files: FileStore, folder: str, contents: Mapping[str, bytes]) -> str:
-    """Write the files of a checkpoint, the manifest last.
+    """Write the files of a checkpoint, the manifest last; a whole one that stands there already is kept.
 
     Returns:
         sha256 of the manifest, which stands for all of it.
     """
+    if standing := _whole(files, folder):
+        return standing
+    files.remove(folder)  # half-written, or damaged
     for name, data in contents.items():
         files.write(f"{folder}/{name}", data)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
@@ -57,10 +63,9 @@ def read_checkpoint(files: FileStore, folder: str) -> dict[str, bytes]:
     manifest = files.read(f"{folder}/{MANIFEST}")
     if manifest is None:
         raise CheckpointError(f"{where}: no complete checkpoint (its {MANIFEST} is missing).")
-    try:
-        digests: dict[str, str] = json.loads(manifest)
-    except ValueError:
-        raise CheckpointError(f"{where}/{MANIFEST}: damaged. {_ADVICE}") from None
+    digests = _digests(manifest)
+    if digests is None:
+        raise CheckpointError(f"{where}/{MANIFEST}: damaged. {_ADVICE}")
     return {name: _verified(files, f"{folder}/{name}", digest) for name, digest in digests.items()}
 
 
@@ -82,26 +87,59 @@ def unpacked(contents: Mapping[str, bytes]) -> Iterator[Path]:
 
 
 def write_step(files: FileStore, folder: str, step: int, contents: Mapping[str, bytes], *, keep: int) -> None:
-    """Write the training state after ``step`` steps, then remove all but the newest ``keep``."""
+    """Write the training state after ``step`` steps, then remove all but the newest ``keep``.
+
+    Raises:
+        LeaseHeld: a whole later one stands there, which only another run can have written.
+    """
     for name in _step_names(files, folder):
-        if name > _step_name(step):  # damaged ones that were passed over
-            files.remove(f"{folder}/{name}")
+        if name > _step_name(step):
+            if _whole(files, f"{folder}/{name}"):
+                raise LeaseHeld(
+                    f"{files.path(folder)}: {name} is there and this run is only at step {step}: another run took over "
+                    "while this one was stalled. Run the command again."
+                )
+            files.remove(f"{folder}/{name}")  # passed over when this run began
     write_checkpoint(files, f"{folder}/{_step_name(step)}", contents)
     for name in _step_names(files, folder)[:-keep]:
         files.remove(f"{folder}/{name}")
 
 
-def read_newest_step(files: FileStore, folder: str, say: Callable[[str], None]) -> dict[str, bytes] | None:
-    """The newest training state that is whole, or None; each damaged one passed over is said."""
+def read_newest_step(
+    files: FileStore, folder: str, say: Callable[[str], None], *, strict: bool = False
+) -> dict[str, bytes] | None:
+    """The newest training state that is whole, or None where none was ever committed.
+
+    Args:
+        files: where.
+        folder: below it, of the steps.
+        say: is told of each one that is passed over: damaged, or never finished.
+        strict: fail instead of passing over a damaged one.
+
+    Raises:
+        CheckpointError: one is damaged and ``strict``, or no whole one is left.
+    """
+    damaged = 0
     for name in reversed(_step_names(files, folder)):
+        if files.read(f"{folder}/{name}/{MANIFEST}") is None:
+            say(f"passing over a checkpoint that was never finished: {files.path(f'{folder}/{name}')}")
+            continue
         try:
             return read_checkpoint(files, f"{folder}/{name}")
         except CheckpointError as error:
+            if strict:
+                raise
             say(f"passing over a damaged checkpoint: {error}")
+            damaged += 1
+    if damaged:
+        raise CheckpointError(
+            f"{files.path(folder)}: no whole checkpoint is left, {damaged} damaged. Bring back a copy of one, or "
+            "delete this folder to train from the first step."
+        )
     return None
 
 
-_ADVICE = "Delete this folder to fall back to an older checkpoint or to train again."
+_ADVICE = "Bring back a copy of it; or delete this folder, and the manifest.json of its version, and train again."
 
 
 def _verified(files: FileStore, name: str, digest: str) -> bytes:
@@ -110,6 +148,24 @@ def _verified(files: FileStore, name: str, digest: str) -> bytes:
         return data
     found = "nothing" if data is None else f"{hashlib.sha256(data).hexdigest()[:12]}..."
     raise CheckpointError(f"{files.path(name)}: sha256 {digest[:12]}... wanted, {found} found. {_ADVICE}")
+
+
+def _whole(files: FileStore, folder: str) -> str | None:
+    """sha256 of the manifest of a checkpoint that verifies, else None."""
+    try:
+        read_checkpoint(files, folder)
+    except CheckpointError:
+        return None
+    return hashlib.sha256(files.read(f"{folder}/{MANIFEST}") or b"").hexdigest()
+
+
+def _digests(manifest: bytes) -> dict[str, str] | None:
+    try:
+        digests = json.loads(manifest)
+    except ValueError:
+        return None
+    whole = isinstance(digests, dict) and all(isinstance(digest, str) for digest in digests.values())
+    return digests if whole else None
 
 
 def _step_name(step: int) -> str:

@@ -1,19 +1,23 @@
 """Whole files on any fsspec filesystem: complete or absent, never half.
 
-A local write goes to a temporary neighbour, is synced, and is renamed; an object store's PUT is already of this
-kind. :func:`FileStore.create` succeeds for exactly one of several writers.
+A local write goes to a temporary neighbour, is synced, and is renamed, and the folder is synced; an object store's PUT
+is already of this kind. :func:`FileStore.create` succeeds for exactly one of several writers.
 """
 
 import contextlib
 import errno
 import os
+import re
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from vapray.errors import ConfigError, DataError
+from vapray.object_files import ObjectFiles, filesystem_options
 
 __all__ = ["FileStore"]
 
@@ -28,13 +32,20 @@ class FileStore:
     def __init__(self, root: str) -> None:
         self.root = root
         try:
-            self.filesystem, self._base = fsspec.core.url_to_fs(root)
+            self.filesystem, self._base = fsspec.core.url_to_fs(root, **filesystem_options(root))
         except (ImportError, ValueError) as error:
             raise ConfigError(f"{root}: {error}. For s3:// install vapray[s3]; a path needs no protocol.") from None
         self.is_local = isinstance(self.filesystem, LocalFileSystem)
+        self._objects = ObjectFiles(self.filesystem)
+        if root.startswith(("s3://", "s3a://")) and not self._base.split("/")[0]:
+            raise ConfigError(f"{root}: names no bucket, wanted s3://BUCKET/FOLDER. Choose another run.root.")
         files = [path for path in (Path(self._base), *Path(self._base).parents) if self.is_local and path.is_file()]
         if files:
             raise ConfigError(f"{root}: {files[0]} is a file, wanted a folder. Choose another run.root.")
+
+    def __reduce__(self) -> tuple[type["FileStore"], tuple[str]]:
+        """Every process opens connections of its own."""
+        return FileStore, (self._base if self.is_local else self.root,)
 
     def path(self, name: str) -> str:
         """The filesystem's own path of a file."""
@@ -46,8 +57,10 @@ class FileStore:
         Raises:
             DataError: with the path and the bytes needed, when the store cannot take them.
         """
+        if not self.is_local:
+            return self._objects.write(self.path(name), data)
         try:
-            self._replace(self.path(name), data) if self.is_local else self.filesystem.pipe_file(self.path(name), data)
+            return _replace(self.path(name), data)
         except OSError as error:
             raise _write_error(self.path(name), len(data), error) from error
 
@@ -55,68 +68,124 @@ class FileStore:
         """Write a file only if none stands there; True for the one writer that did."""
         path = self.path(name)
         if not self.is_local:
-            try:
-                self.filesystem.pipe_file(path, data, mode="create")
-            except FileExistsError:
-                return False
-            return True
-        temporary = _temporary(path)
+            return self._objects.create(path, data)
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            _write_synced(temporary, data)
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
+            return _create_local(path, data)
         except OSError as error:
             raise _write_error(path, len(data), error) from error
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        return True
 
     def read(self, name: str) -> bytes | None:
         """A whole file, or None where there is none."""
+        if not self.is_local:
+            return self._objects.read(self.path(name))
         try:
             return bytes(self.filesystem.cat_file(self.path(name)))
         except FileNotFoundError:
             return None
 
+    def open(self, name: str) -> IO[bytes]:
+        """A file to read parts of.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return open(self.path(name), "rb") if self.is_local else self._objects.open(self.path(name))
+
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in a folder, sorted; temporary ones left out."""
-        try:
-            found = self.filesystem.ls(self.path(folder), detail=False, refresh=True)
-        except FileNotFoundError:
-            return []
-        names = (str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
+        names = (path.rstrip("/").rsplit("/", 1)[-1] for path in self._paths(self.path(folder)))
         return sorted(name for name in names if not name.startswith("."))
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder with all it holds; nothing there is fine."""
-        with contextlib.suppress(FileNotFoundError):
-            self.filesystem.rm(self.path(name), recursive=True)
-
-    def _replace(self, path: str, data: bytes) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(path)
+        if not self.is_local:
+            return self._objects.remove(self.path(name))
         try:
-            _write_synced(temporary, data)
-            os.replace(temporary, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+            self.filesystem.rm(self.path(name), recursive=True)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise DataError(
+                f"{self.path(name)}: cannot be removed ({error.strerror or error}). Remove it by hand, then run the "
+                "same command again."
+            ) from error
+
+    def _paths(self, folder: str) -> list[str]:
+        if not self.is_local:
+            return self._objects.paths(folder)
+        try:
+            return [str(path) for path in self.filesystem.ls(folder, detail=False)]
+        except FileNotFoundError:
+            return []
+
+    def sweep(self, folder: str) -> None:
+        """Remove what killed writers left half-written in a folder; an object store keeps nothing of the kind."""
+        for path in Path(self.path(folder)).glob(".*") if self.is_local else ():
+            if _TEMPORARY.fullmatch(path.name):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
+
+
+def _replace(path: str, data: bytes) -> None:
+    with _synced_neighbour(path, data) as temporary:
+        os.replace(temporary, path)
+        _sync_folder(os.path.dirname(path))
+
+
+def _create_local(path: str, data: bytes) -> bool:
+    with _synced_neighbour(path, data) as temporary:
+        try:
+            os.link(temporary, path)
+        except OSError as error:
+            if os.stat(temporary).st_nlink == 1:  # NFS can tell a success as a failure when its reply was lost
+                if isinstance(error, FileExistsError):
+                    return False
+                raise
+        try:
+            _sync_folder(os.path.dirname(path))
+        except OSError:  # a creation that is told as failed must not be found by the next attempt
+            os.unlink(path)
             raise
+    return True
 
 
-def _temporary(path: str) -> str:
+@contextlib.contextmanager
+def _synced_neighbour(path: str, data: bytes) -> Iterator[str]:
+    """The data under a temporary name in the same folder; gone afterwards unless renamed."""
     folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name}.{uuid.uuid4().hex}")
+    _make_folder(Path(folder))
+    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
 
 
-def _write_synced(path: str, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(str(folder.parent))
+
+
+def _sync_folder(folder: str) -> None:
+    """Without it a power cut can forget a name whose data is safe."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # SMB and some FUSE mounts know no sync of folders
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _write_error(path: str, size: int, error: OSError) -> DataError:

@@ -70,8 +70,8 @@ def _row(image_id: str, flipped: bool, moment: np.ndarray) -> dict[str, object]:
 def _measure(latents: Version) -> dict[str, object]:
     """The latent space in which the training split has mean 0 and standard deviation 1 in each channel."""
     statistics, side = LatentStatistics(), 0
-    for name in latents.part_names():
-        for row in latents.read_part(name).to_pylist():
+    for part in latents.read_parts():
+        for row in part.to_pylist():
             if row["split"] == "train":
                 side = row["h"]
                 moments = unpack(row["moments"], "float16", 1, 2 * row["C"], row["h"], row["w"])
