@@ -23,13 +23,14 @@ def test_a_changed_word_in_a_prompt_set_changes_its_signature(tmp_path):
 
 def test_a_mended_caption_changes_the_signature_of_given_captions(tmp_path):
     path = tmp_path / "captions.csv"
-    config = load(None, ["caption.captioner=given", f"caption.captions={path}"])
-    with pytest.raises(ConfigError, match="cannot be read"):
-        captions_signature(config)
     path.write_text("image_id,caption\na,red\n")
+    config = load(None, ["caption.captioner=given", f"caption.captions={path}"])
     before = captions_signature(config)
     path.write_text("image_id,caption\na,reddish\n")
     assert captions_signature(config) != before
+    path.unlink()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        captions_signature(config)
 
 
 def test_a_moved_dataset_is_another_dataset(tmp_path):

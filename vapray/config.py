@@ -4,15 +4,16 @@
 that stage's result; ``run.root``, ``cluster`` and ``pools`` say where and how fast, never what, and are in none.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from vapray.config_fit import Misfits, find_misfits
+
 __all__ = ["Config", "Pool"]
 
-Count = Annotated[int, Field(ge=1, strict=True)]
-Natural = Annotated[int, Field(ge=0, strict=True)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -20,9 +21,11 @@ Modality = Literal["dermoscopy", "chest_xray", "colonoscopy"]
 
 
 class Section(BaseModel):
-    """Frozen; unknown keys, nan and infinities are refused."""
+    """Frozen; unknown keys, nan, infinities, and texts or truths in place of numbers are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Run(Section):
@@ -30,7 +33,7 @@ class Run(Section):
 
     root: str = "runs/demo"
     """Folder or URI that holds every table, checkpoint and report of the run."""
-    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seeds everything that is drawn: phantoms, wording, weights, noise, samples."""
     max_bad_fraction: Share = 0.01
     """A stage fails when more than this share of the rows it was asked for is rejected."""
@@ -68,12 +71,6 @@ class Pool(Section):
         """Of torch, in its actors."""
         return "cuda" if self.num_gpus else "cpu"
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min_size > self.max_size:
-            raise ValueError(f"min_size {self.min_size} is above max_size {self.max_size}")
-        return self
-
 
 class Pools(Section):
     """One pool for each stage that maps rows."""
@@ -105,6 +102,8 @@ class Data(Section):
     """phantom draws its own pictures; the others read ``root``."""
     root: str | None = None
     """Dataset folder."""
+    accept_identified_dicom: bool = False
+    """Read DICOM files that are not marked as de-identified. Nothing of their headers is kept either way."""
     modality: Modality = "dermoscopy"
     """Decides prompts and measured attributes."""
     image_size: Annotated[int, Field(ge=8)] = 32
@@ -114,12 +113,6 @@ class Data(Section):
     test_share: Share = 0.2
     """Of the groups, where the dataset brings no test split."""
     phantom: Phantom = Phantom()
-
-    @model_validator(mode="after")
-    def _has_root(self) -> Self:
-        if self.source != "phantom" and not self.root:
-            raise ValueError(f"source {self.source} needs data.root, the dataset's folder")
-        return self
 
 
 class Caption(Section):
@@ -187,19 +180,13 @@ class Model(Section):
 
     patch_size: Count = 2
     """Latent pixels."""
-    width: Count = 64
+    width: Annotated[int, Field(ge=2, multiple_of=2)] = 64
     """Values in a token."""
     depth: Annotated[int, Field(ge=2, multiple_of=2)] = 4
     """Half of the blocks lie before the middle block, half behind it."""
     num_heads: Count = 2
     """Divides width."""
     prototypes: PrototypeSection = PrototypeSection()
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.width % self.num_heads:
-            raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
-        return self
 
 
 class Diffusion(Section):
@@ -222,7 +209,7 @@ class Train(Section):
     """Peak."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.03
     """AdamW; prototypes, positions, biases and norms are exempt."""
-    betas: tuple[Momentum, Momentum] = (0.9, 0.9)
+    betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.9)
     """AdamW."""
     warmup_steps: Natural = 75
     """Linear."""
@@ -254,6 +241,8 @@ class Train(Section):
     """Images made and compared in a validation."""
     max_skipped_steps: Natural = 10
     """Steps in a row whose gradient is not finite are skipped up to this many; then training stops."""
+    strict_checkpoints: bool = False
+    """Fail on a damaged checkpoint instead of going on from the one before."""
     max_failures: Natural = 3
     """Restarts of the worker group from the last checkpoint."""
     grace_seconds: Annotated[float, Field(ge=0)] = 20
@@ -324,25 +313,6 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        problems = list(self._misfits())
-        if problems:
-            raise ValueError("; ".join(problems))
+        if found := list(find_misfits(self)):
+            raise Misfits(found)
         return self
-
-    def _misfits(self) -> Iterator[str]:
-        size, factor, patch = self.data.image_size, self.autoencoder.factor, self.model.patch_size
-        if self.autoencoder.kind == "kl" and size % factor:
-            yield f"data.image_size {size} is not divisible by autoencoder.factor {factor}"
-        elif self.latent_side % patch:
-            yield f"the latent side {self.latent_side} is not divisible by model.patch_size {patch}"
-        if self.train.batch_size % self.train.workers:
-            yield f"train.batch_size {self.train.batch_size} is not divisible by train.workers {self.train.workers}"
-        if self.data.validation_share + self.data.test_share >= 1:
-            yield "data.validation_share and data.test_share leave nothing to train on: their sum has to be below 1"
-        if self.sample.num_inference_steps >= self.diffusion.steps:
-            yield (
-                f"sample.num_inference_steps {self.sample.num_inference_steps} has to be below "
-                f"diffusion.steps {self.diffusion.steps}"
-            )
-        if self.caption.captioner == "given" and not self.caption.captions:
-            yield "caption.captioner given needs caption.captions, a CSV with image_id and caption"

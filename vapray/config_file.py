@@ -1,17 +1,26 @@
 """A YAML file and overrides become a ``Config``; every problem is reported in one error."""
 
+import copy
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from vapray.config import Config
+from vapray.config_problems import Problem, explain
 from vapray.errors import ConfigError
 from vapray.strict_yaml import parse_yaml
 
 __all__ = ["load"]
+
+CONFIGS = Path("jobs/configs")
+COMMAND_LINE = "command line"
+
+Places = dict[tuple[str, ...], str]
+"""Path of a key -> where its value was given."""
 
 
 def load(file: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -22,70 +31,141 @@ def load(file: str | Path | None = None, overrides: Sequence[str] = ()) -> Confi
         overrides: ``section.key=value``; values are read as YAML.
 
     Raises:
-        ConfigError: with every problem found, the key, the value seen and what is accepted.
+        ConfigError: with every problem found, where it stands, the key, the value seen and what is accepted.
     """
-    where = str(file) if file else "defaults"
-    tree = _read(Path(file)) if file else {}
-    for override in overrides:
-        _apply(tree, override)
+    tree: dict[str, Any] = {}
+    places: Places = {}
+    unreadable: list[str] = []
     try:
-        return Config.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_explain(where, error))) from None
+        if file:
+            tree, places = _read(Path(file))
+    except ConfigError as error:
+        unreadable += str(error).splitlines()
+    for override in overrides:
+        try:
+            _apply(tree, places, override)
+        except ConfigError as error:
+            unreadable += str(error).splitlines()
+    config, problems = _validate(tree, judge_together=not unreadable)
+    problems += _outside(config)
+    texts = [*unreadable, *(f"{_place(places, problem.keys)}: {problem.text}" for problem in problems)]
+    if texts:
+        raise ConfigError(texts[0] if len(texts) == 1 else "\n  ".join([f"{len(texts)} problems", *texts]))
+    return config
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> tuple[dict[str, Any], Places]:
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file. {_nearest_file(path)}") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give --config an existing file.") from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give --config a YAML file.") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}. Save the file as UTF-8.") from None
-    tree = parse_yaml(text, where=str(path))
+    found, lines = parse_yaml(text, where=str(path))
+    tree = {} if found is None else found
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: holds {type(tree).__name__}, wanted sections such as `train:`.")
-    return tree
+        raise ConfigError(f"{path}: holds {str(tree)[:40]!r}, wanted sections such as `train:`.")
+    return tree, {key: f"{path}, line {line}" for key, line in lines.items()}
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def _nearest_file(path: Path) -> str:
+    known = sorted({str(found) for folder in (path.parent, CONFIGS) for found in folder.glob("*.yaml")})
+    by_stem = {Path(found).stem: found for found in known}
+    close = difflib.get_close_matches(path.stem, by_stem, n=1, cutoff=0.5)
+    if close:
+        return f"Did you mean {by_stem[close[0]]}?"
+    return f"There are: {', '.join(known[:8])}." if known else "Give --config an existing YAML file."
+
+
+def _apply(tree: dict[str, Any], places: Places, override: str) -> None:
     key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"override {override!r}: wanted section.key=value, for example train.steps=100.")
-    *path, leaf = key.split(".")
-    for name in path:
+    path = tuple(key.split("."))
+    if not equals or not all(path):
+        raise ConfigError(
+            f"{COMMAND_LINE}: {override!r} is no setting. Write section.key=value, such as train.steps=100."
+        )
+    parsed, _ = parse_yaml(value, where=f"{COMMAND_LINE}, {override!r}")
+    for name in path[:-1]:
         tree = tree.setdefault(name, {})
         if not isinstance(tree, dict):
-            raise ConfigError(f"override {override!r}: {name} is a value, not a section.")
-    tree[leaf] = parse_yaml(value, where=f"override {override!r}")
+            raise ConfigError(f"{COMMAND_LINE}: {override!r}: {name} is a value, not a section.")
+    tree[path[-1]] = parsed
+    places[path] = COMMAND_LINE
 
 
-def _explain(where: str, error: ValidationError) -> Iterator[str]:
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            yield f"{where}: unknown key {key}.{_nearest(problem['loc'])}"
-        elif key:
-            yield f"{where}: {key} = {problem['input']!r}: {_plain(problem['msg'])}."
-        else:
-            yield f"{where}: {_plain(problem['msg'])}."
+def _validate(tree: dict[str, Any], *, judge_together: bool) -> tuple[Config, list[Problem]]:
+    """The configuration, defaults standing in for what is wrong, and what is wrong.
+
+    Args:
+        tree: what was given.
+        judge_together: whether to report settings that do not fit together.
+    """
+    tree = copy.deepcopy(tree)
+    problems: list[Problem] = []
+    while True:
+        try:
+            return Config.model_validate(tree), problems
+        except ValidationError as error:
+            found = explain(error, tree)
+        wrong = {key for problem in problems for key in problem.keys}
+        # A default that stands in for a wrong value contradicts nobody.
+        problems += [
+            problem
+            for problem in found
+            if len(problem.keys) == 1 or (judge_together and not wrong.intersection(problem.keys))
+        ]
+        removed = [_remove(tree, key) for problem in found for key in problem.keys]
+        if not any(removed):  # nothing left to take out: the defaults stand in for all of it
+            return Config(), problems or found
 
 
-def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ").replace("Input should be", "wanted")
+def _remove(tree: Any, path: Sequence[str]) -> bool:
+    """Take a key out, if it is there."""
+    for name in path[:-1]:
+        tree = tree.get(name, {})
+    return tree.pop(path[-1], tree) is not tree
 
 
-def _nearest(location: Iterable[Any]) -> str:
-    *path, leaf = map(str, location)
-    section: type[BaseModel] | None = Config
-    for name in path:
-        section = _section(section, name)
-    if section is None:
-        return ""
-    close = difflib.get_close_matches(leaf, section.model_fields, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]}?" if close else f" Known: {', '.join(section.model_fields)}."
+def _place(places: Places, keys: Sequence[tuple[str, ...]]) -> str:
+    """Where the closest to the first of the keys stands that was given at all; an override wins over the file."""
+    given = [path for key in keys for path in places if key[: len(path)] == path or path[: len(key)] == key]
+    closest = max(given, key=lambda path: (places[path] == COMMAND_LINE, len(path)), default=None)
+    return places[closest] if closest else "defaults"
 
 
-def _section(parent: type[BaseModel] | None, name: str) -> type[BaseModel] | None:
-    field = parent.model_fields.get(name) if parent else None
-    kinds = (field.annotation, *get_args(field.annotation)) if field else ()
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+def _outside(config: Config) -> Iterator[Problem]:
+    """What cannot be known from the settings alone: files and folders that they name."""
+    caption = config.caption
+    if caption.captions is not None and (complaint := _unreadable_captions(caption.captions)):
+        yield Problem((("caption", "captions"),), f"caption.captions = {caption.captions}: {complaint}")
+    if caption.prompt_set and caption.prompt_set.endswith((".yaml", ".yml")) and not Path(caption.prompt_set).is_file():
+        text = f"caption.prompt_set = {caption.prompt_set}: no such file. Give an existing YAML file."
+        yield Problem((("caption", "prompt_set"),), text)
+    if "://" not in config.run.root and (complaint := _unwritable(Path(config.run.root).absolute())):
+        yield Problem((("run", "root"),), f"run.root = {config.run.root}: {complaint}")
+
+
+def _unreadable_captions(path: str) -> str | None:
+    wanted = "Give a UTF-8 CSV with the columns image_id and caption."
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            header = [cell.strip().strip('"') for cell in file.readline().split(",")]
+    except OSError as error:
+        return f"cannot be read ({error.strerror}). {wanted}"
+    except UnicodeDecodeError:
+        return f"not UTF-8. {wanted}"
+    missing = [column for column in ("image_id", "caption") if column not in header]
+    return f"no column {' or '.join(missing)}; its header is {','.join(header)[:80]!r}. {wanted}" if missing else None
+
+
+def _unwritable(root: Path) -> str | None:
+    there = next(folder for folder in (root, *root.parents) if folder.exists())
+    if not there.is_dir():
+        return f"{there} is a file, wanted a folder. Choose another run.root."
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return None
+    except OSError as error:
+        return f"{there} cannot be written to ({error.strerror}). Choose another run.root, or make it writable."

@@ -1,52 +1,74 @@
 """YAML as people mean it: 1e-4 is a number, a key stands once, and no tag or alias does anything."""
 
 import re
-from collections.abc import Hashable
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
 from vapray.errors import ConfigError
 
-__all__ = ["parse_yaml"]
+__all__ = ["Lines", "parse_yaml"]
+
+Lines = dict[tuple[str, ...], int]
+"""Path of a key -> the line it stands on, from 1."""
 
 
-def parse_yaml(text: str, *, where: str) -> Any:
+def parse_yaml(text: str, *, where: str) -> tuple[Any, Lines]:
     """Parse one document.
 
     Returns:
-        Plain Python values; an empty document is ``{}``.
+        Plain Python values, None for an empty document; and where its keys stand.
 
     Raises:
-        ConfigError: not YAML, a duplicate key, a tag, an anchor or an alias.
+        ConfigError: not YAML, or duplicate keys, tags, anchors and aliases: all of them in one error.
     """
+    problems: list[str] = []
     try:
-        tree = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+        loader = _StrictLoader(text, problems)
+        node = loader.get_single_node()
+        if node is None:
+            return None, {}
+        if not problems:
+            return loader.construct_document(node), dict(_lines(node, ()))
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: {_describe(error)}") from None
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{where}: not a value that YAML can hold ({error}).") from None
-    return {} if tree is None else tree
+        problems.append(f"{_describe(error)}. Check brackets, quotes, and that indents are spaces.")
+    except RecursionError:
+        problems.append("nested too deeply: settings are keys in sections.")
+    except (ValueError, TypeError) as error:
+        problems.append(f"not a value that YAML can hold ({error}): put text in quotes.")
+    raise ConfigError("\n".join(f"{where}, {problem}" for problem in problems))
 
 
 class _StrictLoader(yaml.SafeLoader):
+    def __init__(self, text: str, problems: list[str]) -> None:
+        self._problems = problems
+        super().__init__(text)
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
-        if getattr(event, "anchor", None) is not None:
-            raise yaml.constructor.ConstructorError(
-                None, None, "anchors and aliases are not accepted: write the value out", event.start_mark
-            )
+        event: Any = self.peek_event()
+        if getattr(event, "anchor", None) is not None and not isinstance(event, yaml.AliasEvent):
+            self._refuse(event.start_mark, "anchors and aliases are not accepted: write the value out")
+        if getattr(event, "tag", None) is not None:
+            self._refuse(event.start_mark, f"the tag {_short(event.tag)} is not accepted: write a plain value")
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        first: dict[str, int] = {}
         for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value} stands twice: keep one", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+            if not isinstance(key, yaml.ScalarNode):
+                self._refuse(key.start_mark, "a key has to be one word")
+                continue
+            key.tag = "tag:yaml.org,2002:str"  # as it is written: neither `on` nor `1` nor `<<` means anything else
+            if key.value in first:
+                self._refuse(key.start_mark, f"the key {key.value} stands twice, see line {first[key.value]}: keep one")
+            else:
+                first[key.value] = key.start_mark.line + 1
+        return node
+
+    def _refuse(self, mark: yaml.Mark, problem: str) -> None:
+        self._problems.append(f"{_place(mark)}: {problem}.")
 
 
 # PyYAML follows YAML 1.1, where 1e-4 lacks a dot and is a text.
@@ -57,9 +79,22 @@ _StrictLoader.add_implicit_resolver(
 )
 
 
+def _lines(node: yaml.Node, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*path, key.value), key.start_mark.line + 1
+            yield from _lines(value, (*path, key.value))
+
+
 def _describe(error: yaml.YAMLError) -> str:
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return str(error)
-    mark = error.problem_mark
-    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{place}{error.problem}."
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return f"not YAML: {str(error).splitlines()[0]}"
+    return f"{_place(error.problem_mark)}: not YAML, {error.problem}"
+
+
+def _place(mark: yaml.Mark) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
+
+
+def _short(tag: str) -> str:
+    return tag.replace("tag:yaml.org,2002:", "!!")

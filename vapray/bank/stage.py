@@ -12,7 +12,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from vapray.bank.text_encoder import make_text_encoder
+from vapray.bank.text_encoder import text_encoder_of
 from vapray.config import Bank
 from vapray.errors import DataError
 from vapray.row_map import map_rows
@@ -35,7 +35,7 @@ def run(run: StageRun) -> None:
 
 class _EncodeCaptions:
     def __init__(self, bank: Bank) -> None:
-        self._encoder = make_text_encoder(bank.encoder, width=bank.width, max_tokens=bank.max_tokens)
+        self._encoder = text_encoder_of(bank)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         asked = rows.to_pylist()

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vapray.config import Bank
 from vapray.errors import ConfigError, DataError
 
-__all__ = ["HashingEncoder", "TextEncoder", "make_text_encoder"]
+__all__ = ["HashingEncoder", "TextEncoder", "make_text_encoder", "text_encoder_of"]
 
 WITHOUT_CONTENT = """
 a about across all along also an and approximately are around as at be been by can for from has have in into
@@ -133,6 +134,11 @@ class HashingEncoder:
 
 
 ENCODERS: dict[str, Callable[..., TextEncoder]] = {"hashing": HashingEncoder}
+
+
+def text_encoder_of(settings: Bank) -> TextEncoder:
+    """The encoder that section ``bank`` of the config asks for."""
+    return make_text_encoder(settings.encoder, width=settings.width, max_tokens=settings.max_tokens)
 
 
 def make_text_encoder(name: str, **settings: Any) -> TextEncoder:

@@ -107,13 +107,16 @@ class MeasuredCaptioner:
         _require_strategy(strategy)
         if strategy != "vaps":
             raise ConfigError(
-                f"captioner measured cannot run strategy {strategy!r}: "
-                "strategies are tested with an MLLM only; use vaps"
+                f"caption.strategy = {strategy!r}: the measured captioner runs vaps only; "
+                "the other strategies are tested with an MLLM only. Take strategy vaps."
             )
         if prompt_set.name not in MEASURES:
-            raise ConfigError(f"captioner measured knows {', '.join(sorted(MEASURES))}, not {prompt_set.name!r}")
+            raise ConfigError(
+                f"prompt set {prompt_set.name!r}: the measured captioner measures {', '.join(sorted(MEASURES))} only. "
+                "Take one of these, or caption.captioner=given with your own captions."
+            )
         if unknown := set(omit) - set(prompt_set.attributes):
-            raise ConfigError(f"omit: unknown {', '.join(sorted(unknown))}; known: {', '.join(prompt_set.attributes)}")
+            raise ConfigError(f"omit: unknown {', '.join(sorted(unknown))}. Known: {', '.join(prompt_set.attributes)}.")
         self.prompt_set, self.seed, self.omit = prompt_set, seed, frozenset(omit)
 
     def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
@@ -173,9 +176,11 @@ def make_captioner(
         return MeasuredCaptioner(prompt_set, strategy, seed, omit)
     if name == "given":
         if captions is None:
-            raise ConfigError("captioner given wants captions: a mapping from image id to text")
+            raise ConfigError(
+                "caption.captioner = given: wants captions. Add caption.captions=FILE, a CSV with image_id and caption."
+            )
         return GivenCaptioner(captions)
-    raise ConfigError(f"unknown captioner {name!r}; known: {', '.join(CAPTIONERS)}")
+    raise ConfigError(f"caption.captioner = {name!r}: wanted one of {', '.join(CAPTIONERS)}.")
 
 
 def wording_generator(seed: int, image_id: str) -> np.random.Generator:
@@ -192,7 +197,7 @@ def cache_key(
 
 def _require_strategy(strategy: str) -> None:
     if strategy not in STRATEGIES:
-        raise ConfigError(f"unknown caption strategy {strategy!r}; known: {', '.join(STRATEGIES)}")
+        raise ConfigError(f"caption.strategy = {strategy!r}: wanted one of {', '.join(STRATEGIES)}.")
 
 
 def _digest(value: object) -> str:

@@ -4,15 +4,14 @@ Prompt sets are YAML files (``captioning/prompts``). A new modality is a new fil
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
-
 from vapray.errors import ConfigError
+from vapray.strict_yaml import parse_yaml
 
 Kind = Literal["choice", "share", "set"]
 Words = Mapping[str, tuple[str, ...]]
@@ -113,13 +112,25 @@ def load_prompt_set(name_or_path: str | Path) -> PromptSet:
         ConfigError: unknown name, or a file that cannot be read or lacks a part.
     """
     where, text = _read(name_or_path)
+    data, _ = parse_yaml(text, where=where)
+    if missing := list(_missing_parts(data)):
+        raise ConfigError(f"{where}: no {', '.join(missing)}. {_EXAMPLE}")
     try:
-        return _prompt_set(yaml.safe_load(text), text)
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"{where}: not a prompt set ({type(error).__name__}: {error}). "
-            "Wanted: name, number, questions, attributes; see vapray/captioning/prompts/dermoscopy.yaml"
-        ) from error
+        return _prompt_set(data, text)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{where}: not a prompt set ({type(error).__name__}: {error}). {_EXAMPLE}") from error
+
+
+_EXAMPLE = "See vapray/captioning/prompts/dermoscopy.yaml for one that is whole."
+
+
+def _missing_parts(data: Any) -> Iterator[str]:
+    parts: dict[str, Any] = data if isinstance(data, dict) else {}
+    yield from (name for name in ("name", "number", "questions", "attributes") if not parts.get(name))
+    questions = parts.get("questions")
+    if questions:
+        known = questions if isinstance(questions, dict) else {}
+        yield from (f"questions.{step.name}" for step in fields(Questions) if step.name not in known)
 
 
 def _read(name_or_path: str | Path) -> tuple[str, str]:
@@ -128,12 +139,16 @@ def _read(name_or_path: str | Path) -> tuple[str, str]:
         return name, (resources.files("vapray.captioning.prompts") / f"{name}.yaml").read_text("utf-8")
     if Path(name).suffix not in {".yaml", ".yml"}:
         raise ConfigError(
-            f"unknown prompt set {name!r}; known: {', '.join(known_prompt_sets())}, or a path to a YAML file"
+            f"caption.prompt_set = {name!r}: wanted one of {', '.join(known_prompt_sets())}, or a path to a YAML file."
         )
     try:
-        return name, Path(name).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name}: cannot read this prompt set ({error})") from error
+        return name, Path(name).read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: not UTF-8 at byte {error.start}. Save the prompt set as UTF-8.") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{name}: cannot be read ({error.strerror}). Give caption.prompt_set an existing YAML file."
+        ) from error
 
 
 def _prompt_set(data: dict[str, Any], text: str) -> PromptSet:

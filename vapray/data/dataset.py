@@ -38,7 +38,8 @@ def dataset_signature(config: Config) -> str:
         return f"phantom {DRAWING_VERSION} {drawn} {shares} {phantom_root(config)}"
     assert data.root is not None
     # The folder too: the table holds absolute paths.
-    return f"{open_dataset(config).signature()} {shares} {Path(data.root).absolute()}"
+    identified = " identified" if data.accept_identified_dicom else ""
+    return f"{open_dataset(config).signature()} {shares} {Path(data.root).absolute()}{identified}"
 
 
 def draw_phantoms(config: Config) -> Path:

@@ -2,7 +2,8 @@
 
 A picture is decoded in full before it counts as good: ``Image.verify`` passes half a JPEG.
 16-bit pictures are divided by 257, so that 65535 is white; float pictures within 0..1 are multiplied by 255,
-those within 0..255 taken as they are, all others stretched from their minimum to their maximum.
+those within 0..255 taken as they are, all others stretched from their minimum to their maximum. DICOM is
+recognised by its mark, whatever the file is called, and read by ``dicom``.
 """
 
 import io
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from vapray.data.dicom import decode_dicom, is_dicom
 from vapray.errors import BadImage
 
 MAX_PIXELS = 50_000_000
@@ -19,7 +21,7 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 Picture = NDArray[np.uint8]
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, accept_identified: bool = False) -> Picture:
     """One picture, upright, as uint8 RGB [H, W, 3].
 
     EXIF orientation is applied, transparency is laid on white, grey, palette and CMYK become RGB.
@@ -27,13 +29,17 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     Args:
         data: the whole file.
         max_pixels: larger pictures are refused by their header, before any pixel is read.
+        accept_identified: also read DICOM files that are not marked as de-identified.
 
     Raises:
-        BadImage: empty, not one of FORMATS, damaged or cut short, too large, animated or of several pages,
-            with values that are not finite. ``str(error)`` is the reason.
+        BadImage: empty, neither DICOM nor one of FORMATS, damaged or cut short, too large, animated or of several
+            pages, with values that are not finite, not de-identified. ``str(error)`` is the reason.
+        BackendError: a DICOM file, and pydicom is not installed.
     """
     if not data:
-        raise BadImage("zero bytes")
+        raise BadImage("zero bytes; copy the file again")
+    if is_dicom(data):
+        return decode_dicom(data, max_pixels=max_pixels, accept_identified=accept_identified)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _refuse_by_header(image, max_pixels)
@@ -42,7 +48,9 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     except BadImage:
         raise
     except Image.UnidentifiedImageError as error:
-        raise BadImage(f"not an image, or cut off in its header: starts with {data[:16]!r}") from error
+        raise BadImage(
+            f"not an image, or cut off in its header: starts with {data[:16]!r}; wanted DICOM, {', '.join(FORMATS)}"
+        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage(f"too many pixels: the header claims more than {max_pixels}") from error
     except Exception as error:

@@ -10,14 +10,15 @@ Without given splits, whole groups are dealt to train, validation and test.
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from vapray.data.label_tables import Row, list_first, read_rows, read_text, refuse_duplicates, require_columns
+from vapray.data.label_tables import Row, duplicates, list_first, missing_columns, read_rows, read_text, refuse
 from vapray.data.records import SPLITS, ImageRecord, sign_files
-from vapray.data.splits import check_groups, split_by_group
+from vapray.data.splits import crossing_groups, split_by_group
 from vapray.errors import DataError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".dcm")
 TABLES = ("metadata.csv", "metadata.jsonl")
 SPLIT_NAMES = {name: name for name in SPLITS} | {
     "training": "train",
@@ -45,12 +46,9 @@ class Folder:
         """Look for the folder and its table."""
         self.root = Path(root).absolute()
         if not self.root.is_dir():
-            raise DataError(f"{self.root}: no such folder")
+            raise DataError(f"{self.root}: no such folder. Give data.root the folder that holds the pictures.")
         self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
-        found = [self.root / name for name in TABLES if (self.root / name).is_file()]
-        if len(found) > 1:
-            raise DataError(f"{self.root}: both {' and '.join(TABLES)}; keep one")
-        self._table = found[0] if found else None
+        self._table = _find_table(self.root)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -62,17 +60,15 @@ class Folder:
 
         Raises:
             DataError: pictures missing, empty labels, unknown splits, duplicate ids, names that lead
-                out of the folder, or a group on two sides of a split.
+                out of the folder, groups on two sides of a split: all that is wrong in one error.
         """
         rows = self._rows()
         class_names = tuple(sorted({row["label"] for row in rows}))
         records = [self._to_record(row, class_names) for row in rows]
-        refuse_duplicates(self._table or self.root, (record.image_id for record in records))
         if not rows[0].get("split"):
             records = split_by_group(
                 records, validation_share=self.validation_share, test_share=self.test_share, seed=self.seed
             )
-        check_groups(records)
         return sorted(records, key=lambda record: (SPLITS.index(record.split), record.image_id))
 
     def texts(self) -> dict[str, str]:
@@ -91,46 +87,52 @@ class Folder:
             class_name=row["label"],
             label=class_names.index(row["label"]),
             split=SPLIT_NAMES[row.get("split") or "train"],
-            group=row.get("group") or image_id,
+            group=_group(row),
             path=str(self.root / row["file_name"]),
         )
 
     def _rows(self) -> list[Row]:
         rows = _read_table(self._table) if self._table else _walk_classes(self.root)
-        where = self._table or self.root
-        outside = [row["file_name"] for row in rows if _leads_out(self.root, row["file_name"])]
-        if outside:
-            raise DataError(
-                f"{where}: {list_first(outside, 'file name')} outside of {self.root}; copy the files into it"
-            )
-        missing = [row["file_name"] for row in rows if not (self.root / row["file_name"]).is_file()]
-        if missing:
-            raise DataError(f"{where}: {list_first(missing, 'file')} not found in {self.root}")
-        _check_cells(where, rows)
+        refuse(self._table or self.root, _complaints(self.root, rows))
         return rows
+
+
+def _find_table(root: Path) -> Path | None:
+    like_one = sorted(path for path in root.iterdir() if path.stem.lower() == "metadata" and path.is_file())
+    unread = [path.name for path in like_one if path.name not in TABLES]
+    if unread:
+        raise DataError(f"{root}: {list_first(unread, 'table')} not read; save it as {' or '.join(TABLES)}.")
+    if len(like_one) > 1:
+        raise DataError(f"{root}: both {' and '.join(TABLES)}; keep one.")
+    return like_one[0] if like_one else None
 
 
 def _read_table(path: Path) -> list[Row]:
     rows = read_rows(path) if path.suffix == ".csv" else _read_json_lines(path)
-    require_columns(path, rows, ("file_name", "label"))
+    refuse(path, missing_columns(rows, ("file_name", "label")))
     return rows
 
 
 def _read_json_lines(path: Path) -> list[Row]:
-    rows = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(f"{path}: line {number} is not JSON ({error})") from error
-        if not isinstance(row, dict) or not {"file_name", "label"} <= row.keys():
-            raise DataError(f"{path}: line {number} is not an object with file_name and label")
-        rows.append({key: "" if value is None else str(value) for key, value in row.items()})
-    if not rows:
-        raise DataError(f"{path}: no rows; expected one JSON object per line")
-    return rows
+    lines = [(number, line) for number, line in enumerate(read_text(path).splitlines(), 1) if line.strip()]
+    if not lines:
+        raise DataError(f"{path}: no rows; expected one JSON object per line.")
+    rows = [(number, _json_object(line)) for number, line in lines]
+    refuse(path, _bad_lines([number for number, row in rows if row is None]))
+    return [{key: "" if value is None else str(value) for key, value in row.items()} for _, row in rows if row]
+
+
+def _json_object(line: str) -> dict[str, object] | None:
+    try:
+        row = json.loads(line)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and {"file_name", "label"} <= row.keys() else None
+
+
+def _bad_lines(numbers: list[int]) -> Iterator[str]:
+    if numbers:
+        yield f"{list_first(numbers, 'line')} not a JSON object with file_name and label; write one on each"
 
 
 def _walk_classes(root: Path) -> list[Row]:
@@ -147,7 +149,7 @@ def _walk_classes(root: Path) -> list[Row]:
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     ]
     if not rows:
-        raise DataError(f"{root}: no pictures; expected {' or '.join(TABLES)}, or class subfolders of pictures")
+        raise DataError(f"{root}: no pictures; expected {' or '.join(TABLES)}, or class subfolders of pictures.")
     return rows
 
 
@@ -156,17 +158,36 @@ def _leads_out(root: Path, name: str) -> bool:
     return "\0" in name or not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root))
 
 
-def _check_cells(where: Path, rows: list[Row]) -> None:
+def _complaints(root: Path, rows: list[Row]) -> Iterator[str]:
+    names = [row["file_name"] for row in rows]
+    outside = {name for name in names if _leads_out(root, name)}
+    if outside:
+        yield f"{list_first(sorted(outside), 'file name')} outside of {root}; copy the files into it"
+    missing = [name for name in names if name not in outside and not os.path.isfile(root / name)]
+    if missing:
+        yield f"{list_first(missing, 'file')} not found in {root}; copy them there, or take their rows out"
     unlabelled = [row["file_name"] for row in rows if not row["label"]]
     if unlabelled:
-        raise DataError(f"{where}: {list_first(unlabelled, 'row')} without a label")
+        yield f"{list_first(unlabelled, 'row')} without a label; fill it in, or take the rows out"
+    yield from duplicates(map(_to_id, names))
+    yield from _split_complaints(rows)
+
+
+def _split_complaints(rows: list[Row]) -> Iterator[str]:
     splits = [row.get("split", "") for row in rows]
     unknown = sorted({split for split in splits if split and split not in SPLIT_NAMES})
     if unknown:
-        raise DataError(f"{where}: {list_first(unknown, 'unknown split')}; accepted: {', '.join(SPLIT_NAMES)}")
-    if any(splits) and not all(splits):
-        raise DataError(f"{where}: {splits.count('')} of {len(splits)} rows have no split; give all or none")
+        yield f"{list_first(unknown, 'unknown split')}; accepted: {', '.join(SPLIT_NAMES)}"
+    elif any(splits) and not all(splits):
+        yield f"{splits.count('')} of {len(splits)} rows have no split; give all or none"
+    else:
+        yield from crossing_groups((_group(row), SPLIT_NAMES[row.get("split") or "train"]) for row in rows)
+
+
+def _group(row: Row) -> str:
+    return row.get("group") or _to_id(row["file_name"])
 
 
 def _to_id(file_name: str) -> str:
-    return Path(file_name).with_suffix("").as_posix()
+    path = Path(file_name)
+    return (path.parent / path.stem).as_posix()

@@ -13,12 +13,14 @@ __all__ = ["read_frame", "read_frames"]
 
 
 def read_frame(path: str, side: int) -> NDArray[np.uint8]:
-    """One picture file as a frame uint8 [side, side, 3].
+    """One picture file of the table ``images`` as a frame uint8 [side, side, 3].
+
+    DICOM is not asked again whether it is de-identified: what ``ingest`` let in stays in.
 
     Raises:
         BadImage: the file is missing or cannot be decoded in full.
     """
-    return to_frame(decode(read_bytes(path)), side)
+    return to_frame(decode(read_bytes(path), accept_identified=True), side)
 
 
 def read_bytes(path: str) -> bytes:

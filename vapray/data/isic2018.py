@@ -9,11 +9,13 @@ and the same with Validation and Test, each optional. Tables may also lie direct
 Classes are the header's columns, so other class sets work. Pictures that no table names are left out.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from vapray.data.label_tables import Row, list_first, read_rows, refuse_duplicates, require_columns
+from vapray.data.label_tables import Row, duplicates, list_first, missing_columns, read_rows, refuse
 from vapray.data.records import ImageRecord, sign_files
-from vapray.data.splits import check_groups, split_by_group
+from vapray.data.splits import crossing_groups, split_by_group
 from vapray.errors import DataError
 
 PARTS = {"train": "Training", "validation": "Validation", "test": "Test"}
@@ -40,13 +42,14 @@ class Isic2018:
         """Look for the folder and its tables."""
         self.root = Path(root).absolute()
         if not self.root.is_dir():
-            raise DataError(f"{self.root}: no such folder")
+            raise DataError(f"{self.root}: no such folder. Give data.root the folder of the ISIC 2018 files.")
         self.shares = {"validation": validation_share, "test": test_share}
         self.seed = seed
         self._tables = {split: _find_table(self.root, f"{part}_GroundTruth") for split, part in PARTS.items()}
         if self._tables["train"] is None:
             raise DataError(
-                f"{self.root}: no ISIC2018_Task3_Training_GroundTruth.csv (or .gz), here or in its own folder"
+                f"{self.root}: no ISIC2018_Task3_Training_GroundTruth.csv (or .gz), here or in its own folder. "
+                "Give data.root the folder that holds it, or use data.source=folder."
             )
         self._groupings = _find_table(self.root, "Training_LesionGroupings")
 
@@ -62,16 +65,19 @@ class Isic2018:
 
         Raises:
             DataError: pictures missing, rows not one-hot, duplicate ids, classes that differ between
-                the tables, or a lesion on two sides of a split.
+                the tables, or lesions on two sides of a split: all that is wrong in one error.
         """
         class_names, groups = self.class_names, self._read_groups()
-        records: list[ImageRecord] = []
-        for split, table in self._tables.items():
-            if table is not None:
-                records += self._read_part(split, table, class_names, groups)
-        refuse_duplicates(self.root, (record.image_id for record in records))
+        parts = [
+            _Part(split, table, read_rows(table), self._list_images(split))
+            for split, table in self._tables.items()
+            if table is not None
+        ]
+        refuse(self.root, (complaint for part in parts for complaint in part.complaints(class_names)))
+        records = [record for part in parts for record in part.records(class_names, groups)]
+        refuse(self.root, duplicates(record.image_id for record in records))
+        refuse(self.root, crossing_groups((record.group, record.split) for record in records))
         records = self._split_missing_parts(records)
-        check_groups(records)
         order = {split: number for number, split in enumerate(PARTS)}
         return sorted(records, key=lambda record: (order[record.split], record.image_id))
 
@@ -86,34 +92,14 @@ class Isic2018:
         if self._tables[split] is None:
             return {}
         if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder, but {self._tables[split]} names its images")
+            raise DataError(f"{folder}: no such folder, but {self._tables[split]} names its images. Copy it there.")
         return {path.stem: path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
-
-    def _read_part(
-        self, split: str, table: Path, class_names: tuple[str, ...], groups: dict[str, str]
-    ) -> list[ImageRecord]:
-        rows, paths = read_rows(table), self._list_images(split)
-        if _class_columns(table, rows) != class_names:
-            raise DataError(f"{table}: classes {', '.join(_class_columns(table, rows))} are not the training table's")
-        if not paths:
-            raise DataError(
-                f"{self.root / f'ISIC2018_Task3_{PARTS[split]}_Input'}: no {' '.join(IMAGE_SUFFIXES)} files"
-            )
-        refuse_duplicates(table, (row["image"] for row in rows))
-        missing = [row["image"] for row in rows if row["image"] not in paths]
-        if missing:
-            raise DataError(f"{table}: {list_first(missing, 'image')} not in ISIC2018_Task3_{PARTS[split]}_Input")
-        labels = _read_one_hot(table, rows, class_names)
-        return [
-            ImageRecord(name, class_names[label], label, split, groups.get(name, name), str(paths[name]))
-            for name, label in zip((row["image"] for row in rows), labels, strict=True)
-        ]
 
     def _read_groups(self) -> dict[str, str]:
         if self._groupings is None:
             return {}
         rows = read_rows(self._groupings)
-        require_columns(self._groupings, rows, ("image", "lesion_id"))
+        refuse(self._groupings, missing_columns(rows, ("image", "lesion_id")))
         return {row["image"]: row["lesion_id"] or row["image"] for row in rows}
 
     def _split_missing_parts(self, records: list[ImageRecord]) -> list[ImageRecord]:
@@ -127,6 +113,36 @@ class Isic2018:
         )
 
 
+@dataclass(frozen=True)
+class _Part:
+    split: str
+    table: Path
+    rows: list[Row]
+    paths: dict[str, Path]
+
+    def complaints(self, class_names: tuple[str, ...]) -> Iterator[str]:
+        folder = f"ISIC2018_Task3_{PARTS[self.split]}_Input"
+        found = _class_columns(self.table, self.rows)
+        if found != class_names:
+            yield f"{self.table.name}: classes {', '.join(found)} are not the training table's {', '.join(class_names)}"
+            return
+        missing = [row["image"] for row in self.rows if row["image"] not in self.paths]
+        if missing:
+            kinds = " ".join(IMAGE_SUFFIXES)
+            yield f"{self.table.name}: {list_first(missing, 'image')} not in {folder} as {kinds}; copy them there"
+        wrong = [row["image"] for row in self.rows if _label(row, class_names) is None]
+        if wrong:
+            yield f"{self.table.name}: {list_first(wrong, 'row')} not one-hot; exactly one class must be 1.0"
+        yield from (f"{self.table.name}: {complaint}" for complaint in duplicates(row["image"] for row in self.rows))
+
+    def records(self, class_names: tuple[str, ...], groups: dict[str, str]) -> Iterator[ImageRecord]:
+        for row in self.rows:
+            name, label = row["image"], _label(row, class_names)
+            assert label is not None  # complaints() came first
+            group = groups.get(name, name)
+            yield ImageRecord(name, class_names[label], label, self.split, group, str(self.paths[name]))
+
+
 def _find_table(root: Path, name: str) -> Path | None:
     stem = f"ISIC2018_Task3_{name}"
     places = (folder / f"{stem}{suffix}" for folder in (root / stem, root) for suffix in (".csv", ".csv.gz"))
@@ -134,23 +150,17 @@ def _find_table(root: Path, name: str) -> Path | None:
 
 
 def _class_columns(table: Path, rows: list[Row]) -> tuple[str, ...]:
-    require_columns(table, rows, ("image",))
+    refuse(table, missing_columns(rows, ("image",)))
     columns = tuple(column for column in rows[0] if column != "image")
     if not columns:
-        raise DataError(f"{table}: no class columns; expected image,MEL,NV,... with one-hot rows")
+        raise DataError(f"{table}: no class columns; expected image,MEL,NV,... with one-hot rows.")
     return columns
 
 
-def _read_one_hot(table: Path, rows: list[Row], class_names: tuple[str, ...]) -> list[int]:
-    values = [[_to_float(row[name]) for name in class_names] for row in rows]
-    wrong = [
-        row["image"]
-        for row, cells in zip(rows, values, strict=True)
-        if cells.count(1) != 1 or cells.count(0) != len(cells) - 1
-    ]
-    if wrong:
-        raise DataError(f"{table}: {list_first(wrong, 'row')} not one-hot; exactly one class must be 1.0")
-    return [cells.index(1) for cells in values]
+def _label(row: Row, class_names: tuple[str, ...]) -> int | None:
+    """The class that is 1 in a row whose others are 0, or None for any other row."""
+    values = [_to_float(row[name]) for name in class_names]
+    return values.index(1) if values.count(1) == 1 and values.count(0) == len(values) - 1 else None
 
 
 def _to_float(cell: str) -> float:

@@ -5,12 +5,15 @@ import gzip
 import io
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vapray.errors import DataError
 
 Row = dict[str, str]
+
+LONGEST_NAME = 100
+"""Characters of a name that a message shows."""
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -23,12 +26,16 @@ def read_rows(path: Path) -> list[Row]:
     try:
         rows = list(reader)
     except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num} is not CSV ({error})") from error
+        raise DataError(f"{path}: line {reader.line_num} is not CSV ({error}). Save the table as CSV.") from error
     ragged = [number for number, row in enumerate(rows, 2) if "\0more" in row or "\0" in row.values()]
     if ragged:
-        raise DataError(f"{path}: {list_first(ragged, 'row')} have not the {len(reader.fieldnames or ())} header cells")
+        cells = len(reader.fieldnames or ())
+        raise DataError(
+            f"{path}: {list_first(ragged, 'row')} with more or fewer cells than the header's {cells}. "
+            "Put cells that hold a comma in quotes."
+        )
     if not rows:
-        raise DataError(f"{path}: no rows; expected a header line and one line per image")
+        raise DataError(f"{path}: no rows; expected a header line and one line per image.")
     return [{key.strip(): value.strip() for key, value in row.items()} for row in rows]
 
 
@@ -38,26 +45,40 @@ def read_text(path: Path) -> str:
         data = path.read_bytes()
         return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 (byte {error.start}); save the table as UTF-8") from error
+        raise DataError(f"{path}: not UTF-8 (byte {error.start}); save the table as UTF-8.") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
+        raise DataError(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}). Copy the file again."
+        ) from error
 
 
-def require_columns(path: Path, rows: list[Row], columns: Iterable[str]) -> None:
-    """Raise DataError unless every one of ``columns`` is in the table's header."""
+def missing_columns(rows: list[Row], columns: Iterable[str]) -> Iterator[str]:
+    """Complain about every one of ``columns`` that is not in the table's header."""
     missing = [column for column in columns if column not in rows[0]]
     if missing:
-        raise DataError(f"{path}: no column {', '.join(missing)}; the header has {', '.join(rows[0])}")
+        yield f"no column {', '.join(missing)}; the header has {', '.join(rows[0])}. Rename one or add it"
 
 
-def refuse_duplicates(path: Path, names: Iterable[str]) -> None:
-    """Raise DataError naming the first five names that occur twice."""
+def duplicates(names: Iterable[str]) -> Iterator[str]:
+    """Complain about names that occur twice, naming the first five."""
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise DataError(f"{path}: {list_first(twice, 'duplicate id')}")
+        yield f"{list_first(twice, 'duplicate id')}; keep one row of each"
 
 
-def list_first(names: list[str] | list[int], noun: str) -> str:
+def refuse(where: Path, complaints: Iterable[str]) -> None:
+    """Raise one DataError that holds all complaints, if there are any."""
+    found = [f"{where}: {complaint}." for complaint in complaints]
+    if found:
+        raise DataError(found[0] if len(found) == 1 else "\n  ".join([f"{len(found)} problems", *found]))
+
+
+def list_first(names: Sequence[object], noun: str) -> str:
     """``3 rows (2, 5, 9)``: the count and the first five, for error messages."""
-    shown = ", ".join(str(name) for name in names[:5])
+    shown = ", ".join(_shown(str(name)) for name in names[:5])
     return f"{len(names)} {noun}{'s' if len(names) > 1 else ''} ({shown}{', ...' if len(names) > 5 else ''})"
+
+
+def _shown(name: str) -> str:
+    text = name if name.isprintable() else repr(name)
+    return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."

@@ -20,7 +20,7 @@ def open_source(name: str, root: str | Path, **options: float | int) -> ImageSou
         DataError: the folder cannot be used.
     """
     if name not in SOURCES:
-        raise ConfigError(f"data source {name!r} is unknown; known: {', '.join(SOURCES)}")
+        raise ConfigError(f"data source {name!r} is unknown; known: {', '.join(SOURCES)}.")
     source = SOURCES[name]
     known = [option for option in inspect.signature(source).parameters if option != "root"]
     if unknown := [option for option in options if option not in known]:

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vapray.data.label_tables import list_first
 from vapray.data.records import ImageRecord
-from vapray.errors import ConfigError, DataError
+from vapray.errors import ConfigError
 
 
 def split_by_group(
@@ -52,13 +53,11 @@ def _fill_sides(groups: list[str], sizes: dict[str, int], shares: dict[str, floa
     return placed
 
 
-def check_groups(records: list[ImageRecord]) -> None:
-    """Raise DataError naming the first five groups that lie on two sides of a split."""
+def crossing_groups(members: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Complain about groups that lie on two sides of a split, naming the first five; takes (group, split) pairs."""
     sides = defaultdict(set)
-    for record in records:
-        sides[record.group].add(record.split)
+    for group, split in members:
+        sides[group].add(split)
     crossing = sorted(f"{group}: {' and '.join(sorted(found))}" for group, found in sides.items() if len(found) > 1)
     if crossing:
-        raise DataError(
-            f"{list_first(crossing, 'group')} on two sides of a split; keep a lesion or patient in one split"
-        )
+        yield f"{list_first(crossing, 'group')} on two sides of a split; keep a lesion or patient in one split"

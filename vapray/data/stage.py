@@ -7,6 +7,7 @@ out   image_id, label, split, group, class, path, sha256, width, height
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 
 import pyarrow as pa
 
@@ -33,7 +34,8 @@ def run(run: StageRun) -> None:
     rows = pa.table({name: [getattr(record, name) for record in records] for name in columns})
     planned = plan_rows(run, "records", rows.rename_columns({"class_name": "class"}))
     run.notes["class_names"] = list(source.class_names)
-    map_rows(run, planned, _CheckImages, pool=run.config.pools.ingest, columns=planned.kind.schema.names)
+    check = partial(_CheckImages, run.config.data.accept_identified_dicom)
+    map_rows(run, planned, check, pool=run.config.pools.ingest, columns=planned.kind.schema.names)
 
 
 def check_class_names(names: Sequence[str]) -> None:
@@ -50,16 +52,18 @@ def check_class_names(names: Sequence[str]) -> None:
 
 
 class _CheckImages:
+    def __init__(self, accept_identified: bool) -> None:
+        self._accept_identified = accept_identified
+
     def __call__(self, rows: pa.Table) -> pa.Table:
         good, rejects = [], {}
         for row in rows.to_pylist():
             try:
-                good.append(row | _facts(read_bytes(row["path"])))
+                good.append(row | self._facts(read_bytes(row["path"])))
             except BadImage as error:
                 rejects[row["image_id"]] = str(error)
         return part_of(TABLES["images"], good, rejects)
 
-
-def _facts(data: bytes) -> dict[str, object]:
-    picture = decode(data)
-    return {"sha256": hashlib.sha256(data).hexdigest(), "width": picture.shape[1], "height": picture.shape[0]}
+    def _facts(self, data: bytes) -> dict[str, object]:
+        height, width, _ = decode(data, accept_identified=self._accept_identified).shape
+        return {"sha256": hashlib.sha256(data).hexdigest(), "width": width, "height": height}

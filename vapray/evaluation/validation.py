@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.bank.prompt_bank import PromptBank
-from vapray.bank.text_encoder import make_text_encoder
+from vapray.bank.text_encoder import text_encoder_of
 from vapray.config import Config
 from vapray.data.frames import read_frames
 from vapray.evaluation.features import load_extractor
@@ -83,11 +83,10 @@ class FrechetValidation:
         return np.stack([image.pixels for image in images])
 
     def _sampler(self, network: UViT) -> Sampler:
-        bank = self.config.bank
         return Sampler(
             network,
             self._decoder,
-            make_text_encoder(bank.encoder, width=bank.width, max_tokens=bank.max_tokens),
+            text_encoder_of(self.config.bank),
             PromptBank.of(self.bank),
             self.space,
             self.config,

@@ -6,34 +6,33 @@ picture.image.save("melanoma.png")
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self, get_args
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from vapray.bank.prompt_bank import PromptBank
-from vapray.bank.text_encoder import TextEncoder, make_text_encoder
-from vapray.checkpoint import read_checkpoint, unpacked
+from vapray.bank.text_encoder import TextEncoder, text_encoder_of
+from vapray.checkpoint import unpacked
 from vapray.config import Config, Sample
 from vapray.diffusion.guidance import guidance_excess, guided_noise
 from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.solver import solve, solver_plan
-from vapray.errors import CheckpointError, ConfigError
-from vapray.files import FileStore
+from vapray.errors import ConfigError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT
+from vapray.sampling.opening import Card, open_weights, read_bank, read_final, require_device
 from vapray.sampling.provenance import encode_png
+from vapray.sampling.request import class_number, refuse_request
 from vapray.training.network import build_network, build_schedule
-from vapray.training.state import load_weights, save_weights
+from vapray.training.state import save_weights
 
 __all__ = ["Generated", "Sampler", "SamplingSettings", "Weights"]
 
@@ -118,28 +117,28 @@ class Sampler:
             device: of torch.
 
         Raises:
-            CheckpointError: damaged, incomplete, or of another version.
+            CheckpointError: not a checkpoint (says where one lies), damaged, incomplete, or of another version.
+            ConfigError: unknown weights.
+            BackendError: a device that this machine has not.
         """
-        contents = read_checkpoint(FileStore(path), "")
-        try:
-            card: dict[str, Any] = json.loads(contents["checkpoint.json"])
-            config = Config.model_validate(card["config"])
-            space = LatentSpace.from_record(card["latent_space"])
-            class_names: list[str] = card["class_names"]
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"{path}/checkpoint.json: not of this version of vapray ({error}).") from error
+        if weights not in get_args(Weights):
+            raise ConfigError(f"weights = {weights!r}: wanted one of {', '.join(get_args(Weights))}.")
+        require_device(device)
+        contents = read_final(path, weights)
+        card = Card.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
+        config, space = card.config, card.space
         network = build_network(
             config,
-            num_classes=len(class_names),
+            num_classes=len(card.class_names),
             latent_channels=space.channels,
-            context_width=card["context_width"],
+            context_width=card.context_width,
         )
         if weights != "untrained":
-            load_weights(network, contents[f"{weights}.safetensors"])
+            open_weights(network, contents[f"{weights}.safetensors"], f"{path}/{weights}.safetensors")
         with unpacked({k: v for k, v in contents.items() if k.startswith("autoencoder/")}) as folder:
             autoencoder = load_autoencoder(folder / "autoencoder", device)
-        encoder = make_text_encoder(config.bank.encoder, width=config.bank.width, max_tokens=config.bank.max_tokens)
-        bank = PromptBank.from_table(pq.read_table(io.BytesIO(contents["bank.parquet"])))
+        encoder = text_encoder_of(config.bank)
+        bank = read_bank(contents["bank.parquet"], f"{path}/bank.parquet")
         digest = hashlib.sha256(contents.get(f"{weights}.safetensors") or save_weights(network)).hexdigest()
         return cls(
             network.requires_grad_(False).to(device),
@@ -148,7 +147,7 @@ class Sampler:
             bank,
             space,
             config,
-            class_names,
+            card.class_names,
             digest,
         )
 
@@ -171,13 +170,13 @@ class Sampler:
             settings: None for those of the config the model was trained with.
 
         Raises:
-            ConfigError: an unknown class, or n below 1.
+            ConfigError: an unknown class, or a seed, n or caption of another kind; all that is wrong, in one error.
             DataError: a caption that the text encoder cannot take.
         """
-        number = self._label(label)
-        if n < 1:
-            raise ConfigError(f"n = {n}: wanted at least 1 image.")
-        seeds = [seed + i for i in range(n)]
+        refuse_request(label, caption, seed, n, self.class_names)
+        number = class_number(label, self.class_names)
+        assert number is not None
+        seeds = [int(seed) + i for i in range(n)]
         if caption is None:
             drawn = [self.bank.draw(number, one)[0] for one in seeds]
             captions, sources = [entry.caption for entry in drawn], [entry.image_id for entry in drawn]
@@ -222,12 +221,3 @@ class Sampler:
         contexts = [torch.from_numpy(context.astype(np.float32)) for context in self.encoder.encode(captions)]
         lengths = torch.tensor([len(context) for context in contexts], dtype=torch.int64)
         return torch.nn.utils.rnn.pad_sequence(contexts, batch_first=True), lengths
-
-    def _label(self, label: int | str) -> int:
-        if isinstance(label, str) and label in self.class_names:
-            return self.class_names.index(label)
-        if isinstance(label, int) and 0 <= label < len(self.class_names):
-            return label
-        raise ConfigError(
-            f"class {label!r} is unknown. Known: {', '.join(self.class_names)} (0..{len(self.class_names) - 1})."
-        )

@@ -8,8 +8,6 @@ worker group down; Ray Train starts it again, and it goes on from the newest who
 to end asks for a last training state first.
 """
 
-import io
-import json
 import os
 import tempfile
 import threading
@@ -19,22 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from vapray.bank.prompt_bank import PromptBank
-from vapray.bank.text_encoder import TextEncoder, make_text_encoder
+from vapray.bank.text_encoder import text_encoder_of
 from vapray.checkpoint import read_newest_step, write_checkpoint, write_step
 from vapray.cluster import Board, readable_errors, require, run_interruptible, watched
 from vapray.config import Config
-from vapray.errors import BackendError, TrainingDiverged
+from vapray.errors import BackendError, CheckpointError, TrainingDiverged, VaprayError
 from vapray.latents.latent_space import LatentSpace
 from vapray.latents.opening import stored_autoencoder
 from vapray.models.uvit import UViT
 from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.training.dataset import discard, materialise
+from vapray.training.final import final_checkpoint, final_notes
 from vapray.training.loop import Worker, train
 from vapray.training.network import build_network
 from vapray.training.state import TrainingState
@@ -71,6 +68,18 @@ class _Job:
         )
         return TrainingState.begin(network, self.config.train)
 
+    def state_on(self, device: torch.device) -> TrainingState:
+        """Where the newest checkpoint left off."""
+        state = self.new_state()
+        state.to(device)
+        if files := self.newest_files(print):
+            state.restore(files)
+        return state
+
+    def newest_files(self, say: Callable[[str], None]) -> dict[str, bytes] | None:
+        strict = self.config.train.strict_checkpoints
+        return read_newest_step(self.output.files, self.steps_folder, say, strict=strict)
+
 
 def run(run: StageRun) -> None:
     """Run the stage."""
@@ -86,7 +95,7 @@ def run(run: StageRun) -> None:
             inputs["latents"],
             run.output,
             num_classes=len(inputs["images"].sealed().notes["class_names"]),
-            context_width=_encoder(config).width,
+            context_width=text_encoder_of(config.bank).width,
             space=LatentSpace.from_record(inputs["latents"].sealed().notes["latent_space"]),
             board=board,
             validate=run.validate,
@@ -131,7 +140,7 @@ def _fit(job: _Job) -> None:
     )
     with readable_errors("training"):
         result = run_interruptible(trainer.fit)
-    if isinstance(result.return_value, TrainingDiverged):
+    if isinstance(result.return_value, VaprayError):
         raise result.return_value
 
 
@@ -140,7 +149,7 @@ def _resources(use_gpu: bool) -> dict[str, float]:
 
 
 def _train_rank(settings: dict[str, Any]) -> Any:
-    """What each worker of the group runs; divergence is an answer, for it would only be met again after a restart."""
+    """What each worker of the group runs; what a restart would only meet again is an answer, not a failure."""
     import ray.train
     from ray.train.torch import get_device
 
@@ -149,16 +158,10 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     if not job.config.train.use_gpu:
         torch.set_num_threads(1)
     rows = materialise(job.bank, job.latents, ROWS_CACHE)
-    state = job.new_state()
-    device = get_device()
-    state.to(device)
-    files = read_newest_step(job.output.files, job.steps_folder, print)
-    if files:
-        state.restore(files)
-    worker = _worker(job, context.get_world_rank(), context.get_world_size(), device)
+    worker = _worker(job, context.get_world_rank(), context.get_world_size(), get_device())
     try:
-        train(worker, job.config, rows, job.space, state)
-    except TrainingDiverged as error:
+        train(worker, job.config, rows, job.space, job.state_on(worker.device))
+    except (TrainingDiverged, CheckpointError) as error:
         return error
     if context.get_local_rank() == 0:
         discard(job.bank, job.latents, ROWS_CACHE)
@@ -200,49 +203,22 @@ def _line(point: Mapping[str, float]) -> str:
 
 
 def _finish(run: StageRun, job: _Job) -> None:
-    """Bundle what sampling and export need."""
-    files = read_newest_step(run.output.files, job.steps_folder, run.progress.say)
-    if files is None:
+    state = job.newest_files(run.progress.say)
+    if state is None:
         raise BackendError(f"{run.output.uri}: training ended without a checkpoint.")
-    state = json.loads(files["state.json"])
-    curve, validations = state["curve"], state["validations"]
-    bank = PromptBank.of(run.inputs["bank"])
-    card = {
-        "class_names": run.inputs["images"].sealed().notes["class_names"],
-        "latent_space": job.space.to_record(),
-        "text_encoder": _encoder(job.config).id,
-        "context_width": job.context_width,
-        "config": job.config.model_dump(mode="json"),
-        "steps": job.config.train.steps,
-        "ema_step": min(validations, key=lambda pair: pair[1])[0] if validations else job.config.train.steps,
-        "curve": curve,
-        "validations": validations,
-    }
-    contents = {
-        "checkpoint.json": json.dumps(card, indent=1, sort_keys=True).encode(),
-        "ema.safetensors": files.get("best.safetensors", files["ema.safetensors"]),
-        "raw.safetensors": files["raw.safetensors"],
-        "bank.parquet": _parquet(bank.to_table()),
-        **{f"autoencoder/{name}": data for name, data in stored_autoencoder(run.inputs["autoencoder"]).items()},
-    }
+    contents = final_checkpoint(
+        job.config,
+        state,
+        PromptBank.of(run.inputs["bank"]),
+        stored_autoencoder(run.inputs["autoencoder"]),
+        job.space,
+        run.inputs["images"].sealed().notes["class_names"],
+    )
     run.notes.update(
         {
+            **final_notes(state),
             "rows": job.config.train.steps * job.config.train.batch_size,
             "sha256": write_checkpoint(run.output.files, f"{run.output.folder}/files/final", contents),
-            "curve": curve,
-            "validations": validations,
-            "ema_step": card["ema_step"],
-            "skipped_steps": state["skipped"],
             "parameters": sum(weight.numel() for weight in job.new_state().model.parameters()),
         }
     )
-
-
-def _encoder(config: Config) -> TextEncoder:
-    return make_text_encoder(config.bank.encoder, width=config.bank.width, max_tokens=config.bank.max_tokens)
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer)
-    return buffer.getvalue()

@@ -1,0 +1,226 @@
+"""Bad settings: all of them told at once, by key and place, before anything starts."""
+
+import os
+import stat
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vapray.captioning.prompt_set import known_prompt_sets, load_prompt_set
+from vapray.config import Config
+from vapray.config_file import load
+from vapray.errors import ConfigError
+
+from .refusal import CONFIG, refused
+
+WHOLE = "wanted a whole number"
+OVERRIDES = {
+    "misspelt key": ("sample.guidance_scle=2", "unknown key sample.guidance_scle. Did you mean guidance_scale?"),
+    "key unlike any other": ("q=1", "unknown key q. Known: run, cluster, pools"),
+    "nan": ("train.learning_rate=.nan", "train.learning_rate = nan: wanted a number, above 0"),
+    "infinite": ("train.learning_rate=.inf", "train.learning_rate = inf: wanted a number, above 0"),
+    "negative": ("train.learning_rate=-1", "train.learning_rate = -1: wanted a number, above 0"),
+    "1e-4 as a text": ("train.learning_rate='1e-4'", "train.learning_rate = '1e-4': wanted a number, above 0"),
+    "integer as a text": ("data.image_size='32'", f"data.image_size = '32': {WHOLE}, at least 8"),
+    "integer as a truth": ("train.steps=true", f"train.steps = true: {WHOLE}, at least 1"),
+    "optional integer": ("cluster.num_cpus='2'", f"cluster.num_cpus = '2': {WHOLE}, at least 1, or null"),
+    "too large": ("run.seed=99999999999999999999999", f"{WHOLE}, at least 0 and below 9223372036854775808"),
+    "multiple": ("autoencoder.width=12", f"autoencoder.width = 12: {WHOLE}, at least 8 and a multiple of 8"),
+    "nothing": ("train.steps=", f"train.steps = nothing: {WHOLE}, at least 1"),
+    "enumeration": ("sample.solver=euler", "sample.solver = 'euler': wanted one of dpm_solver_2m, ddim"),
+    "number of an enumeration": ("autoencoder.factor=3", "autoencoder.factor = 3: wanted one of 2, 4, 8"),
+    "only one choice": ("bank.encoder=clip", "bank.encoder = 'clip': wanted only hashing"),
+    "unknown captioner": ("caption.captioner=blip", "caption.captioner = 'blip': wanted one of measured, given"),
+    "list": ("train.betas=[1, 1]", "train.betas = [1, 1]: wanted a list of 2, each a number, at least 0 and below 1"),
+    "short list": ("train.betas=[0.9]", "train.betas = [0.9]: wanted a list of 2"),
+    "value for a section": ("train=5", "train = 5: wanted keys below it, such as train.steps"),
+    "section for a value": ("train.steps.x=1", f"train.steps = {{'x': 1}}: {WHOLE}"),
+    "date": ("run.root=2024-11-22", "run.root = 2024-11-22: wanted text, in quotes where it looks like"),
+    "no date": ("run.root=2024-13-45", "month must be in 1..12): put text in quotes"),
+    "long value": (f"run.seed={'z' * 300}", f"run.seed = '{'z' * 79}...: {WHOLE}"),
+    "image and factor": ("data.image_size=30", "not divisible by autoencoder.factor 4. Nearest that fit: 28 and 32"),
+    "image and patch": (
+        "model.patch_size=3",
+        "image_size = 32: makes latents of side 8, not divisible by model.patch_size 3. Nearest that fit: 24 and 36",
+    ),
+    "batch and workers": (
+        "train.batch_size=63",
+        "train.batch_size = 63: not divisible by train.workers 2. Nearest that fit: 62 and 64",
+    ),
+    "width and heads": (
+        "model.num_heads=3",
+        "model.width = 64: not divisible by model.num_heads 3. Nearest that fit: 60",
+    ),
+    "pool": ("pools.caption.min_size=5", "pools.caption.min_size = 5: has to be at most pools.caption.max_size 2"),
+    "solver steps": ("sample.num_inference_steps=5000", "= 5000: has to be below diffusion.steps 1000"),
+    "shares": ("data.test_share=0.95", "0.1 and 0.95 leave nothing to train on. Their sum has to be below 1"),
+    "no dataset folder": ("data.source=isic2018", "data.source = isic2018: needs data.root, the dataset's folder"),
+    "no given captions": ("caption.captioner=given", "needs caption.captions=FILE, a CSV with the columns image_id"),
+    "given captions not there": ("caption.captions=gone.csv", "gone.csv: cannot be read (No such file or directory)"),
+    "prompted strategy": (
+        "caption.strategy=direct",
+        "caption.strategy = direct: the measured captioner runs vaps only",
+    ),
+    "unknown prompt set": ("caption.prompt_set=mri", "wanted one of dermoscopy, chest_xray, colonoscopy, or a path"),
+    "prompt set not there": ("caption.prompt_set=mri.yaml", "caption.prompt_set = mri.yaml: no such file"),
+    "no equals sign": ("train.steps", "'train.steps' is no setting. Write section.key=value, such as train.steps=100"),
+    "no key": ("=3", "'=3' is no setting. Write section.key=value"),
+    "open bracket": ("train.betas=[1,", "'train.betas=[1,', line 1, column 4: not YAML"),
+    "tag": ("train.steps=!!python/name:os.system", "the tag !!python/name:os.system is not accepted"),
+}
+
+
+@pytest.mark.parametrize(("override", "words"), OVERRIDES.values(), ids=OVERRIDES)
+def test_an_override_that_cannot_be(override: str, words: str) -> None:
+    assert refused(CONFIG, lambda: load(None, [override]), words).startswith("command line")
+
+
+FILES = {
+    "misspelt key": ("train:\n  stepps: 1\n", "line 2: unknown key train.stepps. Did you mean steps?"),
+    "wrong value": ("run: {}\ntrain:\n  steps: 0\n", "line 3: train.steps = 0: wanted a whole number, at least 1"),
+    "misfit": ("train:\n  steps: 9\n  batch_size: 63\n", "line 3: train.batch_size = 63: not divisible"),
+    "empty section": ("train:\n", "line 1: train = nothing: wanted keys below it"),
+    "duplicate key": (
+        "train: {steps: 1}\ntrain: {steps: 2}\n",
+        "line 2, column 1: the key train stands twice, see line 1: keep one",
+    ),
+    "tag": (
+        "run: !!python/object:os.system {}\n",
+        "line 1, column 6: the tag !!python/object:os.system is not accepted",
+    ),
+    "alias bomb": (
+        "a: &a [x, x]\n" + "".join(f"{new}: &{new} [*{old}, *{old}]\n" for old, new in pairwise("abcdefghi")),
+        "line 8, column 4: anchors and aliases are not accepted: write the value out",
+    ),
+    "tab": ("train:\n\tsteps: 1\n", "line 2, column 1: not YAML"),
+    "open bracket": ("train: [1,\n", "line 2, column 1: not YAML"),
+    "bottomless": ("[" * 1200, "nested too deeply"),
+    "control character": ("a: \0\n", "not YAML: unacceptable character"),
+    "list as a key": ("{[1]: 2}\n", "line 1, column 2: a key has to be one word"),
+    "number as a key": ("1: 2\n", "line 1: unknown key 1."),
+    "a word that YAML takes for true, as a key": ("on: {a: 1}\n", "line 1: unknown key on."),
+    "a merge key": ("train: {<<: {steps: 1}}\n", "line 1: unknown key train.<<."),
+    "no sections": ("- 1\n", "holds '[1]', wanted sections such as `train:`"),
+    "not UTF-8": (b"run: {root: '\xff'}\n", "not UTF-8 at byte 13. Save the file as UTF-8"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), FILES.values(), ids=FILES)
+def test_a_file_that_cannot_be(tmp_path: Path, content: str | bytes, words: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    refused(CONFIG, lambda: load(path), path, words)
+
+
+def test_all_problems_are_told_at_once_and_each_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("train: {steps: abc}\nsample:\n  solver: euler\n  n_image: 3\n")
+    overrides = ["data.image_size=30", "steps", "train.betas=[1,", "caption.captions=gone.csv", "model.patch_size=0"]
+    refused(
+        CONFIG,
+        lambda: load(path, overrides),
+        "7 problems",
+        f"{path}, line 1: train.steps = 'abc'",
+        f"{path}, line 3: sample.solver = 'euler'",
+        f"{path}, line 4: unknown key sample.n_image. Did you mean n_images?",
+        "command line: 'steps' is no setting",
+        "command line, 'train.betas=[1,'",
+        "command line: caption.captions = gone.csv",
+        "command line: model.patch_size = 0",
+    )
+    overrides = ["data.image_size=30", "train.batch_size=63", "train.decay=step"]
+    refused(CONFIG, lambda: load(None, overrides), "3 problems", "image_size = 30", "batch_size = 63", "train.decay")
+
+
+def test_a_default_in_place_of_a_wrong_value_contradicts_nobody() -> None:
+    text = refused(
+        CONFIG, lambda: load(None, ["train.batch_size=many", "train.workers=3"]), "train.batch_size = 'many'"
+    )
+    assert "divisible" not in text
+
+
+@pytest.mark.parametrize("name", ["jobs/configs/isic2081.yaml", "isic2018"])
+def test_a_config_file_that_is_not_there_names_its_neighbour(name: str) -> None:
+    refused(CONFIG, lambda: load(name), f"{name}: no such file. Did you mean jobs/configs/isic2018.yaml?")
+
+
+def test_a_config_file_like_no_other_lists_what_there_is(tmp_path: Path) -> None:
+    refused(CONFIG, lambda: load(tmp_path / "zzz"), "no such file. There are: jobs/configs/demo.yaml, ")
+    refused(CONFIG, lambda: load(tmp_path), f"{tmp_path}: cannot be read (Is a directory)")
+
+
+def test_an_output_that_is_a_file_or_lies_below_one(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    for root in (tmp_path / "taken", tmp_path / "taken" / "below"):
+        refused(
+            CONFIG,
+            lambda root=root: load(None, [f"run.root={root}"]),
+            f"{tmp_path / 'taken'} is a file, wanted a folder",
+        )
+
+
+def test_an_output_that_is_read_only_leaves_no_trace(tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    if os.geteuid() == 0:  # whom no mode stops
+        locked = Path("/sys")
+        if not locked.is_dir():
+            pytest.skip("no folder here that root cannot write to")
+    refused(CONFIG, lambda: load(None, [f"run.root={locked / 'run'}"]), f"{locked} cannot be written to")
+    root = tmp_path / "free" / "run"
+    assert load(None, [f"run.root={root}"]).run.root == str(root)
+    assert [path.name for path in tmp_path.iterdir()] == ["locked"]
+
+
+def test_given_captions_without_their_columns(tmp_path: Path) -> None:
+    table = tmp_path / "captions.csv"
+    table.write_text("image,text\na,b\n")
+    act = lambda: load(None, [f"caption.captions={table}", "caption.captioner=given"])  # noqa: E731
+    refused(CONFIG, act, f"{table}: no column image_id or caption; its header is 'image,text'")
+    table.write_bytes(b"image_id,caption\xff\n")
+    refused(CONFIG, act, f"{table}: not UTF-8")
+
+
+BROKEN_PROMPTS = {
+    "parts missing": (
+        "name: mri\nquestions: {impression: a}\n",
+        "no number, attributes, questions.knowledge, questions",
+    ),
+    "key twice": ("name: a\nname: b\n", "line 2, column 1: the key name stands twice"),
+    "a list": ("- a\n", "no name, number, questions, attributes"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BROKEN_PROMPTS.values(), ids=BROKEN_PROMPTS)
+def test_a_prompt_set_that_is_none(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "mri.yaml"
+    path.write_text(text)
+    refused(CONFIG, lambda: load_prompt_set(path), path, words)
+
+
+def test_the_names_that_settings_accept_are_the_prompt_sets_there_are() -> None:
+    for name in known_prompt_sets():
+        assert load(None, [f"caption.prompt_set={name}"]).prompt_set == name
+    refused(CONFIG, lambda: load(None, ["caption.prompt_set=zzz"]), *known_prompt_sets())
+
+
+KEYS = st.sampled_from(
+    ["train", "steps", "data", "image_size", "betas", "model", "width", "", "x", "caption", "prompt_set"]
+)
+VALUES = st.one_of(
+    st.text(max_size=8), st.integers().map(str), st.sampled_from(["[1, 2]", "{a: 1}", ".nan", "~", "30"])
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.builds(lambda path, value: f"{'.'.join(path)}={value}", st.lists(KEYS, max_size=3), VALUES), max_size=4)
+)
+def test_whatever_is_written_is_a_configuration_or_one_refusal(overrides: list[str]) -> None:
+    with suppress(ConfigError):
+        assert isinstance(load(None, overrides), Config)

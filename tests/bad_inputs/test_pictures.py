@@ -1,0 +1,147 @@
+"""Bad pictures: each is a reject with its reason, and nothing of a DICOM header gets out.
+
+Pictures of 16 bits, floats, CMYK and palettes are good ones: ``tests/data/test_decode.py``.
+"""
+
+import io
+import random
+import struct
+import sys
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.encaps import encapsulate
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLossless, JPEGLSLossless
+
+from vapray.data.decode import decode
+from vapray.data.frames import read_frames
+from vapray.errors import BadImage
+
+from .dicom_files import PERSON, RAMP, make_dicom
+from .refusal import BACKEND, DATA, refused
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def claim_size(width: int, height: int) -> bytes:
+    """A PNG of a few bytes whose header claims any size."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+
+
+def animate(kind: str) -> bytes:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "green")]
+    return encode(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
+
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+JPEG, PNG = encode(NOISE, "JPEG"), encode(NOISE)
+NO_IMAGE = "not an image, or cut off in its header: starts with"
+PICTURES = {
+    "zero bytes": (b"", "zero bytes"),
+    "HTML named .png": (b"<!DOCTYPE html><html>404</html>", f"{NO_IMAGE} b'<!DOCTYPE html><'; wanted DICOM, JPEG, PNG"),
+    "zeros": (b"\0" * 200, NO_IMAGE),
+    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", NO_IMAGE),
+    "half a JPEG": (JPEG[: len(JPEG) // 2], "damaged or cut short"),
+    "half a PNG": (PNG[: len(PNG) // 2], "damaged or cut short"),
+    "header only": (PNG[:40], NO_IMAGE),
+    "flipped byte": (PNG[:2000] + bytes([PNG[2000] ^ 0xFF]) + PNG[2001:], "damaged or cut short"),
+    "no pixels behind the header": (claim_size(100, 100), "damaged or cut short"),
+    "bomb": (claim_size(60000, 60000), "too many pixels"),
+    "Pillow only warns": (claim_size(12000, 12000), "too many pixels"),
+    "just too large": (claim_size(10000, 5001), "too many pixels: 10000x5001, at most 50000000 are read"),
+    "animated GIF": (animate("GIF"), "animated or of several pages: 3 frames; give one picture per file"),
+    "animated PNG": (animate("PNG"), "3 frames"),
+    "animated WebP": (animate("WEBP"), "3 frames"),
+    "pages of a TIFF": (animate("TIFF"), "3 frames"),
+    "not a number": (
+        encode(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"),
+        "values that are not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "reason"), PICTURES.values(), ids=PICTURES)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bad_picture_is_a_reject_with_its_reason(data: bytes, reason: str, tmp_path: Path) -> None:
+    assert len(data) < 100_000
+    refused(DATA, lambda: decode(data), reason)
+    good, bad, gone = tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "gone.png"
+    good.write_bytes(PNG)
+    bad.write_bytes(data)
+    frames, kept, reasons = read_frames([str(bad), str(good), str(gone)], 32)
+    assert (len(frames), kept, list(reasons)) == (1, [1], [0, 2])
+    assert reason in reasons[0]
+    assert reasons[2] == "cannot be read: No such file or directory"
+
+
+IDENTIFIED = "DICOM: not marked as de-identified (wanted PatientIdentityRemoved YES, and BurnedInAnnotation not YES)"
+NO_DECODER = "install pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg, or store it uncompressed"
+CODE_STREAM = encapsulate([b"\xff\xd8\xff\xf7 no decoder for this"])
+DICOMS = {
+    "not marked": (make_dicom(PatientIdentityRemoved=None), IDENTIFIED),
+    "marked as identified": (make_dicom(PatientIdentityRemoved="NO"), "or set data.accept_identified_dicom=true"),
+    "a name in the pixels": (make_dicom(BurnedInAnnotation="YES"), IDENTIFIED),
+    "several frames": (
+        make_dicom(np.stack([RAMP] * 3), NumberOfFrames=3),
+        "DICOM: several frames; give one picture per file",
+    ),
+    "a report": (make_dicom(PixelData=None), "DICOM: no pixels in it"),
+    "bomb": (make_dicom(Rows=60000, Columns=60000), "DICOM: too many pixels, at most 50000000 are read"),
+    "deflated": (
+        make_dicom(syntax=DeflatedExplicitVRLittleEndian),
+        "DICOM: deflated as a whole; store it uncompressed",
+    ),
+    "palette": (
+        make_dicom(PhotometricInterpretation="PALETTE COLOR"),
+        "DICOM: colour space cannot be read; wanted one of",
+    ),
+    "JPEG-LS without its codec": (make_dicom(syntax=JPEGLSLossless, PixelData=CODE_STREAM), NO_DECODER),
+    "lossless JPEG without its codec": (make_dicom(syntax=JPEGLossless, PixelData=CODE_STREAM), NO_DECODER),
+    "half": (make_dicom()[:-1000], "DICOM: damaged or cut short (ValueError)"),
+    "no rows": (make_dicom(Rows=None), "DICOM: damaged or cut short (AttributeError)"),
+}
+
+
+@pytest.mark.parametrize(("data", "reason"), DICOMS.values(), ids=DICOMS)
+def test_a_bad_dicom_file_is_a_reject_with_its_reason(data: bytes, reason: str) -> None:
+    assert PERSON not in refused(DATA, lambda: decode(data), reason)
+
+
+def test_whatever_is_damaged_no_word_of_a_header_gets_out(capfd, caplog) -> None:
+    whole, draw = make_dicom(), random.Random(0)
+    refusals = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(150):
+            data = bytearray(whole)
+            for _ in range(3):
+                data[draw.randrange(132, 700)] = draw.randrange(256)
+            try:
+                decode(bytes(data), accept_identified=True)
+            except BadImage as error:
+                refusals.append(error)
+    assert len(refusals) > 20
+    assert not any(part in str(error) for error in refusals for part in PERSON.split("^"))
+    assert all(error.__cause__ is None for error in refusals)  # --debug would print it
+    assert not caught
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
+
+
+def test_without_pydicom_the_error_says_what_to_install(monkeypatch) -> None:
+    data = make_dicom()
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    refused(BACKEND, lambda: decode(data), "DICOM files need pydicom, which is not installed. Install vapray[dicom].")

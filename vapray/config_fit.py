@@ -1,0 +1,105 @@
+"""Which settings contradict one another: each on its own is fine, together they cannot work."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+if TYPE_CHECKING:
+    from vapray.config import Config
+
+__all__ = ["Misfit", "Misfits", "find_misfits"]
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Settings that do not fit together.
+
+    Attributes:
+        keys: dotted, the one to look at first in front.
+        text: what is wrong and what to write instead.
+    """
+
+    keys: tuple[str, ...]
+    text: str
+
+
+class Misfits(ValueError):
+    """All misfits of one configuration."""
+
+    def __init__(self, found: list[Misfit]) -> None:
+        super().__init__("\n".join(misfit.text for misfit in found))
+        self.found = tuple(found)
+
+
+def find_misfits(config: "Config") -> Iterator[Misfit]:
+    """Every pair of settings that cannot work together."""
+    yield from _sizes(config)
+    yield from _counts(config)
+    yield from _words(config)
+
+
+def _sizes(config: "Config") -> Iterator[Misfit]:
+    size, factor, patch = config.data.image_size, config.autoencoder.factor, config.model.patch_size
+    step = 1 if config.autoencoder.kind == "pixels" else factor
+    if size % step:
+        yield _not_divisible("data.image_size", size, "autoencoder.factor", factor, step)
+    elif config.latent_side % patch:
+        keys = ("data.image_size", "model.patch_size", "autoencoder.factor", "autoencoder.kind")
+        made = f"makes latents of side {config.latent_side}, not divisible by model.patch_size {patch}"
+        yield Misfit(keys, f"data.image_size = {size}: {made}. {_near(size, step * patch)}")
+    width, heads = config.model.width, config.model.num_heads
+    if width % heads:
+        yield _not_divisible("model.width", width, "model.num_heads", heads, math.lcm(2, heads))
+
+
+def _counts(config: "Config") -> Iterator[Misfit]:
+    batch, workers = config.train.batch_size, config.train.workers
+    if batch % workers:
+        yield _not_divisible("train.batch_size", batch, "train.workers", workers, workers)
+    for name, pool in config.pools:
+        if pool.min_size > pool.max_size:
+            smaller, larger = f"pools.{name}.min_size", f"pools.{name}.max_size"
+            yield _not_below(smaller, pool.min_size, "at most", larger, pool.max_size)
+    evaluations, steps = config.sample.num_inference_steps, config.diffusion.steps
+    if evaluations >= steps:
+        yield _not_below("sample.num_inference_steps", evaluations, "below", "diffusion.steps", steps)
+    held_out = config.data.validation_share, config.data.test_share
+    if sum(held_out) >= 1:
+        keys = ("data.validation_share", "data.test_share")
+        text = f"{held_out[0]:g} and {held_out[1]:g} leave nothing to train on. Their sum has to be below 1."
+        yield Misfit(keys, f"{keys[0]} and {keys[1]}: {text}")
+
+
+def _words(config: "Config") -> Iterator[Misfit]:
+    data, caption = config.data, config.caption
+    if data.source != "phantom" and not data.root:
+        text = f"data.source = {data.source}: needs data.root, the dataset's folder. Add data.root=FOLDER."
+        yield Misfit(("data.source", "data.root"), text)
+    if caption.captioner == "given" and not caption.captions:
+        text = "caption.captioner = given: needs caption.captions=FILE, a CSV with the columns image_id and caption."
+        yield Misfit(("caption.captioner", "caption.captions"), text)
+    if caption.captioner == "measured" and caption.strategy != "vaps":
+        text = (
+            f"caption.strategy = {caption.strategy}: the measured captioner runs vaps only; the others prompt a model."
+        )
+        yield Misfit(("caption.strategy", "caption.captioner"), text)
+    known = get_args(type(data).model_fields["modality"].annotation)
+    if caption.prompt_set and caption.prompt_set not in known and not caption.prompt_set.endswith((".yaml", ".yml")):
+        text = (
+            f"caption.prompt_set = {caption.prompt_set!r}: wanted one of {', '.join(known)}, or a path to a YAML file."
+        )
+        yield Misfit(("caption.prompt_set",), text)
+
+
+def _not_divisible(key: str, value: int, by: str, divisor: int, step: int) -> Misfit:
+    return Misfit((key, by), f"{key} = {value}: not divisible by {by} {divisor}. {_near(value, step)}")
+
+
+def _not_below(key: str, value: int, wanted: str, limit: str, most: int) -> Misfit:
+    return Misfit((key, limit), f"{key} = {value}: has to be {wanted} {limit} {most}. Lower it, or raise {limit}.")
+
+
+def _near(value: int, step: int) -> str:
+    below = value // step * step
+    return f"Nearest that fit: {below} and {below + step}." if below else f"Nearest that fits: {step}."

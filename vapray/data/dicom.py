@@ -1,0 +1,125 @@
+"""One DICOM file to uint8 RGB: rescale, window, and MONOCHROME1 the right way round.
+
+A header may name a person. Nothing of it is kept, and no message holds a tag's value: pydicom's own messages and
+warnings do, so they are silenced here and its errors are not chained. Files that do not say that they are
+de-identified are refused unless the caller accepts them.
+"""
+
+import io
+import logging
+import warnings
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vapray.errors import BackendError, BadImage
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["decode_dicom", "is_dicom"]
+
+Picture = NDArray[np.uint8]
+PREAMBLE = 128
+GREY = ("MONOCHROME1", "MONOCHROME2")
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether a file carries DICOM's mark behind its preamble."""
+    return data[PREAMBLE : PREAMBLE + 4] == b"DICM"
+
+
+def decode_dicom(data: bytes, *, max_pixels: int, accept_identified: bool) -> Picture:
+    """One single-frame DICOM picture as uint8 RGB [H, W, 3].
+
+    Args:
+        data: the whole file.
+        max_pixels: larger pictures are refused by their header.
+        accept_identified: also read files that are not marked as de-identified.
+
+    Raises:
+        BadImage: not marked as de-identified, several frames, no pixels, too large, a compression or a colour space
+            that cannot be read, damaged. ``str(error)`` is the reason and holds nothing of the header.
+        BackendError: pydicom is not installed.
+    """
+    pydicom = _pydicom()
+    if DEFLATED in data[:1024]:  # it would be inflated, to any size, before a tag could be read
+        raise BadImage("DICOM: deflated as a whole; store it uncompressed")
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            dataset = pydicom.dcmread(io.BytesIO(data))
+            _refuse_by_header(dataset, max_pixels, accept_identified)
+            values = _pixels(pydicom, dataset)
+            return _grey(pydicom, dataset, values) if dataset.PhotometricInterpretation in GREY else _colour(values)
+    except BadImage:
+        raise
+    except Exception as error:
+        # Damaged files raise whatever pydicom stumbles on, and its text may quote the header.
+        raise BadImage(f"DICOM: damaged or cut short ({type(error).__name__})") from None
+
+
+def _pydicom() -> ModuleType:
+    try:
+        import pydicom
+        import pydicom.pixels
+    except ImportError:
+        raise BackendError("DICOM files need pydicom, which is not installed. Install vapray[dicom].") from None
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    return pydicom
+
+
+def _refuse_by_header(dataset: "Dataset", max_pixels: int, accept_identified: bool) -> None:
+    named = dataset.get("PatientIdentityRemoved") != "YES" or dataset.get("BurnedInAnnotation") == "YES"
+    if named and not accept_identified:
+        raise BadImage(
+            "DICOM: not marked as de-identified (wanted PatientIdentityRemoved YES, and BurnedInAnnotation not YES); "
+            "de-identify it, or set data.accept_identified_dicom=true"
+        )
+    if "PixelData" not in dataset:
+        raise BadImage("DICOM: no pixels in it")
+    if int(dataset.get("NumberOfFrames") or 1) > 1:
+        raise BadImage("DICOM: several frames; give one picture per file")
+    if dataset.Rows * dataset.Columns > max_pixels:
+        raise BadImage(f"DICOM: too many pixels, at most {max_pixels} are read")
+    if dataset.PhotometricInterpretation not in (*GREY, *COLOUR):
+        raise BadImage(f"DICOM: colour space cannot be read; wanted one of {', '.join((*GREY, *COLOUR))}")
+
+
+def _pixels(pydicom: ModuleType, dataset: "Dataset") -> NDArray[Any]:
+    """Stored values [H, W], or RGB [H, W, 3]."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_compressed and not pydicom.pixels.get_decoder(syntax).is_available:
+        # The name is the standard's, not the file's.
+        raise BadImage(
+            f"DICOM: no decoder for {syntax.name}; install pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg, "
+            "or store it uncompressed"
+        )
+    return np.asarray(pydicom.pixels.pixel_array(dataset))
+
+
+def _grey(pydicom: ModuleType, dataset: "Dataset", stored: NDArray[Any]) -> Picture:
+    values = pydicom.pixels.apply_modality_lut(stored, dataset).astype(np.float64)
+    low, high = values.min(), values.max()
+    if dataset.get("VOILUTSequence"):
+        low, high = 0.0, 2.0 ** dataset.VOILUTSequence[0].LUTDescriptor[2] - 1
+        values = pydicom.pixels.apply_voi(values.astype(np.int64), dataset).astype(np.float64)
+    elif dataset.get("WindowWidth"):
+        # Where a window's ends lie differs with the stored type: ask for what lies far beyond them.
+        low, high = pydicom.pixels.apply_windowing(np.array([-1e9, 1e9]), dataset)
+        values = pydicom.pixels.apply_windowing(values, dataset)
+    elif dataset.BitsStored == 8 and low >= 0 and high <= 255:
+        low, high = 0.0, 255.0
+    share = (values - low) / (high - low) if high != low else np.zeros_like(values)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        share = 1 - share
+    return np.repeat((share * 255 + 0.5).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _colour(values: NDArray[Any]) -> Picture:
+    if values.dtype != np.uint8:
+        raise BadImage("DICOM: colours of more than 8 bits; wanted 8")
+    return np.ascontiguousarray(values)

@@ -1,0 +1,90 @@
+"""What ingest would cost, and how many pictures there are, before one of them is decoded."""
+
+from collections import Counter
+from statistics import fmean
+
+from PIL import Image
+
+from vapray.config import Config
+from vapray.data.dataset import open_dataset, phantom_root
+from vapray.data.phantom.modalities import find_modality
+from vapray.data.phantom.plan import plan_views
+from vapray.data.records import ImageRecord
+from vapray.forecast import Forecast, Images, Outlook, of_pool, part_overhead
+from vapray.store import Version
+
+__all__ = ["count_images", "forecast", "reading_seconds"]
+
+# One core of the laptop.
+SECONDS_TO_OPEN, SECONDS_TO_DECODE_A_PIXEL, SECONDS_TO_DRAW_A_PIXEL = 0.8e-3, 25e-9, 0.42e-6
+BYTES_OF_A_ROW, BYTES_OF_A_RECORD, BYTES_OF_A_DRAWN_PIXEL = 55, 12, 0.33
+RGB_IN_MEMORY = 3 * 3  # bytes of a pixel: the file's, its conversion's, and what Pillow holds meanwhile
+LOOKED_AT = 32
+UNREADABLE_PIXELS = 256 * 256
+
+
+def count_images(config: Config, finished: Version | None) -> Images:
+    """The pictures of a run: counted in the finished table, or in the dataset's own lists.
+
+    Raises:
+        DataError: there is no such dataset.
+    """
+    if finished is not None:
+        rows = finished.read(["split", "width", "height"]).to_pylist()
+        pixels = fmean(row["width"] * row["height"] for row in rows) if rows else 0.0
+        splits = Counter(row["split"] for row in rows)
+        return Images(splits, len(finished.sealed().notes["class_names"]), pixels)
+    if config.data.source == "phantom":
+        return _phantoms(config)
+    source = open_dataset(config)
+    records = source.records()
+    return Images(Counter(record.split for record in records), len(source.class_names), _mean_pixels(records))
+
+
+def forecast(outlook: Outlook) -> Forecast:
+    """Of ingest: every picture is read and decoded once; phantoms are drawn first."""
+    config, images = outlook.config, outlook.images
+    pool = config.pools.ingest
+    workers, device = of_pool(pool)
+    drawn = images.count if config.data.source == "phantom" and not phantom_root(config).is_dir() else 0
+    return Forecast(
+        rows=images.count,
+        part_bytes=images.count * BYTES_OF_A_ROW + part_overhead(images.count, pool),
+        file_bytes=images.count * BYTES_OF_A_RECORD + drawn * images.pixels * BYTES_OF_A_DRAWN_PIXEL,
+        startup_seconds=2.0,
+        work_seconds=reading_seconds(images) * images.count / workers + drawn * images.pixels * SECONDS_TO_DRAW_A_PIXEL,
+        peak_bytes=images.pixels * RGB_IN_MEMORY,
+        workers=workers,
+        device=device,
+    )
+
+
+def reading_seconds(images: Images) -> float:
+    """Of one core, to open and decode one picture."""
+    return SECONDS_TO_OPEN + images.pixels * SECONDS_TO_DECODE_A_PIXEL
+
+
+def _phantoms(config: Config) -> Images:
+    data = config.data
+    shares = {
+        "train": 1 - data.validation_share - data.test_share,
+        "validation": data.validation_share,
+        "test": data.test_share,
+    }
+    modality = find_modality(data.modality)
+    views = plan_views(modality, data.phantom.n_images, seed=config.run.seed, shares=shares)
+    splits = Counter(view.split for view in views)
+    return Images(splits, len(modality.class_names), data.phantom.width * data.phantom.height)
+
+
+def _mean_pixels(records: list[ImageRecord]) -> float:
+    """By the headers of a few files spread over the dataset; what has no readable header counts as a middling one."""
+    return fmean(map(_header_pixels, records[:: max(1, len(records) // LOOKED_AT)])) if records else 0.0
+
+
+def _header_pixels(record: ImageRecord) -> float:
+    try:
+        with Image.open(record.path) as picture:
+            return picture.width * picture.height
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return UNREADABLE_PIXELS

@@ -1,0 +1,188 @@
+"""Opening a checkpoint: find it, refuse what this version cannot read, say which settings the weights contradict."""
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isqrt
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load as load_safetensors
+
+from vapray.bank.prompt_bank import PromptBank
+from vapray.checkpoint import SCHEMA, read_checkpoint
+from vapray.config import Config
+from vapray.config_problems import explain
+from vapray.errors import BackendError, CheckpointError, DataError
+from vapray.files import FileStore
+from vapray.latents.latent_space import LatentSpace
+from vapray.models.uvit import UViT
+from vapray.training.state import load_weights
+
+__all__ = ["Card", "open_weights", "read_bank", "read_final", "require_device"]
+
+PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
+NEVER_OPENED = "a pickle, and those are never opened: loading one runs the code in it"
+
+
+def read_final(path: str, weights: str) -> dict[str, bytes]:
+    """The verified files of a checkpoint's ``final`` folder.
+
+    Raises:
+        CheckpointError: not such a folder (says where one lies), damaged, or without a file that is needed.
+    """
+    if os.path.isfile(path):
+        what = f"{NEVER_OPENED}." if path.endswith(PICKLES) else "a file, wanted a folder."
+        raise CheckpointError(f"{path}: {what} {_advice(FileStore(os.path.dirname(path) or '.'))}")
+    files = FileStore(path)
+    names = files.names("")
+    absent = [name for name in ("checkpoint.json", "manifest.json") if name not in names]
+    if absent:
+        pickles = [name for name in names if name.endswith(PICKLES)]
+        aside = f" {pickles[0]} is {NEVER_OPENED}." if pickles and "manifest.json" in absent else ""
+        what = f"no complete checkpoint, it has no {' and no '.join(absent)}" if names else "no such folder"
+        raise CheckpointError(f"{path}: {what}.{aside} {_advice(files)}")
+    contents = read_checkpoint(files, "")
+    needed = ["checkpoint.json", "bank.parquet", "autoencoder/config.json"]
+    missing = [name for name in [*needed, *_weights_file(weights)] if name not in contents]
+    if missing:
+        others = [kind for kind in ("ema", "raw") if f"{kind}.safetensors" in contents]
+        instead = f" Its weights are {' and '.join(others)}: load with weights={others[0]!r}." if others else ""
+        raise CheckpointError(
+            f"{path}: {', '.join(missing)} missing.{instead if missing == _weights_file(weights) else ''}"
+        )
+    return contents
+
+
+def _weights_file(weights: str) -> list[str]:
+    return [] if weights == "untrained" else [f"{weights}.safetensors"]
+
+
+def _advice(files: FileStore) -> str:
+    """Where a checkpoint lies, seen from a folder of a run or of a checkpoint."""
+    base = files.path("").rstrip("/")
+    above = [base.rsplit("/", steps)[0] for steps in (1, 2) if base.count("/") > steps]
+    inside = ("", "*/files/", "files/", "checkpoints/*/files/", "*/checkpoints/*/files/")
+    below = [f"{base}/{folders}" for folders in inside]
+    places = [*(f"{folder}final" for folder in below), *above, *(f"{folder}/final" for folder in above)]
+    found = [hit for place in places for hit in files.filesystem.glob(f"{place}/checkpoint.json")]
+    folders = list(dict.fromkeys(str(hit).rsplit("/", 1)[0] for hit in found))
+    if len(folders) == 1:
+        return f"Did you mean {folders[0]}?"
+    if folders:
+        return f"There are: {', '.join(folders[:5])}."
+    if any(files.filesystem.glob(f"{folder}steps/step-*/manifest.json") for folder in below):
+        return "Its training has not ended: run `python -m jobs.train` with its config, which continues it."
+    return "Wanted RUN/checkpoints/FINGERPRINT/files/final, which `python -m jobs.train` writes."
+
+
+@dataclass(frozen=True)
+class Card:
+    """What checkpoint.json says about the weights beside it."""
+
+    config: Config
+    space: LatentSpace
+    class_names: tuple[str, ...]
+    context_width: int
+
+    @classmethod
+    def parse(cls, data: bytes, where: str) -> Self:
+        """Read checkpoint.json.
+
+        Raises:
+            CheckpointError: written by a newer version, or with keys missing or unknown; names all of them.
+        """
+        try:
+            card: dict[str, Any] = dict(json.loads(data))
+            _refuse_newer(card, where)
+            return cls(
+                Config.model_validate(card["config"]),
+                LatentSpace.from_record(card["latent_space"]),
+                tuple(card["class_names"]),
+                int(card["context_width"]),
+            )
+        except ValidationError as error:
+            problems = [f"{where}: config: {problem.text}" for problem in explain(error, card["config"])]
+            raise CheckpointError("\n  ".join([*problems, _UPDATE])) from None
+        except KeyError as error:
+            raise CheckpointError(f"{where}: no {error}. {_UPDATE}") from None
+        except (TypeError, ValueError, DataError) as error:
+            raise CheckpointError(f"{where}: {error}. {_UPDATE}") from None
+
+
+_UPDATE = "Use the version of vapray that wrote it, or train again."
+
+
+def _refuse_newer(card: Mapping[str, Any], where: str) -> None:
+    schema = card.get("schema", 1)
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise CheckpointError(
+            f"{where}: schema {schema} was written by a newer vapray; this one reads up to {SCHEMA}. Update vapray."
+        )
+
+
+def open_weights(network: UViT, data: bytes, where: str) -> None:
+    """Put a safetensors file into the network that the card describes.
+
+    Raises:
+        CheckpointError: damaged, or of another architecture; names the settings that differ, with both values.
+    """
+    try:
+        load_weights(network, data)
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: {_differing_settings(network, data) or error} {_UPDATE}") from None
+
+
+def _differing_settings(network: UViT, data: bytes) -> str:
+    try:
+        found = _architecture({name: tuple(weight.shape) for name, weight in load_safetensors(data).items()})
+    except Exception:  # not a U-ViT's weights: load_weights has said what they are not
+        return ""
+    wanted = _architecture({name: tuple(weight.shape) for name, weight in network.state_dict().items()})
+    differing = [
+        f"{key} is {wanted[key]} in checkpoint.json and {found[key]} in the weights"
+        for key in wanted
+        if wanted[key] != found[key]
+    ]
+    return f"another architecture: {'; '.join(differing)}." if differing else ""
+
+
+def _architecture(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """The settings that the shapes of a U-ViT's weights reveal."""
+    channels = shapes["smooth.weight"][0]
+    return {
+        "model.width": shapes["position"][1],
+        "model.depth": 2 * len({name.split(".")[1] for name in shapes if name.startswith("in_blocks.")}),
+        "model.patch_size": isqrt(shapes["patch_in.weight"][1] // channels),
+        "model.prototypes.per_class": shapes.get("prototypes.prototypes", (0, 0))[1],
+        "latent_space.channels": channels,
+        "context_width": shapes["text_in.weight"][1],
+        "number of class_names": shapes["label_embedding.weight"][0] - 1,
+        "number of positions (bank.max_tokens, patches)": shapes["position"][0],
+    }
+
+
+def read_bank(data: bytes, where: str) -> PromptBank:
+    """The prompt bank; raises CheckpointError for what is none."""
+    try:
+        return PromptBank.from_table(pq.read_table(io.BytesIO(data)))
+    except (pa.ArrowException, DataError) as error:
+        raise CheckpointError(f"{where}: {str(error).splitlines()[0]}. {_UPDATE}") from None
+
+
+def require_device(device: str) -> None:
+    """Refuse a device that this machine has not, before anything is read.
+
+    Raises:
+        BackendError: names those it has.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        have = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        raise BackendError(f"device {device!r} is not on this machine. Use one of {', '.join(have)}.") from None

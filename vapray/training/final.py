@@ -1,0 +1,68 @@
+"""The checkpoint that training leaves: all that sampling and export need, and nothing else."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from vapray.bank.prompt_bank import PromptBank
+from vapray.bank.text_encoder import text_encoder_of
+from vapray.checkpoint import SCHEMA
+from vapray.config import Config
+from vapray.latents.latent_space import LatentSpace
+
+__all__ = ["final_checkpoint", "final_notes"]
+
+
+def final_checkpoint(
+    config: Config,
+    state: Mapping[str, bytes],
+    bank: PromptBank,
+    autoencoder: Mapping[str, bytes],
+    space: LatentSpace,
+    class_names: Sequence[str],
+) -> dict[str, bytes]:
+    """The files of ``files/final``.
+
+    Args:
+        config: the tree.
+        state: files of the last training state.
+        bank: captions of the train split.
+        autoencoder: its files, by name.
+        space: normalisation of the latents.
+        class_names: by label.
+    """
+    encoder = text_encoder_of(config.bank)
+    card = {
+        "schema": SCHEMA,
+        "class_names": list(class_names),
+        "latent_space": space.to_record(),
+        "text_encoder": encoder.id,
+        "context_width": encoder.width,
+        "config": config.model_dump(mode="json"),
+        "steps": config.train.steps,
+        **final_notes(state),
+    }
+    table = io.BytesIO()
+    pq.write_table(bank.to_table(), table)
+    return {
+        "checkpoint.json": json.dumps(card, indent=1, sort_keys=True).encode(),
+        "ema.safetensors": state["best.safetensors"] if "best.safetensors" in state else state["ema.safetensors"],
+        "raw.safetensors": state["raw.safetensors"],
+        "bank.parquet": table.getvalue(),
+        **{f"autoencoder/{name}": data for name, data in autoencoder.items()},
+    }
+
+
+def final_notes(state: Mapping[str, bytes]) -> dict[str, Any]:
+    """How training went: curve, validations, the step whose averaged weights were kept, skipped steps."""
+    card = json.loads(state["state.json"])
+    validations = card["validations"]
+    return {
+        "curve": card["curve"],
+        "validations": validations,
+        "ema_step": min(validations, key=lambda pair: pair[1])[0] if validations else card["step"],
+        "skipped_steps": card["skipped"],
+    }
