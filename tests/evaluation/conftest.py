@@ -12,6 +12,8 @@ from vapray.evaluation.report.content import (
     ClassRow,
     Curve,
     GeneratedPicture,
+    Neighbours,
+    Rejects,
     ReportData,
 )
 
@@ -89,9 +91,13 @@ def report(metrics: Metrics, adherence: Adherence) -> ReportData:
         created="2026-11-21",
         metrics=metrics,
         adherence=adherence,
-        classes=[ClassRow("NV", 640, 300, 0.031, 17.2, 0.81), ClassRow("VASC", 60, 1, None, None, None)],
-        examples=[ClassExamples("NV", pictures[:2], [GeneratedPicture(pictures[2], HOSTILE)])],
+        splits={"train": 1200, "test": 340},
+        classes=[ClassRow("NV", 640, 300, 300, 0.031, 17.2, 0.81), ClassRow("VASC", 60, 40, 1, None, None, None)],
+        examples=[ClassExamples("NV", pictures[:2], [GeneratedPicture(pictures[2], HOSTILE, pictures[0])])],
+        neighbours=[Neighbours(pictures[2], pictures[1], "NV", "VASC", 0.731)],
         curves=[Curve("Loss", "Error of the noise.", range(50), [1 / (i + 1) for i in range(50)])],
         caption_examples=[CaptionExample(pictures[3], "NV", "I see </dd> a spot.", "Known facts.", HOSTILE)],
+        rejects=[Rejects("ingest", "cannot be decoded <i>in full</i>", 3)],
+        versions={"vapray": "0.1.0", "python": "3.11.7"},
         configuration="train:\n  steps: 50 # <not a tag>\n",
     )

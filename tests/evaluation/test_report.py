@@ -6,23 +6,28 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.evaluation.phone import overflow_at_phone_width
 from vapray.errors import DataError
 from vapray.evaluation.adherence import Adherence
 from vapray.evaluation.intervals import Interval
 from vapray.evaluation.metrics import Metrics
-from vapray.evaluation.report.charts import distance_ladder, line_chart
+from vapray.evaluation.report.cautions import cautions
 from vapray.evaluation.report.content import Curve, ReportData
+from vapray.evaluation.report.curves import line_chart
+from vapray.evaluation.report.gauge import Entry, gauge
 from vapray.evaluation.report.pictures import data_uri
-from vapray.evaluation.report.render import render_report
-from vapray.evaluation.report.wording import adherence_finding, duration, fid_finding, number
+from vapray.evaluation.report.render import render_report, sides
+from vapray.evaluation.report.verdict import adherence_finding, fid_finding, headline, label_finding
+from vapray.evaluation.report.wording import duration, number
 
-VOID = {"meta", "img", "line", "polygon", "polyline", "br"}
-OUTSIDE = re.compile(r"""(?:src|href|srcset)\s*=\s*["'](?!data:)|url\(|@import|https?://""")
+VOID = {"meta", "img", "br"}
+OUTSIDE = re.compile(r"""(?:src|href|srcset)\s*=\s*["'](?!data:|#)|url\(|@import|https?://""")
 
 
 class Outline(HTMLParser):
@@ -66,13 +71,14 @@ def test_the_page_is_well_formed_and_needs_nothing_from_outside(report: ReportDa
 
 def test_texts_from_outside_are_shown_and_never_interpreted(report: ReportData) -> None:
     outline = Outline(render_report(report))
-    assert not outline.named("script", "b")
+    assert not outline.named("script", "i")
     for text in (
         "<script>alert('x')</script>",
         "{{ 7 * 7 }}",
         "<b>& more</b>",
         "</dd> a spot",
         "# <not a tag>",
+        "decoded <i>in full</i>",
     ):
         assert text in outline.text
 
@@ -82,9 +88,12 @@ def test_headings_descend_pictures_have_texts_and_tables_captions_and_scopes(rep
     levels = [int(tag[1]) for tag, _ in outline.tags if re.fullmatch("h[1-6]", tag)]
     assert levels.count(1) == 1 == levels[0]
     assert all(deeper - level <= 1 for level, deeper in pairwise(levels))
-    assert len(outline.named("img")) == 4
+    assert len(outline.named("img")) == 7
     assert all(image["alt"] for image in outline.named("img"))
-    assert all(chart["role"] == "img" and chart["aria-label"] for chart in outline.named("svg"))
+    charts = [svg for svg in outline.named("svg") if svg.get("aria-hidden") != "true"]
+    assert len(charts) == 5
+    assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
+    assert len(outline.named("title")) - 1 == len(outline.named("desc")) == len(charts)
     assert len(outline.named("table")) == len(outline.named("caption")) >= 4
     assert all(cell.get("scope") in ("row", "col") for cell in outline.named("th"))
 
@@ -100,10 +109,11 @@ def test_every_contract_number_its_floors_and_the_warning_are_on_the_page(report
         "58.3",
         "1.92",
         "4.31",
-        "61 %",
-        "39 %",
-        "74 %",
+        "61\N{NO-BREAK SPACE}%",
+        "39\N{NO-BREAK SPACE}%",
+        "74\N{NO-BREAK SPACE}%",
         "2.71",
+        "0.731",
     ):
         assert shown in text
     for shown in (
@@ -113,33 +123,96 @@ def test_every_contract_number_its_floors_and_the_warning_are_on_the_page(report
         "50 network evaluations",
     ):
         assert shown in text
-    for shown in ("1,200", "500", "80 generated images are fewer", "2 min 2 s", "1 h 10 min", "76,800"):
+    for shown in ("1,200", "500", "80 generated images are fewer", "2 min 2 s", "1 h 10 min", "76,800", "3.11.7"):
         assert shown in text
 
 
 def test_pictures_arrive_unchanged(report: ReportData) -> None:
     source = Outline(render_report(report)).named("img")[0]["src"] or ""
     decoded = Image.open(io.BytesIO(base64.b64decode(source.removeprefix("data:image/png;base64,"))))
-    np.testing.assert_array_equal(np.asarray(decoded), report.examples[0].real[0])
+    np.testing.assert_array_equal(np.asarray(decoded), report.examples[0].generated[0].source)
+
+
+@pytest.mark.parametrize("width", [16, 32, 48, 64, 100, 256])
+def test_a_pixel_is_shown_as_a_whole_square(width: int) -> None:
+    shown = sides([np.zeros((width, width, 3), np.uint8)])
+    assert shown["side"] % width == shown["small"] % width == 0
+    assert shown["small"] <= shown["side"] <= 256
+
+
+def test_no_page_scrolls_sideways_on_a_phone(report: ReportData, tmp_path: Path) -> None:
+    long = replace(report.caption_examples[0], caption="pigmented" * 40)
+    worst = replace(report, title="Dermoscopy" * 12, caption_examples=[long])
+    assert overflow_at_phone_width(render_report(worst), tmp_path) == 0
+    assert overflow_at_phone_width("<body style='margin:0'><p style='width:500px'>wide", tmp_path) == 110
 
 
 def test_a_run_that_measured_almost_nothing_still_has_a_page(report: ReportData, metrics: Metrics) -> None:
     nan = float("nan")
     bare = replace(metrics, fid=nan, fid_untrained=nan, fid_class_mean=nan, kid=nan, stages={}, warnings=())
-    pictureless = replace(report, classes=(), examples=(), curves=(), caption_examples=())
+    bare = replace(bare, label_accuracy=nan, inception_score=nan, precision=nan, recall=nan, further={}, intervals={})
+    pictureless = replace(
+        report,
+        classes=(),
+        examples=(),
+        curves=(),
+        caption_examples=(),
+        neighbours=(),
+        rejects=(),
+        versions={},
+        splits={},
+    )
     page = render_report(replace(pictureless, metrics=bare, adherence=None))
     outline = Outline(page)
     assert outline.mistakes == []
     assert outline.open == []
-    assert "nan" not in outline.text.lower()
-    assert not outline.named("svg")
+    assert not re.search(r"\bnan\b", outline.text, re.IGNORECASE)
+    assert not [svg for svg in outline.named("svg") if svg.get("role") == "img"]
 
 
 def test_a_generator_below_its_floor_is_said_to_be(metrics: Metrics) -> None:
-    assert "not closer" not in fid_finding(metrics)
-    worse = fid_finding(replace(metrics, fid=100.0))
-    assert "closer to the real ones than the untrained network" in worse
-    assert "not closer than class means with noise" in worse
+    assert "Not closer" not in fid_finding(metrics)
+    assert "Better than simple fakes" in headline(metrics)
+    worse = replace(metrics, fid=100.0)
+    assert "Closer to real pictures than the untrained network" in fid_finding(worse)
+    assert "Not closer to real pictures than class means with noise" in fid_finding(worse)
+    assert headline(worse).startswith("No closer to real pictures than a simple fake")
+
+
+def test_the_headline_does_not_praise_captions_that_may_be_ignored(metrics: Metrics) -> None:
+    further = {"caption_adherence_relative": 0.2}
+    said = [
+        headline(replace(metrics, further=further, intervals={"caption_adherence_relative": Interval(low, 0.3)}))
+        for low in (0.1, -0.1)
+    ]
+    assert "followed 20" in said[0]
+    assert "not clearly followed" in said[1]
+
+
+def test_labels_that_beat_real_pictures_are_called_typical_not_better(metrics: Metrics) -> None:
+    assert "more typical" in label_finding(replace(metrics, further={"label_accuracy_real": 0.6}))
+    assert "more typical" not in label_finding(replace(metrics, further={"label_accuracy_real": 0.9}))
+
+
+def test_a_generator_beyond_its_ceilings_is_under_suspicion(report: ReportData) -> None:
+    assert not {"Memorisation", "FID beyond real pictures"} & {one.about for one in cautions(report)}
+    further = {"nearest_training_share_near": 0.9, "fid_at_held_out_count": 1.0, "label_accuracy_real": 0.4}
+    copied = replace(report, metrics=replace(report.metrics, further=further, caption_adherence=0.99))
+    found = {one.about for one in cautions(copied)}
+    assert {"Memorisation", "FID beyond real pictures"} <= found
+    assert {"Label accuracy beyond real pictures", "Caption adherence beyond real pictures"} <= found
+
+
+def test_what_weakens_a_number_stands_before_it_is_quoted(report: ReportData) -> None:
+    found = {one.about: one.text for one in cautions(report)}
+    assert {"Few pictures", "Left out", "Not Inception features"} <= found.keys()
+    assert "VASC (1)" in found["Few generated pictures in a class"]
+    rare = [replace(report.classes[1], n_reference=7, n_held_out=0, n_generated=0)]
+    weak = {one.about: one.text for one in cautions(replace(report, classes=rare))}
+    assert all("VASC" in weak[about] for about in ("Rare classes", "Classes not held out", "Classes never generated"))
+    inception = replace(report.metrics, features="Inception-v3", warnings=())
+    calm = {one.about for one in cautions(replace(report, metrics=inception, rejects=[]))}
+    assert not {"Few pictures", "Left out", "Not Inception features"} & calm
 
 
 def test_adherence_that_may_be_chance_is_said_to_be(adherence: Adherence) -> None:
@@ -148,24 +221,30 @@ def test_adherence_that_may_be_chance_is_said_to_be(adherence: Adherence) -> Non
     assert "cannot say" in adherence_finding(float("nan"), None)
 
 
-def test_ladders_keep_order_and_turn_logarithmic_only_over_wide_spans() -> None:
-    wide = distance_ladder([("a", 1.0, "real", None), ("b", 10.0, "made", None), ("c", 400.0, "floor", None)])
-    near = distance_ladder([("a", 1.0, "real", None), ("b", 3.0, "made", Interval(2.5, 3.5))])
+def test_gauges_run_from_worst_to_best_and_turn_logarithmic_only_over_wide_spans() -> None:
+    wide = gauge(
+        "FID",
+        [Entry("a", 1.0, "real"), Entry("b", 10.0, "made"), Entry("c", 400.0, "floor")],
+        number,
+        lower_is_better=True,
+    )
+    near = gauge("Share", [Entry("a", 0.2, "floor"), Entry("b", 0.6, "made", Interval(0.5, 0.7))], number)
     assert wide is not None
     assert near is not None
     assert wide.logarithmic
     assert not near.logarithmic
-    assert [mark.position for mark in wide.marks] == sorted(mark.position for mark in wide.marks)
-    assert near.marks[0].position == pytest.approx(near.marks[1].position / 3, abs=0.01)
-    assert near.marks[1].low < near.marks[1].position < near.marks[1].high <= 100
-    assert distance_ladder([("a", 1.0, "real", None), ("b", float("nan"), "made", None)]) is None
+    assert [mark.name for mark in wide.marks] == ["c", "b", "a"]
+    assert [mark.name for mark in near.marks] == ["a", "b"]
+    assert all(0 <= mark.low <= mark.position <= mark.high <= 100 for mark in (*wide.marks, *near.marks))
+    assert near.marks[1].low < near.marks[1].position
+    assert gauge("FID", [Entry("a", 1.0, "real"), Entry("b", float("nan"), "made")], number) is None
+    assert gauge("FID", [Entry("a", 1.0, "real"), Entry("b", 1.0, "made")], number) is None
 
 
-def test_a_zero_distance_is_drawn_on_a_plain_track() -> None:
-    ladder = distance_ladder([("a", 0.0, "real", None), ("b", 9.0, "made", None)])
-    assert ladder is not None
-    assert not ladder.logarithmic
-    assert ladder.marks[0].position == 0.0
+def test_a_gauge_shows_nothing_outside_of_its_track() -> None:
+    far = gauge("Share", [Entry("a", 0.0, "floor"), Entry("b", 0.9, "made", Interval(-3.0, 5.0))], number)
+    assert far is not None
+    assert (far.marks[1].low, far.marks[1].high) == (0.0, 100.0)
 
 
 def test_a_curve_is_drawn_left_to_right_and_gaps_are_left_out() -> None:

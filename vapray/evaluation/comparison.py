@@ -92,10 +92,13 @@ def _refuse_unlike(reference: FeatureSet, generated: FeatureSet) -> None:
         )
 
 
-def _standardised(reference: FeatureSet, generated: FeatureSet) -> tuple[Features, Features]:
+def standardised(reference: FeatureSet, generated: FeatureSet) -> tuple[Features, Features]:
     """Both with the reference's mean taken away and divided by its deviations.
 
     The mean does not matter to FID. It does to KID: features far from 0 would rule its cubic kernel.
+
+    Raises:
+        DataError: the sets were prepared differently.
     """
     _refuse_unlike(reference, generated)
     statistics = FeatureStatistics.of(reference.features)
@@ -109,7 +112,7 @@ def fid_between(reference: FeatureSet, generated: FeatureSet) -> float:
     Raises:
         DataError: the sets were prepared differently.
     """
-    return _fid(*_standardised(reference, generated))
+    return _fid(*standardised(reference, generated))
 
 
 def compare_sets(
@@ -120,7 +123,7 @@ def compare_sets(
     Raises:
         DataError: the sets were prepared differently, or one has k or fewer images.
     """
-    real, made = _standardised(reference, generated)
+    real, made = standardised(reference, generated)
     near = neighbour_scores(real, made, k=k, seed=seed)
     intervals = {
         name: half_sampling_interval(statistic, [real, made], draws=draws, seed=seed)
@@ -147,7 +150,7 @@ def compare_classes(
     Raises:
         DataError: the sets were prepared differently.
     """
-    real, made = _standardised(reference, generated)
+    real, made = standardised(reference, generated)
     if labels is None:
         labels = np.union1d(reference.labels, generated.labels).tolist()
     return tuple(

@@ -4,8 +4,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
+from vapray.errors import DataError
 from vapray.evaluation.intervals import Interval
 
 
@@ -85,6 +86,25 @@ class Metrics:
     def to_json(self) -> str:
         """Strict JSON (no NaN) with a newline at its end."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str) -> Self:
+        """Read ``metrics.json``; null becomes NaN where a number belongs.
+
+        Raises:
+            DataError: ``data`` is damaged, or of another version; the message begins with ``where``.
+        """
+        try:
+            card = json.loads(data)
+            intervals = {name: bounds and Interval(**bounds) for name, bounds in card["intervals"].items()}
+            stages = {name: StageTime(**time) for name, time in card["stages"].items()}
+            numbers = {name: math.nan for name, value in card.items() if value is None}
+            rest = {"intervals": intervals, "stages": stages, "provenance": Provenance(**card["provenance"])}
+            return cls(**{**card, **numbers, **rest, "warnings": tuple(card["warnings"])})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DataError(
+                f"{where}: no metrics of this version ({error}). Delete it and run evaluate again."
+            ) from None
 
 
 def _plain(value: Any) -> Any:

@@ -155,7 +155,7 @@ def _write_report(run: StageRun, held_out: str) -> None:
     extractor = load_extractor(config.evaluate.features)
     findings = summarise(rows, by_key, load_prompt_set(config.prompt_set), extractor, config)
     metrics = metrics_of(findings, _stage_times(run), _provenance(run, extractor))
-    page = render_report(assemble(config, inputs, run.history, metrics, findings))
+    page = render_report(assemble(run, held_out, metrics, findings))
     folder = f"{run.output.folder}/files/report"
     run.output.files.write(f"{folder}/metrics.json", metrics.to_json().encode())
     run.output.files.write(f"{folder}/index.html", page.encode())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vapray.captioning.attributes import Attributes, agreement
 from vapray.captioning.lexicon import parse_caption
@@ -25,9 +26,10 @@ from vapray.evaluation.comparison import (
 )
 from vapray.evaluation.features import FeatureExtractor
 from vapray.evaluation.inception_score import inception_score
-from vapray.evaluation.intervals import Interval
+from vapray.evaluation.intervals import Interval, bootstrap_interval
 from vapray.evaluation.measuring import SETS, attributes_of, features_of, probabilities_of
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
+from vapray.evaluation.nearest import Nearest, nearest_training
 
 __all__ = ["Findings", "summarise"]
 
@@ -44,9 +46,11 @@ class Findings:
     classes: Sequence[ClassScores]
     class_accuracy: Mapping[int, float]
     label_accuracy: float
+    label_accuracy_interval: Interval | None
     label_accuracy_real: float
     inception_score: float
     adherence: Adherence | None
+    nearest: Nearest
     fid_at_held_out_count: float
     """Of as many generated images as are held out: FID falls with the count, so this is what the real floors face."""
     n_held_out: int
@@ -83,9 +87,13 @@ def summarise(
         classes=compare_classes(reference, generated),
         class_accuracy=class_accuracies(probabilities, generated.labels),
         label_accuracy=balanced_accuracy(probabilities, generated.labels),
+        label_accuracy_interval=_label_interval(probabilities, generated.labels, config),
         label_accuracy_real=balanced_accuracy(probabilities_of(sets["held_out"]), features["held_out"].labels),
         inception_score=inception_score(probabilities, seed=seed).mean,
         adherence=_adherence(sets, captions, prompt_set, config),
+        nearest=nearest_training(
+            reference, features["held_out"], generated, *(_keys(sets[name]) for name in ("reference", "generated"))
+        ),
         fid_at_held_out_count=fid_between(reference, _as_many(generated, len(features["held_out"].labels), seed)),
         n_held_out=len(features["held_out"].labels),
         n_real=len(reference.labels),
@@ -98,7 +106,10 @@ def metrics_of(findings: Findings, stages: Mapping[str, StageTime], provenance: 
     """The numbers of ``metrics.json``."""
     scores, adherence, floors = findings.scores, findings.adherence, findings.fid_floors
     measured = (adherence.adherence, adherence.shuffled, adherence.ceiling) if adherence else (math.nan,) * 3
-    intervals: dict[str, Interval | None] = dict(scores.intervals)
+    intervals: dict[str, Interval | None] = {
+        **scores.intervals,
+        "label_accuracy": findings.label_accuracy_interval,
+    }
     further = {
         "density": scores.density,
         "coverage": scores.coverage,
@@ -106,6 +117,8 @@ def metrics_of(findings: Findings, stages: Mapping[str, StageTime], provenance: 
         "fid_at_held_out_count": findings.fid_at_held_out_count,
         "n_held_out": findings.n_held_out,
         "label_accuracy_real": findings.label_accuracy_real,
+        "nearest_training_relative": findings.nearest.relative,
+        "nearest_training_share_near": findings.nearest.share_near,
     }
     if adherence:
         intervals |= {
@@ -152,10 +165,22 @@ def _feature_set(rows: Rows, extractor: FeatureExtractor, config: Config) -> Fea
     )
 
 
+def _keys(rows: Rows) -> list[str]:
+    return [row["key"] for row in rows]
+
+
 def _as_many(features: FeatureSet, count: int, seed: int) -> FeatureSet:
     """At most ``count`` of the images, drawn without repetition."""
     rows = np.random.default_rng(seed).permutation(len(features.labels))[:count]
     return replace(features, features=features.features[rows], labels=features.labels[rows])
+
+
+def _label_interval(probabilities: NDArray[np.float64], labels: NDArray[np.int64], config: Config) -> Interval | None:
+    def accuracy(rows: NDArray[np.float64]) -> float:
+        return balanced_accuracy(rows[:, :-1], rows[:, -1].astype(np.int64))
+
+    images = np.column_stack([probabilities, labels])
+    return bootstrap_interval(accuracy, [images], draws=config.evaluate.resamples, seed=config.run.seed)
 
 
 def _adherence(

@@ -1,118 +1,180 @@
 """From the run's tables to what the report shows."""
 
-import io
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
+import pyarrow.compute as pc
 import yaml
-from numpy.typing import NDArray
-from PIL import Image
 
 from vapray.config import Config
+from vapray.data.decode import decode
 from vapray.data.frames import read_frame
+from vapray.errors import BadImage
 from vapray.evaluation.metrics import Metrics
+from vapray.evaluation.nearest import Nearest
 from vapray.evaluation.report.content import (
     CaptionExample,
     ClassExamples,
     ClassRow,
     Curve,
     GeneratedPicture,
+    Image,
+    Neighbours,
+    Rejects,
     ReportData,
 )
 from vapray.evaluation.summary import Findings
+from vapray.stage_run import StageRun
 from vapray.store import Manifest, Version
+from vapray.tables import REJECT, TABLES
 
 __all__ = ["assemble"]
 
 PICTURES_OF_A_CLASS = 6
+NEAREST_PAIRS = 9
+REASONS_OF_A_STAGE = 10
 CURVES = {
     "loss": ("Denoising loss", "Mean squared error of the predicted noise; 1 is knowing nothing."),
-    "reconstruction": (
-        "Prototype reconstruction",
-        "How well class prototypes rebuild the encoder's features.",
-    ),
+    "reconstruction": ("Prototype reconstruction", "How badly class prototypes rebuild the encoder's features."),
     "effective_rank": ("Prototype effective rank", "How many directions the prototypes of a class span."),
     "gradient_norm": ("Gradient norm", "Before clipping."),
 }
+Rows = list[dict[str, Any]]
 
 
-def assemble(
-    config: Config,
-    inputs: Mapping[str, Version],
-    history: Mapping[str, Manifest],
-    metrics: Metrics,
-    findings: Findings,
-) -> ReportData:
-    """Collect pictures, texts and numbers of a finished run."""
+def assemble(run: StageRun, held_out: str, metrics: Metrics, findings: Findings) -> ReportData:
+    """Collect pictures, texts and numbers of a finished run; ``held_out`` is the split that it was measured on."""
+    config, inputs, history = run.config, run.inputs, run.history
     names: list[str] = history["ingest"].notes["class_names"]
-    images = inputs["images"].read(["image_id", "label", "split", "path"]).to_pylist()
-    samples = inputs["samples"].read(["sample_id", "arm", "label", "caption", "png"]).to_pylist()
-    generated = [row for row in samples if row["arm"] == "generated"]
+    images: Rows = inputs["images"].read(["image_id", "label", "split", "path"]).to_pylist()
+    samples = inputs["samples"].read(["sample_id", "arm", "label", "caption", "source_image_id", "png"])
+    generated: Rows = samples.filter(pc.field("arm") == "generated").to_pylist()
+    by_id = {row["image_id"]: row for row in images}
+    unseen = [row for row in images if row["split"] == held_out]
+    frame = partial(_frame, by_id, config.data.image_size)
     return ReportData(
         title=f"{config.data.modality.replace('_', ' ').capitalize()}: generated beside real",
-        dataset=f"{config.data.source} {config.data.modality}, {config.data.image_size} pixels",
+        dataset=f"{config.data.source} {config.data.modality.replace('_', ' ')}, {config.data.image_size} pixels",
         created=time.strftime("%Y-%m-%d %H:%M"),
         metrics=metrics,
         adherence=findings.adherence,
-        classes=[_class_row(row.label, names, row, findings) for row in findings.classes],
-        examples=[_class_examples(label, name, images, generated, config) for label, name in enumerate(names)],
-        curves=_curves(history["train"].notes["curve"]),
-        caption_examples=_caption_examples(inputs["captions"], images, names, history["caption"].notes, config),
+        splits=_splits(images),
+        classes=_class_rows(names, unseen, findings),
+        examples=[_class_examples(label, name, unseen, generated, frame) for label, name in enumerate(names)],
+        neighbours=_neighbours(findings.nearest, names, by_id, generated, frame),
+        curves=_curves(history),
+        caption_examples=_caption_examples(inputs["captions"], by_id, names, history["caption"].notes, config),
+        rejects=_rejects(history, run.output),
+        versions=history["train"].versions,
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
     )
 
 
-def _class_row(label: int, names: Sequence[str], row: Any, findings: Findings) -> ClassRow:
-    accuracy = findings.class_accuracy.get(label)
-    return ClassRow(names[label], row.n_reference, row.n_generated, row.kid, row.fid, accuracy)
+def _splits(images: Rows) -> dict[str, int]:
+    counts = Counter(row["split"] for row in images)
+    return {split: counts[split] for split in ("train", "validation", "test") if split in counts}
 
 
-def _class_examples(
-    label: int, name: str, images: list[dict[str, Any]], generated: list[dict[str, Any]], config: Config
-) -> ClassExamples:
-    real = [row for row in images if row["label"] == label and row["split"] != "train"]
-    made = [row for row in generated if row["label"] == label]
+def _frame(images: Mapping[str, dict[str, Any]], side: int, image_id: str) -> Image | None:
+    """A real picture; None once its file is gone, which is no reason to have no report."""
+    try:
+        return read_frame(images[image_id]["path"], side) if image_id in images else None
+    except BadImage:
+        return None
+
+
+def _class_rows(names: Sequence[str], unseen: Rows, findings: Findings) -> list[ClassRow]:
+    scores = {row.label: row for row in findings.classes}
+    held_out = Counter(row["label"] for row in unseen)
+    rows = []
+    for label, name in enumerate(names):
+        one = scores.get(label)
+        counts = (one.n_reference, held_out[label], one.n_generated) if one else (0, held_out[label], 0)
+        distances = (one.kid, one.fid) if one else (None, None)
+        rows.append(ClassRow(name, *counts, *distances, findings.class_accuracy.get(label)))
+    return rows
+
+
+def _class_examples(label: int, name: str, unseen: Rows, generated: Rows, frame: Any) -> ClassExamples:
+    real = [row["image_id"] for row in unseen if row["label"] == label]
+    shown = [picture for one in real[:PICTURES_OF_A_CLASS] if (picture := frame(one)) is not None]
+    made = [row for row in generated if row["label"] == label][:PICTURES_OF_A_CLASS]
     return ClassExamples(
         name,
-        [read_frame(row["path"], config.data.image_size) for row in real[:PICTURES_OF_A_CLASS]],
-        [GeneratedPicture(_pixels(row["png"]), row["caption"]) for row in made[:PICTURES_OF_A_CLASS]],
+        shown,
+        [GeneratedPicture(decode(row["png"]), row["caption"], frame(row["source_image_id"])) for row in made],
     )
 
 
-def _curves(points: Sequence[Mapping[str, float]]) -> list[Curve]:
-    return [
+def _neighbours(
+    nearest: Nearest, names: Sequence[str], images: Mapping[str, dict[str, Any]], generated: Rows, frame: Any
+) -> list[Neighbours]:
+    by_key = {f"sample/{row['sample_id']}": row for row in generated}
+    pairs = []
+    for key, (found, distance) in sorted(nearest.neighbours.items(), key=lambda item: item[1][1])[:NEAREST_PAIRS]:
+        image_id = found.removeprefix("image/")
+        training, made = frame(image_id), by_key[key]
+        if training is not None:
+            owner = names[images[image_id]["label"]]
+            pairs.append(Neighbours(decode(made["png"]), training, names[made["label"]], owner, distance))
+    return pairs
+
+
+def _curves(history: Mapping[str, Manifest]) -> list[Curve]:
+    learned, fitted = history["train"].notes, history["autoencoder"].notes
+    points: list[Mapping[str, float]] = learned["curve"]
+    curves = [
         Curve(title, meaning, [point["step"] for point in points], [point[name] for point in points])
         for name, (title, meaning) in CURVES.items()
         if points and name in points[0]
     ]
+    kept = f" The weights of step {learned['ema_step']:,} were kept." if "ema_step" in learned else ""
+    return [
+        *curves[:1],
+        *_series(learned.get("validations"), "Validation distance", f"Of images made during training.{kept}"),
+        *curves[1:],
+        *_series(fitted.get("loss_curve"), "Autoencoder loss", "Of rebuilding training pictures, in its own fitting."),
+    ]
+
+
+def _series(pairs: Sequence[tuple[float, float]] | None, title: str, meaning: str) -> list[Curve]:
+    """A curve from pairs of step and value; none where there are no pairs."""
+    return [Curve(title, meaning, *zip(*pairs, strict=True))] if pairs else []
 
 
 def _caption_examples(
     captions: Version,
-    images: list[dict[str, Any]],
+    images: Mapping[str, dict[str, Any]],
     names: Sequence[str],
     notes: Mapping[str, Any],
     config: Config,
 ) -> list[CaptionExample]:
     """The first captioned training image of each class."""
-    paths = {row["image_id"]: row["path"] for row in images}
     first: dict[int, dict[str, Any]] = {}
     for row in captions.read(["image_id", "label", "split", "t1", "t2_id", "caption"]).to_pylist():
         if row["split"] == "train":
             first.setdefault(row["label"], row)
     return [
-        CaptionExample(
-            read_frame(paths[row["image_id"]], config.caption.image_side),
-            names[label],
-            row["t1"],
-            notes["knowledge"].get(row["t2_id"], ""),
-            row["caption"],
-        )
+        CaptionExample(picture, names[label], row["t1"], notes["knowledge"].get(row["t2_id"], ""), row["caption"])
         for label, row in sorted(first.items())
+        if (picture := _frame(images, config.caption.image_side, row["image_id"])) is not None
     ]
 
 
-def _pixels(png: bytes) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+def _rejects(history: Mapping[str, Manifest], output: Version) -> list[Rejects]:
+    """Of the stages before this one, and of this one, which has no manifest yet."""
+    found = [*_reasons("evaluate", output)]
+    for stage, manifest in history.items():
+        for table in TABLES if manifest.rejects else ():
+            version = Version(output.files, table, manifest.fingerprint)
+            if version.part_names():
+                found = [*_reasons(stage, version), *found]
+    return found
+
+
+def _reasons(stage: str, version: Version) -> list[Rejects]:
+    reasons = Counter(version.read([REJECT], rejects=True).column(REJECT).drop_null().to_pylist())
+    return [Rejects(stage, reason, count) for reason, count in reasons.most_common(REASONS_OF_A_STAGE)]

@@ -1,6 +1,6 @@
 """What a report shows, as plain values. The stage that evaluates fills it; ``render`` only lays it out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +19,30 @@ class GeneratedPicture:
 
     image: Image
     caption: str
+    source: Image | None = None
+    """The real training picture that the caption describes."""
 
 
 @dataclass(frozen=True)
 class ClassExamples:
-    """Real beside generated pictures of one class; four to six of each look best."""
+    """Real held-out pictures of one class, and generated ones; six of each fill the page."""
 
     class_name: str
     real: Sequence[Image]
     generated: Sequence[GeneratedPicture]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """A generated picture beside the training picture it is nearest to."""
+
+    generated: Image
+    training: Image
+    class_name: str
+    """Of the generated one."""
+    training_class_name: str
+    distance: float
+    """Over the distance that a held-out real picture usually has; 0 is a copy."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,8 @@ class ClassRow:
 
     class_name: str
     n_reference: int
+    """Training pictures."""
+    n_held_out: int
     n_generated: int
     kid: float | None
     fid: float | None
@@ -71,6 +88,15 @@ class CaptionExample:
 
 
 @dataclass(frozen=True)
+class Rejects:
+    """Rows of one stage that were left out for one reason."""
+
+    stage: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything on the page; empty sequences leave their sections out."""
 
@@ -81,9 +107,16 @@ class ReportData:
     """Date and time as text."""
     metrics: Metrics
     adherence: Adherence | None
+    splits: Mapping[str, int]
+    """Split -> real pictures."""
     classes: Sequence[ClassRow]
     examples: Sequence[ClassExamples]
+    neighbours: Sequence[Neighbours]
+    """Nearest first."""
     curves: Sequence[Curve]
     caption_examples: Sequence[CaptionExample]
+    rejects: Sequence[Rejects]
+    versions: Mapping[str, str]
+    """Software -> version."""
     configuration: str
     """The resolved configuration as YAML or JSON text."""

@@ -5,11 +5,17 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from vapray.evaluation.adherence import Adherence
 from vapray.evaluation.metrics import Metrics
-from vapray.evaluation.report import charts, wording
-from vapray.evaluation.report.content import ReportData
+from vapray.evaluation.report import curves, gauge, verdict, wording
+from vapray.evaluation.report.cautions import cautions
+from vapray.evaluation.report.content import Image, ReportData
+from vapray.evaluation.report.explained import explained_numbers
 from vapray.evaluation.report.pictures import data_uri
+
+__all__ = ["page", "render_report", "sides"]
+
+LARGE, SMALL = 160, 96
+"""Pixels of the page that a picture is brought near to, in whole multiples of its own."""
 
 
 def render_report(report: ReportData) -> str:
@@ -20,6 +26,26 @@ def render_report(report: ReportData) -> str:
     Raises:
         DataError: a picture is not uint8 [H, W, 3].
     """
+    metrics = report.metrics
+    charts = [curves.line_chart(curve) for curve in report.curves]
+    return page(
+        "index.html.jinja",
+        report=report,
+        metrics=metrics,
+        headline=verdict.headline(metrics),
+        figures=verdict.key_figures(metrics, report.adherence, len(report.classes)),
+        cautions=cautions(report),
+        numbers=explained_numbers(metrics),
+        adherence=report.adherence,
+        lines=[chart for chart in charts if chart is not None],
+        chart=curves,
+        provenance_rows=_provenance_rows(metrics, report),
+        sides=sides(_pictures(report)),
+    )
+
+
+def page(template: str, **content: Any) -> str:
+    """A template of this folder with its content in it, every text escaped."""
     environment = Environment(
         loader=PackageLoader("vapray.evaluation.report", "template"),
         autoescape=True,
@@ -28,63 +54,24 @@ def render_report(report: ReportData) -> str:
         lstrip_blocks=True,
     )
     words = (wording.number, wording.percent, wording.duration)
-    environment.filters.update({word.__name__: word for word in words}, picture=data_uri)
-    return environment.get_template("index.html.jinja").render(**_content(report))
+    filters = {word.__name__: word for word in words}
+    environment.filters.update(filters, picture=data_uri, share_place=gauge.share_place)
+    return environment.get_template(template).render(**content)
 
 
-def _content(report: ReportData) -> dict[str, Any]:
-    metrics, adherence = report.metrics, report.adherence
-    lines = [charts.line_chart(curve) for curve in report.curves]
-    return {
-        "report": report,
-        "metrics": metrics,
-        "provenance": metrics.provenance,
-        "headlines": wording.headlines(metrics),
-        "fid_ladder": charts.distance_ladder(_fid_rows(metrics)),
-        "fid_finding": wording.fid_finding(metrics),
-        "adherence": adherence,
-        "adherence_ladder": _adherence_ladder(adherence),
-        "adherence_finding": _adherence_finding(adherence),
-        "lines": [line for line in lines if line is not None],
-        "chart": charts,
-        "provenance_rows": _provenance_rows(metrics),
-    }
+def sides(pictures: Sequence[Image]) -> dict[str, int]:
+    """Pixels of the page across large and small pictures: whole multiples, so that each pixel is a crisp square."""
+    width = int(pictures[0].shape[1]) if pictures else LARGE
+    return {name: width * max(1, round(wanted / width)) for name, wanted in (("side", LARGE), ("small", SMALL))}
 
 
-def _fid_rows(metrics: Metrics) -> list[charts.Row]:
-    rows: list[charts.Row] = [
-        ("Real, held out", metrics.fid_real_split, "real", None),
-        ("Generated", metrics.fid, "made", metrics.intervals.get("fid")),
-        ("Class means with noise", metrics.fid_class_mean, "floor", None),
-        ("Untrained network", metrics.fid_untrained, "floor", None),
-    ]
-    reconstructed = metrics.further.get("fid_real_reconstructed")
-    if reconstructed is not None:
-        rows.insert(1, ("Real, through the autoencoder", reconstructed, "real", None))
-    return rows
+def _pictures(report: ReportData) -> list[Image]:
+    return [one for group in report.examples for one in (*group.real, *(made.image for made in group.generated))]
 
 
-def _adherence_ladder(adherence: Adherence | None) -> charts.Ladder | None:
-    if adherence is None:
-        return None
-    rows: Sequence[charts.Row] = [
-        ("Captions shuffled within the class", adherence.shuffled, "floor", None),
-        ("Generated, own caption", adherence.adherence, "made", adherence.adherence_interval),
-        ("Real held-out, own caption", adherence.ceiling, "real", None),
-    ]
-    return charts.share_ladder(rows)
-
-
-def _adherence_finding(adherence: Adherence | None) -> str:
-    if adherence is None:
-        return ""
-    return wording.adherence_finding(adherence.relative, adherence.relative_interval)
-
-
-def _provenance_rows(metrics: Metrics) -> list[tuple[str, str]]:
+def _provenance_rows(metrics: Metrics, report: ReportData) -> list[tuple[str, str]]:
     p = metrics.provenance
     return [
-        ("Real pictures", wording.number(metrics.n_real)),
         ("Generated pictures", f"{wording.number(metrics.n_generated)}, labels: {p.label_prior}"),
         ("Features", f"{p.extractor}, {p.extractor_width} numbers per picture, seen at {p.resize} pixels"),
         ("Extractor sha256", p.extractor_sha256),
@@ -94,6 +81,7 @@ def _provenance_rows(metrics: Metrics) -> list[tuple[str, str]]:
         ("Guidance", f"{p.guidance_scale:g}, as {p.guidance_convention}"),
         ("Sampling", f"{p.num_inference_steps} network evaluations, {_weights(p.ema)}, seed {p.seed}"),
         ("Checkpoint sha256", p.checkpoint_sha256 or wording.ABSENT),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in report.versions.items()) or wording.ABSENT),
     ]
 
 

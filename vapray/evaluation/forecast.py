@@ -1,0 +1,36 @@
+"""What evaluating would cost."""
+
+from vapray.data.forecast import reading_seconds
+from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, of_pool, part_overhead
+
+__all__ = ["forecast"]
+
+# One core of the laptop. Features are taken at 64 pixels whatever the picture; attributes at its own size.
+SECONDS_OF_FEATURES, SECONDS_TO_MEASURE_A_PIXEL = 9e-3, 5e-6
+FLOPS_OF_A_CLASSIFIED_PIXEL, IMAGES_OF_A_STEP, FLOPS_OF_A_CORE = 15e3, 48, 20e9
+BYTES_OF_A_ROW, BYTES_OF_A_REPORT = 400, 250_000
+# Twelve planes of 64 x 64 float32, their padded copies and what they are made from.
+BYTES_OF_FEATURES, PICTURES_AT_ONCE = 12 * 66 * 66 * 4 * 3, 128
+
+
+def forecast(outlook: Outlook) -> Forecast:
+    """Real pictures of two splits, the held-out ones again through the autoencoder, every sample, and class means."""
+    config, images, pool = outlook.config, outlook.images, outlook.config.pools.evaluate
+    workers, device = of_pool(pool)
+    real, pixels = images.splits.get("train", 0) + images.held_out, config.data.image_size**2
+    rows = real + images.held_out + outlook.rows["samples"] + config.sample.n_images
+    attributes = (images.held_out + config.sample.n_images) * pixels * SECONDS_TO_MEASURE_A_PIXEL
+    classifier = config.evaluate.classifier_steps * IMAGES_OF_A_STEP * pixels * FLOPS_OF_A_CLASSIFIED_PIXEL
+    measuring = rows * SECONDS_OF_FEATURES + real * reading_seconds(images) + attributes
+    return Forecast(
+        rows=rows,
+        part_bytes=rows * BYTES_OF_A_ROW + part_overhead(rows, pool),
+        file_bytes=2 * BYTES_OF_A_REPORT,
+        startup_seconds=6.0,
+        work_seconds=measuring / workers + classifier / FLOPS_OF_A_CORE,
+        peak_bytes=WORKSPACE_BYTES
+        + PICTURES_AT_ONCE * BYTES_OF_FEATURES
+        + images.splits.get("train", 0) * pixels * 3 * 2,
+        workers=workers,
+        device=device,
+    )

@@ -1,0 +1,204 @@
+"""What the numbers say in words, and the three that carry the verdict, each beside its floor and its ceiling."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vapray.evaluation.adherence import Adherence
+from vapray.evaluation.intervals import Interval
+from vapray.evaluation.metrics import Metrics
+from vapray.evaluation.report.gauge import Entry, Gauge, gauge
+from vapray.evaluation.report.wording import Number, interval_text, known, number, percent, times
+
+__all__ = [
+    "KeyFigure",
+    "adherence_finding",
+    "adherence_gauge",
+    "fid_finding",
+    "fid_gauge",
+    "headline",
+    "key_figures",
+    "label_finding",
+    "label_gauge",
+]
+
+NEAR = 1.5
+"""Up to this factor above it, a FID counts as close to another."""
+SAME = 0.02
+"""Up to this difference, shares count as equal."""
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """One number that carries the verdict."""
+
+    name: str
+    question: str
+    value: str
+    interval: str
+    gauge: Gauge | None
+    finding: str
+
+
+def headline(metrics: Metrics) -> str:
+    """One sentence on pictures and captions, never better than the numbers."""
+    pictures, followed = _pictures(metrics), metrics.further.get("caption_adherence_relative")
+    if not known(followed):
+        return f"{pictures}."
+    bounds = metrics.intervals.get("caption_adherence_relative")
+    if bounds is not None and bounds.low <= 0:
+        return f"{pictures}; captions are not clearly followed."
+    return f"{pictures}; captions are followed {percent(followed)} of the way."
+
+
+def _pictures(metrics: Metrics) -> str:
+    floors = [value for value in (metrics.fid_class_mean, metrics.fid_untrained) if known(value)]
+    fid, real = _fid_for_real_floors(metrics), metrics.fid_real_split
+    if not known(metrics.fid) or not floors:
+        return "How close the pictures are to real ones was not measured"
+    if metrics.fid >= min(floors):
+        return "No closer to real pictures than a simple fake"
+    if known(real) and fid <= NEAR * real:
+        return "As close to the training pictures as unseen real ones, in these features"
+    return "Better than simple fakes, short of real pictures"
+
+
+def key_figures(metrics: Metrics, adherence: Adherence | None, classes: int) -> list[KeyFigure]:
+    """FID, label accuracy and, where it was measured, caption adherence."""
+    bounds = metrics.intervals
+    figures = [
+        KeyFigure(
+            "FID",
+            "How far are all pictures together from real ones?",
+            number(metrics.fid),
+            interval_text(bounds.get("fid")),
+            fid_gauge(metrics),
+            fid_finding(metrics),
+        ),
+        KeyFigure(
+            "Label accuracy",
+            "Do pictures show the class that was asked for?",
+            percent(metrics.label_accuracy),
+            interval_text(bounds.get("label_accuracy"), "percent"),
+            label_gauge(metrics, classes),
+            label_finding(metrics),
+        ),
+    ]
+    if adherence is None:
+        return figures
+    return [
+        *figures,
+        KeyFigure(
+            "Caption adherence",
+            "Do pictures show what their captions say?",
+            percent(adherence.adherence),
+            interval_text(adherence.adherence_interval, "percent"),
+            adherence_gauge(metrics),
+            adherence_finding(adherence.relative, adherence.relative_interval),
+        ),
+    ]
+
+
+def fid_gauge(metrics: Metrics, *others: Entry, made: str = "Generated") -> Gauge | None:
+    """FID among fakes and real pictures; ``others`` are drawn as well, the run's own mark is called ``made``."""
+    entries = [
+        Entry("Untrained network", metrics.fid_untrained, "floor"),
+        Entry("Class means with noise", metrics.fid_class_mean, "floor"),
+        Entry(made, metrics.fid, "made", metrics.intervals.get("fid")),
+        Entry("Real, through the autoencoder", _further(metrics, "fid_real_reconstructed"), "real"),
+        Entry("Real, held out", metrics.fid_real_split, "real"),
+    ]
+    return _gauge("FID", entries, others, number, lower_is_better=True)
+
+
+def label_gauge(metrics: Metrics, classes: int, *others: Entry, made: str = "Generated") -> Gauge | None:
+    """Label accuracy between guessing among ``classes`` and real pictures."""
+    entries = [
+        Entry("Guessing", 1 / classes if classes else math.nan, "floor"),
+        Entry(made, metrics.label_accuracy, "made", metrics.intervals.get("label_accuracy")),
+        Entry("Real, held out", _further(metrics, "label_accuracy_real"), "real"),
+    ]
+    return _gauge("Label accuracy", entries, others, percent)
+
+
+def adherence_gauge(metrics: Metrics, *others: Entry, made: str = "Generated") -> Gauge | None:
+    """Caption adherence between captions of other pictures and real pictures."""
+    entries = [
+        Entry("With captions shuffled in the class", metrics.caption_adherence_shuffled, "floor"),
+        Entry(made, metrics.caption_adherence, "made", metrics.intervals.get("caption_adherence")),
+        Entry("Real, through the autoencoder", metrics.caption_adherence_ceiling, "real"),
+    ]
+    return _gauge("Caption adherence", entries, others, percent)
+
+
+def _gauge(
+    name: str,
+    entries: list[Entry],
+    others: tuple[Entry, ...],
+    word: Callable[[float], str],
+    *,
+    lower_is_better: bool = False,
+) -> Gauge | None:
+    return gauge(name, [*entries, *others], word, lower_is_better=lower_is_better)
+
+
+def fid_finding(metrics: Metrics) -> str:
+    """One or two sentences that place the FID, whatever it says."""
+    floors = [("class means with noise", metrics.fid_class_mean), ("the untrained network", metrics.fid_untrained)]
+    measured = [(name, value) for name, value in floors if known(value)]
+    if not known(metrics.fid) or not measured:
+        return ""
+    beaten = [f"{name} ({times(value / metrics.fid)})" for name, value in measured if metrics.fid < value]
+    missed = [name for name, value in measured if metrics.fid >= value]
+    parts = ["Closer to real pictures than " + " and ".join(beaten)] if beaten else []
+    if missed:
+        parts.append("Not closer to real pictures than " + " and ".join(missed))
+    return ". ".join([*parts, *_beside_real(metrics)]) + "."
+
+
+def _beside_real(metrics: Metrics) -> list[str]:
+    """How far real pictures still are, at the same number of pictures."""
+    fid, real = _fid_for_real_floors(metrics), metrics.fid_real_split
+    if not known(real) or real <= 0:
+        return []
+    if fid < real:
+        return [f"Real pictures that were held out score {number(real)}, which is worse"]
+    return [f"Still {times(fid / real)} as far as real pictures that were held out"]
+
+
+def label_finding(metrics: Metrics) -> str:
+    """One sentence on labels beside those of real pictures."""
+    made, real = metrics.label_accuracy, metrics.further.get("label_accuracy_real")
+    if not known(made):
+        return ""
+    text = f"A classifier trained on real pictures sees the class that was asked for in {percent(made)}"
+    if not known(real):
+        return f"{text}."
+    if made > real + SAME:
+        return f"{text}, more than in real pictures ({percent(real)}): generated ones are more typical of their class."
+    return f"{text}; in real pictures that were held out, {percent(real)}."
+
+
+def adherence_finding(relative: Number, interval: Interval | None) -> str:
+    """One sentence on what captions do beyond the class."""
+    if not known(relative):
+        return (
+            "Real pictures agree with their own captions no better than with others of their class, "
+            "so this run cannot say whether captions are followed."
+        )
+    text = f"Captions are followed {percent(relative)} of the way from chance within the class to real pictures"
+    bounds = f"95 % interval {interval_text(interval, 'percent')}" if interval else ""
+    if interval is not None and interval.low <= 0:
+        return f"{text} ({bounds}): not clearly above chance."
+    return f"{text} ({bounds})." if bounds else f"{text}."
+
+
+def _further(metrics: Metrics, name: str) -> float:
+    value = metrics.further.get(name)
+    return math.nan if value is None else value
+
+
+def _fid_for_real_floors(metrics: Metrics) -> float:
+    """At as many pictures as the real floors have, because FID falls with the number."""
+    fair = metrics.further.get("fid_at_held_out_count")
+    return fair if known(fair) else metrics.fid
