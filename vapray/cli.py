@@ -1,20 +1,25 @@
-"""The command line: ``vapray demo``, ``vapray run STAGE``. Jobs on a cluster use the same :func:`run_job`."""
+"""The command line: ``vapray demo``, ``vapray run STAGE``. Jobs on a cluster use the same :func:`run_job`.
 
-import signal
-import sys
+What a command needs is imported inside of it, so that ``--help`` answers at once.
+"""
+
 import time
-import traceback
-from collections.abc import Sequence
-from types import FrameType
-from typing import Annotated, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vapray.config_file import load
-from vapray.errors import ConfigError, VaprayError
-from vapray.pipeline import STAGES, run_pipeline
+from vapray import __version__
+from vapray.command import ended_well
+from vapray.errors import ConfigError
 
-__all__ = ["app", "main", "run_job"]
+if TYPE_CHECKING:
+    from vapray.store import Version
+
+__all__ = ["STAGE_NAMES", "app", "main", "run_job"]
+
+# A copy of the names in vapray.stages, whose import takes a second.
+STAGE_NAMES = ("ingest", "caption", "bank", "autoencoder", "encode", "train", "sample", "evaluate")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,23 +32,73 @@ app = typer.Typer(
 ConfigFile = Annotated[str | None, typer.Option("--config", help="YAML file; without one, the demo's settings.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="section.key=value")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, how long and how large; do nothing.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vapray {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
 
 
 @app.command()
-def demo(overrides: Overrides = None, debug: Debug = False) -> None:
+def demo(overrides: Overrides = None, dry_run: DryRun = False, debug: Debug = False) -> None:
     """Run every stage on drawn phantoms on this machine."""
-    _run(None, overrides or (), None, debug)
+    _run(None, overrides or (), None, dry_run, debug)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def run(
-    stage: Annotated[str, typer.Argument(help=f"pipeline, or one of {', '.join(s.name for s in STAGES)}")],
+    stage: Annotated[str, typer.Argument(help=f"pipeline, or one of {', '.join(STAGE_NAMES)}")],
     overrides: Overrides = None,
     config: ConfigFile = None,
+    dry_run: DryRun = False,
     debug: Debug = False,
 ) -> None:
     """Run one stage, or the whole pipeline."""
-    _run(config, overrides or (), None if stage == "pipeline" else [stage], debug)
+    _run(config, overrides or (), stage, dry_run, debug)
+
+
+@app.command()
+def doctor(
+    overrides: Overrides = None,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a check, for machines.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Check this machine, the run's folder, the dataset and the cluster against a config."""
+    with ended_well(debug):
+        from vapray.doctor.examination import examine
+        from vapray.doctor.findings import exit_code, print_findings
+
+        findings = examine(config, overrides or ())
+        raise SystemExit(exit_code(print_findings(findings, as_json=as_json)))
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="RUN", help="Folder or URI of a finished run.")],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another one.")],
+    html: Annotated[str | None, typer.Option("--html", help="Write the comparison as a page as well.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Compare two finished runs: settings, metrics with their intervals, times."""
+    with ended_well(debug):
+        from vapray.evaluation.compare import compare_runs
+
+        comparison = compare_runs(first, second)
+        print("\n".join(comparison.lines()))
+        if html:
+            _write_page(html, comparison.to_html())
 
 
 def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:
@@ -51,8 +106,10 @@ def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:
     job = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
     @job.command(help=f"Run {stage}. Finished and unchanged work is skipped; after a kill, the same command continues.")
-    def command(overrides: Overrides = None, config: ConfigFile = None, debug: Debug = False) -> None:
-        _run(config, overrides or (), None if stage == "pipeline" else [stage], debug)
+    def command(
+        overrides: Overrides = None, config: ConfigFile = None, dry_run: DryRun = False, debug: Debug = False
+    ) -> None:
+        _run(config, overrides or (), stage, dry_run, debug)
 
     job(args=None if arguments is None else list(arguments), prog_name=f"python -m jobs.{stage}")
 
@@ -62,42 +119,47 @@ def main() -> None:
     app(prog_name="vapray")
 
 
-def _run(config_file: str | None, overrides: Sequence[str], stages: list[str] | None, debug: bool) -> None:
+def _run(config_file: str | None, overrides: Sequence[str], stage: str | None, dry_run: bool, debug: bool) -> None:
     began = time.monotonic()
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        _check_stages(stages)
+    with ended_well(debug):
+        stages = _stages(stage)
+        from vapray.config_file import load
+
         config = load(config_file, overrides)
-        run_pipeline(config, stages)
+        if dry_run:
+            from vapray.dry_run import foresee
+            from vapray.dry_run_table import print_prospects
+
+            print_prospects(foresee(config, stages), config)
+            return
+        from vapray.pipeline import run_pipeline
+
+        finished = run_pipeline(config, stages)
         if stages is None:
-            _say_where(config.run.root, time.monotonic() - began)
-    except VaprayError as error:
-        _fail(error, error.exit_code, debug)
-    except KeyboardInterrupt as error:
-        print("\nInterrupted. What was committed stays; the same command continues from there.", file=sys.stderr)
-        _fail(error, 130, debug)
+            _say_where(config.run.root, finished, time.monotonic() - began)
 
 
-def _check_stages(stages: list[str] | None) -> None:
-    known = [stage.name for stage in STAGES]
-    unknown = [name for name in stages or () if name not in known]
-    if unknown:
-        raise ConfigError(f"stage {unknown[0]!r} is unknown. Known: pipeline, {', '.join(known)}.")
+def _stages(stage: str | None) -> list[str] | None:
+    """The stages that a name stands for; None for all."""
+    if stage in (None, "pipeline"):
+        return None
+    if stage not in STAGE_NAMES:
+        raise ConfigError(f"stage {stage!r} is unknown. Known: pipeline, {', '.join(STAGE_NAMES)}.")
+    return [stage]
 
 
-def _say_where(root: str, seconds: float) -> None:
+def _say_where(root: str, finished: "Mapping[str, Version]", seconds: float) -> None:
     print(f"\nDone in {seconds:.0f} s. Synthetic images; not for clinical use.")
-    print(f"  report   {root}/report/index.html")
-    print(f"  metrics  {root}/report/metrics.json")
+    print(f"  report      {root}/report/index.html")
+    print(f"  metrics     {root}/report/metrics.json")
+    print(f"  checkpoint  {root}/{finished['checkpoints'].folder}/files/final")
 
 
-def _fail(error: BaseException, exit_code: int, debug: bool) -> NoReturn:
-    if debug:
-        traceback.print_exception(error)
-    elif isinstance(error, VaprayError):
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-    raise SystemExit(exit_code)
+def _write_page(path: str, page: str) -> None:
+    from pathlib import Path
 
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
+    try:
+        Path(path).write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--html {path}: cannot be written ({error.strerror}). Give another file.") from None
+    print(f"page  {path}")

@@ -1,5 +1,6 @@
 """Ray: start or join it, ask what it has, and run work on it."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 from vapray.config import Cluster, Pool
 from vapray.errors import BackendError, ConfigError, VaprayError
 from vapray.progress import StageProgress
+from vapray.reaper import reaped
 
 __all__ = [
     "Board",
@@ -20,6 +22,7 @@ __all__ = [
     "require_shared_root",
     "run_interruptible",
     "run_remote",
+    "survey",
     "watched",
 ]
 
@@ -33,6 +36,7 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
+RETRIES_OF_A_TASK = 2
 
 
 @contextmanager
@@ -42,6 +46,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     Raises:
         BackendError: no cluster answers at ``address``.
     """
+    joins = bool(cluster.address or "RAY_ADDRESS" in os.environ)
     for name, value in ENVIRONMENT.items():  # before Ray is imported, which reads some of them
         os.environ.setdefault(name, value)
     import ray
@@ -54,20 +59,29 @@ def connected(cluster: Cluster) -> Iterator[None]:
         "include_dashboard": False,
     }
     on_terminate = signal.getsignal(signal.SIGTERM)
-    joins = bool(cluster.address or "RAY_ADDRESS" in os.environ)
-    try:
-        with _silent_stderr():
-            ray.init(**quiet, **({"address": cluster.address or "auto"} if joins else embedded))
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise BackendError(
-            f"cluster.address {cluster.address}: no Ray cluster answers ({error}). "
+    with contextlib.nullcontext() if joins else reaped():
+        try:
+            with _silent_stderr():
+                ray.init(**quiet, **({"address": cluster.address or "auto"} if joins else embedded))
+        except Exception as error:  # a bare one where a node is not up in time
+            raise BackendError(_why_no_ray(cluster, joins, error)) from error
+        signal.signal(signal.SIGTERM, on_terminate)  # Ray has put its own there, which ends with another code
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _why_no_ray(cluster: Cluster, joins: bool, error: Exception) -> str:
+    if joins:
+        return (
+            f"cluster.address {cluster.address or os.environ.get('RAY_ADDRESS')}: no Ray cluster answers ({error}). "
             "Leave cluster.address empty for an embedded Ray, or start one with `ray start --head`."
-        ) from error
-    signal.signal(signal.SIGTERM, on_terminate)  # Ray has put its own there, which ends with another code
-    try:
-        yield
-    finally:
-        ray.shutdown()
+        )
+    return (
+        f"the embedded Ray did not start ({error}). Run the command again when the machine is less busy; "
+        "`vapray doctor` looks at memory, shared memory and disks."
+    )
 
 
 @contextmanager
@@ -117,14 +131,40 @@ def require_shared_root(cluster: Cluster, root: str) -> None:
         )
 
 
+def survey(address: str) -> dict[str, Any]:
+    """What the cluster at an address has: ``cpus``, ``gpus``, ``nodes`` and their ``addresses``.
+
+    Raises:
+        BackendError: no cluster answers there.
+    """
+    import ray
+
+    with connected(Cluster(address=address)):
+        have = ray.cluster_resources()
+        addresses = [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]
+    return {
+        "cpus": have.get("CPU", 0),
+        "gpus": have.get("GPU", 0),
+        "nodes": len(addresses),
+        "addresses": addresses,
+    }
+
+
 def run_remote(function: Callable[..., Any], *arguments: Any, pool: Pool) -> Any:
     """Run one function once, somewhere on the cluster with the resources of ``pool``'s actor."""
     import ray
 
-    require(cpus=pool.num_cpus, gpus=pool.num_gpus, why=function.__name__.strip("_"))
-    task = ray.remote(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, max_retries=2)(function)
-    with readable_errors(function.__name__.strip("_")):
-        return ray.get(task.remote(*arguments))
+    name = function.__name__.strip("_")
+    require(cpus=pool.num_cpus, gpus=pool.num_gpus, why=name)
+    task = ray.remote(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, max_retries=RETRIES_OF_A_TASK)(function)
+    with readable_errors(name):
+        try:
+            return ray.get(task.remote(*arguments))
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+            raise BackendError(
+                f"{name}: its process died {RETRIES_OF_A_TASK + 1} times. Most often memory ran out: free some, or ask "
+                "for less, and run the same command again."
+            ) from error
 
 
 @contextmanager

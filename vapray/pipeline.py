@@ -1,8 +1,4 @@
-"""The stages as one table, and the walk through them.
-
-    phantoms ─► images ─┬─► captions ─► bank ──────────┐
-                        ├─► autoencoder ─► latents ────┼─► checkpoints ─► samples ─► report
-                        └──────────────────────────────┴─────────────────────────────►
+"""The walk through the stages of :mod:`vapray.stages`.
 
 A stage's fingerprint is made of its own config sections, the content of its inputs, and its schema version. A finished
 version with that fingerprint is a no-op, decided before Ray starts; another fingerprint opens a new version.
@@ -11,93 +7,29 @@ version with that fingerprint is a no-op, decided before Ray starts; another fin
 import importlib
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from vapray import __version__
-from vapray.captioning.signature import captions_signature, prompts_signature
 from vapray.cluster import connected, require_shared_root
-from vapray.config import Config, Train
-from vapray.data.dataset import dataset_signature
+from vapray.config import Config
 from vapray.errors import DataError, LeaseHeld
 from vapray.progress import Display
+from vapray.rerun import reasons_to_rerun
 from vapray.stage_run import StageRun
+from vapray.stages import OUTSIDE, STAGES, Stage
 from vapray.store import Manifest, Store, Version, fingerprint
 
-__all__ = ["STAGES", "Stage", "run_pipeline"]
+__all__ = ["Standing", "Walk", "run_pipeline"]
+
+NOT_MADE = "to be made"
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One arrow of the drawing above.
-
-    Attributes:
-        name: as in ``python -m jobs.NAME``.
-        room: the folder whose ``stage.py`` holds ``run(StageRun)``.
-        writes: its table.
-        reads: tables of stages before it.
-        sections: dotted config keys that decide its result.
-        schema: version of what it writes.
-    """
-
-    name: str
-    room: str
-    writes: str
-    reads: tuple[str, ...] = ()
-    sections: tuple[str, ...] = ()
-    schema: int = 1
-
-
-# How often to report, save or retry, and on how many workers, does not decide what is learned.
-_TRAIN_EXECUTION = {
-    "workers", "use_gpu", "report_every", "checkpoint_every", "keep_checkpoints", "max_failures", "max_skipped_steps",
-    "grace_seconds",
-}  # fmt: skip
-_TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TRAIN_EXECUTION)
-_FRAME = ("data.modality", "data.image_size")
-_MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "bank")
-
-STAGES = (
-    Stage("ingest", "data", "images", (), ("data.source",)),
-    Stage("caption", "captioning", "captions", ("images",), ("data.modality", "caption", "run.seed")),
-    Stage("bank", "bank", "bank", ("captions",), ("bank",)),
-    Stage(
-        "autoencoder",
-        "latents.fitting",
-        "autoencoder",
-        ("images",),
-        ("data.image_size", "autoencoder", "run.seed"),
-    ),
-    Stage("encode", "latents", "latents", ("images", "autoencoder"), ("data.image_size",)),
-    Stage(
-        "train",
-        "training",
-        "checkpoints",
-        ("images", "autoencoder", "bank", "latents"),
-        (*_MODEL, *_TRAIN, "run.seed"),
-    ),
-    Stage("sample", "sampling", "samples", ("bank", "checkpoints"), ("sample", "run.seed")),
-    Stage(
-        "evaluate",
-        "evaluation",
-        "measurements",
-        ("images", "captions", "autoencoder", "checkpoints", "samples"),
-        (*_FRAME, "caption.prompt_set", "evaluate", "run.seed"),
-    ),
-)
-
-
-# What a stage reads besides tables and config values, by a hash of its content.
-OUTSIDE: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
-    "ingest": {"dataset": dataset_signature},
-    "caption": {"prompts": prompts_signature, "given captions": captions_signature},
-    "evaluate": {"prompts": prompts_signature},
-}
-
-
-def run_pipeline(config: Config, names: Sequence[str] | None = None, display: Display | None = None) -> None:
+def run_pipeline(
+    config: Config, names: Sequence[str] | None = None, display: Display | None = None
+) -> Mapping[str, Version]:
     """Run stages in order; what is finished and unchanged is skipped.
 
     Args:
@@ -105,45 +37,104 @@ def run_pipeline(config: Config, names: Sequence[str] | None = None, display: Di
         names: the stages to run; None for all. Tables that they read from others must be finished.
         display: where to show progress.
 
+    Returns:
+        The finished versions, by table.
+
     Raises:
         VaprayError: from the stage that failed; what was committed stays, and the same command continues.
     """
-    walk = _Walk(config, display or Display())
+    walk = Walk(config, display or Display())
     with ExitStack() as stack:
         for stage in STAGES:
             walk.visit(stage, wanted=names is None or stage.name in names, stack=stack)
+    return walk.finished
 
 
-class _Walk:
+@dataclass(frozen=True)
+class Standing:
+    """Where a stage stands, before anything is done about it.
+
+    Attributes:
+        stage: which.
+        sections: the config values that decide its result.
+        inputs: what it reads, by content hash; ``NOT_MADE`` for a table that is not finished.
+        version: what it would write; None while a table that it reads is not finished.
+        manifest: of that version, when it is finished.
+        last: of the version of its table that was finished last, whatever its fingerprint.
+    """
+
+    stage: Stage
+    sections: dict[str, Any]
+    inputs: dict[str, str]
+    version: Version | None
+    manifest: Manifest | None
+    last: Manifest | None
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it runs although an earlier version is finished."""
+        return [] if self.manifest else reasons_to_rerun(self.last, self.sections, self.inputs)
+
+
+class Walk:
+    """The way through the stages of one run.
+
+    Attributes:
+        finished: versions met so far that are finished, by table.
+        manifests: theirs, by stage.
+    """
+
     def __init__(self, config: Config, display: Display) -> None:
         self.config, self.display, self.store = config, display, Store(config.run.root)
         self.finished: dict[str, Version] = {}
         self.manifests: dict[str, Manifest] = {}
         self._ray_is_up = False
 
+    def look(self, stage: Stage) -> Standing:
+        """Where a stage stands; writes nothing, and remembers a finished version for the stages behind it."""
+        sections, inputs = self._sections(stage), self._inputs(stage)
+        version, manifest = None, None
+        if self.has_inputs(stage):
+            version = self.store.version(stage.writes, fingerprint(stage.name, stage.schema, sections, inputs))
+            manifest = version.manifest()
+            if manifest is not None:
+                self._accept(stage, version, manifest)
+        last = None if manifest else self.store.newest(stage.writes)
+        return Standing(stage, sections, inputs, version, manifest, last)
+
+    def has_inputs(self, stage: Stage) -> bool:
+        """Whether all tables that it reads are finished."""
+        return all(table in self.finished for table in stage.reads)
+
     def visit(self, stage: Stage, *, wanted: bool, stack: ExitStack) -> None:
-        if any(table not in self.finished for table in stage.reads):
+        """Run a stage unless it is finished or not wanted."""
+        if not self.has_inputs(stage):
             if wanted:
                 raise DataError(self._missing(stage))
             return
-        sections, inputs = self._sections(stage), self._inputs(stage)
-        version = self.store.version(stage.writes, fingerprint(stage.name, stage.schema, sections, inputs))
-        manifest = version.manifest()
+        standing = self.look(stage)
+        manifest, version = standing.manifest, standing.version
+        assert version is not None
         if manifest is None and wanted:
-            self._explain_rerun(stage, sections, inputs)
+            for reason in standing.reasons:
+                self.display.line(f"[{stage.name}] runs again: {reason}")
             self._connect(stack)
-            manifest = self._run(stage, version, sections, inputs)
+            manifest = self._run(stage, version, standing.sections, standing.inputs)
+            self._accept(stage, version, manifest)
         elif manifest is not None and wanted:
             self.display.line(f"[{stage.name}] unchanged ({manifest.rows:,} rows in {version.uri})")
         if manifest is not None:
-            self.finished[stage.writes], self.manifests[stage.name] = version, manifest
             _publish(stage, version)
+
+    def _accept(self, stage: Stage, version: Version, manifest: Manifest) -> None:
+        self.finished[stage.writes], self.manifests[stage.name] = version, manifest
 
     def _run(self, stage: Stage, version: Version, sections: dict[str, Any], inputs: dict[str, str]) -> Manifest:
         begin = time.monotonic()
         with version.lease() as lease, self.display.stage(stage.name) as progress:
             if (manifest := version.manifest()) is not None:  # another run finished it while this one was starting
                 return manifest
+            version.mend(progress.say)
             tables = {table: self.finished[table] for table in stage.reads}
             run = StageRun(
                 stage.name,
@@ -183,7 +174,10 @@ class _Walk:
         return {key: _at(tree, key) for key in stage.sections}
 
     def _inputs(self, stage: Stage) -> dict[str, str]:
-        inputs = {table: self.finished[table].sealed().content_hash for table in stage.reads}
+        inputs = {
+            table: self.finished[table].sealed().content_hash if table in self.finished else NOT_MADE
+            for table in stage.reads
+        }
         return inputs | {name: sign(self.config) for name, sign in OUTSIDE.get(stage.name, {}).items()}
 
     def _missing(self, stage: Stage) -> str:
@@ -192,14 +186,6 @@ class _Walk:
             f"{self.config.run.root}: {stage.name} reads what {', '.join(needed)} write, and with this config that is "
             f"not finished. Run `python -m jobs.{needed[0]}` with the same config first, or `python -m jobs.pipeline`."
         )
-
-    def _explain_rerun(self, stage: Stage, sections: dict[str, Any], inputs: dict[str, str]) -> None:
-        last = self.store.newest(stage.writes)
-        if last is None:
-            return
-        changes = [*_difference("", last.sections, sections), *_difference("input ", last.inputs, inputs)]
-        for change in changes or ["schema version"]:
-            self.display.line(f"[{stage.name}] runs again: {change}")
 
 
 def _validation(stage: Stage, config: Config, tables: Mapping[str, Version]) -> Callable[[Any], float] | None:
@@ -232,12 +218,3 @@ def _at(tree: Any, key: str) -> Any:
     for name in key.split("."):
         tree = tree[name]
     return tree
-
-
-def _difference(path: str, old: Any, new: Any) -> Iterator[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            dot = "." if path and not path.endswith(" ") else ""
-            yield from _difference(f"{path}{dot}{key}", old.get(key), new.get(key))
-    elif old != new:
-        yield f"{path}: {old} -> {new}"

@@ -123,8 +123,7 @@ def _died(run: StageRun) -> str:
 
 
 def _check_rejects(run: StageRun, asked: int) -> None:
-    parts = [run.output.read_part(name, [REJECT]).column(0) for name in run.output.part_names()]
-    reasons = [reason for part in parts for reason in part.drop_null().to_pylist()]
+    reasons = run.output.read([REJECT], rejects=True).column(0).drop_null().to_pylist()
     limit = run.config.run.max_bad_fraction
     if len(reasons) > limit * asked:
         common = ", ".join(f"{reason} ({count:,})" for reason, count in Counter(reasons).most_common(3))

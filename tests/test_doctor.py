@@ -1,0 +1,199 @@
+"""``vapray doctor``: each thing that would end a run is a failure with that run's exit code, and a way out."""
+
+import dataclasses
+import json
+import os
+import re
+import socket
+import threading
+import tomllib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.conftest import ROOT
+from vapray.cli import app
+from vapray.config_file import load
+from vapray.doctor import cluster, dataset, devices, machine, packages, run_folder
+from vapray.doctor.findings import Finding, exit_code, print_findings, warning
+from vapray.errors import DataError
+from vapray.files import FileStore
+from vapray.lease import Lease
+
+
+@pytest.fixture(autouse=True)
+def _no_cluster(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+def found(check, *overrides: str) -> dict[str, Finding]:
+    return {finding.check: finding for finding in check.examine(load(None, overrides))}
+
+
+def test_this_environment_passes_in_one_line_a_check(tmp_path):
+    done = CliRunner().invoke(app, ["doctor", f"run.root={tmp_path / 'run'}", "cluster.object_store_mb=80", "--json"])
+    cards = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 0, [card for card in cards if card["state"] == "failed"]
+    assert [card["check"] for card in cards][:3] == ["python", "packages", "config"]
+    assert all(card.keys() == {field.name for field in dataclasses.fields(Finding)} for card in cards)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_config_ends_with_code_2(tmp_path):
+    done = CliRunner().invoke(app, ["doctor", "sample.guidance_scle=2"])
+    assert done.exit_code == 2
+    assert "Did you mean guidance_scale?" in " ".join(done.output.split())
+    assert max(map(len, done.output.splitlines())) <= 100
+
+
+def test_a_missing_dataset_ends_with_code_3(tmp_path):
+    (tmp_path / "photos").mkdir()
+    photos = ["data.source=folder", f"data.root={tmp_path / 'photos'}", f"run.root={tmp_path / 'run'}"]
+    done = CliRunner().invoke(app, ["doctor", *photos, "cluster.object_store_mb=80"])
+    assert done.exit_code == 3, done.output
+    assert "failed   dataset" in done.output
+
+
+def test_pictures_that_do_not_decode_are_told(tmp_path):
+    folder = tmp_path / "photos" / "a"
+    folder.mkdir(parents=True)
+    for number in range(20):
+        Image.new("RGB", (40, 40), (number, 0, 0)).save(folder / f"{number:02}.png")
+    settings = ("data.source=folder", f"data.root={tmp_path / 'photos'}")
+    assert found(dataset, *settings)["dataset"].state == "ok"
+    for picture in folder.iterdir():
+        picture.write_bytes(b"<html>")
+    finding = found(dataset, *settings)["dataset"]
+    assert (finding.state, finding.exit_code) == ("failed", 3)
+    assert "5 of the first 5" in finding.found
+
+
+def test_shared_memory_smaller_than_the_object_store_ends_with_code_5():
+    megabytes = os.statvfs("/dev/shm").f_blocks * os.statvfs("/dev/shm").f_frsize // 2**20 + 1000
+    finding = found(machine, f"cluster.object_store_mb={megabytes}")["shared memory"]
+    assert (finding.state, finding.exit_code) == ("failed", 5)
+    assert "Lower cluster.object_store_mb" in finding.advice
+
+
+def test_an_address_where_nothing_listens_ends_with_code_5():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+    finding = found(cluster, f"cluster.address={address}")["ray"]
+    assert (finding.state, finding.exit_code) == ("failed", 5)
+    assert address in finding.found
+    assert "ray start --head" in finding.advice
+
+
+def test_more_workers_than_the_embedded_ray_has_end_with_code_5():
+    finding = found(cluster, "cluster.num_cpus=4", "train.workers=64")["ray"]
+    assert (finding.state, finding.exit_code) == ("failed", 5)
+
+
+def test_gpus_that_are_not_here_end_with_code_5():
+    finding = found(devices, "train.use_gpu=true", "train.workers=64")["gpus"]
+    assert (finding.state, finding.exit_code) == ("failed", 5)
+    assert "train.workers 64" in finding.found
+
+
+def test_a_folder_that_cannot_be_written_ends_with_code_3(tmp_path, monkeypatch):
+    """A full or read-only disk; root may write everywhere, so the file system is asked for what it cannot do."""
+    files = FileStore(str(tmp_path / ("x" * 200) / ("y" * 200)))
+    (tmp_path / ("x" * 200)).write_text("a file where a folder has to be")
+    with pytest.raises(DataError):
+        files.create("probe", b"")
+    finding = run_folder._writable(files)
+    assert (finding.state, finding.exit_code) == ("failed", 3)
+
+
+def test_the_folder_is_left_as_it_was(tmp_path):
+    findings = found(run_folder, f"run.root={tmp_path / 'new' / 'run'}")
+    assert {finding.state for finding in findings.values()} == {"ok"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_is_writing_is_said_while_it_lives(tmp_path):
+    files = FileStore(str(tmp_path))
+    with Lease(files, "captions/0123456789ab"):
+        writers = found(run_folder, f"run.root={tmp_path}")["writers"]
+    assert writers.state == "warning"
+    assert f"process {os.getpid()}" in writers.found
+    assert "captions/0123456789ab" in writers.found
+    assert found(run_folder, f"run.root={tmp_path}")["writers"].state == "ok"
+
+
+def test_what_killed_writers_left_is_counted(tmp_path):
+    folder = tmp_path / "images" / "parts"
+    folder.mkdir(parents=True)
+    (folder / f".a.parquet.{'0' * 32}").write_bytes(b"half")
+    finding = found(run_folder, f"run.root={tmp_path}")["leftovers"]
+    assert finding.state == "warning"
+    assert finding.found.startswith("1 temporary files, 4 bytes")
+
+
+class _Dashboard(BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("status", "state"), [(200, "failed"), (401, "ok")])
+def test_a_dashboard_that_answers_strangers_ends_with_code_5(status, state, monkeypatch):
+    server = ThreadingHTTPServer(("0.0.0.0", 0), type("Dashboard", (_Dashboard,), {"status": status}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(cluster, "DASHBOARD_PORT", server.server_port)
+    own = socket.gethostbyname(socket.gethostname())
+    outside = own if not own.startswith("127.") else "localhost"
+    try:
+        finding = cluster._dashboard([outside])
+    finally:
+        server.shutdown()
+    assert finding.state == state
+    assert finding.exit_code == (5 if state == "failed" else 0)
+
+
+def test_a_local_root_on_several_nodes_ends_with_code_2():
+    config = load(None, ["run.root=runs/demo"])
+    assert cluster._shared(config.run.root, config.cluster, 2).exit_code == 2
+    assert cluster._shared("s3://bucket/run", config.cluster, 2).state == "ok"
+
+
+def test_the_wanted_versions_are_those_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {}
+    for line in project["dependencies"]:
+        name, least = re.match(r"([\w-]+)(?:\[[\w,]+\])?(?:>=([\d.]+))?", line).groups()
+        wanted[name] = least or "0"
+    assert wanted.items() >= packages.LEAST_VERSIONS.items()
+
+
+def test_an_old_package_and_a_missing_one_are_named(monkeypatch):
+    monkeypatch.setattr(packages, "LEAST_VERSIONS", {"typer": "999", "no-such-package": "1", "rich": "1"})
+    finding = list(packages.examine())[1]
+    assert (finding.state, finding.exit_code) == ("failed", 5)
+    assert "typer" in finding.found
+    assert "no-such-package missing" in finding.found
+    assert "rich" not in finding.found
+
+
+def test_without_package_metadata_the_modules_are_asked(monkeypatch):
+    def nothing(name: str) -> str:
+        raise packages.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(packages.importlib.metadata, "version", nothing)
+    import numpy
+
+    assert packages._version("numpy") == numpy.__version__
+
+
+def test_warnings_alone_end_with_code_0(capsys):
+    findings = print_findings([warning("disk", "little", "Make [some] room.")], as_json=False)
+    assert exit_code(findings) == 0
+    assert "Make [some] room." in capsys.readouterr().out

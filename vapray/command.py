@@ -1,0 +1,123 @@
+"""How a command ends: its exit code, what it says, and what Ctrl-C, SIGTERM and a closed pipe do to it."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from vapray.errors import VaprayError
+
+__all__ = ["ended_well"]
+
+INTERRUPTED = 130
+BUG = CLOSED_PIPE = 1  # as rich and click end when nobody reads
+
+
+@contextmanager
+def ended_well(debug: bool) -> Iterator[None]:
+    """Turn whatever ends the block into one message and the exit code of :mod:`vapray.errors`.
+
+    Args:
+        debug: show tracebacks.
+    """
+    _open_standard_streams()
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, _interrupt)
+    threading.excepthook = _quiet_about_closed_pipes
+    try:
+        yield
+        sys.stdout.flush()
+    except VaprayError as error:
+        _fail(error, f"{type(error).__name__}: {error}", error.exit_code, debug)
+    except KeyboardInterrupt as error:
+        said = "Interrupted. What was committed stays; the same command continues from there."
+        _fail(error, said, INTERRUPTED, debug)
+    except BrokenPipeError as error:
+        # Nobody reads any more; what is still buffered must not fail a second time at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _fail(error, "", CLOSED_PIPE, debug)
+    except Exception as error:
+        first = str(error).strip().splitlines()[:1] or ["no text"]
+        said = f"{type(error).__name__}: {first[0]}\nThis is a bug in vapray: run again with --debug, and report it."
+        _fail(error, said, BUG, debug)
+
+
+def _fail(error: BaseException, message: str, exit_code: int, debug: bool) -> NoReturn:
+    if debug:
+        traceback.print_exception(error)
+    elif message:
+        print(message, file=sys.stderr)
+    raise SystemExit(exit_code)
+
+
+def _open_standard_streams() -> None:
+    """Where stdin, stdout or stderr came closed, put nothing there: a file of ours would get its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """The first Ctrl-C ends the work in good order; while Ray shuts down, a second one ends the process."""
+    signal.signal(signal.SIGINT, _ignore)
+    _end_at_the_next_interrupt()
+    print("\nInterrupted: shutting down. Ctrl-C again ends at once.", file=sys.stderr, flush=True)
+    raise KeyboardInterrupt
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Python's part of a second Ctrl-C; the watching thread does the rest."""
+
+
+def _end_at_the_next_interrupt() -> None:
+    """A thread, because Python's own handlers wait while the main thread is inside of Ray's C++."""
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_watch_for_interrupts, args=(reader, writer), daemon=True).start()
+
+
+def _watch_for_interrupts(reader: socket.socket, writer: socket.socket) -> None:
+    while signal.SIGINT not in reader.recv(64):
+        pass
+    # The embedded Ray's agents would notice its end only after a while.
+    for pid in _descendants(os.getpid()):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    os._exit(INTERRUPTED)
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that a process started, and those that they started, parents first."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = stat.read_text(errors="replace").rpartition(")")[2].split()[1]
+            children.setdefault(int(parent), []).append(int(stat.parent.name))
+    found = list(children.get(pid, ()))
+    for descendant in found:
+        found += children.get(descendant, ())
+    return found
+
+
+def _quiet_about_closed_pipes(failure: threading.ExceptHookArgs) -> None:
+    if not isinstance(failure.exc_value, BrokenPipeError):
+        threading.__excepthook__(failure)

@@ -1,0 +1,25 @@
+"""Why a stage runs again: what its newest finished version was made from, and what it would be made from now."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vapray.store import Manifest
+
+__all__ = ["reasons_to_rerun"]
+
+
+def reasons_to_rerun(last: Manifest | None, sections: Mapping[str, Any], inputs: Mapping[str, str]) -> list[str]:
+    """One line for each field that differs; nothing where the stage has never been finished."""
+    if last is None:
+        return []
+    changes = [*_difference("", last.sections, dict(sections)), *_difference("input ", last.inputs, dict(inputs))]
+    return changes or ["schema version"]
+
+
+def _difference(path: str, old: Any, new: Any) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            dot = "." if path and not path.endswith(" ") else ""
+            yield from _difference(f"{path}{dot}{key}", old.get(key), new.get(key))
+    elif old != new:
+        yield f"{path}: {old} -> {new}"

@@ -1,0 +1,84 @@
+"""The stages as one table: what each reads and writes, and what its result depends on.
+
+phantoms ─► images ─┬─► captions ─► bank ──────────┐
+                    ├─► autoencoder ─► latents ────┼─► checkpoints ─► samples ─► report
+                    └──────────────────────────────┴─────────────────────────────►
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from vapray.captioning.signature import captions_signature, prompts_signature
+from vapray.config import Config, Train
+from vapray.data.dataset import dataset_signature
+
+__all__ = ["OUTSIDE", "STAGES", "Stage"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One arrow of the drawing above.
+
+    Attributes:
+        name: as in ``python -m jobs.NAME``.
+        room: the folder whose ``stage.py`` holds ``run(StageRun)``.
+        writes: its table.
+        reads: tables of stages before it.
+        sections: dotted config keys that decide its result.
+        schema: version of what it writes.
+    """
+
+    name: str
+    room: str
+    writes: str
+    reads: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    schema: int = 1
+
+
+# How often to report, save or retry, and on how many workers, does not decide what is learned.
+_TRAIN_EXECUTION = {
+    "workers", "use_gpu", "report_every", "checkpoint_every", "keep_checkpoints", "max_failures", "max_skipped_steps",
+    "grace_seconds", "strict_checkpoints",
+}  # fmt: skip
+_TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TRAIN_EXECUTION)
+_FRAME = ("data.modality", "data.image_size")
+_MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "bank")
+
+STAGES = (
+    Stage("ingest", "data", "images", (), ("data.source",)),
+    Stage("caption", "captioning", "captions", ("images",), ("data.modality", "caption", "run.seed")),
+    Stage("bank", "bank", "bank", ("captions",), ("bank",)),
+    Stage(
+        "autoencoder",
+        "latents.fitting",
+        "autoencoder",
+        ("images",),
+        ("data.image_size", "autoencoder", "run.seed"),
+    ),
+    Stage("encode", "latents", "latents", ("images", "autoencoder"), ("data.image_size",)),
+    Stage(
+        "train",
+        "training",
+        "checkpoints",
+        ("images", "autoencoder", "bank", "latents"),
+        (*_MODEL, *_TRAIN, "run.seed"),
+    ),
+    Stage("sample", "sampling", "samples", ("bank", "checkpoints"), ("sample", "run.seed")),
+    Stage(
+        "evaluate",
+        "evaluation",
+        "measurements",
+        ("images", "captions", "autoencoder", "checkpoints", "samples"),
+        (*_FRAME, "caption.prompt_set", "evaluate", "run.seed"),
+        schema=2,
+    ),
+)
+
+
+# What a stage reads besides tables and config values, by a hash of its content.
+OUTSIDE: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
+    "ingest": {"dataset": dataset_signature},
+    "caption": {"prompts": prompts_signature, "given captions": captions_signature},
+    "evaluate": {"prompts": prompts_signature},
+}
