@@ -12,18 +12,15 @@ from typing import Any
 
 from vapray.config import Cluster, Pool
 from vapray.errors import BackendError, ConfigError, VaprayError
-from vapray.progress import StageProgress
 from vapray.reaper import reaped
 
 __all__ = [
-    "Board",
     "connected",
     "require",
     "require_shared_root",
     "run_interruptible",
     "run_remote",
     "survey",
-    "watched",
 ]
 
 ENVIRONMENT = {
@@ -205,85 +202,3 @@ def _keep_outcome(function: Callable[[], Any], outcome: list[Any]) -> None:
         outcome.append(function())
     except BaseException as error:
         outcome.append(error)
-
-
-class Board:
-    """Where work on the cluster says how far it is, and where it hears that its driver is about to end."""
-
-    def __init__(self) -> None:
-        import ray
-
-        self._actor: Any = ray.remote(num_cpus=0)(_BoardActor).remote()
-
-    def post(self, done: int, detail: str) -> None:
-        """Say how far the work is; does not wait."""
-        self._actor.set.remote("progress", (done, detail))
-
-    def ask_to_save(self) -> None:
-        """Driver: ask for a checkpoint now."""
-        self._actor.set.remote("asked", True)
-
-    def is_asked_to_save(self) -> bool:
-        """Worker: whether the driver asked."""
-        return self._get("asked", False)
-
-    def say_saved(self, step: int) -> None:
-        """Worker: the checkpoint that was asked for is written."""
-        self._actor.set.remote("saved", step)
-
-    def saved(self) -> int | None:
-        """Driver: the step that was saved after asking, None while there is none."""
-        return self._get("saved", None)
-
-    def progress(self) -> tuple[int, str] | None:
-        """The newest that was posted."""
-        return self._get("progress", None)
-
-    def close(self) -> None:
-        """End the board."""
-        import ray
-
-        ray.kill(self._actor)
-
-    def _get(self, name: str, default: Any) -> Any:
-        import ray
-
-        try:
-            return ray.get(self._actor.get.remote(name, default), timeout=10)
-        except ray.exceptions.RayError:  # the board went with the driver, or is late
-            return default
-
-
-class _BoardActor:
-    def __init__(self) -> None:
-        self._notes: dict[str, Any] = {}
-
-    def set(self, name: str, value: Any) -> None:
-        self._notes[name] = value
-
-    def get(self, name: str, default: Any) -> Any:
-        return self._notes.get(name, default)
-
-
-@contextmanager
-def watched(progress: StageProgress) -> Iterator[Board]:
-    """A board for work elsewhere on the cluster; what is posted on it moves this progress."""
-    board = Board()
-    stop = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(board, progress, stop), daemon=True)
-    watcher.start()
-    try:
-        yield board
-    finally:
-        stop.set()
-        watcher.join()
-        board.close()
-
-
-def _watch(board: Board, progress: StageProgress, stop: threading.Event) -> None:
-    shown = None
-    while not stop.wait(0.5):
-        newest = board.progress()
-        if newest and newest != shown:
-            progress.reach(*newest)
-            shown = newest

@@ -21,8 +21,9 @@ import torch
 
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import text_encoder_of
+from vapray.board import Board, watched
 from vapray.checkpoint import read_newest_step, write_checkpoint, write_step
-from vapray.cluster import Board, readable_errors, require, run_interruptible, watched
+from vapray.cluster import readable_errors, require, run_interruptible
 from vapray.config import Config
 from vapray.errors import BackendError, CheckpointError, TrainingDiverged, VaprayError
 from vapray.latents.latent_space import LatentSpace

@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+from vapray.board import watched
 from vapray.checkpoint import folder_contents, write_checkpoint
-from vapray.cluster import run_remote, watched
+from vapray.cluster import run_remote
 from vapray.config import Config
 from vapray.data.frames import read_frames
 from vapray.errors import DataError

@@ -1,0 +1,89 @@
+"""A row that kills the process which maps it: bounded retries, then a clear failure; what was committed stays."""
+
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from vapray.cluster import RETRIES_OF_A_TASK, connected, run_remote
+from vapray.config import Cluster, Config, Pool
+from vapray.errors import BackendError
+from vapray.progress import StageProgress
+from vapray.row_map import RETRIES_OF_A_PART, map_rows
+from vapray.stage_run import StageRun
+from vapray.store import Store, Version
+from vapray.tables import TABLES, part_of
+
+COLUMNS = ["image_id", "label", "split", "group"]
+POISON = "image-03"
+
+
+class Map:
+    """Says in a file what it was asked for, and dies of one row unless it is told to bear it."""
+
+    def __init__(self, diary: Path, bears: bool) -> None:
+        self.diary, self.bears = diary, bears
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        asked = rows.to_pylist()
+        ids = [row["image_id"] for row in asked]
+        with open(self.diary, "a") as diary:
+            diary.write(" ".join(ids) + "\n")
+        if POISON in ids and not self.bears:
+            os._exit(1)
+        return part_of(TABLES["captions"], [row | {"caption": "round"} for row in asked])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_is_up():
+    with connected(Cluster(num_cpus=2)):
+        yield
+
+
+@pytest.fixture
+def images(tmp_path) -> Version:
+    version = Store(str(tmp_path)).version("images", "0" * 12)
+    rows = [{"image_id": f"image-{n:02}", "label": 0, "split": "train", "group": "g"} for n in range(8)]
+    version.write_part(part_of(TABLES["images"], rows))
+    return version
+
+
+def map_images(images: Version, diary: Path, *, bears: bool) -> None:
+    output = Version(images.files, "captions", "1" * 12)
+    run = StageRun("caption", Config(), {}, output, StageProgress("caption", None), time.monotonic(), {})
+    pool = Pool(batch_rows=2, max_size=1)
+    map_rows(run, images, partial(Map, diary, bears), pool=pool, columns=COLUMNS)
+
+
+@pytest.mark.slow
+def test_a_row_that_kills_its_process_ends_in_a_clear_failure_and_costs_no_other_row(images, tmp_path):
+    diary = tmp_path / "diary"
+    with pytest.raises(BackendError) as failure:
+        map_images(images, diary, bears=False)
+    assert failure.value.exit_code == 5
+    assert f"pools.caption died {RETRIES_OF_A_PART + 1} times over the same rows" in str(failure.value)
+    asked = diary.read_text().splitlines()
+    assert asked.count(f"image-02 {POISON}") == RETRIES_OF_A_PART + 1  # it did die, and not for ever
+    output = Version(images.files, "captions", "1" * 12)
+    committed = output.keys()
+    assert POISON not in committed
+    diary.unlink()
+    map_images(images, diary, bears=True)
+    assert output.keys() == {f"image-{n:02}" for n in range(8)}
+    assert not committed & set(diary.read_text().split())
+
+
+def die(diary: Path) -> None:
+    with open(diary, "a") as file:
+        file.write("asked\n")
+    os._exit(1)
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_its_process_ends_in_a_clear_failure(tmp_path):
+    with pytest.raises(BackendError, match=r"^die: its process died 3 times\. Most often memory ran out"):
+        run_remote(die, tmp_path / "diary", pool=Pool())
+    assert (tmp_path / "diary").read_text().count("asked") == RETRIES_OF_A_TASK + 1 == 3
