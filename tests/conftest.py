@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 def run_job(stage: str, *overrides: str, root: Path, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """``python -m jobs.STAGE`` with the small settings, as a user runs it."""
     command = [*prefix, sys.executable, "-m", f"jobs.{stage}", f"run.root={root}", *SMALL, *overrides]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=580)
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,7 @@ def find_misfits(config: "Config") -> Iterator[Misfit]:
     """Every pair of settings that cannot work together."""
     yield from _sizes(config)
     yield from _counts(config)
+    yield from _places(config)
     yield from _words(config)
 
 
@@ -71,11 +72,21 @@ def _counts(config: "Config") -> Iterator[Misfit]:
         yield Misfit(keys, f"{keys[0]} and {keys[1]}: {text}")
 
 
-def _words(config: "Config") -> Iterator[Misfit]:
-    data, caption = config.data, config.caption
+def _places(config: "Config") -> Iterator[Misfit]:
+    data = config.data
     if data.source != "phantom" and not data.root:
         text = f"data.source = {data.source}: needs data.root, the dataset's folder. Add data.root=FOLDER."
         yield Misfit(("data.source", "data.root"), text)
+    if data.root and "://" in data.root:
+        text = f"data.root = {data.root}: pictures are read from a folder on every node; run.root may be a URI."
+        yield Misfit(("data.root",), text)
+    if data.source == "phantom" and not data.root and "://" in config.run.root:
+        text = f"run.root = {config.run.root}: phantoms need a local folder to be drawn in. Add data.root=FOLDER."
+        yield Misfit(("data.root", "run.root"), text)
+
+
+def _words(config: "Config") -> Iterator[Misfit]:
+    data, caption = config.data, config.caption
     if caption.captioner == "given" and not caption.captions:
         text = "caption.captioner = given: needs caption.captions=FILE, a CSV with the columns image_id and caption."
         yield Misfit(("caption.captioner", "caption.captions"), text)

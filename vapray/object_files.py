@@ -98,9 +98,11 @@ class ObjectFiles:
         """Objects and folders directly below a folder."""
         try:
             with explained("list", self._uri(folder)):
-                return list(_repeat(lambda: self._filesystem.ls(folder, detail=False, refresh=True)))
+                found = _repeat(lambda: self._filesystem.ls(folder, detail=False, refresh=True))
         except FileNotFoundError:
             return []
+        # Other programs, Ray Train's pyarrow among them, leave empty objects that stand for the folder itself.
+        return [path for path in found if path.rstrip("/") != folder.rstrip("/")]
 
     def remove(self, path: str) -> None:
         """Remove an object, or all below a folder; nothing there is fine."""

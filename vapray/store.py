@@ -40,13 +40,9 @@ class Version:
 
     @property
     def uri(self) -> str:
-        """Where it lies."""
-        return self.files.path(self.folder)
-
-    @property
-    def storage_path(self) -> str:
-        """The same with its protocol, for libraries that open paths on their own."""
-        return self.uri if self.files.is_local else self.files.filesystem.unstrip_protocol(self.uri)
+        """Where it lies, with its protocol unless that is a local path."""
+        path = self.files.path(self.folder)
+        return path if self.files.is_local else self.files.filesystem.unstrip_protocol(path)
 
     @cached_property
     def kind(self) -> Table:

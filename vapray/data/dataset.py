@@ -6,7 +6,6 @@ from vapray.config import Config
 from vapray.data.phantom.layout import write_isic2018
 from vapray.data.records import ImageSource
 from vapray.data.sources import open_source
-from vapray.errors import ConfigError
 
 DRAWING_VERSION = 2
 """Raised when the same settings draw other phantoms."""
@@ -64,15 +63,8 @@ def draw_phantoms(config: Config) -> Path:
 
 
 def phantom_root(config: Config) -> Path:
-    """The folder of the drawn dataset: one for each set of settings, below ``data.root`` or the run.
-
-    Raises:
-        ConfigError: the run lives on an object store and no local folder is given.
-    """
-    data = config.data
-    if data.root is None and "://" in config.run.root:
-        raise ConfigError(f"run.root {config.run.root}: give data.root, a folder in which phantoms can be drawn.")
-    phantom = data.phantom
+    """The folder of the drawn dataset: one for each set of settings, below ``data.root`` or the run."""
+    data, phantom = config.data, config.data.phantom
     shares = f"{data.validation_share:g}-{data.test_share:g}"
     drawn = f"{data.modality}-{phantom.n_images}-{phantom.width}x{phantom.height}"
     name = f"v{DRAWING_VERSION}-{drawn}-{shares}-seed{config.run.seed}"

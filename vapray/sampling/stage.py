@@ -53,7 +53,7 @@ def run(run: StageRun) -> None:
 class _MakeImages:
     def __init__(self, config: Config, checkpoint: Version, output: Version) -> None:
         self._config, self._output = config, output
-        self._path = f"{checkpoint.storage_path}/files/final"
+        self._path = f"{checkpoint.uri}/files/final"
         self._samplers: dict[str, Sampler] = {}
 
     def __call__(self, rows: pa.Table) -> pa.Table:

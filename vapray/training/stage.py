@@ -135,7 +135,7 @@ def _fit(job: _Job) -> None:
         torch_config=TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
         run_config=RunConfig(
             name="ray_train",
-            storage_path=job.output.storage_path,
+            storage_path=job.output.uri,
             failure_config=FailureConfig(max_failures=settings.max_failures),
         ),
     )
