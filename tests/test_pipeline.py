@@ -21,6 +21,7 @@ METRICS = {
     "label_accuracy", "caption_adherence", "caption_adherence_shuffled", "caption_adherence_ceiling", "n_real",
     "n_generated", "features", "stages",
 }  # fmt: skip
+LONGER = ("train.steps=400", "train.validate_every=200")
 STAGES = ["ingest", "caption", "bank", "autoencoder", "encode", "train", "sample", "evaluate"]
 
 
@@ -153,7 +154,7 @@ def table_of(version: Path) -> list[dict[str, object]]:
 
 
 def start(root: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "jobs.pipeline", f"run.root={root}", *SMALL, "train.steps=400"]
+    command = [sys.executable, "-m", "jobs.pipeline", f"run.root={root}", *SMALL, *LONGER]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -178,7 +179,7 @@ def test_interrupted_in_training_the_same_command_continues(run_copy, job):
     assert len(unfinished) == 1
     newest = max((unfinished[0] / "files" / "steps").glob("step-*/manifest.json")).parent
     saved = json.loads((newest / "state.json").read_text())["curve"]
-    done = job("pipeline", "train.steps=400", root=run_copy)
+    done = job("pipeline", *LONGER, root=run_copy)
     assert ran(done) == ["train", "sample", "evaluate"]
     curve = json.loads((unfinished[0] / "manifest.json").read_text())["notes"]["curve"]
     assert [point["step"] for point in curve] == list(range(2, 401, 2))

@@ -17,7 +17,7 @@ from tests.conftest import ROOT, SMALL
 from vapray.checkpoint import read_newest_step
 from vapray.files import FileStore
 
-LONG = ("train.steps=300", "train.checkpoint_every=20")
+LONG = ("train.steps=300", "train.checkpoint_every=20", "train.validate_every=150")
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_after_the_kill_of_one_rank_the_weights_are_those_of_an_unbroken_run(mak
 @pytest.mark.slow
 def test_a_terminated_run_leaves_a_checkpoint_of_its_last_step(make_root):
     root = make_root("terminated")
-    process = start(root, "train.steps=3000", "train.checkpoint_every=20", "train.warmup_steps=30")
+    process = start(root, "train.steps=3000", "train.checkpoint_every=20", "train.validate_every=0")
     wait_until(lambda: steps_saved(root), process)
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate(timeout=60)
