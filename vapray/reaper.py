@@ -44,7 +44,7 @@ def _reap(driver: int) -> None:
 
 
 def _grown(family: dict[int, int], *parents: int) -> dict[int, int]:
-    """pid -> start of those who still live, and of all their children; a start tells a reused pid apart."""
+    """By pid, the start of those who still live, and of all their children; a start tells a reused pid apart."""
     processes = dict(_processes())
     family = {pid: start for pid, start in family.items() if processes.get(pid, (0, -1))[1] == start}
     generation = {*family, *parents}
