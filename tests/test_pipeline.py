@@ -208,6 +208,20 @@ def test_an_error_inside_an_actor_is_told_as_it_is(run_copy, job):
     assert done.returncode == 6
 
 
+def test_a_damaged_autoencoder_is_told_as_it_is(run_copy, job):
+    """What an actor meets while it opens its model, too, comes back with its own type and code."""
+    shutil.rmtree(run_copy / "latents")
+    weights = next((run_copy / "autoencoder").glob("*/files/autoencoder/*.safetensors"))
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    done = job("encode", root=run_copy)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert weights.name in done.stderr
+    assert "sha256" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_more_workers_than_the_cluster_has_is_refused_at_once(run_copy, job):
     done = job("train", "train.workers=64", "train.batch_size=64", root=run_copy)
     assert done.returncode == 5

@@ -43,7 +43,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     Raises:
         BackendError: no cluster answers at ``address``.
     """
-    joins = bool(cluster.address or "RAY_ADDRESS" in os.environ)
+    joins = bool(cluster.address or os.environ.get("RAY_ADDRESS"))
     for name, value in ENVIRONMENT.items():  # before Ray is imported, which reads some of them
         os.environ.setdefault(name, value)
     import ray

@@ -151,13 +151,16 @@ def plan_rows(run: StageRun, table: str, rows: pa.Table) -> Version:
 
 class _PartWorker:
     def __init__(self, build: Callable[[], RowMap], source: Version, output: Version, columns: list[str]) -> None:
-        self._map, self._source, self._output, self._columns = build(), source, output, columns
+        self._build, self._source, self._output, self._columns = build, source, output, columns
+        self._map: RowMap | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
+        # Not in the constructor: of what a constructor raises Ray keeps no type.
+        self._map = self._map or self._build()
         item = _WorkItem(**json.loads(batch["item"][0]))
         rows = self._source.read_part(item.part, self._columns).take(item.rows)
-        part = self._output.write_part(self._map(rows))
-        return {"asked": [len(item.rows)], "rejects": [part.rejects]}
+        self._output.write_part(self._map(rows))
+        return {"asked": [len(item.rows)]}
 
 
 def _pending(source: Version, done: set[str], key: str, batch_rows: int, only: Only | None) -> Iterator[_WorkItem]:

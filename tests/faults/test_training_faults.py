@@ -104,6 +104,29 @@ def test_a_terminated_run_leaves_a_checkpoint_of_its_last_step(make_root):
 
 
 @pytest.mark.slow
+def test_a_damaged_checkpoint_is_passed_over_aloud_unless_that_is_forbidden(small_run, tmp_path, job):
+    root = tmp_path / "damaged"
+    shutil.copytree(small_run, root, ignore=shutil.ignore_patterns("samples", "measurements", "final"))
+    version = next(root.glob("checkpoints/*"))
+    whole = json.loads((version / "manifest.json").read_text())["notes"]["curve"]
+    (version / "manifest.json").unlink()
+    older, newest = sorted((version / "files" / "steps").glob("step-*"))
+    data = bytearray((newest / "raw.safetensors").read_bytes())
+    data[-1] ^= 1
+    (newest / "raw.safetensors").write_bytes(data)
+    strict = job("train", "train.strict_checkpoints=true", root=root)
+    assert strict.returncode == 4, strict.stdout + strict.stderr
+    assert "raw.safetensors" in strict.stderr
+    done = job("train", root=root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"passing over a damaged checkpoint: {newest}" in done.stdout
+    curve = json.loads((version / "manifest.json").read_text())["notes"]["curve"]
+    kept = int(older.name[5:])
+    assert [point["loss"] for point in curve] == [point["loss"] for point in whole]
+    assert [point for point in curve if point["step"] <= kept] == [point for point in whole if point["step"] <= kept]
+
+
+@pytest.mark.slow
 def test_training_that_diverges_stops_without_restarts_and_saves_nothing_of_it(make_root, job):
     root = make_root("diverging")
     done = job("train", "train.learning_rate=1e30", "train.warmup_steps=0", "train.max_skipped_steps=3", root=root)

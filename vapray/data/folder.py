@@ -11,6 +11,7 @@ Without given splits, whole groups are dealt to train, validation and test.
 import json
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from vapray.data.label_tables import Row, duplicates, list_first, missing_columns, read_rows, read_text, refuse
@@ -53,7 +54,7 @@ class Folder:
     @property
     def class_names(self) -> tuple[str, ...]:
         """The labels that occur, sorted."""
-        return tuple(sorted({row["label"] for row in self._rows()}))
+        return tuple(sorted({row["label"] for row in self._rows}))
 
     def records(self) -> list[ImageRecord]:
         """Every named picture, sorted by split (train, validation, test) and id.
@@ -62,7 +63,7 @@ class Folder:
             DataError: pictures missing, empty labels, unknown splits, duplicate ids, names that lead
                 out of the folder, groups on two sides of a split: all that is wrong in one error.
         """
-        rows = self._rows()
+        rows = self._rows
         class_names = tuple(sorted({row["label"] for row in rows}))
         records = [self._to_record(row, class_names) for row in rows]
         if not rows[0].get("split"):
@@ -73,11 +74,11 @@ class Folder:
 
     def texts(self) -> dict[str, str]:
         """The user's own captions by image id; empty where the table has no ``text``."""
-        return {_to_id(row["file_name"]): row["text"] for row in self._rows() if row.get("text")}
+        return {_to_id(row["file_name"]): row["text"] for row in self._rows if row.get("text")}
 
     def signature(self) -> str:
         """The sha256 over names, sizes and times of the pictures and over the table's bytes."""
-        images = [self.root / row["file_name"] for row in self._rows()]
+        images = [self.root / row["file_name"] for row in self._rows]
         return sign_files(self.root, images, [self._table] if self._table else [])
 
     def _to_record(self, row: Row, class_names: tuple[str, ...]) -> ImageRecord:
@@ -91,6 +92,7 @@ class Folder:
             path=str(self.root / row["file_name"]),
         )
 
+    @cached_property
     def _rows(self) -> list[Row]:
         rows = _read_table(self._table) if self._table else _walk_classes(self.root)
         refuse(self._table or self.root, _complaints(self.root, rows))

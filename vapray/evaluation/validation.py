@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vapray.bank.prompt_bank import PromptBank
@@ -54,15 +55,17 @@ class FrechetValidation:
     @classmethod
     def of(cls, config: Config, images: Version, bank: Version, latents: Version, autoencoder: Version) -> Self | None:
         """Up to ``train.validation_images`` of the validation split, spread over it; None where there is none."""
-        paths = {row["image_id"]: row["path"] for row in images.read(["image_id", "path"]).to_pylist()}
-        captions = bank.read(["image_id", "label", "split", "caption"]).to_pylist()
-        rows = [row | {"path": paths[row["image_id"]]} for row in captions if row["split"] == "validation"]
-        if len(rows) < 2 or not config.train.validate_every:
+        if not config.train.validate_every:
             return None
-        chosen = np.linspace(0, len(rows) - 1, min(len(rows), config.train.validation_images)).astype(int)
+        held_out = pc.field("split") == "validation"
+        captions = bank.read(["image_id", "label", "split", "caption"]).filter(held_out)
+        rows = captions.join(images.read(["image_id", "path"]), "image_id", join_type="inner").sort_by("image_id")
+        if rows.num_rows < 2:
+            return None
+        chosen = np.linspace(0, rows.num_rows - 1, min(rows.num_rows, config.train.validation_images)).astype(int)
         return cls(
             config,
-            tuple(rows[position] for position in chosen),
+            tuple(rows.take(chosen).to_pylist()),
             bank,
             autoencoder,
             LatentSpace.from_record(latents.sealed().notes["latent_space"]),
@@ -87,12 +90,16 @@ class FrechetValidation:
             network,
             self._decoder,
             text_encoder_of(self.config.bank),
-            PromptBank.of(self.bank),
+            self._captions,
             self.space,
             self.config,
             self.class_names,
             model_sha256="",
         )
+
+    @cached_property
+    def _captions(self) -> PromptBank:
+        return PromptBank.of(self.bank)
 
     @cached_property
     def _decoder(self) -> Autoencoder:

@@ -63,6 +63,8 @@ def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace
         losses = denoising_loss(network, schedule, *batch.to(worker.device), batch.draws, config.model.prototypes.alpha)
         norm = _step(state, losses.total, config)
         state.step += 1
+        if _is_due(state.step, settings.checkpoint_every, settings.steps):
+            state.refuse_non_finite()  # on every rank, so that all stop together
         if worker.rank == 0:
             rate = (state.step - first) * settings.batch_size / (time.monotonic() - began)
             _tend(worker, state, settings, None if norm is None else _point(state, losses, norm, rate))

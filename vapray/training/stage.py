@@ -8,6 +8,7 @@ worker group down; Ray Train starts it again, and it goes on from the newest who
 to end asks for a last training state first.
 """
 
+import json
 import os
 import tempfile
 import threading
@@ -102,6 +103,7 @@ def run(run: StageRun) -> None:
             validate=run.validate,
         )
         try:
+            job.newest_files(run.progress.say)  # said here, for a worker's words are heard by nobody
             _fit(job)
         except (KeyboardInterrupt, SystemExit):
             _save_before_the_end(run, board)
@@ -161,8 +163,12 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     rows = materialise(job.bank, job.latents, ROWS_CACHE)
     worker = _worker(job, context.get_world_rank(), context.get_world_size(), get_device())
     try:
-        train(worker, job.config, rows, job.space, job.state_on(worker.device))
-    except (TrainingDiverged, CheckpointError) as error:
+        state = job.state_on(worker.device)
+    except CheckpointError as error:
+        return error
+    try:
+        train(worker, job.config, rows, job.space, state)
+    except TrainingDiverged as error:
         return error
     if context.get_local_rank() == 0:
         discard(job.bank, job.latents, ROWS_CACHE)
@@ -205,8 +211,10 @@ def _line(point: Mapping[str, float]) -> str:
 
 def _finish(run: StageRun, job: _Job) -> None:
     state = job.newest_files(run.progress.say)
-    if state is None:
-        raise BackendError(f"{run.output.uri}: training ended without a checkpoint.")
+    if state is None or json.loads(state["state.json"])["step"] != job.config.train.steps:
+        raise BackendError(
+            f"{run.output.uri}: training ended without a whole checkpoint of its last step. Run the same command again."
+        )
     contents = final_checkpoint(
         job.config,
         state,

@@ -66,15 +66,19 @@ class TrainingState:
             self.best = save_weights(self.averaged)
         self.validations.append((self.step, distance))
 
+    def refuse_non_finite(self) -> None:
+        """Raise ``TrainingDiverged`` if a weight is not finite."""
+        for name, weight in [*self.model.named_parameters(), *self.averaged.named_parameters()]:
+            if not weight.isfinite().all():
+                raise TrainingDiverged(f"training: {name} is not finite after step {self.step}; nothing was saved.")
+
     def to_files(self) -> dict[str, bytes]:
         """File name -> content.
 
         Raises:
             TrainingDiverged: a weight is not finite; such a state is never saved.
         """
-        for name, weight in [*self.model.named_parameters(), *self.averaged.named_parameters()]:
-            if not weight.isfinite().all():
-                raise TrainingDiverged(f"training: {name} is not finite after step {self.step}; nothing was saved.")
+        self.refuse_non_finite()
         optimiser = io.BytesIO()
         torch.save(self.optimiser.state_dict(), optimiser)
         files = {
