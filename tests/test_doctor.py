@@ -6,8 +6,11 @@ import os
 import re
 import socket
 import threading
+import time
 import tomllib
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -18,7 +21,7 @@ from vapray.cli import app
 from vapray.config_file import load
 from vapray.doctor import cluster, dataset, devices, machine, packages, run_folder
 from vapray.doctor.findings import Finding, exit_code, print_findings, warning
-from vapray.errors import DataError
+from vapray.errors import ConfigError, DataError
 from vapray.files import FileStore
 from vapray.lease import Lease
 
@@ -108,6 +111,29 @@ def test_a_folder_that_cannot_be_written_ends_with_code_3(tmp_path, monkeypatch)
     assert (finding.state, finding.exit_code) == ("failed", 3)
 
 
+@pytest.fixture
+def closed(tmp_path) -> Iterator[Path]:
+    """A folder that this process may not look into."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0)
+    load(None)  # what is imported late is imported as oneself
+    me = os.geteuid()
+    if me == 0:  # whom no mode stops
+        os.seteuid(65534)
+    yield folder
+    os.seteuid(me)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told_and_no_bug(closed):
+    with pytest.raises(PermissionError):
+        os.stat(closed / "run")
+    with pytest.raises(ConfigError, match="cannot be written to"):
+        load(None, [f"run.root={closed / 'run'}"])
+    finding = run_folder._writable(FileStore(str(closed / "run")))
+    assert (finding.state, finding.exit_code) == ("failed", 3)
+    assert run_folder._room(closed / "run").check == "disk"
+
+
 def test_the_folder_is_left_as_it_was(tmp_path):
     findings = found(run_folder, f"run.root={tmp_path / 'new' / 'run'}")
     assert {finding.state for finding in findings.values()} == {"ok"}
@@ -122,6 +148,33 @@ def test_who_is_writing_is_said_while_it_lives(tmp_path):
     assert f"process {os.getpid()}" in writers.found
     assert "captions/0123456789ab" in writers.found
     assert found(run_folder, f"run.root={tmp_path}")["writers"].state == "ok"
+
+
+def test_who_is_writing_is_told_by_the_rules_of_the_lease(tmp_path):
+    """A card that is damaged counts for its lifetime, and a process that is gone not at all."""
+    files = FileStore(str(tmp_path))
+    with Lease(files, "captions/0123456789ab"):
+        card = json.loads(files.read("captions/0123456789ab/lease-000001.json") or b"")
+    dead = card | {"pid": 2**22 + 1, "expires": time.time() + 30}
+    files.write("bank/0123456789ab/lease-000001.json", json.dumps(dead).encode())
+    assert found(run_folder, f"run.root={tmp_path}")["writers"].state == "ok"
+    files.write("bank/0123456789ab/lease-000001.json", b"[]")
+    told = "a run whose lease card is damaged writes bank/0123456789ab"
+    assert found(run_folder, f"run.root={tmp_path}")["writers"].found == told
+
+
+def test_a_temporary_that_is_renamed_meanwhile_is_none(tmp_path, monkeypatch):
+    (tmp_path / f".a.parquet.{'0' * 32}").write_bytes(b"half")
+    real, renamed = os.path.getsize, []
+
+    def rename_first(path: str) -> int:
+        os.replace(path, tmp_path / "a.parquet")
+        renamed.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os.path, "getsize", rename_first)
+    assert "leftovers" not in found(run_folder, f"run.root={tmp_path}")
+    assert len(renamed) == 1
 
 
 def test_what_killed_writers_left_is_counted(tmp_path):

@@ -10,17 +10,18 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.conftest import SMALL
+from tests.test_store import rows
 from vapray.cli import STAGE_NAMES, app
 from vapray.config import Config
 from vapray.config_file import load
-from vapray.dry_run import Prospect, foresee
+from vapray.dry_run import Prospect, _committed_keys, foresee
 from vapray.dry_run_table import in_time
 from vapray.forecast import Forecast, Images, Outlook, by_last_run, rest_of
 from vapray.latents.forecast import autoencoder_size
 from vapray.stages import STAGES
-from vapray.store import Manifest, Part
+from vapray.store import Manifest, Part, Store
+from vapray.training.forecast import committed_rows, network_size
 from vapray.training.forecast import forecast as train_forecast
-from vapray.training.forecast import network_size
 
 
 def prospects(root: Path, *overrides: str, names: list[str] | None = None) -> dict[str, Prospect]:
@@ -217,6 +218,36 @@ def test_memory_grows_with_the_share_of_a_worker():
         return train_forecast(Outlook(config, Images({"train": 100}, 5, 1e4), {})).peak_bytes
 
     assert peak(batch_size=64, workers=2) < peak(batch_size=64, workers=1) < peak(batch_size=128, workers=1)
+
+
+def test_the_best_average_is_kept_where_there_is_validation():
+    def written(validate_every: int, validation: int) -> float:
+        config = Config.model_validate({"train": {"validate_every": validate_every}})
+        images = Images({"train": 100, "validation": validation}, 5, 1e4)
+        return train_forecast(Outlook(config, images, {})).file_bytes
+
+    config = Config()
+    states = min(config.train.keep_checkpoints, -(-config.train.steps // config.train.checkpoint_every))
+    assert written(0, 50) == written(250, 0)
+    assert written(250, 50) - written(0, 50) == 4 * states * network_size(config, 5).parameters
+
+
+def test_a_damaged_part_is_to_be_done_again(tmp_path):
+    version = Store(str(tmp_path)).version("images", "v")
+    damaged = version.write_part(rows("a", "b"))
+    version.write_part(rows("c"))
+    assert _committed_keys(version) == 3
+    version.files.write(f"{version.folder}/parts/{damaged.name}", b"half")
+    assert _committed_keys(version) == 1
+
+
+def test_a_training_state_counts_when_its_manifest_is_written(tmp_path):
+    version = Store(str(tmp_path)).version("checkpoints", "v")
+    for step in (10, 20):
+        version.files.write(f"{version.folder}/files/steps/step-{step:08d}/raw.safetensors", b"weights")
+    assert committed_rows(version, Config()) == 0
+    version.files.write(f"{version.folder}/files/steps/step-00000010/manifest.json", b"{}")
+    assert committed_rows(version, Config()) == 10 * Config().train.batch_size
 
 
 def finished(rows: int, seconds: float) -> Manifest:

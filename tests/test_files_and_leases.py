@@ -29,6 +29,23 @@ def test_what_was_written_is_read(files):
     assert files.names("a") == ["b.bin"]
 
 
+def test_many_are_written_and_their_folders_synced_once(files, monkeypatch):
+    real, synced = os.fsync, []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: (synced.append(os.readlink(f"/proc/self/fd/{descriptor}")), real(descriptor))
+    )
+    files.write("a/0", b"")
+    files.write("b/0", b"")
+    synced.clear()
+    files.write_all({f"{folder}/{number}": bytes([number]) for number in range(5) for folder in "ab"})
+    assert [files.read(f"{folder}/{number}") for folder in "ab" for number in range(5)] == [
+        *map(bytes, zip(range(5)))
+    ] * 2
+    if files.is_local:
+        assert synced[-2:] == [files.path("a"), files.path("b")]
+        assert len(synced) == 10 + 2
+
+
 def test_what_is_not_there_is_none_and_no_names(files):
     assert files.read("gone") is None
     assert files.names("gone") == []

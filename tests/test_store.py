@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vapray import parts
 from vapray.errors import DataError
 from vapray.store import Manifest, Store, fingerprint
 from vapray.tables import TABLES, pack, part_of, unpack
@@ -79,6 +80,16 @@ def test_a_damaged_part_is_named(version, tmp_path):
         version.read()
 
 
+def test_a_damaged_part_of_a_finished_version_says_how_nothing_below_runs_again(version):
+    part = version.write_part(rows("a"))
+    seal(version)
+    version.files.write(f"images/abc/parts/{part.name}", b"half")
+    with pytest.raises(
+        DataError, match=r"manifest\.json and run the same command again with the same pools\.\*\.batch"
+    ):
+        version.read()
+
+
 def test_a_damaged_manifest_says_what_to_do(version):
     version.files.write("images/abc/manifest.json", b"{")
     with pytest.raises(DataError, match="Delete this file"):
@@ -131,3 +142,14 @@ def test_a_fingerprint_changes_with_everything_that_decides_the_result():
     ]
     assert len({fingerprint(**variant) for variant in variants}) == len(variants)
     assert fingerprint(**base) == fingerprint(**base)
+
+
+def test_that_many_parts_are_looked_at_is_said(version, monkeypatch):
+    for name in "abcd":
+        version.write_part(rows(name))
+    said: list[str] = []
+    version.mend(said.append)
+    assert not said
+    monkeypatch.setattr(parts, "MANY", 3)
+    version.mend(said.append)
+    assert [line.split(": ")[-1] for line in said] == ["looking at the 4 parts of an earlier run"]

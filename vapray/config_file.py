@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -140,7 +141,7 @@ def _outside(config: Config) -> Iterator[Problem]:
     caption = config.caption
     if caption.captions is not None and (complaint := _unreadable_captions(caption.captions)):
         yield Problem((("caption", "captions"),), f"caption.captions = {caption.captions}: {complaint}")
-    if caption.prompt_set and caption.prompt_set.endswith((".yaml", ".yml")) and not Path(caption.prompt_set).is_file():
+    if caption.prompt_set and caption.prompt_set.endswith((".yaml", ".yml")) and not os.path.isfile(caption.prompt_set):
         text = f"caption.prompt_set = {caption.prompt_set}: no such file. Give an existing YAML file."
         yield Problem((("caption", "prompt_set"),), text)
     if "://" not in config.run.root and (complaint := _unwritable(Path(config.run.root).absolute())):
@@ -161,8 +162,8 @@ def _unreadable_captions(path: str) -> str | None:
 
 
 def _unwritable(root: Path) -> str | None:
-    there = next(folder for folder in (root, *root.parents) if folder.exists())
-    if not there.is_dir():
+    there = next(folder for folder in (root, *root.parents) if os.path.exists(folder))
+    if not os.path.isdir(there):
         return f"{there} is a file, wanted a folder. Choose another run.root."
     try:
         with tempfile.TemporaryFile(dir=there):

@@ -3,6 +3,7 @@
 Nothing is written, Ray does not start, and torch is not imported.
 """
 
+import contextlib
 import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from vapray.config import Config
 from vapray.data.forecast import count_images
+from vapray.errors import DataError
 from vapray.forecast import Forecast, Outlook, by_last_run, rest_of
 from vapray.pipeline import Standing, Walk
 from vapray.progress import Display
@@ -108,7 +110,11 @@ class _LookAhead:
 
 
 def _committed_keys(version: Version) -> int:
-    return len(version.keys()) if version.table in TABLES else 0
+    keys: set[str] = set()
+    for name in version.part_names() if version.table in TABLES else ():
+        with contextlib.suppress(DataError):  # a run removes a damaged part and makes its rows again
+            keys.update(version.read_part(name, [version.kind.key]).column(0).to_pylist())
+    return len(keys)
 
 
 def _with_sections(config: Config, sections: dict[str, Any]) -> Config:

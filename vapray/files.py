@@ -9,7 +9,7 @@ import errno
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from vapray.errors import ConfigError, DataError
 from vapray.object_files import ObjectFiles, filesystem_options
 
-__all__ = ["FileStore"]
+__all__ = ["FileStore", "is_temporary"]
 
 
 class FileStore:
@@ -39,7 +39,9 @@ class FileStore:
         self._objects = ObjectFiles(self.filesystem)
         if root.startswith(("s3://", "s3a://")) and not self._base.split("/")[0]:
             raise ConfigError(f"{root}: names no bucket, wanted s3://BUCKET/FOLDER. Choose another run.root.")
-        files = [path for path in (Path(self._base), *Path(self._base).parents) if self.is_local and path.is_file()]
+        files = [
+            path for path in (Path(self._base), *Path(self._base).parents) if self.is_local and os.path.isfile(path)
+        ]
         if files:
             raise ConfigError(f"{root}: {files[0]} is a file, wanted a folder. Choose another run.root.")
 
@@ -57,12 +59,22 @@ class FileStore:
         Raises:
             DataError: with the path and the bytes needed, when the store cannot take them.
         """
+        self.write_all({name: data})
+
+    def write_all(self, files: Mapping[str, bytes]) -> None:
+        """:meth:`write` for each of many files; their folders are synced once, behind the last of them."""
+        paths = {self.path(name): data for name, data in files.items()}
         if not self.is_local:
-            return self._objects.write(self.path(name), data)
+            for path, data in paths.items():
+                self._objects.write(path, data)
+            return
         try:
-            return _replace(self.path(name), data)
+            for path, data in paths.items():
+                _replace(path, data)
+            for folder in {os.path.dirname(path): None for path in paths}:
+                _sync_folder(folder)
         except OSError as error:
-            raise _write_error(self.path(name), len(data), error) from error
+            raise _write_error(path, len(data), error) from error
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file only if none stands there; True for the one writer that did."""
@@ -121,18 +133,19 @@ class FileStore:
     def sweep(self, folder: str) -> None:
         """Remove what killed writers left half-written in a folder; an object store keeps nothing of the kind."""
         for path in Path(self.path(folder)).glob(".*") if self.is_local else ():
-            if _TEMPORARY.fullmatch(path.name):
+            if is_temporary(path.name):
                 with contextlib.suppress(OSError):
                     path.unlink()
 
 
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
+def is_temporary(name: str) -> bool:
+    """Whether a file's name is one that a local write uses before the rename; readers never look at such files."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{32}", name) is not None
 
 
 def _replace(path: str, data: bytes) -> None:
     with _synced_neighbour(path, data) as temporary:
         os.replace(temporary, path)
-        _sync_folder(os.path.dirname(path))
 
 
 def _create_local(path: str, data: bytes) -> bool:

@@ -24,7 +24,7 @@ from typing import Self
 from vapray.errors import LeaseHeld
 from vapray.files import FileStore
 
-__all__ = ["Lease"]
+__all__ = ["Lease", "live_holder"]
 
 LIFETIME_SECONDS = 60.0
 
@@ -78,8 +78,7 @@ class Lease:
 
     def __enter__(self) -> Self:
         number = self._newest()
-        holder = self._holder(number) if number else None
-        if holder and holder.is_alive(self._clock()):
+        if holder := self._living(number):
             raise LeaseHeld(self._held(str(holder), holder.expires))
         if not self._files.create(self._name(number + 1), self._card(self._clock() + self._lifetime)):
             raise LeaseHeld(self._held("another run", self._clock() + self._lifetime))
@@ -121,6 +120,10 @@ class Lease:
         names = (name for name in self._files.names(self._folder) if name.startswith("lease-"))
         return max((int(name[6:-5]) for name in names), default=0)
 
+    def _living(self, number: int) -> _Holder | None:
+        holder = self._holder(number) if number else None
+        return holder if holder and holder.is_alive(self._clock()) else None
+
     def _holder(self, number: int) -> _Holder:
         """Who holds; a card that cannot be read stands for a holder whose last heartbeat wrote it."""
         with contextlib.suppress(ValueError, TypeError):
@@ -142,6 +145,13 @@ class Lease:
             f"{max(0, expires - self._clock()):.0f} s and is being renewed. "
             "Wait for it, or stop it and run the same command again."
         )
+
+
+def live_holder(files: FileStore, folder: str) -> str | None:
+    """Who is writing a version, in words; None where nobody is. Takes nothing and writes nothing."""
+    lease = Lease(files, folder)
+    holder = lease._living(lease._newest())
+    return str(holder) if holder else None
 
 
 def _machine() -> str:

@@ -72,5 +72,6 @@ def explained(operation: str, uri: str) -> Iterator[None]:
 
 def error_code(error: BaseException) -> str:
     """S3's own code of an error, or the name of what the library raised."""
-    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None) or {}
+    found = (getattr(one, "response", None) for one in (error, error.__cause__))
+    response = next((one for one in found if isinstance(one, dict)), {})  # of other libraries it is an object
     return str(response.get("Error", {}).get("Code") or type(error).__name__)

@@ -8,6 +8,7 @@ sealed part is held against the sha256 in the manifest as well.
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 import pyarrow as pa
@@ -23,6 +24,11 @@ __all__ = ["PartFolder", "first_times"]
 HASHED_WHOLE_BYTES = 32 * 2**20
 """A sealed part up to this size is hashed (0.1 s at most) when a process first opens it. A larger one only when all
 of its columns are read: some of its columns would otherwise cost the whole file, and their pages have checksums."""
+
+READERS = 8
+"""Parts that are looked at at the same time; what an object store is asked for is mostly waited for."""
+MANY = 200
+"""Parts of which it is said that they are looked at, for it takes a while."""
 
 # What pyarrow raises for damaged Parquet: a page whose checksum fails is an OSError, a footer can be any of these.
 _DAMAGE = (OSError, pa.ArrowException, ValueError)
@@ -94,8 +100,11 @@ class PartFolder:
     def mend(self, say: Callable[[str], None]) -> None:
         """Remove what killed writers left half-written, and parts that are damaged."""
         self._files.sweep(self._folder)
-        for name in self.names():
-            if self.open(name) is None:
+        names = self.names()
+        if len(names) > MANY:
+            say(f"{self._files.path(self._folder)}: looking at the {len(names):,} parts of an earlier run")
+        for name, found in self._look_at(names):
+            if found is None:
                 say(f"{self._files.path(self._path(name))}: a damaged part; removed, its rows are made again")
                 self._files.remove(self._path(name))
 
@@ -106,15 +115,22 @@ class PartFolder:
             DataError: a part was damaged since it was written.
         """
         taken: set[str] = set()
-        for name in self.names():
-            opened = self.open(name)
-            if opened is None:
+        for name, found in self._look_at(self.names()):
+            if found is None:
                 raise self._damaged(name, "its checksums do not fit", is_sealed=False)
-            part, rows = opened
-            keys = rows.column(self._kind.key).to_pylist()
+            part, keys = found
             fresh = first_times(keys, taken)
             if any(fresh):
-                yield part if all(fresh) else self.create(rows.filter(pa.array(fresh)))
+                yield part if all(fresh) else self.create(self.read(name, None, None).filter(pa.array(fresh)))
+
+    def _look_at(self, names: Sequence[str]) -> Iterator[tuple[str, tuple[Part, list[str]] | None]]:
+        """Parts and their keys, in the order of the names; None for what cannot be used. Keeps no rows."""
+        with ThreadPoolExecutor(READERS) as pool:
+            yield from zip(names, pool.map(self._keys_of, names), strict=True)
+
+    def _keys_of(self, name: str) -> tuple[Part, list[str]] | None:
+        opened = self.open(name)
+        return (opened[0], opened[1].column(self._kind.key).to_pylist()) if opened else None
 
     def _unchanged(self, part: Part) -> bytes:
         data = self._files.read(self._path(part.name))
@@ -128,9 +144,11 @@ class PartFolder:
 
     def _damaged(self, name: str, why: str, *, is_sealed: bool) -> DataError:
         manifest = f" and {self._files.path(self._folder.removesuffix('parts'))}manifest.json" if is_sealed else ""
+        # Rows that are cut into other parts are other content, and all stages below would run again.
+        same = " with the same pools.*.batch_rows" if is_sealed else ""
         return DataError(
             f"{self._files.path(self._path(name))}: missing or damaged ({why}). Bring back a copy of this file, or "
-            f"delete it{manifest} and run the same command again: only its rows are made anew."
+            f"delete it{manifest} and run the same command again{same}: only its rows are made anew."
         )
 
     def _path(self, name: str) -> str:

@@ -37,6 +37,7 @@ class Version:
         self.files, self.table, self.fingerprint = files, table, fingerprint
         self.folder = f"{table}/{fingerprint}"
         self._sealed: Manifest | None = None
+        self._is_source = False
 
     @property
     def uri(self) -> str:
@@ -99,10 +100,16 @@ class Version:
     def read_part(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """One part, rejects included.
 
+        Whether the version is finished is asked at the first part only: what a stage works from is sealed before, or,
+        as a plan, never.
+
         Raises:
             DataError: the part is missing or damaged.
         """
-        return self._parts.read(name, columns, self._listed.get(name) if self.manifest() else None)
+        if not self._is_source:
+            self._is_source = True
+            self.manifest()
+        return self._parts.read(name, columns, self._listed.get(name) if self._sealed else None)
 
     def read(self, columns: Sequence[str] | None = None, *, rejects: bool = False) -> pa.Table:
         """All rows, sorted by key, duplicates and (unless asked for) rejects left out."""

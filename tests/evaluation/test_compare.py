@@ -221,6 +221,15 @@ def test_a_damaged_report_is_named(write_run: WriteRun) -> None:
         compare_runs(root, root)
 
 
+def test_a_damaged_manifest_of_another_version_does_not_matter(write_run: WriteRun) -> None:
+    root = write_run("a")
+    old = Store(root).version("samples", "0123456789ab")
+    old.files.write(f"{old.folder}/manifest.json", b"{")
+    with pytest.raises(DataError, match="damaged manifest"):
+        old.manifest()
+    assert compare_runs(root, root).numbers
+
+
 def test_samples_that_are_gone_are_told_of(write_run: WriteRun) -> None:
     root = write_run("a")
     next(Path(root).glob("samples/*/manifest.json")).unlink()

@@ -10,6 +10,7 @@ from tests.conftest import ROOT
 from tests.object_storage.proxy import Fault, FaultProxy
 from vapray.errors import BackendError, ConfigError, VaprayError
 from vapray.files import FileStore
+from vapray.object_errors import error_code
 
 OPERATIONS = {
     "read": lambda files: files.read("a/x"),
@@ -88,3 +89,13 @@ def test_the_command_ends_without_a_traceback(proxy, tmp_path):
     assert "Create the bucket, or choose another run.root." in done.stderr
     assert "Traceback" not in done.stderr
     assert "[ray]" not in done.stdout
+
+
+def test_an_error_of_another_library_is_told_by_its_name():
+    """Azure's and those of ``requests`` keep the whole answer, an object, where botocore keeps a dict."""
+    foreign = FileNotFoundError("gone")
+    foreign.response = object()  # type: ignore[attr-defined]
+    assert error_code(foreign) == "FileNotFoundError"
+    foreign.__cause__ = OSError()
+    foreign.__cause__.response = {"Error": {"Code": "NoSuchBucket"}}  # type: ignore[attr-defined]
+    assert error_code(foreign) == "NoSuchBucket"

@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.object_storage.proxy import FaultProxy
+from tests.test_store import rows
+from vapray.store import Store
 
 
 def methods(proxy: FaultProxy) -> list[str]:
@@ -54,3 +56,13 @@ def test_one_column_of_a_large_table_is_not_the_whole_table(files, proxy):
     assert methods(proxy)[0] == "HEAD"
     assert len(proxy.requests) <= 5
     assert proxy.bytes_answered < len(buffer.getvalue()) / 10
+
+
+def test_a_source_that_is_never_sealed_is_asked_for_its_manifest_once(root, proxy):
+    part = Store(root).version("images", "v").write_part(rows("a", "b"))
+    source = Store(root).version("images", "v")
+    proxy.requests.clear()
+    for _ in range(3):
+        assert source.read_part(part.name, ["image_id"]).num_rows == 2
+    asked = [request for request in proxy.requests if "manifest.json" in request.path]
+    assert len(asked) == 1

@@ -1,9 +1,8 @@
 """The run's folder: can it be written, is there room, who else is writing, what was left behind."""
 
-import json
+import contextlib
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,8 @@ from rich.filesize import decimal
 from vapray.config import Config
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.errors import DataError
-from vapray.files import FileStore
+from vapray.files import FileStore, is_temporary
+from vapray.lease import live_holder
 from vapray.stages import STAGES
 
 __all__ = ["examine"]
@@ -60,11 +60,11 @@ def _clean(files: FileStore, name: str, made: list[Path]) -> None:
 
 def _missing_folders(root: Path) -> list[Path]:
     """Deepest first."""
-    return [folder for folder in (root, *root.parents) if not folder.exists()]
+    return [folder for folder in (root, *root.parents) if not os.path.exists(folder)]
 
 
 def _room(root: Path) -> Finding:
-    there = next(folder for folder in (root, *root.parents) if folder.exists())
+    there = next(folder for folder in (root, *root.parents) if os.path.exists(folder))
     usage = shutil.disk_usage(there)
     found = f"{decimal(usage.free)} free of {decimal(usage.total)}"
     if usage.free < LITTLE_ROOM_BYTES:
@@ -73,9 +73,8 @@ def _room(root: Path) -> Finding:
 
 
 def _writers(files: FileStore) -> Iterator[Finding]:
-    live = [
-        said for stage in STAGES for name in files.names(stage.writes) if (said := _holder(files, stage.writes, name))
-    ]
+    folders = [f"{stage.writes}/{name}" for stage in STAGES for name in files.names(stage.writes)]
+    live = [f"{holder} writes {folder}" for folder in folders if (holder := live_holder(files, folder))]
     if live:
         advice = "A second run of the same stage is refused while it lives. Wait for it, or stop it."
         yield warning("writers", "; ".join(live), advice)
@@ -83,25 +82,17 @@ def _writers(files: FileStore) -> Iterator[Finding]:
         yield ok("writers", "nobody is writing here")
 
 
-def _holder(files: FileStore, table: str, version: str) -> str | None:
-    leases = [name for name in files.names(f"{table}/{version}") if name.startswith("lease-")]
-    try:
-        card = json.loads(files.read(f"{table}/{version}/{leases[-1]}") or b"{}") if leases else {}
-    except ValueError:
-        return None
-    if card.get("expires", 0) <= time.time():
-        return None
-    return f"process {card.get('pid')} on {card.get('host')} writes {table}/{version}"
-
-
 def _leftovers(root: Path) -> Iterator[Finding]:
     """Temporary neighbours of files that a killed process did not finish; readers never look at them."""
-    found, size = [], 0
+    found = {}
     for folder, _, names in os.walk(root):
-        for name in names:
-            if name.startswith(".") and name.count(".") >= 2 and len(name.rsplit(".", 1)[-1]) == 32:
-                found.append(os.path.join(folder, name))
-                size += os.path.getsize(found[-1])
+        for path in (os.path.join(folder, name) for name in names if is_temporary(name)):
+            with contextlib.suppress(OSError):  # a living writer has renamed it since
+                found[path] = os.path.getsize(path)
     if found:
         advice = "They were left by killed processes and are never read. Remove them while no run is writing."
-        yield warning("leftovers", f"{len(found)} temporary files, {decimal(size)}, such as {found[0]}", advice)
+        yield warning(
+            "leftovers",
+            f"{len(found)} temporary files, {decimal(sum(found.values()))}, such as {next(iter(found))}",
+            advice,
+        )

@@ -17,6 +17,8 @@ __all__ = ["Nearest", "nearest_training"]
 
 MOST = 600
 """Pictures that are looked up in each set, so that the cost grows with the training set alone."""
+BLOCK = 64
+"""Pictures that are looked up in one product of matrices: what it takes is this times the training set."""
 NEAR = 0.05
 """The nearest share of held-out pictures sets the distance below which a picture counts as near."""
 
@@ -78,6 +80,7 @@ def _first_of_each_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _nearest(real: NDArray[np.float64], asked: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Row of ``real`` nearest to each row asked for, and its distance."""
-    found = [((real - one) ** 2).sum(axis=1) for one in asked]
-    rows = np.array([int(squared.argmin()) for squared in found], dtype=np.int64)
-    return rows, np.sqrt([squared[row] for squared, row in zip(found, rows, strict=True)])
+    lengths = (real**2).sum(axis=1)
+    blocks = np.array_split(asked, 1 + len(asked) // BLOCK)
+    rows = np.concatenate([(lengths - 2 * block @ real.T).argmin(axis=1) for block in blocks])
+    return rows, np.sqrt(((real[rows] - asked) ** 2).sum(axis=1))

@@ -72,13 +72,12 @@ class _MakeImages:
             [row["seed"] for row in asked],
             self._settings(arm),
         )
-        pngs = [image.to_png() for image in images]
-        for row, image, png in zip(asked, images, pngs, strict=True):
-            name = f"{arm}/{image.class_name}/{row['sample_id']}.png"
-            self._output.files.write(f"{self._output.folder}/files/images/{name}", png)
-        return [
-            row | {"class": image.class_name, "png": png} for row, image, png in zip(asked, images, pngs, strict=True)
+        done = [
+            row | {"class": image.class_name, "png": image.to_png()} for row, image in zip(asked, images, strict=True)
         ]
+        folder = f"{self._output.folder}/files/images/{arm}"
+        self._output.files.write_all({f"{folder}/{row['class']}/{row['sample_id']}.png": row["png"] for row in done})
+        return done
 
     def _settings(self, arm: str) -> SamplingSettings:
         settings = SamplingSettings.of(self._config)

@@ -95,8 +95,9 @@ def _folder(bank: Version, latents: Version, cache: Path, split: str) -> Path:
 
 def _write(folder: Path, bank: Version, latents: Version, split: str) -> None:
     captions = bank.read(["image_id", "split", "label", "L", "width"]).to_pylist()
-    encoded = set(latents.read(["image_id"]).column(0).to_pylist())
-    wanted = [row for row in captions if row["split"] == split and row["image_id"] in encoded]
+    asked = [row for row in captions if row["split"] == split]
+    encoded = _write_moments(folder / "moments.npy", latents, [row["image_id"] for row in asked])
+    wanted = [row for row in asked if row["image_id"] in encoded]
     if not wanted:
         raise DataError(
             f"{bank.uri} and {latents.uri}: no image of the {split} split is in both. Look at their rejects."
@@ -106,7 +107,6 @@ def _write(folder: Path, bank: Version, latents: Version, split: str) -> None:
     np.save(folder / "labels.npy", np.array([row["label"] for row in wanted], dtype=np.int32))
     np.save(folder / "offsets.npy", offsets)
     _write_tokens(folder / "tokens.npy", bank, places, offsets, wanted[0]["width"])
-    _write_moments(folder / "moments.npy", latents, places)
 
 
 def _write_tokens(path: Path, bank: Version, places: dict[str, int], offsets: NDArray[np.int64], width: int) -> None:
@@ -118,15 +118,31 @@ def _write_tokens(path: Path, bank: Version, places: dict[str, int], offsets: ND
     tokens.flush()
 
 
-def _write_moments(path: Path, latents: Version, places: dict[str, int]) -> None:
-    moments = None
-    for name in latents.part_names():
-        for row in latents.read_part(name, ["image_id", "flipped", "moments", "C", "h", "w"]).to_pylist():
+def _write_moments(path: Path, latents: Version, asked: Sequence[str]) -> set[str]:
+    """Moments of those images that have any, in the order asked for; says which these are."""
+    places = {image_id: place for place, image_id in enumerate(asked)}
+    moments, found = None, set()
+    for part in latents.read_parts(["image_id", "flipped", "moments", "C", "h", "w"]):
+        for row in part.to_pylist():
             if (place := places.get(row["image_id"])) is None:
                 continue
             shape = (2 * row["C"], row["h"], row["w"])
             if moments is None:
                 moments = open_memmap(path, mode="w+", dtype=np.float16, shape=(len(places), 2, *shape))
             moments[place, int(row["flipped"])] = unpack(row["moments"], "float16", *shape)
-    assert moments is not None
-    moments.flush()
+            found.add(row["image_id"])
+    if moments is not None:
+        moments.flush()
+        if len(found) < len(asked):
+            _keep(path, moments, [place for image_id, place in places.items() if image_id in found])
+    return found
+
+
+def _keep(path: Path, moments: NDArray[np.float16], rows: Sequence[int]) -> None:
+    """Leave out all other rows of a file, one after the other: they may be more than memory takes."""
+    narrower = path.with_suffix(".narrower")
+    kept = open_memmap(narrower, mode="w+", dtype=np.float16, shape=(len(rows), *moments.shape[1:]))
+    for place, row in enumerate(rows):
+        kept[place] = moments[row]
+    kept.flush()
+    os.replace(narrower, path)

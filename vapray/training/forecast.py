@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from vapray.bank.forecast import tokens_of_a_caption
+from vapray.checkpoint import MANIFEST
 from vapray.config import Config
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate
 from vapray.latents.forecast import autoencoder_size
@@ -89,19 +90,26 @@ def _validated(outlook: Outlook) -> int:
 
 
 def committed_rows(output: Version, config: Config) -> int:
-    """Rows before the newest training state that an earlier run left."""
-    steps = [int(name.removeprefix("step-")) for name in output.files.names(f"{output.folder}/files/steps")]
-    return max(steps, default=0) * config.train.batch_size
+    """Rows before the newest whole training state that an earlier run left."""
+    folder = f"{output.folder}/files/steps"
+    for name in reversed(output.files.names(folder)):
+        if output.files.read(f"{folder}/{name}/{MANIFEST}") is not None:
+            return int(name.removeprefix("step-")) * config.train.batch_size
+    return 0
 
 
 def _checkpoint_bytes(outlook: Outlook, parameters: int) -> float:
-    """Training states hold weights, average and two moments; ``files/final`` weights, average and autoencoder."""
+    """Training states hold weights, average and two moments; ``files/final`` weights, average and autoencoder.
+
+    With validation a state also holds the average that did best.
+    """
     settings = outlook.config.train
     states = min(settings.keep_checkpoints, -(-settings.steps // settings.checkpoint_every))
+    bytes_of_a_parameter = 20 if settings.validate_every and outlook.images.splits.get("validation", 0) else 16
     curve = settings.steps / settings.report_every * BYTES_OF_A_POINT
     bank = outlook.images.splits.get("train", 0) * 40
     final = 8 * parameters + 4 * autoencoder_size(outlook.config).parameters + bank + 4000
-    return states * (16 * parameters + 40_000 + curve) + final + 2 * curve
+    return states * (bytes_of_a_parameter * parameters + 40_000 + curve) + final + 2 * curve
 
 
 def _parameters(config: Config, num_classes: int, patches: int, prototypes: int) -> int:

@@ -1,5 +1,6 @@
 """The versions that a published report stands for, found by content from the evaluation upwards."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -87,10 +88,13 @@ def same_pictures(first: FinishedRun, second: FinishedRun) -> bool:
 
 
 def _sealed(store: Store) -> Iterator[tuple[Version, Manifest]]:
+    """Every finished version; one whose manifest is damaged is as good as gone, and matters to its descendants only."""
     for table in (*TABLES, *WITHOUT_ROWS):
         for name in store.files.names(table):
-            version = store.version(table, name)
-            if manifest := version.manifest():
+            version, manifest = store.version(table, name), None
+            with contextlib.suppress(DataError):
+                manifest = version.manifest()
+            if manifest:
                 yield version, manifest
 
 
