@@ -141,6 +141,32 @@ def still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
+DEAF_ONCE = """
+import signal, sys, time
+from vapray.command import ended_well
+with ended_well(False):
+    try:
+        try:
+            print("ready", flush=True)
+            time.sleep(60)
+        except BaseException:
+            print("dropped", flush=True)  # as Python does with what is raised in a weakref's callback
+        time.sleep(60)
+    finally:
+        time.sleep(5)
+        print("cleaned up", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_that_python_drops_is_heard_all_the_same(number, code):
+    with subprocess.Popen([sys.executable, "-c", DEAF_ONCE], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.stdout.read() == "dropped\ncleaned up\n"
+        assert process.wait(timeout=30) == code
+
+
 def test_one_interrupt_ends_in_good_order(tmp_path):
     process, children = start(tmp_path / "run")
     process.send_signal(signal.SIGINT)

@@ -17,6 +17,7 @@ from vapray.errors import VaprayError
 __all__ = ["ended_well"]
 
 INTERRUPTED = 130
+SECONDS_BETWEEN_REMINDERS = 2.0
 BUG = CLOSED_PIPE = 1  # as rich and click end when nobody reads
 
 
@@ -47,6 +48,9 @@ def ended_well(debug: bool) -> Iterator[None]:
         first = str(error).strip().splitlines()[:1] or ["no text"]
         said = f"{type(error).__name__}: {first[0]}\nThis is a bug in vapray: run again with --debug, and report it."
         _fail(error, said, BUG, debug)
+    finally:
+        if signal.getitimer(signal.ITIMER_REAL)[1] == SECONDS_BETWEEN_REMINDERS:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _fail(error: BaseException, message: str, exit_code: int, debug: bool) -> NoReturn:
@@ -72,7 +76,7 @@ def _open_standard_streams() -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
+    _end(SystemExit(128 + number))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -80,7 +84,27 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     signal.signal(signal.SIGINT, _ignore)
     _end_at_the_next_interrupt()
     print("\nInterrupted: shutting down. Ctrl-C again ends at once.", file=sys.stderr, flush=True)
-    raise KeyboardInterrupt
+    _end(KeyboardInterrupt())
+
+
+def _end(by: BaseException) -> NoReturn:
+    """Raise, and raise again until it is heard: in a weakref's callback or a ``__del__`` Python drops exceptions."""
+
+    def remind(number: int, frame: FrameType | None) -> None:
+        if not _is_under_way(type(by)):
+            raise by
+
+    signal.signal(signal.SIGALRM, remind)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS_BETWEEN_REMINDERS, SECONDS_BETWEEN_REMINDERS)
+    raise by
+
+
+def _is_under_way(kind: type[BaseException]) -> bool:
+    """Whether such an exception is being handled, as while Ray shuts down because of it."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, kind):
+        error = error.__context__
+    return error is not None
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
