@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class Driver:
     def __init__(
         self, stage: str, arguments: Iterable[str], log: Path, address: str | None, raylet_parent: int | None
     ) -> None:
+        _start_fork_server()
         words = [*arguments, *([f"cluster.address={address}"] if address else [])]
         self._process = FORKS.Process(target=_drive, args=(stage, words, log))
         self._process.start()
@@ -72,6 +74,7 @@ class Driver:
 @contextmanager
 def cluster(num_cpus: int) -> Iterator[tuple[str, int]]:
     """A one-node cluster of its own for the time of a ``with`` block: (address, pid below which its workers are)."""
+    _start_fork_server()
     here, there = FORKS.Pipe()
     keeper = FORKS.Process(target=_keep_cluster, args=(there, num_cpus))
     keeper.start()
@@ -108,6 +111,16 @@ def gone_within(seconds: float, processes: Iterable[psutil.Process]) -> list[psu
             return left
         time.sleep(0.1)
     return []
+
+
+def _start_fork_server() -> None:
+    """Once, without the mode of authentication that a Ray of this process leaves in the environment."""
+    left = os.environ.pop("RAY_AUTH_MODE", None)
+    try:
+        forkserver.ensure_running()
+    finally:
+        if left is not None:
+            os.environ["RAY_AUTH_MODE"] = left
 
 
 def _drive(stage: str, words: list[str], log: Path) -> None:
