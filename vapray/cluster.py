@@ -32,6 +32,7 @@ ENVIRONMENT = {
     "RAY_process_group_cleanup_enabled": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "OMP_WAIT_POLICY": "PASSIVE",  # torch's threads else spin while they wait, and starve each other on a busy machine
 }
 RETRIES_OF_A_TASK = 2
 

@@ -29,7 +29,8 @@ def ended_well(debug: bool) -> Iterator[None]:
         debug: show tracebacks.
     """
     _open_standard_streams()
-    signal.signal(signal.SIGTERM, _terminate)
+    ended_by = _EndedBy()
+    signal.signal(signal.SIGTERM, ended_by.terminate)
     signal.signal(signal.SIGINT, _interrupt)
     threading.excepthook = _quiet_about_closed_pipes
     try:
@@ -38,8 +39,8 @@ def ended_well(debug: bool) -> Iterator[None]:
     except VaprayError as error:
         _fail(error, f"{type(error).__name__}: {error}", error.exit_code, debug)
     except KeyboardInterrupt as error:
-        said = "Interrupted. What was committed stays; the same command continues from there."
-        _fail(error, said, INTERRUPTED, debug)
+        said = "What was committed stays; the same command continues from there."
+        _fail(error, f"{ended_by.word}. {said}", ended_by.code, debug)
     except BrokenPipeError as error:
         # Nobody reads any more; what is still buffered must not fail a second time at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -75,8 +76,15 @@ def _open_standard_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    _end(SystemExit(128 + number))
+class _EndedBy:
+    """Which signal ended the command. Both raise KeyboardInterrupt: from within its C++ Ray lets nothing else out."""
+
+    word, code = "Interrupted", INTERRUPTED
+
+    def terminate(self, number: int, frame: FrameType | None) -> NoReturn:
+        """SIGTERM."""
+        self.word, self.code = "Terminated", 128 + number
+        _end()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -84,25 +92,25 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     signal.signal(signal.SIGINT, _ignore)
     _end_at_the_next_interrupt()
     print("\nInterrupted: shutting down. Ctrl-C again ends at once.", file=sys.stderr, flush=True)
-    _end(KeyboardInterrupt())
+    _end()
 
 
-def _end(by: BaseException) -> NoReturn:
+def _end() -> NoReturn:
     """Raise, and raise again until it is heard: in a weakref's callback or a ``__del__`` Python drops exceptions."""
 
     def remind(number: int, frame: FrameType | None) -> None:
-        if not _is_under_way(type(by)):
-            raise by
+        if not _is_under_way():
+            raise KeyboardInterrupt
 
     signal.signal(signal.SIGALRM, remind)
     signal.setitimer(signal.ITIMER_REAL, SECONDS_BETWEEN_REMINDERS, SECONDS_BETWEEN_REMINDERS)
-    raise by
+    raise KeyboardInterrupt
 
 
-def _is_under_way(kind: type[BaseException]) -> bool:
-    """Whether such an exception is being handled, as while Ray shuts down because of it."""
+def _is_under_way() -> bool:
+    """Whether the interrupt is being handled, as while Ray shuts down because of it."""
     error = sys.exc_info()[1]
-    while error is not None and not isinstance(error, kind):
+    while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None
 

@@ -235,7 +235,7 @@ class Train(Section):
     """Steps."""
     keep_checkpoints: Count = 2
     """The newest ones."""
-    validate_every: Natural = 250
+    validate_every: Natural = 0
     """Steps between validations; the averaged weights nearest to the validation split are kept. 0: the last ones."""
     validation_images: Annotated[int, Field(ge=2)] = 128
     """Images made and compared in a validation."""

@@ -123,14 +123,17 @@ def _died(run: StageRun) -> str:
 
 
 def _check_rejects(run: StageRun, asked: int) -> None:
-    reasons = run.output.read([REJECT], rejects=True).column(0).drop_null().to_pylist()
+    key = run.output.kind.key
+    rejects = run.output.read([key, REJECT], rejects=True).filter(~pc.field(REJECT).is_null())
     limit = run.config.run.max_bad_fraction
-    if len(reasons) > limit * asked:
-        common = ", ".join(f"{reason} ({count:,})" for reason, count in Counter(reasons).most_common(3))
+    if rejects.num_rows > limit * asked:
+        reasons = Counter(rejects.column(REJECT).to_pylist()).most_common(3)
+        common = ", ".join(f"{reason} ({count:,})" for reason, count in reasons)
+        first = ", ".join(rejects.column(key).to_pylist()[:5])
         raise TooManyRejects(
-            f"{run.output.uri}: {len(reasons):,} of {asked:,} rows were rejected, more than run.max_bad_fraction "
-            f"{limit:g} allows. Most common: {common}. Mend the data, or raise run.max_bad_fraction; "
-            f"rejected rows are asked for again after {run.output.uri} is deleted."
+            f"{run.output.uri}: {rejects.num_rows:,} of {asked:,} rows were rejected, more than run.max_bad_fraction "
+            f"{limit:g} allows. First: {first}. Most common: {common}. Mend the data and run the same command again, "
+            f"or raise run.max_bad_fraction. If the data is as it should be, delete {run.output.uri} to try again."
         )
 
 

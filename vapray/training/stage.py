@@ -88,8 +88,6 @@ def run(run: StageRun) -> None:
     config, inputs = run.config, run.inputs
     workers = config.train.workers
     require(cpus=workers, gpus=workers * config.train.use_gpu, why=f"train.workers {workers}")
-    run.progress.expect(config.train.steps, "steps")
-    run.progress.say(f"starting {workers} worker{'s' if workers > 1 else ''}")
     with watched(run.progress) as board:
         job = _Job(
             config,
@@ -103,9 +101,12 @@ def run(run: StageRun) -> None:
             validate=run.validate,
         )
         try:
-            job.newest_files(run.progress.say)  # said here, for a worker's words are heard by nobody
+            standing = job.newest_files(run.progress.say)  # said here, for a worker's words are heard by nobody
+            done = json.loads(standing["state.json"])["step"] if standing else 0
+            run.progress.expect(config.train.steps, "steps", done=done)
+            run.progress.say(f"starting {workers} worker{'s' if workers > 1 else ''}")
             _fit(job)
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
             _save_before_the_end(run, board)
             raise
     _finish(run, job)
