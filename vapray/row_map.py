@@ -10,6 +10,7 @@ part, and returns a receipt; rows never pass through the driver. What is committ
 
 import json
 import logging
+import pickle
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ import pyarrow.compute as pc
 
 from vapray.cluster import readable_errors, require
 from vapray.config import Pool
-from vapray.errors import BackendError, TooManyRejects
+from vapray.errors import BackendError, TooManyRejects, VaprayError
 from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.tables import REJECT
@@ -108,6 +109,8 @@ def _map_items(
     with readable_errors(run.name):
         try:
             for receipt in receipts.iter_rows():
+                if receipt["error"]:
+                    raise pickle.loads(receipt["error"])
                 run.progress.advance(receipt["asked"])
         except ray.exceptions.RayActorError as error:
             raise BackendError(_died(run)) from error
@@ -157,13 +160,16 @@ class _PartWorker:
         self._build, self._source, self._output, self._columns = build, source, output, columns
         self._map: RowMap | None = None
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
-        # Not in the constructor: of what a constructor raises Ray keeps no type.
-        self._map = self._map or self._build()
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        """A receipt; an error of ours is part of it, for of what is raised here Ray Data keeps no type."""
         item = _WorkItem(**json.loads(batch["item"][0]))
-        rows = self._source.read_part(item.part, self._columns).take(item.rows)
-        self._output.write_part(self._map(rows))
-        return {"asked": [len(item.rows)]}
+        try:
+            self._map = self._map or self._build()
+            rows = self._source.read_part(item.part, self._columns).take(item.rows)
+            self._output.write_part(self._map(rows))
+        except VaprayError as error:
+            return {"asked": [0], "error": [pickle.dumps(error)]}
+        return {"asked": [len(item.rows)], "error": [b""]}
 
 
 def _pending(source: Version, done: set[str], key: str, batch_rows: int, only: Only | None) -> Iterator[_WorkItem]:
