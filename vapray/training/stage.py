@@ -113,6 +113,8 @@ def run(run: StageRun) -> None:
 
 
 def _save_before_the_end(run: StageRun, board: Board) -> None:
+    if board.progress() is None:  # the workers are still starting: there is nothing to save, and nobody to wait for
+        return
     grace = run.config.train.grace_seconds
     run.progress.say(f"ending: waiting up to {grace:g} s for a checkpoint")
     board.ask_to_save()
