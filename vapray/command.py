@@ -7,8 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -130,24 +129,7 @@ def _end_at_the_next_interrupt() -> None:
 def _watch_for_interrupts(reader: socket.socket, writer: socket.socket) -> None:
     while signal.SIGINT not in reader.recv(64):
         pass
-    # The embedded Ray's agents would notice its end only after a while.
-    for pid in _descendants(os.getpid()):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-    os._exit(INTERRUPTED)
-
-
-def _descendants(pid: int) -> list[int]:
-    """The processes that a process started, and those that they started, parents first."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parent = stat.read_text(errors="replace").rpartition(")")[2].split()[1]
-            children.setdefault(int(parent), []).append(int(stat.parent.name))
-    found = list(children.get(pid, ()))
-    for descendant in found:
-        found += children.get(descendant, ())
-    return found
+    os._exit(INTERRUPTED)  # what it leaves of an embedded Ray is the reaper's
 
 
 def _quiet_about_closed_pipes(failure: threading.ExceptHookArgs) -> None:
