@@ -1,5 +1,6 @@
 """Laws of the autoencoder's fit."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,16 @@ import torch
 
 from vapray.errors import ConfigError, DataError
 from vapray.latents.autoencoder import KlAutoencoder
-from vapray.latents.fit import FitReport, fit_autoencoder, psnr_db
+from vapray.latents.fit import FitReport, Recipe, fit_autoencoder, psnr_db
 
 from .discs import draw_discs
 
-TINY: dict[str, Any] = {"width": 8, "batch_size": 8, "threads": 1}
+TINY = Recipe(width=8, batch_size=8, steps=1)
 
 
 @pytest.fixture(scope="module")
 def fitted() -> tuple[KlAutoencoder, FitReport]:
-    return fit_autoencoder(draw_discs(128), **TINY, steps=120, learning_rate=2e-3)
+    return fit_autoencoder(draw_discs(128), replace(TINY, steps=120, learning_rate=2e-3), threads=1)
 
 
 def test_a_short_fit_beats_the_mean_image_by_far(fitted: tuple[KlAutoencoder, FitReport]) -> None:
@@ -39,7 +40,7 @@ def test_the_loss_falls_and_the_report_counts_steps(fitted: tuple[KlAutoencoder,
 def test_same_seed_same_weights_whatever_the_process_drew_before() -> None:
     def weights(seed: int) -> list[torch.Tensor]:
         torch.rand(seed + 1)
-        autoencoder, _ = fit_autoencoder(draw_discs(16), **TINY, steps=3, seed=seed)
+        autoencoder, _ = fit_autoencoder(draw_discs(16), replace(TINY, steps=3, seed=seed), threads=1)
         return list(autoencoder.network.state_dict().values())
 
     first, again, other = weights(0), weights(0), weights(1)
@@ -49,14 +50,14 @@ def test_same_seed_same_weights_whatever_the_process_drew_before() -> None:
 
 def test_the_process_keeps_its_random_state_and_threads() -> None:
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    fit_autoencoder(draw_discs(16), **{**TINY, "threads": threads + 1}, steps=1)
+    fit_autoencoder(draw_discs(16), TINY, threads=threads + 1)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
 
 
 def test_on_step_hears_of_every_step() -> None:
     heard: list[tuple[int, float]] = []
-    fit_autoencoder(draw_discs(16), **TINY, steps=4, on_step=lambda step, loss: heard.append((step, loss)))
+    fit_autoencoder(draw_discs(16), replace(TINY, steps=4), on_step=lambda step, loss: heard.append((step, loss)))
     assert [step for step, _ in heard] == [1, 2, 3, 4]
     assert all(np.isfinite(loss) for _, loss in heard)
 
@@ -72,15 +73,15 @@ def test_on_step_hears_of_every_step() -> None:
 )
 def test_settings_that_cannot_work_are_refused(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        fit_autoencoder(draw_discs(16), **{**TINY, "steps": 1, **changed})
+        fit_autoencoder(draw_discs(16), replace(TINY, **changed))
 
 
 def test_pictures_of_another_kind_are_refused() -> None:
     for wrong in (draw_discs(1), draw_discs(16).astype(np.float32), draw_discs(16)[..., 0]):
         with pytest.raises(DataError, match="wanted two or more"):
-            fit_autoencoder(wrong, **TINY, steps=1)  # type: ignore[arg-type]
+            fit_autoencoder(wrong, TINY)  # type: ignore[arg-type]
 
 
 def test_a_diverged_fit_says_so() -> None:
     with pytest.raises(ConfigError, match="lower learning_rate"):
-        fit_autoencoder(draw_discs(16), **TINY, steps=30, learning_rate=1e30)
+        fit_autoencoder(draw_discs(16), replace(TINY, steps=30, learning_rate=1e30))

@@ -21,7 +21,7 @@ from vapray.errors import ConfigError, DataError
 from vapray.latents.autoencoder import KlAutoencoder, to_unit_range
 from vapray.latents.kl_network import build_autoencoder
 
-__all__ = ["FitReport", "fit_autoencoder", "psnr_db"]
+__all__ = ["FitReport", "Recipe", "fit_autoencoder", "psnr_db"]
 
 HELDOUT_SHARE, MOST_HELDOUT = 1 / 16, 128
 WARM_UP_STEPS = 50
@@ -47,26 +47,11 @@ class FitReport:
     loss_curve: tuple[tuple[int, float], ...]
 
 
-def fit_autoencoder(
-    images: NDArray[np.uint8],
-    *,
-    channels: int = 4,
-    factor: int = 4,
-    width: int = 16,
-    steps: int = 1000,
-    batch_size: int = 8,
-    learning_rate: float = 1.5e-3,
-    kl_weight: float = 1e-4,
-    edge_weight: float = 0.5,
-    seed: int = 0,
-    threads: int | None = None,
-    device: str = "cpu",
-    on_step: Callable[[int, float], None] | None = None,
-) -> tuple[KlAutoencoder, FitReport]:
-    """Fit a ``KlAutoencoder`` to pictures [N, S, S, 3]; one in sixteen is held out for the report.
+@dataclass(frozen=True)
+class Recipe:
+    """What is fitted, and how.
 
-    Args:
-        images: uint8; the training split only. S is a multiple of ``factor``.
+    Attributes:
         channels: C of the latent.
         factor: S / latent side; a power of two.
         width: channels of the finest level; every deeper level has twice as many, up to four
@@ -77,6 +62,42 @@ def fit_autoencoder(
         kl_weight: of the mean divergence per latent value from N(0, 1).
         edge_weight: of the L1 distance between the pictures' finite differences.
         seed: of the initial weights, the split, the order, the flips and the posterior noise.
+    """
+
+    channels: int = 4
+    factor: int = 4
+    width: int = 16
+    steps: int = 1000
+    batch_size: int = 8
+    learning_rate: float = 1.5e-3
+    kl_weight: float = 1e-4
+    edge_weight: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.factor < 1 or self.factor & (self.factor - 1):
+            raise ConfigError(f"autoencoder: factor {self.factor}; wanted a power of two")
+        if self.width < 8 or self.width % 8:
+            raise ConfigError(f"autoencoder: width {self.width}; wanted a multiple of 8")
+        if self.steps < 1 or self.batch_size < 1:
+            raise ConfigError(
+                f"autoencoder: {self.steps} steps of {self.batch_size} pictures; wanted at least 1 of each"
+            )
+
+
+def fit_autoencoder(
+    images: NDArray[np.uint8],
+    recipe: Recipe,
+    *,
+    threads: int | None = None,
+    device: str = "cpu",
+    on_step: Callable[[int, float], None] | None = None,
+) -> tuple[KlAutoencoder, FitReport]:
+    """Fit a ``KlAutoencoder`` to pictures [N, S, S, 3]; one in sixteen is held out for the report.
+
+    Args:
+        images: uint8; the training split only. S is a multiple of the recipe's factor.
+        recipe: what is fitted, and how.
         threads: torch threads while fitting; None keeps the process's setting. Equal seed and equal threads
             give equal weights on one CPU type.
         device: of torch.
@@ -86,43 +107,52 @@ def fit_autoencoder(
         The autoencoder, in evaluation mode, and the report.
 
     Raises:
-        ConfigError: settings that cannot work, or a loss that is no longer finite.
+        ConfigError: a factor that does not divide the pictures, or a loss that is no longer finite.
         DataError: pictures of another kind, or fewer than two.
     """
-    _check_request(images, factor=factor, width=width, steps=steps, batch_size=batch_size)
+    _check_pictures(images, recipe.factor)
     with _torch_threads(threads):
-        noise = torch.Generator().manual_seed(seed)
+        noise = torch.Generator().manual_seed(recipe.seed)
         train, heldout = _split(images, noise)
-        network = build_autoencoder(channels, factor, width, images.shape[1], seed).to(device)
-        fit = _Fit(network, learning_rate, steps, kl_weight, edge_weight)
-        curve, started = [], time.perf_counter()
-        for step, batch in enumerate(_batches(train, batch_size, steps, noise), start=1):
-            loss = fit.step(batch, noise)
-            if not math.isfinite(loss):
-                raise ConfigError(f"autoencoder: loss {loss} at step {step}; lower learning_rate from {learning_rate}")
-            if step % max(1, steps // CURVE_POINTS) == 0:
-                curve.append((step, loss))
-            if on_step:
-                on_step(step, loss)
+        fit = _Fit(recipe, images.shape[1], device)
+        started = time.perf_counter()
+        curve = _train(fit, _batches(train, recipe.batch_size, recipe.steps, noise), noise, on_step)
         seconds = time.perf_counter() - started
-        autoencoder = KlAutoencoder(network)
+        autoencoder = KlAutoencoder(fit.network)
         report = FitReport(
             psnr_train=_reconstruction_psnr_db(autoencoder, train[:MOST_HELDOUT]),
             psnr_heldout=_reconstruction_psnr_db(autoencoder, heldout),
-            steps=steps,
+            steps=recipe.steps,
             seconds=seconds,
-            loss_curve=tuple(curve),
+            loss_curve=curve,
         )
     return autoencoder, report
+
+
+def _train(
+    fit: "_Fit", batches: Iterator[Tensor], noise: torch.Generator, on_step: Callable[[int, float], None] | None
+) -> tuple[tuple[int, float], ...]:
+    """Do all steps; return the loss curve."""
+    steps, rate, curve = fit.recipe.steps, fit.recipe.learning_rate, []
+    for step, batch in enumerate(batches, start=1):
+        loss = fit.step(batch, noise)
+        if not math.isfinite(loss):
+            raise ConfigError(f"autoencoder: loss {loss} at step {step}; lower learning_rate from {rate}")
+        if step % max(1, steps // CURVE_POINTS) == 0:
+            curve.append((step, loss))
+        if on_step:
+            on_step(step, loss)
+    return tuple(curve)
 
 
 class _Fit:
     """Network, optimiser and learning-rate curve."""
 
-    def __init__(self, network: Any, learning_rate: float, steps: int, kl_weight: float, edge_weight: float) -> None:
-        self.network = network.train().to(memory_format=torch.channels_last)
-        self.kl_weight, self.edge_weight = kl_weight, edge_weight
-        self.optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-4, fused=True)
+    def __init__(self, recipe: Recipe, side: int, device: str) -> None:
+        network: Any = build_autoencoder(recipe.channels, recipe.factor, recipe.width, side, recipe.seed).to(device)
+        self.recipe, self.network = recipe, network.train().to(memory_format=torch.channels_last)
+        self.optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4, fused=True)
+        steps = recipe.steps
         warm_up = min(WARM_UP_STEPS, max(1, steps // 10))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser,
@@ -136,7 +166,8 @@ class _Fit:
         latents = posterior.mean + posterior.std * deviation
         rebuilt = self.network.decode(latents).sample
         divergence = posterior.kl().mean() / latents[0].numel()
-        loss = reconstruction_loss(rebuilt, pictures_B3HW, self.edge_weight) + self.kl_weight * divergence
+        misfit = reconstruction_loss(rebuilt, pictures_B3HW, self.recipe.edge_weight)
+        loss = misfit + self.recipe.kl_weight * divergence
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -192,15 +223,11 @@ def _torch_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _check_request(images: NDArray[np.uint8], *, factor: int, width: int, steps: int, batch_size: int) -> None:
+def _check_pictures(images: NDArray[np.uint8], factor: int) -> None:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) < 2:
         raise DataError(f"autoencoder: {images.dtype} {images.shape}; wanted two or more of uint8 [N, S, S, 3]")
-    if factor < 1 or factor & (factor - 1) or images.shape[1] % factor or images.shape[2] % factor:
+    if images.shape[1] % factor or images.shape[2] % factor:
         raise ConfigError(
             f"autoencoder: factor {factor} for {images.shape[1]} x {images.shape[2]} pictures;"
-            " wanted a power of two that divides both sides"
+            " wanted one that divides both sides"
         )
-    if width < 8 or width % 8:
-        raise ConfigError(f"autoencoder: width {width}; wanted a multiple of 8")
-    if steps < 1 or batch_size < 1:
-        raise ConfigError(f"autoencoder: {steps} steps of {batch_size} pictures; wanted at least 1 of each")

@@ -15,7 +15,7 @@ from vapray.config import Config
 from vapray.data.frames import read_frames
 from vapray.errors import DataError
 from vapray.latents.autoencoder import Autoencoder, PixelSpace
-from vapray.latents.fit import fit_autoencoder
+from vapray.latents.fit import Recipe, fit_autoencoder
 from vapray.stage_run import StageRun
 from vapray.store import Version
 
@@ -41,15 +41,10 @@ def _fit(config: Config, images: Version, output: Version, report: Callable[...,
     if len(frames) == 0:
         raise DataError(f"{images.uri}: no image of the train split can be read. The autoencoder is fitted to them.")
     settings = config.autoencoder
+    recipe = Recipe(**settings.model_dump(exclude={"kind"}), seed=config.run.seed)
     autoencoder, fit = fit_autoencoder(
         frames,
-        channels=settings.channels,
-        factor=settings.factor,
-        width=settings.width,
-        steps=settings.steps,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        seed=config.run.seed,
+        recipe,
         threads=max(1, round(config.pools.autoencoder.num_cpus)),
         device=config.pools.autoencoder.device,
         on_step=lambda step, loss: report(step, f"loss {loss:.4f}"),
