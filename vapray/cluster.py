@@ -57,7 +57,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
         "include_dashboard": False,
     }
     on_terminate = signal.getsignal(signal.SIGTERM)
-    with contextlib.nullcontext() if joins else reaped():
+    with contextlib.nullcontext() if joins else reaped("ray"):
         try:
             with _silent_stderr():
                 ray.init(**quiet, **({"address": cluster.address or "auto"} if joins else embedded))

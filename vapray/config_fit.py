@@ -85,6 +85,9 @@ def _places(config: "Config") -> Iterator[Misfit]:
         yield Misfit(("data.root", "run.root"), text)
 
 
+_MODEL_NAMES = {"vllm": "a hub id or a folder", "openai": "as the endpoint calls it"}
+
+
 def _words(config: "Config") -> Iterator[Misfit]:
     data, caption = config.data, config.caption
     if caption.captioner == "given" and not caption.captions:
@@ -95,6 +98,18 @@ def _words(config: "Config") -> Iterator[Misfit]:
             f"caption.strategy = {caption.strategy}: the measured captioner runs vaps only; the others prompt a model."
         )
         yield Misfit(("caption.strategy", "caption.captioner"), text)
+    if caption.captioner in {"vllm", "openai"} and not caption.model:
+        text = f"caption.captioner = {caption.captioner}: needs caption.model, {_MODEL_NAMES[caption.captioner]}."
+        yield Misfit(("caption.captioner", "caption.model"), text)
+    pool, parallel = config.pools.caption, config.vllm.tensor_parallel_size
+    if (
+        caption.captioner == "vllm"
+        and pool.num_gpus
+        and pool.num_gpus != parallel
+        and (parallel > 1 or pool.num_gpus > 1)
+    ):
+        text = f"vllm.tensor_parallel_size = {parallel}: pools.caption.num_gpus is {pool.num_gpus:g}; make them equal."
+        yield Misfit(("vllm.tensor_parallel_size", "pools.caption.num_gpus"), text)
     known = get_args(type(data).model_fields["modality"].annotation)
     if caption.prompt_set and caption.prompt_set not in known and not caption.prompt_set.endswith((".yaml", ".yml")):
         text = (

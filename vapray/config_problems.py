@@ -48,13 +48,10 @@ def _problems(error: ValidationError, tree: Mapping[str, Any]) -> Iterator[Probl
 
 
 def _wrong_value(path: tuple[str, ...], tree: Any) -> Problem:
-    section = _section_at(path[:-1])
-    if section is None:  # inside of a list: the list is the setting
+    while (section := _section_at(path[:-1])) is None:  # inside of a list: the list is the setting
         path = path[:-1]
-        section = _section_at(path[:-1])
     for name in path:
         tree = tree[name]
-    assert section is not None
     return Problem((path,), f"{'.'.join(path)} = {_shown(tree)}: wanted {_wanted(section, path)}.")
 
 
@@ -83,6 +80,10 @@ def _accepted(schema: Mapping[str, Any]) -> str:
     if "prefixItems" in schema:
         items = schema["prefixItems"]
         return f"a list of {len(items)}, each {_accepted(items[0])}"
+    if schema["type"] == "array":
+        return f"a list, each {_accepted(schema['items'])}"
+    if schema["type"] == "object":
+        return f"keys of your own, each {_accepted(schema['additionalProperties'])}"
     return _NAMES[schema["type"]] + _range(schema)
 
 

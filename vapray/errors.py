@@ -7,6 +7,7 @@ VaprayError             1
  │   └─ LeaseHeld       3   another run is writing the same version
  ├─ CheckpointError     4   damaged, incompatible or missing weights
  ├─ BackendError        5   Ray, a captioner, a GPU, an endpoint
+ │   ├─ EngineDied      5   a model's engine inside of a live process, which has to be replaced
  │   └─ TrainingDiverged 5   gradients that stay non-finite; starting again would end the same way
  └─ TooManyRejects      6   more bad rows than ``run.max_bad_fraction``
 
@@ -20,6 +21,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "EngineDied",
     "LeaseHeld",
     "TooManyRejects",
     "TrainingDiverged",
@@ -63,6 +65,10 @@ class BackendError(VaprayError):
     """Ray, a captioner, a device or an endpoint that is missing or does not answer."""
 
     exit_code = 5
+
+
+class EngineDied(BackendError):
+    """A model's engine ended within a process that lives on; only a new process can have a new one."""
 
 
 class TrainingDiverged(BackendError):

@@ -10,7 +10,9 @@ part, and returns a receipt; rows never pass through the driver. What is committ
 
 import json
 import logging
+import os
 import pickle
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +24,7 @@ import pyarrow.compute as pc
 
 from vapray.cluster import readable_errors, require
 from vapray.config import Pool
-from vapray.errors import BackendError, TooManyRejects, VaprayError
+from vapray.errors import BackendError, EngineDied, TooManyRejects, VaprayError
 from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.tables import REJECT
@@ -104,7 +106,12 @@ def _map_items(
             num_gpus=pool.num_gpus,
             max_restarts=RESTARTS_OF_AN_ACTOR,
             max_task_retries=RETRIES_OF_A_PART,
-            compute=ActorPoolStrategy(min_size=min(pool.min_size, len(items)), max_size=min(pool.max_size, len(items))),
+            max_concurrency=pool.overlap,
+            compute=ActorPoolStrategy(
+                min_size=min(pool.min_size, len(items)),
+                max_size=min(pool.max_size, len(items)),
+                max_tasks_in_flight_per_actor=pool.overlap + 1,
+            ),
         )
     with readable_errors(run.name):
         try:
@@ -159,14 +166,18 @@ class _PartWorker:
     def __init__(self, build: Callable[[], RowMap], source: Version, output: Version, columns: list[str]) -> None:
         self._build, self._source, self._output, self._columns = build, source, output, columns
         self._map: RowMap | None = None
+        self._building = threading.Lock()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """A receipt; an error of ours is part of it, for of what is raised here Ray Data keeps no type."""
         item = _WorkItem(**json.loads(batch["item"][0]))
         try:
-            self._map = self._map or self._build()
+            with self._building:
+                self._map = self._map or self._build()
             rows = self._source.read_part(item.part, self._columns).take(item.rows)
             self._output.write_part(self._map(rows))
+        except EngineDied:
+            os._exit(1)  # Ray starts another process; this one would fail at every part that it is given
         except VaprayError as error:
             return {"asked": [0], "error": [pickle.dumps(error)]}
         return {"asked": [len(item.rows)], "error": [b""]}

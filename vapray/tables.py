@@ -69,9 +69,12 @@ TABLES = {
                 ("revision", pa.string()),
                 ("strategy", pa.string()),
                 ("prompt_version", pa.string()),
+                ("sampling", pa.string()),
                 ("prompt_tokens", pa.int32()),
+                ("cached_tokens", pa.int32()),
                 ("completion_tokens", pa.int32()),
                 ("finish_reason", pa.string()),
+                ("attempts", pa.int32()),
             ],
         ),
         _table(

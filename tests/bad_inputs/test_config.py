@@ -34,7 +34,10 @@ OVERRIDES = {
     "enumeration": ("sample.solver=euler", "sample.solver = 'euler': wanted one of dpm_solver_2m, ddim"),
     "number of an enumeration": ("autoencoder.factor=3", "autoencoder.factor = 3: wanted one of 2, 4, 8"),
     "only one choice": ("bank.encoder=clip", "bank.encoder = 'clip': wanted only hashing"),
-    "unknown captioner": ("caption.captioner=blip", "caption.captioner = 'blip': wanted one of measured, given"),
+    "unknown captioner": (
+        "caption.captioner=blip",
+        "caption.captioner = 'blip': wanted one of measured, given, vllm, openai",
+    ),
     "list": ("train.betas=[1, 1]", "train.betas = [1, 1]: wanted a list of 2, each a number, at least 0 and below 1"),
     "short list": ("train.betas=[0.9]", "train.betas = [0.9]: wanted a list of 2"),
     "value for a section": ("train=5", "train = 5: wanted keys below it, such as train.steps"),
@@ -59,6 +62,12 @@ OVERRIDES = {
     "solver steps": ("sample.num_inference_steps=5000", "= 5000: has to be below diffusion.steps 1000"),
     "shares": ("data.test_share=0.95", "0.1 and 0.95 leave nothing to train on. Their sum has to be below 1"),
     "no dataset folder": ("data.source=isic2018", "data.source = isic2018: needs data.root, the dataset's folder"),
+    "omission that is no list": ("caption.omit=3", "caption.omit = 3: wanted a list, each text"),
+    "engine argument of no kind": (
+        "vllm.engine_args={quantization: [awq]}",
+        "wanted keys of your own, each true or false, or a whole number, or a number, or text",
+    ),
+    "no model": ("caption.captioner=vllm", "needs caption.model, a hub id or a folder"),
     "no given captions": ("caption.captioner=given", "needs caption.captions=FILE, a CSV with the columns image_id"),
     "given captions not there": ("caption.captions=gone.csv", "gone.csv: cannot be read (No such file or directory)"),
     "prompted strategy": (

@@ -5,18 +5,14 @@ import hashlib
 import numpy as np
 import pytest
 
-from vapray.captioning.captioner import (
-    MAX_CAPTION_CHARACTERS,
-    STRATEGIES,
-    CaptionDraft,
-    CaptionReject,
-    GivenCaptioner,
-    MeasuredCaptioner,
-    cache_key,
-    make_captioner,
-)
+from vapray.captioning.captioner import STRATEGIES, CaptionDraft, Captioner, CaptionReject, cache_key
+from vapray.captioning.given import GivenCaptioner
+from vapray.captioning.hygiene import MAX_CAPTION_CHARACTERS
 from vapray.captioning.lexicon import parse_caption
+from vapray.captioning.measured.captioner import MeasuredCaptioner
+from vapray.captioning.opening import open_captioner
 from vapray.captioning.prompt_set import load_prompt_set
+from vapray.config_file import load
 from vapray.errors import ConfigError
 
 from .discs import disc
@@ -26,7 +22,7 @@ PICTURES = [disc(radius) for radius in (14, 20, 26, 32)]
 IDS = [f"image-{number}" for number in range(len(PICTURES))]
 
 
-def drafts(captioner: MeasuredCaptioner, pictures: list, ids: list[str]) -> list[CaptionDraft]:
+def drafts(captioner: Captioner, pictures: list, ids: list[str]) -> list[CaptionDraft]:
     answers = captioner.caption(pictures, ids)
     assert all(isinstance(answer, CaptionDraft) for answer in answers), answers
     return answers  # type: ignore[return-value]
@@ -85,8 +81,8 @@ def test_given_captions_are_cleaned_and_missing_or_bad_ones_are_rejects() -> Non
     assert a.caption == "a red spot"
     assert [type(answer) for answer in (b, c, d)] == [CaptionReject] * 3
     assert "empty" in b.reason
-    assert str(MAX_CAPTION_CHARACTERS) in c.reason
-    assert "no caption" in d.reason
+    assert f"{MAX_CAPTION_CHARACTERS:,}" in c.reason
+    assert d.reason.startswith("missing: no caption")
 
 
 def test_the_revision_of_given_captions_follows_their_content() -> None:
@@ -94,27 +90,21 @@ def test_the_revision_of_given_captions_follows_their_content() -> None:
     assert GivenCaptioner({"a": "x"}).revision != GivenCaptioner({"a": "y"}).revision
 
 
-def test_an_unknown_captioner_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"blip.*given, measured"):
-        make_captioner("blip", DERMOSCOPY)
-
-
-def test_an_unknown_strategy_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"vapz.*direct, impression"):
-        make_captioner("measured", DERMOSCOPY, strategy="vapz")
-
-
 @pytest.mark.parametrize("strategy", [s for s in STRATEGIES if s != "vaps"])
 def test_prompting_ablations_are_refused_without_a_model(strategy: str) -> None:
-    with pytest.raises(ConfigError, match="MLLM only"):
-        make_captioner("measured", DERMOSCOPY, strategy=strategy)
+    with pytest.raises(ConfigError, match="prompt a model"):
+        load(None, [f"caption.strategy={strategy}"])
 
 
-def test_an_unknown_omission_and_absent_captions_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"colour.*colours"):
-        make_captioner("measured", DERMOSCOPY, omit=["colour"])
-    with pytest.raises(ConfigError, match="wants captions"):
-        make_captioner("given", DERMOSCOPY)
+def test_an_unknown_omission_is_refused_with_the_known_attributes() -> None:
+    with pytest.raises(ConfigError, match=r"colour; dermoscopy has .*colours"):
+        open_captioner(load(None, ["caption.omit=[colour]"]))
+
+
+def test_what_the_configuration_omits_is_not_captioned() -> None:
+    captioner = open_captioner(load(None, ["caption.omit=[colours]"]))
+    for draft in drafts(captioner, PICTURES, IDS):
+        assert "colours" not in parse_caption(draft.caption, DERMOSCOPY), draft.caption
 
 
 def test_the_cache_key_changes_with_every_part_and_not_with_key_order() -> None:

@@ -5,43 +5,48 @@ out   image_id, label, split, group, t1, t2_id, caption, and how it was made
 1:1.  A picture or an answer that cannot be used is a reject with a reason.
 """
 
-import csv
+import json
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from vapray.captioning.captioner import CaptionDraft, Captioner, CaptionReject, cache_key, make_captioner
+from vapray.captioning.captioner import CaptionDraft, CaptionReject, cache_key
+from vapray.captioning.opening import open_captioner, prompt_set_of
 from vapray.captioning.prompt_set import load_prompt_set
-from vapray.captioning.wording import knowledge
 from vapray.config import Config
 from vapray.data.frames import read_frames
-from vapray.errors import ConfigError
 from vapray.row_map import map_rows
 from vapray.stage_run import StageRun
+from vapray.store import Version
 from vapray.tables import TABLES, part_of
 
 __all__ = ["run"]
 
+TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
+
 
 def run(run: StageRun) -> None:
     """Run the stage."""
-    captioner = _captioner(run.config)  # an unknown name or strategy fails here, not in every actor
-    prompt_set = load_prompt_set(run.config.prompt_set)
-    texts = dict(knowledge(prompt_set, number) for number in range(len(prompt_set.texts.knowledge)))
-    run.notes.update({"captioner": captioner.name, "knowledge": texts})
+    prompt_set_of(run.config)  # what is wrong with it is said here, not in every actor
     map_rows(
         run,
         run.inputs["images"],
-        partial(_CaptionImages, run.config),
+        partial(_CaptionImages, run.config, run.output),
         pool=run.config.pools.caption,
         columns=["image_id", "label", "split", "group", "path", "sha256"],
     )
+    run.notes.update({"captioner": run.config.caption.captioner, "knowledge": _settled(run.output) or {}})
+    run.notes["tokens"] = _tokens(run.output)
 
 
 class _CaptionImages:
-    def __init__(self, config: Config) -> None:
-        self._side, self._captioner = config.caption.image_side, _captioner(config)
+    def __init__(self, config: Config, output: Version) -> None:
+        self._side = config.caption.image_side
+        self._captioner = open_captioner(config, partial(_settle, output))
+        _settle(output, lambda: dict(self._captioner.knowledge))
         self._strategy = config.caption.strategy
         self._prompt_version = load_prompt_set(config.prompt_set).version
 
@@ -59,38 +64,36 @@ class _CaptionImages:
 
     def _row(self, sha256: str, draft: CaptionDraft) -> dict[str, Any]:
         captioner = self._captioner
-        key = cache_key(sha256, captioner.name, captioner.revision, self._prompt_version, {"strategy": self._strategy})
-        return {
-            "t1": draft.t1,
-            "t2_id": draft.t2_id,
-            "caption": draft.caption,
-            "cache_key": key,
+        sampling = {"strategy": self._strategy, **captioner.sampling}
+        return vars(draft) | {
+            "cache_key": cache_key(sha256, captioner.name, captioner.revision, self._prompt_version, sampling),
             "model": captioner.name,
             "revision": captioner.revision,
             "strategy": self._strategy,
             "prompt_version": self._prompt_version,
-            "prompt_tokens": draft.prompt_tokens,
-            "completion_tokens": draft.completion_tokens,
-            "finish_reason": draft.finish_reason,
+            "sampling": json.dumps(sampling, sort_keys=True),
         }
 
 
-def _captioner(config: Config) -> Captioner:
-    given = config.caption.captions
-    return make_captioner(
-        config.caption.captioner,
-        load_prompt_set(config.prompt_set),
-        strategy=config.caption.strategy,
-        seed=config.run.seed,
-        captions=_read_captions(given) if given else None,
-    )
+def _settle(output: Version, ask: Callable[[], dict[str, str]]) -> dict[str, str]:
+    """The knowledge texts of this version: all actors, and a run that goes on tomorrow, use the same."""
+    settled = _settled(output)
+    if settled is None:
+        output.files.create(_knowledge_file(output), json.dumps(ask(), ensure_ascii=False).encode())
+        settled = _settled(output)
+    assert settled is not None
+    return settled
 
 
-def _read_captions(path: str) -> dict[str, str]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            return {row["image_id"]: row["caption"] for row in csv.DictReader(file)}
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"caption.captions {path}: {error!r}. Wanted a UTF-8 CSV with the columns image_id and caption."
-        ) from None
+def _settled(output: Version) -> dict[str, str] | None:
+    data = output.files.read(_knowledge_file(output))
+    return None if data is None else json.loads(data)
+
+
+def _knowledge_file(output: Version) -> str:
+    return f"{output.folder}/files/knowledge.json"
+
+
+def _tokens(output: Version) -> dict[str, int]:
+    rows = output.read(TOKENS)
+    return {name: pc.sum(rows.column(name)).as_py() or 0 for name in TOKENS}

@@ -1,0 +1,173 @@
+"""The OpenAI captioner against vLLM's own server with the tiny model, and against a server that misbehaves."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from vapray.captioning.captioner import CaptionReject
+from vapray.captioning.opening import open_captioner
+from vapray.config_file import load
+from vapray.errors import BackendError
+
+from .tiny_vlm import COLOURS, caption, impression, picture
+
+
+@pytest.fixture(scope="module")
+def endpoint(tiny_vlm: Path) -> Iterator[str]:
+    """vLLM's OpenAI server, asked for ``tiny``."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_vlm)),
+        *("--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"),
+        *("--max-model-len", "1024", "--max-num-seqs", "8", "--block-size", "32", "--enforce-eager"),
+        *("--max-num-batched-tokens", "1024", "--enable-prompt-tokens-details"),
+    ]
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    }
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_until_ready(f"http://127.0.0.1:{port}/health", server)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_until_ready(url: str, server: subprocess.Popen) -> None:
+    while server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(f"the server ended with {server.returncode}")
+
+
+def captions_of(url: str, *settings: str) -> list:
+    asked = ["caption.captioner=openai", "caption.model=tiny", f"endpoint.base_url={url}", "caption.max_tokens=64"]
+    captioner = open_captioner(load(None, [*asked, "caption.retries=0", *settings]))
+    return captioner.caption([picture(colour) for colour in COLOURS], [*COLOURS])
+
+
+@pytest.mark.slow
+def test_captions_over_the_api_belong_to_their_pictures_and_use_the_prefix_cache(endpoint: str) -> None:
+    answers = captions_of(endpoint)
+    assert [(one.t1, one.caption) for one in answers] == [(impression(colour), caption(colour)) for colour in COLOURS]
+    assert all(0 < one.cached_tokens < one.prompt_tokens for one in answers)
+
+
+@pytest.mark.slow
+def test_an_unknown_model_is_answered_with_the_models_there_are(endpoint: str) -> None:
+    with pytest.raises(BackendError, match=r"caption\.model is 'other'; the server has tiny"):
+        captions_of(endpoint, "caption.model=other")
+
+
+class _Busy(BaseHTTPRequestHandler):
+    """Answers 429 and 503 and drops connections before it answers each request once."""
+
+    asked: ClassVar[dict[str, int]] = {}
+    most_at_once = at_once = 0
+    lock = threading.Lock()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"])).decode()
+        with self.lock:
+            count = self.asked[body] = self.asked.get(body, 0) + 1
+            type(self).at_once += 1
+            type(self).most_at_once = max(self.most_at_once, self.at_once)
+        time.sleep(0.05)
+        with self.lock:
+            type(self).at_once -= 1
+        if count == 1:
+            self._send(429, {"error": {"message": "slow down"}}, {"retry-after-ms": "10"})
+        elif count == 2:
+            self._send(503, {"error": {"message": "busy"}}, {"retry-after-ms": "10"})
+        elif count == 3:
+            self.connection.close()
+        else:
+            said = {"role": "assistant", "content": "A round red lesion on pale skin."}
+            usage = {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
+            choice = {"index": 0, "message": said, "finish_reason": "stop"}
+            self._send(200, {"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage})
+
+    def _send(self, status: int, answer: dict, headers: dict | None = None) -> None:
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        for name, value in {"content-type": "application/json", "content-length": len(data), **(headers or {})}.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def busy() -> Iterator[str]:
+    _Busy.asked, _Busy.most_at_once = {}, 0
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Busy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+
+
+def test_rate_limits_busy_servers_and_dropped_connections_are_waited_out(busy: str) -> None:
+    answers = captions_of(busy, "caption.strategy=direct", "endpoint.concurrency=2")
+    assert [one.caption for one in answers] == ["A round red lesion on pale skin."] * len(COLOURS)
+    assert min(_Busy.asked.values()) == 4  # each request met all three faults
+    assert _Busy.most_at_once == 2
+
+
+def test_a_server_that_stays_busy_is_given_up_with_advice(busy: str) -> None:
+    with pytest.raises(BackendError, match=r"still limits the rate after 0 retries\. Lower endpoint\.concurrency"):
+        captions_of(busy, "caption.strategy=direct", "endpoint.max_retries=0")
+
+
+def test_a_rate_limit_of_ones_own_spaces_the_requests(busy: str) -> None:
+    began = time.monotonic()
+    captions_of(busy, "caption.strategy=direct", "endpoint.requests_per_minute=300")
+    assert time.monotonic() - began >= 3 * 60 / 300  # four images, one request each
+
+
+def test_nobody_listening_is_said_with_the_address() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+        with pytest.raises(BackendError, match=rf"base_url {url}: no answer after 1 retries"):
+            captions_of(url, "caption.strategy=direct", "endpoint.max_retries=1")
+
+
+def test_a_refused_request_rejects_its_image_alone(busy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse_red(handler: _Busy) -> None:
+        body = handler.rfile.read(int(handler.headers["content-length"])).decode()
+        is_red = json.loads(body)["messages"][0]["content"][0]["image_url"]["url"] == RED
+        said = {"role": "assistant", "content": "A round lesion on pale skin."}
+        choice = {"index": 0, "message": said, "finish_reason": "stop"}
+        answer = {"error": {"message": "content policy"}} if is_red else {"id": "1", "choices": [choice]}
+        handler._send(400 if is_red else 200, answer)
+
+    from vapray.captioning.openai_chat import _data_url
+
+    RED = _data_url(picture("red"))
+    monkeypatch.setattr(_Busy, "do_POST", refuse_red)
+    answers = captions_of(busy, "caption.strategy=direct")
+    assert [isinstance(one, CaptionReject) for one in answers] == [colour == "red" for colour in COLOURS]
+    assert answers[[*COLOURS].index("red")].reason.startswith("refused: ")

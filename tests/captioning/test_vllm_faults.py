@@ -1,0 +1,90 @@
+"""The captioning stage with the genuine engine on Ray: its engine, its actor and its driver are killed at work."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.faults.ray_processes import gone_within, killed, lives
+from vapray.tables import REJECT
+
+from .conftest import ENGINE
+
+IMAGES = 160
+
+
+class _Stage:
+    """One start of a stage's command, with a Ray of its own."""
+
+    def __init__(self, stage: str, words: list[str], log: Path) -> None:
+        environment = os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+        with log.open("a") as output:
+            command = [sys.executable, "-m", f"jobs.{stage}", *words]
+            self.process = psutil.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+
+    def family(self, title: str = "") -> list[psutil.Process]:
+        """Live descendants whose command begins so."""
+        return [one for one in self.process.children(recursive=True) if lives(one) and _title(one).startswith(title)]
+
+    def wait_until(self, holds: Callable[[], object]) -> None:
+        while not holds():
+            assert self.process.poll() is None, "the command ended before"
+            time.sleep(0.1)
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+@pytest.mark.slow
+def test_after_kills_at_work_every_image_has_one_caption_or_one_reject(tiny_vlm: Path, tmp_path: Path) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    common = [f"run.root={run}", f"data.root={tmp_path / 'phantoms'}", f"data.phantom.n_images={IMAGES}"]
+    asked = ["caption.captioner=vllm", f"caption.model={tiny_vlm}", "caption.max_tokens=64", "caption.image_side=112"]
+    pool = [f"pools.caption.{key}" for key in ("batch_rows=4", "min_size=1", "max_size=1", "overlap=2")]
+    words = [*common, *asked, *pool, *ENGINE]
+    assert _Stage("ingest", common, log).process.wait(120) == 0
+
+    def parts() -> int:
+        return len(list(run.glob("captions/*/parts/*.parquet")))
+
+    stage = _Stage("caption", words, log)
+    seen: set[psutil.Process] = set()
+    for title in ("VLLM::EngineCore", "ray::MapWorker"):
+        before = parts()
+        stage.wait_until(lambda before=before: parts() >= before + 2)  # type: ignore[misc]
+        seen |= set(stage.family())
+        assert 4 * parts() < IMAGES
+        assert killed(stage.family(title)[0]), f"{title} was at work"
+    before = parts()
+    stage.wait_until(lambda: parts() >= before + 2)
+    seen |= set(stage.family())
+    assert 4 * parts() < IMAGES
+    assert any(_title(one).startswith("VLLM") for one in seen)
+    assert killed(stage.process)
+    assert not gone_within(30, seen), "nothing of a killed driver's lives on"
+
+    again = _Stage("caption", words, log)
+    assert again.process.wait(400) == 0, log.read_text()
+    _check_table(run)
+
+
+def _check_table(run: Path) -> None:
+    (manifest,) = run.glob("captions/*/manifest.json")
+    script = (
+        "from vapray.store import Store; import sys;"
+        "t = Store(sys.argv[1]).version('captions', sys.argv[2]).read(rejects=True);"
+        f"print(len(t), len(set(t['image_id'].to_pylist())), t['{REJECT}'].null_count, t['caption'].null_count)"
+    )
+    command = [sys.executable, "-c", script, str(run), manifest.parent.name]
+    rows, ids, usable, without = map(int, subprocess.check_output(command, text=True).split())
+    assert rows == ids == IMAGES
+    assert usable + without == IMAGES

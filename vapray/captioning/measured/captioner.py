@@ -1,0 +1,54 @@
+"""Captions from measured attributes, without a model: the embedded default."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vapray.captioning import wording
+from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures, image_generator
+from vapray.captioning.measured.measure import measure
+from vapray.captioning.prompt_set import PromptSet
+from vapray.errors import BadImage
+
+__all__ = ["MeasuredCaptioner"]
+
+
+class MeasuredCaptioner:
+    """Measures attributes and words them.
+
+    An experiment's arm that uses it is called "measured captions", never "VAPS".
+    """
+
+    name = "measured"
+    revision = "1"
+
+    def __init__(self, prompt_set: PromptSet, seed: int = 0, omit: Sequence[str] = ()) -> None:
+        """Prepare for one modality.
+
+        Args:
+            prompt_set: its name is the modality that is measured, one of ``MEASURES``.
+            seed: with an image's id it decides that image's wording, whatever else is in the batch.
+            omit: attributes that no text mentions.
+        """
+        self.prompt_set, self.seed, self.omit = prompt_set, seed, frozenset(omit)
+        self.sampling: Mapping[str, Any] = {"seed": seed, "omit": sorted(omit)}
+        variants = range(len(prompt_set.texts.knowledge))
+        self.knowledge: Mapping[str, str] = dict(wording.knowledge(prompt_set, number) for number in variants)
+
+    def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
+        """Caption uint8 [S, S, 3] pictures; a picture without a finding to describe is a reject."""
+        return [self._one(image, image_id) for image, image_id in zip(images, image_ids, strict=True)]
+
+    def _one(self, image: NDArray[np.uint8], image_id: str) -> CaptionDraft | CaptionReject:
+        try:
+            found = measure(image, self.prompt_set.name)
+        except BadImage as error:
+            return CaptionReject(str(error))
+        if len(found) < len(self.prompt_set.attributes):
+            return CaptionReject("nothing stands out from the background")
+        rng = image_generator(self.seed, image_id)
+        t2_id, _ = wording.knowledge(self.prompt_set, int(rng.integers(1 << 30)))
+        t1 = wording.impression(found, self.prompt_set, rng, self.omit)
+        return CaptionDraft(t1, t2_id, wording.reasoning(found, self.prompt_set, rng, self.omit))

@@ -1,0 +1,187 @@
+"""A multimodal language model in vLLM: one engine in this process, asked by many conversations at once."""
+
+import itertools
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vapray.captioning.chat import Answer, Decoding, RefusedRequest, Turns
+from vapray.captioning.model_files import ModelFiles, find_model
+from vapray.config import Vllm
+from vapray.errors import BackendError, ConfigError, EngineDied
+from vapray.reaper import reaped
+
+__all__ = ["VllmChat"]
+
+ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+OUT_OF_MEMORY = ("out of memory", "cache blocks", "KV cache", "gpu memory utilization", "Free memory")
+
+
+class VllmChat:
+    """A ``ChatModel`` over ``vllm.AsyncLLM``."""
+
+    def __init__(self, engine: Any, processor: Any, ending: ExitStack, files: ModelFiles, concurrency: int) -> None:
+        """See :meth:`start`."""
+        self._engine, self._processor, self._ending = engine, processor, ending
+        self.name, self.revision, self.concurrency = files.name, files.revision, concurrency
+        self._numbers = itertools.count()
+
+    @classmethod
+    async def start(cls, model: str, revision: str | None, settings: Vllm) -> "VllmChat":
+        """Load a model and start its engine, on the running event loop.
+
+        Args:
+            model: a hub id, or a folder in the hub's layout.
+            revision: of a hub id; None takes the newest.
+            settings: of the engine.
+
+        Raises:
+            BackendError: vLLM or the model is missing, or the engine does not start.
+            ConfigError: an engine argument that vLLM does not know.
+        """
+        for name, value in ENVIRONMENT.items():  # before vLLM is imported, which reads them
+            os.environ.setdefault(name, value)
+        try:
+            from transformers import AutoProcessor
+            from vllm import AsyncEngineArgs
+            from vllm.v1.engine.async_llm import AsyncLLM
+        except ImportError as error:
+            raise BackendError(
+                f"caption.captioner = vllm: vLLM cannot be imported ({error}). Install vapray[vllm] where the actors "
+                "run, or take caption.captioner=openai for a server elsewhere, or measured."
+            ) from error
+        files, heard = find_model(model, revision), _StandardError()
+        ending = ExitStack()
+        ending.enter_context(reaped())  # its processes outlive an actor that Ray ends
+        try:
+            processor = AutoProcessor.from_pretrained(files.folder)
+            arguments = AsyncEngineArgs(model=str(files.folder), **_engine_arguments(AsyncEngineArgs, settings))
+            engine = AsyncLLM.from_engine_args(arguments)
+        except ConfigError:
+            ending.close()
+            raise
+        except Exception as error:  # vLLM raises whatever its parts raise
+            ending.close()
+            raise BackendError(_why_no_engine(model, settings, heard.cause() or str(error))) from error
+        ending.callback(engine.shutdown)
+        return cls(engine, processor, ending, files, settings.max_num_seqs)
+
+    async def answer(self, turns: Turns, image: NDArray[np.uint8] | None, decoding: Decoding) -> Answer:
+        """Continue a conversation; see :class:`vapray.captioning.chat.ChatModel`.
+
+        Raises:
+            EngineDied: the engine is gone, and with it this process's use.
+            RefusedRequest: it refuses the request, as when the conversation is longer than it takes.
+        """
+        from vllm.exceptions import VLLMClientError
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        prompt: dict[str, Any] = {"prompt": self._written(turns, image is not None)}
+        if image is not None:
+            prompt["multi_modal_data"] = {"image": Image.fromarray(image)}
+        try:
+            async for output in self._engine.generate(prompt, _sampling(decoding), str(next(self._numbers))):
+                done = output
+        except EngineDeadError as error:
+            raise EngineDied(f"{self.name}: its engine died. {_FREE_MEMORY}") from error
+        except EngineGenerateError as error:
+            raise EngineDied(f"{self.name}: its engine failed ({error.__cause__ or error}). {_FREE_MEMORY}") from error
+        except (VLLMClientError, ValueError) as error:
+            raise RefusedRequest(str(error).splitlines()[0]) from error
+        said = done.outputs[0]
+        return Answer(
+            said.text,
+            len(done.prompt_token_ids or ()),
+            done.num_cached_tokens or 0,
+            len(said.token_ids),
+            str(said.finish_reason),
+        )
+
+    def close(self) -> None:
+        """End the engine and its processes."""
+        self._ending.close()
+
+    def _written(self, turns: Turns, has_image: bool) -> str:
+        messages = []
+        for number, text in enumerate(turns):
+            content: list[dict[str, str]] = [{"type": "image"}] if has_image and number == 0 else []
+            role = "assistant" if number % 2 else "user"
+            messages.append({"role": role, "content": [*content, {"type": "text", "text": text}]})
+        return str(self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+
+_FREE_MEMORY = "Most often memory ran out: lower vllm.max_num_seqs or vllm.max_model_len."
+
+
+def _sampling(decoding: Decoding) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+    structured = None
+    if decoding.schema:  # without spaces at will: a model may never stop to make them
+        structured = StructuredOutputsParams(json=dict(decoding.schema), disable_any_whitespace=True)
+    return SamplingParams(
+        temperature=decoding.temperature,
+        top_p=decoding.top_p,
+        max_tokens=decoding.max_tokens,
+        seed=decoding.seed,
+        structured_outputs=structured,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _engine_arguments(known: type, settings: Vllm) -> dict[str, Any]:
+    names = {field.name for field in fields(known)}
+    if unknown := sorted(set(settings.engine_args) - names):
+        raise ConfigError(
+            f"vllm.engine_args: {', '.join(unknown)} is unknown to the installed vLLM. Its AsyncEngineArgs lists "
+            "what there is."
+        )
+    return {
+        "max_model_len": settings.max_model_len,
+        "max_num_seqs": settings.max_num_seqs,
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "tensor_parallel_size": settings.tensor_parallel_size,
+        "dtype": settings.dtype,
+        "limit_mm_per_prompt": {"image": 1},
+        "enable_prefix_caching": True,
+        **settings.engine_args,
+    }
+
+
+def _why_no_engine(model: str, settings: Vllm, cause: str) -> str:
+    if not any(sign.lower() in cause.lower() for sign in OUT_OF_MEMORY):
+        return f"caption.model {model}: vLLM's engine does not start: {cause}"
+    return (
+        f"caption.model {model}: not enough memory for vLLM's engine: {cause} "
+        f"Lower vllm.max_model_len ({settings.max_model_len:,}) or vllm.max_num_seqs ({settings.max_num_seqs}), "
+        f"raise vllm.gpu_memory_utilization ({settings.gpu_memory_utilization:g}) where nothing else uses the GPU, "
+        f"raise vllm.tensor_parallel_size ({settings.tensor_parallel_size}) and pools.caption.num_gpus with it, or "
+        "take a smaller or quantised caption.model."
+    )
+
+
+@dataclass(frozen=True)
+class _StandardError:
+    """What the engine's own process writes there from now on: only it knows why it ended."""
+
+    path: Path = Path("/proc/self/fd/2")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_begin", self.path.stat().st_size if self.path.is_file() else 0)
+
+    def cause(self) -> str:
+        """The last line that names an error; empty where standard error is no file."""
+        if not self.path.is_file():
+            return ""
+        with self.path.open(errors="replace") as file:
+            file.seek(self._begin)  # type: ignore[attr-defined]
+            lines = [line.strip() for line in file if "Error: " in line]
+        roots = [line for line in lines if "Engine core initialization failed" not in line]
+        return roots[-1].rpartition("] ")[2] if roots else ""
