@@ -273,5 +273,5 @@ def test_a_model_with_code_of_its_own_is_not_run(folders: dict[str, Path], tmp_p
 
 
 def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("vapray.bank.transformer_encoder.find_spec", lambda name: None)
+    monkeypatch.setattr("vapray.bank.model_files.find_spec", lambda name: None)
     refused(BACKEND, lambda: encoder_of(tmp_path, "open_clip"), "open_clip and transformers not installed", ".[clip]")

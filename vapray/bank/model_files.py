@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from vapray.bank.model_hub import HUB, hub_folder
 from vapray.config import Bank
 from vapray.errors import BackendError, ConfigError
 
-__all__ = ["ModelFiles", "find_model"]
+__all__ = ["ModelFiles", "find_model", "require_packages"]
 
+PACKAGES = {"open_clip": ("open_clip", "transformers"), "transformers": ("transformers",)}
 CONFIGS = {"open_clip": "open_clip_config.json", "transformers": "config.json"}
 # In the order in which the libraries prefer them: the first that is there is loaded.
 WEIGHTS = {
@@ -119,6 +121,20 @@ def find_model(settings: Bank, *, download: bool = True) -> ModelFiles:
     return ModelFiles(kind, folder, _text_config(kind, folder, download))
 
 
+def require_packages(kind: str) -> None:
+    """Refuse an encoder whose packages are not installed.
+
+    Raises:
+        BackendError: says which extra to install.
+    """
+    missing = [name for name in PACKAGES[kind] if find_spec(name) is None]
+    if missing:
+        raise BackendError(
+            f"bank.encoder = {kind}: {' and '.join(missing)} not installed. Install the extra: "
+            "pip install --constraint constraints.txt '.[clip]'"
+        )
+
+
 def _missing(kind: str, folder: Path) -> list[str]:
     wanted = {
         CONFIGS[kind]: (folder / CONFIGS[kind]).is_file(),
@@ -143,7 +159,8 @@ def _text_config(kind: str, folder: Path, download: bool) -> Path:
     if not name:
         raise ConfigError(
             f"{folder}/open_clip_config.json: no model_cfg.text_cfg.hf_model_name. Only text towers of "
-            "transformers give tokens here; for OpenAI's CLIP take its transformers version with bank.encoder = transformers."
+            "transformers give tokens here; for OpenAI's CLIP take its transformers version with bank.encoder = "
+            "transformers."
         )
     try:
         folder_of_name = hub_folder(

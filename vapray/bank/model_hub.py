@@ -82,7 +82,7 @@ def _snapshot(name: str, revision: str | None, patterns: list[str], *, local: bo
 def _unavailable(name: str, revision: str | None, why: str) -> str:
     at = f" at revision {revision}" if revision else ""
     return (
-        f"{HUB}{name}: not whole in the cache of this machine{at}, and not to be had ({why}). Unset "
-        f"HF_HUB_OFFLINE where there is a network, run `hf download {name}` where there is one and copy the cache, or give bank.model a "
+        f"{HUB}{name}: not whole in the cache of this machine{at}, and not to be had ({why}). Unset HF_HUB_OFFLINE "
+        f"where there is a network; or run `hf download {name}` there and copy the cache; or give bank.model a "
         "directory that holds the model."
     )

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vapray.bank.model_files import ModelFiles, find_model
+from vapray.bank.model_files import ModelFiles, find_model, require_packages
 from vapray.bank.text_encoder import Encoded, TextEncoder, wrong_length
 from vapray.config import Bank
-from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
+from vapray.errors import BackendError, CheckpointError, ConfigError, DataError, VaprayError
 
-__all__ = ["TransformerEncoder", "require_packages"]
+__all__ = ["TransformerEncoder"]
 
 TEXTS_OF_A_BATCH = 32
-PACKAGES = {"open_clip": ("open_clip", "transformers"), "transformers": ("transformers",)}
 
 
 class TransformerEncoder(TextEncoder):
@@ -36,6 +34,7 @@ class TransformerEncoder(TextEncoder):
     def __init__(self, settings: Bank, device: str = "cpu") -> None:
         """See :func:`vapray.bank.text_encoder.text_encoder_of`."""
         require_packages(settings.encoder)
+        _require_device(device)
         self._settings, self._device = settings, device
         self._files = find_model(settings)
         longest = self._files.longest
@@ -107,7 +106,7 @@ class TransformerEncoder(TextEncoder):
         try:
             with _quiet():
                 return load(self._files, self._device)
-        except (BackendError, ConfigError, CheckpointError):
+        except (VaprayError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # whatever the libraries raise of damaged files
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
@@ -117,18 +116,14 @@ class TransformerEncoder(TextEncoder):
             ) from error
 
 
-def require_packages(kind: str) -> None:
-    """Refuse an encoder whose packages are not installed.
-
-    Raises:
-        BackendError: says which extra to install.
-    """
-    missing = [name for name in PACKAGES[kind] if find_spec(name) is None]
-    if missing:
+def _require_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
         raise BackendError(
-            f"bank.encoder = {kind}: {' and '.join(missing)} not installed. Install the extra: "
-            "pip install --constraint constraints.txt '.[clip]'"
-        )
+            f"device {device!r} is not on this machine ({reason}). Use cpu: pools.bank.num_gpus=0, or device='cpu'."
+        ) from None
 
 
 @dataclass(frozen=True)
