@@ -5,7 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-WORDS = ["a", "an", "and", "of", "with", "lesion", "skin", "nevus", "dark", "brown", "blue", "large", "oval", "outline"]
+WORDS = [
+    *("a", "an", "and", "of", "with", "lesion", "skin", "nevus", "outline", "texture", "area"),
+    *("dark", "brown", "blue", "white", "large", "small", "oval", "irregular"),
+]
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *"abcdefghijklmnopqrstuvwxyz0123456789.,%-"]
 VOCABULARY += [f"##{character}" for character in "abcdefghijklmnopqrstuvwxyz0123456789"]
 BIOMED_TOWER = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
