@@ -65,10 +65,13 @@ def examine_encoder(config: Config) -> Iterator[Finding]:
         return
     try:
         require_packages(bank.encoder)
+    except BackendError as error:
+        yield failed("text encoder", str(error), "", error.exit_code)
+        return
+    try:
         files = find_model(bank, download=False)
     except BackendError as error:
-        advice = "Fine where the actors of pools.bank have it, or a network to fetch it."
-        yield warning("text encoder", str(error), advice)
+        yield warning("text encoder", str(error), "Fine where there is a network: it is fetched with its first use.")
     except VaprayError as error:
         yield failed("text encoder", str(error), "", error.exit_code)
     else:
