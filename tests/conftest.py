@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, in children too
+
 # Outside of the runs, so that a copied run still finds the pictures that its table names.
 PHANTOMS = Path(tempfile.gettempdir()) / f"vapray-test-phantoms-{os.getpid()}"
 SMALL = (

@@ -188,12 +188,19 @@ class Endpoint(Section):
 class Bank(Section):
     """Captions to the U-ViT's text tokens."""
 
-    encoder: Literal["hashing"] = "hashing"
-    """hashing: deterministic vectors of words, without semantics, no download."""
+    encoder: Literal["hashing", "open_clip", "transformers"] = "hashing"
+    """hashing: deterministic vectors of words, without semantics, no download; the others need the extra clip."""
+    model: str | None = None
+    """For open_clip and transformers: a directory, or hf-hub:OWNER/NAME. The paper's is hf-hub:microsoft/
+    BiomedCLIP-PubMedBERT_256-vit_base_patch16_224 with open_clip and max_tokens 256."""
+    revision: str | None = None
+    """Commit, tag or branch of a model of the hub; None: main, as the cache has it."""
     width: Annotated[int, Field(ge=2, multiple_of=2)] = 64
-    """Values in a token of the hashing encoder."""
+    """Values in a token of the hashing encoder; the others bring their own."""
     max_tokens: Annotated[int, Field(ge=1, le=256)] = 48
-    """A caption with more tokens is an error, not a cut."""
+    """A caption with more tokens is a reject, not a cut."""
+    context_length: Literal["real", "full"] = "real"
+    """full keeps the padding up to max_tokens, as the released code does; for open_clip and transformers."""
 
 
 class Autoencoder(Section):

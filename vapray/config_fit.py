@@ -38,6 +38,7 @@ def find_misfits(config: "Config") -> Iterator[Misfit]:
     yield from _counts(config)
     yield from _places(config)
     yield from _words(config)
+    yield from _encoder(config)
 
 
 def _sizes(config: "Config") -> Iterator[Misfit]:
@@ -116,6 +117,23 @@ def _words(config: "Config") -> Iterator[Misfit]:
             f"caption.prompt_set = {caption.prompt_set!r}: wanted one of {', '.join(known)}, or a path to a YAML file."
         )
         yield Misfit(("caption.prompt_set",), text)
+
+
+def _encoder(config: "Config") -> Iterator[Misfit]:
+    bank = config.bank
+    if bank.encoder == "hashing":
+        given = {"model": bank.model, "revision": bank.revision, "context_length": bank.context_length == "full"}
+        for key in (name for name, value in given.items() if value):
+            text = f"bank.{key} = {getattr(bank, key)}: the hashing encoder has none. Set bank.encoder, or remove it."
+            yield Misfit((f"bank.{key}", "bank.encoder"), text)
+    elif not bank.model:
+        text = f"bank.encoder = {bank.encoder}: needs bank.model, a directory or hf-hub:OWNER/NAME."
+        yield Misfit(("bank.encoder", "bank.model"), text)
+    elif bank.revision and not bank.model.startswith("hf-hub:"):
+        text = (
+            f"bank.revision = {bank.revision}: a directory has none. Remove it, or give bank.model=hf-hub:OWNER/NAME."
+        )
+        yield Misfit(("bank.revision", "bank.model"), text)
 
 
 def _not_divisible(key: str, value: int, by: str, divisor: int, step: int) -> Misfit:

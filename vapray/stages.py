@@ -8,6 +8,7 @@ phantoms ─► images ─┬─► captions ─► bank ───────�
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from vapray.bank.signature import encoder_signature
 from vapray.captioning.signature import captions_signature, prompts_signature
 from vapray.config import Config, Train
 from vapray.data.dataset import dataset_signature
@@ -80,5 +81,6 @@ STAGES = (
 OUTSIDE: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
     "ingest": {"dataset": dataset_signature},
     "caption": {"prompts": prompts_signature, "given captions": captions_signature},
+    "bank": {"text encoder": encoder_signature},
     "evaluate": {"prompts": prompts_signature},
 }

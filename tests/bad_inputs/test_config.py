@@ -33,7 +33,10 @@ OVERRIDES = {
     "nothing": ("train.steps=", f"train.steps = nothing: {WHOLE}, at least 1"),
     "enumeration": ("sample.solver=euler", "sample.solver = 'euler': wanted one of dpm_solver_2m, ddim"),
     "number of an enumeration": ("autoencoder.factor=3", "autoencoder.factor = 3: wanted one of 2, 4, 8"),
-    "only one choice": ("bank.encoder=clip", "bank.encoder = 'clip': wanted only hashing"),
+    "unknown encoder": ("bank.encoder=clip", "bank.encoder = 'clip': wanted one of hashing, open_clip, transformers"),
+    "encoder without a model": ("bank.encoder=open_clip", "bank.encoder = open_clip: needs bank.model, a directory or"),
+    "model without an encoder": ("bank.model=x", "bank.model = x: the hashing encoder has none. Set bank.encoder"),
+    "padding without a model": ("bank.context_length=full", "bank.context_length = full: the hashing encoder has none"),
     "unknown captioner": (
         "caption.captioner=blip",
         "caption.captioner = 'blip': wanted one of measured, given, vllm, openai",

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vapray.bank.text_encoder import HashingEncoder, make_text_encoder
+from vapray.bank.hashing_encoder import HashingEncoder
+from vapray.bank.text_encoder import text_encoder_of
+from vapray.config import Bank
 from vapray.errors import ConfigError, DataError
 
 CAPTION = (
@@ -91,7 +93,7 @@ def test_word_order_shows_only_in_the_position_code() -> None:
     [("", "0 tokens"), (" ,.; ", "0 tokens"), ("of the", "0 tokens"), ("red " * 9, "9 tokens")],
 )
 def test_empty_and_overlong_texts_are_refused_never_cut(text: str, found: str) -> None:
-    with pytest.raises(DataError, match=rf"text 1 .*{found}; wanted 1 to 8"):
+    with pytest.raises(DataError, match=rf"text 1, .*{found}; wanted 1 to 8"):
         HashingEncoder(max_tokens=8).encode(["red", text])
 
 
@@ -109,15 +111,17 @@ def test_any_text_gives_finite_tokens_or_a_data_error(text: str) -> None:
 
 def test_ids_differ_exactly_when_contexts_can() -> None:
     variants = [{}, {"width": 32}, {"max_tokens": 9}, {"drop_function_words": False}, {"position_scale": 0.5}]
-    assert len({make_text_encoder("hashing", **changed).id for changed in variants}) == len(variants)
-    assert make_text_encoder("hashing", width=64).id == HashingEncoder().id
+    assert len({HashingEncoder(**changed).id for changed in variants}) == len(variants)
+    assert text_encoder_of(Bank(max_tokens=64)).id == HashingEncoder().id
 
 
-def test_unknown_encoders_and_settings_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"'bert' is unknown. Known: hashing"):
-        make_text_encoder("bert")
-    with pytest.raises(ConfigError, match="widht"):
-        make_text_encoder("hashing", widht=3)
-    for wrong in ({"width": 7}, {"max_tokens": 0}, {"position_scale": float("nan")}):
-        with pytest.raises(ConfigError, match=next(iter(wrong))):
-            make_text_encoder("hashing", **wrong)
+def test_a_text_that_is_refused_leaves_the_others() -> None:
+    whole, refused, again = HashingEncoder().encode_each([CAPTION, "of the", CAPTION])
+    assert isinstance(refused, DataError)
+    assert np.array_equal(whole, again)
+
+
+@pytest.mark.parametrize("wrong", [{"width": 7}, {"max_tokens": 0}, {"position_scale": float("nan")}])
+def test_settings_that_cannot_work_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        HashingEncoder(**wrong)

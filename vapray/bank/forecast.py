@@ -1,38 +1,96 @@
 """What encoding captions would cost."""
 
+from dataclasses import dataclass
+
+from vapray.bank.model_files import find_model
 from vapray.config import Config
-from vapray.forecast import Forecast, Outlook, of_pool, part_overhead
+from vapray.errors import VaprayError
+from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
 
-__all__ = ["forecast", "tokens_of_a_caption"]
+__all__ = ["context_width", "forecast", "tokens_of_a_caption"]
 
-USUAL_TOKENS = 16
-# Of two bytes a value: the same words come again in a part, and Parquet writes them once.
-PACKED = 0.25
-SECONDS_OF_A_TOKEN = 40e-6
+# Without function words where captions are hashed; with word pieces, punctuation, CLS and SEP otherwise. A language
+# model's captions are longer than the measured ones.
+USUAL_WORDS, USUAL_PIECES, PIECES_OF_A_LANGUAGE_MODEL = 16, 40, 90
+# Of two bytes a value: hashing gives the same words again in a part, and Parquet writes them once; a text tower's
+# tokens depend on their neighbours.
+PACKED_WORDS, PACKED_PIECES = 0.25, 0.9
+SECONDS_OF_A_WORD = 40e-6
 BYTES_OF_A_CAPTION, BYTES_OF_THE_WORDS_OF_A_PART = 60, 5000
+SECONDS_TO_LOAD_A_TOWER = 15.0
+TEXTS_AT_ONCE, KEPT_OF_A_TOKEN = 32, 12
+# A text tower's products are large: on one core a BERT-base ran at 90 GFLOP/s.
+OF_LARGE_PRODUCTS = 4
+# Weights are read beside the network that takes them.
+COPIES_IN_LOADING = 2
+
+
+@dataclass(frozen=True)
+class _Tower:
+    width: int
+    depth: int
+    weight_bytes: int
+
+
+# BERT-base with the image tower of BiomedCLIP, where the model's own files are not on this machine.
+LIKELY_TOWER = _Tower(768, 12, 784_000_000)
 
 
 def tokens_of_a_caption(config: Config) -> int:
-    """As many as measured captions have on average, within the encoder's window."""
-    return min(USUAL_TOKENS, config.bank.max_tokens)
+    """As many as captions have on average, within the encoder's window."""
+    bank = config.bank
+    if bank.context_length == "full":
+        return bank.max_tokens
+    pieces = USUAL_PIECES if config.caption.captioner == "measured" else PIECES_OF_A_LANGUAGE_MODEL
+    return min(USUAL_WORDS if bank.encoder == "hashing" else pieces, bank.max_tokens)
+
+
+def context_width(config: Config) -> int:
+    """Values in a token, by the encoder's own files where they are on this machine."""
+    return config.bank.width if config.bank.encoder == "hashing" else _tower(config).width
 
 
 def forecast(outlook: Outlook) -> Forecast:
     """Every caption once, 1:1; a context takes L x width float16 values."""
     config, rows = outlook.config, outlook.rows["captions"]
-    pool = config.pools.bank
+    pool, hashing = config.pools.bank, config.bank.encoder == "hashing"
     workers, device = of_pool(pool)
     # A part of the captions is never joined with another one.
     parted = min(pool, config.pools.caption, key=lambda either: either.batch_rows)
-    words = BYTES_OF_THE_WORDS_OF_A_PART * -(-rows // parted.batch_rows)
-    context = tokens_of_a_caption(config) * config.bank.width * 2
+    words = BYTES_OF_THE_WORDS_OF_A_PART * -(-rows // parted.batch_rows) if hashing else 0
+    context = tokens_of_a_caption(config) * context_width(config) * 2
+    startup, seconds, weights, basis = _work(config, device)
     return Forecast(
         rows=rows,
-        part_bytes=rows * (BYTES_OF_A_CAPTION + context * PACKED) + words + part_overhead(rows, parted),
+        part_bytes=rows * (BYTES_OF_A_CAPTION + context * (PACKED_WORDS if hashing else PACKED_PIECES))
+        + words
+        + part_overhead(rows, parted),
         file_bytes=0,
-        startup_seconds=2.0,
-        work_seconds=rows * tokens_of_a_caption(config) * SECONDS_OF_A_TOKEN / workers,
-        peak_bytes=pool.batch_rows * context * 3,
+        startup_seconds=startup,
+        work_seconds=rows * seconds / workers,
+        peak_bytes=pool.batch_rows * context * 3 + weights,
         workers=workers,
         device=device,
+        basis=basis,
     )
+
+
+def _work(config: Config, device: str) -> tuple[float, float, float, str]:
+    """Seconds to start, seconds of a caption, bytes of weights and activations, and where the rates come from."""
+    tokens = tokens_of_a_caption(config)
+    rate, basis = flop_rate(device)
+    if config.bank.encoder == "hashing":
+        return 2.0, tokens * SECONDS_OF_A_WORD, 0.0, Forecast.basis
+    tower = _tower(config)
+    multiplications = tower.depth * (12 * tower.width**2 + 2 * tokens * tower.width) * tokens
+    activations = TEXTS_AT_ONCE * tokens * tower.width * KEPT_OF_A_TOKEN * 4
+    weights = tower.weight_bytes * COPIES_IN_LOADING + activations + WORKSPACE_BYTES
+    return SECONDS_TO_LOAD_A_TOWER, 2 * multiplications / (rate * OF_LARGE_PRODUCTS), weights, basis
+
+
+def _tower(config: Config) -> _Tower:
+    try:
+        files = find_model(config.bank, download=False)
+        return _Tower(files.width, files.depth, sum(path.stat().st_size for path in files.weights))
+    except VaprayError:
+        return LIKELY_TOWER

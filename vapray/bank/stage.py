@@ -24,26 +24,26 @@ __all__ = ["run"]
 
 def run(run: StageRun) -> None:
     """Run the stage."""
+    pool = run.config.pools.bank
     map_rows(
         run,
         run.inputs["captions"],
-        partial(_EncodeCaptions, run.config.bank),
-        pool=run.config.pools.bank,
+        partial(_EncodeCaptions, run.config.bank, pool.device),
+        pool=pool,
         columns=["image_id", "label", "split", "group", "caption"],
     )
 
 
 class _EncodeCaptions:
-    def __init__(self, bank: Bank) -> None:
-        self._encoder = text_encoder_of(bank)
+    def __init__(self, bank: Bank, device: str) -> None:
+        self._encoder = text_encoder_of(bank, device)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         asked = rows.to_pylist()
         done, rejects = [], {}
-        for row in asked:
-            try:
-                context = self._encoder.encode([row["caption"]])[0]
+        for row, context in zip(asked, self._encoder.encode_each([row["caption"] for row in asked]), strict=True):
+            if isinstance(context, DataError):
+                rejects[row["image_id"]] = str(context)
+            else:
                 done.append(row | {"context": pack(context), "L": context.shape[0], "width": context.shape[1]})
-            except DataError as error:
-                rejects[row["image_id"]] = str(error)
         return part_of(TABLES["bank"], done, rejects)

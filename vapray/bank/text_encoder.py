@@ -1,183 +1,87 @@
 """Captions to contexts: the token sequences that the denoiser attends to.
 
-Every encoder gives the real tokens of a text only: no padding, so that short captions cost little.
+Encoders give the real tokens of a text only: no padding, so that short captions cost little. The one exception is
+asked for by name, ``bank.context_length: full``.
 """
 
-import hashlib
-import math
-import re
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vapray.config import Bank
-from vapray.errors import ConfigError, DataError
+from vapray.errors import DataError
 
-__all__ = ["HashingEncoder", "TextEncoder", "make_text_encoder", "text_encoder_of"]
+__all__ = ["Encoded", "TextEncoder", "text_encoder_of", "wrong_length"]
 
-WITHOUT_CONTENT = """
-a about across all along also an and approximately are around as at be been by can for from has have in into
-is it its of on or over roughly shows some that the there these this those to was were which with
-"""
-FUNCTION_WORDS = frozenset(WITHOUT_CONTENT.split())
-TOKEN = re.compile(r"(\d+(?:\.\d+)?)(?:\s*(%|per\s?cent\b))?|[^\W\d_]+(?:['-][^\W\d_]+)*", re.IGNORECASE)
-# Periods of the number code, in units of the number. The longest exceeds 0..100 %, the shortest still
-# tells 30 % from 33 %.
-LONGEST_PERIOD, SHORTEST_PERIOD = 250.0, 20.0
-# Beyond this, float64 sinusoids say nothing about neighbours any more.
-LARGEST_NUMBER = 1e9
+Encoded: TypeAlias = NDArray[np.float16] | DataError
+"""A context float16 [L, D], or why there is none."""
 
 
-class TextEncoder(Protocol):
+class TextEncoder(ABC):
     """What the bank asks of a text encoder."""
 
     @property
+    @abstractmethod
     def id(self) -> str:
-        """Name and settings: equal ids give equal contexts. Recorded in checkpoints."""
+        """Kind, weights and settings: equal ids give equal contexts. Recorded in checkpoints."""
 
     @property
+    @abstractmethod
     def width(self) -> int:
         """D, the width of one token."""
 
     @property
+    @abstractmethod
     def max_tokens(self) -> int:
         """The longest text accepted, in tokens."""
 
-    def encode(self, texts: Sequence[str]) -> list[NDArray[np.float16]]:
-        """One float16 array [L, width] for each text, with 1 <= L <= max_tokens.
+    @abstractmethod
+    def encode_each(self, texts: Sequence[str]) -> list[Encoded]:
+        """For each text a float16 array [L, width] with 1 <= L <= max_tokens, or the error that refuses it.
 
-        Raises:
-            DataError: a text without a token, or with more than ``max_tokens``.
+        A text's context does not depend on the others. One without a token or with more than ``max_tokens`` is
+        refused, never cut.
         """
 
-
-class HashingEncoder:
-    """One fixed random vector for each word. It has no semantics and needs no download.
-
-    Words: the signs of a BLAKE2 digest (a Rademacher vector, rms 1), so two different words are unrelated,
-    however similar their meaning, and a word never seen in training is noise to the model.
-    Numbers: sine and cosine of the value at geometrically spaced periods, so neighbouring values resemble
-    one another; a percentage and a bare number of the same value are unrelated.
-    Order: a sinusoidal position code of rms ``position_scale`` is added, for models without a position table.
-    Function words carry nothing here and are dropped; negations are kept.
-    """
-
-    def __init__(
-        self,
-        width: int = 64,
-        max_tokens: int = 64,
-        drop_function_words: bool = True,
-        position_scale: float = 0.25,
-    ) -> None:
-        """Settings become part of ``id``.
-
-        Args:
-            width: D; a positive even number.
-            max_tokens: longer texts are refused.
-            drop_function_words: leave out "the", "of", "with" and the like.
-            position_scale: rms of the position code; words have rms 1.
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.float16]]:
+        """One float16 array [L, width] for each text.
 
         Raises:
-            ConfigError: a setting that cannot work.
+            DataError: the first text that is refused.
         """
-        if width < 2 or width % 2:
-            raise ConfigError(f"hashing text encoder: width is {width}; a positive even number is needed")
-        if max_tokens < 1:
-            raise ConfigError(f"hashing text encoder: max_tokens is {max_tokens}; at least 1 is needed")
-        if not (math.isfinite(position_scale) and position_scale >= 0):
-            raise ConfigError(f"hashing text encoder: position_scale is {position_scale}; 0 or more is needed")
-        self.width = width
-        self.max_tokens = max_tokens
-        self.drop_function_words = drop_function_words
-        self.position_scale = position_scale
-        self._word_vectors: dict[str, NDArray[np.float32]] = {}
-        self._positions = position_scale * _sinusoids(np.arange(max_tokens), width, 4.0, 4.0 * max_tokens)
-
-    @property
-    def id(self) -> str:
-        """Name, version and settings."""
-        return (
-            f"hashing-v1(width={self.width},max_tokens={self.max_tokens},"
-            f"drop_function_words={self.drop_function_words},position_scale={self.position_scale:g})"
-        )
-
-    def tokens(self, text: str) -> list[str]:
-        """The words and numbers of ``text`` that become tokens: lower case, "35 %" as one token."""
-        found = [_spell(match) for match in TOKEN.finditer(text)]
-        if self.drop_function_words:
-            return [token for token in found if token not in FUNCTION_WORDS]
-        return found
-
-    def encode(self, texts: Sequence[str]) -> list[NDArray[np.float16]]:
-        """One float16 array [L, width] for each text; see ``TextEncoder.encode``."""
-        return [self._encode_one(text, row) for row, text in enumerate(texts)]
-
-    def _encode_one(self, text: str, row: int) -> NDArray[np.float16]:
-        tokens = self.tokens(text)
-        if not 1 <= len(tokens) <= self.max_tokens:
-            raise DataError(
-                f"text {row} ({text[:60]!r}): {len(tokens)} tokens; wanted 1 to {self.max_tokens}."
-                " Shorten the text or raise the encoder's max_tokens"
-            )
-        words = np.stack([self._vector(token) for token in tokens])
-        return (words + self._positions[: len(tokens)]).astype(np.float16)
-
-    def _vector(self, token: str) -> NDArray[np.float32]:
-        number, percent = token.removesuffix("%"), token.endswith("%")
-        if number[0].isdecimal():
-            return _number_code(float(number), "%" if percent else "", self.width)
-        if token not in self._word_vectors:
-            self._word_vectors[token] = _signs(f"word {token}", self.width)
-        return self._word_vectors[token]
+        contexts = []
+        for row, encoded in enumerate(self.encode_each(texts)):
+            if isinstance(encoded, DataError):
+                raise DataError(f"text {row}, {encoded}")
+            contexts.append(encoded)
+        return contexts
 
 
-ENCODERS: dict[str, Callable[..., TextEncoder]] = {"hashing": HashingEncoder}
+def text_encoder_of(settings: Bank, device: str = "cpu") -> TextEncoder:
+    """The encoder that section ``bank`` of the config asks for; weights are loaded with its first text.
 
-
-def text_encoder_of(settings: Bank) -> TextEncoder:
-    """The encoder that section ``bank`` of the config asks for."""
-    return make_text_encoder(settings.encoder, width=settings.width, max_tokens=settings.max_tokens)
-
-
-def make_text_encoder(name: str, **settings: Any) -> TextEncoder:
-    """Build the text encoder called ``name``.
+    Args:
+        settings: the section.
+        device: of torch.
 
     Raises:
-        ConfigError: an unknown name, or a setting that the encoder does not have.
+        ConfigError: a model that is not there or is none, or settings that it cannot take.
+        BackendError: a package or a model that cannot be had on this machine.
     """
-    if name not in ENCODERS:
-        raise ConfigError(f"text encoder {name!r} is unknown. Known: {', '.join(sorted(ENCODERS))}")
-    try:
-        return ENCODERS[name](**settings)
-    except TypeError as error:
-        raise ConfigError(f"text encoder {name!r}: settings {sorted(settings)} do not fit: {error}") from error
+    # Both import this module.
+    from vapray.bank.hashing_encoder import HashingEncoder
+    from vapray.bank.transformer_encoder import TransformerEncoder
+
+    if settings.encoder == "hashing":
+        return HashingEncoder(settings.width, settings.max_tokens)
+    return TransformerEncoder(settings, device)
 
 
-def _spell(match: re.Match[str]) -> str:
-    number, percent = match.group(1), match.group(2)
-    if number is None:
-        return match.group().lower()
-    return number + "%" if percent else number
-
-
-def _signs(key: str, width: int) -> NDArray[np.float32]:
-    """A vector of -1 and 1, the bits of as many digests of ``key`` as the width asks for."""
-    digests = (
-        hashlib.blake2b(key.encode(), salt=block.to_bytes(4, "big")).digest() for block in range(-(-width // 512))
+def wrong_length(text: str, tokens: int, max_tokens: int) -> DataError:
+    """The refusal of a text without a token, or with too many."""
+    return DataError(
+        f"{text[:60]!r}: {tokens} tokens; wanted 1 to {max_tokens}. Shorten the text or raise bank.max_tokens"
     )
-    bits = np.unpackbits(np.frombuffer(b"".join(digests), np.uint8))[:width]
-    return (2.0 * bits - 1.0).astype(np.float32)
-
-
-def _number_code(number: float, unit: str, width: int) -> NDArray[np.float32]:
-    """Sinusoids of the value; the unit's signs keep "35 %" apart from "35"."""
-    value = np.array([min(number, LARGEST_NUMBER)])
-    return _sinusoids(value, width, SHORTEST_PERIOD, LONGEST_PERIOD)[0] * _signs(f"unit {unit}", width)
-
-
-def _sinusoids(values: NDArray[Any], width: int, shortest: float, longest: float) -> NDArray[np.float32]:
-    """[N] to [N, width] of rms 1: sine and cosine at geometrically spaced periods."""
-    angles = 2 * np.pi * values[:, None] / np.geomspace(shortest, longest, width // 2)
-    return (math.sqrt(2) * np.concatenate([np.sin(angles), np.cos(angles)], axis=1)).astype(np.float32)

@@ -10,6 +10,7 @@ from vapray.errors import VaprayError
 __all__ = ["examine"]
 
 CHECKS = (
+    packages.examine_encoder,
     machine.examine,
     devices.examine,
     run_folder.examine,

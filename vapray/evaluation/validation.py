@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vapray.bank.prompt_bank import PromptBank
-from vapray.bank.text_encoder import text_encoder_of
+from vapray.bank.text_encoder import TextEncoder, text_encoder_of
 from vapray.config import Config
 from vapray.data.frames import read_frames
 from vapray.evaluation.features import load_extractor
@@ -89,7 +89,7 @@ class FrechetValidation:
         return Sampler(
             network,
             self._decoder,
-            text_encoder_of(self.config.bank),
+            self._encoder,
             self._captions,
             self.space,
             self.config,
@@ -100,6 +100,10 @@ class FrechetValidation:
     @cached_property
     def _captions(self) -> PromptBank:
         return PromptBank.of(self.bank)
+
+    @cached_property
+    def _encoder(self) -> TextEncoder:
+        return text_encoder_of(self.config.bank, "cuda" if self.config.train.use_gpu else "cpu")
 
     @cached_property
     def _decoder(self) -> Autoencoder:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from safetensors.torch import load as load_safetensors
 
 from vapray.bank.prompt_bank import PromptBank
+from vapray.bank.text_encoder import TextEncoder, text_encoder_of
 from vapray.checkpoint import SCHEMA, read_checkpoint
 from vapray.config import Config
 from vapray.config_problems import explain
@@ -24,7 +25,7 @@ from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT
 from vapray.training.state import load_weights
 
-__all__ = ["Card", "open_weights", "read_bank", "read_final", "require_device"]
+__all__ = ["Card", "open_encoder", "open_weights", "read_bank", "read_final", "require_device"]
 
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
 NEVER_OPENED = "a pickle, and those are never opened: loading one runs the code in it"
@@ -88,6 +89,7 @@ class Card:
     config: Config
     space: LatentSpace
     class_names: tuple[str, ...]
+    text_encoder: str
     context_width: int
 
     @classmethod
@@ -104,6 +106,7 @@ class Card:
                 Config.model_validate(card["config"]),
                 LatentSpace.from_record(card["latent_space"]),
                 tuple(card["class_names"]),
+                str(card["text_encoder"]),
                 int(card["context_width"]),
             )
         except ValidationError as error:
@@ -165,6 +168,31 @@ def _architecture(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
         "number of class_names": shapes["label_embedding.weight"][0] - 1,
         "number of positions (bank.max_tokens, patches)": shapes["position"][0],
     }
+
+
+def open_encoder(card: Card, model: str | None, device: str, where: str) -> TextEncoder:
+    """The text encoder that the weights were trained with.
+
+    Args:
+        card: of the checkpoint.
+        model: where it lies, if elsewhere than in training; as ``bank.model``.
+        device: of torch.
+        where: names checkpoint.json in errors.
+
+    Raises:
+        CheckpointError: another one lies there.
+        ConfigError: none lies there.
+        BackendError: it cannot be had on this machine.
+    """
+    moved = {"model": model, "revision": None} if model else {}
+    settings = card.config.bank.model_copy(update=moved)
+    encoder = text_encoder_of(settings, device)
+    if encoder.id != card.text_encoder:
+        raise CheckpointError(
+            f"{where}: trained with the text encoder {card.text_encoder}; {settings.model or 'this vapray'} is "
+            f"{encoder.id}. Load with text_encoder=DIRECTORY of the one that it was trained with."
+        )
+    return encoder
 
 
 def read_bank(data: bytes, where: str) -> PromptBank:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from vapray.bank.prompt_bank import PromptBank
-from vapray.bank.text_encoder import TextEncoder, text_encoder_of
+from vapray.bank.text_encoder import TextEncoder
 from vapray.checkpoint import unpacked
 from vapray.config import Config, Sample
 from vapray.diffusion.guidance import guidance_excess, guided_noise
@@ -28,7 +28,7 @@ from vapray.errors import ConfigError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT
-from vapray.sampling.opening import Card, open_weights, read_bank, read_final, require_device
+from vapray.sampling.opening import Card, open_encoder, open_weights, read_bank, read_final, require_device
 from vapray.sampling.provenance import encode_png
 from vapray.sampling.request import class_number, refuse_request
 from vapray.training.network import build_network, build_schedule
@@ -108,18 +108,20 @@ class Sampler:
         self._schedule = build_schedule(config)
 
     @classmethod
-    def load(cls, path: str, *, weights: Weights = "ema", device: str = "cpu") -> Self:
+    def load(cls, path: str, *, weights: Weights = "ema", device: str = "cpu", text_encoder: str | None = None) -> Self:
         """Load a checkpoint's ``final`` folder.
 
         Args:
             path: local path or URI.
             weights: averaged, of the last step, or those before the first step (a floor for metrics).
             device: of torch.
+            text_encoder: directory or hf-hub:OWNER/NAME of the text encoder, where it is no longer at ``bank.model``.
 
         Raises:
-            CheckpointError: not a checkpoint (says where one lies), damaged, incomplete, or of another version.
-            ConfigError: unknown weights.
-            BackendError: a device that this machine has not.
+            CheckpointError: not a checkpoint (says where one lies), damaged, incomplete, of another version, or
+                trained with another text encoder than the one there is.
+            ConfigError: unknown weights, or no text encoder where it should be.
+            BackendError: a device, a package or a text encoder that this machine has not.
         """
         if weights not in get_args(Weights):
             raise ConfigError(f"weights = {weights!r}: wanted one of {', '.join(get_args(Weights))}.")
@@ -127,6 +129,7 @@ class Sampler:
         contents = read_final(path, weights)
         card = Card.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
         config, space = card.config, card.space
+        encoder = open_encoder(card, text_encoder, device, f"{path}/checkpoint.json")
         network = build_network(
             config,
             num_classes=len(card.class_names),
@@ -137,7 +140,6 @@ class Sampler:
             open_weights(network, contents[f"{weights}.safetensors"], f"{path}/{weights}.safetensors")
         with unpacked({k: v for k, v in contents.items() if k.startswith("autoencoder/")}) as folder:
             autoencoder = load_autoencoder(folder / "autoencoder", device)
-        encoder = text_encoder_of(config.bank)
         bank = read_bank(contents["bank.parquet"], f"{path}/bank.parquet")
         digest = hashlib.sha256(contents.get(f"{weights}.safetensors") or save_weights(network)).hexdigest()
         return cls(

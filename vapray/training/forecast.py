@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vapray.bank.forecast import tokens_of_a_caption
+from vapray.bank.forecast import context_width, tokens_of_a_caption
 from vapray.checkpoint import MANIFEST
 from vapray.config import Config
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate
@@ -113,7 +113,7 @@ def _checkpoint_bytes(outlook: Outlook, parameters: int) -> float:
 
 
 def _parameters(config: Config, num_classes: int, patches: int, prototypes: int) -> int:
-    width, depth, context = config.model.width, config.model.depth, config.bank.width
+    width, depth, context = config.model.width, config.model.depth, context_width(config)
     channels = 3 if config.autoencoder.kind == "pixels" else config.autoencoder.channels
     patch_values = channels * config.model.patch_size**2
     square, attention = width**2, 4 * width**2 + width

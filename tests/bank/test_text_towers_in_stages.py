@@ -1,0 +1,132 @@
+"""What the stages make of a text tower: parts with rejects, signatures, forecasts, and the sampler's reopening."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.bad_inputs.refusal import BACKEND, CHECKPOINT, CONFIG, refused
+from tests.bank import tiny_models
+from vapray.bank.forecast import context_width, forecast, tokens_of_a_caption
+from vapray.bank.signature import encoder_signature
+from vapray.bank.stage import _EncodeCaptions
+from vapray.bank.text_encoder import text_encoder_of
+from vapray.config import Config
+from vapray.config_file import load
+from vapray.doctor.packages import examine_encoder
+from vapray.forecast import Images, Outlook
+from vapray.latents.latent_space import LatentSpace
+from vapray.sampling.opening import Card, open_encoder
+from vapray.tables import REJECT, unpack
+
+pytest.importorskip("transformers", reason="the extra clip is not installed")
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_models.bert(tmp_path_factory.mktemp("models") / "bert")
+
+
+def config_of(folder: Path | str, *overrides: str) -> Config:
+    return load(None, ["bank.encoder=transformers", f"bank.model={folder}", "bank.max_tokens=32", *overrides])
+
+
+def captions(*texts: str) -> pa.Table:
+    rows = [
+        {"image_id": f"image{number}", "label": 0, "split": "train", "group": "", "caption": text}
+        for number, text in enumerate(texts)
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def test_a_part_holds_every_caption_once_as_a_context_or_as_a_reject(bert: Path) -> None:
+    bank = config_of(bert).bank
+    texts = ["a brown lesion", "lesion " * 60, "dark skin", ""]
+    part = _EncodeCaptions(bank, "cpu")(captions(*texts)).to_pylist()
+    by_id = {row["image_id"]: row for row in part}
+    assert len(part) == len(by_id) == 4
+    assert {key for key, row in by_id.items() if row[REJECT]} == {"image1", "image3"}
+    assert "62 tokens; wanted 1 to 32" in by_id["image1"][REJECT]
+    for key, text in (("image0", texts[0]), ("image2", texts[2])):
+        row = by_id[key]
+        stored = unpack(row["context"], "float16", 1, row["L"], row["width"])[0]
+        (alone,) = text_encoder_of(bank).encode([text])
+        np.testing.assert_allclose(stored.astype(float), alone.astype(float), atol=2e-3)
+
+
+def test_the_signature_follows_what_lies_in_the_directory(bert: Path, tmp_path: Path) -> None:
+    assert encoder_signature(Config()) == ""
+    assert encoder_signature(config_of("hf-hub:microsoft/Biomed")) == ""
+    copy = Path(shutil.copytree(bert, tmp_path / "copy"))
+    before = encoder_signature(config_of(copy))
+    assert before == encoder_signature(config_of(bert))
+    tiny_models.bert(copy, seed=1)
+    assert encoder_signature(config_of(copy)) != before
+    refused(CONFIG, lambda: encoder_signature(config_of(tmp_path / "gone")), "gone: no such directory")
+
+
+def test_a_forecast_knows_the_encoder_by_its_files_or_takes_it_for_a_bert_base(bert: Path) -> None:
+    tiny, likely = config_of(bert), config_of("hf-hub:microsoft/Biomed", "bank.max_tokens=256")
+    assert (context_width(Config()), context_width(tiny), context_width(likely)) == (64, 32, 768)
+    assert tokens_of_a_caption(config_of(bert, "bank.context_length=full")) == 32
+    images = Images({"train": 1000}, 2, 10_000)
+    prices = [forecast(Outlook(config, images, {"captions": 1000})) for config in (Config(), tiny, likely)]
+    assert prices[0].bytes_written < prices[1].bytes_written < prices[2].bytes_written
+    assert prices[2].part_bytes == pytest.approx(1000 * 40 * 768 * 2, rel=0.2)
+    assert prices[2].peak_bytes > 1.5e9  # two copies of the weights while they are loaded
+    on_gpu = config_of("hf-hub:microsoft/Biomed", "bank.max_tokens=256", "pools.bank.num_gpus=1")
+    assert forecast(Outlook(on_gpu, images, {"captions": 1000})).work_seconds < prices[2].work_seconds / 100
+
+
+def test_a_checkpoint_opens_only_the_encoder_that_it_was_trained_with(bert: Path, tmp_path: Path) -> None:
+    config = config_of(Path(shutil.copytree(bert, tmp_path / "here")))
+    space = LatentSpace(2, 4, (0.0, 0.0), (1.0, 1.0))
+    card = Card(config, space, ("a",), text_encoder_of(config.bank).id, 32)
+    (wanted,) = open_encoder(card, None, "cpu", "card").encode(["a brown lesion"])
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    refused(CONFIG, lambda: open_encoder(card, None, "cpu", "card"), f"{tmp_path / 'here'}: no such directory")
+    moved = open_encoder(card, str(tmp_path / "there"), "cpu", "card")
+    assert np.array_equal(moved.encode(["a brown lesion"])[0], wanted)
+    other = tiny_models.bert(tmp_path / "other", seed=1)
+    words = [f"card: trained with the text encoder {card.text_encoder}", str(other), "text_encoder=DIRECTORY"]
+    refused(CHECKPOINT, lambda: open_encoder(card, str(other), "cpu", "card"), *words)
+
+
+def test_an_encoder_of_another_version_is_refused_for_hashing_too() -> None:
+    space = LatentSpace(2, 4, (0.0, 0.0), (1.0, 1.0))
+    card = Card(Config(), space, ("a",), text_encoder_of(Config().bank).id, 64)
+    assert open_encoder(card, None, "cpu", "card").width == 64
+    changed = dataclasses.replace(card, text_encoder="hashing-v0()")
+    refused(CHECKPOINT, lambda: open_encoder(changed, None, "cpu", "card"), "hashing-v0()", "hashing-v1(width=64")
+
+
+def test_the_doctor_says_whether_the_encoder_can_be_had(bert: Path, tmp_path: Path) -> None:
+    shown = {
+        "hashing": Config(),
+        "there": config_of(bert),
+        "not fetched": config_of("hf-hub:microsoft/Biomed"),
+        "gone": config_of(tmp_path / "gone"),
+    }
+    states = {name: next(iter(examine_encoder(config))) for name, config in shown.items()}
+    assert {name: finding.state for name, finding in states.items()} == {
+        "hashing": "ok",
+        "there": "ok",
+        "not fetched": "warning",
+        "gone": "failed",
+    }
+    assert "32 values a token" in states["there"].found
+    assert states["gone"].exit_code == CONFIG
+
+
+def test_a_device_that_is_not_there_is_refused_by_the_stage(bert: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    bank = config_of(bert).bank
+    refused(
+        BACKEND, lambda: _EncodeCaptions(bank, "cuda"), "device 'cuda' is not on this machine", "pools.bank.num_gpus=0"
+    )

@@ -1,0 +1,277 @@
+"""Laws of the text towers of open_clip and transformers, on small random models in the layouts of the real ones."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.bad_inputs.refusal import BACKEND, CHECKPOINT, CONFIG, refused
+from tests.bank import tiny_models
+from vapray.bank.model_files import find_model
+from vapray.bank.text_encoder import TextEncoder, text_encoder_of
+from vapray.bank.transformer_encoder import TEXTS_OF_A_BATCH
+from vapray.config import Bank
+from vapray.errors import DataError
+
+pytest.importorskip("open_clip", reason="the extra clip is not installed")
+pytest.importorskip("transformers", reason="the extra clip is not installed")
+
+TEXTS = [
+    "a brown lesion",
+    "A large, irregular blue nevus with an oval outline and white texture.",
+    "skin",
+    "dark 35 % lesion of oval outline",
+]
+WITHIN_FLOAT16 = {"rtol": 2e-3, "atol": 2e-3}  # values are of order 1; two roundings to 11 bits
+SAME_SUMS = {"rtol": 1e-3, "atol": 1e-3}  # one rounding, of sums in another order
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    base = tmp_path_factory.mktemp("models")
+    return {
+        "biomedclip": tiny_models.biomedclip(base / "biomedclip"),
+        "bert": tiny_models.bert(base / "bert"),
+        "clip": tiny_models.clip(base / "clip"),
+    }
+
+
+KINDS = {"biomedclip": "open_clip", "bert": "transformers", "clip": "transformers"}
+
+
+@pytest.fixture(params=KINDS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def encoder_of(folder: Path | str, kind: str, **settings: Any) -> TextEncoder:
+    return text_encoder_of(Bank.model_validate({"encoder": kind, "model": str(folder), "max_tokens": 32, **settings}))
+
+
+def opened(folders: dict[str, Path], name: str, **settings: Any) -> TextEncoder:
+    return encoder_of(folders[name], KINDS[name], **({"max_tokens": 77} if name == "clip" else {}), **settings)
+
+
+def last_hidden_states(folder: Path, name: str, text: str) -> np.ndarray:
+    """By transformers alone, one text at a time, so without padding; weights taken from the file."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    if name == "biomedclip":
+        tower = transformers.BertModel(transformers.BertConfig.from_pretrained(folder), add_pooling_layer=False)
+        state = torch.load(folder / "open_clip_pytorch_model.bin", weights_only=True)
+        prefix = "text.transformer."
+        tower.load_state_dict({key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)})
+    else:
+        kind = transformers.CLIPTextModel if name == "clip" else transformers.BertModel
+        tower = kind.from_pretrained(folder)
+    with torch.no_grad():
+        hidden: torch.Tensor = tower.eval()(**tokenizer(text, return_tensors="pt")).last_hidden_state
+    return hidden[0].numpy()
+
+
+def test_contexts_are_the_last_hidden_states_of_the_same_weights(folders: dict[str, Path], name: str) -> None:
+    for text, context in zip(TEXTS, opened(folders, name).encode(TEXTS), strict=True):
+        wanted = last_hidden_states(folders[name], name, text)
+        assert context.dtype == np.float16
+        assert context.shape == wanted.shape
+        np.testing.assert_allclose(context.astype(np.float32), wanted, **SAME_SUMS)
+
+
+def test_padding_and_company_never_change_a_context(folders: dict[str, Path], name: str) -> None:
+    encoder = opened(folders, name)
+    many = [text for repeat in range(TEXTS_OF_A_BATCH // 2) for text in (*TEXTS, f"lesion {repeat}")]
+    together = encoder.encode(many)
+    assert len({len(context) for context in together}) > 3
+    for text in TEXTS:
+        (alone,) = encoder.encode([text])
+        for among in (context for other, context in zip(many, together, strict=True) if other == text):
+            assert among.shape == alone.shape
+            np.testing.assert_allclose(among.astype(np.float32), alone.astype(np.float32), **WITHIN_FLOAT16)
+
+
+def test_cls_and_sep_are_tokens_of_biomedclips_tower_and_cls_is_none_of_the_other_poolers(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    (whole,) = opened(folders, "biomedclip").encode(["a brown lesion"])
+    assert len(whole) == 5
+    other = tiny_models.biomedclip(tmp_path / "other", pooler="cls_pooler")
+    (without,) = encoder_of(other, "open_clip").encode(["a brown lesion"])
+    assert len(without) == 4
+
+
+def test_full_contexts_begin_with_the_real_ones_and_have_one_length(folders: dict[str, Path], name: str) -> None:
+    encoder, full = opened(folders, name), opened(folders, name, context_length="full")
+    for real, padded in zip(encoder.encode(TEXTS), full.encode(TEXTS), strict=True):
+        assert padded.shape == (full.max_tokens, full.width)
+        np.testing.assert_allclose(padded[: len(real)].astype(float), real.astype(float), **WITHIN_FLOAT16)
+    assert full.id != encoder.id
+
+
+def test_what_cannot_be_encoded_is_refused_alone_and_never_cut(folders: dict[str, Path], name: str) -> None:
+    encoder = opened(folders, name)
+    rows = ["a brown lesion", "", "lesion " * 60, " \n", "\ud800", "skin"]
+    encoded = encoder.encode_each(rows)
+    assert [isinstance(one, DataError) for one in encoded] == [False, True, True, True, True, False]
+    assert "tokens; wanted 1 to" in str(encoded[2])
+    assert encoder.encode_each([]) == []
+    with pytest.raises(DataError, match="text 1, '': 0 tokens"):
+        encoder.encode(rows)
+
+
+def test_a_text_of_exactly_the_most_tokens_is_taken_and_one_more_is_not(folders: dict[str, Path]) -> None:
+    encoder = opened(folders, "biomedclip")
+    assert len(encoder.encode(["lesion " * 30])[0]) == 32  # with CLS and SEP
+    with pytest.raises(DataError, match="33 tokens; wanted 1 to 32"):
+        encoder.encode(["lesion " * 31])
+
+
+def test_ids_follow_content_and_settings_and_not_the_place(folders: dict[str, Path], name: str, tmp_path: Path) -> None:
+    encoder = opened(folders, name)
+    copied = Path(shutil.copytree(folders[name], tmp_path / "copy"))
+    assert opened({name: copied}, name).id == encoder.id
+    assert opened(folders, name, max_tokens=9).id != encoder.id if name != "clip" else True
+    for file in (
+        "config.json",
+        "tokenizer.json",
+        find_model(Bank(encoder=KINDS[name], model=str(copied))).weights[0].name,
+    ):
+        changed = Path(shutil.copytree(folders[name], tmp_path / file))
+        (changed / file).write_bytes((changed / file).read_bytes() + b" ")
+        assert opened({name: changed}, name).id != encoder.id
+
+
+def test_other_weights_are_another_encoder(tmp_path: Path) -> None:
+    one, other = (encoder_of(tiny_models.bert(tmp_path / str(seed), seed=seed), "transformers") for seed in (0, 1))
+    assert one.id != other.id
+    assert not np.allclose(one.encode(["skin"])[0], other.encode(["skin"])[0])
+
+
+def test_a_model_of_the_hub_is_taken_from_the_cache_without_network(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    tiny_models.in_hub_cache(folders["biomedclip"], tmp_path, "microsoft/Biomed")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    cached = encoder_of("hf-hub:microsoft/Biomed", "open_clip")
+    local = opened(folders, "biomedclip")
+    assert cached.id == local.id
+    assert np.array_equal(cached.encode(TEXTS)[1], local.encode(TEXTS)[1])
+
+
+def test_a_model_that_is_not_in_the_cache_while_offline_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    for kind in ("open_clip", "transformers"):
+        refused(
+            BACKEND,
+            lambda kind=kind: encoder_of("hf-hub:microsoft/Biomed", kind),
+            "hf-hub:microsoft/Biomed: not whole in the cache",
+            "HF_HUB_OFFLINE",
+            "directory",
+        )
+    refused(
+        CONFIG, lambda: encoder_of("hf-hub:a/b/c", "open_clip"), "bank.model = hf-hub:a/b/c: wanted hf-hub:OWNER/NAME"
+    )
+
+
+def test_a_text_tower_whose_config_is_nowhere_names_it(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folders["biomedclip"], tmp_path / "bare"))
+    (folder / "config.json").unlink()
+    words = f"put the config.json of {tiny_models.BIOMED_TOWER} into {folder}"
+    refused(BACKEND, lambda: encoder_of(folder, "open_clip"), words)
+
+
+def test_a_folder_that_lacks_something_says_what(folders: dict[str, Path], tmp_path: Path) -> None:
+    refused(CONFIG, lambda: encoder_of(tmp_path / "gone", "open_clip"), "gone: no such directory", "hf-hub:OWNER/NAME")
+    refused(
+        CONFIG,
+        lambda: encoder_of(tmp_path, "transformers"),
+        "no config.json; no weights (model.safetensors",
+        "tokenizer",
+    )
+    refused(
+        CONFIG, lambda: encoder_of(folders["bert"], "open_clip"), "no open_clip_config.json; no weights (open_clip_"
+    )
+    refused(
+        CONFIG, lambda: encoder_of(folders["bert"], "transformers", max_tokens=65), "65", "takes 64 tokens at the most"
+    )
+
+
+def damage_config(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+
+
+def without_a_layer(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    save_file({key: value for key, value in weights.items() if "layer.1." not in key}, folder / "model.safetensors")
+
+
+def not_finite(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    save_file({key: value * float("nan") for key, value in weights.items()}, folder / "model.safetensors")
+
+
+def cut(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+DAMAGES = {
+    "half of the weights": (cut, CHECKPOINT, "cannot be loaded by transformers"),
+    "a layer is missing": (without_a_layer, CHECKPOINT, "its weights lack"),
+    "not finite": (not_finite, CHECKPOINT, "float16 cannot hold"),
+    "no JSON": (damage_config, CONFIG, "config.json: cannot be read as JSON"),
+}
+
+
+@pytest.mark.parametrize(("damage", "code", "words"), DAMAGES.values(), ids=DAMAGES)
+def test_damaged_weights_never_encode(folders: dict[str, Path], tmp_path: Path, damage, code: int, words: str) -> None:
+    folder = Path(shutil.copytree(folders["bert"], tmp_path / "bert"))
+    damage(folder)
+    refused(code, lambda: encoder_of(folder, "transformers").encode(["skin"]), folder, words)
+
+
+def test_a_pickle_that_runs_code_is_never_unpickled(folders: dict[str, Path], tmp_path: Path) -> None:
+    import pickle
+
+    folder, trace = Path(shutil.copytree(folders["biomedclip"], tmp_path / "evil")), tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (trace,))
+
+    (folder / "open_clip_pytorch_model.bin").write_bytes(pickle.dumps({"text": Evil()}, protocol=2))
+    refused(
+        CHECKPOINT, lambda: encoder_of(folder, "open_clip").encode(["skin"]), folder, "cannot be loaded by open_clip"
+    )
+    assert not trace.exists()
+    pickle.loads((folder / "open_clip_pytorch_model.bin").read_bytes())
+    assert trace.exists()  # the file was armed
+
+
+def test_a_model_with_code_of_its_own_is_not_run(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folders["bert"], tmp_path / "own"))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    refused(CHECKPOINT, lambda: encoder_of(folder, "transformers").encode(["skin"]), "cannot be loaded by transformers")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("vapray.bank.model_files.find_spec", lambda name: None)
+    refused(BACKEND, lambda: encoder_of(tmp_path, "open_clip"), "open_clip and transformers not installed", ".[clip]")

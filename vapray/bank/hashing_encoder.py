@@ -1,0 +1,141 @@
+"""The embedded text encoder: a hash of words. It has no semantics and needs no download."""
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vapray.bank.text_encoder import Encoded, TextEncoder, wrong_length
+from vapray.errors import ConfigError
+
+__all__ = ["HashingEncoder"]
+
+WITHOUT_CONTENT = """
+a about across all along also an and approximately are around as at be been by can for from has have in into
+is it its of on or over roughly shows some that the there these this those to was were which with
+"""
+FUNCTION_WORDS = frozenset(WITHOUT_CONTENT.split())
+TOKEN = re.compile(r"(\d+(?:\.\d+)?)(?:\s*(%|per\s?cent\b))?|[^\W\d_]+(?:['-][^\W\d_]+)*", re.IGNORECASE)
+# Periods of the number code, in units of the number. The longest exceeds 0..100 %, the shortest still
+# tells 30 % from 33 %.
+LONGEST_PERIOD, SHORTEST_PERIOD = 250.0, 20.0
+# Beyond this, float64 sinusoids say nothing about neighbours any more.
+LARGEST_NUMBER = 1e9
+
+
+class HashingEncoder(TextEncoder):
+    """One fixed random vector for each word.
+
+    Words: the signs of a BLAKE2 digest (a Rademacher vector, rms 1), so two different words are unrelated,
+    however similar their meaning, and a word never seen in training is noise to the model.
+    Numbers: sine and cosine of the value at geometrically spaced periods, so neighbouring values resemble
+    one another; a percentage and a bare number of the same value are unrelated.
+    Order: a sinusoidal position code of rms ``position_scale`` is added, for models without a position table.
+    Function words carry nothing here and are dropped; negations are kept.
+    """
+
+    def __init__(
+        self,
+        width: int = 64,
+        max_tokens: int = 64,
+        drop_function_words: bool = True,
+        position_scale: float = 0.25,
+    ) -> None:
+        """Settings become part of ``id``.
+
+        Args:
+            width: D; a positive even number.
+            max_tokens: longer texts are refused.
+            drop_function_words: leave out "the", "of", "with" and the like.
+            position_scale: rms of the position code; words have rms 1.
+
+        Raises:
+            ConfigError: a setting that cannot work.
+        """
+        if width < 2 or width % 2:
+            raise ConfigError(f"hashing text encoder: width is {width}; a positive even number is needed")
+        if max_tokens < 1:
+            raise ConfigError(f"hashing text encoder: max_tokens is {max_tokens}; at least 1 is needed")
+        if not (math.isfinite(position_scale) and position_scale >= 0):
+            raise ConfigError(f"hashing text encoder: position_scale is {position_scale}; 0 or more is needed")
+        self._width, self._max_tokens = width, max_tokens
+        self.drop_function_words = drop_function_words
+        self.position_scale = position_scale
+        self._word_vectors: dict[str, NDArray[np.float32]] = {}
+        self._positions = position_scale * _sinusoids(np.arange(max_tokens), width, 4.0, 4.0 * max_tokens)
+
+    @property
+    def width(self) -> int:
+        """D, the width of one token."""
+        return self._width
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest text accepted, in tokens."""
+        return self._max_tokens
+
+    @property
+    def id(self) -> str:
+        """Name, version and settings."""
+        return (
+            f"hashing-v1(width={self.width},max_tokens={self.max_tokens},"
+            f"drop_function_words={self.drop_function_words},position_scale={self.position_scale:g})"
+        )
+
+    def tokens(self, text: str) -> list[str]:
+        """The words and numbers of ``text`` that become tokens: lower case, "35 %" as one token."""
+        found = [_spell(match) for match in TOKEN.finditer(text)]
+        if self.drop_function_words:
+            return [token for token in found if token not in FUNCTION_WORDS]
+        return found
+
+    def encode_each(self, texts: Sequence[str]) -> list[Encoded]:
+        """One float16 array [L, width] or refusal for each text; see ``TextEncoder.encode_each``."""
+        return [self._encode_one(text) for text in texts]
+
+    def _encode_one(self, text: str) -> Encoded:
+        tokens = self.tokens(text)
+        if not 1 <= len(tokens) <= self.max_tokens:
+            return wrong_length(text, len(tokens), self.max_tokens)
+        words = np.stack([self._vector(token) for token in tokens])
+        return (words + self._positions[: len(tokens)]).astype(np.float16)
+
+    def _vector(self, token: str) -> NDArray[np.float32]:
+        number, percent = token.removesuffix("%"), token.endswith("%")
+        if number[0].isdecimal():
+            return _number_code(float(number), "%" if percent else "", self.width)
+        if token not in self._word_vectors:
+            self._word_vectors[token] = _signs(f"word {token}", self.width)
+        return self._word_vectors[token]
+
+
+def _spell(match: re.Match[str]) -> str:
+    number, percent = match.group(1), match.group(2)
+    if number is None:
+        return match.group().lower()
+    return number + "%" if percent else number
+
+
+def _signs(key: str, width: int) -> NDArray[np.float32]:
+    """A vector of -1 and 1, the bits of as many digests of ``key`` as the width asks for."""
+    digests = (
+        hashlib.blake2b(key.encode(), salt=block.to_bytes(4, "big")).digest() for block in range(-(-width // 512))
+    )
+    bits = np.unpackbits(np.frombuffer(b"".join(digests), np.uint8))[:width]
+    return (2.0 * bits - 1.0).astype(np.float32)
+
+
+def _number_code(number: float, unit: str, width: int) -> NDArray[np.float32]:
+    """Sinusoids of the value; the unit's signs keep "35 %" apart from "35"."""
+    value = np.array([min(number, LARGEST_NUMBER)])
+    return _sinusoids(value, width, SHORTEST_PERIOD, LONGEST_PERIOD)[0] * _signs(f"unit {unit}", width)
+
+
+def _sinusoids(values: NDArray[Any], width: int, shortest: float, longest: float) -> NDArray[np.float32]:
+    """[N] to [N, width] of rms 1: sine and cosine at geometrically spaced periods."""
+    angles = 2 * np.pi * values[:, None] / np.geomspace(shortest, longest, width // 2)
+    return (math.sqrt(2) * np.concatenate([np.sin(angles), np.cos(angles)], axis=1)).astype(np.float32)

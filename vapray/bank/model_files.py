@@ -1,0 +1,213 @@
+"""The files of a text encoder: a directory, or a model of the Hugging Face hub in this machine's cache.
+
+The cache is asked first: a model that is there needs no network, and stays the revision that it is.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from vapray.bank.model_hub import HUB, hub_folder
+from vapray.config import Bank
+from vapray.errors import BackendError, ConfigError
+
+__all__ = ["ModelFiles", "find_model", "require_packages"]
+
+PACKAGES = {"open_clip": ("open_clip", "transformers"), "transformers": ("transformers",)}
+CONFIGS = {"open_clip": "open_clip_config.json", "transformers": "config.json"}
+# In the order in which the libraries prefer them: the first that is there is loaded.
+WEIGHTS = {
+    "open_clip": ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"),
+    "transformers": ("model.safetensors", "model-*-of-*.safetensors", "pytorch_model.bin", "pytorch_model-*-of-*.bin"),
+}
+TOKENIZERS = (
+    "tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model",
+    "sentencepiece.bpe.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+)  # fmt: skip
+WORDS_OF_A_TOKENIZER = TOKENIZERS[:7]
+WIDTHS, DEPTHS = ("hidden_size", "d_model", "dim", "n_embd"), ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A text encoder's files, all there.
+
+    Attributes:
+        kind: ``open_clip`` or ``transformers``.
+        folder: that holds them.
+        text_config: the ``config.json`` of the text tower, elsewhere where the folder has none.
+    """
+
+    kind: str
+    folder: Path
+    text_config: Path
+
+    @cached_property
+    def weights(self) -> list[Path]:
+        """One file, or its shards."""
+        return _weights(self.kind, self.folder)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of all that decides a context: weights, configurations, tokenizer; by name and content."""
+        there = (self.folder / name for name in (CONFIGS[self.kind], *TOKENIZERS))
+        paths = [*self.weights, self.text_config, *(path for path in there if path.is_file())]
+        digests = {path.name: _sha256(path) for path in paths}
+        return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def width(self) -> int:
+        """D, the width of a token."""
+        return self._size(WIDTHS)
+
+    @property
+    def depth(self) -> int:
+        """Blocks of the text tower."""
+        return self._size(DEPTHS)
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens that the model takes at the most, special ones included; None: no limit is written down."""
+        tokenizer = self.folder / "tokenizer_config.json"
+        limits = [
+            self._text.get("max_position_embeddings"),
+            _read(tokenizer).get("model_max_length") if tokenizer.is_file() else None,
+            self.clip.get("context_length", 77) if self.kind == "open_clip" else None,
+        ]
+        return min((int(limit) for limit in limits if limit), default=None)
+
+    @property
+    def clip(self) -> dict[str, Any]:
+        """For open_clip, its settings of the text tower."""
+        return _clip_of(self.folder)
+
+    @property
+    def _text(self) -> dict[str, Any]:
+        config = _read(self.text_config)
+        return dict(config.get("text_config") or config)
+
+    def _size(self, names: tuple[str, ...]) -> int:
+        found = [self._text[name] for name in names if isinstance(self._text.get(name), int)]
+        if not found:
+            raise ConfigError(f"{self.text_config}: none of {', '.join(names)}: not the config of a text encoder.")
+        return int(found[0])
+
+
+def find_model(settings: Bank, *, download: bool = True) -> ModelFiles:
+    """The files that ``bank.model`` names.
+
+    Args:
+        settings: with encoder open_clip or transformers.
+        download: fetch what the cache has not.
+
+    Raises:
+        ConfigError: no such directory, or files missing in it.
+        BackendError: not in the cache and not to be had.
+    """
+    kind, model = settings.encoder, settings.model or ""
+    if model.startswith(HUB):
+        folder = _hub_folder(kind, model.removeprefix(HUB), settings.revision, download)
+    else:
+        folder = Path(model)
+        if not folder.is_dir():
+            advice = f"Give the directory of a model, or {HUB}OWNER/NAME for one of the Hugging Face hub."
+            raise ConfigError(f"bank.model = {model}: no such directory. {advice}")
+    if missing := _missing(kind, folder):
+        raise ConfigError(f"{folder}: no {'; no '.join(missing)}. bank.encoder = {kind} needs all of it there.")
+    return ModelFiles(kind, folder, _text_config(kind, folder, download))
+
+
+def require_packages(kind: str) -> None:
+    """Refuse an encoder whose packages are not installed.
+
+    Raises:
+        BackendError: says which extra to install.
+    """
+    missing = [name for name in PACKAGES[kind] if find_spec(name) is None]
+    if missing:
+        raise BackendError(
+            f"bank.encoder = {kind}: {' and '.join(missing)} not installed. Install the extra: "
+            "pip install --constraint constraints.txt '.[clip]'"
+        )
+
+
+def _missing(kind: str, folder: Path) -> list[str]:
+    wanted = {
+        CONFIGS[kind]: (folder / CONFIGS[kind]).is_file(),
+        f"weights ({', '.join(WEIGHTS[kind])})": bool(_weights(kind, folder)),
+        f"tokenizer ({', '.join(WORDS_OF_A_TOKENIZER)})": any(
+            (folder / name).is_file() for name in WORDS_OF_A_TOKENIZER
+        ),
+    }
+    return [name for name, there in wanted.items() if not there]
+
+
+def _weights(kind: str, folder: Path) -> list[Path]:
+    return next((found for pattern in WEIGHTS[kind] if (found := sorted(folder.glob(pattern)))), [])
+
+
+def _text_config(kind: str, folder: Path, download: bool) -> Path:
+    """Of open_clip's folders few bring the config of the text tower; they name the model that it is from."""
+    beside = folder / "config.json"
+    if kind == "transformers" or beside.is_file():
+        return beside
+    name = _clip_of(folder).get("hf_model_name")
+    if not name:
+        raise ConfigError(
+            f"{folder}/open_clip_config.json: no model_cfg.text_cfg.hf_model_name. Only text towers of "
+            "transformers give tokens here; for OpenAI's CLIP take its transformers version with bank.encoder = "
+            "transformers."
+        )
+    try:
+        folder_of_name = hub_folder(
+            name, None, [["config.json"]], lambda found: (found / "config.json").is_file(), download
+        )
+        return folder_of_name / "config.json"
+    except BackendError as error:
+        raise BackendError(f"{error} Or put the config.json of {name} into {folder}.") from None
+
+
+def _clip_of(folder: Path) -> dict[str, Any]:
+    model = _read(folder / CONFIGS["open_clip"]).get("model_cfg")
+    text = model.get("text_cfg") if isinstance(model, dict) else None
+    if not isinstance(text, dict):
+        raise ConfigError(
+            f"{folder}/{CONFIGS['open_clip']}: no model_cfg.text_cfg: not the config of an open_clip model."
+        )
+    return text
+
+
+def _hub_folder(kind: str, name: str, revision: str | None, download: bool) -> Path:
+    """The safe format first; the other one where there is none."""
+    small = [CONFIGS[kind], "config.json", "*.index.json", *TOKENIZERS]
+    choices = [
+        [*small, *(pattern for pattern in WEIGHTS[kind] if pattern.endswith(suffix))]
+        for suffix in (".safetensors", ".bin")
+    ]
+    return hub_folder(name, revision, choices, lambda folder: not _missing(kind, folder), download)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as JSON ({str(error).splitlines()[0]}). Copy it again.") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds a {type(content).__name__}, wanted an object. Copy it again.")
+    return content
+
+
+def _sha256(path: Path) -> str:
+    state = path.stat()
+    return _sha256_of(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, size: int, modified: int) -> str:
+    """Hashed again only when size or time have changed: weights are hundreds of megabytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
