@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vapray.bank.model_hub import HUB, hub_folder
 from vapray.config import Bank
 from vapray.errors import BackendError, ConfigError
+from vapray.model_hub import HUB, hub_folder
 
 __all__ = ["ModelFiles", "find_model", "require_packages"]
 

@@ -1,8 +1,8 @@
 """What decides contexts besides the configuration's values: the files of a text encoder's directory."""
 
 from vapray.bank.model_files import find_model
-from vapray.bank.model_hub import HUB
 from vapray.config import Config
+from vapray.model_hub import HUB
 
 __all__ = ["encoder_signature"]
 

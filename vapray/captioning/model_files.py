@@ -1,13 +1,15 @@
-"""Where a model's files lie: a folder, or the hub's cache, filled from the hub where that can be reached."""
+"""Where a multimodal model's files lie: a folder, or the hub's cache, filled from the hub where that can be reached."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from vapray.errors import BackendError
+from vapray.errors import ConfigError
+from vapray.model_hub import HUB, hub_folder
 
 __all__ = ["ModelFiles", "find_model"]
+
+SMALL = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
 
 
 @dataclass(frozen=True)
@@ -29,36 +31,25 @@ def find_model(model: str, revision: str | None = None) -> ModelFiles:
     """The files of a folder or a hub id, downloaded if need be.
 
     Raises:
-        BackendError: there are none, or the hub cannot be reached and the cache does not hold them.
+        ConfigError: no such folder, or one that holds no model.
+        BackendError: not in the cache, and not to be had from the hub.
     """
     folder = Path(model)
+    name = model.removeprefix(HUB)
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise BackendError(f"{model}: holds no config.json. Give a folder in the layout of a model hub.")
+        if not _is_whole(folder):
+            raise ConfigError(f"caption.model = {model}: no config.json with weights. Give a model's whole folder.")
         return ModelFiles(model, folder, _signature(folder))
-    if model.startswith(("/", ".", "~")) or model.count("/") != 1:
-        raise BackendError(f"{model}: no such folder. Give a folder, or a hub id such as organisation/model.")
-    return _from_hub(model, revision)
-
-
-def _from_hub(model: str, revision: str | None) -> ModelFiles:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "10")
-    try:
-        folder = Path(snapshot_download(model, revision=revision, ignore_patterns=["*.pth", "*.gguf", "original/*"]))
-    except RepositoryNotFoundError as error:
-        raise BackendError(
-            f"{model}: the hub knows no such model, or it wants a login (set HF_TOKEN). Mind the spelling."
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise BackendError(
-            f"{model}: not in the cache {os.environ.get('HF_HOME', '~/.cache/huggingface')}, and the hub cannot be "
-            f"reached{' (HF_HUB_OFFLINE is set)' if os.environ.get('HF_HUB_OFFLINE') else ''}. Download it once with "
-            f"`hf download {model}`, or give the folder that holds it."
-        ) from error
+    if name.startswith(("/", ".", "~")) or name.count("/") != 1:
+        raise ConfigError(f"caption.model = {model}: no such folder. Give a folder, or a hub id: OWNER/NAME.")
+    choices = [[*SMALL, "*.safetensors"], [*SMALL, "*.bin"]]
+    folder = hub_folder(name, revision, choices, _is_whole, download=True)
     return ModelFiles(model, folder, folder.name)
+
+
+def _is_whole(folder: Path) -> bool:
+    weights = [path for pattern in ("*.safetensors", "*.bin") for path in folder.glob(pattern)]
+    return (folder / "config.json").is_file() and bool(weights)
 
 
 def _signature(folder: Path) -> str:

@@ -71,7 +71,7 @@ def _snapshot(name: str, revision: str | None, patterns: list[str], *, local: bo
             etag_timeout=SECONDS_TO_ANSWER,
         )
     except HFValidationError:
-        raise ConfigError(f"bank.model = {HUB}{name}: wanted {HUB}OWNER/NAME.") from None
+        raise ConfigError(f"{HUB}{name}: wanted {HUB}OWNER/NAME.") from None
     except (LocalEntryNotFoundError, OSError, RuntimeError) as error:
         if local:
             return None
@@ -83,6 +83,6 @@ def _unavailable(name: str, revision: str | None, why: str) -> str:
     at = f" at revision {revision}" if revision else ""
     return (
         f"{HUB}{name}: not whole in the cache of this machine{at}, and not to be had ({why}). Unset HF_HUB_OFFLINE "
-        f"where there is a network; or run `hf download {name}` there and copy the cache; or give bank.model a "
+        f"where there is a network; or run `hf download {name}` there and copy the cache; or give a "
         "directory that holds the model."
     )
