@@ -15,11 +15,11 @@ from functools import cached_property
 from pathlib import Path
 
 from vapray.data.label_tables import Row, duplicates, list_first, missing_columns, read_rows, read_text, refuse
-from vapray.data.records import SPLITS, ImageRecord, sign_files
+from vapray.data.picture_files import is_picture
+from vapray.data.records import SPLITS, ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import crossing_groups, split_by_group
 from vapray.errors import DataError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".dcm")
 TABLES = ("metadata.csv", "metadata.jsonl")
 SPLIT_NAMES = {name: name for name in SPLITS} | {
     "training": "train",
@@ -28,7 +28,7 @@ SPLIT_NAMES = {name: name for name in SPLITS} | {
 }
 
 
-class Folder:
+class Folder(ImageSource):
     """An ImageSource over class subfolders or a metadata table.
 
     Args:
@@ -45,9 +45,7 @@ class Folder:
         self, root: str | Path, *, validation_share: float = 0.1, test_share: float = 0.2, seed: int = 0
     ) -> None:
         """Look for the folder and its table."""
-        self.root = Path(root).absolute()
-        if not self.root.is_dir():
-            raise DataError(f"{self.root}: no such folder. Give data.root the folder that holds the pictures.")
+        self.root = dataset_folder(root, "that holds the pictures")
         self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
         self._table = _find_table(self.root)
 
@@ -70,11 +68,7 @@ class Folder:
             records = split_by_group(
                 records, validation_share=self.validation_share, test_share=self.test_share, seed=self.seed
             )
-        return sorted(records, key=lambda record: (SPLITS.index(record.split), record.image_id))
-
-    def texts(self) -> dict[str, str]:
-        """The user's own captions by image id; empty where the table has no ``text``."""
-        return {_to_id(row["file_name"]): row["text"] for row in self._rows if row.get("text")}
+        return in_order(records)
 
     def signature(self) -> str:
         """The sha256 over names, sizes and times of the pictures and over the table's bytes."""
@@ -90,6 +84,7 @@ class Folder:
             split=SPLIT_NAMES[row.get("split") or "train"],
             group=_group(row),
             path=str(self.root / row["file_name"]),
+            text=row.get("text", ""),
         )
 
     @cached_property
@@ -148,7 +143,7 @@ def _walk_classes(root: Path) -> list[Row]:
         {"file_name": path.relative_to(root).as_posix(), "label": folder.name, "split": split}
         for split, folder in pairs
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        if is_picture(path)
     ]
     if not rows:
         raise DataError(f"{root}: no pictures; expected {' or '.join(TABLES)}, or class subfolders of pictures.")

@@ -33,6 +33,9 @@ def run(run: StageRun) -> None:
     columns = ["image_id", "label", "split", "group", "class_name", "path"]
     rows = pa.table({name: [getattr(record, name) for record in records] for name in columns})
     planned = plan_rows(run, "records", rows.rename_columns({"class_name": "class"}))
+    run.notes["dataset"] = source.notes()
+    for note in run.notes["dataset"]:
+        run.progress.say(note)
     run.notes["class_names"] = list(source.class_names)
     check = partial(_CheckImages, run.config.data.accept_identified_dicom)
     map_rows(run, planned, check, pool=run.config.pools.ingest, columns=planned.kind.schema.names)
