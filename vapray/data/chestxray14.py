@@ -71,12 +71,12 @@ class ChestXray14(ImageSource):
         refuse(self.root, self._complaints())
         records = [
             ImageRecord(
-                image_id=Path(row[NAME]).stem,
+                image_id=_id(row),
                 class_name=row[FINDINGS],
                 label=self.class_names.index(row[FINDINGS]),
                 split=split_of[row[NAME]],
                 group=row[PATIENT],
-                path=str(pictures[row[NAME]]),
+                path=str(pictures[_id(row)]),
             )
             for row in self._kept
         ]
@@ -111,7 +111,7 @@ class ChestXray14(ImageSource):
     @cached_property
     def _pictures(self) -> dict[str, Path]:
         folders = [inner for outer in sorted(self.root.glob("images*")) for inner in (outer, outer / "images")]
-        return {path.name: path for folder in folders for path in list_pictures(folder).values()}
+        return {name: path for folder in folders for name, path in list_pictures(folder).items()}
 
     @cached_property
     def _listed(self) -> list[tuple[str, str]]:
@@ -137,7 +137,7 @@ class ChestXray14(ImageSource):
             yield f"{self._table.name}: {list_first(blank, 'row')} without {FINDINGS} or {PATIENT}; fill them in"
         if not self._kept:
             yield f"{self._table.name}: no picture shows a single finding"
-        yield from missing_pictures((row[NAME] for row in self._kept), self._pictures, "images*")
+        yield from missing_pictures(map(_id, self._kept), self._pictures, "images*")
         # Every picture counts, also those left out: a split that parts a patient is not the official one.
         yield from crossing_groups((row[PATIENT], split_of[row[NAME]]) for row in self._rows if row[NAME] in split_of)
 
@@ -151,6 +151,10 @@ def _find_table(root: Path) -> Path:
     raise DataError(
         f"{root}: no Data_Entry_2017*.csv (or .gz). Give data.root the folder that holds it, or use data.source=folder."
     )
+
+
+def _id(row: Row) -> str:
+    return Path(row[NAME]).stem
 
 
 def _kind(row: Row) -> str:

@@ -1,13 +1,14 @@
 """Diagnoses in many words to common labels, as a YAML file says."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from vapray.data.label_tables import duplicates, list_first
+from vapray.data.label_tables import list_first
 from vapray.errors import ConfigError
 from vapray.strict_yaml import parse_yaml
 
@@ -52,8 +53,8 @@ def load_label_map(path: str | None = None) -> LabelMap:
     tree, _ = parse_yaml(text, where=where)
     labels, left_out = _checked(tree, where)
     names = [_plain(name) for diagnoses in (*labels.values(), left_out) for name in diagnoses]
-    for complaint in duplicates(names):
-        raise ConfigError(f"{where}: {complaint.replace('duplicate id', 'diagnosis')}, or it has two labels.")
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise ConfigError(f"{where}: {list_first(twice, 'repeated diagnostic term')}. Name each once.")
     by_diagnosis = {_plain(name): label for label, diagnoses in labels.items() for name in diagnoses}
     return LabelMap(by_diagnosis, frozenset(map(_plain, left_out)), where, hashlib.sha256(text.encode()).hexdigest())
 

@@ -106,7 +106,7 @@ class Colonoscopy(ImageSource):
         unknown = sorted(diagnosis for diagnosis in seen if not self.label_map.knows(diagnosis))
         if unknown:
             raise DataError(
-                f"{self.root}: {list_first(unknown, 'diagnosis')} not in {self.label_map.where}. "
+                f"{self.root}: {list_first(unknown, 'diagnostic term')} not in {self.label_map.where}. "
                 "Copy vapray/data/colonoscopy/labels.yaml, add them there, and give it as data.labels."
             )
         return frames
