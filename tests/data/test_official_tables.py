@@ -61,6 +61,7 @@ def test_isic2019(root: Path) -> None:
     assert overlap.startswith("10,015 of the 25,331 pictures") and alone.startswith("2,084 pictures name no lesion")
 
 
+@pytest.mark.slow
 @needs_tables
 def test_chestxray14(root: Path) -> None:
     assert (len(lines_of("train_val_list.txt.gz")), len(lines_of("test_list.txt.gz"))) == (86_524, 25_596)

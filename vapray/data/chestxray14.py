@@ -154,7 +154,7 @@ def _find_table(root: Path) -> Path:
 
 
 def _id(row: Row) -> str:
-    return Path(row[NAME]).stem
+    return row[NAME].rpartition(".")[0]
 
 
 def _kind(row: Row) -> str:
