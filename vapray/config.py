@@ -100,10 +100,14 @@ class Phantom(Section):
 class Data(Section):
     """The labelled images."""
 
-    source: Literal["phantom", "isic2018", "folder"] = "phantom"
+    source: Literal["phantom", "isic2018", "isic2019", "chestxray14", "colonoscopy", "folder"] = "phantom"
     """phantom draws its own pictures; the others read ``root``."""
     root: str | None = None
     """Dataset folder."""
+    no_finding: bool = False
+    """For source chestxray14: pictures without a finding are a class too."""
+    labels: str | None = None
+    """For source colonoscopy: YAML file that maps its parts' diagnoses to common labels. None: vapray's own."""
     accept_identified_dicom: bool = False
     """Read DICOM files that are not marked as de-identified. Nothing of their headers is kept either way."""
     modality: Modality = "dermoscopy"

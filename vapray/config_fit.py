@@ -78,6 +78,10 @@ def _places(config: "Config") -> Iterator[Misfit]:
     if data.source != "phantom" and not data.root:
         text = f"data.source = {data.source}: needs data.root, the dataset's folder. Add data.root=FOLDER."
         yield Misfit(("data.source", "data.root"), text)
+    for key, source in (("no_finding", "chestxray14"), ("labels", "colonoscopy")):
+        if getattr(data, key) and data.source != source:
+            text = f"data.{key} = {getattr(data, key)}: only data.source={source} reads it. Take it out."
+            yield Misfit((f"data.{key}", "data.source"), text)
     if data.root and "://" in data.root:
         text = f"data.root = {data.root}: pictures are read from a folder on every node; run.root may be a URI."
         yield Misfit(("data.root",), text)

@@ -47,7 +47,7 @@ _FRAME = ("data.modality", "data.image_size")
 _MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "bank")
 
 STAGES = (
-    Stage("ingest", "data", "images", (), ("data.source",)),
+    Stage("ingest", "data", "images", (), ("data.source",), schema=2),
     Stage("caption", "captioning", "captions", ("images",), ("data.modality", "caption", "run.seed")),
     Stage("bank", "bank", "bank", ("captions",), ("bank",)),
     Stage(

@@ -45,13 +45,14 @@ def _table(name: str, columns: list[tuple[str, pa.DataType]]) -> Table:
 TABLES = {
     table.name: table
     for table in (
-        _table("records", [*_ROW_OF_IMAGE, ("class", pa.string()), ("path", pa.string())]),
+        _table("records", [*_ROW_OF_IMAGE, ("class", pa.string()), ("path", pa.string()), ("text", pa.string())]),
         _table(
             "images",
             [
                 *_ROW_OF_IMAGE,
                 ("class", pa.string()),
                 ("path", pa.string()),
+                ("text", pa.string()),
                 ("sha256", pa.string()),
                 ("width", pa.int32()),
                 ("height", pa.int32()),

@@ -71,6 +71,10 @@ OVERRIDES = {
         "wanted keys of your own, each true or false, or a whole number, or a number, or text",
     ),
     "no model": ("caption.captioner=vllm", "needs caption.model, a hub id or a folder"),
+    "another source's option": (
+        "data.no_finding=true",
+        "data.no_finding = True: only data.source=chestxray14 reads it",
+    ),
     "no given captions": ("caption.captioner=given", "needs caption.captions=FILE, a CSV with the columns image_id"),
     "given captions not there": ("caption.captions=gone.csv", "gone.csv: cannot be read (No such file or directory)"),
     "prompted strategy": (
@@ -155,13 +159,13 @@ def test_a_default_in_place_of_a_wrong_value_contradicts_nobody() -> None:
     assert "divisible" not in text
 
 
-@pytest.mark.parametrize("name", ["jobs/configs/isic2081.yaml", "isic2018"])
+@pytest.mark.parametrize("name", ["jobs/configs/isic218.yaml", "isic2018"])
 def test_a_config_file_that_is_not_there_names_its_neighbour(name: str) -> None:
     refused(CONFIG, lambda: load(name), f"{name}: no such file. Did you mean jobs/configs/isic2018.yaml?")
 
 
 def test_a_config_file_like_no_other_lists_what_there_is(tmp_path: Path) -> None:
-    refused(CONFIG, lambda: load(tmp_path / "zzz"), "no such file. There are: jobs/configs/demo.yaml, ")
+    refused(CONFIG, lambda: load(tmp_path / "zzz"), "no such file. There are: jobs/configs/chestxray14.yaml, ")
     refused(CONFIG, lambda: load(tmp_path), f"{tmp_path}: cannot be read (Is a directory)")
 
 

@@ -14,6 +14,7 @@ from vapray.data.phantom.layout import write_isic2018
 from vapray.files import FileStore
 from vapray.store import Version
 
+from .dicom_files import make_dicom
 from .refusal import DATA, refused
 
 
@@ -157,6 +158,52 @@ def test_all_that_is_wrong_with_an_isic_folder_is_told_at_once(tmp_path: Path) -
     )
 
 
+def test_a_patient_of_dicom_files_on_both_sides_of_a_split_is_counted_and_not_named(tmp_path: Path) -> None:
+    for side in ("train", "test"):
+        (tmp_path / side / "a").mkdir(parents=True)
+        (tmp_path / side / "a" / "0.dcm").write_bytes(make_dicom(PatientID="X-1"))
+    assert "X-1" not in refused(DATA, lambda: Folder(tmp_path).records(), "1 group (patient-", "two sides of a split")
+
+
+IMAGE = pa.array([b"x", b"y"])
+PARQUET = {
+    "no image column": ({"picture": IMAGE, "label": ["a", "b"]}, "no column image; the header has picture, label"),
+    "no label column": ({"image": IMAGE}, "no column label; the header has image"),
+    "pictures by name": (
+        {"image": ["a.png", "b.png"], "label": ["a", "b"]},
+        "column image holds string; wanted binary",
+    ),
+    "a struct without bytes": (
+        {"image": [{"path": "a.png"}] * 2, "label": ["a", "b"]},
+        "column image holds struct<path",
+    ),
+    "labels in between": ({"image": IMAGE, "label": [0.5, 1.0]}, "column label holds double; wanted text or whole"),
+    "an empty label": ({"image": IMAGE, "label": ["a", None]}, "1 row (photos.parquet#1) without a label"),
+    "no rows": (
+        {"image": pa.array([], pa.binary()), "label": pa.array([], pa.string())},
+        "no rows; expected one picture",
+    ),
+    "unknown split": ({"image": IMAGE, "label": ["a", "b"], "split": ["dev", "dev"]}, "1 unknown split (dev)"),
+    "a group on two sides": (
+        {"image": IMAGE, "label": ["a", "b"], "split": ["train", "test"], "group": ["p", "p"]},
+        "1 group (p: test and train) on two sides of a split",
+    ),
+}
+
+
+@pytest.mark.parametrize(("columns", "words"), PARQUET.values(), ids=PARQUET)
+def test_a_parquet_file_of_pictures_that_cannot_be_used(columns: dict[str, object], words: str, tmp_path: Path) -> None:
+    pq.write_table(pa.table(columns), tmp_path / "photos.parquet")
+    refused(DATA, lambda: Folder(tmp_path).records(), tmp_path, words)
+
+
+def test_a_parquet_file_of_pictures_that_is_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "photos.parquet"
+    pq.write_table(pa.table({"image": IMAGE, "label": ["a", "b"]}), path)
+    path.write_bytes(path.read_bytes()[:-20])
+    refused(DATA, lambda: Folder(tmp_path).records(), path, "cannot be read as Parquet", "Copy the file again")
+
+
 ROWS = {
     "image_id": ["a", "b"],
     "label": pa.array([0, 1], pa.int32()),
@@ -164,6 +211,7 @@ ROWS = {
     "group": ["g", "h"],
     "class": ["x", "y"],
     "path": ["/a.png", "/b.png"],
+    "text": ["", ""],
     "reject": pa.nulls(2, pa.string()),
 }
 

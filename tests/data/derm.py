@@ -26,7 +26,7 @@ def present_as_isic2018(source: Path, tables: Path, target: Path, *, every: int 
     folder = target / "ISIC2018_Task3_Training_Input"
     folder.mkdir(parents=True)
     for row in rows:
-        _link(source / row["file"], folder / f"{row['image_id']}.jpg")
+        link(source / row["file"], folder / f"{row['image_id']}.jpg")
     truth = target / "ISIC2018_Task3_Training_GroundTruth"
     truth.mkdir()
     one_hot = [[row["image_id"], *(float(row["label"] == name) for name in CLASSES)] for row in rows]
@@ -47,7 +47,8 @@ def _read_lesions(tables: Path) -> dict[str, tuple[str, str]]:
     return {row["image_id"]: (row["lesion_id"], row["dx_type"]) for row in rows}
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
+    """Hard-link, or copy where that fails."""
     try:
         os.link(source, target)
     except OSError:

@@ -79,6 +79,23 @@ def test_ingest_asks_for_the_mark_and_keeps_nothing_of_the_header(tmp_path) -> N
     assert not any(part in str(accepted.to_pylist()) for part in PERSON.split("^"))
 
 
+def test_pictures_of_one_patient_are_one_group_that_does_not_tell_who(tmp_path) -> None:
+    (tmp_path / "a").mkdir()
+    for number, patient in enumerate(["X-1", "X-1", "X-2", None]):
+        (tmp_path / "a" / f"{number}.dcm").write_bytes(make_dicom(PatientID=patient))
+    (tmp_path / "a" / "4.dcm").write_bytes(b"torn")
+    groups = {record.image_id: record.group for record in Folder(tmp_path).records()}
+    assert groups["a/0"] == groups["a/1"] != groups["a/2"]
+    assert (groups["a/3"], groups["a/4"]) == ("a/3", "a/4")
+    assert not any("X-1" in group or "X-2" in group for group in groups.values())
+
+
+def test_a_table_may_group_dicom_files_otherwise(tmp_path) -> None:
+    (tmp_path / "0.dcm").write_bytes(make_dicom(PatientID="X-1"))
+    (tmp_path / "metadata.csv").write_text("file_name,label,group\n0.dcm,a,eye-7\n")
+    assert [record.group for record in Folder(tmp_path).records()] == ["eye-7"]
+
+
 def test_accepting_identified_files_is_another_dataset(tmp_path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "scan.dcm").write_bytes(make_dicom())

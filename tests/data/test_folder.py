@@ -79,7 +79,8 @@ def test_a_table_gives_labels_texts_groups_and_splits(root: Path, kind: str) -> 
         ("polyp/1", "adenoma", 0, "train", "p1"),
         ("normal/3", "none", 1, "validation", "normal/3"),
     ]
-    assert source.texts() == {"polyp/0": "A small, red polyp", "normal/3": "Pink mucosa"}
+    texts = {record.image_id: record.text for record in source.records()}
+    assert texts == {"polyp/0": "A small, red polyp", "polyp/1": "", "normal/3": "Pink mucosa"}
 
 
 def test_the_signature_follows_the_table(root: Path) -> None:
@@ -110,7 +111,9 @@ def test_sources_open_by_name(root: Path, tmp_path: Path) -> None:
 
 
 def test_unknown_sources_and_options_are_refused_with_the_known_ones(root: Path) -> None:
-    with pytest.raises(ConfigError, match="'isic2024' is unknown; known: isic2018, folder"):
+    with pytest.raises(
+        ConfigError, match="'isic2024' is unknown; known: isic2018, isic2019, chestxray14, colonoscopy, folder"
+    ):
         open_source("isic2024", root)
     with pytest.raises(ConfigError, match="no option shuffle; it has validation_share, test_share, seed"):
         open_source("folder", root, shuffle=1)

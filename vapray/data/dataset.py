@@ -5,7 +5,7 @@ from pathlib import Path
 from vapray.config import Config
 from vapray.data.phantom.layout import write_isic2018
 from vapray.data.records import ImageSource
-from vapray.data.sources import open_source
+from vapray.data.sources import Option, open_source, options_of
 
 DRAWING_VERSION = 2
 """Raised when the same settings draw other phantoms."""
@@ -18,27 +18,32 @@ def open_dataset(config: Config) -> ImageSource:
     if config.data.source == "phantom":
         return open_source("isic2018", phantom_root(config))
     assert config.data.root is not None
-    return open_source(
-        config.data.source,
-        config.data.root,
-        validation_share=config.data.validation_share,
-        test_share=config.data.test_share,
-        seed=config.run.seed,
-    )
+    return open_source(config.data.source, config.data.root, **_options(config))
 
 
 def dataset_signature(config: Config) -> str:
     """Changes when the dataset does. Phantoms follow from their settings alone, so they need not be drawn for it."""
     data, seed = config.data, config.run.seed
-    shares = f"{data.validation_share:g} {data.test_share:g} seed {seed}"
     if data.source == "phantom":
-        phantom = data.phantom
+        phantom, shares = data.phantom, f"{data.validation_share:g} {data.test_share:g} seed {seed}"
         drawn = f"{data.modality} {phantom.n_images} {phantom.width}x{phantom.height}"
         return f"phantom {DRAWING_VERSION} {drawn} {shares} {phantom_root(config)}"
     assert data.root is not None
     # The folder too: the table holds absolute paths.
     identified = " identified" if data.accept_identified_dicom else ""
-    return f"{open_dataset(config).signature()} {shares} {Path(data.root).absolute()}{identified}"
+    return f"{open_dataset(config).signature()} {_options(config)} {Path(data.root).absolute()}{identified}"
+
+
+def _options(config: Config) -> dict[str, Option]:
+    """What the configuration says of the options that its source has."""
+    said: dict[str, Option] = {
+        "validation_share": config.data.validation_share,
+        "test_share": config.data.test_share,
+        "seed": config.run.seed,
+        "no_finding": config.data.no_finding,
+        "labels": config.data.labels,
+    }
+    return {option: said[option] for option in options_of(config.data.source)}
 
 
 def draw_phantoms(config: Config) -> Path:

@@ -5,9 +5,11 @@ warnings do, so they are silenced here and its errors are not chained. Files tha
 de-identified are refused unless the caller accepts them.
 """
 
+import hashlib
 import io
 import logging
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from vapray.errors import BackendError, BadImage
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["decode_dicom", "is_dicom"]
+__all__ = ["decode_dicom", "is_dicom", "patient_group"]
 
 Picture = NDArray[np.uint8]
 PREAMBLE = 128
@@ -60,6 +62,26 @@ def decode_dicom(data: bytes, *, max_pixels: int, accept_identified: bool) -> Pi
     except Exception as error:
         # Damaged files raise whatever pydicom stumbles on, and its text may quote the header.
         raise BadImage(f"DICOM: damaged or cut short ({type(error).__name__})") from None
+
+
+def patient_group(path: Path) -> str:
+    """A name for the patient of a .dcm file that does not tell who it is; empty where the header has none.
+
+    It is a hash of PatientID: whoever knows an id can find its group, so it stands for de-identified files.
+
+    Raises:
+        BackendError: pydicom is not installed.
+    """
+    if path.suffix.lower() != ".dcm":
+        return ""
+    pydicom = _pydicom()
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"])
+            patient = str(header.get("PatientID") or "").strip()
+    except Exception:
+        return ""  # what cannot be read is a reject of the ingest, with its reason
+    return f"patient-{hashlib.sha256(f'vapray {patient}'.encode()).hexdigest()[:16]}" if patient else ""
 
 
 def _pydicom() -> ModuleType:

@@ -1,35 +1,30 @@
-"""Any folder of pictures: class subfolders, or a table that names them.
+"""Any folder of pictures: class subfolders, a table that names them, or Parquet files that hold them.
 
     root/CLASS/picture.jpg                               classes are the subfolders' names
     root/{train,validation,test}/CLASS/picture.jpg       the same with given splits
     root/metadata.csv or metadata.jsonl                  file_name, label, and optionally text, group, split
+    root/[data/]*.parquet                                image, label, and optionally text, group, split
 
 Pictures must lie inside root: ``..``, absolute names and links that lead out of it are refused.
-Without given splits, whole groups are dealt to train, validation and test.
+Without given splits, whole groups are dealt to train, validation and test. DICOM files (.dcm) that no table groups are
+grouped by their patient.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from vapray.data.label_tables import Row, duplicates, list_first, missing_columns, read_rows, read_text, refuse
-from vapray.data.records import SPLITS, ImageRecord, sign_files
+from vapray.data.dicom import patient_group
+from vapray.data.folder_rows import SPLIT_NAMES, find_table, read_folder
+from vapray.data.label_tables import Row, duplicates, list_first, refuse
+from vapray.data.parquet_images import file_of
+from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import crossing_groups, split_by_group
-from vapray.errors import DataError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".dcm")
-TABLES = ("metadata.csv", "metadata.jsonl")
-SPLIT_NAMES = {name: name for name in SPLITS} | {
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-}
 
 
-class Folder:
-    """An ImageSource over class subfolders or a metadata table.
+class Folder(ImageSource):
+    """An ImageSource over class subfolders, a metadata table or Parquet files.
 
     Args:
         root: the folder.
@@ -45,11 +40,9 @@ class Folder:
         self, root: str | Path, *, validation_share: float = 0.1, test_share: float = 0.2, seed: int = 0
     ) -> None:
         """Look for the folder and its table."""
-        self.root = Path(root).absolute()
-        if not self.root.is_dir():
-            raise DataError(f"{self.root}: no such folder. Give data.root the folder that holds the pictures.")
+        self.root = dataset_folder(root, "that holds the pictures")
         self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
-        self._table = _find_table(self.root)
+        self._table = find_table(self.root)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -70,15 +63,11 @@ class Folder:
             records = split_by_group(
                 records, validation_share=self.validation_share, test_share=self.test_share, seed=self.seed
             )
-        return sorted(records, key=lambda record: (SPLITS.index(record.split), record.image_id))
-
-    def texts(self) -> dict[str, str]:
-        """The user's own captions by image id; empty where the table has no ``text``."""
-        return {_to_id(row["file_name"]): row["text"] for row in self._rows if row.get("text")}
+        return in_order(records)
 
     def signature(self) -> str:
         """The sha256 over names, sizes and times of the pictures and over the table's bytes."""
-        images = [self.root / row["file_name"] for row in self._rows]
+        images = {self.root / file_of(row["file_name"]) for row in self._rows}
         return sign_files(self.root, images, [self._table] if self._table else [])
 
     def _to_record(self, row: Row, class_names: tuple[str, ...]) -> ImageRecord:
@@ -88,71 +77,16 @@ class Folder:
             class_name=row["label"],
             label=class_names.index(row["label"]),
             split=SPLIT_NAMES[row.get("split") or "train"],
-            group=_group(row),
+            group=row["group"],
             path=str(self.root / row["file_name"]),
+            text=row.get("text", ""),
         )
 
     @cached_property
     def _rows(self) -> list[Row]:
-        rows = _read_table(self._table) if self._table else _walk_classes(self.root)
+        rows = [row | {"group": _group(self.root, row)} for row in read_folder(self.root, self._table)]
         refuse(self._table or self.root, _complaints(self.root, rows))
         return rows
-
-
-def _find_table(root: Path) -> Path | None:
-    like_one = sorted(path for path in root.iterdir() if path.stem.lower() == "metadata" and path.is_file())
-    unread = [path.name for path in like_one if path.name not in TABLES]
-    if unread:
-        raise DataError(f"{root}: {list_first(unread, 'table')} not read; save it as {' or '.join(TABLES)}.")
-    if len(like_one) > 1:
-        raise DataError(f"{root}: both {' and '.join(TABLES)}; keep one.")
-    return like_one[0] if like_one else None
-
-
-def _read_table(path: Path) -> list[Row]:
-    rows = read_rows(path) if path.suffix == ".csv" else _read_json_lines(path)
-    refuse(path, missing_columns(rows, ("file_name", "label")))
-    return rows
-
-
-def _read_json_lines(path: Path) -> list[Row]:
-    lines = [(number, line) for number, line in enumerate(read_text(path).splitlines(), 1) if line.strip()]
-    if not lines:
-        raise DataError(f"{path}: no rows; expected one JSON object per line.")
-    rows = [(number, _json_object(line)) for number, line in lines]
-    refuse(path, _bad_lines([number for number, row in rows if row is None]))
-    return [{key: "" if value is None else str(value) for key, value in row.items()} for _, row in rows if row]
-
-
-def _json_object(line: str) -> dict[str, object] | None:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
-        return None
-    return row if isinstance(row, dict) and {"file_name", "label"} <= row.keys() else None
-
-
-def _bad_lines(numbers: list[int]) -> Iterator[str]:
-    if numbers:
-        yield f"{list_first(numbers, 'line')} not a JSON object with file_name and label; write one on each"
-
-
-def _walk_classes(root: Path) -> list[Row]:
-    """Rows from the folder tree: ``CLASS/...`` or ``split/CLASS/...``; hidden folders are left out."""
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    if folders and all(folder.name in SPLIT_NAMES for folder in folders):
-        pairs = [(folder.name, inner) for folder in folders for inner in sorted(folder.iterdir()) if inner.is_dir()]
-    else:
-        pairs = [("", folder) for folder in folders]
-    rows = [
-        {"file_name": path.relative_to(root).as_posix(), "label": folder.name, "split": split}
-        for split, folder in pairs
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    ]
-    if not rows:
-        raise DataError(f"{root}: no pictures; expected {' or '.join(TABLES)}, or class subfolders of pictures.")
-    return rows
 
 
 def _leads_out(root: Path, name: str) -> bool:
@@ -165,7 +99,7 @@ def _complaints(root: Path, rows: list[Row]) -> Iterator[str]:
     outside = {name for name in names if _leads_out(root, name)}
     if outside:
         yield f"{list_first(sorted(outside), 'file name')} outside of {root}; copy the files into it"
-    missing = [name for name in names if name not in outside and not os.path.isfile(root / name)]
+    missing = [name for name in names if name not in outside and not os.path.isfile(root / file_of(name))]
     if missing:
         yield f"{list_first(missing, 'file')} not found in {root}; copy them there, or take their rows out"
     unlabelled = [row["file_name"] for row in rows if not row["label"]]
@@ -183,13 +117,15 @@ def _split_complaints(rows: list[Row]) -> Iterator[str]:
     elif any(splits) and not all(splits):
         yield f"{splits.count('')} of {len(splits)} rows have no split; give all or none"
     else:
-        yield from crossing_groups((_group(row), SPLIT_NAMES[row.get("split") or "train"]) for row in rows)
+        yield from crossing_groups((row["group"], SPLIT_NAMES[row.get("split") or "train"]) for row in rows)
 
 
-def _group(row: Row) -> str:
-    return row.get("group") or _to_id(row["file_name"])
+def _group(root: Path, row: Row) -> str:
+    name = row["file_name"]
+    patient = "" if row.get("group") or _leads_out(root, name) else patient_group(root / name)
+    return row.get("group") or patient or _to_id(name)
 
 
 def _to_id(file_name: str) -> str:
-    path = Path(file_name)
+    path = Path(file_name.replace(".parquet#", "/"))
     return (path.parent / path.stem).as_posix()

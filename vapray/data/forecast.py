@@ -1,5 +1,6 @@
 """What ingest would cost, and how many pictures there are, before one of them is decoded."""
 
+import io
 from collections import Counter
 from statistics import fmean
 
@@ -7,9 +8,11 @@ from PIL import Image
 
 from vapray.config import Config
 from vapray.data.dataset import open_dataset, phantom_root
+from vapray.data.frames import read_bytes
 from vapray.data.phantom.modalities import find_modality
 from vapray.data.phantom.plan import plan_views
 from vapray.data.records import ImageRecord
+from vapray.errors import BadImage
 from vapray.forecast import Forecast, Images, Outlook, of_pool, part_overhead
 from vapray.store import Version
 
@@ -78,13 +81,13 @@ def _phantoms(config: Config) -> Images:
 
 
 def _mean_pixels(records: list[ImageRecord]) -> float:
-    """By the headers of a few files spread over the dataset; what has no readable header counts as a middling one."""
+    """By the headers of a few pictures all over the dataset; one that has no header counts as a middling one."""
     return fmean(map(_header_pixels, records[:: max(1, len(records) // LOOKED_AT)])) if records else 0.0
 
 
 def _header_pixels(record: ImageRecord) -> float:
     try:
-        with Image.open(record.path) as picture:
+        with Image.open(io.BytesIO(read_bytes(record.path))) as picture:
             return picture.width * picture.height
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except (BadImage, OSError, ValueError, Image.DecompressionBombError):
         return UNREADABLE_PIXELS

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.data.decode import decode, to_frame
+from vapray.data.parquet_images import read_picture_of_row
 from vapray.errors import BadImage
 
 __all__ = ["read_frame", "read_frames"]
@@ -24,7 +25,9 @@ def read_frame(path: str, side: int) -> NDArray[np.uint8]:
 
 
 def read_bytes(path: str) -> bytes:
-    """A picture file's bytes; BadImage when it cannot be read."""
+    """The bytes of a picture file, or of a picture in a Parquet file; BadImage when they cannot be read."""
+    if (inside := read_picture_of_row(path)) is not None:
+        return inside
     try:
         with fsspec.open(path, "rb") as file:
             return bytes(file.read())

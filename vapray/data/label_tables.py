@@ -16,6 +16,22 @@ LONGEST_NAME = 100
 """Characters of a name that a message shows."""
 
 
+def find_table(root: Path, stem: str, suffix: str = ".csv") -> Path | None:
+    """``stem.csv`` or ``stem.csv.gz``, in ``root`` or in a folder of its own name there."""
+    places = (folder / f"{stem}{suffix}{zipped}" for folder in (root / stem, root) for zipped in ("", ".gz"))
+    return next((path for path in places if path.is_file()), None)
+
+
+def require_table(root: Path, stem: str, suffix: str = ".csv") -> Path:
+    """The same, or a DataError that names it."""
+    if table := find_table(root, stem, suffix):
+        return table
+    raise DataError(
+        f"{root}: no {stem}{suffix} (or .gz), here or in its own folder. "
+        "Give data.root the folder that holds it, or use data.source=folder."
+    )
+
+
 def read_rows(path: Path) -> list[Row]:
     """The rows of a .csv or .csv.gz, keyed by its header; a byte order mark and blank lines are dropped.
 

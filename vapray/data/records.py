@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from vapray.errors import DataError
+
 SPLITS = ("train", "validation", "test")
 
 
@@ -19,7 +21,8 @@ class ImageRecord:
         label: the class's index in the source's ``class_names``.
         split: one of ``SPLITS``.
         group: lesion or patient; where unknown, the picture is its own group.
-        path: absolute path of the file.
+        path: absolute path of the file; of a picture in a Parquet file, that file and its row: ``a.parquet#7``.
+        text: the data set's own caption, where it brings one.
     """
 
     image_id: str
@@ -28,6 +31,7 @@ class ImageRecord:
     split: str
     group: str
     path: str
+    text: str = ""
 
 
 class ImageSource(Protocol):
@@ -45,6 +49,23 @@ class ImageSource(Protocol):
     def signature(self) -> str:
         """The sha256 that decides whether the ingest must rerun; see ``sign_files``."""
         ...
+
+    def notes(self) -> list[str]:
+        """What to know before trusting a result on it, a sentence or two each; reads the tables, so DataError."""
+        return []
+
+
+def dataset_folder(root: str | Path, holds: str) -> Path:
+    """The absolute path of ``data.root``; DataError where there is no such folder."""
+    folder = Path(root).absolute()
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder. Give data.root the folder {holds}.")
+    return folder
+
+
+def in_order(records: Iterable[ImageRecord]) -> list[ImageRecord]:
+    """Sorted by split (train, validation, test) and id."""
+    return sorted(records, key=lambda record: (SPLITS.index(record.split), record.image_id))
 
 
 def sign_files(root: Path, images: Iterable[Path], tables: Iterable[Path]) -> str:

@@ -1,7 +1,7 @@
 """ingest: a dataset folder becomes the table ``images``.
 
 in    whatever the adapter of ``data.source`` reads
-out   image_id, label, split, group, class, path, sha256, width, height
+out   image_id, label, split, group, class, path, text (the dataset's own caption), sha256, width, height
 1:1.  Every picture is decoded in full once; what cannot be is a reject with the decoder's reason.
 """
 
@@ -30,9 +30,12 @@ def run(run: StageRun) -> None:
     source = open_dataset(run.config)
     records = source.records()
     check_class_names(source.class_names)
-    columns = ["image_id", "label", "split", "group", "class_name", "path"]
+    columns = ["image_id", "label", "split", "group", "class_name", "path", "text"]
     rows = pa.table({name: [getattr(record, name) for record in records] for name in columns})
     planned = plan_rows(run, "records", rows.rename_columns({"class_name": "class"}))
+    run.notes["dataset"] = source.notes()
+    for note in run.notes["dataset"]:
+        run.progress.say(note)
     run.notes["class_names"] = list(source.class_names)
     check = partial(_CheckImages, run.config.data.accept_identified_dicom)
     map_rows(run, planned, check, pool=run.config.pools.ingest, columns=planned.kind.schema.names)

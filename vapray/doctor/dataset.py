@@ -34,6 +34,8 @@ def examine(config: Config) -> Iterator[Finding]:
         yield failed("dataset", f"{found}: nothing is held out", "Give a test split, or set data.test_share.", 3)
     else:
         yield ok("dataset", found)
+    for note in source.notes():
+        yield ok("about the data", note)
 
 
 def _reason(path: str, config: Config) -> str | None:

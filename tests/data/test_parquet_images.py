@@ -1,0 +1,120 @@
+"""Pictures inside Parquet files are read in place."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from vapray.config_file import load
+from vapray.data.folder import Folder
+from vapray.data.forecast import count_images
+from vapray.data.frames import read_frame, read_frames
+from vapray.data.stage import _CheckImages
+from vapray.errors import BadImage
+
+
+def picture(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (6, 4), (shade, shade, shade)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write(path: Path, shades: range, *, names: list[str] | None = None, struct: bool = True, **columns: Any) -> None:
+    """A file of pictures, four in a row group; the label is the shade's parity unless ``columns`` say otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures = [picture(shade) for shade in shades]
+    images = [{"bytes": data, "path": f"{shade}.png"} for data, shade in zip(pictures, shades, strict=True)]
+    table = pa.table({"image": images if struct else pictures, "label": [shade % 2 for shade in shades]} | columns)
+    if names:
+        features = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+    pq.write_table(table, path, row_group_size=4)
+
+
+@pytest.mark.parametrize("struct", [True, False])
+def test_a_row_is_a_picture(tmp_path: Path, struct: bool) -> None:
+    write(tmp_path / "photos.parquet", range(10), struct=struct)
+    source = Folder(tmp_path)
+    assert source.class_names == ("0", "1")
+    for record in source.records():
+        number = int(record.image_id.removeprefix("photos/"))
+        assert record.class_name == str(number % 2) and record.group == record.image_id
+        assert np.array_equal(read_frame(record.path, 4), np.full((4, 4, 3), number))
+
+
+def test_the_files_names_and_metadata_give_splits_and_class_names(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "train-00000-of-00002.parquet", range(4), names=["polyp", "normal"])
+    write(tmp_path / "data" / "train-00001-of-00002.parquet", range(4, 8), names=["polyp", "normal"])
+    write(tmp_path / "data" / "test-00000-of-00001.parquet", range(8, 10), names=["polyp", "normal"])
+    records = Folder(tmp_path).records()
+    assert [record.split for record in records] == ["train"] * 8 + ["test"] * 2
+    assert [record.class_name for record in records if record.split == "test"] == ["polyp", "normal"]
+    assert records[0].image_id == "data/train-00000-of-00002/0"
+
+
+def test_one_file_called_train_is_split(tmp_path: Path) -> None:
+    write(tmp_path / "train-00000-of-00001.parquet", range(40))
+    splits = [record.split for record in Folder(tmp_path).records()]
+    assert [splits.count(split) for split in ("train", "validation", "test")] == [28, 4, 8]
+
+
+def test_texts_groups_and_splits_may_be_columns(tmp_path: Path) -> None:
+    split = ["train", "train", "val", "test"]
+    texts = {"text": ["red", None, "", "pale"], "group": ["p", "p", "q", "r"], "label": ["a", "b", "a", "b"]}
+    write(tmp_path / "photos.parquet", range(4), split=split, **texts)
+    found = [(r.class_name, r.split, r.group, r.text) for r in Folder(tmp_path).records()]
+    assert found == [
+        ("a", "train", "p", "red"),
+        ("b", "train", "p", ""),
+        ("a", "validation", "q", ""),
+        ("b", "test", "r", "pale"),
+    ]
+
+
+def test_rows_without_a_picture_are_rejects_with_a_reason(tmp_path: Path) -> None:
+    path = tmp_path / "photos.parquet"
+    write(path, range(3), image=[{"bytes": picture(1), "path": "1"}, {"bytes": None, "path": "2.png"}, None])
+    frames, kept, reasons = read_frames([f"{path}#{row}" for row in (0, 1, 2, 99)], 4)
+    assert (len(frames), kept) == (1, [0])
+    assert "no bytes of a picture" in reasons[1] and "no bytes of a picture" in reasons[2] and "damaged" in reasons[3]
+
+
+def test_a_file_that_is_gone_or_damaged_since_is_a_reason(tmp_path: Path) -> None:
+    path = tmp_path / "photos.parquet"
+    write(path, range(3))
+    assert read_frame(f"{path}#1", 4)[0, 0, 0] == 1
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(BadImage, match="Parquet file is damaged"):
+        read_frame(f"{path}#1", 4)
+    path.unlink()
+    with pytest.raises(BadImage, match="cannot be read: No such file"):
+        read_frame(f"{path}#1", 4)
+
+
+def test_a_changed_file_is_another_dataset(tmp_path: Path) -> None:
+    write(tmp_path / "photos.parquet", range(4))
+    before = Folder(tmp_path).signature()
+    assert Folder(tmp_path).signature() == before
+    write(tmp_path / "photos.parquet", range(1, 5))
+    assert Folder(tmp_path).signature() != before
+
+
+def test_ingest_takes_pictures_and_texts_from_the_rows(tmp_path: Path) -> None:
+    write(tmp_path / "photos.parquet", range(2), text=["a red lesion", ""])
+    records = Folder(tmp_path, validation_share=0, test_share=0).records()
+    rows = pa.table(
+        {name: [getattr(r, name) for r in records] for name in ("image_id", "label", "split", "group", "path", "text")}
+    )
+    done = _CheckImages(False)(rows).to_pylist()
+    assert [(row["text"], row["width"], row["height"], row["reject"]) for row in done] == [
+        ("a red lesion", 6, 4, None),
+        ("", 6, 4, None),
+    ]
+    images = count_images(load(None, ["data.source=folder", f"data.root={tmp_path}"]), None)
+    assert (images.count, images.pixels) == (2, 24)

@@ -1,0 +1,163 @@
+"""ChestX-ray14, of the NIH Clinical Center.
+
+    root/Data_Entry_2017*.csv        Image Index, Finding Labels (joined by |), Patient ID, ...; either release
+    root/train_val_list.txt          the official split, a file name on each line
+    root/test_list.txt
+    root/images*/00000001_000.png    also images*/images/
+
+Tables and lists may be gzipped. Pictures with one finding are kept. Validation comes out of train_val, by patient.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from vapray.data.label_tables import (
+    Row,
+    duplicates,
+    list_first,
+    missing_columns,
+    read_rows,
+    read_text,
+    refuse,
+    require_table,
+)
+from vapray.data.picture_files import list_pictures, missing_pictures
+from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
+from vapray.data.splits import crossing_groups, split_by_group
+from vapray.errors import DataError
+
+NAME, FINDINGS, PATIENT = "Image Index", "Finding Labels", "Patient ID"
+NO_FINDING = "No Finding"
+LISTS = {"train": "train_val_list", "test": "test_list"}
+
+
+class ChestXray14(ImageSource):
+    """An ImageSource over a folder in the layout of ChestX-ray14.
+
+    Args:
+        root: the folder that holds ``Data_Entry_2017*.csv``.
+        validation_share: of the official train_val images, in whole patients.
+        seed: of that split.
+        no_finding: keep pictures without a finding too, as a class of their own.
+
+    Raises:
+        DataError: a table, list or picture is missing or cannot be used (here, or in ``records``).
+    """
+
+    def __init__(
+        self, root: str | Path, *, validation_share: float = 0.1, seed: int = 0, no_finding: bool = False
+    ) -> None:
+        """Look for the folder, its table and its lists."""
+        self.root = dataset_folder(root, "of the ChestX-ray14 files")
+        self.validation_share, self.seed, self.no_finding = validation_share, seed, no_finding
+        self._table = _find_table(self.root)
+        self._lists = {split: require_table(self.root, name, ".txt") for split, name in LISTS.items()}
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The findings that occur alone, sorted, and No Finding behind them if it is kept."""
+        return tuple(sorted({row[FINDINGS] for row in self._kept}, key=lambda name: (name == NO_FINDING, name)))
+
+    def records(self) -> list[ImageRecord]:
+        """The pictures with one finding, sorted by split (train, validation, test) and id.
+
+        Raises:
+            DataError: pictures missing, ids that stand twice or on no list or on both, patients on both sides of
+                the split: all that is wrong in one error.
+        """
+        pictures, split_of = self._pictures, self._split_of
+        refuse(self.root, self._complaints())
+        records = [
+            ImageRecord(
+                image_id=_id(row),
+                class_name=row[FINDINGS],
+                label=self.class_names.index(row[FINDINGS]),
+                split=split_of[row[NAME]],
+                group=row[PATIENT],
+                path=str(pictures[_id(row)]),
+            )
+            for row in self._kept
+        ]
+        seen = [record for record in records if record.split == "train"]
+        dealt = split_by_group(seen, validation_share=self.validation_share, test_share=0, seed=self.seed)
+        return in_order([*dealt, *(record for record in records if record.split == "test")])
+
+    def signature(self) -> str:
+        """The sha256 over names, sizes and times of the pictures and over the tables' bytes."""
+        return sign_files(self.root, self._pictures.values(), [self._table, *self._lists.values()])
+
+    def notes(self) -> list[str]:
+        """How many pictures are left out, and why."""
+        kinds = Counter(_kind(row) for row in self._rows)
+        fate = "kept as a class" if self.no_finding else "left out (data.no_finding=true keeps them)"
+        return [
+            f"Of {len(self._rows):,} pictures {kinds['one']:,} show one finding and are kept, {kinds['several']:,} "
+            f"show several and are left out, {kinds['none']:,} show none and are {fate}."
+        ]
+
+    @cached_property
+    def _rows(self) -> list[Row]:
+        rows = read_rows(self._table)
+        refuse(self._table, missing_columns(rows, (NAME, FINDINGS, PATIENT)))
+        return rows
+
+    @cached_property
+    def _kept(self) -> list[Row]:
+        kinds = ("one", "none") if self.no_finding else ("one",)
+        return [row for row in self._rows if _kind(row) in kinds]
+
+    @cached_property
+    def _pictures(self) -> dict[str, Path]:
+        folders = [inner for outer in sorted(self.root.glob("images*")) for inner in (outer, outer / "images")]
+        return {name: path for folder in folders for name, path in list_pictures(folder).items()}
+
+    @cached_property
+    def _listed(self) -> list[tuple[str, str]]:
+        """(file name, split)."""
+        return [(name, split) for split, path in self._lists.items() for name in read_text(path).split()]
+
+    @property
+    def _split_of(self) -> dict[str, str]:
+        return dict(self._listed)
+
+    def _complaints(self) -> Iterator[str]:
+        names, split_of = [row[NAME] for row in self._rows], self._split_of
+        yield from duplicates(names)
+        yield from (
+            f"{' and '.join(path.name for path in self._lists.values())}: {text}"
+            for text in duplicates(name for name, _ in self._listed)
+        )
+        if unlisted := [name for name in names if name not in split_of]:
+            yield f"{list_first(unlisted, 'image')} on neither list; take the official lists"
+        if strangers := sorted(split_of.keys() - set(names)):
+            yield f"{list_first(strangers, 'listed image')} not in {self._table.name}; take the official lists"
+        if blank := [row[NAME] for row in self._rows if not row[FINDINGS] or not row[PATIENT]]:
+            yield f"{self._table.name}: {list_first(blank, 'row')} without {FINDINGS} or {PATIENT}; fill them in"
+        if not self._kept:
+            yield f"{self._table.name}: no picture shows a single finding"
+        yield from missing_pictures(map(_id, self._kept), self._pictures, "images*")
+        # Every picture counts, also those left out: a split that parts a patient is not the official one.
+        yield from crossing_groups((row[PATIENT], split_of[row[NAME]]) for row in self._rows if row[NAME] in split_of)
+
+
+def _find_table(root: Path) -> Path:
+    tables = [path for end in ("csv", "csv.gz") for path in sorted(root.glob(f"Data_Entry_2017*.{end}"))]
+    if len(tables) == 1:
+        return tables[0]
+    if tables:
+        raise DataError(f"{root}: {list_first([path.name for path in tables], 'table')} of one data set; keep one.")
+    raise DataError(
+        f"{root}: no Data_Entry_2017*.csv (or .gz). Give data.root the folder that holds it, or use data.source=folder."
+    )
+
+
+def _id(row: Row) -> str:
+    return row[NAME].rpartition(".")[0]
+
+
+def _kind(row: Row) -> str:
+    if row[FINDINGS] == NO_FINDING:
+        return "none"
+    return "several" if "|" in row[FINDINGS] else "one"

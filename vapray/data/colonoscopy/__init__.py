@@ -1,0 +1,1 @@
+"""Colonoscopy: the union of PolypsSet, SUN and Mesejo's videos under one set of labels."""

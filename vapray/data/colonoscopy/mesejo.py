@@ -1,0 +1,74 @@
+"""Gastrointestinal lesions in regular colonoscopy (Mesejo et al., IEEE TMI 35(9), 2016): 76 lesions, filmed twice.
+
+    root/{adenoma,hyperplasic,serrated}/adenoma_01/{WL,NBI}/*.png    also adenoma_01/videos/WL/
+
+It is distributed as videos, WL.mp4 in white light and NBI.mp4 in narrow band: put each one's frames into a folder of
+its name. Both videos of a lesion are one group. The lesion's own folder name says what it is.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from vapray.data.colonoscopy.frames import Frame
+from vapray.data.label_tables import list_first
+from vapray.data.picture_files import PHOTO_SUFFIXES, is_picture
+
+__all__ = ["Mesejo"]
+
+LIGHTS = ("WL", "NBI")
+
+
+class Mesejo:
+    """The part in ``root``; see :class:`vapray.data.colonoscopy.frames.Part`."""
+
+    name = "Mesejo"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def frames(self) -> list[Frame]:
+        """Every frame of both lights, with the name of its lesion without the number."""
+        return [
+            Frame(
+                f"{self.name}/{lesion}/{folder.name}/{path.stem}",
+                path,
+                (lesion.rpartition("_")[0],),
+                f"{self.name}/{lesion}",
+            )
+            for (lesion, folder), paths in self._videos.items()
+            for path in paths
+        ]
+
+    def complaints(self) -> Iterator[str]:
+        """Videos whose frames have not been taken out, and empty folders."""
+        videos = [
+            path for path in self.root.rglob("*.mp4") if not self._videos.get((_lesion(path), path.with_suffix("")))
+        ]
+        if videos:
+            shown = list_first(sorted(path.relative_to(self.root).as_posix() for path in videos), "video")
+            yield f"{self.name}: {shown} without frames; write them as PNG into a folder of the video's name"
+        elif not self.files():
+            yield f"{self.name}: no frames; expected adenoma/adenoma_01/WL/*.png and so on in {self.root}"
+
+    def tables(self) -> list[Path]:
+        """None: the folders' names say it all."""
+        return []
+
+    def files(self) -> list[Path]:
+        """The frames."""
+        return [path for paths in self._videos.values() for path in paths]
+
+    @cached_property
+    def _videos(self) -> dict[tuple[str, Path], list[Path]]:
+        """Frames by lesion and folder of the video."""
+        folders = [path for path in sorted(self.root.rglob("*")) if path.is_dir() and path.name in LIGHTS]
+        return {
+            (_lesion(folder), folder): sorted(path for path in folder.iterdir() if is_picture(path, PHOTO_SUFFIXES))
+            for folder in folders
+        }
+
+
+def _lesion(video: Path) -> str:
+    """``adenoma_01`` of ``.../adenoma_01/WL`` or ``.../adenoma_01/videos/WL``."""
+    return video.parent.parent.name if video.parent.name == "videos" else video.parent.name

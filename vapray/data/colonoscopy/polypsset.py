@@ -1,0 +1,104 @@
+"""PolypsSet (Li et al., PLOS ONE 16(8), 2021).
+
+    root/{train,val,test}2019/Image/[SEQUENCE/]1.jpg
+    root/{train,val,test}2019/Annotation/[SEQUENCE/]1.xml   Pascal VOC; objects are named adenomatous or hyperplastic
+
+The training frames lie shuffled in one folder: their sequence is the folder that the annotation says they came from.
+The split that it comes with is not used, since the union is split as a whole.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
+
+from vapray.data.colonoscopy.frames import NO_POLYP, Frame
+from vapray.data.label_tables import list_first
+from vapray.data.picture_files import IMAGE_SUFFIXES, PHOTO_SUFFIXES, is_picture
+
+__all__ = ["PolypsSet"]
+
+SPLITS = ("train2019", "val2019", "test2019")
+
+
+class PolypsSet:
+    """The part in ``root``; see :class:`vapray.data.colonoscopy.frames.Part`."""
+
+    name = "PolypsSet"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def frames(self) -> list[Frame]:
+        """Every annotated frame that is there, with the names of its objects."""
+        return [
+            Frame(
+                f"{self.name}/{annotation.with_suffix('').as_posix()}",
+                self._pictures[annotation],
+                tuple(sorted({entry.findtext("name", "").strip() for entry in tree.iter("object")})) or (NO_POLYP,),
+                f"{self.name}/{_sequence(annotation, tree)}",
+            )
+            for annotation, tree in self._annotations.items()
+            if tree is not None and annotation in self._pictures
+        ]
+
+    def complaints(self) -> Iterator[str]:
+        """Annotations that are no XML or have no frame, and frames without one."""
+        if broken := [str(path) for path, tree in self._annotations.items() if tree is None]:
+            yield f"{self.name}: {list_first(broken, 'annotation')} not Pascal VOC XML; copy them again"
+        if alone := [str(path) for path in self._annotations if path not in self._pictures]:
+            yield f"{self.name}: {list_first(alone, 'annotation')} without a frame in Image; copy them there"
+        if bare := [str(path) for path in self._pictures if path not in self._annotations]:
+            yield f"{self.name}: {list_first(bare, 'frame')} without a file in Annotation; copy them there"
+        if not self._annotations and not self._pictures:
+            yield f"{self.name}: no frames; expected {SPLITS[0]}/Image and {SPLITS[0]}/Annotation in {self.root}"
+
+    def tables(self) -> list[Path]:
+        """None: its annotations are too many to be read for a signature."""
+        return []
+
+    def files(self) -> list[Path]:
+        """Frames and annotations, signed by size and time."""
+        return [*self._pictures.values(), *self._xml_files.values()]
+
+    @cached_property
+    def _pictures(self) -> dict[Path, Path]:
+        return self._below("Image", PHOTO_SUFFIXES)
+
+    @cached_property
+    def _xml_files(self) -> dict[Path, Path]:
+        return self._below("Annotation", (".xml",))
+
+    @cached_property
+    def _annotations(self) -> dict[Path, ElementTree.Element | None]:
+        return {key: _parse(path) for key, path in self._xml_files.items()}
+
+    def _below(self, folder: str, suffixes: tuple[str, ...]) -> dict[Path, Path]:
+        """Files by split, sequence and stem: ``val2019/3/17.xml``."""
+        return {
+            Path(split) / path.relative_to(self.root / split / folder).with_suffix(".xml"): path
+            for split in SPLITS
+            for path in sorted((self.root / split / folder).rglob("*"))
+            if is_picture(path, suffixes)
+        }
+
+
+def _parse(path: Path) -> ElementTree.Element | None:
+    data = path.read_bytes()
+    if b"<!" in data.replace(b"<!--", b""):  # neither a DOCTYPE nor an ENTITY belongs here, and both can blow up
+        return None
+    try:
+        tree = ElementTree.fromstring(data)  # noqa: S314
+    except ElementTree.ParseError:
+        return None
+    return tree if tree.tag == "annotation" else None
+
+
+def _sequence(annotation: Path, tree: ElementTree.Element) -> str:
+    if len(annotation.parts) > 2:
+        return annotation.parent.as_posix()
+    # Some annotations give the folder in `path`, others the whole file name. Without either all of them are one
+    # sequence: rather a coarse split than one with the same polyp on both sides.
+    path = PurePosixPath(tree.findtext("path", "").strip().replace("\\", "/"))
+    source = path.parent if path.suffix.lower() in IMAGE_SUFFIXES else path
+    return f"{annotation.parts[0]}/{tree.findtext('folder', '').strip()}/{source.as_posix().strip('/')}"

@@ -1,0 +1,58 @@
+"""One-hot tables, as ISIC has them: ``image,MEL,NV,...`` with a single 1.0 in each row."""
+
+from collections.abc import Container, Iterator
+from functools import cached_property
+from pathlib import Path
+
+from vapray.data.label_tables import Row, duplicates, list_first, missing_columns, read_rows, refuse
+from vapray.data.picture_files import missing_pictures
+from vapray.errors import DataError
+
+__all__ = ["OneHotTable"]
+
+
+class OneHotTable:
+    """A ground truth table.
+
+    Args:
+        path: .csv or .csv.gz.
+
+    Raises:
+        DataError: it cannot be read, or has no column ``image`` or no class column.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._rows = path, read_rows(path)
+        refuse(path, missing_columns(self._rows, ("image",)))
+        self.columns = tuple(column for column in self._rows[0] if column != "image")
+        """The classes, in the header's order."""
+        if not self.columns:
+            raise DataError(f"{path}: no class columns; expected image,MEL,NV,... with one-hot rows.")
+
+    @cached_property
+    def classes(self) -> dict[str, str]:
+        """Class of each image whose row is one-hot."""
+        found = ((row["image"], self._class(row)) for row in self._rows)
+        return {name: class_name for name, class_name in found if class_name is not None}
+
+    def complaints(self, pictures: Container[str], folder: str) -> Iterator[str]:
+        """What is wrong with the rows: no picture in ``folder``, not one-hot, an id that stands twice."""
+        names = [row["image"] for row in self._rows]
+        wrong = [name for name in names if name not in self.classes]
+        found = [*missing_pictures(names, pictures, folder), *duplicates(names)]
+        if wrong:
+            found.append(f"{list_first(wrong, 'row')} not one-hot; exactly one class must be 1.0")
+        yield from (f"{self.path.name}: {complaint}" for complaint in found)
+
+    def _class(self, row: Row) -> str | None:
+        """The class that is 1 in a row whose others are 0, or None for any other row."""
+        values = [_to_float(row[name]) for name in self.columns]
+        one_hot = values.count(1) == 1 and values.count(0) == len(values) - 1
+        return self.columns[values.index(1)] if one_hot else None
+
+
+def _to_float(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")
