@@ -7,6 +7,7 @@ import pytest
 
 from vapray.data.isic2019 import Isic2019
 from vapray.data.splits import crossing_groups
+from vapray.errors import DataError
 
 from .layouts import write_isic2019
 
@@ -59,3 +60,22 @@ def test_the_signature_follows_the_lesions(root: Path) -> None:
     table = root / "ISIC_2019_Training_Metadata.csv"
     table.write_text(table.read_text().replace("BCN_1", "BCN_2", 1))
     assert Isic2019(root).signature() != before
+
+
+def test_all_that_is_wrong_with_the_folder_is_told_at_once(root: Path) -> None:
+    (root / "ISIC_2019_Training_Input" / "ISIC_0000003.jpg").unlink()
+    table = root / "ISIC_2019_Training_GroundTruth.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines, lines[1], lines[2].replace("1.0", "0.5")]))
+    with pytest.raises(DataError, match="3 problems") as caught:
+        Isic2019(root).records()
+    assert "1 image (ISIC_0000003) not in ISIC_2019_Training_Input" in str(caught.value)
+    assert "2 duplicate ids (ISIC_0000000, ISIC_0000001)" in str(caught.value)
+    assert "1 row (ISIC_0000001) not one-hot" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["GroundTruth", "Metadata"])
+def test_a_missing_table_is_named(root: Path, kind: str) -> None:
+    (root / f"ISIC_2019_Training_{kind}.csv").unlink()
+    with pytest.raises(DataError, match=rf"no ISIC_2019_Training_{kind}.csv \(or .gz\)"):
+        Isic2019(root)

@@ -38,7 +38,7 @@ class OneHotTable:
     def complaints(self, pictures: Container[str], folder: str) -> Iterator[str]:
         """What is wrong with the rows: no picture in ``folder``, not one-hot, an id that stands twice."""
         names = [row["image"] for row in self._rows]
-        wrong = [name for name in names if name not in self.classes]
+        wrong = [row["image"] for row in self._rows if self._class(row) is None]
         found = [*missing_pictures(names, pictures, folder), *duplicates(names)]
         if wrong:
             found.append(f"{list_first(wrong, 'row')} not one-hot; exactly one class must be 1.0")
