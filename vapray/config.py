@@ -134,7 +134,7 @@ class Caption(Section):
     omit: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Attributes of the prompt set that no caption shall mention."""
     captions: str | None = None
-    """For captioner given: a CSV with image_id and caption."""
+    """For captioner given: a CSV with image_id and caption; None: the column ``text`` of the dataset's own table."""
     image_side: Annotated[int, Field(ge=32)] = 96
     """Pixels of the square frame that the captioner sees; a multimodal LLM wants some 448."""
     model: str | None = None

@@ -90,14 +90,18 @@ def _places(config: "Config") -> Iterator[Misfit]:
         yield Misfit(("data.root", "run.root"), text)
 
 
+_WITH_TEXTS = {"folder"}
 _MODEL_NAMES = {"vllm": "a hub id or a folder", "openai": "as the endpoint calls it"}
 
 
 def _words(config: "Config") -> Iterator[Misfit]:
     data, caption = config.data, config.caption
-    if caption.captioner == "given" and not caption.captions:
-        text = "caption.captioner = given: needs caption.captions=FILE, a CSV with the columns image_id and caption."
-        yield Misfit(("caption.captioner", "caption.captions"), text)
+    if caption.captioner == "given" and not caption.captions and data.source not in _WITH_TEXTS:
+        text = (
+            "caption.captioner = given: needs caption.captions=FILE, a CSV with the columns image_id and caption; "
+            f"data.source = {data.source} brings no texts of its own."
+        )
+        yield Misfit(("caption.captioner", "caption.captions", "data.source"), text)
     if caption.captioner == "measured" and caption.strategy != "vaps":
         text = (
             f"caption.strategy = {caption.strategy}: the measured captioner runs vaps only; the others prompt a model."

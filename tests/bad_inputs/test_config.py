@@ -75,7 +75,7 @@ OVERRIDES = {
         "data.no_finding=true",
         "data.no_finding = True: only data.source=chestxray14 reads it",
     ),
-    "no given captions": ("caption.captioner=given", "needs caption.captions=FILE, a CSV with the columns image_id"),
+    "no given captions": ("caption.captioner=given", "data.source = phantom brings no texts of its own"),
     "given captions not there": ("caption.captions=gone.csv", "gone.csv: cannot be read (No such file or directory)"),
     "prompted strategy": (
         "caption.strategy=direct",

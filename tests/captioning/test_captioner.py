@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vapray.captioning.captioner import STRATEGIES, CaptionDraft, Captioner, CaptionReject, cache_key
-from vapray.captioning.given import GivenCaptioner
+from vapray.captioning.given import GivenCaptions
 from vapray.captioning.hygiene import MAX_CAPTION_CHARACTERS
 from vapray.captioning.lexicon import parse_caption
 from vapray.captioning.measured.captioner import MeasuredCaptioner
@@ -75,8 +75,8 @@ def test_a_picture_that_is_not_square_is_a_reject_with_its_shape() -> None:
 
 def test_given_captions_are_cleaned_and_missing_or_bad_ones_are_rejects() -> None:
     long = "x" * (MAX_CAPTION_CHARACTERS + 1)
-    captioner = GivenCaptioner({"a": " a\x00 red\u202e\n\tspot\u200b ", "b": " \x07 ", "c": long})
-    a, b, c, d = captioner.caption([PICTURES[0]] * 4, ["a", "b", "c", "d"])
+    given = GivenCaptions({"a": " a\x00 red\u202e\n\tspot\u200b ", "b": " \x07 ", "c": long})
+    a, b, c, d = (given.take(name, "the dataset's own") for name in "abcd")
     assert isinstance(a, CaptionDraft)
     assert a.caption == "a red spot"
     assert [type(answer) for answer in (b, c, d)] == [CaptionReject] * 3
@@ -85,9 +85,17 @@ def test_given_captions_are_cleaned_and_missing_or_bad_ones_are_rejects() -> Non
     assert d.reason.startswith("missing: no caption")
 
 
+def test_without_a_table_the_datasets_own_texts_are_taken() -> None:
+    given = GivenCaptions(None)
+    taken, missing = given.take("a", "A red spot."), given.take("b", "")
+    assert isinstance(taken, CaptionDraft)
+    assert taken.caption == "A red spot."
+    assert isinstance(missing, CaptionReject)
+
+
 def test_the_revision_of_given_captions_follows_their_content() -> None:
-    assert GivenCaptioner({"a": "x", "b": "y"}).revision == GivenCaptioner({"b": "y", "a": "x"}).revision
-    assert GivenCaptioner({"a": "x"}).revision != GivenCaptioner({"a": "y"}).revision
+    assert GivenCaptions({"a": "x", "b": "y"}).revision == GivenCaptions({"b": "y", "a": "x"}).revision
+    assert GivenCaptions({"a": "x"}).revision != GivenCaptions({"a": "y"}).revision != GivenCaptions(None).revision
 
 
 @pytest.mark.parametrize("strategy", [s for s in STRATEGIES if s != "vaps"])
@@ -109,8 +117,7 @@ def test_what_the_configuration_omits_is_not_captioned() -> None:
 
 def test_the_cache_key_changes_with_every_part_and_not_with_key_order() -> None:
     sha = hashlib.sha256(b"picture").hexdigest()
-    base = (sha, "measured", "1", "1-abc", {"temperature": 0.0, "seed": 1})
-    changed = [("0" * 64, "measured2", "2", "1-abd", {"temperature": 0.1, "seed": 1})[i] for i in range(5)]
-    keys = {cache_key(*base)} | {cache_key(*base[:i], changed[i], *base[i + 1 :]) for i in range(5)}
-    assert len(keys) == 6
-    assert cache_key(*base[:4], {"seed": 1, "temperature": 0.0}) == cache_key(*base)
+    made = {"model": "measured", "revision": "1", "prompt_version": "1-abc", "sampling": "{}"}
+    changed = [cache_key(sha, made | {name: "other"}) for name in made]
+    assert len({cache_key(sha, made), cache_key("0" * 64, made), *changed}) == 6
+    assert cache_key(sha, dict(reversed(made.items()))) == cache_key(sha, made)

@@ -76,11 +76,14 @@ def image_generator(seed: int, image_id: str) -> np.random.Generator:
     return np.random.default_rng(int(digest([seed, image_id])[:16], 16))
 
 
-def cache_key(
-    image_sha256: str, captioner: str, revision: str, prompt_version: str, sampling: Mapping[str, Any]
-) -> str:
-    """Hash all that decides a caption, so that equal keys mean equal captions."""
-    return digest([image_sha256, captioner, revision, prompt_version, dict(sampling)])
+def cache_key(image_sha256: str, made: Mapping[str, str]) -> str:
+    """Hash all that decides a caption, so that equal keys mean equal captions.
+
+    Args:
+        image_sha256: of the picture's file.
+        made: model, revision, prompts and settings.
+    """
+    return digest([image_sha256, dict(made)])
 
 
 def digest(value: object) -> str:

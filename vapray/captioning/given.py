@@ -1,50 +1,54 @@
-"""The user's own captions."""
+"""Captions that are there already: a user's table of them, or the texts that a dataset brings."""
 
 import csv
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures, digest
+from vapray.captioning.captioner import CaptionDraft, CaptionReject, digest
 from vapray.captioning.hygiene import cleaned, fault
 from vapray.errors import ConfigError
 
-__all__ = ["GivenCaptioner", "read_captions"]
+__all__ = ["GivenCaptions"]
 
 
-class GivenCaptioner:
-    """Looks captions up by image id."""
+class GivenCaptions:
+    """Takes captions by image id, without a look at the picture."""
 
     name = "given"
 
-    def __init__(self, captions: Mapping[str, str]) -> None:
-        """Take the captions; ``revision`` is a hash of all of them."""
-        self.captions = dict(captions)
-        self.revision = digest(sorted(self.captions.items()))[:12]
-        self.sampling: Mapping[str, Any] = {}
-        self.knowledge: Mapping[str, str] = {}
+    def __init__(self, captions: Mapping[str, str] | None) -> None:
+        """Take the captions.
 
-    def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
-        """Look the captions up; an image without a usable one is a reject."""
-        return [self._one(image_id) for image_id in image_ids]
+        Args:
+            captions: image_id -> caption; None: the dataset's own texts.
+        """
+        self._captions = captions
+        self.revision = "dataset" if captions is None else digest(sorted(captions.items()))[:12]
 
-    def _one(self, image_id: str) -> CaptionDraft | CaptionReject:
-        if image_id not in self.captions:
+    @classmethod
+    def read(cls, path: str) -> "GivenCaptions":
+        """The captions of a UTF-8 CSV with the columns image_id and caption.
+
+        Raises:
+            ConfigError: it cannot be read, or lacks a column.
+        """
+        try:
+            with open(path, newline="", encoding="utf-8-sig") as file:
+                return cls({row["image_id"]: row["caption"] for row in csv.DictReader(file)})
+        except (OSError, KeyError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"caption.captions {path}: {error!r}. Wanted a UTF-8 CSV with the columns image_id and caption."
+            ) from None
+
+    def take(self, image_id: str, text: str) -> CaptionDraft | CaptionReject:
+        """The caption of one image; one without a usable caption is a reject.
+
+        Args:
+            image_id: of the picture.
+            text: the dataset's own.
+        """
+        found = text or None if self._captions is None else self._captions.get(image_id)
+        if found is None:
             return CaptionReject("missing: no caption was given for this image")
-        text = cleaned(self.captions[image_id])
-        reason = fault(text)
-        return CaptionReject(reason) if reason else CaptionDraft("", "", text, finish_reason="given")
-
-
-def read_captions(path: str) -> dict[str, str]:
-    """The captions of a UTF-8 CSV with the columns image_id and caption.
-
-    Raises:
-        ConfigError: it cannot be read, or lacks a column.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            return {row["image_id"]: row["caption"] for row in csv.DictReader(file)}
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"caption.captions {path}: {error!r}. Wanted a UTF-8 CSV with the columns image_id and caption."
-        ) from None
+        caption = cleaned(found)
+        reason = fault(caption)
+        return CaptionReject(reason) if reason else CaptionDraft("", "", caption, finish_reason="given")

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from vapray.captioning.captioner import Captioner
 from vapray.captioning.chat import ChatModel, EventLoop
-from vapray.captioning.given import GivenCaptioner, read_captions
 from vapray.captioning.measured.captioner import MeasuredCaptioner
 from vapray.captioning.measured.measure import MEASURES
 from vapray.captioning.openai_chat import OpenAiChat
@@ -18,22 +17,19 @@ __all__ = ["open_captioner", "prompt_set_of"]
 
 
 def open_captioner(config: Config, settle: Settle = lambda ask: ask()) -> Captioner:
-    """The captioner of ``caption.captioner``, its model loaded.
+    """The captioner of ``caption.captioner``, its model loaded; for one that looks at pictures.
 
     Args:
         config: of the run.
         settle: see :class:`vapray.captioning.vaps.VapsCaptioner`.
 
     Raises:
-        ConfigError: see :func:`prompt_set_of`; or given captions that cannot be read.
+        ConfigError: see :func:`prompt_set_of`.
         BackendError: a model or an endpoint that is missing.
     """
     caption, prompt_set = config.caption, prompt_set_of(config)
     if caption.captioner == "measured":
         return MeasuredCaptioner(prompt_set, config.run.seed, caption.omit)
-    if caption.captioner == "given":
-        assert caption.captions is not None
-        return GivenCaptioner(read_captions(caption.captions))
     loop = EventLoop()
     model = loop.run(_MODELS[caption.captioner](config))
     return VapsCaptioner(model, prompt_set, _prompting(config), loop, settle)

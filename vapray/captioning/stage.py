@@ -1,12 +1,12 @@
 """caption: the table ``images`` becomes the table ``captions``.
 
-in    image_id, label, split, group, path, sha256
+in    image_id, label, split, group, path, text, sha256
 out   image_id, label, split, group, t1, t2_id, caption, and how it was made
 1:1.  A picture or an answer that cannot be used is a reject with a reason.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, cache_key
+from vapray.captioning.given import GivenCaptions
 from vapray.captioning.opening import open_captioner, prompt_set_of
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.config import Config
@@ -31,12 +32,13 @@ TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 def run(run: StageRun) -> None:
     """Run the stage."""
     prompt_set_of(run.config)  # what is wrong with it is said here, not in every actor
+    given = run.config.caption.captioner == "given"
     map_rows(
         run,
         run.inputs["images"],
-        partial(_CaptionImages, run.config, run.output),
+        partial(_TakeCaptions, run.config) if given else partial(_CaptionImages, run.config, run.output),
         pool=run.config.pools.caption,
-        columns=["image_id", "label", "split", "group", "path", "sha256"],
+        columns=["image_id", "label", "split", "group", "path", "text", "sha256"],
     )
     run.notes.update({"captioner": run.config.caption.captioner, "knowledge": _settled(run.output) or {}})
     run.notes["tokens"] = _tokens(run.output)
@@ -47,32 +49,51 @@ class _CaptionImages:
         self._side = config.caption.image_side
         self._captioner = open_captioner(config, partial(_settle, output))
         _settle(output, lambda: dict(self._captioner.knowledge))
-        self._strategy = config.caption.strategy
-        self._prompt_version = load_prompt_set(config.prompt_set).version
+        self._made = _provenance(config, self._captioner.name, self._captioner.revision, self._captioner.sampling)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         images, kept, reasons = read_frames(rows.column("path").to_pylist(), self._side)
         asked = rows.to_pylist()
+        answers: list[CaptionDraft | CaptionReject] = [CaptionReject(reasons.get(n, "")) for n in range(len(asked))]
         ids = [asked[position]["image_id"] for position in kept]
-        done, rejects = [], {asked[position]["image_id"]: reason for position, reason in reasons.items()}
         for position, answer in zip(kept, self._captioner.caption(images, ids), strict=True):
-            if isinstance(answer, CaptionReject):
-                rejects[asked[position]["image_id"]] = answer.reason
-            else:
-                done.append(asked[position] | self._row(asked[position]["sha256"], answer))
-        return part_of(TABLES["captions"], done, rejects)
+            answers[position] = answer
+        return _part(asked, answers, self._made)
 
-    def _row(self, sha256: str, draft: CaptionDraft) -> dict[str, Any]:
-        captioner = self._captioner
-        sampling = {"strategy": self._strategy, **captioner.sampling}
-        return vars(draft) | {
-            "cache_key": cache_key(sha256, captioner.name, captioner.revision, self._prompt_version, sampling),
-            "model": captioner.name,
-            "revision": captioner.revision,
-            "strategy": self._strategy,
-            "prompt_version": self._prompt_version,
-            "sampling": json.dumps(sampling, sort_keys=True),
-        }
+
+class _TakeCaptions:
+    """No picture is read: ingest has seen that each can be."""
+
+    def __init__(self, config: Config) -> None:
+        path = config.caption.captions
+        self._given = GivenCaptions.read(path) if path else GivenCaptions(None)
+        self._made = _provenance(config, self._given.name, self._given.revision, {})
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        asked = rows.to_pylist()
+        return _part(asked, [self._given.take(row["image_id"], row["text"]) for row in asked], self._made)
+
+
+def _provenance(config: Config, name: str, revision: str, sampling: Mapping[str, Any]) -> dict[str, str]:
+    """What all captions of one captioner have in common."""
+    strategy = config.caption.strategy
+    return {
+        "model": name,
+        "revision": revision,
+        "strategy": strategy,
+        "prompt_version": load_prompt_set(config.prompt_set).version,
+        "sampling": json.dumps({"strategy": strategy, **sampling}, sort_keys=True),
+    }
+
+
+def _part(asked: list[dict[str, Any]], answers: list[CaptionDraft | CaptionReject], made: dict[str, str]) -> pa.Table:
+    done, rejects = [], {}
+    for row, answer in zip(asked, answers, strict=True):
+        if isinstance(answer, CaptionReject):
+            rejects[row["image_id"]] = answer.reason
+        else:
+            done.append(row | vars(answer) | made | {"cache_key": cache_key(row["sha256"], made)})
+    return part_of(TABLES["captions"], done, rejects)
 
 
 def _settle(output: Version, ask: Callable[[], dict[str, str]]) -> dict[str, str]:
