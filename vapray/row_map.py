@@ -29,7 +29,7 @@ from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.tables import REJECT
 
-__all__ = ["RowMap", "map_rows", "plan_rows"]
+__all__ = ["PartWorker", "RowMap", "map_rows", "plan_rows"]
 
 Only = Mapping[str, Sequence[str]]
 ROWS_OF_A_PLAN_PART = 8192
@@ -99,7 +99,7 @@ def _map_items(
         # Without the two bounds Ray Data replaces dying actors for ever, and it can be told them in this way only.
         warnings.simplefilter("ignore", DeprecationWarning)
         receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            _PartWorker,
+            PartWorker,
             fn_constructor_args=(build, source, run.output, columns),
             batch_size=1,
             num_cpus=pool.num_cpus,
@@ -162,7 +162,9 @@ def plan_rows(run: StageRun, table: str, rows: pa.Table) -> Version:
     return plan
 
 
-class _PartWorker:
+class PartWorker:
+    """What an actor runs: work items in, committed parts and receipts out."""
+
     def __init__(self, build: Callable[[], RowMap], source: Version, output: Version, columns: list[str]) -> None:
         self._build, self._source, self._output, self._columns = build, source, output, columns
         self._map: RowMap | None = None

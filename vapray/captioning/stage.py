@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vapray.captioning.captioner import CaptionDraft, CaptionReject, cache_key
+from vapray.captioning.captioner import CaptionDraft, Captioner, CaptionReject, cache_key
 from vapray.captioning.given import GivenCaptions
 from vapray.captioning.opening import open_captioner, prompt_set_of
 from vapray.captioning.prompt_set import load_prompt_set
@@ -24,7 +24,7 @@ from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.tables import TABLES, part_of
 
-__all__ = ["run"]
+__all__ = ["CaptionImages", "run"]
 
 TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 
@@ -36,7 +36,7 @@ def run(run: StageRun) -> None:
     map_rows(
         run,
         run.inputs["images"],
-        partial(_TakeCaptions, run.config) if given else partial(_CaptionImages, run.config, run.output),
+        partial(_TakeCaptions, run.config) if given else partial(_open, run.config, run.output),
         pool=run.config.pools.caption,
         columns=["image_id", "label", "split", "group", "path", "text", "sha256"],
     )
@@ -44,14 +44,22 @@ def run(run: StageRun) -> None:
     run.notes["tokens"] = _tokens(run.output)
 
 
-class _CaptionImages:
-    def __init__(self, config: Config, output: Version) -> None:
-        self._side = config.caption.image_side
-        self._captioner = open_captioner(config, partial(_settle, output))
-        _settle(output, lambda: dict(self._captioner.knowledge))
-        self._made = _provenance(config, self._captioner.name, self._captioner.revision, self._captioner.sampling)
+def _open(config: Config, output: Version) -> "CaptionImages":
+    captioner = open_captioner(config, partial(_settle, output))
+    _settle(output, lambda: dict(captioner.knowledge))
+    return CaptionImages(config, captioner)
+
+
+class CaptionImages:
+    """Rows of ``images`` to rows of ``captions`` by looking at the pictures."""
+
+    def __init__(self, config: Config, captioner: Captioner) -> None:
+        """Keep the captioner, whose model is loaded."""
+        self._side, self._captioner = config.caption.image_side, captioner
+        self._made = _provenance(config, captioner.name, captioner.revision, captioner.sampling)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
+        """A part of ``captions``."""
         images, kept, reasons = read_frames(rows.column("path").to_pylist(), self._side)
         asked = rows.to_pylist()
         answers: list[CaptionDraft | CaptionReject] = [CaptionReject(reasons.get(n, "")) for n in range(len(asked))]

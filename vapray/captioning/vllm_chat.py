@@ -82,11 +82,9 @@ class VllmChat:
         from vllm.exceptions import VLLMClientError
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-        prompt: dict[str, Any] = {"prompt": self._written(turns, image is not None)}
-        if image is not None:
-            prompt["multi_modal_data"] = {"image": Image.fromarray(image)}
+        number = str(next(self._numbers))
         try:
-            async for output in self._engine.generate(prompt, _sampling(decoding), str(next(self._numbers))):
+            async for output in self._engine.generate(self._prompt(turns, image), _sampling(decoding), number):
                 done = output
         except EngineDeadError as error:
             raise EngineDied(f"{self.name}: its engine died. {_FREE_MEMORY}") from error
@@ -107,13 +105,15 @@ class VllmChat:
         """End the engine and its processes."""
         self._ending.close()
 
-    def _written(self, turns: Turns, has_image: bool) -> str:
+    def _prompt(self, turns: Turns, image: NDArray[np.uint8] | None) -> dict[str, Any]:
         messages = []
         for number, text in enumerate(turns):
-            content: list[dict[str, str]] = [{"type": "image"}] if has_image and number == 0 else []
+            shown: list[dict[str, str]] = [{"type": "image"}] if image is not None and number == 0 else []
             role = "assistant" if number % 2 else "user"
-            messages.append({"role": role, "content": [*content, {"type": "text", "text": text}]})
-        return str(self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+            messages.append({"role": role, "content": [*shown, {"type": "text", "text": text}]})
+        written = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        pictures = {} if image is None else {"multi_modal_data": {"image": Image.fromarray(image)}}
+        return {"prompt": written, **pictures}
 
 
 _FREE_MEMORY = "Most often memory ran out: lower vllm.max_num_seqs or vllm.max_model_len."
