@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from vapray.captioning.model_files import find_model
+from vapray.config_file import load
+from vapray.doctor.models import examine
 from vapray.errors import BackendError, ConfigError
 
 
@@ -34,3 +36,13 @@ def test_a_folders_revision_follows_its_content(tmp_path: Path) -> None:
     assert find_model(str(tmp_path)).revision == first
     (tmp_path / "config.json").write_text('{"a": 1}')
     assert find_model(str(tmp_path)).revision != first
+
+
+def test_the_doctor_says_whether_the_model_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"12345678")
+    models = {str(tmp_path): "ok", "nobody/nothing": "warning", str(tmp_path / "gone"): "failed"}
+    for model, state in models.items():
+        found = next(examine(load(None, ["caption.captioner=vllm", f"caption.model={model}"])))
+        assert (found.check, found.state) == ("captioner", state), found

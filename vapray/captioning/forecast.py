@@ -1,29 +1,41 @@
 """What captioning would cost."""
 
 from vapray.data.forecast import reading_seconds
-from vapray.forecast import Forecast, Outlook, of_pool, part_overhead
+from vapray.forecast import Forecast, Outlook, flop_rate, of_pool, part_overhead
 
 __all__ = ["forecast"]
 
-# One core of the laptop; given captions take reading only.
-SECONDS_TO_MEASURE_A_PIXEL = 2e-6
-BYTES_OF_A_ROW = 150
+SECONDS_TO_MEASURE_A_PIXEL = 2e-6  # one core of the laptop
+# A model of 7e9 parameters over 1,500 tokens: both turns of a conversation, what the prefix cache spares left out.
+FLOPS_OF_A_CONVERSATION = 2 * 7e9 * 1500
+SECONDS_TO_START_AN_ENGINE = 90.0
+BYTES_OF_A_ROW = {"measured": 150, "given": 150, "vllm": 500, "openai": 500}
 MEASURED_IN_MEMORY = 60  # bytes of a pixel: masks, distances and smoothed planes of one picture
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Every picture is read and looked at once, 1:1."""
+    """Every picture is read and looked at once, 1:1; for given captions none is."""
     config, rows = outlook.config, outlook.rows["images"]
-    pool, side = config.pools.caption, config.caption.image_side
+    pool, side, captioner = config.pools.caption, config.caption.image_side, config.caption.captioner
     workers, device = of_pool(pool)
-    looking = side**2 * SECONDS_TO_MEASURE_A_PIXEL if config.caption.captioner == "measured" else 0.0
+    reading = 0.0 if captioner == "given" else reading_seconds(outlook.images)
+    picture_bytes = pool.batch_rows * side**2 * 3 + max(outlook.images.pixels * 9, side**2 * MEASURED_IN_MEMORY)
     return Forecast(
         rows=rows,
-        part_bytes=rows * BYTES_OF_A_ROW + part_overhead(rows, pool),
+        part_bytes=rows * BYTES_OF_A_ROW[captioner] + part_overhead(rows, pool),
         file_bytes=0,
-        startup_seconds=3.0,
-        work_seconds=rows * (looking + reading_seconds(outlook.images)) / workers,
-        peak_bytes=pool.batch_rows * side**2 * 3 + max(outlook.images.pixels * 9, side**2 * MEASURED_IN_MEMORY),
+        startup_seconds=SECONDS_TO_START_AN_ENGINE if captioner == "vllm" else 3.0,
+        work_seconds=rows * (_looking_seconds(captioner, side, device) + reading) / workers,
+        peak_bytes=0 if captioner == "given" else picture_bytes,
         workers=workers,
         device=device,
     )
+
+
+def _looking_seconds(captioner: str, side: int, device: str) -> float:
+    """One picture, one worker; of an endpoint we know nothing and assume a GPU of its own."""
+    if captioner == "measured":
+        return side**2 * SECONDS_TO_MEASURE_A_PIXEL
+    if captioner == "given":
+        return 0.0
+    return FLOPS_OF_A_CONVERSATION / flop_rate("GPU" if captioner == "openai" else device)[0]

@@ -27,8 +27,13 @@ class ModelFiles:
     revision: str
 
 
-def find_model(model: str, revision: str | None = None) -> ModelFiles:
-    """The files of a folder or a hub id, downloaded if need be.
+def find_model(model: str, revision: str | None = None, *, download: bool = True) -> ModelFiles:
+    """The files of a folder or a hub id.
+
+    Args:
+        model: folder, or OWNER/NAME.
+        revision: of a hub id; None: main.
+        download: fetch what the cache has not.
 
     Raises:
         ConfigError: no such folder, or one that holds no model.
@@ -43,7 +48,7 @@ def find_model(model: str, revision: str | None = None) -> ModelFiles:
     if name.startswith(("/", ".", "~")) or name.count("/") != 1:
         raise ConfigError(f"caption.model = {model}: no such folder. Give a folder, or a hub id: OWNER/NAME.")
     choices = [[*SMALL, "*.safetensors"], [*SMALL, "*.bin"]]
-    folder = hub_folder(name, revision, choices, _is_whole, download=True)
+    folder = hub_folder(name, revision, choices, _is_whole, download)
     return ModelFiles(model, folder, folder.name)
 
 

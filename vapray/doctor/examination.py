@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from vapray.config_file import load
-from vapray.doctor import cluster, dataset, devices, machine, packages, run_folder
+from vapray.doctor import cluster, dataset, devices, machine, models, packages, run_folder
 from vapray.doctor.findings import Finding, failed, ok
 from vapray.errors import VaprayError
 
 __all__ = ["examine"]
 
 CHECKS = (
-    packages.examine_encoder,
+    models.examine,
     machine.examine,
     devices.examine,
     run_folder.examine,

@@ -6,12 +6,9 @@ import re
 import sys
 from collections.abc import Iterator
 
-from vapray.bank.model_files import find_model, require_packages
-from vapray.config import Config
-from vapray.doctor.findings import Finding, failed, ok, warning
-from vapray.errors import BackendError, VaprayError
+from vapray.doctor.findings import Finding, failed, ok
 
-__all__ = ["examine", "examine_encoder"]
+__all__ = ["examine"]
 
 OLDEST_PYTHON, TOO_NEW_PYTHON = (3, 11), (3, 14)
 # As in pyproject.toml; a test compares the two.
@@ -55,27 +52,6 @@ def examine() -> Iterator[Finding]:
         yield failed("packages", ", ".join(wrong), INSTALL, 5)
     else:
         yield ok("packages", ", ".join(f"{name} {versions[name]}" for name in ("torch", "ray", "diffusers", "pyarrow")))
-
-
-def examine_encoder(config: Config) -> Iterator[Finding]:
-    """The text encoder's packages and files; nothing is fetched."""
-    bank = config.bank
-    if bank.encoder == "hashing":
-        yield ok("text encoder", "hashing")
-        return
-    try:
-        require_packages(bank.encoder)
-    except BackendError as error:
-        yield failed("text encoder", str(error), "", error.exit_code)
-        return
-    try:
-        files = find_model(bank, download=False)
-    except BackendError as error:
-        yield warning("text encoder", str(error), "Fine where there is a network: it is fetched with its first use.")
-    except VaprayError as error:
-        yield failed("text encoder", str(error), "", error.exit_code)
-    else:
-        yield ok("text encoder", f"{bank.encoder}: {files.folder}, {files.width} values a token")
 
 
 def _version(name: str) -> str | None:

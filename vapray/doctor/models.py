@@ -1,0 +1,56 @@
+"""The pretrained models that a run asks for: packages and files; nothing is fetched."""
+
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+
+from vapray.bank import model_files as text_encoders
+from vapray.captioning.model_files import find_model
+from vapray.config import Config
+from vapray.doctor.findings import Finding, failed, ok, warning
+from vapray.errors import BackendError, VaprayError
+
+__all__ = ["examine"]
+
+CAPTIONERS_NEED = {"vllm": ("vllm",), "openai": ("openai", "aiolimiter")}
+FETCHED = "Fine where there is a network: it is fetched with its first use."
+
+
+def examine(config: Config) -> Iterator[Finding]:
+    """The captioner's, then the text encoder's."""
+    caption, bank = config.caption, config.bank
+    if missing := [name for name in CAPTIONERS_NEED.get(caption.captioner, ()) if find_spec(name) is None]:
+        advice = f"Install vapray[{caption.captioner}] where the actors of pools.caption run."
+        yield warning("captioner", f"{caption.captioner}: {' and '.join(missing)} not installed here", advice)
+    elif caption.captioner == "vllm":
+        yield from _found("captioner", lambda: _captioner(config))
+    else:
+        yield ok("captioner", caption.captioner)
+    if bank.encoder == "hashing":
+        yield ok("text encoder", "hashing")
+        return
+    try:
+        text_encoders.require_packages(bank.encoder)
+    except BackendError as error:
+        yield failed("text encoder", str(error), "", error.exit_code)
+    else:
+        yield from _found("text encoder", lambda: _encoder(config))
+
+
+def _captioner(config: Config) -> str:
+    assert config.caption.model is not None
+    files = find_model(config.caption.model, config.caption.revision, download=False)
+    return f"vllm: {files.folder}, revision {files.revision}"
+
+
+def _encoder(config: Config) -> str:
+    files = text_encoders.find_model(config.bank, download=False)
+    return f"{config.bank.encoder}: {files.folder}, {files.width} values a token"
+
+
+def _found(name: str, find: Callable[[], str]) -> Iterator[Finding]:
+    try:
+        yield ok(name, find())
+    except BackendError as error:
+        yield warning(name, str(error), FETCHED)
+    except VaprayError as error:
+        yield failed(name, str(error), "", error.exit_code)
