@@ -178,9 +178,7 @@ def test_a_model_that_is_not_in_the_cache_while_offline_is_told_at_once(
             "HF_HUB_OFFLINE",
             "directory",
         )
-    refused(
-        CONFIG, lambda: encoder_of("hf-hub:a/b/c", "open_clip"), "bank.model = hf-hub:a/b/c: wanted hf-hub:OWNER/NAME"
-    )
+    refused(CONFIG, lambda: encoder_of("hf-hub:a/b/c", "open_clip"), "hf-hub:a/b/c: wanted hf-hub:OWNER/NAME")
 
 
 def test_a_text_tower_whose_config_is_nowhere_names_it(folders: dict[str, Path], tmp_path: Path) -> None:
