@@ -48,7 +48,7 @@ _MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "bank")
 
 STAGES = (
     Stage("ingest", "data", "images", (), ("data.source",), schema=2),
-    Stage("caption", "captioning", "captions", ("images",), ("data.modality", "caption", "run.seed")),
+    Stage("caption", "captioning", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=2),
     Stage("bank", "bank", "bank", ("captions",), ("bank",)),
     Stage(
         "autoencoder",
