@@ -16,7 +16,7 @@ from tests.faults.failing_disk import FailingDisk, Killed, When, folder_in_memor
 from tests.test_store import seal
 from vapray.errors import DataError, LeaseHeld
 from vapray.lease import Lease
-from vapray.row_map import _PartWorker, _pending
+from vapray.row_map import PartWorker, _pending
 from vapray.store import Manifest, Store, Version
 from vapray.tables import REJECT, TABLES, part_of
 
@@ -68,7 +68,7 @@ class Attempt:
         self.machine, self.batch_rows, self.disk, self.marked = machine, batch_rows, disk, marked
         self.number = next(machine.numbers)
         self.lease: Lease | None = None
-        self.left: list[tuple[_PartWorker, dict]] = []
+        self.left: list[tuple[PartWorker, dict]] = []
         self.steps = self._run()
         self.outcome, self.is_about_to_seal = "", False
         self.manifest: Manifest | None = None
@@ -127,7 +127,7 @@ class Attempt:
         source = self.machine.source()
         yield
         mark = Mark(self.number if self.marked else 0)
-        worker = _PartWorker(lambda: mark, source, output, ["image_id"])
+        worker = PartWorker(lambda: mark, source, output, ["image_id"])
         items = list(_pending(source, output.keys(), "{}", self.batch_rows, None))
         self.left = [(worker, {"item": [json.dumps({"part": item.part, "rows": item.rows})]}) for item in items]
         yield
