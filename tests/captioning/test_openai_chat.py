@@ -147,6 +147,34 @@ def test_a_rate_limit_of_ones_own_spaces_the_requests(busy: str) -> None:
     assert time.monotonic() - began >= 3 * 60 / 300  # four images, one request each
 
 
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ({"choices": []}, "refused: the answer holds no choice (reasoning)"),
+        ({"choices": [{"index": 0, "message": {"content": '["a list"]'}, "finish_reason": "stop"}]}, "not_json: "),
+        ({"choices": [{"index": 0, "message": {"content": None}, "finish_reason": "stop"}]}, "not_json: "),
+    ],
+)
+def test_an_answer_of_another_shape_is_a_reject(
+    busy: str, monkeypatch: pytest.MonkeyPatch, said: dict, code: str
+) -> None:
+    monkeypatch.setattr(_Busy, "do_POST", lambda handler: handler._send(200, said))
+    answers = captions_of(busy, "caption.strategy=direct", "caption.json_answers=true")
+    assert all(isinstance(one, CaptionReject) and one.reason.startswith(code) for one in answers), answers
+
+
+def test_a_web_page_where_an_api_was_expected_is_said_to_be_one(busy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def page(handler: _Busy) -> None:
+        handler.send_response(200)
+        handler.send_header("content-type", "text/html")
+        handler.end_headers()
+        handler.wfile.write(b"<html>Welcome</html>")
+
+    monkeypatch.setattr(_Busy, "do_POST", page)
+    with pytest.raises(BackendError, match=r"not as OpenAI's API does\. Give the URL up to and with /v1"):
+        captions_of(busy, "caption.strategy=direct")
+
+
 def test_nobody_listening_is_said_with_the_address() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

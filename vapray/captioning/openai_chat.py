@@ -85,6 +85,12 @@ class OpenAiChat:
                 f"{self._where}: no answer after {self._client.max_retries} retries ({_said(error)}). "
                 "See that the server runs and can be reached from where the actors are."
             ) from error
+        if not hasattr(done, "choices"):  # the client hands over a web page as it is
+            raise BackendError(
+                f"{self._where}: answers, but not as OpenAI's API does. Give the URL up to and with /v1."
+            )
+        if not done.choices:
+            raise RefusedRequest("the answer holds no choice")
         return _answer(done)
 
     async def _served(self) -> str:
@@ -135,4 +141,4 @@ def _answer(done: Any) -> Answer:
 
 
 def _said(error: Exception) -> str:
-    return str(getattr(error, "message", error)).splitlines()[0][:200]
+    return str(getattr(error, "message", error)).partition("\n")[0][:200]

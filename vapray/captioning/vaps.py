@@ -206,8 +206,8 @@ class _Asking:
                     continue
                 text = cleaned(_worded(answer.text) if schema else answer.text)
                 reason = fault_of(text)
-            except RefusedRequest as error:
-                reason = f"refused: {error}"
+            except RefusedRequest as error:  # the same request would be refused again
+                raise _Unusable(f"refused: {error} ({step})") from None
             except ValueError:
                 reason = "not_json: the answer does not fit the schema"
             if not reason:
@@ -247,4 +247,6 @@ def _schema(attributes: Sequence[str]) -> dict[str, Any]:
 def _worded(answer: str) -> str:
     """The caption of a JSON answer: its texts, named by their attributes."""
     found = json.loads(answer)
+    if not isinstance(found, dict):  # an endpoint may pay no heed to the schema
+        raise ValueError("no object")
     return "; ".join(f"{name.replace('_', ' ')}: {text}" for name, text in found.items()) + "."

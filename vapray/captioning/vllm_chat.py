@@ -91,7 +91,7 @@ class VllmChat:
         except EngineGenerateError as error:
             raise EngineDied(f"{self.name}: its engine failed ({error.__cause__ or error}). {_FREE_MEMORY}") from error
         except (VLLMClientError, ValueError) as error:
-            raise RefusedRequest(str(error).splitlines()[0]) from error
+            raise RefusedRequest(str(error).partition("\n")[0]) from error
         said = done.outputs[0]
         return Answer(
             said.text,
