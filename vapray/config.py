@@ -330,6 +330,11 @@ class Sample(Section):
     """Read by ``guidance_convention``."""
     guidance_convention: Literal["excess", "classifier_free"] = "excess"
     """excess (the paper): c + s (c - u), 0 is none; classifier_free: u + s (c - u), 1 is none."""
+    guidance_interval: Annotated[tuple[Natural, Natural] | None, Field(strict=False)] = None
+    """First and last diffusion step with guidance; outside of it the unconditional half is spared. None: all."""
+    batch_sizes: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (16,)
+    """Rows of one network call, which is padded to the smallest that fits; an image with guidance takes two. With one
+    size an image is the same bytes whatever is made beside it; with several, small loads are quicker."""
     weights: Literal["ema", "raw"] = "ema"
     """Which weights make the images."""
 

@@ -9,7 +9,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
 from vapray.diffusion.schedule import Schedule
-from vapray.diffusion.solver import SolverName, solve, solver_plan, solver_step
+from vapray.diffusion.solver import SolverName, SolverState, advance, solve, solver_plan
 
 BETAS = {"scaled_linear": (0.00085, 0.012), "linear": (1e-4, 0.02)}
 SCHEDULES = {"scaled_linear": Schedule.scaled_linear(), "linear": Schedule.linear()}
@@ -74,14 +74,13 @@ def gaussian_error(name: SolverName, count: int, mean: float = 0.7, std: float =
     plan = solver_plan(schedule, name, count)
     signal, sigma = (torch.from_numpy(x) for x in (schedule.signal, schedule.sigma))
     spread = (std**2 * signal**2 + sigma**2).sqrt()
-    latent, clean = start(torch.float64), torch.zeros(3, 2, 4, 4, dtype=torch.float64)
-    standard = (latent - signal[plan.steps[0]] * mean) / spread[plan.steps[0]]
-    for step, coefficients in zip(plan.steps, torch.from_numpy(plan.coefficients), strict=True):
+    states = [SolverState.start(plan, row) for row in start(torch.float64)]
+    standard = (start(torch.float64) - signal[plan.steps[0]] * mean) / spread[plan.steps[0]]
+    for step in plan.steps:
+        latent = torch.stack([state.latent_CHW for state in states])
         if step in (200, 201):
             return float((latent - (signal[step] * mean + spread[step] * standard)).abs().max())
-        noise = sigma[step] * (latent - signal[step] * mean) / spread[step] ** 2
-        taken = solver_step(latent, noise, clean, coefficients[None])
-        latent, clean = taken.next_BCHW, taken.clean_BCHW
+        states = advance(states, sigma[step] * (latent - signal[step] * mean) / spread[step] ** 2)
     raise AssertionError(f"{count} steps do not meet step 200 or 201")
 
 
@@ -112,19 +111,13 @@ def test_rows_with_different_plans_may_share_a_step() -> None:
     schedule, noise = SCHEDULES["scaled_linear"], start()
     plans = [solver_plan(schedule, "dpm_solver_2m", 3), solver_plan(schedule, "ddim", 5)]
     alone = [solve(toy_noise, noise[[row]], plan) for row, plan in enumerate(plans)]
-    latent, clean = noise[:2].clone(), torch.zeros_like(noise[:2])
-    done: list[Tensor | None] = [None, None]
-    for index in range(5):
-        at = [min(index, len(plan) - 1) for plan in plans]
-        step_B = torch.tensor([plan.steps[i] for plan, i in zip(plans, at, strict=True)])
-        rows = torch.from_numpy(np.stack([plan.coefficients[i] for plan, i in zip(plans, at, strict=True)]))
-        taken = solver_step(latent, toy_noise(latent, step_B), clean, rows)
-        latent, clean = taken.next_BCHW, taken.clean_BCHW
-        for row, plan in enumerate(plans):
-            if index == len(plan) - 1:
-                done[row] = latent[[row]].clone()
-    for expected, got in zip(alone, done, strict=True):
-        assert got is not None and torch.equal(expected, got)
+    states = [SolverState.start(plan, row) for plan, row in zip(plans, noise[:2], strict=True)]
+    while going := [state for state in states if not state.finished]:
+        step_B = torch.tensor([state.step for state in going])
+        moved = iter(advance(going, toy_noise(torch.stack([state.latent_CHW for state in going]), step_B)))
+        states = [state if state.finished else next(moved) for state in states]
+    for expected, state in zip(alone, states, strict=True):
+        assert torch.equal(expected[0], state.latent_CHW)
 
 
 def test_every_possible_count_gives_a_falling_finite_plan_from_step_n() -> None:

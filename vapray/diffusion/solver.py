@@ -4,16 +4,16 @@ Both predict the clean latent, x0 = (x - sigma eps) / signal, and step by
 
     x_next = keep * x + clean * x0 + previous * x0_of_the_step_before
 
-Coefficients are worked out in float64; ``solver_step`` takes them row by row, so a batch may hold rows that
-follow different plans or stand at different steps.
+Coefficients are worked out in float64. A ``SolverState`` is one latent on its way; ``advance`` moves any number of
+them by a step each, though they follow different plans or stand at different steps.
 
 Source: DPM-Solver++ (arXiv 2211.01095), algorithm 2 (2M, midpoint); DDIM (arXiv 2010.02502) with eta 0, which
 is DPM-Solver++ of first order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vapray.diffusion.schedule import Schedule
 
-__all__ = ["SolverName", "SolverPlan", "SolverStep", "solve", "solver_plan", "solver_step"]
+__all__ = ["SolverName", "SolverPlan", "SolverState", "advance", "solve", "solver_plan"]
 
 SolverName = Literal["dpm_solver_2m", "ddim"]
 
@@ -43,14 +43,33 @@ class SolverPlan:
         return len(self.steps)
 
 
-@dataclass(frozen=True)
-class SolverStep:
-    """Where a step leads."""
+@dataclass(frozen=True, eq=False)
+class SolverState:
+    """One latent on its way from noise to clean."""
 
-    next_BCHW: Tensor
-    """The latent at the plan's next step; the clean latent after the last."""
-    clean_BCHW: Tensor
-    """x0 as predicted at this step, which the next step needs."""
+    plan: SolverPlan
+    """Its way."""
+    taken: int
+    """Steps behind it."""
+    latent_CHW: Tensor
+    """At the plan's next step; the clean latent after the last."""
+    clean_CHW: Tensor
+    """x0 as predicted at the step before, which the next one needs; zeros at the start."""
+
+    @classmethod
+    def start(cls, plan: SolverPlan, noise_CHW: Tensor) -> Self:
+        """At pure noise."""
+        return cls(plan, 0, noise_CHW, torch.zeros_like(noise_CHW))
+
+    @property
+    def step(self) -> int:
+        """Diffusion step at which the network is to be asked next."""
+        return int(self.plan.steps[self.taken])
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to ask."""
+        return self.taken == len(self.plan)
 
 
 def solver_plan(schedule: Schedule, name: SolverName, num_inference_steps: int) -> SolverPlan:
@@ -91,34 +110,38 @@ def _coefficients(schedule: Schedule, steps: NDArray[np.int64], *, second_order:
     return np.stack([signal[:-1], sigma[:-1], keep, clean - previous, previous], axis=1)
 
 
-def solver_step(
-    noisy_BCHW: Tensor, noise_BCHW: Tensor, previous_clean_BCHW: Tensor, coefficients_B5: Tensor
-) -> SolverStep:
-    """Take one step, each row by its own coefficients.
+def advance(states: Sequence[SolverState], noise_BCHW: Tensor) -> list[SolverState]:
+    """Take one step with each latent.
+
+    A state's result does not depend on its neighbours.
 
     Args:
-        noisy_BCHW: latents at the rows' steps.
-        noise_BCHW: the noise predicted there.
-        previous_clean_BCHW: the last step's ``clean_BCHW``; anything finite at a row's first step.
-        coefficients_B5: rows of ``SolverPlan.coefficients``, [B, 5] or [1, 5].
+        states: unfinished ones, at least one, of one latent shape.
+        noise_BCHW: the noise predicted for each at its ``step``.
     """
+    noisy_BCHW = torch.stack([state.latent_CHW for state in states])
+    previous_clean_BCHW = torch.stack([state.clean_CHW for state in states])
+    coefficients_B5 = torch.from_numpy(np.stack([state.plan.coefficients[state.taken] for state in states]))
     factors = coefficients_B5.to(noisy_BCHW.device, noisy_BCHW.dtype).T[:, :, None, None, None]
     signal, sigma, keep, clean, previous = factors
     clean_BCHW = (noisy_BCHW - sigma * noise_BCHW) / signal
-    return SolverStep(keep * noisy_BCHW + clean * clean_BCHW + previous * previous_clean_BCHW, clean_BCHW)
+    next_BCHW = keep * noisy_BCHW + clean * clean_BCHW + previous * previous_clean_BCHW
+    return [
+        SolverState(state.plan, state.taken + 1, latent_CHW, clean_CHW)
+        for state, latent_CHW, clean_CHW in zip(states, next_BCHW, clean_BCHW, strict=True)
+    ]
 
 
 def solve(predict_noise: Callable[[Tensor, Tensor], Tensor], noise: Tensor, plan: SolverPlan) -> Tensor:
-    """Follow a plan from noise [B, C, H, W] to clean latents.
+    """Follow a plan from noise [B, C, H, W] to clean latents, all rows in step.
 
     Args:
         predict_noise: maps latents and int64 steps [B] to noise.
         noise: standard normal.
         plan: the steps.
     """
-    latent, clean = noise, torch.zeros_like(noise)
-    for step, coefficients in zip(plan.steps, torch.from_numpy(plan.coefficients), strict=True):
+    states = [SolverState.start(plan, row) for row in noise]
+    for step in plan.steps:
         step_B = torch.full((len(noise),), int(step), dtype=torch.int64, device=noise.device)
-        taken = solver_step(latent, predict_noise(latent, step_B), clean, coefficients[None])
-        latent, clean = taken.next_BCHW, taken.clean_BCHW
-    return latent
+        states = advance(states, predict_noise(torch.stack([state.latent_CHW for state in states]), step_B))
+    return torch.stack([state.latent_CHW for state in states])

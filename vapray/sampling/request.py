@@ -9,7 +9,7 @@ from vapray.errors import ConfigError
 __all__ = ["MOST_IMAGES", "class_number", "refuse_request"]
 
 MOST_IMAGES = 1000
-"""In one call, which is one batch."""
+"""In one call, which holds all of its pictures in memory."""
 
 
 def refuse_request(label: Any, caption: Any, seed: Any, n: Any, class_names: Sequence[str]) -> None:

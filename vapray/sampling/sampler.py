@@ -6,30 +6,29 @@ picture.image.save("melanoma.png")
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
 from typing import Literal, Self, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder
 from vapray.checkpoint import unpacked
-from vapray.config import Config, Sample
-from vapray.diffusion.guidance import guidance_excess, guided_noise
-from vapray.diffusion.randomness import draw_sampling_noise
-from vapray.diffusion.solver import solve, solver_plan
+from vapray.config import Config
+from vapray.diffusion.engine import Engine
+from vapray.diffusion.image_request import Conditions, ImageRequest
+from vapray.diffusion.rota import fitting_size
 from vapray.errors import ConfigError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT
+from vapray.sampling.generated import Generated, SamplingSettings
 from vapray.sampling.opening import Card, open_encoder, open_weights, read_bank, read_final, require_device
-from vapray.sampling.provenance import encode_png
 from vapray.sampling.request import class_number, refuse_request
 from vapray.training.network import build_network, build_schedule
 from vapray.training.state import save_weights
@@ -37,55 +36,6 @@ from vapray.training.state import save_weights
 __all__ = ["Generated", "Sampler", "SamplingSettings", "Weights"]
 
 Weights = Literal["ema", "raw", "untrained"]
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How images are made; the config's section ``sample`` without the counts."""
-
-    solver: Literal["dpm_solver_2m", "ddim"] = "dpm_solver_2m"
-    num_inference_steps: int = Sample.model_fields["num_inference_steps"].default
-    guidance_scale: float = Sample.model_fields["guidance_scale"].default
-    guidance_convention: Literal["excess", "classifier_free"] = "excess"
-
-    @classmethod
-    def of(cls, config: Config) -> Self:
-        """Those of a config."""
-        wanted = config.sample.model_dump(include=set(cls.__dataclass_fields__))
-        return cls(**wanted)
-
-
-@dataclass(frozen=True)
-class Generated:
-    """One generated picture and all that it takes to make it again."""
-
-    pixels: NDArray[np.uint8]
-    """[H, W, 3]."""
-    label: int
-    class_name: str
-    caption: str
-    source_image_id: str
-    """The training image whose caption was drawn; empty for a caption of the caller's."""
-    seed: int
-    model_sha256: str
-    settings: SamplingSettings
-
-    @property
-    def image(self) -> Image.Image:
-        """As a Pillow image."""
-        return Image.fromarray(self.pixels)
-
-    def to_png(self) -> bytes:
-        """PNG with its provenance in text chunks."""
-        facts = {
-            "Class": self.class_name,
-            "Caption": self.caption,
-            "Source-Image": self.source_image_id,
-            "Seed": str(self.seed),
-            "Model-SHA256": self.model_sha256,
-            "Settings": json.dumps(self.settings.__dict__, sort_keys=True),
-        }
-        return encode_png(self.pixels, facts)
 
 
 class Sampler:
@@ -101,14 +51,30 @@ class Sampler:
         config: Config,
         class_names: Sequence[str],
         model_sha256: str,
+        batch_sizes: Sequence[int] | None = None,
     ) -> None:
         self.network, self.autoencoder, self.encoder, self.bank = network.eval(), autoencoder, encoder, bank
         self.space, self.config, self.class_names = space, config, tuple(class_names)
         self.model_sha256 = model_sha256
-        self._schedule = build_schedule(config)
+        self.engine = Engine(
+            self.network,
+            build_schedule(config),
+            Conditions(network.num_classes, network.context_width, network.max_context),
+            latent_shape=(space.channels, space.side, space.side),
+            batch_sizes=batch_sizes or config.sample.batch_sizes,
+            device=network.position.device,
+        )
 
     @classmethod
-    def load(cls, path: str, *, weights: Weights = "ema", device: str = "cpu", text_encoder: str | None = None) -> Self:
+    def load(
+        cls,
+        path: str,
+        *,
+        weights: Weights = "ema",
+        device: str = "cpu",
+        text_encoder: str | None = None,
+        batch_sizes: Sequence[int] | None = None,
+    ) -> Self:
         """Load a checkpoint's ``final`` folder.
 
         Args:
@@ -116,6 +82,7 @@ class Sampler:
             weights: averaged, of the last step, or those before the first step (a floor for metrics).
             device: of torch.
             text_encoder: directory or hf-hub:OWNER/NAME of the text encoder, where it is no longer at ``bank.model``.
+            batch_sizes: as ``sample.batch_sizes``; None for those of the config the model was trained with.
 
         Raises:
             CheckpointError: not a checkpoint (says where one lies), damaged, incomplete, of another version, or
@@ -151,6 +118,7 @@ class Sampler:
             config,
             card.class_names,
             digest,
+            batch_sizes,
         )
 
     def generate(
@@ -194,8 +162,13 @@ class Sampler:
         seeds: Sequence[int],
         settings: SamplingSettings,
     ) -> list[Generated]:
-        """Make one image for each (label, caption, seed), as one batch."""
-        pixels = self._pixels(labels, captions, seeds, settings)
+        """Make one image for each (label, caption, seed), which share network calls with whatever else is asked for.
+
+        Threads may call this side by side.
+        """
+        tickets = self._submit(self.requests(labels, captions, seeds, settings))
+        self.engine.run_until_done(tickets)
+        pixels = self.decode([ticket.result() for ticket in tickets])
         return [
             Generated(image, label, self.class_names[label], caption, source, seed, self.model_sha256, settings)
             for image, label, caption, source, seed in zip(
@@ -203,23 +176,46 @@ class Sampler:
             )
         ]
 
-    @torch.no_grad()
-    def _pixels(
+    def requests(
         self, labels: Sequence[int], captions: Sequence[str], seeds: Sequence[int], settings: SamplingSettings
-    ) -> NDArray[np.uint8]:
-        device = self.network.position.device
-        noise = draw_sampling_noise(seeds, (self.space.channels, self.space.side, self.space.side)).to(device)
-        label_B = torch.tensor(labels, dtype=torch.int64, device=device)
-        context, length = self._contexts(captions)
-        excess = guidance_excess(settings.guidance_scale, settings.guidance_convention)
+    ) -> list[ImageRequest]:
+        """What ``engine`` takes for these images.
 
-        def predict(noisy: Tensor, step_B: Tensor) -> Tensor:
-            return guided_noise(self.network, noisy, step_B, label_B, context.to(device), length.to(device), excess)
+        Raises:
+            DataError: a caption that the text encoder cannot take.
+        """
+        contexts = self.encoder.encode(captions)
+        return [
+            ImageRequest(
+                seed,
+                label,
+                torch.from_numpy(context.astype(np.float32)),
+                settings.num_inference_steps,
+                settings.solver,
+                settings.guidance,
+            )
+            for seed, label, context in zip(seeds, labels, contexts, strict=True)
+        ]
 
-        plan = solver_plan(self._schedule, settings.solver, settings.num_inference_steps)
-        return self.autoencoder.decode(self.space.denormalise(solve(predict, noise, plan)))
+    def decode(self, latents: Sequence[Tensor]) -> NDArray[np.uint8]:
+        """Clean latents of ``engine`` to pictures [n, H, W, 3], in batches of the shapes that ``engine`` uses."""
+        sizes = self.engine.batch_sizes
+        most = sizes[-1]
+        return np.concatenate([self._decode(latents[at : at + most], sizes) for at in range(0, len(latents), most)])
 
-    def _contexts(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        contexts = [torch.from_numpy(context.astype(np.float32)) for context in self.encoder.encode(captions)]
-        lengths = torch.tensor([len(context) for context in contexts], dtype=torch.int64)
-        return torch.nn.utils.rnn.pad_sequence(contexts, batch_first=True), lengths
+    def _decode(self, latents: Sequence[Tensor], sizes: Sequence[int]) -> NDArray[np.uint8]:
+        padding = fitting_size(len(latents), sizes) - len(latents)
+        latents_BCHW = F.pad(torch.stack(list(latents)), (0, 0) * 3 + (0, padding))
+        return self.autoencoder.decode(self.space.denormalise(latents_BCHW))[: len(latents)]
+
+    def _submit(self, requests: Sequence[ImageRequest]) -> list[Future[Tensor]]:
+        """All of them, or none."""
+        tickets: list[Future[Tensor]] = []
+        try:
+            for request in requests:
+                tickets.append(self.engine.submit(request))
+        except ValueError:
+            for ticket in tickets:
+                ticket.cancel()
+            raise
+        return tickets

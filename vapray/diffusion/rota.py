@@ -1,0 +1,61 @@
+"""Whose turn it is: which rows share the next network call.
+
+A row is one half of one image at one solver step: conditional, or unconditional. Rows of a call have one padded context
+length, so a caption's length decides its group, and nothing else about an image matters. Halves of an image may go into
+different calls, which leaves no gap at the end of a call.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+__all__ = ["Rota", "fitting_size", "padded_length"]
+
+Row = TypeVar("Row")
+LONGEST_WAIT = 4
+CONTEXT_MULTIPLE = 16
+
+
+def padded_length(length: int, max_context: int) -> int:
+    """Text tokens that a caption of ``length`` is padded to: the next multiple of 16, or the most there is room for."""
+    return min(max_context, CONTEXT_MULTIPLE * max(1, -(-length // CONTEXT_MULTIPLE)))
+
+
+def fitting_size(rows: int, batch_sizes: Sequence[int]) -> int:
+    """The smallest of ``batch_sizes`` (rising) that holds so many rows."""
+    return next(size for size in batch_sizes if size >= rows)
+
+
+class Rota:
+    """Takes turns between groups: the fullest call goes first, unless a group has been passed over 4 times running.
+
+    Fullest first, because a call costs the same however few of its rows are real. Within a group the oldest image goes
+    first, so every image ends: those before it do, and its group has its turn.
+    """
+
+    def __init__(self, max_rows: int) -> None:
+        self._max_rows = max_rows
+        self._passed_over: dict[int, int] = {}
+
+    def choose(self, waiting: Iterable[tuple[int, Callable[[], Sequence[Row]]]]) -> tuple[int, list[Row]]:
+        """The next call.
+
+        Args:
+            waiting: for each image, oldest first, its group and what tells the rows it waits for.
+
+        Returns:
+            The group, and its oldest rows, as many as fit.
+        """
+        groups: dict[int, list[Row]] = {}
+        for group, rows in waiting:
+            chosen = groups.setdefault(group, [])
+            if room := self._max_rows - len(chosen):
+                chosen.extend(rows()[:room])
+        turn = self._turn(groups)
+        self._passed_over = {group: 0 if group == turn else self._passed_over.get(group, 0) + 1 for group in groups}
+        return turn, groups[turn]
+
+    def _turn(self, groups: Mapping[int, Sequence[Row]]) -> int:
+        longest = max(groups, key=lambda group: self._passed_over.get(group, 0))
+        if self._passed_over.get(longest, 0) >= LONGEST_WAIT:
+            return longest
+        return max(groups, key=lambda group: len(groups[group]))

@@ -1,0 +1,70 @@
+"""A generated picture, and the settings that it was made with."""
+
+import json
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vapray.config import Config, Sample
+from vapray.diffusion.guidance import Guidance
+from vapray.sampling.provenance import encode_png
+
+__all__ = ["Generated", "SamplingSettings"]
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How images are made; the config's section ``sample`` without the counts."""
+
+    solver: Literal["dpm_solver_2m", "ddim"] = "dpm_solver_2m"
+    num_inference_steps: int = Sample.model_fields["num_inference_steps"].default
+    guidance_scale: float = Sample.model_fields["guidance_scale"].default
+    guidance_convention: Literal["excess", "classifier_free"] = "excess"
+    guidance_interval: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Those of a config."""
+        wanted = config.sample.model_dump(include=set(cls.__dataclass_fields__))
+        return cls(**wanted)
+
+    @property
+    def guidance(self) -> Guidance:
+        """As the engine takes it."""
+        return Guidance.of(self.guidance_scale, self.guidance_convention, self.guidance_interval)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One generated picture and all that it takes to make it again."""
+
+    pixels: NDArray[np.uint8]
+    """[H, W, 3]."""
+    label: int
+    class_name: str
+    caption: str
+    source_image_id: str
+    """The training image whose caption was drawn; empty for a caption of the caller's."""
+    seed: int
+    model_sha256: str
+    settings: SamplingSettings
+
+    @property
+    def image(self) -> Image.Image:
+        """As a Pillow image."""
+        return Image.fromarray(self.pixels)
+
+    def to_png(self) -> bytes:
+        """PNG with its provenance in text chunks."""
+        facts = {
+            "Class": self.class_name,
+            "Caption": self.caption,
+            "Source-Image": self.source_image_id,
+            "Seed": str(self.seed),
+            "Model-SHA256": self.model_sha256,
+            "Settings": json.dumps(self.settings.__dict__, sort_keys=True),
+        }
+        return encode_png(self.pixels, facts)
