@@ -10,8 +10,8 @@ rows share a call is the matter of ``Rota``. Every image keeps its own solver st
 Results: a call has the shape [one of ``batch_sizes``, the padded length of its captions]. With one batch size, an
 image's shapes follow from itself alone, and so do its bytes on one CPU type with fixed threads. With several, they
 follow from who else is there; images then differ by at most 1/255. Measured on a Xeon with AVX-512 and AMX, float32,
-widths 16 to 256, one and two threads: all sizes from 2 rows up gave the same bytes, at every position, beside any
-neighbours and at any padded length; a single row gave others, so 1 makes a bad size.
+widths 16 to 256, one and two threads: all sizes from 2 rows up gave the same bytes, at every position and beside any
+neighbours; a single row gave others, so 1 makes a bad size.
 """
 
 import threading
@@ -27,7 +27,7 @@ from vapray.diffusion.engine_stats import COUNTED, EngineStats
 from vapray.diffusion.guidance import guide
 from vapray.diffusion.image_request import Conditions, ImageRequest
 from vapray.diffusion.progress import Progress, Row
-from vapray.diffusion.rota import Rota, fitting_size, padded_length
+from vapray.diffusion.rota import Rota, context_lengths, fitting_size
 from vapray.diffusion.schedule import Schedule
 from vapray.diffusion.solver import SolverName, SolverPlan, advance, solver_plan
 from vapray.errors import BackendError
@@ -69,6 +69,7 @@ class Engine:
         self._plan: Callable[[SolverName, int], SolverPlan] = lru_cache(64)(
             lambda name, steps: solver_plan(schedule, name, steps)
         )
+        self._context_lengths = context_lengths(conditions.max_context)
         self._rota = Rota(self.batch_sizes[-1])
         self._images: list[Progress] = []
         self._counts = dict.fromkeys(COUNTED, 0)
@@ -89,8 +90,7 @@ class Engine:
         """
         self._conditions.refuse(request)
         plan = self._plan(request.solver, request.num_inference_steps)
-        length = padded_length(len(request.context_LD), self._conditions.max_context)
-        image = Progress(request, plan, length)
+        image = Progress(request, plan, fitting_size(len(request.context_LD), self._context_lengths))
         with self._changed:
             if self._closed:
                 raise RuntimeError(f"{request}: the engine is closed")
