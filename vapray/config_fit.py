@@ -66,6 +66,12 @@ def _counts(config: "Config") -> Iterator[Misfit]:
     evaluations, steps = config.sample.num_inference_steps, config.diffusion.steps
     if evaluations >= steps:
         yield _not_below("sample.num_inference_steps", evaluations, "below", "diffusion.steps", steps)
+    interval = config.sample.guidance_interval
+    if interval and interval[0] > interval[1]:
+        text = (
+            f"sample.guidance_interval = {list(interval)}: ends before it begins. Wanted [first, last] diffusion step."
+        )
+        yield Misfit(("sample.guidance_interval",), text)
     held_out = config.data.validation_share, config.data.test_share
     if sum(held_out) >= 1:
         keys = ("data.validation_share", "data.test_share")

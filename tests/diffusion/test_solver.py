@@ -91,14 +91,30 @@ def test_error_on_a_gaussian_falls_with_the_stated_order(name: SolverName, order
     assert np.log2(errors[:-1] / errors[1:]) == pytest.approx(order, abs=0.3)
 
 
+def exact_noise(latent: Tensor, step_B: Tensor) -> Tensor:
+    """Of data N(0.7, 0.5^2)."""
+    schedule = SCHEDULES["scaled_linear"]
+    signal, sigma = (
+        torch.from_numpy(x)[step_B].to(latent.dtype).view(-1, 1, 1, 1) for x in (schedule.signal, schedule.sigma)
+    )
+    return sigma * (latent - signal * 0.7) / (0.25 * signal**2 + sigma**2)
+
+
+def test_few_steps_come_near_the_exact_answer_and_second_order_nearer() -> None:
+    schedule, noise = SCHEDULES["scaled_linear"], start(torch.float64)
+    exact = 0.7 + 0.5 * (noise - schedule.signal[-1] * 0.7) / np.sqrt(
+        0.25 * schedule.alpha_bar[-1] + schedule.sigma[-1] ** 2
+    )
+    for count in (8, 12, 20):
+        errors = {
+            name: (solve(exact_noise, noise, solver_plan(schedule, name, count)) - exact).abs().max().item()
+            for name in ("dpm_solver_2m", "ddim")
+        }
+        assert errors["dpm_solver_2m"] < errors["ddim"] < 5 / count
+
+
 def test_samples_of_a_gaussian_have_its_mean_and_spread() -> None:
     schedule = SCHEDULES["scaled_linear"]
-    signal, sigma = (torch.from_numpy(x).float() for x in (schedule.signal, schedule.sigma))
-
-    def exact_noise(latent: Tensor, step_B: Tensor) -> Tensor:
-        s, n = (x[step_B].view(-1, 1, 1, 1) for x in (signal, sigma))
-        return n * (latent - s * 0.7) / (0.25 * s**2 + n**2)
-
     noise = torch.randn(64, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     for name in ("dpm_solver_2m", "ddim"):
         # The last jump asks the network once and narrows what it lands on: at 50 steps the spread is 0.47.

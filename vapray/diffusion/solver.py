@@ -76,7 +76,14 @@ def solver_plan(schedule: Schedule, name: SolverName, num_inference_steps: int) 
     """Plan a solver's steps from pure noise to the clean latent.
 
     ``dpm_solver_2m`` spaces its steps as diffusers' ``linspace`` and closes with a first-order step; ``ddim``
-    spaces them as ``trailing``. Both start at step N.
+    spaces them as ``trailing``. The two differ by a step at most, and start at step N, where the noise is. ``leading``
+    starts below N: the network is told of less noise than there is, which few steps do not make good. Measured root
+    mean square error of latents of standard deviation 1, against 400 steps, of a U-ViT trained on dermoscopy with
+    guidance 1.0 and ``dpm_solver_2m``:
+
+        steps      8     10    15    20    30
+        ours       0.10  0.08  0.06  0.05  0.04
+        leading    0.26  0.22  0.18  0.12  0.11
 
     Raises:
         ValueError: an unknown name, or a number of steps outside 1..N-1.

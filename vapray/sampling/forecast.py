@@ -1,8 +1,11 @@
 """What sampling would cost."""
 
+from vapray.diffusion.solver import solver_plan
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
 from vapray.latents.forecast import autoencoder_size
+from vapray.sampling.generated import SamplingSettings
 from vapray.training.forecast import network_size
+from vapray.training.network import build_schedule
 
 __all__ = ["forecast"]
 
@@ -19,33 +22,34 @@ WITHOUT_GRADIENTS = 1.6
 def forecast(outlook: Outlook) -> Forecast:
     """``sample.n_images`` generated, with guidance, and as many by the untrained network, without.
 
-    Measured peak resident memory of a batch of 128 on a CPU, over what there was before, beside ``peak_bytes``: 91 and
-    71 MB at the demo's settings, 1.5 and 1.6 GB at width 256, depth 12 and 256 patches.
+    Measured peak resident memory of 128 images on a CPU, over what there was before, beside ``peak_bytes``: 33 and
+    40 MB at the demo's settings, 281 and 225 MB at width 256, depth 12 and 256 patches.
     """
     config, settings, pool = outlook.config, outlook.config.sample, outlook.config.pools.sample
     network, autoencoder = network_size(config, outlook.images.num_classes), autoencoder_size(config)
     workers, device = of_pool(pool)
     rate, basis = flop_rate(device)
-    halves = 2 if _is_guided(outlook) else 1
-    passes = settings.num_inference_steps * (halves + 1) * settings.n_images
+    passes = (_rows_of_an_image(outlook) + settings.num_inference_steps) * settings.n_images
     flops = passes * network.flops + 2 * settings.n_images * autoencoder.decoder_flops
     rows, side = 2 * settings.n_images, config.data.image_size
     png = 3 * side**2 * PACKED + BYTES_OF_PROVENANCE
-    batch = min(pool.batch_rows, rows)
-    at_once = max(halves * network.passing_values, PLANES_AT_ONCE * autoencoder.widest_values)
+    at_once = max(network.passing_values, PLANES_AT_ONCE * autoencoder.widest_values)
     return Forecast(
         rows=rows,
         part_bytes=rows * png + part_overhead(rows, pool),
         file_bytes=rows * (png + BYTES_OF_A_LINE + BYTES_OF_A_PLAN),
         startup_seconds=5.0,
         work_seconds=(flops / (rate * WITHOUT_GRADIENTS) + rows * SECONDS_TO_WRITE) / workers,
-        peak_bytes=WORKSPACE_BYTES + 4 * (2 * network.parameters + autoencoder.parameters) + 4 * batch * at_once,
+        peak_bytes=WORKSPACE_BYTES
+        + 4 * (2 * network.parameters + autoencoder.parameters + max(settings.batch_sizes) * at_once),
         workers=workers,
         device=device,
         basis=basis,
     )
 
 
-def _is_guided(outlook: Outlook) -> bool:
-    settings = outlook.config.sample
-    return settings.guidance_scale != (0.0 if settings.guidance_convention == "excess" else 1.0)
+def _rows_of_an_image(outlook: Outlook) -> int:
+    """Network rows of a generated image: two at each step with guidance."""
+    settings = SamplingSettings.of(outlook.config)
+    plan = solver_plan(build_schedule(outlook.config), settings.solver, settings.num_inference_steps)
+    return sum(2 if settings.guidance.at(int(step)) else 1 for step in plan.steps)
