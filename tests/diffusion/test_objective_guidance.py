@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from vapray.diffusion.guidance import convert_guidance, guidance_excess, guided_noise
+from vapray.diffusion.guidance import Guidance, convert_guidance, guidance_excess, guided_noise
 from vapray.diffusion.objective import Losses, denoising_loss
 from vapray.diffusion.randomness import draw_training
 from vapray.diffusion.schedule import Schedule
@@ -74,6 +74,18 @@ def test_the_two_conventions_name_the_same_guidance() -> None:
 def test_guidance_that_is_no_guidance_is_refused(scale: float, convention: Any) -> None:
     with pytest.raises(ValueError, match="wanted"):
         guidance_excess(scale, convention)
+
+
+def test_guidance_holds_from_the_first_to_the_last_step_of_its_interval() -> None:
+    limited = Guidance.of(3.5, "classifier_free", (200, 400))
+    assert [limited.at(step) for step in (1, 199, 200, 400, 401, 1000)] == [0, 0, 2.5, 2.5, 0, 0]
+    assert Guidance.of(2.5, "excess").at(1) == Guidance(2.5).at(1000) == 2.5
+
+
+@pytest.mark.parametrize(("excess", "interval"), [(float("nan"), None), (float("inf"), None), (1.0, (400, 200))])
+def test_guidance_that_cannot_be_followed_is_refused(excess: float, interval: Any) -> None:
+    with pytest.raises(ValueError, match="wanted"):
+        Guidance(excess, interval)
 
 
 def call_sizes(model: UViT) -> list[int]:

@@ -77,12 +77,13 @@ class Engine:
         self._changed = threading.Condition()
         self._stepping = threading.Lock()
 
-    def submit(self, request: ImageRequest) -> "Future[Tensor]":
+    def submit(self, request: ImageRequest) -> Future[Tensor]:
         """Take a request; it joins at the next step.
 
         Returns:
             The ticket, whose result is the clean latent float32 [C, H, W]. ``ticket.cancel()`` works until it has
-            ended, also from ``asyncio.wrap_future``: its rows go to others from the next step on.
+            ended, also from ``asyncio.wrap_future``: its rows go to others from the next step on. Its callbacks run in
+            the thread that steps, and may submit, but not step.
 
         Raises:
             ValueError: a request that the network or the solver cannot take.
@@ -90,7 +91,8 @@ class Engine:
         """
         self._conditions.refuse(request)
         plan = self._plan(request.solver, request.num_inference_steps)
-        image = Progress(request, plan, fitting_size(len(request.context_LD), self._context_lengths))
+        length = fitting_size(len(request.context_LD), self._context_lengths)
+        image = Progress(request, plan, length, self._latent_shape, self._device)
         with self._changed:
             if self._closed:
                 raise RuntimeError(f"{request}: the engine is closed")
@@ -98,7 +100,7 @@ class Engine:
             self._changed.notify_all()
         return image.ticket
 
-    def step(self) -> "list[Future[Tensor]]":
+    def step(self) -> list[Future[Tensor]]:
         """End what was cancelled or is overdue, then make one network call, if anything waits for one.
 
         Returns:
@@ -128,7 +130,7 @@ class Engine:
         while self._images:
             self.step()
 
-    def run_until_done(self, tickets: "Iterable[Future[Tensor]]") -> None:
+    def run_until_done(self, tickets: Iterable[Future[Tensor]]) -> None:
         """Step until these have ended, whoever else is served meanwhile."""
         for ticket in tickets:
             while not ticket.done():
@@ -178,10 +180,8 @@ class Engine:
 
     def _call(self, images: Sequence[Progress]) -> None:
         """One network call, and a solver step for the images that it completes one for."""
-        length, rows = self._rota.choose((image.context_length, image.missing) for image in images)
+        length, rows = self._rota.choose((image.padded_length, image.missing) for image in images)
         asked = list(dict.fromkeys(row.image for row in rows))
-        for image in asked:
-            image.begin(self._latent_shape, self._device)
         self._hear(length, rows)
         if ready := [image for image in asked if not image.ended and not image.missing()]:
             self._advance(ready)

@@ -3,10 +3,12 @@
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch import device as Device
 from torch.nn import functional as F
 
 from vapray.diffusion.image_request import ImageRequest, Preview
@@ -20,28 +22,37 @@ __all__ = ["Progress", "Row"]
 class Progress:
     """A request, its ticket, and how far it has come; changed by the thread that steps, and by no other."""
 
-    def __init__(self, request: ImageRequest, plan: SolverPlan, context_length: int) -> None:
-        self.request, self.plan, self.context_length = request, plan, context_length
+    def __init__(
+        self, request: ImageRequest, plan: SolverPlan, padded_length: int, latent_shape: tuple[int, ...], device: Device
+    ) -> None:
+        self.request, self.plan, self.padded_length = request, plan, padded_length
         self.ticket: Future[Tensor] = Future()
         self.ended = False
+        self._latent_shape, self._device = latent_shape, device
+        self._state: SolverState | None = None
         self._answers: dict[bool, Tensor] = {}
         guided = [bool(request.guidance.at(int(step))) for step in plan.steps]
         self._halves = [(False, True) if both else (False,) for both in guided]
         self._rows_from = np.cumsum([0, *(len(halves) for halves in reversed(self._halves))])[::-1]
 
-    def begin(self, latent_shape: tuple[int, ...], device: torch.device) -> None:
-        """Draw the noise and pad the caption, at its first call: what waits holds no more than was submitted."""
-        if hasattr(self, "state"):
-            return
-        noise_CHW = draw_sampling_noise([self.request.seed], latent_shape)[0].to(device)
-        context_LD = self.request.context_LD.detach().to(device, torch.float32)
-        self.context_LD = F.pad(context_LD, (0, 0, 0, self.context_length - len(context_LD)))
-        self.state = SolverState.start(self.plan, noise_CHW)
+    @property
+    def state(self) -> SolverState:
+        """Where it stands; noise is drawn at the first call, so what waits holds no more than was submitted."""
+        if self._state is None:
+            noise_CHW = draw_sampling_noise([self.request.seed], self._latent_shape)[0]
+            self._state = SolverState.start(self.plan, noise_CHW.to(self._device))
+        return self._state
+
+    @cached_property
+    def context_LD(self) -> Tensor:
+        """Float32 on the device, padded with zeros."""
+        context_LD = self.request.context_LD.detach().to(self._device, torch.float32)
+        return F.pad(context_LD, (0, 0, 0, self.padded_length - len(context_LD)))
 
     @property
     def taken(self) -> int:
         """Solver steps behind it."""
-        return self.state.taken if hasattr(self, "state") else 0
+        return self._state.taken if self._state else 0
 
     @property
     def rows_left(self) -> int:
@@ -69,7 +80,7 @@ class Progress:
     def move(self, state: SolverState) -> None:
         """Stand behind one more step, and show it."""
         self._answers = {}
-        self.state = state
+        self._state = state
         if self.request.preview is not None:
             self.request.preview(Preview(state.taken, len(self.plan), state.clean_CHW))
 
