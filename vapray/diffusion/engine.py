@@ -15,9 +15,9 @@ neighbours; a single row gave others, so 1 makes a bad size.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from vapray.diffusion.image_request import Conditions, ImageRequest
 from vapray.diffusion.progress import Progress, Row
 from vapray.diffusion.rota import Rota, context_lengths, fitting_size
 from vapray.diffusion.schedule import Schedule
-from vapray.diffusion.solver import SolverName, SolverPlan, advance, solver_plan
+from vapray.diffusion.solver import advance, solver_plan
 from vapray.errors import BackendError
 from vapray.models.prediction import Denoiser
 
@@ -66,9 +66,7 @@ class Engine:
             raise ValueError(f"batch sizes: wanted at least one, none below 1, got {self.batch_sizes}")
         self._network, self._conditions = network, conditions
         self._latent_shape, self._device = latent_shape, torch.device(device)
-        self._plan: Callable[[SolverName, int], SolverPlan] = lru_cache(64)(
-            lambda name, steps: solver_plan(schedule, name, steps)
-        )
+        self._plan = lru_cache(64)(partial(solver_plan, schedule))
         self._context_lengths = context_lengths(conditions.max_context)
         self._rota = Rota(self.batch_sizes[-1])
         self._images: list[Progress] = []
@@ -180,26 +178,26 @@ class Engine:
 
     def _call(self, images: Sequence[Progress]) -> None:
         """One network call, and a solver step for the images that it completes one for."""
-        length, rows = self._rota.choose((image.padded_length, image.missing) for image in images)
+        rows = self._rota.choose((image.padded_length, image.missing) for image in images)
         asked = list(dict.fromkeys(row.image for row in rows))
-        self._hear(length, rows)
+        self._hear(rows)
         if ready := [image for image in asked if not image.ended and not image.missing()]:
             self._advance(ready)
 
-    def _hear(self, length: int, rows: Sequence[Row]) -> None:
+    def _hear(self, rows: Sequence[Row]) -> None:
         """Ask for all rows together; where that fails, image by image, so that the one at fault fails alone."""
         images = list(dict.fromkeys(row.image for row in rows))
         try:
-            for row, answer in zip(rows, self._ask(length, rows), strict=True):
+            for row, answer in zip(rows, self._ask(rows), strict=True):
                 row.image.hear(row.drop, answer)
         except Exception as error:
             if len(images) == 1:
                 return self._end(images[0], error)
             for image in images:
-                self._hear(length, [row for row in rows if row.image is image])
+                self._hear([row for row in rows if row.image is image])
         return None
 
-    def _ask(self, length: int, rows: Sequence[Row]) -> Tensor:
+    def _ask(self, rows: Sequence[Row]) -> Tensor:
         """[rows, C, H, W]: the network's noise for each row, in a call of a fixed shape."""
         padding = fitting_size(len(rows), self.batch_sizes) - len(rows)
         images = [row.image for row in rows]

@@ -39,14 +39,11 @@ class Rota:
         self._max_rows = max_rows
         self._passed_over: dict[int, int] = {}
 
-    def choose(self, waiting: Iterable[tuple[int, Callable[[], Sequence[Row]]]]) -> tuple[int, list[Row]]:
-        """The next call.
+    def choose(self, waiting: Iterable[tuple[int, Callable[[], Sequence[Row]]]]) -> list[Row]:
+        """The next call: the oldest rows of the group whose turn it is, as many as fit.
 
         Args:
             waiting: for each image, oldest first, its group and what tells the rows it waits for.
-
-        Returns:
-            The group, and its oldest rows, as many as fit.
         """
         groups: dict[int, list[Row]] = {}
         for group, rows in waiting:
@@ -55,7 +52,7 @@ class Rota:
                 chosen.extend(rows()[:room])
         turn = self._turn(groups)
         self._passed_over = {group: 0 if group == turn else self._passed_over.get(group, 0) + 1 for group in groups}
-        return turn, groups[turn]
+        return groups[turn]
 
     def _turn(self, groups: Mapping[int, Sequence[Row]]) -> int:
         longest = max(groups, key=lambda group: self._passed_over.get(group, 0))

@@ -1,11 +1,9 @@
 """What sampling would cost."""
 
-from vapray.diffusion.solver import solver_plan
+from vapray.config import Config
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
 from vapray.latents.forecast import autoencoder_size
-from vapray.sampling.generated import SamplingSettings
 from vapray.training.forecast import network_size
-from vapray.training.network import build_schedule
 
 __all__ = ["forecast"]
 
@@ -29,7 +27,7 @@ def forecast(outlook: Outlook) -> Forecast:
     network, autoencoder = network_size(config, outlook.images.num_classes), autoencoder_size(config)
     workers, device = of_pool(pool)
     rate, basis = flop_rate(device)
-    passes = (_rows_of_an_image(outlook) + settings.num_inference_steps) * settings.n_images
+    passes = settings.num_inference_steps * (2 + _guided_share(config)) * settings.n_images
     flops = passes * network.flops + 2 * settings.n_images * autoencoder.decoder_flops
     rows, side = 2 * settings.n_images, config.data.image_size
     png = 3 * side**2 * PACKED + BYTES_OF_PROVENANCE
@@ -48,8 +46,10 @@ def forecast(outlook: Outlook) -> Forecast:
     )
 
 
-def _rows_of_an_image(outlook: Outlook) -> int:
-    """Network rows of a generated image: two at each step with guidance."""
-    settings = SamplingSettings.of(outlook.config)
-    plan = solver_plan(build_schedule(outlook.config), settings.solver, settings.num_inference_steps)
-    return sum(2 if settings.guidance.at(int(step)) else 1 for step in plan.steps)
+def _guided_share(config: Config) -> float:
+    """Of the solver's steps, which lie evenly: those that take two network rows."""
+    settings = config.sample
+    if settings.guidance_scale == (0.0 if settings.guidance_convention == "excess" else 1.0):
+        return 0.0
+    first, last = settings.guidance_interval or (1, config.diffusion.steps)
+    return max(0, min(last, config.diffusion.steps) - max(first, 1) + 1) / config.diffusion.steps
