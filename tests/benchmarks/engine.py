@@ -14,6 +14,7 @@ Request batching: when it is free it starts on what waits, without waiting for m
 and answers when the batch is done. Two kinds, and each repetition compares with the better of the two:
   equal    the oldest request and those of equal solver, steps, and guidance but for its scale
   longest  the oldest requests, whatever their settings; the batch lasts as long as its longest, short ones idle
+Where all settings are equal, request batching leaves nothing to gain but what arrives meanwhile: equal_settings_gain.
 Latency: Poisson arrivals at 80 % of what the better kind of request batching got through.
 """
 
@@ -60,7 +61,9 @@ class ConstantCost:
         return NoisePrediction(torch.zeros_like(noisy_BCHW), nothing.mean(), nothing)
 
 
-def mixed_requests(count: int, seed: int) -> list[ImageRequest]:
+def mixed_requests(
+    count: int, seed: int, steps: Sequence[int] = STEPS, guidances: Sequence[Guidance] = GUIDANCES
+) -> list[ImageRequest]:
     """Steps, guidance and captions drawn for each."""
     draw = np.random.default_rng(seed)
     return [
@@ -68,8 +71,8 @@ def mixed_requests(count: int, seed: int) -> list[ImageRequest]:
             seed=number,
             label=int(draw.integers(CLASSES)),
             context_LD=torch.from_numpy(draw.standard_normal((draw.integers(12, 22), 64), dtype=np.float32)),
-            num_inference_steps=int(draw.choice(STEPS)),
-            guidance=GUIDANCES[draw.integers(len(GUIDANCES))],
+            num_inference_steps=int(draw.choice(steps)),
+            guidance=guidances[draw.integers(len(guidances))],
         )
         for number in range(count)
     ]
@@ -197,10 +200,12 @@ def at_constant_cost(images: int, repetition: int, call_seconds: float) -> dict[
             *((kind.__name__, RequestBatching(network, kind)) for kind in batched),
         )
     }
+    alike = mixed_requests(images, repetition, steps=(20,), guidances=(Guidance(2.5),))
     return {
         "constant_cost_vs_one_at_a_time": seconds(RequestBatching(network, oldest), asked) / together,
         "constant_cost_vs_request_batching": batched[better] / together,
         "p95_vs_request_batching": p95["ours"] / min(p95["equal"], p95["longest"]),
+        "equal_settings_gain": seconds(RequestBatching(network, equal), alike) / seconds(engine_of(network), alike),
         "batch_occupancy": ours.stats().occupancy,
         "images_per_second": images / together,
         "equal_images_per_second": images / batched[equal],
