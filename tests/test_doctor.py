@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from tests.conftest import ROOT
 from vapray.cli import app
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.doctor import cluster, dataset, devices, machine, packages, run_folder
 from vapray.doctor.findings import Finding, exit_code, print_findings, warning
 from vapray.errors import ConfigError, DataError

@@ -13,7 +13,7 @@ from tests.conftest import SMALL
 from tests.test_store import rows
 from vapray.cli import STAGE_NAMES, app
 from vapray.config import Config
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.dry_run import Prospect, _committed_keys, foresee
 from vapray.dry_run_table import in_time
 from vapray.forecast import Forecast, Images, Outlook, by_last_run, rest_of

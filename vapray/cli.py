@@ -123,7 +123,7 @@ def _run(config_file: str | None, overrides: Sequence[str], stage: str | None, d
     began = time.monotonic()
     with ended_well(debug):
         stages = _stages(stage)
-        from vapray.config_file import load
+        from vapray.config.file import load
 
         config = load(config_file, overrides)
         if dry_run:

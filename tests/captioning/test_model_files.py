@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vapray.captioning.model_files import find_model
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.doctor.models import examine
 from vapray.errors import BackendError, ConfigError
 

@@ -17,7 +17,7 @@ import pytest
 
 from vapray.captioning.captioner import CaptionReject
 from vapray.captioning.opening import open_captioner
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.errors import BackendError
 
 from .tiny_vlm import COLOURS, caption, impression, picture

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from vapray.config import Config
-from vapray.config_problems import Problem, explain
+from vapray.config.problems import Problem, explain
 from vapray.errors import ConfigError
 from vapray.strict_yaml import parse_yaml
 
