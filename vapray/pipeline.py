@@ -25,6 +25,7 @@ from vapray.store import Manifest, Store, Version, fingerprint
 __all__ = ["Standing", "Walk", "run_pipeline"]
 
 NOT_MADE = "to be made"
+PAGES = {"audit": "audit", "evaluate": "report"}
 
 
 def run_pipeline(
@@ -118,7 +119,8 @@ class Walk:
         if manifest is None and wanted:
             for reason in standing.reasons:
                 self.display.line(f"[{stage.name}] runs again: {reason}")
-            self._connect(stack)
+            if stage.uses_ray:
+                self._connect(stack)
             manifest = self._run(stage, version, standing.sections, standing.inputs)
             self._accept(stage, version, manifest)
         elif manifest is not None and wanted:
@@ -199,13 +201,13 @@ def _validation(stage: Stage, config: Config, tables: Mapping[str, Version]) -> 
 
 
 def _publish(stage: Stage, version: Version) -> None:
-    """Show the report of this evaluation, and no other, at <root>/report."""
-    if stage.name != "evaluate":
+    """Show the pages of this version, and of no other, where a person looks for them: <root>/audit, <root>/report."""
+    if (folder := PAGES.get(stage.name)) is None:
         return
-    for name in version.files.names(f"{version.folder}/files/report"):
-        data = version.files.read(f"{version.folder}/files/report/{name}")
-        if data is not None and version.files.read(f"report/{name}") != data:
-            version.files.write(f"report/{name}", data)
+    for name in version.files.names(f"{version.folder}/files/{folder}"):
+        data = version.files.read(f"{version.folder}/files/{folder}/{name}")
+        if data is not None and version.files.read(f"{folder}/{name}") != data:
+            version.files.write(f"{folder}/{name}", data)
 
 
 def _summary(manifest: Manifest) -> str:

@@ -48,6 +48,14 @@ def test_knowledge_that_was_settled_before_is_not_asked_for_again(vllm_captioner
     assert captioner.knowledge == settled
 
 
+def test_other_seeds_draw_other_captions_from_the_same_knowledge(vllm_captioner: VapsCaptioner) -> None:
+    pictures, ids = [picture("red", 110 + n) for n in range(6)], [str(n) for n in range(6)]
+    first, second = vllm_captioner.reseeded(1, 2.0), vllm_captioner.reseeded(2, 2.0)
+    assert first.knowledge == vllm_captioner.knowledge
+    assert first.caption(pictures, ids) != second.caption(pictures, ids)
+    assert first.caption(pictures, ids) == vllm_captioner.reseeded(1, 2.0).caption(pictures, ids)
+
+
 def test_the_strategies_ask_what_their_names_say(vllm_captioner: VapsCaptioner) -> None:
     def of(strategy: str) -> CaptionDraft:
         (answer,) = asked(vllm_captioner, [picture("red", 104)], ["one"], strategy=strategy)

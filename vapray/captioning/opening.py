@@ -13,7 +13,7 @@ from vapray.captioning.vllm_chat import VllmChat
 from vapray.config import Config
 from vapray.errors import ConfigError
 
-__all__ = ["open_captioner", "prompt_set_of"]
+__all__ = ["asks_model", "open_captioner", "open_language_model", "prompt_set_of"]
 
 
 def open_captioner(config: Config, settle: Settle = lambda ask: ask()) -> Captioner:
@@ -27,11 +27,20 @@ def open_captioner(config: Config, settle: Settle = lambda ask: ask()) -> Captio
         ConfigError: see :func:`prompt_set_of`.
         BackendError: a model or an endpoint that is missing.
     """
-    caption, prompt_set = config.caption, prompt_set_of(config)
-    if caption.captioner == "measured":
-        return MeasuredCaptioner(prompt_set, config.run.seed, caption.omit)
-    loop = EventLoop()
-    model = loop.run(_MODELS[caption.captioner](config))
+    if asks_model(config):
+        return open_language_model(config, settle)
+    return MeasuredCaptioner(prompt_set_of(config), config.run.seed, config.caption.omit)
+
+
+def asks_model(config: Config) -> bool:
+    """Whether captions come from a language model."""
+    return config.caption.captioner in _MODELS
+
+
+def open_language_model(config: Config, settle: Settle = lambda ask: ask()) -> VapsCaptioner:
+    """The same for a captioner that asks a language model."""
+    prompt_set, loop = prompt_set_of(config), EventLoop()
+    model = loop.run(_MODELS[config.caption.captioner](config))
     return VapsCaptioner(model, prompt_set, _prompting(config), loop, settle)
 
 

@@ -91,6 +91,11 @@ class VapsCaptioner:
         wants_knowledge = prompting.strategy in {"vaps", "impression+knowledge"}
         self.knowledge: Mapping[str, str] = settle(lambda: loop.run(self._ask_knowledge())) if wants_knowledge else {}
 
+    def reseeded(self, seed: int, temperature: float) -> "VapsCaptioner":
+        """The same model and knowledge with other draws, for captions to compare with the first."""
+        drawn = replace(self._prompting, seed=seed, temperature=temperature)
+        return VapsCaptioner(self.model, self._prompts, drawn, self.loop, lambda _: dict(self.knowledge))
+
     def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
         """Caption uint8 [S, S, 3] pictures, as many at a time as the model takes."""
         return self.loop.run(self._all(images, image_ids))

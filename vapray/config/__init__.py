@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from vapray.config.captioning import Bank, Caption, Endpoint, Vllm
 from vapray.config.data import Data
-from vapray.config.evaluation import Evaluate
+from vapray.config.evaluation import Audit, Evaluate
 from vapray.config.execution import Cluster, Pool, Pools, Run
 from vapray.config.misfits import Misfits, find_misfits
 from vapray.config.network import Autoencoder, Diffusion, Model
@@ -18,7 +18,7 @@ from vapray.config.sampling import Sample
 from vapray.config.section import Section
 from vapray.config.training import Train
 
-__all__ = ["Bank", "Cluster", "Config", "Endpoint", "Pool", "Pools", "Sample", "Train", "Vllm"]
+__all__ = ["Audit", "Bank", "Cluster", "Config", "Endpoint", "Pool", "Pools", "Sample", "Train", "Vllm"]
 
 
 class Config(Section):
@@ -38,6 +38,7 @@ class Config(Section):
     train: Train = Train()
     sample: Sample = Sample()
     evaluate: Evaluate = Evaluate()
+    audit: Audit = Audit()
 
     @property
     def latent_side(self) -> int:
