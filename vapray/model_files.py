@@ -60,9 +60,9 @@ def find_folder(model: str, revision: str | None, wanted: Wanted, *, download: b
     return folder
 
 
-def is_directory(model: str) -> bool:
+def is_directory(model: str | None) -> bool:
     """Whether a model's name is a directory of this machine; else it is the hub's."""
-    return Path(model).is_dir()
+    return bool(model) and Path(model or "").is_dir()
 
 
 def hub_commit(model: str, revision: str | None, setting: str) -> str:

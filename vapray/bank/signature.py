@@ -17,6 +17,6 @@ def encoder_signature(config: Config) -> str:
     bank = config.bank
     if bank.encoder == "hashing":
         return ""
-    if is_directory(bank.model or ""):
+    if is_directory(bank.model):
         return find_tower(bank).sha256
     return hub_commit(bank.model or "", bank.revision, "bank.model")

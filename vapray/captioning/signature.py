@@ -25,7 +25,7 @@ def model_signature(config: Config) -> str:
     caption = config.caption
     if caption.captioner != "vllm":
         return ""
-    if is_directory(caption.model or ""):
+    if is_directory(caption.model):
         return find_vlm(caption.model or "").revision
     return hub_commit(caption.model or "", caption.revision, "caption.model")
 
