@@ -5,15 +5,13 @@ from collections.abc import Callable
 from vapray.captioning.captioner import Captioner
 from vapray.captioning.chat import ChatModel, EventLoop
 from vapray.captioning.measured.captioner import MeasuredCaptioner
-from vapray.captioning.measured.measure import MEASURES
 from vapray.captioning.openai_chat import OpenAiChat
-from vapray.captioning.prompt_set import PromptSet, load_prompt_set
+from vapray.captioning.prompt_choice import prompt_set_of
 from vapray.captioning.vaps import Prompting, Settle, VapsCaptioner
 from vapray.captioning.vllm_chat import VllmChat
 from vapray.config import Config
-from vapray.errors import ConfigError
 
-__all__ = ["open_captioner", "prompt_set_of"]
+__all__ = ["open_captioner"]
 
 
 def open_captioner(config: Config, settle: Settle = lambda ask: ask()) -> Captioner:
@@ -24,7 +22,7 @@ def open_captioner(config: Config, settle: Settle = lambda ask: ask()) -> Captio
         settle: see :class:`vapray.captioning.vaps.VapsCaptioner`.
 
     Raises:
-        ConfigError: see :func:`prompt_set_of`.
+        ConfigError: see :func:`vapray.captioning.prompt_choice.prompt_set_of`.
         BackendError: a model or an endpoint that is missing.
     """
     caption, prompt_set = config.caption, prompt_set_of(config)
@@ -33,24 +31,6 @@ def open_captioner(config: Config, settle: Settle = lambda ask: ask()) -> Captio
     loop = EventLoop()
     model = loop.run(_MODELS[caption.captioner](config))
     return VapsCaptioner(model, prompt_set, _prompting(config), loop, settle)
-
-
-def prompt_set_of(config: Config) -> PromptSet:
-    """The prompt set in force.
-
-    Raises:
-        ConfigError: there is none, it lacks an attribute to omit, or the measured captioner cannot measure for it.
-    """
-    caption, prompt_set = config.caption, load_prompt_set(config.prompt_set)
-    if unknown := set(caption.omit) - set(prompt_set.attributes):
-        known = ", ".join(prompt_set.attributes)
-        raise ConfigError(f"caption.omit: unknown {', '.join(sorted(unknown))}; {config.prompt_set} has {known}.")
-    if caption.captioner == "measured" and prompt_set.name not in MEASURES:
-        raise ConfigError(
-            f"prompt set {prompt_set.name!r}: the measured captioner measures {', '.join(sorted(MEASURES))} only. "
-            "Take one of these, or a captioner that asks a model."
-        )
-    return prompt_set
 
 
 async def _vllm(config: Config) -> ChatModel:

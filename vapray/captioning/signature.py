@@ -2,7 +2,7 @@
 
 import hashlib
 
-from vapray.captioning.prompt_set import load_prompt_set
+from vapray.captioning.prompt_choice import prompt_set_of
 from vapray.captioning.vlm_files import find_vlm
 from vapray.config import Config
 from vapray.errors import ConfigError
@@ -12,8 +12,12 @@ __all__ = ["captions_signature", "model_signature", "prompts_signature"]
 
 
 def prompts_signature(config: Config) -> str:
-    """Version of the prompt set, with a hash of its text."""
-    return load_prompt_set(config.prompt_set).version
+    """Version of the prompt set, with a hash of its text.
+
+    Raises:
+        ConfigError: see :func:`vapray.captioning.prompt_choice.prompt_set_of`.
+    """
+    return prompt_set_of(config).version
 
 
 def model_signature(config: Config) -> str:

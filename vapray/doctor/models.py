@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 from vapray.bank.tower_files import find_tower, require_packages
+from vapray.captioning.prompt_choice import prompt_set_of
 from vapray.captioning.vlm_files import find_vlm
 from vapray.config import Config
 from vapray.doctor.findings import Finding, failed, ok, warning
@@ -24,7 +25,7 @@ def examine(config: Config) -> Iterator[Finding]:
     elif caption.captioner == "vllm":
         yield from _found("captioner", lambda: _captioner(config))
     else:
-        yield ok("captioner", caption.captioner)
+        yield from _found("captioner", lambda: f"{caption.captioner}, prompt set {prompt_set_of(config).name}")
     if bank.encoder == "hashing":
         yield ok("text encoder", "hashing")
         return
@@ -39,7 +40,7 @@ def examine(config: Config) -> Iterator[Finding]:
 def _captioner(config: Config) -> str:
     assert config.caption.model is not None
     files = find_vlm(config.caption.model, config.caption.revision, download=False)
-    return f"vllm: {files.folder}, revision {files.revision}"
+    return f"vllm: {files.folder}, revision {files.revision}, prompt set {prompt_set_of(config).name}"
 
 
 def _encoder(config: Config) -> str:
