@@ -40,7 +40,7 @@ async def _vllm(config: Config) -> ChatModel:
 
 async def _openai(config: Config) -> ChatModel:
     assert config.caption.model is not None
-    return OpenAiChat(config.caption.model, config.endpoint)
+    return await OpenAiChat.connect(config.caption.model, config.endpoint, config.caption.revision)
 
 
 _MODELS: dict[str, Callable] = {"vllm": _vllm, "openai": _openai}
