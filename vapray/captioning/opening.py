@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
+from vapray.captioning.asking import Prompting
 from vapray.captioning.captioner import Captioner
 from vapray.captioning.chat import ChatModel, EventLoop
 from vapray.captioning.measured.captioner import MeasuredCaptioner
 from vapray.captioning.openai_chat import OpenAiChat
 from vapray.captioning.prompt_choice import prompt_set_of
-from vapray.captioning.vaps import Prompting, Settle, VapsCaptioner
+from vapray.captioning.vaps import Settle, VapsCaptioner
 from vapray.captioning.vllm_chat import VllmChat
 from vapray.config import Config
 
