@@ -123,5 +123,7 @@ def _knowledge_file(output: Version) -> str:
 
 
 def _tokens(output: Version) -> dict[str, int]:
-    rows = output.read(TOKENS)
-    return {name: pc.sum(rows.column(name)).as_py() or 0 for name in TOKENS}
+    total = dict.fromkeys(TOKENS, 0)
+    for part in output.read_parts(TOKENS):
+        total = {name: count + (pc.sum(part.column(name)).as_py() or 0) for name, count in total.items()}
+    return total
