@@ -45,9 +45,12 @@ def run_pipeline(
         VaprayError: from the stage that failed; what was committed stays, and the same command continues.
     """
     walk = Walk(config, display or Display())
+    wanted = [stage for stage in STAGES if names is None or stage.name in names]
+    for stage in wanted:
+        walk.outside(stage)  # what is wrong with it is said now, not after the hours of the stages before
     with ExitStack() as stack:
         for stage in STAGES:
-            walk.visit(stage, wanted=names is None or stage.name in names, stack=stack)
+            walk.visit(stage, wanted=stage in wanted, stack=stack)
     return walk.finished
 
 
@@ -89,7 +92,18 @@ class Walk:
         self.config, self.display, self.store = config, display, Store(config.run.root)
         self.finished: dict[str, Version] = {}
         self.manifests: dict[str, Manifest] = {}
+        self._outside: dict[str, dict[str, str]] = {}
         self._ray_is_up = False
+
+    def outside(self, stage: Stage) -> dict[str, str]:
+        """What it reads besides tables and settings, by a hash; looked at once in a walk.
+
+        Raises:
+            ConfigError: it is not there, or cannot be used.
+        """
+        if stage.name not in self._outside:
+            self._outside[stage.name] = {name: sign(self.config) for name, sign in OUTSIDE.get(stage.name, {}).items()}
+        return self._outside[stage.name]
 
     def look(self, stage: Stage) -> Standing:
         """Where a stage stands; writes nothing, and remembers a finished version for the stages behind it."""
@@ -180,7 +194,7 @@ class Walk:
             table: self.finished[table].sealed().content_hash if table in self.finished else NOT_MADE
             for table in stage.reads
         }
-        return inputs | {name: sign(self.config) for name, sign in OUTSIDE.get(stage.name, {}).items()}
+        return inputs | self.outside(stage)
 
     def _missing(self, stage: Stage) -> str:
         needed = [other.name for other in STAGES if other.writes in stage.reads and other.name not in self.manifests]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vapray.bank.signature import encoder_signature
-from vapray.captioning.signature import captions_signature, prompts_signature
+from vapray.captioning.signature import captions_signature, model_signature, prompts_signature
 from vapray.config import Config, Train
 from vapray.data.dataset import dataset_signature
 from vapray.evaluation.audit.signature import others_signature, ratings_signature
@@ -102,7 +102,7 @@ STAGES = (
 # What a stage reads besides tables and config values, by a hash of its content.
 OUTSIDE: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
     "ingest": {"dataset": dataset_signature},
-    "caption": {"prompts": prompts_signature, "given captions": captions_signature},
+    "caption": {"prompts": prompts_signature, "given captions": captions_signature, "model": model_signature},
     "bank": {"text encoder": encoder_signature},
     "audit": {"prompts": prompts_signature, "other captions": others_signature, "ratings": ratings_signature},
     "evaluate": {"prompts": prompts_signature},

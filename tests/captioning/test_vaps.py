@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from vapray.captioning.asking import Prompting
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures
 from vapray.captioning.prompt_set import load_prompt_set
-from vapray.captioning.vaps import Prompting, VapsCaptioner
+from vapray.captioning.vaps import VapsCaptioner
 
 from .tiny_vlm import COLOURS, KNOWLEDGE, caption, impression, picture
 

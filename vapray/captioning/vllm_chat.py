@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vapray.captioning.chat import Answer, Decoding, RefusedRequest, Turns
-from vapray.captioning.model_files import ModelFiles, find_model
+from vapray.captioning.vlm_files import VlmFiles, find_vlm
 from vapray.config import Vllm
 from vapray.errors import BackendError, ConfigError, EngineDied
 from vapray.reaper import reaped
@@ -26,7 +26,7 @@ OUT_OF_MEMORY = ("out of memory", "cache blocks", "KV cache", "gpu memory utiliz
 class VllmChat:
     """A ``ChatModel`` over ``vllm.AsyncLLM``."""
 
-    def __init__(self, engine: Any, processor: Any, ending: ExitStack, files: ModelFiles, concurrency: int) -> None:
+    def __init__(self, engine: Any, processor: Any, ending: ExitStack, files: VlmFiles, concurrency: int) -> None:
         """See :meth:`start`."""
         self._engine, self._processor, self._ending = engine, processor, ending
         self.name, self.revision, self.concurrency = files.name, files.revision, concurrency
@@ -56,7 +56,7 @@ class VllmChat:
                 f"caption.captioner = vllm: vLLM cannot be imported ({error}). Install vapray[vllm] where the actors "
                 "run, or take caption.captioner=openai for a server elsewhere, or measured."
             ) from error
-        files, heard = find_model(model, revision), _StandardError()
+        files, heard = find_vlm(model, revision), _StandardError()
         ending = ExitStack()
         ending.enter_context(reaped())  # its processes outlive an actor that Ray ends
         try:

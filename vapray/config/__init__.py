@@ -12,7 +12,8 @@ from vapray.config.captioning import Bank, Caption, Endpoint, Vllm
 from vapray.config.data import Data
 from vapray.config.evaluation import Audit, Evaluate
 from vapray.config.execution import Cluster, Pool, Pools, Run
-from vapray.config.misfits import Misfits, find_misfits
+from vapray.config.misfit import Misfits
+from vapray.config.misfits import find_misfits
 from vapray.config.network import Autoencoder, Diffusion, Model
 from vapray.config.sampling import Sample
 from vapray.config.section import Section

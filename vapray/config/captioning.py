@@ -28,7 +28,7 @@ class Caption(Section):
     model: str | None = None
     """For vllm: hub id or folder; for openai: the endpoint's name of it."""
     revision: str | None = None
-    """Of a hub id; None: the newest."""
+    """Of a hub id, None: the newest. For openai what the captions' rows shall say, None: what the endpoint tells."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     """Of an LLM's answers; 0 takes the likeliest token. What cannot be used is asked for again at 0.7 or more."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
