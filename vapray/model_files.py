@@ -52,7 +52,10 @@ def find_folder(model: str, revision: str | None, wanted: Wanted, *, download: b
     folder = Path(model)
     if not is_directory(model):
         name = _hub_name(model, wanted.setting)
-        folder = hub_folder(name, revision, wanted.choices, lambda found: not wanted.missing(found), download)
+        try:
+            folder = hub_folder(name, revision, wanted.choices, lambda found: not wanted.missing(found), download)
+        except BackendError as error:
+            raise BackendError(f"{wanted.setting}: {error}") from None
     if missing := wanted.missing(folder):
         raise ConfigError(
             f"{wanted.setting} = {model}: no {'; no '.join(missing)} in {folder}. Give a model's whole folder."

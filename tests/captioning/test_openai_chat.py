@@ -178,6 +178,14 @@ def test_a_rate_limit_of_ones_own_spaces_the_requests(busy: str) -> None:
     assert time.monotonic() - began >= 3 * 60 / 300  # four images, one request each
 
 
+def test_a_json_answer_becomes_a_caption_that_names_its_attributes(busy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"content": json.dumps({"shape": "round", "background": "pale skin"})}
+    answer = {"choices": [{"index": 0, "message": said, "finish_reason": "stop"}]}
+    monkeypatch.setattr(_Busy, "do_POST", lambda handler: handler._send(200, answer))
+    answers = captions_of(busy, "caption.strategy=direct", "caption.json_answers=true")
+    assert {one.caption for one in answers} == {"shape: round; background: pale skin."}
+
+
 @pytest.mark.parametrize(
     ("said", "code"),
     [

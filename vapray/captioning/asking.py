@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.captioning.captioner import CaptionDraft, Strategy, digest
-from vapray.captioning.chat import Answer, ChatModel, Decoding, RefusedRequest, Turns
+from vapray.captioning.chat import Answer, ChatModel, Decoding, RefusedRequest, Turns, UnreadableAnswer
 from vapray.captioning.hygiene import cleaned
 
 __all__ = ["RETRY_TEMPERATURE", "Asking", "Prompting", "Unusable", "json_schema"]
@@ -91,6 +91,8 @@ class Asking:
                 reason = fault_of(text)
             except RefusedRequest as error:  # the same request would be refused again
                 raise Unusable(f"refused: {error} ({step})") from None
+            except UnreadableAnswer as error:
+                reason = f"unreadable: {error}"
             except ValueError:
                 reason = "not_json: the answer does not fit the schema"
             if not reason:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vapray.captioning.chat import Answer, Decoding, RefusedRequest, Turns
+from vapray.captioning.chat import Answer, Decoding, RefusedRequest, Turns, UnreadableAnswer
 from vapray.config import Endpoint
 from vapray.errors import BackendError
 
@@ -42,7 +42,8 @@ class OpenAiChat:
             from aiolimiter import AsyncLimiter
         except ImportError as error:
             raise BackendError(
-                f"caption.captioner = openai: {error.name} is not installed. Install vapray[openai]."
+                f"caption.captioner = openai: {error.name} is not installed. Install vapray[openai] where the actors "
+                "run, or take caption.captioner=measured, which needs no model."
             ) from error
         key = os.environ.get(settings.api_key_env)
         if key is None and settings.api_key_env != "OPENAI_API_KEY":
@@ -90,6 +91,10 @@ class OpenAiChat:
             ) from error
         except openai.APIError as error:
             raise self._no_answer(error) from error
+        except UnicodeDecodeError as error:
+            raise UnreadableAnswer("bytes that are not UTF-8") from error
+        except ValueError as error:
+            raise UnreadableAnswer("no JSON") from error
         if not hasattr(done, "choices"):  # the client hands over a web page as it is
             raise BackendError(
                 f"{self._where}: answers, but not as OpenAI's API does. Give the URL up to and with /v1."
@@ -172,15 +177,24 @@ def _sampling(decoding: Decoding) -> dict[str, Any]:
 
 
 def _answer(done: Any) -> Answer:
-    said, usage = done.choices[0], done.usage
-    details = getattr(usage, "prompt_tokens_details", None)
+    """Nothing is taken for granted of what a server sends: the client does not check it."""
+    said, usage = done.choices[0], getattr(done, "usage", None)
+    message = getattr(said, "message", None)
+    text = getattr(message, "content", None)
+    if message is None or not isinstance(text, str | None):
+        raise UnreadableAnswer("no text in choices[0].message.content")
     return Answer(
-        said.message.content or "",
-        usage.prompt_tokens if usage else 0,
-        (details.cached_tokens or 0) if details else 0,
-        usage.completion_tokens if usage else 0,
-        said.finish_reason,
+        text or "",
+        _count(usage, "prompt_tokens"),
+        _count(getattr(usage, "prompt_tokens_details", None), "cached_tokens"),
+        _count(usage, "completion_tokens"),
+        str(getattr(said, "finish_reason", None)),
     )
+
+
+def _count(usage: Any, name: str) -> int:
+    found = getattr(usage, name, None)
+    return found if isinstance(found, int) else 0
 
 
 def _said(error: Exception) -> str:

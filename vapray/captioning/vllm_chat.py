@@ -20,6 +20,7 @@ from vapray.reaper import reaped
 __all__ = ["VllmChat"]
 
 ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+NO_DEVICE = ("Device string must not be empty", "Failed to infer device type", "No CUDA GPUs are available")
 OUT_OF_MEMORY = ("out of memory", "cache blocks", "KV cache", "gpu memory utilization", "Free memory")
 
 
@@ -156,6 +157,12 @@ def _engine_arguments(known: type, settings: Vllm) -> dict[str, Any]:
 
 
 def _why_no_engine(model: str, settings: Vllm, cause: str) -> str:
+    if any(sign in cause for sign in NO_DEVICE):
+        return (
+            f"caption.captioner = vllm: vLLM finds no device that it was built for ({cause}). Give its actors a GPU "
+            "with pools.caption.num_gpus=1 on nodes that have one, or take caption.captioner=openai for a server "
+            "elsewhere, or measured."
+        )
     if not any(sign.lower() in cause.lower() for sign in OUT_OF_MEMORY):
         return f"caption.model {model}: vLLM's engine does not start: {cause}"
     return (
