@@ -12,7 +12,7 @@ from vapray.config import Config
 from vapray.config.file import load
 from vapray.doctor.models import examine
 from vapray.errors import BackendError, ConfigError
-from vapray.model_files import hub_commit
+from vapray.model_files import hub_commit, sha256_of
 from vapray.pipeline import Walk
 from vapray.progress import Display
 from vapray.stages import STAGES
@@ -60,6 +60,23 @@ def test_other_weights_of_the_same_size_make_the_caption_stage_run_again(model: 
     after = read_by_the_caption_stage(model)
     assert {name for name in after if after[name] != before[name]} == {"model"}
     assert find_vlm(str(model)).revision == after["model"] != revision == before["model"]
+
+
+def test_a_tensor_changed_inside_of_gigabytes_is_noticed_without_reading_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vapray.model_files.BYTES_READ_WHOLE", 1 << 20)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(bytes(200 << 20))
+    before = sha256_of([weights])
+    with weights.open("r+b") as file:
+        file.seek(93 << 20)
+        file.write(b"\1" * (1 << 20))  # a small tensor of a large model
+    os.utime(weights, ns=(1, 1))
+    assert sha256_of([weights]) != before
+    with weights.open("ab") as file:
+        file.write(b"\0")
+    assert sha256_of([weights]) != before
 
 
 def test_a_touched_folder_is_the_same_model(model: Path) -> None:
