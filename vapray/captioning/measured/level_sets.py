@@ -1,0 +1,136 @@
+"""One judge for whatever is looked for: of many candidate regions the one whose contour stands out wins.
+
+A threshold for the whole picture fails where light falls off, where a fold or an arm is as dark as a lung, where skin is
+mottled. So every level of a field offers its regions, and each is judged by what lies along its contour.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from vapray.captioning.measured.frame import SIDE, Floats, Mask
+
+STEP = 2
+"""Candidates are compared on every second pixel: a quarter of the work, and fields are smoother than that."""
+
+LEVELS = np.linspace(0.4, 0.96, 9)
+"""Quantiles of a field whose level sets are looked at: a lung fills half of its side, a polyp a hundredth of the view."""
+
+FULL_EDGE = 2.5
+"""An edge of this many times the picture's median gradient counts for two thirds of a full one; noise for little."""
+
+FILL_POWER = 3.0
+"""How hard bays, arms and bridges to neighbours count against a region."""
+
+MIN_AREA, MAX_AREA = 0.004, 0.6
+"""Shares of the square between which a region is looked at: smaller ones are noise, larger ones the background."""
+
+MAX_CONTACT = 0.2
+"""Share of a contour that may run along the rim of the view, where nothing shows what the region borders on."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A mask [S, S] without holes and how well it stands out, from 0 (not at all)."""
+
+    mask: Mask
+    standing: float
+
+
+NOTHING = Region(np.zeros((SIDE, SIDE), bool), 0.0)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What makes a good region.
+
+    Attributes:
+        edges: [S, S] of ``edge_strength``.
+        area_power: how much of two regions with equal edges the larger is preferred: a core has an edge too.
+        longest: largest ratio of its axes.
+    """
+
+    edges: Floats
+    area_power: float
+    longest: float = np.inf
+
+    def standing(self, mask: Mask) -> float:
+        """Judge a region [S, S] without holes: its edges, ellipse fill and area; 0 for what is none."""
+        return self.standing_of_cut(mask, self.edges, mask.size) if mask.any() else 0.0
+
+    def standing_of_cut(self, region: Mask, edges: Floats, pixels: int) -> float:
+        """Judge a region cut out of a picture of so many pixels, with the edges of the same cut."""
+        rim = edges[region & ~ndimage.binary_erosion(region)]
+        fill, ratio = _ellipse(region)
+        if ratio > self.longest or (rim == 0).mean() > MAX_CONTACT:
+            return 0.0
+        return float(rim.mean() * fill**FILL_POWER * (region.sum() / pixels) ** self.area_power)
+
+
+def edge_strength(features: Floats, view: Mask) -> Floats:
+    """Return how sharply [S, S, K] features change, 0..1 by the picture's own measure; 0 along the rim of the view."""
+    inside = ndimage.binary_erosion(view, iterations=2)
+    down, across = np.gradient(features, axis=(0, 1))
+    change = np.sqrt((down**2 + across**2).sum(axis=-1))
+    usual = float(np.median(change[inside])) if inside.any() else 0.0
+    return np.where(inside, 1 - np.exp(-((change / max(FULL_EDGE * usual, 1e-6)) ** 2)), 0.0)
+
+
+def best_level_set(field: Floats, view: Mask, judge: Judge, opening: int = 1) -> Region:
+    """Return the region of [S, S] level sets within the view that stands out best.
+
+    Args:
+        field: higher where the region is.
+        view: where it may lie.
+        judge: of the regions.
+        opening: coarse pixels; bridges up to twice as wide are cut.
+    """
+    coarse, allowed, edges = (array[::STEP, ::STEP] for array in (field, view, judge.edges))
+    best, found = 0.0, None
+    for level in np.quantile(coarse[allowed], LEVELS) if allowed.any() else ():
+        mask = ndimage.binary_opening((coarse > level) & allowed, iterations=opening)
+        labels, count = ndimage.label(mask)
+        bounds = _bounds(mask, labels, count, edges, judge.area_power)
+        for number, box in enumerate(ndimage.find_objects(labels), 1):
+            if bounds[number] > best:
+                region = ndimage.binary_fill_holes(labels[box] == number)
+                score = judge.standing_of_cut(np.pad(region, 1), np.pad(edges[box], 1), coarse.size)
+                if score > best:
+                    best, found = score, (box, region)
+    return Region(_refined(field, view, *found), best) if found else NOTHING
+
+
+def _bounds(mask: Mask, labels: Floats, count: int, edges: Floats, area_power: float) -> Floats:
+    """Return by label what its region can reach at best, holes aside; 0 for sizes that are not looked at."""
+    rim = mask & ~ndimage.binary_erosion(mask)
+    lengths = np.bincount(labels[rim], minlength=count + 1)
+    mean = np.bincount(labels[rim], edges[rim], minlength=count + 1) / np.maximum(lengths, 1)
+    area = np.bincount(labels.ravel(), minlength=count + 1) / mask.size
+    return np.where((area > MIN_AREA) & (area < MAX_AREA), mean * area**area_power, 0.0)
+
+
+def _ellipse(mask: Mask) -> tuple[float, float]:
+    """Return the area as a share of the ellipse with the same second moments (1 for an ellipse), and its axes' ratio."""
+    rows, columns = np.nonzero(mask)
+    minor, major = np.linalg.eigvalsh(np.cov(rows, columns) + np.eye(2) / 12)
+    return min(1.0, len(rows) / (4 * np.pi * np.sqrt(minor * major))), float(np.sqrt(major / minor))
+
+
+def _refined(field: Floats, view: Mask, box: tuple[slice, slice], region: Mask) -> Mask:
+    """Return the coarse region as the full picture shows it: its edge lies halfway between in and out."""
+    coarse = np.zeros((SIDE // STEP, SIDE // STEP), bool)
+    coarse[box] = region
+    whole = coarse.repeat(STEP, 0).repeat(STEP, 1)
+    near = ndimage.binary_dilation(whole, iterations=2 * STEP) & view
+    ring = near & ~ndimage.binary_dilation(whole, iterations=STEP)
+    halfway = (np.median(field[whole]) + np.median(field[ring if ring.any() else near])) / 2
+    full = ndimage.binary_fill_holes((field > halfway) & near)
+    return largest(ndimage.binary_opening(full, iterations=STEP))
+
+
+def largest(mask: Mask) -> Mask:
+    """Keep the largest component."""
+    labels, count = ndimage.label(mask)
+    kept: Mask = labels == 1 + int(np.bincount(labels.ravel())[1:].argmax()) if count else mask
+    return kept
