@@ -4,9 +4,11 @@ A threshold for the whole picture fails where light falls off, where a fold or a
 mottled. So every level of a field offers its regions, and each is judged by what lies along its contour.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from vapray.captioning.measured.frame import SIDE, Floats, Mask
@@ -20,14 +22,14 @@ LEVELS = np.linspace(0.4, 0.96, 9)
 FULL_EDGE = 2.5
 """An edge of this many times the picture's median gradient counts for two thirds of a full one; noise for little."""
 
-FILL_POWER = 3.0
+FILL_POWER = 4.0
 """How hard bays, arms and bridges to neighbours count against a region."""
 
-MIN_AREA, MAX_AREA = 0.004, 0.6
+MIN_AREA, MAX_AREA = 0.004, 0.45
 """Shares of the square between which a region is looked at: smaller ones are noise, larger ones the background."""
 
-MAX_CONTACT = 0.2
-"""Share of a contour that may run along the rim of the view, where nothing shows what the region borders on."""
+
+Box = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,13 @@ class Judge:
         edges: [S, S] of ``edge_strength``.
         area_power: how much of two regions with equal edges the larger is preferred: a core has an edge too.
         longest: largest ratio of its axes.
+        contact: largest share of its contour along the rim of the view, where nothing shows what it borders on.
     """
 
     edges: Floats
     area_power: float
     longest: float = np.inf
+    contact: float = 0.2
 
     def standing(self, mask: Mask) -> float:
         """Judge a region [S, S] without holes: its edges, ellipse fill and area; 0 for what is none."""
@@ -63,7 +67,7 @@ class Judge:
         """Judge a region cut out of a picture of so many pixels, with the edges of the same cut."""
         rim = edges[region & ~ndimage.binary_erosion(region)]
         fill, ratio = _ellipse(region)
-        if ratio > self.longest or (rim == 0).mean() > MAX_CONTACT:
+        if ratio > self.longest or (rim == 0).mean() > self.contact:
             return 0.0
         return float(rim.mean() * fill**FILL_POWER * (region.sum() / pixels) ** self.area_power)
 
@@ -77,37 +81,50 @@ def edge_strength(features: Floats, view: Mask) -> Floats:
     return np.where(inside, 1 - np.exp(-((change / max(FULL_EDGE * usual, 1e-6)) ** 2)), 0.0)
 
 
-def best_level_set(field: Floats, view: Mask, judge: Judge, opening: int = 1) -> Region:
-    """Return the region of [S, S] level sets within the view that stands out best.
+def best_level_set(fields: Sequence[Floats], view: Mask, judge: Judge, opening: int = 1) -> Region:
+    """Return the region of level sets within the view that stands out best.
 
     Args:
-        field: higher where the region is.
+        fields: [S, S] each, higher where the region is.
         view: where it may lie.
         judge: of the regions.
         opening: coarse pixels; bridges up to twice as wide are cut.
     """
-    coarse, allowed, edges = (array[::STEP, ::STEP] for array in (field, view, judge.edges))
+    edges = judge.edges[::STEP, ::STEP]
+    candidates = [one for field in fields for one in _candidates(field, view, edges, judge.area_power, opening)]
     best, found = 0.0, None
+    for candidate in sorted(candidates, key=lambda one: -one.bound):
+        if candidate.bound <= best:
+            break
+        box, region = candidate.box, ndimage.binary_fill_holes(candidate.labels[candidate.box] == candidate.number)
+        score = judge.standing_of_cut(np.pad(region, 1), np.pad(edges[box], 1), edges.size)
+        if score > best:
+            best, found = score, (candidate.field, view, box, region)
+    return Region(_refined(*found), best) if found else NOTHING
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """One label in one level set of one field, and the most that it can reach, holes aside."""
+
+    bound: float
+    field: Floats
+    labels: NDArray[np.int32]
+    number: int
+    box: Box
+
+
+def _candidates(field: Floats, view: Mask, edges: Floats, area_power: float, opening: int) -> Iterator[_Candidate]:
+    coarse, allowed = field[::STEP, ::STEP], view[::STEP, ::STEP]
     for level in np.quantile(coarse[allowed], LEVELS) if allowed.any() else ():
         mask = ndimage.binary_opening((coarse > level) & allowed, iterations=opening)
+        rim = mask & ~ndimage.binary_erosion(mask)
         labels, count = ndimage.label(mask)
-        bounds = _bounds(mask, labels, count, edges, judge.area_power)
+        area = np.bincount(labels.ravel()) / mask.size
+        mean = np.bincount(labels[rim], edges[rim], count + 1) / np.maximum(np.bincount(labels[rim], None, count + 1), 1)
         for number, box in enumerate(ndimage.find_objects(labels), 1):
-            if bounds[number] > best:
-                region = ndimage.binary_fill_holes(labels[box] == number)
-                score = judge.standing_of_cut(np.pad(region, 1), np.pad(edges[box], 1), coarse.size)
-                if score > best:
-                    best, found = score, (box, region)
-    return Region(_refined(field, view, *found), best) if found else NOTHING
-
-
-def _bounds(mask: Mask, labels: Floats, count: int, edges: Floats, area_power: float) -> Floats:
-    """Return by label what its region can reach at best, holes aside; 0 for sizes that are not looked at."""
-    rim = mask & ~ndimage.binary_erosion(mask)
-    lengths = np.bincount(labels[rim], minlength=count + 1)
-    mean = np.bincount(labels[rim], edges[rim], minlength=count + 1) / np.maximum(lengths, 1)
-    area = np.bincount(labels.ravel(), minlength=count + 1) / mask.size
-    return np.where((area > MIN_AREA) & (area < MAX_AREA), mean * area**area_power, 0.0)
+            if MIN_AREA < area[number] < MAX_AREA:
+                yield _Candidate(float(mean[number] * area[number] ** area_power), field, labels, number, box)
 
 
 def _ellipse(mask: Mask) -> tuple[float, float]:
@@ -117,7 +134,7 @@ def _ellipse(mask: Mask) -> tuple[float, float]:
     return min(1.0, len(rows) / (4 * np.pi * np.sqrt(minor * major))), float(np.sqrt(major / minor))
 
 
-def _refined(field: Floats, view: Mask, box: tuple[slice, slice], region: Mask) -> Mask:
+def _refined(field: Floats, view: Mask, box: Box, region: Mask) -> Mask:
     """Return the coarse region as the full picture shows it: its edge lies halfway between in and out."""
     coarse = np.zeros((SIDE // STEP, SIDE // STEP), bool)
     coarse[box] = region

@@ -14,7 +14,7 @@ from vapray.captioning.measured.level_sets import Judge, Region, best_level_set,
 MIN_RANGE = 0.1
 """Brightness range below which a picture shows nothing."""
 
-MIN_STANDING = 0.1
+MIN_STANDING = 0.08
 """A lung that stands out less is a guess: phantoms reach 0.25, films in which people see the edge 0.12 and more."""
 
 MIN_LEVEL_ROWS = 0.5
@@ -76,7 +76,7 @@ def _find_both(brightness: Floats) -> tuple[Region, Region]:
     judge = Judge(edge_strength(smooth[..., None], body), AREA_POWER)
     spine = _spine(smooth)
     sides = body & (spine > _COLUMNS), body & (spine < _COLUMNS)
-    left, right = (best_level_set(darkness, side, judge, BRIDGE) for side in sides)
+    left, right = (best_level_set([darkness], side, judge, BRIDGE) for side in sides)
     return left, right
 
 
