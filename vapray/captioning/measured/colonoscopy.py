@@ -67,8 +67,8 @@ def find_polyp(rgb: Floats) -> tuple[Mask, Floats]:
     around = even_colour(features, view, SURROUNDINGS)
     whole = np.median(features[view], axis=0) if view.any() else around
     seen = view & ~_shade(features - whole, LUMEN_MARGIN) & ~_shade(features - around, SHADOW_MARGIN)
-    fields = [sign * (features - around)[..., channel] for channel, sign in ((0, 1), (0, -1), (1, 1), (1, -1), (2, 1))]
-    best = best_level_set(fields, seen, judge)
+    fields = [sign * features[..., channel] for channel, sign in ((0, 1), (0, -1), (1, 1), (1, -1), (2, 1))]
+    best = best_level_set(fields, seen, judge, around=SURROUNDINGS)
     return (best if best.standing >= MIN_STANDING else NOTHING).mask, wall
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from vapray.captioning.measured.frame import SIDE, Floats, Mask
+from vapray.captioning.measured.surface import local_mean
 
 STEP = 2
 """Candidates are compared on every second pixel: a quarter of the work, and fields are smoother than that."""
@@ -30,6 +31,7 @@ MIN_AREA, MAX_AREA = 0.004, 0.45
 
 
 Box = tuple[slice, slice]
+Labels = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -81,17 +83,33 @@ def edge_strength(features: Floats, view: Mask) -> Floats:
     return np.where(inside, 1 - np.exp(-((change / max(FULL_EDGE * usual, 1e-6)) ** 2)), 0.0)
 
 
-def best_level_set(fields: Sequence[Floats], view: Mask, judge: Judge, opening: int = 1) -> Region:
-    """Return the region of level sets within the view that stands out best.
+@dataclass(frozen=True)
+class _Candidate:
+    """One label in one level set of one field, and the most that it can reach, holes aside."""
+
+    bound: float
+    field: Floats
+    labels: Labels
+    number: int
+    box: Box
+
+
+def best_level_set(fields: Sequence[Floats], view: Mask, judge: Judge, *, around: float, opening: int = 1) -> Region:
+    """Return the region within the view that stands out best, among the level sets of fields less their surroundings.
 
     Args:
         fields: [S, S] each, higher where the region is.
         view: where it may lie.
         judge: of the regions.
+        around: Gaussian scale in pixels of the surroundings.
         opening: coarse pixels; bridges up to twice as wide are cut.
     """
-    edges = judge.edges[::STEP, ::STEP]
-    candidates = [one for field in fields for one in _candidates(field, view, edges, judge.area_power, opening)]
+    edges, allowed = judge.edges[::STEP, ::STEP], view[::STEP, ::STEP]
+    candidates: list[_Candidate] = []
+    for field in fields:
+        coarse = field[::STEP, ::STEP] - local_mean(field[::STEP, ::STEP], allowed, around / STEP)
+        for labels in _level_sets(coarse, allowed, opening):
+            candidates += _candidates(field, labels, edges, judge.area_power)
     best, found = 0.0, None
     for candidate in sorted(candidates, key=lambda one: -one.bound):
         if candidate.bound <= best:
@@ -103,28 +121,20 @@ def best_level_set(fields: Sequence[Floats], view: Mask, judge: Judge, opening: 
     return Region(_refined(*found), best) if found else NOTHING
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """One label in one level set of one field, and the most that it can reach, holes aside."""
-
-    bound: float
-    field: Floats
-    labels: NDArray[np.int32]
-    number: int
-    box: Box
-
-
-def _candidates(field: Floats, view: Mask, edges: Floats, area_power: float, opening: int) -> Iterator[_Candidate]:
-    coarse, allowed = field[::STEP, ::STEP], view[::STEP, ::STEP]
+def _level_sets(coarse: Floats, allowed: Mask, opening: int) -> Iterator[Labels]:
     for level in np.quantile(coarse[allowed], LEVELS) if allowed.any() else ():
-        mask = ndimage.binary_opening((coarse > level) & allowed, iterations=opening)
-        rim = mask & ~ndimage.binary_erosion(mask)
-        labels, count = ndimage.label(mask)
-        area = np.bincount(labels.ravel()) / mask.size
-        mean = np.bincount(labels[rim], edges[rim], count + 1) / np.maximum(np.bincount(labels[rim], None, count + 1), 1)
-        for number, box in enumerate(ndimage.find_objects(labels), 1):
-            if MIN_AREA < area[number] < MAX_AREA:
-                yield _Candidate(float(mean[number] * area[number] ** area_power), field, labels, number, box)
+        yield ndimage.label(ndimage.binary_opening((coarse > level) & allowed, iterations=opening))[0]
+
+
+def _candidates(field: Floats, labels: Labels, edges: Floats, area_power: float) -> Iterator[_Candidate]:
+    mask = labels > 0
+    rim = mask & ~ndimage.binary_erosion(mask)
+    area = np.bincount(labels.ravel()) / labels.size
+    lengths = np.bincount(labels[rim], minlength=len(area))
+    bounds = np.bincount(labels[rim], edges[rim], len(area)) / np.maximum(lengths, 1) * area**area_power
+    for number, box in enumerate(ndimage.find_objects(labels), 1):
+        if MIN_AREA < area[number] < MAX_AREA:
+            yield _Candidate(float(bounds[number]), field, labels, number, box)
 
 
 def _ellipse(mask: Mask) -> tuple[float, float]:

@@ -20,6 +20,9 @@ MIN_STANDING = 0.08
 MIN_LEVEL_ROWS = 0.5
 """Share of the shorter lung's rows that lie beside the other lung; less, and one of the two is something else."""
 
+SMOOTH = 1.5
+"""Gaussian scale in pixels that softens ribs but not the lung's own edge."""
+
 SURROUNDINGS = 16.0
 """Gaussian scale in pixels of the brightness that a lung is darker than: about half a lung's width."""
 
@@ -70,13 +73,12 @@ def lung_fields(brightness: Floats) -> LungFields | None:
 
 def _find_both(brightness: Floats) -> tuple[Region, Region]:
     """Return what stands out best as darker than its surroundings on either side of the spine."""
-    smooth = ndimage.gaussian_filter(brightness, 1.5)
-    darkness = ndimage.gaussian_filter(smooth, SURROUNDINGS) - smooth
+    smooth = ndimage.gaussian_filter(brightness, SMOOTH)
     body = ~_air(smooth)
     judge = Judge(edge_strength(smooth[..., None], body), AREA_POWER)
     spine = _spine(smooth)
     sides = body & (spine > _COLUMNS), body & (spine < _COLUMNS)
-    left, right = (best_level_set([darkness], side, judge, BRIDGE) for side in sides)
+    left, right = (best_level_set([-smooth], side, judge, around=SURROUNDINGS, opening=BRIDGE) for side in sides)
     return left, right
 
 
