@@ -122,8 +122,12 @@ def best_level_set(fields: Sequence[Floats], view: Mask, judge: Judge, *, around
 
 
 def _level_sets(coarse: Floats, allowed: Mask, opening: int) -> Iterator[Labels]:
+    """Return the components of every level set; opening a field opens all its level sets at once."""
+    diamond = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), opening)
+    within = np.where(allowed, coarse, -np.inf)
+    opened = ndimage.grey_opening(within, footprint=diamond, mode="constant", cval=-np.inf)
     for level in np.quantile(coarse[allowed], LEVELS) if allowed.any() else ():
-        yield ndimage.label(ndimage.binary_opening((coarse > level) & allowed, iterations=opening))[0]
+        yield ndimage.label(opened > level)[0]
 
 
 def _candidates(field: Floats, labels: Labels, edges: Floats, area_power: float) -> Iterator[_Candidate]:
