@@ -50,6 +50,9 @@ SHADE = 0.6
 LUMEN_MARGIN, SHADOW_MARGIN = 0.25, 0.1
 """Other colour that a lumen has at most, against the whole picture, and a shadow, against its surroundings."""
 
+EDGE_AT = 0.35
+"""A polyp of two colours stands out less at its rim than in its middle."""
+
 AREA_POWER = 0.2
 LONGEST = 2.7
 """Ratio of axes above which a region is a fold's back rather than a polyp."""
@@ -68,7 +71,7 @@ def find_polyp(rgb: Floats) -> tuple[Mask, Floats]:
     whole = np.median(features[view], axis=0) if view.any() else around
     seen = view & ~_shade(features - whole, LUMEN_MARGIN) & ~_shade(features - around, SHADOW_MARGIN)
     fields = [sign * features[..., channel] for channel, sign in ((0, 1), (0, -1), (1, 1), (1, -1), (2, 1))]
-    best = best_level_set(fields, seen, judge, around=SURROUNDINGS)
+    best = best_level_set(fields, seen, judge, around=SURROUNDINGS, edge_at=EDGE_AT)
     return (best if best.standing >= MIN_STANDING else NOTHING).mask, wall
 
 

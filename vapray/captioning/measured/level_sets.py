@@ -94,7 +94,9 @@ class _Candidate:
     box: Box
 
 
-def best_level_set(fields: Sequence[Floats], view: Mask, judge: Judge, *, around: float, opening: int = 1) -> Region:
+def best_level_set(
+    fields: Sequence[Floats], view: Mask, judge: Judge, *, around: float, opening: int = 1, edge_at: float = 0.5
+) -> Region:
     """Return the region within the view that stands out best, among the level sets of fields less their surroundings.
 
     Args:
@@ -103,6 +105,7 @@ def best_level_set(fields: Sequence[Floats], view: Mask, judge: Judge, *, around
         judge: of the regions.
         around: Gaussian scale in pixels of the surroundings.
         opening: coarse pixels; bridges up to twice as wide are cut.
+        edge_at: where on the way from outside (0) to inside (1) the edge lies.
     """
     edges, allowed = judge.edges[::STEP, ::STEP], view[::STEP, ::STEP]
     candidates: list[_Candidate] = []
@@ -117,7 +120,7 @@ def best_level_set(fields: Sequence[Floats], view: Mask, judge: Judge, *, around
         box, region = candidate.box, ndimage.binary_fill_holes(candidate.labels[candidate.box] == candidate.number)
         score = judge.standing_of_cut(np.pad(region, 1), np.pad(edges[box], 1), edges.size)
         if score > best:
-            best, found = score, (candidate.field, view, box, region)
+            best, found = score, (candidate.field, view, edge_at, box, region)
     return Region(_refined(*found), best) if found else NOTHING
 
 
@@ -148,15 +151,15 @@ def _ellipse(mask: Mask) -> tuple[float, float]:
     return min(1.0, len(rows) / (4 * np.pi * np.sqrt(minor * major))), float(np.sqrt(major / minor))
 
 
-def _refined(field: Floats, view: Mask, box: Box, region: Mask) -> Mask:
-    """Return the coarse region as the full picture shows it: its edge lies halfway between in and out."""
+def _refined(field: Floats, view: Mask, edge_at: float, box: Box, region: Mask) -> Mask:
+    """Return the coarse region as the full picture shows it."""
     coarse = np.zeros((SIDE // STEP, SIDE // STEP), bool)
     coarse[box] = region
     whole = coarse.repeat(STEP, 0).repeat(STEP, 1)
     near = ndimage.binary_dilation(whole, iterations=2 * STEP) & view
     ring = near & ~ndimage.binary_dilation(whole, iterations=STEP)
-    halfway = (np.median(field[whole]) + np.median(field[ring if ring.any() else near])) / 2
-    full = ndimage.binary_fill_holes((field > halfway) & near)
+    outside, inside = np.median(field[ring if ring.any() else near]), np.median(field[whole])
+    full = ndimage.binary_fill_holes((field > outside + edge_at * (inside - outside)) & near)
     return largest(ndimage.binary_opening(full, iterations=STEP))
 
 
