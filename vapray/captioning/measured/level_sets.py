@@ -5,7 +5,7 @@ mottled. So every level of a field offers its regions, and each is judged by wha
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,7 @@ class Region:
     standing: float
 
 
+WHOLE: Box = np.s_[:, :]
 NOTHING = Region(np.zeros((SIDE, SIDE), bool), 0.0)
 
 
@@ -54,24 +55,29 @@ class Judge:
         area_power: how much of two regions with equal edges the larger is preferred: a core has an edge too.
         longest: largest ratio of its axes.
         contact: largest share of its contour along the rim of the view, where nothing shows what it borders on.
+        likely: [S, S], how likely a pixel belongs to it by its place alone.
     """
 
     edges: Floats
     area_power: float
     longest: float = np.inf
     contact: float = 0.2
+    likely: Floats = field(default_factory=lambda: np.ones((SIDE, SIDE)))
 
-    def standing(self, mask: Mask) -> float:
-        """Judge a region [S, S] without holes: its edges, ellipse fill and area; 0 for what is none."""
-        return self.standing_of_cut(mask, self.edges, mask.size) if mask.any() else 0.0
-
-    def standing_of_cut(self, region: Mask, edges: Floats, pixels: int) -> float:
-        """Judge a region cut out of a picture of so many pixels, with the edges of the same cut."""
-        rim = edges[region & ~ndimage.binary_erosion(region)]
+    def standing(self, region: Mask, box: Box = WHOLE) -> float:
+        """Judge a region without holes, cut out of the picture by ``box``: edges, ellipse fill, area; 0 for none."""
+        if not region.any():
+            return 0.0
+        rim = self.edges[box][region & ~ndimage.binary_erosion(region)]
         fill, ratio = _ellipse(region)
         if ratio > self.longest or (rim == 0).mean() > self.contact:
             return 0.0
-        return float(rim.mean() * fill**FILL_POWER * (region.sum() / pixels) ** self.area_power)
+        area = (region.sum() / self.edges.size) ** self.area_power
+        return float(rim.mean() * fill**FILL_POWER * area * self.likely[box][region].mean())
+
+    def coarse(self) -> "Judge":
+        """The same judge for pictures of every STEP-th pixel."""
+        return replace(self, edges=self.edges[::STEP, ::STEP], likely=self.likely[::STEP, ::STEP])
 
 
 def edge_strength(features: Floats, view: Mask) -> Floats:
@@ -88,7 +94,7 @@ class _Candidate:
     """One label in one level set of one field, and the most that it can reach, holes aside."""
 
     bound: float
-    field: Floats
+    values: Floats
     labels: Labels
     number: int
     box: Box
@@ -107,20 +113,20 @@ def best_level_set(
         opening: coarse pixels; bridges up to twice as wide are cut.
         edge_at: where on the way from outside (0) to inside (1) the edge lies.
     """
-    edges, allowed = judge.edges[::STEP, ::STEP], view[::STEP, ::STEP]
+    judge, allowed = judge.coarse(), view[::STEP, ::STEP]
     candidates: list[_Candidate] = []
-    for field in fields:
-        coarse = field[::STEP, ::STEP] - local_mean(field[::STEP, ::STEP], allowed, around / STEP)
+    for values in fields:
+        coarse = values[::STEP, ::STEP] - local_mean(values[::STEP, ::STEP], allowed, around / STEP)
         for labels in _level_sets(coarse, allowed, opening):
-            candidates += _candidates(field, labels, edges, judge.area_power)
+            candidates += _candidates(values, labels, judge.edges, judge.area_power)
     best, found = 0.0, None
     for candidate in sorted(candidates, key=lambda one: -one.bound):
         if candidate.bound <= best:
             break
         box, region = candidate.box, ndimage.binary_fill_holes(candidate.labels[candidate.box] == candidate.number)
-        score = judge.standing_of_cut(np.pad(region, 1), np.pad(edges[box], 1), edges.size)
+        score = judge.standing(region, box)
         if score > best:
-            best, found = score, (candidate.field, view, edge_at, box, region)
+            best, found = score, (candidate.values, view, edge_at, opening, box, region)
     return Region(_refined(*found), best) if found else NOTHING
 
 
@@ -133,7 +139,7 @@ def _level_sets(coarse: Floats, allowed: Mask, opening: int) -> Iterator[Labels]
         yield ndimage.label(opened > level)[0]
 
 
-def _candidates(field: Floats, labels: Labels, edges: Floats, area_power: float) -> Iterator[_Candidate]:
+def _candidates(values: Floats, labels: Labels, edges: Floats, area_power: float) -> Iterator[_Candidate]:
     mask = labels > 0
     rim = mask & ~ndimage.binary_erosion(mask)
     area = np.bincount(labels.ravel()) / labels.size
@@ -141,7 +147,7 @@ def _candidates(field: Floats, labels: Labels, edges: Floats, area_power: float)
     bounds = np.bincount(labels[rim], edges[rim], len(area)) / np.maximum(lengths, 1) * area**area_power
     for number, box in enumerate(ndimage.find_objects(labels), 1):
         if MIN_AREA < area[number] < MAX_AREA:
-            yield _Candidate(float(bounds[number]), field, labels, number, box)
+            yield _Candidate(float(bounds[number]), values, labels, number, box)
 
 
 def _ellipse(mask: Mask) -> tuple[float, float]:
@@ -151,16 +157,16 @@ def _ellipse(mask: Mask) -> tuple[float, float]:
     return min(1.0, len(rows) / (4 * np.pi * np.sqrt(minor * major))), float(np.sqrt(major / minor))
 
 
-def _refined(field: Floats, view: Mask, edge_at: float, box: Box, region: Mask) -> Mask:
+def _refined(values: Floats, view: Mask, edge_at: float, opening: int, box: Box, region: Mask) -> Mask:
     """Return the coarse region as the full picture shows it."""
     coarse = np.zeros((SIDE // STEP, SIDE // STEP), bool)
     coarse[box] = region
     whole = coarse.repeat(STEP, 0).repeat(STEP, 1)
     near = ndimage.binary_dilation(whole, iterations=2 * STEP) & view
     ring = near & ~ndimage.binary_dilation(whole, iterations=STEP)
-    outside, inside = np.median(field[ring if ring.any() else near]), np.median(field[whole])
-    full = ndimage.binary_fill_holes((field > outside + edge_at * (inside - outside)) & near)
-    return largest(ndimage.binary_opening(full, iterations=STEP))
+    outside, inside = np.median(values[ring if ring.any() else near]), np.median(values[whole])
+    full = ndimage.binary_fill_holes((values > outside + edge_at * (inside - outside)) & near)
+    return largest(ndimage.binary_opening(full, iterations=STEP * opening))
 
 
 def largest(mask: Mask) -> Mask:

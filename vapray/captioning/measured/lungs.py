@@ -32,6 +32,9 @@ AREA_POWER = 0.4
 AIR = 0.5
 """Of Otsu's threshold of the whole film: what is darker and touches the frame is air."""
 
+ARMS = 0.12
+"""Share of the width at either side in which lungs become the less likely, the nearer the frame: there are arms."""
+
 BRIDGE = 2
 """Coarse pixels: what joins a lung to the armpit or the windpipe is thinner than twice this."""
 
@@ -39,6 +42,7 @@ HIDDEN_BASE = 7
 """Rows by which one lung must end above the other to count as hidden from below."""
 
 _COLUMNS = np.arange(SIDE)
+_INNER: Floats = np.broadcast_to(np.minimum((_COLUMNS + 1) * (SIDE - _COLUMNS) / (ARMS * SIDE**2), 1), (SIDE, SIDE))
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def _find_both(brightness: Floats) -> tuple[Region, Region]:
     """Return what stands out best as darker than its surroundings on either side of the spine."""
     smooth = ndimage.gaussian_filter(brightness, SMOOTH)
     body = ~_air(smooth)
-    judge = Judge(edge_strength(smooth[..., None], body), AREA_POWER)
+    judge = Judge(edge_strength(smooth[..., None], body), AREA_POWER, likely=_INNER)
     spine = _spine(smooth)
     sides = body & (spine > _COLUMNS), body & (spine < _COLUMNS)
     left, right = (best_level_set([-smooth], side, judge, around=SURROUNDINGS, opening=BRIDGE) for side in sides)
