@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.measured_captioner [--phantoms 300] [--seed 2] [--side 96] [--data ../shared/data]
 
-Phantoms are drawn and compressed as ``ingest`` draws them, with their default clutter, and cut and scaled as the captioner
-gets them. A picture whose attribute is absent counts as wrong. Values end in the modality:
+Phantoms are drawn and compressed as ``ingest`` draws them, with their default clutter, and cut and scaled as the
+captioner gets them. A picture whose attribute is absent counts as wrong. Values end in the modality:
 
     size_within_10_points  of the square; for chest X-rays lung area and opacity size both
     colours_right          the very set; colours_jaccard is what the sets share
@@ -12,17 +12,20 @@ gets them. A picture whose attribute is absent counts as wrong. Values end in th
                            for chest X-rays, which have neither colours nor outline nor shape
     size_difference        median, in percentage points; for chest X-rays that of the lung area
 
-Real pictures, where ``--data`` holds them: ``mask_iou_derm`` is the mean intersection over union of the lesion's mask with
-the one drawn by hand, both as the centred square at ``--side`` pixels (what lies beyond the square counts for neither);
-``polyp_area`` is compared with NeoPolyp's, which is a share of the whole frame, ours times square over frame.
+Real pictures, where ``--data`` holds them: ``mask_iou_derm`` is the mean intersection over union of the lesion's mask
+with the one drawn by hand, both as the centred square at the working frame's pixels; what lies beyond the square counts
+for neither. ``polyp_area`` is that of the pictures in which one was found (``polyp_found`` of them), against NeoPolyp's,
+which is a share of the whole frame: ours times square over frame. ``lungs_found`` is the share of radiographs in which
+both lungs were found.
 ``images_per_second_per_core`` counts CPU seconds from a JPEG of 200x150 to the caption; the slowest modality.
 """
 
 import argparse
 import csv
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +49,15 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 SOURCE = (150, 200)
 """Height and width of the pictures whose rate is taken."""
 
+RADIOGRAPHS = 4
+"""Every so many of the radiographs are looked at."""
+
 TEN_POINTS, FIVE_POINTS = 0.1, 0.05
 
 
-def phantoms(modality: str, count: int, seed: int, height: int = 96, width: int = 128) -> Iterator[tuple[bytes, Attributes]]:
+def phantoms(
+    modality: str, count: int, seed: int, height: int = 96, width: int = 128
+) -> Iterator[tuple[bytes, Attributes]]:
     """JPEGs with what they truly show."""
     drawn = find_modality(modality)
     for view in plan_views(drawn, count, seed=seed):
@@ -58,12 +66,14 @@ def phantoms(modality: str, count: int, seed: int, height: int = 96, width: int 
 
 def right_on_phantoms(modality: str, count: int, seed: int, side: int) -> dict[str, float]:
     """Shares of pictures that were measured rightly."""
-    pairs = [(measure(to_frame(decode(data), side), modality), truth) for data, truth in phantoms(modality, count, seed)]
+    pairs = [
+        (measure(to_frame(decode(data), side), modality), truth) for data, truth in phantoms(modality, count, seed)
+    ]
     verdict = _chest if modality == "chest_xray" else _lesion
     rows = [verdict(found, truth) for found, truth in pairs]
     values = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     main = "lung_area" if modality == "chest_xray" else "size"
-    missed = [100 * abs(found[main] - truth[main]) for found, truth in pairs if main in found]
+    missed = [100 * _difference(found, truth, main) for found, truth in pairs if main in found]
     return values | {"size_difference": float(np.median(missed))}
 
 
@@ -83,7 +93,11 @@ def _chest(found: Attributes, truth: Attributes) -> dict[str, float]:
 
 
 def _within(found: Attributes, truth: Attributes, name: str, tolerance: float) -> float:
-    return float(name in found and abs(float(found[name]) - float(truth[name])) <= tolerance)  # type: ignore[arg-type]
+    return float(name in found and _difference(found, truth, name) <= tolerance)
+
+
+def _difference(found: Attributes, truth: Attributes, name: str) -> float:
+    return abs(float(found[name]) - float(truth[name]))  # type: ignore[arg-type]
 
 
 def lesion_overlaps(folder: Path, side: int) -> dict[str, float]:
@@ -125,7 +139,7 @@ def rate(modality: str, count: int, seed: int, side: int) -> float:
 
 def on_real_pictures(data: Path, side: int) -> dict[str, float]:
     """What there is to compare with, in folders ``derm`` and ``colon``; nothing where they are missing."""
-    values = {}
+    values: dict[str, Any] = {}
     if (data / "derm" / "masks").is_dir():
         overlaps = np.sort(list(lesion_overlaps(data / "derm", side).values()))
         values |= {"mask_iou_derm": overlaps.mean(), "mask_iou_derm_median": np.median(overlaps)}
@@ -135,10 +149,13 @@ def on_real_pictures(data: Path, side: int) -> dict[str, float]:
         seen = areas[~np.isnan(areas[:, 0])]
         values |= {"polyp_found": len(seen) / len(areas), "polyp_area_correlation": np.corrcoef(seen.T)[0, 1]}
         values |= {"polyp_area_difference": 100 * np.median(np.abs(seen[:, 0] - seen[:, 1]))}
+    if (data / "cxr" / "images").is_dir():
+        films = sorted((data / "cxr" / "images").iterdir())[::RADIOGRAPHS]
+        values |= {"lungs_found": np.mean([bool(measure(_frame(path, side), "chest_xray")) for path in films])}
     return {name: float(value) for name, value in values.items()}
 
 
-def main(measures: Callable[..., object] = measure) -> None:
+def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--phantoms", type=int, default=300)
@@ -146,7 +163,7 @@ def main(measures: Callable[..., object] = measure) -> None:
     parser.add_argument("--side", type=int, default=SIDE)
     parser.add_argument("--data", type=Path, default=SHARED)
     asked = parser.parse_args()
-    values = {}
+    values: dict[str, float] = {}
     for modality in sorted(MEASURES):
         found = right_on_phantoms(modality, asked.phantoms, asked.seed, asked.side)
         values |= {f"{name}.{modality}": value for name, value in found.items()}

@@ -62,7 +62,7 @@ MIN_STANDING = 0.24
 
 
 def find_polyp(rgb: Floats) -> tuple[Mask, Floats]:
-    """Return the polyp's mask [S, S], empty where none stands out, and the RGB colour of the wall, for a picture in 0..1."""
+    """Return the polyp's mask [S, S], empty where none stands out, and the wall's RGB colour, for a picture in 0..1."""
     view = ndimage.binary_opening(rgb[..., 0] > DARKEST_RED, iterations=2)
     features = _colour_ratios(rgb, view & ~_glare(rgb))
     wall = surroundings(rgb, rgb.mean(axis=-1), view)
@@ -94,7 +94,7 @@ def _around(features: Floats, view: Mask) -> Floats:
 
 
 def _shade(away: Floats, margin: float) -> Mask:
-    """Return what is darker than its reference without being of another colour, from colour ratios less the reference's."""
+    """Return what is darker than its reference without being of another colour; colour ratios less the reference's."""
     darkness = -away[..., 2] / BRIGHTNESS_WEIGHT
     return SHADE * darkness > np.hypot(away[..., 0], away[..., 1]) + margin
 

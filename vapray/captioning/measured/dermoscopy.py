@@ -36,6 +36,7 @@ MIN_CONTRAST = 4.0
 
 
 AREA_POWER = 0.4
+"""A dark core has the sharper edge, but the pale rim around it belongs to the lesion."""
 
 
 def find_lesion(rgb: Floats) -> tuple[Mask, Floats]:

@@ -1,7 +1,7 @@
 """One judge for whatever is looked for: of many candidate regions the one whose contour stands out wins.
 
-A threshold for the whole picture fails where light falls off, where a fold or an arm is as dark as a lung, where skin is
-mottled. So every level of a field offers its regions, and each is judged by what lies along its contour.
+A threshold for the whole picture fails where light falls off, where an arm is as dark as a lung, where skin is mottled.
+So every level of a field offers its regions, and each is judged by what lies along its contour.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ STEP = 2
 """Candidates are compared on every second pixel: a quarter of the work, and fields are smoother than that."""
 
 LEVELS = np.linspace(0.4, 0.96, 9)
-"""Quantiles of a field whose level sets are looked at: a lung fills half of its side, a polyp a hundredth of the view."""
+"""Quantiles of a field whose level sets are looked at: a lung fills half its side, a polyp a hundredth of it."""
 
 FULL_EDGE = 2.5
 """An edge of this many times the picture's median gradient counts for two thirds of a full one; noise for little."""
@@ -151,14 +151,14 @@ def _candidates(values: Floats, labels: Labels, edges: Floats, area_power: float
 
 
 def _ellipse(mask: Mask) -> tuple[float, float]:
-    """Return the area as a share of the ellipse with the same second moments (1 for an ellipse), and its axes' ratio."""
+    """Return the area as a share of the ellipse with the same second moments (1 for one), and its axes' ratio."""
     rows, columns = np.nonzero(mask)
     minor, major = np.linalg.eigvalsh(np.cov(rows, columns) + np.eye(2) / 12)
     return min(1.0, len(rows) / (4 * np.pi * np.sqrt(minor * major))), float(np.sqrt(major / minor))
 
 
 def _refined(values: Floats, view: Mask, edge_at: float, opening: int, box: Box, region: Mask) -> Mask:
-    """Return the coarse region as the full picture shows it."""
+    """Return the coarse region as the full picture shows it: what is near and more like its inside than its outside."""
     coarse = np.zeros((SIDE // STEP, SIDE // STEP), bool)
     coarse[box] = region
     whole = coarse.repeat(STEP, 0).repeat(STEP, 1)

@@ -15,7 +15,7 @@ MIN_RANGE = 0.1
 """Brightness range below which a picture shows nothing."""
 
 MIN_STANDING = 0.08
-"""A lung that stands out less is a guess: phantoms reach 0.25, films in which people see the edge 0.12 and more."""
+"""A lung that stands out less is a guess: phantoms reach twice this, and clear films do."""
 
 MIN_LEVEL_ROWS = 0.5
 """Share of the shorter lung's rows that lie beside the other lung; less, and one of the two is something else."""
