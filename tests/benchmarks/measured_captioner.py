@@ -14,7 +14,7 @@ captioner gets them. A picture whose attribute is absent counts as wrong. Values
 
 Real pictures, where ``--data`` holds them: ``mask_iou_derm`` is the mean intersection over union of the lesion's mask
 with the one drawn by hand, both as the centred square at the working frame's pixels; what lies beyond the square counts
-for neither. ``polyp_area`` is that of the pictures in which one was found (``polyp_found`` of them), against NeoPolyp's,
+for neither. ``polyp_area`` is that of the pictures in which one was found (``polyp_found``), against NeoPolyp's,
 which is a share of the whole frame: ours times square over frame. ``lungs_found`` is the share of radiographs in which
 both lungs were found.
 ``images_per_second_per_core`` counts CPU seconds from a JPEG of 200x150 to the caption; the slowest modality.

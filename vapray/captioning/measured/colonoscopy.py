@@ -8,7 +8,7 @@ from vapray.captioning.attributes import Attributes
 from vapray.captioning.measured.frame import Floats, Mask, working_lab, working_rgb
 from vapray.captioning.measured.lesion import surroundings
 from vapray.captioning.measured.lesion_attributes import Thresholds, lesion_attributes
-from vapray.captioning.measured.level_sets import NOTHING, Judge, best_level_set, edge_strength
+from vapray.captioning.measured.level_sets import NOTHING, STEP, Judge, best_level_set, coarse, edge_strength, fine
 from vapray.captioning.measured.palette import Palette, nearest_name
 from vapray.captioning.measured.surface import even_colour
 
@@ -88,9 +88,8 @@ def _colour_ratios(rgb: Floats, seen: Mask) -> Floats:
 
 
 def _around(features: Floats, view: Mask) -> Floats:
-    """Return the surroundings' features, from every second pixel: they are far smoother than that."""
-    coarse = even_colour(features[::2, ::2], view[::2, ::2], SURROUNDINGS / 2)
-    return coarse.repeat(2, axis=0).repeat(2, axis=1)
+    """Return the surroundings' features, at half the size: they are far smoother than that."""
+    return fine(even_colour(coarse(features), coarse(view) > 0.5, SURROUNDINGS / STEP))
 
 
 def _shade(away: Floats, margin: float) -> Mask:

@@ -6,6 +6,7 @@ So every level of a field offers its regions, and each is judged by what lies al
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from vapray.captioning.measured.frame import SIDE, Floats, Mask
 from vapray.captioning.measured.surface import local_mean
 
 STEP = 2
-"""Candidates are compared on every second pixel: a quarter of the work, and fields are smoother than that."""
+"""Candidates are compared at half the size: a quarter of the work, and fields are smoother than that."""
 
 LEVELS = np.linspace(0.4, 0.96, 9)
 """Quantiles of a field whose level sets are looked at: a lung fills half its side, a polyp a hundredth of it."""
@@ -32,6 +33,7 @@ MIN_AREA, MAX_AREA = 0.004, 0.45
 
 Box = tuple[slice, slice]
 Labels = NDArray[np.int32]
+Pixels = TypeVar("Pixels", Floats, Mask)
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,20 @@ class Judge:
         return float(rim.mean() * fill**FILL_POWER * area * self.likely[box][region].mean())
 
     def coarse(self) -> "Judge":
-        """The same judge for pictures of every STEP-th pixel."""
-        return replace(self, edges=self.edges[::STEP, ::STEP], likely=self.likely[::STEP, ::STEP])
+        """The same judge for coarse pictures."""
+        return replace(self, edges=coarse(self.edges), likely=coarse(self.likely))
+
+
+def coarse(picture: NDArray[Any]) -> Floats:
+    """Average squares of STEP pixels of [S, S] or [S, S, K], so that a mirrored picture stays the mirrored one."""
+    side = SIDE // STEP
+    squares: Floats = picture.reshape(side, STEP, side, STEP, *picture.shape[2:]).mean(axis=(1, 3))
+    return squares
+
+
+def fine(picture: Pixels) -> Pixels:
+    """Repeat the pixels of a coarse picture."""
+    return picture.repeat(STEP, 0).repeat(STEP, 1)
 
 
 def edge_strength(features: Floats, view: Mask) -> Floats:
@@ -113,11 +127,11 @@ def best_level_set(
         opening: coarse pixels; bridges up to twice as wide are cut.
         edge_at: where on the way from outside (0) to inside (1) the edge lies.
     """
-    judge, allowed = judge.coarse(), view[::STEP, ::STEP]
+    judge, allowed = judge.coarse(), coarse(view) > 0.5
     candidates: list[_Candidate] = []
     for values in fields:
-        coarse = values[::STEP, ::STEP] - local_mean(values[::STEP, ::STEP], allowed, around / STEP)
-        for labels in _level_sets(coarse, allowed, opening):
+        small = coarse(values)
+        for labels in _level_sets(small - local_mean(small, allowed, around / STEP), allowed, opening):
             candidates += _candidates(values, labels, judge.edges, judge.area_power)
     best, found = 0.0, None
     for candidate in sorted(candidates, key=lambda one: -one.bound):
@@ -130,12 +144,12 @@ def best_level_set(
     return Region(_refined(*found), best) if found else NOTHING
 
 
-def _level_sets(coarse: Floats, allowed: Mask, opening: int) -> Iterator[Labels]:
+def _level_sets(field: Floats, allowed: Mask, opening: int) -> Iterator[Labels]:
     """Return the components of every level set; opening a field opens all its level sets at once."""
     diamond = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), opening)
-    within = np.where(allowed, coarse, -np.inf)
+    within = np.where(allowed, field, -np.inf)
     opened = ndimage.grey_opening(within, footprint=diamond, mode="constant", cval=-np.inf)
-    for level in np.quantile(coarse[allowed], LEVELS) if allowed.any() else ():
+    for level in np.quantile(field[allowed], LEVELS) if allowed.any() else ():
         yield ndimage.label(opened > level)[0]
 
 
@@ -159,9 +173,9 @@ def _ellipse(mask: Mask) -> tuple[float, float]:
 
 def _refined(values: Floats, view: Mask, edge_at: float, opening: int, box: Box, region: Mask) -> Mask:
     """Return the coarse region as the full picture shows it: what is near and more like its inside than its outside."""
-    coarse = np.zeros((SIDE // STEP, SIDE // STEP), bool)
-    coarse[box] = region
-    whole = coarse.repeat(STEP, 0).repeat(STEP, 1)
+    whole = np.zeros((SIDE // STEP, SIDE // STEP), bool)
+    whole[box] = region
+    whole = fine(whole)
     near = ndimage.binary_dilation(whole, iterations=2 * STEP) & view
     ring = near & ~ndimage.binary_dilation(whole, iterations=STEP)
     outside, inside = np.median(values[ring if ring.any() else near]), np.median(values[whole])
