@@ -92,13 +92,19 @@ def segment(features: Floats, skin: Floats, view: Mask, min_contrast: float) -> 
     Returns:
         [S, S] one component without holes; all False when nothing stands out.
     """
-    distance = ndimage.gaussian_filter(np.linalg.norm(features - skin, axis=-1), 1.0) * view
+    distance = contrast(features, skin) * view
     top = np.quantile(distance, 0.995)
     if top < min_contrast:
         return np.zeros(distance.shape, bool)
     # The root, so that a black core does not push the threshold above a pale rim.
-    contrast = np.sqrt(np.minimum(distance, top))
-    return _central_component(ndimage.binary_opening(contrast > OTSU_FACTOR * threshold_otsu(contrast), iterations=2))
+    root = np.sqrt(np.minimum(distance, top))
+    return _central_component(ndimage.binary_opening(root > OTSU_FACTOR * threshold_otsu(root), iterations=2))
+
+
+def contrast(features: Floats, skin: Floats) -> Floats:
+    """Return the distance [S, S] of features from the skin."""
+    distance: Floats = ndimage.gaussian_filter(np.linalg.norm(features - skin, axis=-1), 1.0)
+    return distance
 
 
 def _central_component(mask: Mask) -> Mask:
