@@ -126,13 +126,13 @@ def test_a_little_less_light_changes_no_size(modality: str) -> None:
 
 def test_a_mirrored_chest_has_its_opacity_on_the_other_side() -> None:
     seen = 0
-    for picture, truth in draw_phantoms("chest_xray", 24):
+    for picture, truth in draw_phantoms("chest_xray", 12):
         here, there = (measure(np.ascontiguousarray(p), "chest_xray") for p in (picture, picture[:, ::-1]))
         other = {"left": "right", "right": "left", "none": "none"}
         side, *zone = str(here["opacity_location"]).split()
         assert str(there["opacity_location"]).split() == [other[side], *zone], truth
         seen += side != "none"
-    assert seen >= 6, "few of these phantoms have an opacity"
+    assert seen >= 4, "few of these phantoms have an opacity"
 
 
 def test_a_wall_without_a_polyp_shows_its_background_alone() -> None:
@@ -172,7 +172,7 @@ def test_lesions_of_real_images_are_found() -> None:
 
 def test_a_real_polyp_that_is_found_has_about_the_area_that_was_drawn() -> None:
     with real("colon", "labels.csv").open() as table:
-        rows = [row for row in csv.DictReader(table) if row["neoplastic_area"]][::12]
+        rows = [row for row in csv.DictReader(table) if row["neoplastic_area"]][::16]
     found, drawn = [], []
     for row in rows:
         picture = decode((SHARED / "colon" / row["file"]).read_bytes())
