@@ -34,6 +34,7 @@ SMALL = (
     "evaluate.classifier_steps=20",
     "evaluate.halves=4",
     "evaluate.resamples=20",
+    "audit.rated_images=3",
 )
 ROOT = Path(__file__).parents[1]
 

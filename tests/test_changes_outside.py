@@ -6,7 +6,7 @@ from importlib.resources import files
 import pytest
 
 from vapray.captioning.signature import captions_signature, prompts_signature
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.data.dataset import dataset_signature
 from vapray.data.stage import check_class_names
 from vapray.errors import ConfigError, DataError

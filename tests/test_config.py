@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vapray.config import Config
-from vapray.config_file import load
+from vapray.config.file import load
 
 
 def write(tmp_path: Path, content: bytes) -> Path:

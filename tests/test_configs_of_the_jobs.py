@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vapray.config import Config
-from vapray.config_file import load
+from vapray.config.file import load
 
 CONFIGS = sorted((Path(__file__).parents[1] / "jobs" / "configs").glob("*.yaml"))
 

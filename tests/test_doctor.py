@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import socket
 import threading
 import time
@@ -17,8 +18,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
+from tests.data.layouts import write_colonoscopy
 from vapray.cli import app
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.doctor import cluster, dataset, devices, machine, packages, run_folder
 from vapray.doctor.findings import Finding, exit_code, print_findings, warning
 from vapray.errors import ConfigError, DataError
@@ -71,6 +73,17 @@ def test_pictures_that_do_not_decode_are_told(tmp_path):
     finding = found(dataset, *settings)["dataset"]
     assert (finding.state, finding.exit_code) == ("failed", 3)
     assert "5 of the first 5" in finding.found
+
+
+def test_parts_of_a_dataset_that_share_lesions_are_warned_of_where_both_are_there(tmp_path):
+    root = write_colonoscopy(tmp_path / "colon")
+    settings = ("data.source=colonoscopy", f"data.root={root}", "data.modality=colonoscopy")
+    finding = found(dataset, *settings)["about the data"]
+    assert (finding.state, finding.exit_code) == ("warning", 0)
+    assert "a lesion can be in training and in test" in finding.found
+    assert "Move Mesejo out" in finding.advice
+    shutil.rmtree(root / "Mesejo")
+    assert {finding.state for finding in dataset.examine(load(None, settings))} == {"ok"}
 
 
 def test_shared_memory_smaller_than_the_object_store_ends_with_code_5():

@@ -23,7 +23,7 @@ METRICS = {
     "n_generated", "features", "stages",
 }  # fmt: skip
 LONGER = ("train.steps=400", "train.validate_every=200")
-STAGES = ["ingest", "caption", "bank", "autoencoder", "encode", "train", "sample", "evaluate"]
+STAGES = ["ingest", "caption", "examine", "audit", "bank", "autoencoder", "encode", "train", "sample", "evaluate"]
 
 
 @pytest.fixture
@@ -64,7 +64,17 @@ def test_the_report_stands_alone_and_warns(small_run):
     assert "<script" not in page
     loaded = re.findall(r"""(?:src|href|action)\s*=\s*["']?([^"'\s>]+)|url\(["']?([^"')]+)|@import""", page)
     assert loaded, "pictures and anchors"
-    assert all("".join(target).startswith(("data:", "#")) for target in loaded)
+    targets = {"".join(target) for target in loaded}
+    assert all(target.startswith(("data:", "#")) for target in targets - {"../audit/index.html"})
+
+
+def test_the_audit_of_the_captions_lies_beside_the_report(small_run):
+    found = json.loads((small_run / "audit" / "audit.json").read_text())
+    assert found["reference"] == "truth"
+    assert found["findings"]["captions"] == found["captions"] == 90
+    for link in re.findall(r'href="([^"]+)"', (small_run / "audit" / "index.html").read_text()):
+        assert (small_run / "audit" / link).is_file()
+    assert 'href="../audit/index.html"' in (small_run / "report" / "index.html").read_text()
 
 
 def test_samples_are_an_image_folder_with_provenance(small_run):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["STAGE_NAMES", "app", "main", "run_job"]
 
 # A copy of the names in vapray.stages, whose import takes a second.
-STAGE_NAMES = ("ingest", "caption", "bank", "autoencoder", "encode", "train", "sample", "evaluate")
+STAGE_NAMES = ("ingest", "caption", "audit", "bank", "autoencoder", "encode", "train", "sample", "evaluate")
+STAGES_OF_A_NAME = {"audit": ["examine", "audit"]}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -123,7 +124,7 @@ def _run(config_file: str | None, overrides: Sequence[str], stage: str | None, d
     began = time.monotonic()
     with ended_well(debug):
         stages = _stages(stage)
-        from vapray.config_file import load
+        from vapray.config.file import load
 
         config = load(config_file, overrides)
         if dry_run:
@@ -145,13 +146,14 @@ def _stages(stage: str | None) -> list[str] | None:
         return None
     if stage not in STAGE_NAMES:
         raise ConfigError(f"stage {stage!r} is unknown. Known: pipeline, {', '.join(STAGE_NAMES)}.")
-    return [stage]
+    return STAGES_OF_A_NAME.get(stage, [stage])
 
 
 def _say_where(root: str, finished: "Mapping[str, Version]", seconds: float) -> None:
     print(f"\nDone in {seconds:.0f} s. Synthetic images; not for clinical use.")
     print(f"  report      {root}/report/index.html")
     print(f"  metrics     {root}/report/metrics.json")
+    print(f"  audit       {root}/audit/index.html")
     print(f"  checkpoint  {root}/{finished['checkpoints'].folder}/files/final")
 
 

@@ -105,11 +105,14 @@ def require(*, cpus: float, gpus: float, why: str) -> None:
     import ray
 
     have = ray.cluster_resources()
+    advice = {
+        "CPU": "Ask for less, raise cluster.num_cpus of an embedded Ray, or add nodes.",
+        "GPU": "Add nodes with GPUs, or set num_gpus=0 of its pool where a CPU will do.",
+    }
     for name, wanted in (("CPU", cpus), ("GPU", gpus)):
         if wanted > have.get(name, 0):
             raise BackendError(
-                f"{why} needs {wanted:g} {name}s and the cluster has {have.get(name, 0):g}. "
-                "Ask for less, raise cluster.num_cpus of an embedded Ray, or add nodes."
+                f"{why} needs {wanted:g} {name}s and the cluster has {have.get(name, 0):g}. {advice[name]}"
             )
 
 

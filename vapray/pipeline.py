@@ -25,6 +25,7 @@ from vapray.store import Manifest, Store, Version, fingerprint
 __all__ = ["Standing", "Walk", "run_pipeline"]
 
 NOT_MADE = "to be made"
+PAGES = {"audit": "audit", "evaluate": "report"}
 
 
 def run_pipeline(
@@ -44,9 +45,12 @@ def run_pipeline(
         VaprayError: from the stage that failed; what was committed stays, and the same command continues.
     """
     walk = Walk(config, display or Display())
+    wanted = [stage for stage in STAGES if names is None or stage.name in names]
+    for stage in wanted:
+        walk.outside(stage)  # what is wrong with it is said now, not after the hours of the stages before
     with ExitStack() as stack:
         for stage in STAGES:
-            walk.visit(stage, wanted=names is None or stage.name in names, stack=stack)
+            walk.visit(stage, wanted=stage in wanted, stack=stack)
     return walk.finished
 
 
@@ -88,7 +92,18 @@ class Walk:
         self.config, self.display, self.store = config, display, Store(config.run.root)
         self.finished: dict[str, Version] = {}
         self.manifests: dict[str, Manifest] = {}
+        self._outside: dict[str, dict[str, str]] = {}
         self._ray_is_up = False
+
+    def outside(self, stage: Stage) -> dict[str, str]:
+        """What it reads besides tables and settings, by a hash; looked at once in a walk.
+
+        Raises:
+            ConfigError: it is not there, or cannot be used.
+        """
+        if stage.name not in self._outside:
+            self._outside[stage.name] = {name: sign(self.config) for name, sign in OUTSIDE.get(stage.name, {}).items()}
+        return self._outside[stage.name]
 
     def look(self, stage: Stage) -> Standing:
         """Where a stage stands; writes nothing, and remembers a finished version for the stages behind it."""
@@ -118,7 +133,8 @@ class Walk:
         if manifest is None and wanted:
             for reason in standing.reasons:
                 self.display.line(f"[{stage.name}] runs again: {reason}")
-            self._connect(stack)
+            if stage.uses_ray:
+                self._connect(stack)
             manifest = self._run(stage, version, standing.sections, standing.inputs)
             self._accept(stage, version, manifest)
         elif manifest is not None and wanted:
@@ -178,7 +194,7 @@ class Walk:
             table: self.finished[table].sealed().content_hash if table in self.finished else NOT_MADE
             for table in stage.reads
         }
-        return inputs | {name: sign(self.config) for name, sign in OUTSIDE.get(stage.name, {}).items()}
+        return inputs | self.outside(stage)
 
     def _missing(self, stage: Stage) -> str:
         needed = [other.name for other in STAGES if other.writes in stage.reads and other.name not in self.manifests]
@@ -199,13 +215,13 @@ def _validation(stage: Stage, config: Config, tables: Mapping[str, Version]) -> 
 
 
 def _publish(stage: Stage, version: Version) -> None:
-    """Show the report of this evaluation, and no other, at <root>/report."""
-    if stage.name != "evaluate":
+    """Show the pages of this version, and of no other, where a person looks for them: <root>/audit, <root>/report."""
+    if (folder := PAGES.get(stage.name)) is None:
         return
-    for name in version.files.names(f"{version.folder}/files/report"):
-        data = version.files.read(f"{version.folder}/files/report/{name}")
-        if data is not None and version.files.read(f"report/{name}") != data:
-            version.files.write(f"report/{name}", data)
+    for name in version.files.names(f"{version.folder}/files/{folder}"):
+        data = version.files.read(f"{version.folder}/files/{folder}/{name}")
+        if data is not None and version.files.read(f"{folder}/{name}") != data:
+            version.files.write(f"{folder}/{name}", data)
 
 
 def _summary(manifest: Manifest) -> str:

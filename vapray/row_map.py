@@ -133,16 +133,20 @@ def _died(run: StageRun) -> str:
 
 
 def _check_rejects(run: StageRun, asked: int) -> None:
-    key = run.output.kind.key
-    rejects = run.output.read([key, REJECT], rejects=True).filter(~pc.field(REJECT).is_null())
-    limit = run.config.run.max_bad_fraction
-    if rejects.num_rows > limit * asked:
-        reasons = Counter(rejects.column(REJECT).to_pylist()).most_common(3)
-        common = ", ".join(f"{reason} ({count:,})" for reason, count in reasons)
-        first = ", ".join(rejects.column(key).to_pylist()[:5])
+    limit, count = run.config.run.max_bad_fraction, 0
+    reasons: Counter[str] = Counter()
+    first: list[str] = []
+    for part in run.output.read_parts([REJECT], rejects=True):
+        rejects = part.filter(~pc.field(REJECT).is_null())
+        count += rejects.num_rows
+        reasons.update(rejects.column(REJECT).to_pylist())
+        first = sorted([*first, *rejects.column(run.output.kind.key).to_pylist()])[:5]
+    if count > limit * asked:
+        names = ", ".join(first)
+        common = ", ".join(f"{reason} ({times:,})" for reason, times in reasons.most_common(3))
         raise TooManyRejects(
-            f"{run.output.uri}: {rejects.num_rows:,} of {asked:,} rows were rejected, more than run.max_bad_fraction "
-            f"{limit:g} allows. First: {first}. Most common: {common}. Mend the data and run the same command again, "
+            f"{run.output.uri}: {count:,} of {asked:,} rows were rejected, more than run.max_bad_fraction "
+            f"{limit:g} allows. First: {names}. Most common: {common}. Mend the data and run the same command again, "
             f"or raise run.max_bad_fraction. If the data is as it should be, delete {run.output.uri} to try again."
         )
 

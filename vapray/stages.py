@@ -1,6 +1,7 @@
 """The stages as one table: what each reads and writes, and what its result depends on.
 
-phantoms ─► images ─┬─► captions ─► bank ──────────┐
+phantoms ─► images ─┬─► captions ─┬─► examinations ─► audit
+                    │             └─► bank ────────┐
                     ├─► autoencoder ─► latents ────┼─► checkpoints ─► samples ─► report
                     └──────────────────────────────┴─────────────────────────────►
 """
@@ -9,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vapray.bank.signature import encoder_signature
-from vapray.captioning.signature import captions_signature, prompts_signature
+from vapray.captioning.signature import captions_signature, model_signature, prompts_signature
 from vapray.config import Config, Train
 from vapray.data.dataset import dataset_signature
+from vapray.evaluation.audit.signature import others_signature, ratings_signature
 
 __all__ = ["OUTSIDE", "STAGES", "Stage"]
 
@@ -27,6 +29,7 @@ class Stage:
         reads: tables of stages before it.
         sections: dotted config keys that decide its result.
         schema: version of what it writes.
+        uses_ray: whether it does more than one plain process can.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Stage:
     reads: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
     schema: int = 1
+    uses_ray: bool = True
 
 
 # How often to report, save or retry, and on how many workers, does not decide what is learned.
@@ -46,9 +50,27 @@ _TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TR
 _FRAME = ("data.modality", "data.image_size")
 _MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "bank")
 
+_EXAMINED = ("audit.images", "audit.repeats", "audit.repeated_images", "audit.temperature")
+_JUDGED = ("audit.rated_images",)
+
 STAGES = (
     Stage("ingest", "data", "images", (), ("data.source",), schema=2),
-    Stage("caption", "captioning", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=2),
+    Stage("caption", "captioning", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=3),
+    Stage(
+        "examine",
+        "evaluation.audit.examination",
+        "examinations",
+        ("images", "captions"),
+        ("data.modality", "caption", *_EXAMINED, "run.seed"),
+    ),
+    Stage(
+        "audit",
+        "evaluation.audit",
+        "audits",
+        ("captions", "examinations"),
+        ("caption.prompt_set", "data.modality", *_JUDGED, "run.seed"),
+        uses_ray=False,
+    ),
     Stage("bank", "bank", "bank", ("captions",), ("bank",)),
     Stage(
         "autoencoder",
@@ -72,7 +94,7 @@ STAGES = (
         "measurements",
         ("images", "captions", "autoencoder", "checkpoints", "samples"),
         (*_FRAME, "caption.prompt_set", "evaluate", "run.seed"),
-        schema=2,
+        schema=3,
     ),
 )
 
@@ -80,7 +102,8 @@ STAGES = (
 # What a stage reads besides tables and config values, by a hash of its content.
 OUTSIDE: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
     "ingest": {"dataset": dataset_signature},
-    "caption": {"prompts": prompts_signature, "given captions": captions_signature},
+    "caption": {"prompts": prompts_signature, "given captions": captions_signature, "model": model_signature},
     "bank": {"text encoder": encoder_signature},
+    "audit": {"prompts": prompts_signature, "other captions": others_signature, "ratings": ratings_signature},
     "evaluate": {"prompts": prompts_signature},
 }

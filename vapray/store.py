@@ -24,7 +24,7 @@ from vapray.errors import DataError
 from vapray.files import FileStore
 from vapray.lease import Lease
 from vapray.manifest import Manifest, Part, fingerprint
-from vapray.parts import PartFolder, first_times
+from vapray.parts import PartFolder, all_differ, first_times, hashes_of
 from vapray.tables import REJECT, TABLES, Table
 
 __all__ = ["Manifest", "Part", "Store", "Version", "fingerprint"]
@@ -120,12 +120,11 @@ class Version:
 
     def read_parts(self, columns: Sequence[str] | None = None, *, rejects: bool = False) -> Iterator[pa.Table]:
         """The same rows part by part, with the key and ``reject`` behind the columns: for what is large."""
-        taken: set[str] = set()
+        taken: set[str] | None = None if self._lists_each_key_once() else set()
         for part in self._each_part(self._with_key(columns)):
-            wanted = pa.array(first_times(part.column(self.kind.key).to_pylist(), taken), pa.bool_())
-            if not rejects:
-                wanted = pc.and_(wanted, pc.is_null(part.column(REJECT)))
-            yield part.filter(wanted)
+            if taken is not None:
+                part = part.filter(pa.array(first_times(part.column(self.kind.key).to_pylist(), taken), pa.bool_()))
+            yield part if rejects else part.filter(pc.is_null(part.column(REJECT)))
 
     def keys(self) -> set[str]:
         """Keys of everything committed, rows and rejects; reads only the key column."""
@@ -175,6 +174,12 @@ class Version:
         )
         self.files.create(self._manifest_name, manifest.to_json())
         return self.sealed()
+
+    def _lists_each_key_once(self) -> bool:
+        """A manifest does; without one, two writers may have committed a row each."""
+        return self.manifest() is not None or all_differ(
+            hashes_of(part.column(0)) for part in self._each_part([self.kind.key])
+        )
 
     def _with_key(self, columns: Sequence[str] | None) -> list[str]:
         return [*dict.fromkeys([*(columns or self.kind.schema.names), self.kind.key, REJECT])]

@@ -3,7 +3,8 @@
 Stages do not import one another; they meet here. Every table is plain Parquet that pandas reads without vapray.
 A part holds finished rows and rejects together: a reject has its key, a reason in ``reject``, and nulls elsewhere.
 
-``records`` and ``plan`` are what ingest and sample set out to do; ``measurements`` is what evaluate found.
+``records``, ``audited`` and ``plan`` are what ingest, examine and sample set out to do; ``examinations`` and
+``measurements`` are what examine and evaluate found.
 
 Arrays stand as little-endian bytes beside their shape:
     context   float16 [L, width]       L and width are columns
@@ -76,6 +77,27 @@ TABLES = {
                 ("completion_tokens", pa.int32()),
                 ("finish_reason", pa.string()),
                 ("attempts", pa.int32()),
+            ],
+        ),
+        _table(
+            "audited",
+            [
+                *_ROW_OF_IMAGE,
+                ("caption", pa.string()),
+                ("cache_key", pa.string()),
+                ("path", pa.string()),
+                ("repeated", pa.bool_()),
+            ],
+        ),
+        _table(
+            "examinations",
+            [
+                *_ROW_OF_IMAGE,
+                ("caption", pa.string()),
+                ("cache_key", pa.string()),
+                ("path", pa.string()),
+                ("measured", pa.string()),
+                ("again", pa.list_(pa.string())),
             ],
         ),
         _table(

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, SMALL
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.pipeline import run_pipeline
 
 from .refusal import CONFIG, DATA, refused

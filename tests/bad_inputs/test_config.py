@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vapray.captioning.prompt_set import known_prompt_sets, load_prompt_set
 from vapray.config import Config
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.errors import ConfigError
 
 from .refusal import CONFIG, refused
@@ -77,7 +77,16 @@ OVERRIDES = {
         "data.no_finding = True: only data.source=chestxray14 reads it",
     ),
     "no given captions": ("caption.captioner=given", "data.source = phantom brings no texts of its own"),
-    "given captions not there": ("caption.captions=gone.csv", "gone.csv: cannot be read (No such file or directory)"),
+    "captions without a captioner": (
+        "caption.temperature=0.5",
+        "caption.temperature = 0.5: the captioner is measured where none is named, and does not read it. Set "
+        "caption.captioner=vllm or caption.captioner=openai.",
+    ),
+    "engine without a captioner": (
+        "vllm.dtype=float16",
+        "vllm.dtype = float16: the captioner is measured where none is named, and does not read it. Set "
+        "caption.captioner=vllm.",
+    ),
     "prompted strategy": (
         "caption.strategy=direct",
         "caption.strategy = direct: the measured captioner runs vaps only",
@@ -136,7 +145,8 @@ def test_a_file_that_cannot_be(tmp_path: Path, content: str | bytes, words: str)
 def test_all_problems_are_told_at_once_and_each_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("train: {steps: abc}\nsample:\n  solver: euler\n  n_image: 3\n")
-    overrides = ["data.image_size=30", "steps", "train.betas=[1,", "caption.captions=gone.csv", "model.patch_size=0"]
+    overrides = ["data.image_size=30", "steps", "train.betas=[1,", GIVEN, "caption.captions=gone.csv"]
+    overrides += ["model.patch_size=0"]
     refused(
         CONFIG,
         lambda: load(path, overrides),
@@ -192,6 +202,50 @@ def test_an_output_that_is_read_only_leaves_no_trace(tmp_path: Path) -> None:
     root = tmp_path / "free" / "run"
     assert load(None, [f"run.root={root}"]).run.root == str(root)
     assert [path.name for path in tmp_path.iterdir()] == ["locked"]
+
+
+GIVEN, ASKED = "caption.captioner=given", ["caption.captioner=vllm", "caption.model=owner/name"]
+WITHOUT_EFFECT = {
+    "omission from given captions": (
+        [GIVEN, "data.source=folder", "data.root=.", "caption.omit=[colours, shape]"],
+        "caption.omit = colours, shape: caption.captioner = given takes your captions as they are. Leave",
+    ),
+    "strategy of given captions": (
+        [GIVEN, "data.source=folder", "data.root=.", "caption.strategy=direct"],
+        "caption.strategy = direct: your own captions are taken as they are",
+    ),
+    "JSON that is not asked for": (
+        [*ASKED, "caption.strategy=impression", "caption.json_answers=true"],
+        "caption.json_answers = True: caption.strategy = impression does not ask for JSON; direct and vaps do",
+    ),
+    "knowledge that is not asked for": (
+        [*ASKED, "caption.strategy=direct", "caption.knowledge_variants=3"],
+        "caption.knowledge_variants = 3: caption.strategy = direct asks for no knowledge",
+    ),
+    "revision of a directory": (
+        ["caption.captioner=vllm", "caption.model=.", "caption.revision=v1"],
+        "caption.revision = v1: the directory . has none",
+    ),
+    "revision of an encoder's directory": (
+        ["bank.encoder=open_clip", "bank.model=.", "bank.revision=v1"],
+        "bank.revision = v1: the directory . has none",
+    ),
+}
+
+
+@pytest.mark.parametrize(("overrides", "words"), WITHOUT_EFFECT.values(), ids=WITHOUT_EFFECT)
+def test_a_setting_that_would_be_without_effect(overrides: list[str], words: str) -> None:
+    assert refused(CONFIG, lambda: load(None, overrides), words).startswith("command line: ")
+
+
+def test_settings_for_another_captioner_than_the_named_one_may_wait() -> None:
+    waiting = ["caption.model=owner/name", "caption.temperature=0.5", "endpoint.concurrency=2", "vllm.dtype=float16"]
+    for captioner in ("measured", "openai"):
+        assert load(None, [f"caption.captioner={captioner}", *waiting]).caption.model == "owner/name"
+
+
+def test_given_captions_that_are_not_there() -> None:
+    refused(CONFIG, lambda: load(None, [GIVEN, "caption.captions=gone.csv"]), "gone.csv: cannot be read (No such file")
 
 
 def test_given_captions_without_their_columns(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from vapray.bank.signature import encoder_signature
 from vapray.bank.stage import _EncodeCaptions
 from vapray.bank.text_encoder import text_encoder_of
 from vapray.config import Config
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.doctor.models import examine
 from vapray.forecast import Images, Outlook
 from vapray.latents.latent_space import LatentSpace

@@ -11,8 +11,8 @@ import torch
 
 from tests.bad_inputs.refusal import BACKEND, CHECKPOINT, CONFIG, refused
 from tests.bank import tiny_models
-from vapray.bank.model_files import find_model
 from vapray.bank.text_encoder import TextEncoder, text_encoder_of
+from vapray.bank.tower_files import find_tower
 from vapray.bank.transformer_encoder import TEXTS_OF_A_BATCH
 from vapray.config import Bank
 from vapray.errors import DataError
@@ -138,7 +138,7 @@ def test_ids_follow_content_and_settings_and_not_the_place(folders: dict[str, Pa
     for file in (
         "config.json",
         "tokenizer.json",
-        find_model(Bank(encoder=KINDS[name], model=str(copied))).weights[0].name,
+        find_tower(Bank(encoder=KINDS[name], model=str(copied))).weights[0].name,
     ):
         changed = Path(shutil.copytree(folders[name], tmp_path / file))
         (changed / file).write_bytes((changed / file).read_bytes() + b" ")
@@ -178,7 +178,7 @@ def test_a_model_that_is_not_in_the_cache_while_offline_is_told_at_once(
             "HF_HUB_OFFLINE",
             "directory",
         )
-    refused(CONFIG, lambda: encoder_of("hf-hub:a/b/c", "open_clip"), "hf-hub:a/b/c: wanted hf-hub:OWNER/NAME")
+    refused(CONFIG, lambda: encoder_of("hf-hub:a/b/c", "open_clip"), "bank.model = hf-hub:a/b/c: no such directory")
 
 
 def test_a_text_tower_whose_config_is_nowhere_names_it(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -271,5 +271,5 @@ def test_a_model_with_code_of_its_own_is_not_run(folders: dict[str, Path], tmp_p
 
 
 def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("vapray.bank.model_files.find_spec", lambda name: None)
+    monkeypatch.setattr("vapray.bank.tower_files.find_spec", lambda name: None)
     refused(BACKEND, lambda: encoder_of(tmp_path, "open_clip"), "open_clip and transformers not installed", ".[clip]")

@@ -35,7 +35,7 @@ from vapray.captioning.stage import CaptionImages
 from vapray.captioning.vaps import VapsCaptioner
 from vapray.captioning.vllm_chat import VllmChat
 from vapray.config import Config
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.data.frames import read_frames
 from vapray.row_map import PartWorker
 from vapray.store import Store

@@ -20,7 +20,7 @@ import pyarrow as pa
 from PIL import Image
 
 from tests.benchmarks.table import report
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.pipeline import Walk
 from vapray.progress import Display
 from vapray.stages import STAGES

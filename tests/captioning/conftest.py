@@ -8,7 +8,7 @@ import pytest
 from vapray.captioning.captioner import Captioner
 from vapray.captioning.opening import open_captioner
 from vapray.config import Config
-from vapray.config_file import load
+from vapray.config.file import load
 
 from .tiny_vlm import build_tiny_vlm
 

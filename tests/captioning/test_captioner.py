@@ -12,7 +12,7 @@ from vapray.captioning.lexicon import parse_caption
 from vapray.captioning.measured.captioner import MeasuredCaptioner
 from vapray.captioning.opening import open_captioner
 from vapray.captioning.prompt_set import load_prompt_set
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.errors import ConfigError
 
 from .discs import disc

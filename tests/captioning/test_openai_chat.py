@@ -17,7 +17,7 @@ import pytest
 
 from vapray.captioning.captioner import CaptionReject
 from vapray.captioning.opening import open_captioner
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.errors import BackendError
 
 from .tiny_vlm import COLOURS, caption, impression, picture
@@ -74,6 +74,12 @@ def test_captions_over_the_api_belong_to_their_pictures_and_use_the_prefix_cache
 
 
 @pytest.mark.slow
+def test_the_folder_that_a_server_loaded_is_the_revision(endpoint: str, tiny_vlm: Path) -> None:
+    asked = ["caption.captioner=openai", "caption.model=tiny", f"endpoint.base_url={endpoint}"]
+    assert open_captioner(load(None, [*asked, "caption.strategy=direct"])).revision == str(tiny_vlm)
+
+
+@pytest.mark.slow
 def test_an_unknown_model_is_answered_with_the_models_there_are(endpoint: str) -> None:
     with pytest.raises(BackendError, match=r"caption\.model is 'other'; the server has tiny"):
         captions_of(endpoint, "caption.model=other")
@@ -83,8 +89,12 @@ class _Busy(BaseHTTPRequestHandler):
     """Answers 429 and 503 and drops connections before it answers each request once."""
 
     asked: ClassVar[dict[str, int]] = {}
+    models: ClassVar[list[dict]] = []
     most_at_once = at_once = 0
     lock = threading.Lock()
+
+    def do_GET(self) -> None:
+        self._send(200 if self.models else 404, {"object": "list", "data": self.models})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"])).decode()
@@ -129,6 +139,27 @@ def busy() -> Iterator[str]:
     server.server_close()
 
 
+VLLMS = {"id": "tiny", "object": "model", "created": 5, "owned_by": "vllm", "root": "/models/tiny-v2"}
+OPENAIS = {"id": "tiny", "object": "model", "created": 1686935002, "owned_by": "openai"}
+TOLD: dict[str, tuple[list[dict], list[str], str]] = {
+    "vLLM's root": ([{**VLLMS, "id": "other", "root": "/models/other"}, VLLMS], [], "/models/tiny-v2"),
+    "a date": ([OPENAIS], [], "created 1686935002"),
+    "the user's word": ([VLLMS], ["caption.revision=2024-08"], "2024-08"),
+    "another model's": ([{**VLLMS, "id": "other"}], [], "unknown"),
+    "nothing of it": ([{"id": "tiny", "object": "model"}], [], "unknown"),
+    "no list": ([], [], "unknown"),
+}
+
+
+@pytest.mark.parametrize(("models", "settings", "revision"), TOLD.values(), ids=TOLD)
+def test_the_revision_is_what_the_endpoint_tells(
+    busy: str, monkeypatch: pytest.MonkeyPatch, models: list[dict], settings: list[str], revision: str
+) -> None:
+    monkeypatch.setattr(_Busy, "models", models)
+    asked = ["caption.captioner=openai", "caption.model=tiny", "caption.strategy=direct", f"endpoint.base_url={busy}"]
+    assert open_captioner(load(None, [*asked, *settings])).revision == revision
+
+
 def test_rate_limits_busy_servers_and_dropped_connections_are_waited_out(busy: str) -> None:
     answers = captions_of(busy, "caption.strategy=direct", "endpoint.concurrency=2")
     assert [one.caption for one in answers] == ["A round red lesion on pale skin."] * len(COLOURS)
@@ -145,6 +176,14 @@ def test_a_rate_limit_of_ones_own_spaces_the_requests(busy: str) -> None:
     began = time.monotonic()
     captions_of(busy, "caption.strategy=direct", "endpoint.requests_per_minute=300")
     assert time.monotonic() - began >= 3 * 60 / 300  # four images, one request each
+
+
+def test_a_json_answer_becomes_a_caption_that_names_its_attributes(busy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"content": json.dumps({"shape": "round", "background": "pale skin"})}
+    answer = {"choices": [{"index": 0, "message": said, "finish_reason": "stop"}]}
+    monkeypatch.setattr(_Busy, "do_POST", lambda handler: handler._send(200, answer))
+    answers = captions_of(busy, "caption.strategy=direct", "caption.json_answers=true")
+    assert {one.caption for one in answers} == {"shape: round; background: pale skin."}
 
 
 @pytest.mark.parametrize(
@@ -170,6 +209,7 @@ def test_a_web_page_where_an_api_was_expected_is_said_to_be_one(busy: str, monke
         handler.end_headers()
         handler.wfile.write(b"<html>Welcome</html>")
 
+    monkeypatch.setattr(_Busy, "do_GET", page)
     monkeypatch.setattr(_Busy, "do_POST", page)
     with pytest.raises(BackendError, match=r"not as OpenAI's API does\. Give the URL up to and with /v1"):
         captions_of(busy, "caption.strategy=direct")

@@ -1,13 +1,19 @@
 """VAPS on the genuine vLLM engine: every caption belongs to its picture, and costs what two turns cost."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.bad_inputs.refusal import BACKEND, refused
+from vapray.captioning.asking import Prompting, json_schema
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures
+from vapray.captioning.chat import Decoding
+from vapray.captioning.opening import open_captioner
 from vapray.captioning.prompt_set import load_prompt_set
-from vapray.captioning.vaps import Prompting, VapsCaptioner
+from vapray.captioning.vaps import VapsCaptioner
+from vapray.config import Config
 
 from .tiny_vlm import COLOURS, KNOWLEDGE, caption, impression, picture
 
@@ -48,6 +54,14 @@ def test_knowledge_that_was_settled_before_is_not_asked_for_again(vllm_captioner
     assert captioner.knowledge == settled
 
 
+def test_other_seeds_draw_other_captions_from_the_same_knowledge(vllm_captioner: VapsCaptioner) -> None:
+    pictures, ids = [picture("red", 110 + n) for n in range(6)], [str(n) for n in range(6)]
+    first, second = vllm_captioner.reseeded(1, 2.0), vllm_captioner.reseeded(2, 2.0)
+    assert first.knowledge == vllm_captioner.knowledge
+    assert first.caption(pictures, ids) != second.caption(pictures, ids)
+    assert first.caption(pictures, ids) == vllm_captioner.reseeded(1, 2.0).caption(pictures, ids)
+
+
 def test_the_strategies_ask_what_their_names_say(vllm_captioner: VapsCaptioner) -> None:
     def of(strategy: str) -> CaptionDraft:
         (answer,) = asked(vllm_captioner, [picture("red", 104)], ["one"], strategy=strategy)
@@ -72,10 +86,14 @@ def test_half_a_caption_is_a_reject_and_half_an_impression_is_not(vllm_captioner
     assert answer.reason.startswith("cut_off: no end within 4 tokens (reasoning")
 
 
-def test_json_answers_name_every_attribute(vllm_captioner: VapsCaptioner) -> None:
-    (answer,) = asked(vllm_captioner, [picture("red")], ["one"], json=True, max_tokens=900, temperature=1.0)
-    assert isinstance(answer, CaptionDraft), answer
-    assert [part.partition(":")[0].strip() for part in answer.caption.split(";")] == list(DERMOSCOPY.attributes)
+def test_json_answers_hold_every_attribute(vllm_captioner: VapsCaptioner) -> None:
+    """Whatever they say: the model has not been taught to answer so."""
+    schema = json_schema([*DERMOSCOPY.attributes])
+    decoding = Decoding(seed=0, temperature=1.0, max_tokens=900, schema=schema)
+    asked = vllm_captioner.model.answer((DERMOSCOPY.questions.reasoning,), picture("red"), decoding)
+    found = json.loads(vllm_captioner.loop.run(asked).text)
+    assert list(found) == [*DERMOSCOPY.attributes]
+    assert all(isinstance(text, str) and text for text in found.values())
 
 
 def test_a_conversation_that_is_too_long_for_the_model_rejects_its_image_alone(vllm_captioner: VapsCaptioner) -> None:
@@ -101,3 +119,11 @@ def test_an_answer_does_not_depend_on_the_batch(vllm_captioner: VapsCaptioner, t
 
 def texts(answer: CaptionDraft | CaptionReject) -> tuple[str, ...]:
     return (answer.t1, answer.caption) if isinstance(answer, CaptionDraft) else (answer.reason,)
+
+
+def test_a_vllm_without_a_device_of_its_own_says_what_to_take_instead(
+    vllm_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vllm.platforms.current_platform.device_type", "")  # as a build for GPUs finds it without one
+    words = ["vLLM finds no device", "pools.caption.num_gpus=1", "caption.captioner=openai", "measured"]
+    refused(BACKEND, lambda: open_captioner(vllm_config), *words)

@@ -1,5 +1,6 @@
 """The captioning stage with the genuine engine on Ray: its engine, its actor and its driver are killed at work."""
 
+import json
 import os
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def test_after_kills_at_work_every_image_has_one_caption_or_one_reject(tiny_vlm:
     again = _Stage("caption", words, log)
     assert again.process.wait(400) == 0, log.read_text()
     _check_table(run)
+    _check_audit(run, [*words, "audit.images=24", "audit.repeated_images=8"], log)
 
 
 def _check_table(run: Path) -> None:
@@ -88,3 +90,12 @@ def _check_table(run: Path) -> None:
     rows, ids, usable, without = map(int, subprocess.check_output(command, text=True).split())
     assert rows == ids == IMAGES
     assert usable + without == IMAGES
+
+
+def _check_audit(run: Path, words: list[str], log: Path) -> None:
+    """The same engine captions some pictures again."""
+    assert _Stage("audit", words, log).process.wait(400) == 0, log.read_text()
+    found = json.loads((run / "audit" / "audit.json").read_text())
+    assert found["findings"]["captions"] == 24
+    assert 0 < found["consistency"]["pictures"] <= 8
+    assert found["reference"] == "truth"

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from tests.bad_inputs.dicom_files import PERSON, RAMP, make_dicom
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.data.dataset import dataset_signature
 from vapray.data.decode import decode
 from vapray.data.folder import Folder

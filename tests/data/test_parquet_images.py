@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.data.folder import Folder
 from vapray.data.forecast import count_images
 from vapray.data.frames import read_frame, read_frames

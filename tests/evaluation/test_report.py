@@ -21,13 +21,14 @@ from vapray.evaluation.report.cautions import cautions
 from vapray.evaluation.report.content import Curve, ReportData
 from vapray.evaluation.report.curves import line_chart
 from vapray.evaluation.report.gauge import Entry, gauge
+from vapray.evaluation.report.page import sides
 from vapray.evaluation.report.pictures import data_uri
-from vapray.evaluation.report.render import render_report, sides
+from vapray.evaluation.report.render import render_report
 from vapray.evaluation.report.verdict import adherence_finding, fid_finding, headline, label_finding
 from vapray.evaluation.report.wording import duration, number
 
 VOID = {"meta", "img", "br"}
-OUTSIDE = re.compile(r"""(?:src|href|srcset)\s*=\s*["'](?!data:|#)|url\(|@import|https?://""")
+OUTSIDE = re.compile(r"""(?:src|href|srcset)\s*=\s*["'](?!data:|#|\.\./audit/index\.html)|url\(|@import|https?://""")
 
 
 class Outline(HTMLParser):

@@ -115,7 +115,8 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _without_times(path: Path) -> bytes:
-    if path.name in ("metrics.json", "checkpoint.json"):
+    if path.name in ("metrics.json", "checkpoint.json", "audit.json"):
         card = json.loads(path.read_bytes())
-        return json.dumps({name: card[name] for name in sorted(card.keys() - {"stages", "curve", "config"})}).encode()
+        timed = {"stages", "curve", "config", "created"}
+        return json.dumps({name: card[name] for name in sorted(card.keys() - timed)}).encode()
     return b"" if path.name in ("index.html", "manifest.json") else path.read_bytes()

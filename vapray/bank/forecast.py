@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vapray.bank.model_files import find_model
+from vapray.bank.tower_files import find_tower
 from vapray.config import Config
 from vapray.errors import VaprayError
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
@@ -90,7 +90,7 @@ def _work(config: Config, device: str) -> tuple[float, float, float, str]:
 
 def _tower(config: Config) -> _Tower:
     try:
-        files = find_model(config.bank, download=False)
+        files = find_tower(config.bank, download=False)
         return _Tower(files.width, files.depth, sum(path.stat().st_size for path in files.weights))
     except VaprayError:
         return LIKELY_TOWER

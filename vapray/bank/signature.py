@@ -1,22 +1,22 @@
-"""What decides contexts besides the configuration's values: the files of a text encoder's directory."""
+"""What decides contexts besides the configuration's values: the files of a text encoder."""
 
-from vapray.bank.model_files import find_model
+from vapray.bank.tower_files import find_tower
 from vapray.config import Config
-from vapray.model_hub import HUB
+from vapray.model_files import hub_commit, is_directory
 
 __all__ = ["encoder_signature"]
 
 
 def encoder_signature(config: Config) -> str:
-    """sha256 of the model in the directory ``bank.model``.
-
-    Empty for hashing, and for models of the hub: ``bank.revision`` stands for those, and a fingerprint is not to wait
-    for a download. Checkpoints record the sha256 of either.
+    """sha256 of the model in the directory ``bank.model``, or the commit of the hub's; empty for hashing.
 
     Raises:
         ConfigError: no such directory, or files missing in it.
         BackendError: the config of its text tower is not there.
     """
-    if config.bank.encoder == "hashing" or (config.bank.model or "").startswith(HUB):
+    bank = config.bank
+    if bank.encoder == "hashing":
         return ""
-    return find_model(config.bank).sha256
+    if is_directory(bank.model):
+        return find_tower(bank).sha256
+    return hub_commit(bank.model or "", bank.revision, "bank.model")

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vapray.bank.model_files import ModelFiles, find_model, require_packages
 from vapray.bank.text_encoder import Encoded, TextEncoder, wrong_length
+from vapray.bank.tower_files import TowerFiles, find_tower, require_packages
 from vapray.config import Bank
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError, VaprayError
 
@@ -36,7 +36,7 @@ class TransformerEncoder(TextEncoder):
         require_packages(settings.encoder)
         _require_device(device)
         self._settings, self._device = settings, device
-        self._files = find_model(settings)
+        self._files = find_tower(settings)
         longest = self._files.longest
         if longest is not None and settings.max_tokens > longest:
             most = f"{settings.model} takes {longest} tokens at the most"
@@ -159,7 +159,7 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _load_open_clip(files: ModelFiles, device: str) -> _Tower:
+def _load_open_clip(files: TowerFiles, device: str) -> _Tower:
     import open_clip
 
     name = f"local-dir:{files.folder}"
@@ -187,7 +187,7 @@ def _load_open_clip(files: ModelFiles, device: str) -> _Tower:
     )
 
 
-def _load_transformers(files: ModelFiles, device: str) -> _Tower:
+def _load_transformers(files: TowerFiles, device: str) -> _Tower:
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(files.folder, trust_remote_code=False)

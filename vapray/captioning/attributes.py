@@ -1,5 +1,6 @@
 """Visual attributes of one image, and how well those that were found match those that were wanted."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -37,6 +38,12 @@ def _score(kind: str, found: Attribute, wanted: Attribute) -> float:
         union = set(found) | set(wanted)  # type: ignore[arg-type]
         return len(set(found) & set(wanted)) / len(union) if union else 1.0  # type: ignore[arg-type]
     return float(found == wanted)
+
+
+def attributes_from_json(text: str) -> Attributes:
+    """Attributes as a table holds them: JSON knows lists and no tuples."""
+    found = json.loads(text).items()
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found}
 
 
 def caption_entropy(rows: Sequence[Attributes], prompt_set: PromptSet) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Answer", "ChatModel", "Decoding", "EventLoop", "RefusedRequest", "Turns"]
+__all__ = ["Answer", "ChatModel", "Decoding", "EventLoop", "RefusedRequest", "Turns", "UnreadableAnswer"]
 
 Result = TypeVar("Result")
 Turns = tuple[str, ...]
@@ -58,6 +58,10 @@ class RefusedRequest(Exception):
     """The model's server refuses this one request; others may go through."""
 
 
+class UnreadableAnswer(Exception):
+    """What came back is no answer; the same request may get one."""
+
+
 class ChatModel(Protocol):
     """A model that can be asked many things at once.
 
@@ -81,6 +85,7 @@ class ChatModel(Protocol):
 
         Raises:
             RefusedRequest: this request cannot be answered.
+            UnreadableAnswer: it was answered with what is no text.
             BackendError: none can.
         """
         ...

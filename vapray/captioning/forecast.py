@@ -3,7 +3,7 @@
 from vapray.data.forecast import reading_seconds
 from vapray.forecast import Forecast, Outlook, flop_rate, of_pool, part_overhead
 
-__all__ = ["forecast"]
+__all__ = ["forecast", "measuring_seconds"]
 
 SECONDS_TO_MEASURE_A_PIXEL = 2e-6  # one core of the laptop
 # A model of 7e9 parameters over 1,500 tokens: both turns of a conversation, what the prefix cache spares left out.
@@ -35,7 +35,12 @@ def forecast(outlook: Outlook) -> Forecast:
 def _looking_seconds(captioner: str, side: int, device: str) -> float:
     """One picture, one worker; of an endpoint we know nothing and assume a GPU of its own."""
     if captioner == "measured":
-        return side**2 * SECONDS_TO_MEASURE_A_PIXEL
+        return measuring_seconds(side)
     if captioner == "given":
         return 0.0
     return FLOPS_OF_A_CONVERSATION / flop_rate("GPU" if captioner == "openai" else device)[0]
+
+
+def measuring_seconds(side: int) -> float:
+    """One picture on one core."""
+    return side**2 * SECONDS_TO_MEASURE_A_PIXEL

@@ -28,6 +28,7 @@ _INSTRUCTION = re.compile(
     r"\b(?:(?:ignore|disregard|forget|override) (?:all |any |the |your |these |those )*"
     r"(?:previous|prior|above|earlier|preceding|system) "
     r"|(?:follow|obey) (?:these|the following|my) instructions|you (?:must|should|will) now\b|new instructions?\b"
+    r"|(?:caption|label|describe|classify|mark) (?:all|any|each|every) (?:other )?(?:image|picture)s? as"
     r"|system prompt)|<\|?/?(?:system|assistant|user|im_start|im_end|script|inst)\b|\[/?inst\]|\bdeveloper mode\b",
     re.IGNORECASE,
 )
@@ -40,7 +41,8 @@ _IDENTIFIERS = {
     "a number of six digits or more": re.compile(r"\d(?:[ -]?\d){5,}"),
     "an e-mail or web address": re.compile(r"\S+@\S+\.\w+|\b(?:https?://|www\.)\S+", re.IGNORECASE),
     "a personal detail": re.compile(
-        r"\b(?:patient(?:'s)? (?:name|id|number)|mrn|d\.?o\.?b\b|date of birth|born (?:on|in)|accession|ssn"
+        r"\b(?:patient(?:'s)? (?:name|id|number)|patient:? (?-i:[A-Z][a-z]+ [A-Z][a-z]+)"
+        r"|mrn|d\.?o\.?b\b|date of birth|born (?:on|in)|accession|ssn"
         r"|social security|(?:mr|mrs|ms|dr)\.? [A-Z][a-z]+|name ?: ?\w+)",
         re.IGNORECASE,
     ),

@@ -3,17 +3,21 @@
 import base64
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vapray.captioning.chat import Answer, Decoding, RefusedRequest, Turns
+from vapray.captioning.chat import Answer, Decoding, RefusedRequest, Turns, UnreadableAnswer
 from vapray.config import Endpoint
 from vapray.errors import BackendError
 
 __all__ = ["OpenAiChat"]
+
+UNKNOWN = "unknown"
 
 
 class OpenAiChat:
@@ -22,14 +26,13 @@ class OpenAiChat:
     The client waits and asks again where the server is busy, limits the rate, or drops the connection.
     """
 
-    revision = "unknown"
-
-    def __init__(self, model: str, settings: Endpoint) -> None:
+    def __init__(self, model: str, settings: Endpoint, revision: str = UNKNOWN) -> None:
         """Connect to nothing yet.
 
         Args:
             model: as the server calls it.
             settings: of the endpoint.
+            revision: of the model's weights.
 
         Raises:
             BackendError: the client library or the key is missing.
@@ -39,7 +42,8 @@ class OpenAiChat:
             from aiolimiter import AsyncLimiter
         except ImportError as error:
             raise BackendError(
-                f"caption.captioner = openai: {error.name} is not installed. Install vapray[openai]."
+                f"caption.captioner = openai: {error.name} is not installed. Install vapray[openai] where the actors "
+                "run, or take caption.captioner=measured, which needs no model."
             ) from error
         key = os.environ.get(settings.api_key_env)
         if key is None and settings.api_key_env != "OPENAI_API_KEY":
@@ -53,7 +57,19 @@ class OpenAiChat:
         per_minute = settings.requests_per_minute
         self._limiter = AsyncLimiter(1, 60 / per_minute) if per_minute else None
         self._where = f"endpoint.base_url {settings.base_url}"
-        self.name, self.concurrency = model, settings.concurrency
+        self.name, self.revision, self.concurrency = model, revision, settings.concurrency
+
+    @classmethod
+    async def connect(cls, model: str, settings: Endpoint, revision: str | None = None) -> "OpenAiChat":
+        """Ask the server what it calls the model's weights, unless the user says it.
+
+        Raises:
+            BackendError: the client library, the key or the server is missing.
+        """
+        chat = cls(model, settings, revision or UNKNOWN)
+        if revision is None:
+            chat.revision = await chat._revision_told()
+        return chat
 
     async def answer(self, turns: Turns, image: NDArray[np.uint8] | None, decoding: Decoding) -> Answer:
         """Continue a conversation; see :class:`vapray.captioning.chat.ChatModel`."""
@@ -62,29 +78,23 @@ class OpenAiChat:
         if self._limiter:
             await self._limiter.acquire()
         try:
-            done = await self._client.chat.completions.create(
-                model=self.name, messages=_messages(turns, image), **_sampling(decoding)
-            )
+            with self._advice():
+                done = await self._client.chat.completions.create(
+                    model=self.name, messages=_messages(turns, image), **_sampling(decoding)
+                )
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             raise RefusedRequest(_said(error)) from error
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise BackendError(
-                f"{self._where}: the key is refused. Set endpoint.api_key_env to the right one."
-            ) from error
         except openai.NotFoundError as error:
+            served = ", ".join(entry.id for entry in await self._served()) or "no list of its models"
             raise BackendError(
-                f"{self._where}: {_said(error)} caption.model is {self.name!r}; the server has {await self._served()}."
-            ) from error
-        except openai.RateLimitError as error:
-            raise BackendError(
-                f"{self._where}: still limits the rate after {self._client.max_retries} retries. Lower "
-                "endpoint.concurrency, set endpoint.requests_per_minute, or raise endpoint.max_retries."
+                f"{self._where}: {_said(error)} caption.model is {self.name!r}; the server has {served}."
             ) from error
         except openai.APIError as error:
-            raise BackendError(
-                f"{self._where}: no answer after {self._client.max_retries} retries ({_said(error)}). "
-                "See that the server runs and can be reached from where the actors are."
-            ) from error
+            raise self._no_answer(error) from error
+        except UnicodeDecodeError as error:
+            raise UnreadableAnswer("bytes that are not UTF-8") from error
+        except ValueError as error:
+            raise UnreadableAnswer("no JSON") from error
         if not hasattr(done, "choices"):  # the client hands over a web page as it is
             raise BackendError(
                 f"{self._where}: answers, but not as OpenAI's API does. Give the URL up to and with /v1."
@@ -93,13 +103,51 @@ class OpenAiChat:
             raise RefusedRequest("the answer holds no choice")
         return _answer(done)
 
-    async def _served(self) -> str:
+    async def _revision_told(self) -> str:
+        """The folder or hub id that a server of one's own names as the root; else the date of the model."""
+        for entry in await self._served():
+            if entry.id == self.name:
+                root, created = getattr(entry, "root", None), getattr(entry, "created", None)
+                # vLLM's date is that of the answer, so a date is only taken where there is no root.
+                return str(root) if root else f"created {created}" if created else UNKNOWN
+        return UNKNOWN
+
+    async def _served(self) -> list[Any]:
+        """The server's models; empty where it keeps no list."""
         import openai
 
         try:
-            return ", ".join([model.id async for model in self._client.models.list()]) or "none"
-        except openai.OpenAIError:
-            return "no list of its models"
+            with self._advice():
+                listed = await self._client.models.list()
+        except (openai.APIStatusError, AttributeError):  # the client stumbles over a web page
+            return []
+        entries = listed.data if isinstance(listed.data, list) else []
+        return [entry for entry in entries if hasattr(entry, "id")]
+
+    @contextmanager
+    def _advice(self) -> Iterator[None]:
+        """What no other request to this server would escape, with what to do about it."""
+        import openai
+
+        try:
+            yield
+        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+            raise BackendError(
+                f"{self._where}: the key is refused. Set endpoint.api_key_env to the right one."
+            ) from error
+        except openai.RateLimitError as error:
+            raise BackendError(
+                f"{self._where}: still limits the rate after {self._client.max_retries} retries. Lower "
+                "endpoint.concurrency, set endpoint.requests_per_minute, or raise endpoint.max_retries."
+            ) from error
+        except openai.APIConnectionError as error:
+            raise self._no_answer(error) from error
+
+    def _no_answer(self, error: Exception) -> BackendError:
+        return BackendError(
+            f"{self._where}: no answer after {self._client.max_retries} retries ({_said(error)}). "
+            "See that the server runs and can be reached from where the actors are."
+        )
 
 
 def _messages(turns: Turns, image: NDArray[np.uint8] | None) -> Any:
@@ -129,15 +177,24 @@ def _sampling(decoding: Decoding) -> dict[str, Any]:
 
 
 def _answer(done: Any) -> Answer:
-    said, usage = done.choices[0], done.usage
-    details = getattr(usage, "prompt_tokens_details", None)
+    """Nothing is taken for granted of what a server sends: the client does not check it."""
+    said, usage = done.choices[0], getattr(done, "usage", None)
+    message = getattr(said, "message", None)
+    text = getattr(message, "content", None)
+    if message is None or not isinstance(text, str | None):
+        raise UnreadableAnswer("no text in choices[0].message.content")
     return Answer(
-        said.message.content or "",
-        usage.prompt_tokens if usage else 0,
-        (details.cached_tokens or 0) if details else 0,
-        usage.completion_tokens if usage else 0,
-        said.finish_reason,
+        text or "",
+        _count(usage, "prompt_tokens"),
+        _count(getattr(usage, "prompt_tokens_details", None), "cached_tokens"),
+        _count(usage, "completion_tokens"),
+        str(getattr(said, "finish_reason", None)),
     )
+
+
+def _count(usage: Any, name: str) -> int:
+    found = getattr(usage, name, None)
+    return found if isinstance(found, int) else 0
 
 
 def _said(error: Exception) -> str:

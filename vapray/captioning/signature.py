@@ -1,17 +1,37 @@
-"""What decides captions besides the configuration's values: the prompt set's text, and the user's own captions."""
+"""What decides captions besides the configuration's values: prompts, a model's files, the user's own captions."""
 
 import hashlib
 
-from vapray.captioning.prompt_set import load_prompt_set
+from vapray.captioning.prompt_choice import prompt_set_of
+from vapray.captioning.vlm_files import find_vlm
 from vapray.config import Config
 from vapray.errors import ConfigError
+from vapray.model_files import hub_commit, is_directory
 
-__all__ = ["captions_signature", "prompts_signature"]
+__all__ = ["captions_signature", "model_signature", "prompts_signature"]
 
 
 def prompts_signature(config: Config) -> str:
-    """Version of the prompt set, with a hash of its text."""
-    return load_prompt_set(config.prompt_set).version
+    """Version of the prompt set, with a hash of its text.
+
+    Raises:
+        ConfigError: see :func:`vapray.captioning.prompt_choice.prompt_set_of`.
+    """
+    return prompt_set_of(config).version
+
+
+def model_signature(config: Config) -> str:
+    """Of the model that vLLM loads: a hash of its directory's content, or the hub's commit; else empty.
+
+    Raises:
+        ConfigError: no such directory, or files missing in it.
+    """
+    caption = config.caption
+    if caption.captioner != "vllm":
+        return ""
+    if is_directory(caption.model):
+        return find_vlm(caption.model or "").revision
+    return hub_commit(caption.model or "", caption.revision, "caption.model")
 
 
 def captions_signature(config: Config) -> str:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from vapray.captioning.captioner import CaptionDraft, Captioner, CaptionReject, cache_key
 from vapray.captioning.given import GivenCaptions
-from vapray.captioning.opening import open_captioner, prompt_set_of
+from vapray.captioning.opening import open_captioner
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.config import Config
 from vapray.data.frames import read_frames
@@ -31,7 +31,6 @@ TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 
 def run(run: StageRun) -> None:
     """Run the stage."""
-    prompt_set_of(run.config)  # what is wrong with it is said here, not in every actor
     given = run.config.caption.captioner == "given"
     map_rows(
         run,
@@ -124,5 +123,7 @@ def _knowledge_file(output: Version) -> str:
 
 
 def _tokens(output: Version) -> dict[str, int]:
-    rows = output.read(TOKENS)
-    return {name: pc.sum(rows.column(name)).as_py() or 0 for name in TOKENS}
+    total = dict.fromkeys(TOKENS, 0)
+    for part in output.read_parts(TOKENS):
+        total = {name: count + (pc.sum(part.column(name)).as_py() or 0) for name, count in total.items()}
+    return total

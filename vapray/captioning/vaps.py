@@ -9,58 +9,24 @@ model computed for it in its prefix cache. Source: VAP-Diffusion (arXiv 2506.236
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures, Strategy, digest, image_generator
-from vapray.captioning.chat import Answer, ChatModel, Decoding, EventLoop, RefusedRequest, Turns
-from vapray.captioning.hygiene import cleaned, fault
+from vapray.captioning.asking import RETRY_TEMPERATURE, Asking, Prompting, Unusable, json_schema
+from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures, digest, image_generator
+from vapray.captioning.chat import ChatModel, EventLoop, Turns
+from vapray.captioning.hygiene import fault
 from vapray.captioning.lexicon import parse_caption
 from vapray.captioning.prompt_set import PromptSet
 from vapray.errors import BackendError
 
-__all__ = ["Prompting", "VapsCaptioner"]
-
-RETRY_TEMPERATURE = 0.7
-"""At least: the likeliest answer would be the same again."""
+__all__ = ["Settle", "VapsCaptioner"]
 
 Settle = Callable[[Callable[[], dict[str, str]]], dict[str, str]]
-
-
-@dataclass(frozen=True)
-class Prompting:
-    """How a model is asked.
-
-    Attributes:
-        strategy: which of the three steps are taken.
-        omit: attributes that the captions shall not mention.
-        knowledge_variants: how many knowledge texts are asked for; each image draws one.
-        temperature: of all answers.
-        top_p: of all answers.
-        max_tokens: of an answer.
-        json: whether step 3 is decoded as JSON with one text for each attribute.
-        retries: how often an answer that cannot be used is asked for again.
-        seed: of all draws.
-    """
-
-    strategy: Strategy = "vaps"
-    omit: tuple[str, ...] = ()
-    knowledge_variants: int = 1
-    temperature: float = 0.0
-    top_p: float = 1.0
-    max_tokens: int = 256
-    json: bool = False
-    retries: int = 2
-    seed: int = 0
-
-    def to_record(self) -> dict[str, Any]:
-        """As plain values, for a caption's row."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
 
 class VapsCaptioner:
@@ -91,6 +57,11 @@ class VapsCaptioner:
         wants_knowledge = prompting.strategy in {"vaps", "impression+knowledge"}
         self.knowledge: Mapping[str, str] = settle(lambda: loop.run(self._ask_knowledge())) if wants_knowledge else {}
 
+    def reseeded(self, seed: int, temperature: float) -> "VapsCaptioner":
+        """The same model and knowledge with other draws, for captions to compare with the first."""
+        drawn = replace(self._prompting, seed=seed, temperature=temperature)
+        return VapsCaptioner(self.model, self._prompts, drawn, self.loop, lambda _: dict(self.knowledge))
+
     def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
         """Caption uint8 [S, S, 3] pictures, as many at a time as the model takes."""
         return self.loop.run(self._all(images, image_ids))
@@ -101,13 +72,13 @@ class VapsCaptioner:
 
     async def _in_a_slot(self, image: NDArray[np.uint8], image_id: str) -> CaptionDraft | CaptionReject:
         async with self._slots:  # both turns: another image's first turn would push this one out of the prefix cache
-            asking = _Asking(self.model, self._prompting, image_id, image)
+            asking = Asking(self.model, self._prompting, image_id, image)
             try:
                 return await self._converse(asking, image_id)
-            except _Unusable as error:
+            except Unusable as error:
                 return CaptionReject(str(error))
 
-    async def _converse(self, asking: "_Asking", image_id: str) -> CaptionDraft:
+    async def _converse(self, asking: Asking, image_id: str) -> CaptionDraft:
         strategy, questions = self._prompting.strategy, self._prompts.questions
         if strategy == "direct":
             return asking.draft("", "", await self._reason(asking, (self._question(),)))
@@ -120,15 +91,15 @@ class VapsCaptioner:
         t2_id, t2 = list(self.knowledge.items())[drawn]
         if strategy == "impression+knowledge":
             if reason := self._fault_of_a_caption(f"{t1} {t2}"):
-                raise _Unusable(reason)
+                raise Unusable(reason)
             return asking.draft(t1, t2_id, f"{t1} {t2}")
         caption = await self._reason(asking, (first, t1, f"{t2}\n\n{self._question()}"))
         return asking.draft(t1, t2_id, caption)
 
-    async def _reason(self, asking: "_Asking", turns: Turns) -> str:
+    async def _reason(self, asking: Asking, turns: Turns) -> str:
         if not self._prompting.json:
             return await asking.ask("reasoning", turns, self._fault_of_a_caption, whole=True)
-        schema = _schema(self._asked_attributes())
+        schema = json_schema(self._asked_attributes())
         return await asking.ask("reasoning", turns, self._fault_of_a_caption, schema, whole=True)
 
     def _asked_attributes(self) -> list[str]:
@@ -154,99 +125,13 @@ class VapsCaptioner:
         found = {}
         for number in numbers:
             prompting = self._prompting if number == 0 else warmer  # else all variants would be the first
-            asking = _Asking(self.model, prompting, f"knowledge {number}", None)
+            asking = Asking(self.model, prompting, f"knowledge {number}", None)
             try:
                 text = await asking.ask("knowledge", (self._prompts.questions.knowledge,), fault, whole=False)
-            except _Unusable as error:
+            except Unusable as error:
                 raise BackendError(
                     f"{self.name}: no usable answer to the knowledge question of {self._prompts.name}: {error}. "
                     "Take another caption.model, or caption.strategy=impression, which does without."
                 ) from None
             found[f"{self._prompts.name}.{self._prompts.version}.{digest(text)[:12]}"] = text
         return found
-
-
-class _Unusable(Exception):
-    """No answer could be used; says why the last one could not."""
-
-
-class _Asking:
-    """All requests for one image, and what they cost."""
-
-    def __init__(self, model: ChatModel, prompting: Prompting, name: str, image: NDArray[np.uint8] | None) -> None:
-        self._model, self._prompting, self._name, self._image = model, prompting, name, image
-        self._answers: list[Answer] = []
-
-    async def ask(
-        self,
-        step: str,
-        turns: Turns,
-        fault_of: Callable[[str], str | None],
-        schema: Mapping[str, Any] | None = None,
-        *,
-        whole: bool,
-    ) -> str:
-        """A usable answer, asked for again up to ``retries`` times.
-
-        Args:
-            step: of the strategy; a part of the draws' seed.
-            turns: the conversation so far.
-            fault_of: why a text cannot be used.
-            schema: of a JSON answer.
-            whole: whether an answer that was cut off is refused. Half a caption would be taken for a whole one;
-                an impression serves without its last words.
-        """
-        reason: str | None = None
-        for attempt in range(1 + self._prompting.retries):
-            try:
-                answer = await self._model.answer(turns, self._image, self._decoding(step, attempt, schema))
-                self._answers.append(answer)
-                if whole and answer.finish_reason == "length":
-                    reason = f"cut_off: no end within {answer.completion_tokens} tokens"
-                    continue
-                text = cleaned(_worded(answer.text) if schema else answer.text)
-                reason = fault_of(text)
-            except RefusedRequest as error:  # the same request would be refused again
-                raise _Unusable(f"refused: {error} ({step})") from None
-            except ValueError:
-                reason = "not_json: the answer does not fit the schema"
-            if not reason:
-                return text
-        raise _Unusable(f"{reason} ({step}, {1 + self._prompting.retries} attempts)")
-
-    def draft(self, t1: str, t2_id: str, caption: str) -> CaptionDraft:
-        """The caption with what all answers cost."""
-        return CaptionDraft(
-            t1,
-            t2_id,
-            caption,
-            sum(answer.prompt_tokens for answer in self._answers),
-            sum(answer.cached_tokens for answer in self._answers),
-            sum(answer.completion_tokens for answer in self._answers),
-            self._answers[-1].finish_reason,
-            len(self._answers),
-        )
-
-    def _decoding(self, step: str, attempt: int, schema: Mapping[str, Any] | None) -> Decoding:
-        asked = self._prompting
-        temperature = max(asked.temperature, RETRY_TEMPERATURE) if attempt else asked.temperature
-        seed = int(digest([asked.seed, self._name, step, attempt])[:15], 16)
-        return Decoding(seed, temperature, asked.top_p, asked.max_tokens, schema)
-
-
-def _schema(attributes: Sequence[str]) -> dict[str, Any]:
-    text = {"type": "string", "minLength": 3, "maxLength": 120, "pattern": "^[A-Za-z][A-Za-z0-9 ,.%/-]{2,119}$"}
-    return {
-        "type": "object",
-        "properties": dict.fromkeys(attributes, text),
-        "required": list(attributes),
-        "additionalProperties": False,
-    }
-
-
-def _worded(answer: str) -> str:
-    """The caption of a JSON answer: its texts, named by their attributes."""
-    found = json.loads(answer)
-    if not isinstance(found, dict):  # an endpoint may pay no heed to the schema
-        raise ValueError("no object")
-    return "; ".join(f"{name.replace('_', ' ')}: {text}" for name, text in found.items()) + "."

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vapray.captioning.chat import Answer, Decoding, RefusedRequest, Turns
-from vapray.captioning.model_files import ModelFiles, find_model
+from vapray.captioning.vlm_files import VlmFiles, find_vlm
 from vapray.config import Vllm
 from vapray.errors import BackendError, ConfigError, EngineDied
 from vapray.reaper import reaped
@@ -20,13 +20,14 @@ from vapray.reaper import reaped
 __all__ = ["VllmChat"]
 
 ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+NO_DEVICE = ("Device string must not be empty", "Failed to infer device type", "No CUDA GPUs are available")
 OUT_OF_MEMORY = ("out of memory", "cache blocks", "KV cache", "gpu memory utilization", "Free memory")
 
 
 class VllmChat:
     """A ``ChatModel`` over ``vllm.AsyncLLM``."""
 
-    def __init__(self, engine: Any, processor: Any, ending: ExitStack, files: ModelFiles, concurrency: int) -> None:
+    def __init__(self, engine: Any, processor: Any, ending: ExitStack, files: VlmFiles, concurrency: int) -> None:
         """See :meth:`start`."""
         self._engine, self._processor, self._ending = engine, processor, ending
         self.name, self.revision, self.concurrency = files.name, files.revision, concurrency
@@ -56,7 +57,7 @@ class VllmChat:
                 f"caption.captioner = vllm: vLLM cannot be imported ({error}). Install vapray[vllm] where the actors "
                 "run, or take caption.captioner=openai for a server elsewhere, or measured."
             ) from error
-        files, heard = find_model(model, revision), _StandardError()
+        files, heard = find_vlm(model, revision), _StandardError()
         ending = ExitStack()
         ending.enter_context(reaped())  # its processes outlive an actor that Ray ends
         try:
@@ -156,6 +157,12 @@ def _engine_arguments(known: type, settings: Vllm) -> dict[str, Any]:
 
 
 def _why_no_engine(model: str, settings: Vllm, cause: str) -> str:
+    if any(sign in cause for sign in NO_DEVICE):
+        return (
+            f"caption.captioner = vllm: vLLM finds no device that it was built for ({cause}). Give its actors a GPU "
+            "with pools.caption.num_gpus=1 on nodes that have one, or take caption.captioner=openai for a server "
+            "elsewhere, or measured."
+        )
     if not any(sign.lower() in cause.lower() for sign in OUT_OF_MEMORY):
         return f"caption.model {model}: vLLM's engine does not start: {cause}"
     return (

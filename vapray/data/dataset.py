@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from vapray.config import Config
-from vapray.data.phantom.layout import write_isic2018
+from vapray.data.phantom.canvas import Attributes
+from vapray.data.phantom.layout import read_attributes, write_isic2018
 from vapray.data.records import ImageSource
 from vapray.data.sources import Option, open_source, options_of
 
 DRAWING_VERSION = 2
 """Raised when the same settings draw other phantoms."""
 
-__all__ = ["dataset_signature", "draw_phantoms", "open_dataset"]
+__all__ = ["dataset_signature", "draw_phantoms", "open_dataset", "true_attributes"]
 
 
 def open_dataset(config: Config) -> ImageSource:
@@ -32,6 +33,11 @@ def dataset_signature(config: Config) -> str:
     # The folder too: the table holds absolute paths.
     identified = " identified" if data.accept_identified_dicom else ""
     return f"{open_dataset(config).signature()} {_options(config)} {Path(data.root).absolute()}{identified}"
+
+
+def true_attributes(config: Config) -> dict[str, Attributes] | None:
+    """What is truly to be seen on each picture, by image id; of drawn ones only."""
+    return read_attributes(phantom_root(config)) if config.data.source == "phantom" else None
 
 
 def _options(config: Config) -> dict[str, Option]:

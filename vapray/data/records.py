@@ -54,6 +54,10 @@ class ImageSource(Protocol):
         """What to know before trusting a result on it, a sentence or two each; reads the tables, so DataError."""
         return []
 
+    def leaks(self) -> dict[str, str]:
+        """What may lie on two sides of the split -> what to do about it; among the notes too."""
+        return {}
+
 
 def dataset_folder(root: str | Path, holds: str) -> Path:
     """The absolute path of ``data.root``; DataError where there is no such folder."""

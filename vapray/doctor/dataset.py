@@ -7,7 +7,7 @@ from vapray.config import Config
 from vapray.data.dataset import open_dataset, phantom_root
 from vapray.data.decode import decode
 from vapray.data.frames import read_bytes
-from vapray.doctor.findings import Finding, failed, ok
+from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.errors import BadImage
 
 __all__ = ["examine"]
@@ -34,8 +34,12 @@ def examine(config: Config) -> Iterator[Finding]:
         yield failed("dataset", f"{found}: nothing is held out", "Give a test split, or set data.test_share.", 3)
     else:
         yield ok("dataset", found)
+    leaks = source.leaks()
     for note in source.notes():
-        yield ok("about the data", note)
+        if not note.startswith(tuple(leaks)):
+            yield ok("about the data", note)
+    for leak, advice in leaks.items():
+        yield warning("about the data", leak, advice)
 
 
 def _reason(path: str, config: Config) -> str | None:

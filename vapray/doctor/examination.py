@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from vapray.config_file import load
+from vapray.config.file import load
 from vapray.doctor import cluster, dataset, devices, machine, models, packages, run_folder
 from vapray.doctor.findings import Finding, failed, ok
 from vapray.errors import VaprayError

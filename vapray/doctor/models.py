@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
-from vapray.bank import model_files as text_encoders
-from vapray.captioning.model_files import find_model
+from vapray.bank.tower_files import find_tower, require_packages
+from vapray.captioning.prompt_choice import prompt_set_of
+from vapray.captioning.vlm_files import find_vlm
 from vapray.config import Config
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.errors import BackendError, VaprayError
@@ -24,12 +25,12 @@ def examine(config: Config) -> Iterator[Finding]:
     elif caption.captioner == "vllm":
         yield from _found("captioner", lambda: _captioner(config))
     else:
-        yield ok("captioner", caption.captioner)
+        yield from _found("captioner", lambda: f"{caption.captioner}, prompt set {prompt_set_of(config).name}")
     if bank.encoder == "hashing":
         yield ok("text encoder", "hashing")
         return
     try:
-        text_encoders.require_packages(bank.encoder)
+        require_packages(bank.encoder)
     except BackendError as error:
         yield failed("text encoder", str(error), "", error.exit_code)
     else:
@@ -38,12 +39,12 @@ def examine(config: Config) -> Iterator[Finding]:
 
 def _captioner(config: Config) -> str:
     assert config.caption.model is not None
-    files = find_model(config.caption.model, config.caption.revision, download=False)
-    return f"vllm: {files.folder}, revision {files.revision}"
+    files = find_vlm(config.caption.model, config.caption.revision, download=False)
+    return f"vllm: {files.folder}, revision {files.revision}, prompt set {prompt_set_of(config).name}"
 
 
 def _encoder(config: Config) -> str:
-    files = text_encoders.find_model(config.bank, download=False)
+    files = find_tower(config.bank, download=False)
     return f"{config.bank.encoder}: {files.folder}, {files.width} values a token"
 
 

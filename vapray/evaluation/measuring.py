@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.captioning.attributes import Attributes
 from vapray.captioning.measured.measure import MEASURES, measure
 from vapray.evaluation.classifier import Classifier
 from vapray.evaluation.features import FeatureExtractor
 from vapray.tables import pack, unpack
 
-__all__ = ["SETS", "Examiner", "attributes_of", "features_of", "probabilities_of"]
+__all__ = ["SETS", "Examiner", "features_of", "probabilities_of"]
 
 SETS = ("reference", "held_out", "reconstructed", "generated", "untrained", "class_mean")
 # A key tells what a picture was made from, so that work on one source can be counted without its rows.
@@ -83,14 +82,3 @@ def features_of(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
 def probabilities_of(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
     """[N, K]."""
     return np.stack([unpack(row["probabilities"], "float32", -1) for row in rows]).astype(np.float64)
-
-
-def attributes_of(rows: Sequence[dict[str, Any]]) -> list[Attributes]:
-    """As :func:`vapray.captioning.measured.measure.measure` gave them."""
-    return [
-        {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in json.loads(row["attributes"]).items()
-        }
-        for row in rows
-    ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.captioning.attributes import Attributes, agreement
+from vapray.captioning.attributes import Attributes, agreement, attributes_from_json
 from vapray.captioning.lexicon import parse_caption
 from vapray.captioning.measured.measure import MEASURES
 from vapray.captioning.prompt_set import PromptSet
@@ -27,7 +27,7 @@ from vapray.evaluation.comparison import (
 from vapray.evaluation.features import FeatureExtractor
 from vapray.evaluation.inception_score import inception_score
 from vapray.evaluation.intervals import Interval, bootstrap_interval
-from vapray.evaluation.measuring import SETS, attributes_of, features_of, probabilities_of
+from vapray.evaluation.measuring import SETS, features_of, probabilities_of
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
 from vapray.evaluation.nearest import Nearest, nearest_training
 
@@ -206,4 +206,6 @@ def _adherence(
 def _captioned(rows: Rows, captions: Mapping[str, str], prompt_set: PromptSet) -> CaptionedImages:
     known = [row for row in rows if row["key"] in captions]
     wanted = [parse_caption(captions[row["key"]], prompt_set) for row in known]
-    return CaptionedImages(attributes_of(known), wanted, [row["label"] for row in known])
+    return CaptionedImages(
+        [attributes_from_json(row["attributes"]) for row in known], wanted, [row["label"] for row in known]
+    )

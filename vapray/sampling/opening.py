@@ -18,7 +18,7 @@ from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder, text_encoder_of
 from vapray.checkpoint import SCHEMA, read_checkpoint
 from vapray.config import Config
-from vapray.config_problems import explain
+from vapray.config.problems import explain
 from vapray.errors import BackendError, CheckpointError, DataError
 from vapray.files import FileStore
 from vapray.latents.latent_space import LatentSpace

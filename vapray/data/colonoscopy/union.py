@@ -91,12 +91,16 @@ class Colonoscopy(ImageSource):
         found = [f"Frames of {groups:,} sequences, lesions or patients: {brought}."]
         if left_out := len(self._frames) - len(self._labelled):
             found.append(f"{left_out:,} frames have no label in {self.label_map.where}, or several, and are left out.")
-        if {"PolypsSet", "Mesejo"} <= kept.keys():
-            found.append(
-                "PolypsSet holds some of Mesejo's videos and does not say which: a lesion can be in training and in "
-                "test. Move Mesejo out of the folder to be sure that none is."
-            )
-        return found
+        return [*found, *(f"{leak} {advice}" for leak, advice in self.leaks().items())]
+
+    def leaks(self) -> dict[str, str]:
+        """Lesions that two parts have in common."""
+        if not {"PolypsSet", "Mesejo"} <= {frame.image_id.partition("/")[0] for frame, _ in self._labelled}:
+            return {}
+        leak = (
+            "PolypsSet holds some of Mesejo's videos and does not say which: a lesion can be in training and in test."
+        )
+        return {leak: "Move Mesejo out of the folder to be sure that none is."}
 
     @cached_property
     def _frames(self) -> list[Frame]:

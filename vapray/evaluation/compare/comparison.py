@@ -9,7 +9,7 @@ from vapray.evaluation.compare.numbers import NumberRow, number_rows
 from vapray.evaluation.compare.pairs import class_pairs
 from vapray.evaluation.compare.settings import Change, changes
 from vapray.evaluation.report.gauge import Entry, Gauge
-from vapray.evaluation.report.render import page, sides
+from vapray.evaluation.report.page import page, sides
 from vapray.evaluation.report.verdict import adherence_gauge, fid_gauge, label_gauge
 from vapray.evaluation.report.wording import UNBROKEN, duration
 

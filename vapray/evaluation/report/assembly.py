@@ -67,6 +67,7 @@ def assemble(run: StageRun, held_out: str, metrics: Metrics, findings: Findings)
         neighbours=_neighbours(findings.nearest, names, by_id, generated, frame),
         curves=_curves(history),
         caption_examples=_caption_examples(inputs["captions"], by_id, names, history["caption"].notes, config),
+        audited="audit" in history,
         rejects=_rejects(history, run.output),
         versions=history["train"].versions,
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),

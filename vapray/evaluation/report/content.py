@@ -115,6 +115,8 @@ class ReportData:
     """Nearest first."""
     curves: Sequence[Curve]
     caption_examples: Sequence[CaptionExample]
+    audited: bool
+    """Whether the audit of these captions lies beside the report."""
     rejects: Sequence[Rejects]
     versions: Mapping[str, str]
     """Software -> version."""

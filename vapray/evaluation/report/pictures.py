@@ -19,5 +19,5 @@ def data_uri(image: NDArray[np.uint8]) -> str:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise DataError(f"report picture: wanted uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
     encoded = io.BytesIO()
-    Image.fromarray(image).save(encoded, "PNG", optimize=True)
+    Image.fromarray(image).save(encoded, "PNG")
     return "data:image/png;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from vapray.config import Config
-from vapray.config_fit import Misfits
+from vapray.config.misfit import Misfits
 
 __all__ = ["Problem", "explain"]
 

@@ -1,21 +1,17 @@
-"""The files of a text encoder: a directory, or a model of the Hugging Face hub in this machine's cache.
+"""The files of a text encoder."""
 
-The cache is asked first: a model that is there needs no network, and stays the revision that it is.
-"""
-
-import hashlib
 import json
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from vapray.config import Bank
 from vapray.errors import BackendError, ConfigError
-from vapray.model_hub import HUB, hub_folder
+from vapray.model_files import Wanted, find_folder, hub_folder, sha256_of
 
-__all__ = ["ModelFiles", "find_model", "require_packages"]
+__all__ = ["TowerFiles", "find_tower", "require_packages"]
 
 PACKAGES = {"open_clip": ("open_clip", "transformers"), "transformers": ("transformers",)}
 CONFIGS = {"open_clip": "open_clip_config.json", "transformers": "config.json"}
@@ -33,7 +29,7 @@ WIDTHS, DEPTHS = ("hidden_size", "d_model", "dim", "n_embd"), ("num_hidden_layer
 
 
 @dataclass(frozen=True)
-class ModelFiles:
+class TowerFiles:
     """A text encoder's files, all there.
 
     Attributes:
@@ -55,9 +51,7 @@ class ModelFiles:
     def sha256(self) -> str:
         """Of all that decides a context: weights, configurations, tokenizer; by name and content."""
         there = (self.folder / name for name in (CONFIGS[self.kind], *TOKENIZERS))
-        paths = [*self.weights, self.text_config, *(path for path in there if path.is_file())]
-        digests = {path.name: _sha256(path) for path in paths}
-        return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+        return sha256_of([*self.weights, self.text_config, *(path for path in there if path.is_file())])
 
     @property
     def width(self) -> int:
@@ -97,7 +91,7 @@ class ModelFiles:
         return int(found[0])
 
 
-def find_model(settings: Bank, *, download: bool = True) -> ModelFiles:
+def find_tower(settings: Bank, *, download: bool = True) -> TowerFiles:
     """The files that ``bank.model`` names.
 
     Args:
@@ -108,17 +102,10 @@ def find_model(settings: Bank, *, download: bool = True) -> ModelFiles:
         ConfigError: no such directory, or files missing in it.
         BackendError: not in the cache and not to be had.
     """
-    kind, model = settings.encoder, settings.model or ""
-    if model.startswith(HUB):
-        folder = _hub_folder(kind, model.removeprefix(HUB), settings.revision, download)
-    else:
-        folder = Path(model)
-        if not folder.is_dir():
-            advice = f"Give the directory of a model, or {HUB}OWNER/NAME for one of the Hugging Face hub."
-            raise ConfigError(f"bank.model = {model}: no such directory. {advice}")
-    if missing := _missing(kind, folder):
-        raise ConfigError(f"{folder}: no {'; no '.join(missing)}. bank.encoder = {kind} needs all of it there.")
-    return ModelFiles(kind, folder, _text_config(kind, folder, download))
+    kind, missing = settings.encoder, partial(_missing, settings.encoder)
+    wanted = Wanted("bank.model", _choices(kind), missing)
+    folder = find_folder(settings.model or "", settings.revision, wanted, download=download)
+    return TowerFiles(kind, folder, _text_config(kind, folder, download))
 
 
 def require_packages(kind: str) -> None:
@@ -181,14 +168,13 @@ def _clip_of(folder: Path) -> dict[str, Any]:
     return text
 
 
-def _hub_folder(kind: str, name: str, revision: str | None, download: bool) -> Path:
+def _choices(kind: str) -> list[list[str]]:
     """The safe format first; the other one where there is none."""
     small = [CONFIGS[kind], "config.json", "*.index.json", *TOKENIZERS]
-    choices = [
+    return [
         [*small, *(pattern for pattern in WEIGHTS[kind] if pattern.endswith(suffix))]
         for suffix in (".safetensors", ".bin")
     ]
-    return hub_folder(name, revision, choices, lambda folder: not _missing(kind, folder), download)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -199,15 +185,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: holds a {type(content).__name__}, wanted an object. Copy it again.")
     return content
-
-
-def _sha256(path: Path) -> str:
-    state = path.stat()
-    return _sha256_of(path, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _sha256_of(path: Path, size: int, modified: int) -> str:
-    """Hashed again only when size or time have changed: weights are hundreds of megabytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

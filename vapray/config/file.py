@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from vapray.config import Config
-from vapray.config_problems import Problem, explain
+from vapray.config.problems import Problem, explain
 from vapray.errors import ConfigError
+from vapray.model_files import HUB, is_directory
 from vapray.strict_yaml import parse_yaml
 
 __all__ = ["load"]
@@ -144,6 +145,12 @@ def _outside(config: Config) -> Iterator[Problem]:
     if caption.prompt_set and caption.prompt_set.endswith((".yaml", ".yml")) and not os.path.isfile(caption.prompt_set):
         text = f"caption.prompt_set = {caption.prompt_set}: no such file. Give an existing YAML file."
         yield Problem((("caption", "prompt_set"),), text)
+    for section, settings in (("caption", caption), ("bank", config.bank)):
+        by_name = section == "caption" and caption.captioner == "openai"
+        if settings.revision and not by_name and is_directory(settings.model):
+            at = f"{section}.revision = {settings.revision}: the directory {settings.model} has none."
+            text = f"{at} Remove it, or give {section}.model={HUB}OWNER/NAME."
+            yield Problem(((section, "revision"), (section, "model")), text)
     if "://" not in config.run.root and (complaint := _unwritable(Path(config.run.root).absolute())):
         yield Problem((("run", "root"),), f"run.root = {config.run.root}: {complaint}")
 

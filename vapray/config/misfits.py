@@ -2,34 +2,15 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
+
+from vapray.config.caption_misfits import find_caption_misfits
+from vapray.config.misfit import Misfit
 
 if TYPE_CHECKING:
     from vapray.config import Config
 
-__all__ = ["Misfit", "Misfits", "find_misfits"]
-
-
-@dataclass(frozen=True)
-class Misfit:
-    """Settings that do not fit together.
-
-    Attributes:
-        keys: dotted, the one to look at first in front.
-        text: what is wrong and what to write instead.
-    """
-
-    keys: tuple[str, ...]
-    text: str
-
-
-class Misfits(ValueError):
-    """All misfits of one configuration."""
-
-    def __init__(self, found: list[Misfit]) -> None:
-        super().__init__("\n".join(misfit.text for misfit in found))
-        self.found = tuple(found)
+__all__ = ["find_misfits"]
 
 
 def find_misfits(config: "Config") -> Iterator[Misfit]:
@@ -37,7 +18,7 @@ def find_misfits(config: "Config") -> Iterator[Misfit]:
     yield from _sizes(config)
     yield from _counts(config)
     yield from _places(config)
-    yield from _words(config)
+    yield from find_caption_misfits(config)
     yield from _encoder(config)
 
 
@@ -96,43 +77,6 @@ def _places(config: "Config") -> Iterator[Misfit]:
         yield Misfit(("data.root", "run.root"), text)
 
 
-_WITH_TEXTS = {"folder"}
-_MODEL_NAMES = {"vllm": "a hub id or a folder", "openai": "as the endpoint calls it"}
-
-
-def _words(config: "Config") -> Iterator[Misfit]:
-    data, caption = config.data, config.caption
-    if caption.captioner == "given" and not caption.captions and data.source not in _WITH_TEXTS:
-        text = (
-            "caption.captioner = given: needs caption.captions=FILE, a CSV with the columns image_id and caption; "
-            f"data.source = {data.source} brings no texts of its own."
-        )
-        yield Misfit(("caption.captioner", "caption.captions", "data.source"), text)
-    if caption.captioner == "measured" and caption.strategy != "vaps":
-        text = (
-            f"caption.strategy = {caption.strategy}: the measured captioner runs vaps only; the others prompt a model."
-        )
-        yield Misfit(("caption.strategy", "caption.captioner"), text)
-    if caption.captioner in {"vllm", "openai"} and not caption.model:
-        text = f"caption.captioner = {caption.captioner}: needs caption.model, {_MODEL_NAMES[caption.captioner]}."
-        yield Misfit(("caption.captioner", "caption.model"), text)
-    pool, parallel = config.pools.caption, config.vllm.tensor_parallel_size
-    if (
-        caption.captioner == "vllm"
-        and pool.num_gpus
-        and pool.num_gpus != parallel
-        and (parallel > 1 or pool.num_gpus > 1)
-    ):
-        text = f"vllm.tensor_parallel_size = {parallel}: pools.caption.num_gpus is {pool.num_gpus:g}; make them equal."
-        yield Misfit(("vllm.tensor_parallel_size", "pools.caption.num_gpus"), text)
-    known = get_args(type(data).model_fields["modality"].annotation)
-    if caption.prompt_set and caption.prompt_set not in known and not caption.prompt_set.endswith((".yaml", ".yml")):
-        text = (
-            f"caption.prompt_set = {caption.prompt_set!r}: wanted one of {', '.join(known)}, or a path to a YAML file."
-        )
-        yield Misfit(("caption.prompt_set",), text)
-
-
 def _encoder(config: "Config") -> Iterator[Misfit]:
     bank = config.bank
     if bank.encoder == "hashing":
@@ -143,11 +87,6 @@ def _encoder(config: "Config") -> Iterator[Misfit]:
     elif not bank.model:
         text = f"bank.encoder = {bank.encoder}: needs bank.model, a directory or hf-hub:OWNER/NAME."
         yield Misfit(("bank.encoder", "bank.model"), text)
-    elif bank.revision and not bank.model.startswith("hf-hub:"):
-        text = (
-            f"bank.revision = {bank.revision}: a directory has none. Remove it, or give bank.model=hf-hub:OWNER/NAME."
-        )
-        yield Misfit(("bank.revision", "bank.model"), text)
 
 
 def _not_divisible(key: str, value: int, by: str, divisor: int, step: int) -> Misfit:

@@ -1,0 +1,58 @@
+"""The configuration: one frozen, typed tree. The docstring under a field is its help.
+
+:func:`vapray.config.file.load` builds it from a YAML file and overrides. Sections named in a stage's fingerprint decide
+that stage's result; ``run.root``, ``cluster`` and ``pools`` say where and how fast, never what, and are in none.
+"""
+
+from typing import Self
+
+from pydantic import model_validator
+
+from vapray.config.captioning import Bank, Caption, Endpoint, Vllm
+from vapray.config.data import Data
+from vapray.config.evaluation import Audit, Evaluate
+from vapray.config.execution import Cluster, Pool, Pools, Run
+from vapray.config.misfit import Misfits
+from vapray.config.misfits import find_misfits
+from vapray.config.network import Autoencoder, Diffusion, Model
+from vapray.config.sampling import Sample
+from vapray.config.section import Section
+from vapray.config.training import Train
+
+__all__ = ["Audit", "Bank", "Cluster", "Config", "Endpoint", "Pool", "Pools", "Sample", "Train", "Vllm"]
+
+
+class Config(Section):
+    """The whole tree."""
+
+    run: Run = Run()
+    cluster: Cluster = Cluster()
+    pools: Pools = Pools()
+    data: Data = Data()
+    caption: Caption = Caption()
+    vllm: Vllm = Vllm()
+    endpoint: Endpoint = Endpoint()
+    bank: Bank = Bank()
+    autoencoder: Autoencoder = Autoencoder()
+    model: Model = Model()
+    diffusion: Diffusion = Diffusion()
+    train: Train = Train()
+    sample: Sample = Sample()
+    evaluate: Evaluate = Evaluate()
+    audit: Audit = Audit()
+
+    @property
+    def latent_side(self) -> int:
+        """Side of the latent in latent pixels."""
+        return self.data.image_size // (1 if self.autoencoder.kind == "pixels" else self.autoencoder.factor)
+
+    @property
+    def prompt_set(self) -> str:
+        """The prompt set in force."""
+        return self.caption.prompt_set or self.data.modality
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if found := list(find_misfits(self)):
+            raise Misfits(found)
+        return self

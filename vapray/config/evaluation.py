@@ -1,0 +1,45 @@
+"""What is measured on generated images."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vapray.config.section import Count, Section
+
+__all__ = ["Audit", "Evaluate"]
+
+
+class Evaluate(Section):
+    """The measurements."""
+
+    features: Literal["random_convolutions"] = "random_convolutions"
+    """Extractor of FID, KID, precision and recall."""
+    classifier_steps: Count = 200
+    """Of the small classifier that judges labels, trained on real images."""
+    neighbours: Count = 3
+    """k of precision and recall."""
+    halves: Count = 20
+    """Random halves behind the intervals of FID and KID."""
+    control_rounds: Count = 20
+    """Captions of its class that each image is compared with for the shuffled control."""
+    resamples: Count = 1000
+    """Bootstrap draws behind the intervals of caption adherence."""
+
+
+class Audit(Section):
+    """How far captions can be trusted."""
+
+    images: Annotated[int, Field(ge=2)] = 500
+    """Captions that are drawn and held against their pictures."""
+    repeats: Annotated[int, Field(ge=0, le=10)] = 2
+    """Further captions of a picture, each with a seed of its own, where a language model is asked; 0 for none."""
+    repeated_images: Count = 100
+    """Of the drawn ones, how many are captioned again."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    """Of the further captions; at 0 every seed gives the same."""
+    others: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """``run.root`` of other runs over the same pictures, whose captions are set beside these."""
+    rated_images: Annotated[int, Field(ge=0, le=500)] = 40
+    """Of the drawn ones, how many stand on the sheet that experts rate."""
+    ratings: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Files that rating sheets of this run have saved."""

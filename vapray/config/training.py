@@ -1,0 +1,60 @@
+"""The optimisation of the U-ViT."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vapray.config.section import Count, Momentum, Natural, Positive, Section, Share
+
+__all__ = ["Train"]
+
+
+class Train(Section):
+    """The optimisation."""
+
+    steps: Count = 1250
+    """Optimiser steps."""
+    batch_size: Count = 64
+    """Images in a step, over all workers."""
+    learning_rate: Positive = 4e-3
+    """Peak."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.03
+    """AdamW; prototypes, positions, biases and norms are exempt."""
+    betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.9)
+    """AdamW."""
+    warmup_steps: Natural = 75
+    """Linear."""
+    decay: Literal["constant", "linear"] = "linear"
+    """Of the learning rate after the warm-up; linear ends at zero."""
+    max_gradient_norm: Positive = 1.0
+    """Gradients are clipped to it."""
+    ema_decay: Share = 0.9999
+    """At step k the decay is at most (1+k)/(10+k)."""
+    drop_probability: Share = 0.1
+    """Label and text are dropped together."""
+    flip: bool = True
+    """Horizontal flips."""
+    balance_classes: bool = False
+    """Draw classes uniformly, as the released trainer does."""
+    workers: Count = 2
+    """Ray Train workers (DDP ranks)."""
+    use_gpu: bool = False
+    """One GPU a worker."""
+    report_every: Count = 25
+    """Steps between two points of the learning curve."""
+    checkpoint_every: Count = 250
+    """Steps."""
+    keep_checkpoints: Count = 2
+    """The newest ones."""
+    validate_every: Natural = 0
+    """Steps between validations; the averaged weights nearest to the validation split are kept. 0: the last ones."""
+    validation_images: Annotated[int, Field(ge=2)] = 128
+    """Images made and compared in a validation."""
+    max_skipped_steps: Natural = 10
+    """Steps in a row whose gradient is not finite are skipped up to this many; then training stops."""
+    strict_checkpoints: bool = False
+    """Fail on a damaged checkpoint instead of going on from the one before."""
+    max_failures: Natural = 3
+    """Restarts of the worker group from the last checkpoint."""
+    grace_seconds: Annotated[float, Field(ge=0)] = 20
+    """How long an interrupted run waits for a last checkpoint; below what the cluster grants before it kills."""

@@ -1,0 +1,1 @@
+"""What the audit has to find out about a sample of captioned pictures, before anything is judged."""

@@ -1,0 +1,143 @@
+"""The audit's numbers, from captioned pictures."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vapray.captioning.attributes import Attributes
+from vapray.captioning.prompt_set import PromptSet
+from vapray.evaluation.audit.claims import Claim, Described, by_chance, claims_of, self_agreement
+from vapray.evaluation.audit.rates import Rate, rate
+from vapray.evaluation.intervals import Interval, bootstrap_interval
+
+__all__ = ["AttributeFindings", "Consistency", "Findings", "Questioned", "WorstPicture", "find", "find_consistency"]
+
+CHANCE_ROUNDS = 10
+WORST_PICTURES = 12
+
+
+@dataclass(frozen=True)
+class AttributeFindings:
+    """One attribute over all audited captions.
+
+    Attributes:
+        name: of the prompt set.
+        mentioned: share of captions that state something of it.
+        contradicted: share of the statements that could be checked and that the picture contradicts; None for none.
+        by_chance: the same against other pictures.
+    """
+
+    name: str
+    mentioned: Rate
+    contradicted: Rate | None
+    by_chance: float | None
+
+
+@dataclass(frozen=True)
+class WorstPicture:
+    """A picture and what its caption has wrong."""
+
+    image_id: str
+    wrong: tuple[Claim, ...]
+    checked: int
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What captions claim, held against what is known of their pictures."""
+
+    captions: int
+    contradicted: Rate | None
+    by_chance: float | None
+    attributes: tuple[AttributeFindings, ...]
+    worst: tuple[WorstPicture, ...]
+
+
+@dataclass(frozen=True)
+class Questioned:
+    """One picture that was captioned several times."""
+
+    image_id: str
+    said: Sequence[Attributes]
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """How far captions of one picture agree; scores of 0..1.
+
+    Attributes:
+        pictures: with at least two captions.
+        overall: mean over pictures of the mean over attributes.
+        interval: over pictures.
+        attributes: mean over the pictures whose captions mention it.
+    """
+
+    pictures: int
+    overall: float
+    interval: Interval | None
+    attributes: Mapping[str, float]
+
+
+def find(pictures: Sequence[Described], prompt_set: PromptSet, *, seed: int) -> Findings:
+    """Hold every claim against its picture.
+
+    Args:
+        pictures: captioned; of one captioner.
+        prompt_set: the attributes asked for.
+        seed: of the control.
+    """
+    checked = [(picture, list(claims_of(picture.said, picture.known, prompt_set))) for picture in pictures]
+    chance = by_chance(pictures, prompt_set, rounds=CHANCE_ROUNDS, seed=seed)
+    rows = tuple(_attribute(name, checked, chance.get(name)) for name in prompt_set.attributes)
+    return Findings(
+        captions=len(pictures),
+        contradicted=_contradicted(checked),
+        by_chance=_overall(rows),
+        attributes=rows,
+        worst=_worst(checked),
+    )
+
+
+def find_consistency(pictures: Iterable[Questioned], prompt_set: PromptSet, *, seed: int) -> Consistency | None:
+    """Compare captions of the same pictures with each other; None where no two can be compared."""
+    scores = [found for one in pictures if (found := self_agreement(one.said, prompt_set))]
+    if not scores:
+        return None
+    means = np.array([np.mean(list(one.values())) for one in scores])
+    interval = bootstrap_interval(lambda some: float(some.mean()), [means], seed=seed) if len(means) > 1 else None
+    named = {name: [one[name] for one in scores if name in one] for name in prompt_set.attributes}
+    return Consistency(
+        len(scores), float(means.mean()), interval, {name: float(np.mean(some)) for name, some in named.items() if some}
+    )
+
+
+Checked = Sequence[tuple[Described, list[Claim]]]
+
+
+def _attribute(name: str, checked: Checked, chance: float | None) -> AttributeFindings:
+    groups = [picture.group for picture, _ in checked]
+    mentioned = rate([name in picture.said for picture, _ in checked], groups)
+    assert mentioned is not None
+    return AttributeFindings(name, mentioned, _contradicted(checked, name), chance)
+
+
+def _contradicted(checked: Checked, name: str | None = None) -> Rate | None:
+    found = [(claim, picture) for picture, claims in checked for claim in claims if name in (None, claim.attribute)]
+    return rate([claim.contradicted for claim, _ in found], [picture.group for _, picture in found])
+
+
+def _overall(rows: Iterable[AttributeFindings]) -> float | None:
+    """Chance for the same mix of statements."""
+    known = [(row.by_chance, row.contradicted.count) for row in rows if row.contradicted and row.by_chance is not None]
+    statements = sum(count for _, count in known)
+    return sum(chance * count for chance, count in known) / statements if statements else None
+
+
+def _worst(checked: Checked) -> tuple[WorstPicture, ...]:
+    found = [
+        WorstPicture(picture.image_id, tuple(claim for claim in claims if claim.contradicted), len(claims))
+        for picture, claims in checked
+    ]
+    ranked = sorted(found, key=lambda one: (-len(one.wrong), one.checked, one.image_id))
+    return tuple(one for one in ranked[:WORST_PICTURES] if one.wrong)

@@ -1,0 +1,61 @@
+"""Captions of other runs over the same pictures: other models, prompts or settings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from vapray.captioning.lexicon import parse_caption
+from vapray.captioning.prompt_set import PromptSet
+from vapray.errors import DataError
+from vapray.evaluation.audit.claims import Described
+from vapray.evaluation.audit.findings import Consistency, Findings, Questioned, find, find_consistency
+from vapray.evaluation.audit.signature import newest_captions
+from vapray.store import Version
+
+__all__ = ["OtherCaptions", "compare_captions"]
+
+
+@dataclass(frozen=True)
+class OtherCaptions:
+    """Another run's captions of the audited pictures.
+
+    Attributes:
+        root: of that run.
+        model: that wrote them.
+        findings: against the pictures.
+        agreement: with this run's captions; None where none can be compared.
+    """
+
+    root: str
+    model: str
+    findings: Findings
+    agreement: Consistency | None
+
+
+def compare_captions(root: str, ours: Sequence[Described], prompt_set: PromptSet, *, seed: int) -> OtherCaptions:
+    """Audit another run's captions of the same pictures.
+
+    Raises:
+        DataError: that run has no captions, or none of these pictures.
+    """
+    captions = _of(newest_captions(root), {one.image_id for one in ours})
+    if not captions:
+        raise DataError(f"audit.others {root}: captions of other pictures. Give a run over the same data set.")
+    shared = [one for one in ours if one.image_id in captions]
+    theirs = [replace(one, said=parse_caption(captions[one.image_id][0], prompt_set)) for one in shared]
+    pairs = [Questioned(one.image_id, (one.said, other.said)) for one, other in zip(shared, theirs, strict=True)]
+    models = {model for _, model in captions.values()}
+    return OtherCaptions(
+        root,
+        ", ".join(sorted(models)),
+        find(theirs, prompt_set, seed=seed),
+        find_consistency(pairs, prompt_set, seed=seed),
+    )
+
+
+def _of(version: Version, ids: set[str]) -> Mapping[str, tuple[str, str]]:
+    return {
+        row["image_id"]: (row["caption"], row["model"])
+        for part in version.read_parts(["image_id", "caption", "model"])
+        for row in part.to_pylist()
+        if row["image_id"] in ids
+    }
