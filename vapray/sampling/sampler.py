@@ -27,7 +27,7 @@ from vapray.diffusion.solver import solve, solver_plan
 from vapray.errors import ConfigError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
-from vapray.models.uvit import UViT
+from vapray.training.network import Network
 from vapray.sampling.opening import Card, open_encoder, open_weights, read_bank, read_final, require_device
 from vapray.sampling.provenance import encode_png
 from vapray.sampling.request import class_number, refuse_request
@@ -93,7 +93,7 @@ class Sampler:
 
     def __init__(
         self,
-        network: UViT,
+        network: Network,
         autoencoder: Autoencoder,
         encoder: TextEncoder,
         bank: PromptBank,

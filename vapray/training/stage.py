@@ -29,7 +29,7 @@ from vapray.config import Config
 from vapray.errors import BackendError, CheckpointError, TrainingDiverged, VaprayError
 from vapray.latents.latent_space import LatentSpace
 from vapray.latents.opening import stored_autoencoder
-from vapray.models.uvit import UViT
+from vapray.training.network import Network
 from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.training.dataset import discard, materialise
@@ -55,7 +55,7 @@ class _Job:
     context_width: int
     space: LatentSpace
     board: Board
-    validate: Callable[[UViT], float] | None
+    validate: Callable[[Network], float] | None
 
     @property
     def steps_folder(self) -> str:
@@ -226,11 +226,13 @@ def _finish(run: StageRun, job: _Job) -> None:
         job.space,
         run.inputs["images"].sealed().notes["class_names"],
     )
+    bank, network = PromptBank.of(run.inputs["bank"]), job.new_state().model
     run.notes.update(
         {
             **final_notes(state),
             "rows": job.config.train.steps * job.config.train.batch_size,
             "sha256": write_checkpoint(run.output.files, f"{run.output.folder}/files/final", contents),
-            "parameters": sum(weight.numel() for weight in job.new_state().model.parameters()),
+            "parameters": sum(weight.numel() for weight in network.parameters()),
+            "forward_flops": forward_flops(network, job.space.shape, bank.median_length, job.context_width),
         }
     )
