@@ -55,7 +55,7 @@ _JUDGED = ("audit.rated_images",)
 
 STAGES = (
     Stage("ingest", "data", "images", (), ("data.source",), schema=2),
-    Stage("caption", "captioning", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=2),
+    Stage("caption", "captioning", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=3),
     Stage(
         "examine",
         "evaluation.audit.examination",
@@ -94,7 +94,7 @@ STAGES = (
         "measurements",
         ("images", "captions", "autoencoder", "checkpoints", "samples"),
         (*_FRAME, "caption.prompt_set", "evaluate", "run.seed"),
-        schema=2,
+        schema=3,
     ),
 )
 

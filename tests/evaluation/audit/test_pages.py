@@ -39,6 +39,7 @@ def audit() -> Audit:
         captions=12,
         rejects={"refusal": 2},
         omitted=("texture",),
+        unreliable={"colours"},
         findings=findings,
         consistency=find_consistency([Questioned("a", [{"shape": "round"}, {"shape": "oval"}])], DERMOSCOPY, seed=0),
         others=(),
@@ -62,6 +63,7 @@ def test_the_page_says_what_is_wrong_and_interprets_nothing(audit: Audit) -> Non
     assert "50\u00a0% of the statements contradict their picture" in page.replace("\n", "")
     assert "shape: says oval, the picture round" in page
     assert "told to leave out" in page
+    assert "not measured reliably" in page
     assert "refusal" in page
 
 

@@ -22,7 +22,7 @@ class MeasuredCaptioner:
     """
 
     name = "measured"
-    revision = "1"
+    revision = "2"
 
     def __init__(self, prompt_set: PromptSet, seed: int = 0, omit: Sequence[str] = ()) -> None:
         """Prepare for one modality.

@@ -16,8 +16,8 @@ CLEAR_BELOW = 0.26
 """Opacity level (0 lung, 1 soft tissue) up to which a lung is clear; ribs reach about 0.2 when smoothed."""
 
 DENSE_FROM = 0.6
-MIN_OPACITY = 0.008
-"""Share of the square below which a bright spot is no opacity."""
+MIN_OPACITY = 0.015
+"""Share of the square below which a bright spot is no opacity: vessels at the hilum and a lung's rim reach 0.01."""
 
 RIB_SCALE = 2.5
 """Gaussian scale in pixels that evens ribs out."""

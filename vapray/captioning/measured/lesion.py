@@ -1,4 +1,4 @@
-"""Finding the one lesion or polyp: what differs in colour from the frame's border."""
+"""Finding the one lesion: what differs in colour from the skin around it, by two models of that skin."""
 
 import numpy as np
 from scipy import ndimage
@@ -11,14 +11,27 @@ from vapray.captioning.measured.surface import local_mean
 MIN_AREA = 0.004
 """Share of the square below which a component is noise."""
 
-OTSU_FACTOR = 0.95
+OTSU_FACTOR = 0.9
 """Lesions fade towards the skin: their edge lies a little below Otsu's threshold."""
 
 BORDER_WIDTH = 5
 
+SKIN_SPREAD = 5.0
+"""Distance in Lab over which skin itself varies; what is farther from a model of the skin has little say in it."""
+
+STIFFNESS = 0.1
+"""How strongly a bowl of skin stays flat: a large lesion must not be taken for the bowl's bottom."""
+
+FITTED_EVERY, FITS = 3, 6
+"""Every third pixel decides six numbers well; after six rounds the weights hardly move."""
+
 _ACROSS = (np.arange(SIDE) - (SIDE - 1) / 2) / (SIDE / 2)
 RADIUS: Floats = np.hypot(*np.meshgrid(_ACROSS, _ACROSS))
 """Distance from the centre; 1 at the middle of an edge, 1.4 in a corner."""
+
+_X, _Y = np.meshgrid(_ACROSS, _ACROSS)
+_BOWL: Floats = np.stack([np.ones_like(_X), _X, _Y, _X**2, _Y**2, _X * _Y], axis=-1)
+_BENT = np.diag([0.0, 0.2, 0.2, 1.0, 1.0, 1.0])
 
 
 def without_hair(lab: Floats) -> Floats:
@@ -50,25 +63,48 @@ def surroundings(features: Floats, brightness: Floats, view: Mask) -> Floats:
     return median
 
 
-def segment(features: Floats, reference: Floats, view: Mask, min_contrast: float) -> Mask:
-    """Segment what differs from the reference.
+def bowl(features: Floats, reference: Floats, view: Mask) -> Floats:
+    """Return the skin [S, S, K] as a smooth bowl, because light falls off towards the corners and skin is round.
+
+    A robust fit that begins with the even ``reference`` [K]; the centre, where the lesion is, has least say.
+    """
+    chosen = np.s_[::FITTED_EVERY, ::FITTED_EVERY]
+    basis, colours = _BOWL[chosen].reshape(-1, 6), features[chosen].reshape(-1, features.shape[-1])
+    prior = (view * (0.1 + np.minimum(RADIUS, 1.0) ** 2))[chosen].ravel()
+    skin = np.broadcast_to(reference, colours.shape)
+    for _ in range(FITS):
+        weights = (prior / (1 + ((colours - skin) ** 2).sum(axis=-1) / SKIN_SPREAD**2) ** 2)[:, None]
+        normal = (basis * weights).T @ basis + STIFFNESS * weights.sum() * _BENT
+        bent = np.linalg.lstsq(normal, (basis * weights).T @ colours)[0]
+        skin = basis @ bent
+    return np.asarray(_BOWL @ bent)
+
+
+def segment(features: Floats, skin: Floats, view: Mask, min_contrast: float) -> Mask:
+    """Segment what differs from the skin.
 
     Args:
         features: [S, S, K] colour features in which equal distances mean equal contrasts.
-        reference: [K], the surroundings.
+        skin: [K] or [S, S, K].
         view: [S, S], the pixels that may belong to a lesion.
         min_contrast: distance below which nothing stands out.
 
     Returns:
         [S, S] one component without holes; all False when nothing stands out.
     """
-    distance = ndimage.gaussian_filter(np.linalg.norm(features - reference, axis=-1), 1.0) * view
-    top = np.quantile(distance, 0.98)
+    distance = contrast(features, skin) * view
+    top = np.quantile(distance, 0.995)
     if top < min_contrast:
         return np.zeros(distance.shape, bool)
     # The root, so that a black core does not push the threshold above a pale rim.
-    contrast = np.sqrt(np.minimum(distance, top))
-    return _central_component(ndimage.binary_opening(contrast > OTSU_FACTOR * threshold_otsu(contrast), iterations=2))
+    root = np.sqrt(np.minimum(distance, top))
+    return _central_component(ndimage.binary_opening(root > OTSU_FACTOR * threshold_otsu(root), iterations=2))
+
+
+def contrast(features: Floats, skin: Floats) -> Floats:
+    """Return the distance [S, S] of features from the skin."""
+    distance: Floats = ndimage.gaussian_filter(np.linalg.norm(features - skin, axis=-1), 1.0)
+    return distance
 
 
 def _central_component(mask: Mask) -> Mask:

@@ -6,21 +6,43 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
-from skimage.measure import label
 from skimage.morphology import convex_hull_image
 
 from vapray.captioning.measured.frame import SIDE, Floats, Mask
+from vapray.captioning.measured.level_sets import Judge, Region, best_level_set, edge_strength
 
 MIN_RANGE = 0.1
 """Brightness range below which a picture shows nothing."""
 
-MIN_LUNG = 0.02
-"""Share of the square below which a dark region is no lung."""
+MIN_STANDING = 0.08
+"""A lung that stands out less is a guess: phantoms reach twice this, and clear films do."""
+
+MIN_LEVEL_ROWS = 0.5
+"""Share of the shorter lung's rows that lie beside the other lung; less, and one of the two is something else."""
+
+SMOOTH = 1.5
+"""Gaussian scale in pixels that softens ribs but not the lung's own edge."""
+
+SURROUNDINGS = 16.0
+"""Gaussian scale in pixels of the brightness that a lung is darker than: about half a lung's width."""
+
+AREA_POWER = 0.4
+"""A lung has ribs and vessels, whose edges must not outweigh its own."""
+
+AIR = 0.5
+"""Of Otsu's threshold of the whole film: what is darker and touches the frame is air."""
+
+ARMS = 0.12
+"""Share of the width at either side in which lungs become the less likely, the nearer the frame: there are arms."""
+
+BRIDGE = 2
+"""Coarse pixels: what joins a lung to the armpit or the windpipe is thinner than twice this."""
 
 HIDDEN_BASE = 7
 """Rows by which one lung must end above the other to count as hidden from below."""
 
 _COLUMNS = np.arange(SIDE)
+_INNER: Floats = np.broadcast_to(np.minimum((_COLUMNS + 1) * (SIDE - _COLUMNS) / (ARMS * SIDE**2), 1), (SIDE, SIDE))
 
 
 @dataclass(frozen=True)
@@ -41,11 +63,10 @@ def lung_fields(brightness: Floats) -> LungFields | None:
     """Find both lung fields in a [S, S] picture in 0..1; None where there are no two dark fields."""
     if np.ptp(brightness) < MIN_RANGE:
         return None
-    dark = _dark_inside(brightness)
-    midline = SIDE / 2 - 0.5
-    left, right = (_largest(dark & side) for side in (midline > _COLUMNS, midline < _COLUMNS))
-    if min(left.mean(), right.mean()) < MIN_LUNG:
+    found = _find_both(brightness)
+    if not _are_lungs(*found):
         return None
+    left, right = found[0].mask, found[1].mask
     midline = _midline(left, right)
     reach = _reach(left, midline), _reach(right, midline)
     heart, heart_width = _heart(left, right, midline)
@@ -54,28 +75,35 @@ def lung_fields(brightness: Floats) -> LungFields | None:
     return LungFields(full_left & (midline > _COLUMNS), full_right & (midline < _COLUMNS), midline, reach, heart_width)
 
 
-def _dark_inside(brightness: Floats) -> Mask:
-    """Return what is dark but not the air around the body, which touches the frame."""
-    smooth = ndimage.gaussian_filter(brightness, 1.5)
-    air = _touching_frame(smooth < 0.5 * threshold_otsu(smooth))
-    body = ~ndimage.binary_dilation(air, iterations=3)
-    if not body.any():
-        return body
-    dark = (smooth < threshold_otsu(smooth[body])) & body
-    return ndimage.binary_opening(dark, iterations=1)
+def _find_both(brightness: Floats) -> tuple[Region, Region]:
+    """Return what stands out best as darker than its surroundings on either side of the spine."""
+    smooth = ndimage.gaussian_filter(brightness, SMOOTH)
+    body = ~_air(smooth)
+    judge = Judge(edge_strength(smooth[..., None], body), AREA_POWER, likely=_INNER)
+    spine = _spine(smooth)
+    sides = body & (spine > _COLUMNS), body & (spine < _COLUMNS)
+    left, right = (best_level_set([-smooth], side, judge, around=SURROUNDINGS, opening=BRIDGE) for side in sides)
+    return left, right
 
 
-def _touching_frame(mask: Mask) -> Mask:
-    labels = label(mask, connectivity=1)
+def _are_lungs(left: Region, right: Region) -> bool:
+    rows = left.mask.any(axis=1), right.mask.any(axis=1)
+    beside = (rows[0] & rows[1]).sum() >= MIN_LEVEL_ROWS * max(1, min(rows[0].sum(), rows[1].sum()))
+    return bool(min(left.standing, right.standing) >= MIN_STANDING and beside)
+
+
+def _spine(smooth: Floats) -> int:
+    """Return the brightest column of the middle third, away from neck and belly."""
+    third = SIDE // 3
+    columns = ndimage.gaussian_filter1d(smooth[SIDE // 5 : -SIDE // 5].mean(axis=0), 3)
+    return third + int(columns[third:-third].argmax())
+
+
+def _air(smooth: Floats) -> Mask:
+    """Return the dark around the body, which touches the frame."""
+    labels, _ = ndimage.label(smooth < AIR * threshold_otsu(smooth))
     rim = np.concatenate([labels[:6].ravel(), labels[:, 0], labels[:, -1]])
-    return np.isin(labels, np.unique(rim[rim > 0]))
-
-
-def _largest(mask: Mask) -> Mask:
-    labels = label(mask, connectivity=1)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return labels == int(sizes.argmax()) if sizes.max() else np.zeros_like(mask)
+    return ndimage.binary_dilation(np.isin(labels, np.unique(rim[rim > 0])), iterations=3)
 
 
 def _midline(left: Mask, right: Mask) -> float:
@@ -127,6 +155,9 @@ def _mirrored(lung: Mask, midline: float, stretch: float) -> Mask:
 
 def _completed(lung: Mask, mirrored: Mask, heart: Mask) -> Mask:
     """Close what an opacity hides: the lung's own bays, and what the mirrored lung shows."""
+    base = int(np.flatnonzero(lung.any(axis=1)).max())
+    if int(np.flatnonzero(mirrored.any(axis=1)).max()) - base <= HIDDEN_BASE:
+        mirrored = mirrored & (np.arange(SIDE)[:, None] <= base)
     joint: Mask = ndimage.binary_closing(np.pad(lung | mirrored, 8), iterations=6)[8:-8, 8:-8]
     return ndimage.binary_opening(
         ndimage.binary_fill_holes(joint) & convex_hull_image(lung | mirrored) & ~heart, iterations=2

@@ -17,6 +17,11 @@ MEASURES: dict[str, Callable[[NDArray[np.uint8]], Attributes]] = {
     "dermoscopy": measure_dermoscopy,
 }
 
+UNRELIABLE: dict[str, frozenset[str]] = {
+    "chest_xray": frozenset({"opacity_location", "opacity_density", "opacity_size", "heart_width"})
+}
+"""Right on phantoms, not to be believed of real pictures: tests/benchmarks/NOTES.md has the figures."""
+
 
 def measure(image: NDArray[np.uint8], modality: str) -> Attributes:
     """Measure the visual attributes of one picture; it sees pixels, never labels or ground truth.

@@ -1,6 +1,6 @@
 """The audit as a page for a person who has to decide whether to train on these captions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from vapray.captioning.attributes import Attribute
@@ -39,6 +39,7 @@ class Audit:
         captions: in the whole run.
         rejects: images without a caption, by the code of the reason.
         omitted: attributes that the captioner was told to leave out.
+        unreliable: attributes whose measurement is not believed, so that nothing is held against it.
         findings: of the drawn captions.
         consistency: of further captions of the same pictures with each other; None where none were made.
         others: other runs' captions of the same pictures.
@@ -53,6 +54,7 @@ class Audit:
     captions: int
     rejects: Mapping[str, int]
     omitted: Sequence[str]
+    unreliable: Collection[str]
     findings: Findings
     consistency: Consistency | None
     others: Sequence[OtherCaptions]

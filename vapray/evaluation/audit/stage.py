@@ -17,6 +17,7 @@ import numpy as np
 
 from vapray.captioning.attributes import Attributes, attributes_from_json
 from vapray.captioning.lexicon import parse_caption
+from vapray.captioning.measured.measure import UNRELIABLE
 from vapray.captioning.prompt_set import PromptSet, load_prompt_set
 from vapray.config import Config
 from vapray.data.dataset import true_attributes
@@ -59,7 +60,12 @@ def _known(rows: Rows, config: Config) -> list[Attributes]:
     truth = true_attributes(config)
     if truth is not None:
         return [truth[row["image_id"]] for row in rows]
-    return [attributes_from_json(row["measured"]) if row["measured"] else {} for row in rows]
+    return [_measured(row["measured"], config.data.modality) for row in rows]
+
+
+def _measured(found: str | None, modality: str) -> Attributes:
+    attributes = attributes_from_json(found) if found else {}
+    return {name: value for name, value in attributes.items() if name not in UNRELIABLE.get(modality, ())}
 
 
 def _described(row: Mapping[str, Any], known: Attributes, prompt_set: PromptSet) -> Described:
@@ -84,6 +90,7 @@ def _audit(run: StageRun, rows: Rows, pictures: Sequence[Described], prompt_set:
         captions=captions.rows - captions.rejects,
         rejects=_reject_codes(run.inputs["captions"]),
         omitted=config.caption.omit,
+        unreliable=UNRELIABLE.get(config.data.modality, ()) if _reference(config) == "measurement" else (),
         findings=findings,
         consistency=find_consistency(questioned, prompt_set, seed=seed),
         others=[compare_captions(root, pictures, prompt_set, seed=seed) for root in config.audit.others],
