@@ -36,9 +36,9 @@ def _sizes(config: "Config") -> Iterator[Misfit]:
         made = f"makes latents of side {config.latent_side}, not divisible by model.patch_size {patch}"
         yield Misfit(keys, f"data.image_size = {size}: {made}. {_near(size, step * patch)}")
     if config.model.network == "unet" and config.latent_side % UNET_STEP:
-        keys = ("data.image_size", "model.network")
         made = f"makes latents of side {config.latent_side}; model.network=unet halves it twice"
-        yield Misfit(keys, f"data.image_size = {size}: {made}. {_near(size, step * UNET_STEP)}")
+        text = f"data.image_size = {size}: {made}. {_near(size, step * UNET_STEP)}"
+        yield Misfit(("data.image_size", "model.network"), text)
     width, heads = config.model.width, config.model.num_heads
     if width % heads:
         yield _not_divisible("model.width", width, "model.num_heads", heads, math.lcm(2, heads))

@@ -22,9 +22,9 @@ from vapray.evaluation.frechet import FeatureStatistics, frechet_distance
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.latents.opening import open_autoencoder
-from vapray.training.network import Network
 from vapray.sampling.sampler import Sampler, SamplingSettings
 from vapray.store import Version
+from vapray.training.network import Network
 
 __all__ = ["FrechetValidation"]
 

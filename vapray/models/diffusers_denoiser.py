@@ -1,6 +1,7 @@
 """Baselines of the paper's table 1 that see the class alone: DiT and the latent-diffusion U-Net, from diffusers."""
 
 from math import gcd
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -62,14 +63,17 @@ def build_dit(
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        network = DiTTransformer2DModel(
-            num_attention_heads=num_heads,
-            attention_head_dim=width // num_heads,
-            in_channels=latent_channels,
-            num_layers=depth,
-            sample_size=latent_side,
-            patch_size=patch_size,
-            num_embeds_ada_norm=num_classes,
+        network = cast(
+            nn.Module,
+            DiTTransformer2DModel(
+                num_attention_heads=num_heads,
+                attention_head_dim=width // num_heads,
+                in_channels=latent_channels,
+                num_layers=depth,
+                sample_size=latent_side,
+                patch_size=patch_size,
+                num_embeds_ada_norm=num_classes,
+            ),
         )
     for module in network.modules():
         if isinstance(module, LabelEmbedding):
@@ -114,4 +118,4 @@ def build_unet(
             norm_num_groups=gcd(32, width),
             num_class_embeds=num_classes + 1,
         )
-    return DiffusersDenoiser(network, num_classes)
+    return DiffusersDenoiser(cast(nn.Module, network), num_classes)

@@ -27,11 +27,10 @@ from vapray.diffusion.solver import solve, solver_plan
 from vapray.errors import ConfigError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
-from vapray.training.network import Network
 from vapray.sampling.opening import Card, open_encoder, open_weights, read_bank, read_final, require_device
 from vapray.sampling.provenance import encode_png
 from vapray.sampling.request import class_number, refuse_request
-from vapray.training.network import build_network, build_schedule
+from vapray.training.network import Network, build_network, build_schedule
 from vapray.training.state import save_weights
 
 __all__ = ["Generated", "Sampler", "SamplingSettings", "Weights"]
@@ -207,7 +206,7 @@ class Sampler:
     def _pixels(
         self, labels: Sequence[int], captions: Sequence[str], seeds: Sequence[int], settings: SamplingSettings
     ) -> NDArray[np.uint8]:
-        device = self.network.position.device
+        device = next(self.network.parameters()).device
         noise = draw_sampling_noise(seeds, (self.space.channels, self.space.side, self.space.side)).to(device)
         label_B = torch.tensor(labels, dtype=torch.int64, device=device)
         context, length = self._contexts(captions)

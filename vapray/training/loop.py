@@ -14,10 +14,9 @@ from vapray.diffusion.objective import Losses, denoising_loss
 from vapray.errors import TrainingDiverged
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.prototypes import prototype_health
-from vapray.training.network import Network
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
-from vapray.training.network import build_schedule
+from vapray.training.network import Network, build_schedule
 from vapray.training.optimiser import average_weights, ema_decay, learning_rate, only_present_rows
 from vapray.training.state import TrainingState
 
