@@ -12,6 +12,7 @@ from vapray.diffusion.randomness import draw_other_labels, draw_training
 from vapray.diffusion.schedule import Schedule
 from vapray.errors import ConfigError
 from vapray.models.cost import forward_flops
+from vapray.models.size import network_size
 from vapray.training.network import Network, build_network
 from vapray.training.state import load_weights, save_weights
 
@@ -98,6 +99,17 @@ def test_a_baseline_is_not_taken_for_one_that_reads_captions(network: str, said:
 def test_a_latent_that_the_unet_cannot_halve_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"halves it twice\. Nearest that fit: 32 and 48"):
         load(None, [*SMALL, *CLASS_ONLY, "model.network=unet", "data.image_size=40"])
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("sizes", [(), ("model.width=64", "model.depth=4", "data.image_size=64")])
+def test_forecasts_know_the_parameters_and_operations_of_each_network(network: str, sizes: tuple[str, ...]) -> None:
+    config = load(None, [*SMALL, *CLASS_ONLY, f"model.network={network}", *sizes])
+    model = build_network(config, num_classes=CLASSES, latent_channels=4, context_width=WIDTH)
+    size = network_size(config, CLASSES)
+    assert size.parameters == sum(weight.numel() for weight in model.parameters())
+    counted = forward_flops(model, (4, config.latent_side, config.latent_side), TOKENS, WIDTH)
+    assert size.flops == pytest.approx(counted, rel=0.05)
 
 
 @pytest.mark.parametrize("patches", [1, 2])
