@@ -18,9 +18,10 @@ from vapray.dry_run import Prospect, _committed_keys, foresee
 from vapray.dry_run_table import in_time
 from vapray.forecast import Forecast, Images, Outlook, by_last_run, rest_of
 from vapray.latents.forecast import autoencoder_size
+from vapray.models.size import network_size
 from vapray.stages import STAGES
 from vapray.store import Manifest, Part, Store
-from vapray.training.forecast import committed_rows, network_size
+from vapray.training.forecast import committed_rows
 from vapray.training.forecast import forecast as train_forecast
 
 

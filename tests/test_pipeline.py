@@ -242,3 +242,27 @@ def test_more_workers_than_the_cluster_has_is_refused_at_once(run_copy, job):
     done = job("train", "train.workers=64", "train.batch_size=64", root=run_copy)
     assert done.returncode == 5
     assert "train.workers 64 needs 64 CPUs and the cluster has" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "baseline",
+    [
+        ("model.condition=class", "model.prototypes.enabled=false"),
+        ("model.condition=class", "model.prototypes.enabled=false", "model.network=dit"),
+        ("model.condition=class", "model.prototypes.enabled=false", "model.network=unet"),
+        ("model.condition=class", "model.prototypes.enabled=false", "train.class_balancing=0.001"),
+    ],
+    ids=["class only", "DiT", "U-Net", "class balancing"],
+)
+def test_baselines_of_table_1_run_in_the_same_harness(run_copy, job, baseline):
+    done = job("pipeline", *baseline, root=run_copy)
+    assert ran(done) == ["train", "sample", "evaluate"]
+    metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
+    assert metrics["fid"] is not None
+    described = metrics["provenance"]
+    assert "class only" in described["network"]
+    assert described["forward_flops"] > 0
+    page = (run_copy / "report" / "index.html").read_text()
+    assert "M parameters" in page
+    assert "GFLOP a network evaluation" in page

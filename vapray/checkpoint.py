@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
-SCHEMA = 2
+SCHEMA = 3
 """The layout of checkpoint.json that is written, and the newest that can be read."""
 
 

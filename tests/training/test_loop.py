@@ -56,6 +56,31 @@ def test_training_lowers_the_loss_and_moves_the_average():
     assert not torch.equal(state.averaged.position, state.model.position)
 
 
+BASELINES = {
+    "class-only U-ViT": ("model.condition=class",),
+    "DiT": ("model.condition=class", "model.prototypes.enabled=false", "model.network=dit"),
+    "U-Net": ("model.condition=class", "model.prototypes.enabled=false", "model.network=unet"),
+    "class-balancing loss": ("model.condition=class", "train.class_balancing=0.001"),
+}
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_baselines_learn_in_the_same_loop_and_resume_bit_for_bit(baseline):
+    config = tiny_config("train.steps=24", "train.learning_rate=3e-3", *BASELINES[baseline])
+    curve, saved = [], {}
+    whole = run(
+        config,
+        tiny_state(config),
+        report=lambda step, point: curve.append(point),
+        save=lambda step, files: saved.setdefault(step, files),
+    )
+    assert np.mean([point["loss"] for point in curve[-6:]]) < np.mean([point["loss"] for point in curve[:6]])
+    assert ("class_balancing" in curve[0]) == (baseline == "class-balancing loss")
+    resumed = tiny_state(config)
+    resumed.restore(saved[min(saved)])
+    assert run(config, resumed).to_files()["raw.safetensors"] == whole.to_files()["raw.safetensors"]
+
+
 def test_ranks_share_a_global_batch_without_overlap():
     config = tiny_config()
     whole = Batches(config, tiny_rows(), SPACE, rank=0, world=1).at(3)
@@ -64,6 +89,13 @@ def test_ranks_share_a_global_batch_without_overlap():
         assert torch.equal(part.clean_BCHW, whole.clean_BCHW[rank::2])
         assert torch.equal(part.draws.noise, whole.draws.noise[rank::2])
         assert torch.equal(part.label_B, whole.label_B[rank::2])
+
+
+def test_ranks_share_the_classes_that_are_drawn_for_balancing():
+    config = tiny_config("train.class_balancing=0.001")
+    whole, *parts = (Batches(config, tiny_rows(), SPACE, rank=r, world=w).at(3) for r, w in ((0, 1), (0, 2), (1, 2)))
+    for rank, part in enumerate(parts):
+        assert torch.equal(part.balancing.other_label_B, whole.balancing.other_label_B[rank::2])
 
 
 def test_flips_choose_the_stored_mirror_image():

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["find_misfits"]
 
+UNET_STEP = 4
+"""Two halvings between the three resolutions of the U-Net."""
+
 
 def find_misfits(config: "Config") -> Iterator[Misfit]:
     """Every pair of settings that cannot work together."""
@@ -20,6 +23,7 @@ def find_misfits(config: "Config") -> Iterator[Misfit]:
     yield from _places(config)
     yield from find_caption_misfits(config)
     yield from _encoder(config)
+    yield from _baselines(config)
 
 
 def _sizes(config: "Config") -> Iterator[Misfit]:
@@ -31,6 +35,10 @@ def _sizes(config: "Config") -> Iterator[Misfit]:
         keys = ("data.image_size", "model.patch_size", "autoencoder.factor", "autoencoder.kind")
         made = f"makes latents of side {config.latent_side}, not divisible by model.patch_size {patch}"
         yield Misfit(keys, f"data.image_size = {size}: {made}. {_near(size, step * patch)}")
+    if config.model.network == "unet" and config.latent_side % UNET_STEP:
+        made = f"makes latents of side {config.latent_side}; model.network=unet halves it twice"
+        text = f"data.image_size = {size}: {made}. {_near(size, step * UNET_STEP)}"
+        yield Misfit(("data.image_size", "model.network"), text)
     width, heads = config.model.width, config.model.num_heads
     if width % heads:
         yield _not_divisible("model.width", width, "model.num_heads", heads, math.lcm(2, heads))
@@ -87,6 +95,18 @@ def _encoder(config: "Config") -> Iterator[Misfit]:
     elif not bank.model:
         text = f"bank.encoder = {bank.encoder}: needs bank.model, a directory or hf-hub:OWNER/NAME."
         yield Misfit(("bank.encoder", "bank.model"), text)
+
+
+def _baselines(config: "Config") -> Iterator[Misfit]:
+    model = config.model
+    if model.network == "uvit":
+        return
+    if model.condition != "class":
+        text = f"model.network = {model.network}: sees classes alone. Say so with model.condition=class."
+        yield Misfit(("model.network", "model.condition"), text)
+    if model.prototypes.enabled:
+        text = f"model.network = {model.network}: has no prototypes. Say so with model.prototypes.enabled=false."
+        yield Misfit(("model.network", "model.prototypes.enabled"), text)
 
 
 def _not_divisible(key: str, value: int, by: str, divisor: int, step: int) -> Misfit:

@@ -44,14 +44,18 @@ class PrototypeSection(Section):
 
 
 class Model(Section):
-    """The U-ViT."""
+    """The network that predicts noise."""
 
+    network: Literal["uvit", "dit", "unet"] = "uvit"
+    """uvit; or a baseline that sees classes alone: dit, or latent diffusion's unet."""
+    condition: Literal["caption", "class"] = "caption"
+    """What it sees: a caption with its class, or the class alone."""
     patch_size: Count = 2
-    """Latent pixels."""
+    """Latent pixels; of uvit and dit."""
     width: Annotated[int, Field(ge=2, multiple_of=2)] = 64
-    """Values in a token."""
+    """Values in a token; of unet: channels of its first resolution."""
     depth: Annotated[int, Field(ge=2, multiple_of=2)] = 4
-    """Half of the blocks lie before the middle block, half behind it."""
+    """Blocks; of uvit half lie before the middle block, half behind it; of unet residual blocks in a resolution."""
     num_heads: Count = 2
     """Divides width."""
     prototypes: PrototypeSection = PrototypeSection()

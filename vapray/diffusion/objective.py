@@ -1,7 +1,8 @@
-"""The training objective: ||eps - eps_theta||^2 + alpha * L_recon (VAP-Diffusion, equation 3)."""
+"""The training objective: ||eps - eps_theta||^2 + alpha * L_recon (VAP-Diffusion, equation 3), and a baseline's."""
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -9,7 +10,25 @@ from vapray.diffusion.randomness import TrainingDraws
 from vapray.diffusion.schedule import Schedule
 from vapray.models.prediction import Denoiser
 
-__all__ = ["Losses", "denoising_loss"]
+__all__ = ["ClassBalancing", "Losses", "denoising_loss"]
+
+COMMITMENT = 0.25
+"""gamma of the class-balancing loss, as its authors take it."""
+
+
+@dataclass(frozen=True)
+class ClassBalancing:
+    """The class-balancing loss: what is predicted for a class shall not be far from another class's prediction.
+
+    Attributes:
+        tau: weight of a diffusion step t is tau * t.
+        other_label_B: int64, a class drawn for each row.
+
+    Source: Qin et al., Class-Balancing Diffusion Models (CVPR 2023), with one drawn class for the mean over all.
+    """
+
+    tau: float
+    other_label_B: Tensor
 
 
 @dataclass(frozen=True)
@@ -17,11 +36,13 @@ class Losses:
     """Scalars with gradients, float32."""
 
     total: Tensor
-    """noise + alpha * reconstruction."""
+    """noise + alpha * reconstruction + balancing."""
     noise: Tensor
     """Mean squared error of the noise."""
     reconstruction: Tensor
     """L_recon, before alpha."""
+    balancing: Tensor
+    """The class-balancing loss, with its weight; 0 without it."""
 
 
 def denoising_loss(
@@ -33,6 +54,7 @@ def denoising_loss(
     context_length_B: Tensor,
     draws: TrainingDraws,
     alpha: float,
+    balancing: ClassBalancing | None = None,
 ) -> Losses:
     """The loss of one batch; ``draws`` may lie on another device; its ``flip_B`` is for the loader.
 
@@ -47,10 +69,26 @@ def denoising_loss(
         context_length_B: int64.
         draws: noise, diffusion steps and drops.
         alpha: weight of L_recon.
+        balancing: for the baseline with the class-balancing loss.
     """
     device = clean_BCHW.device
     noise, step_B, drop_B = (x.to(device, non_blocking=True) for x in (draws.noise, draws.step_B, draws.drop_B))
-    noisy = schedule.add_noise(clean_BCHW, noise, step_B)
-    prediction = model(noisy, step_B, label_B, context_BLD, context_length_B, drop_B)
-    noise_loss = F.mse_loss(prediction.noise_BCHW.float(), noise)
-    return Losses(noise_loss + alpha * prediction.reconstruction, noise_loss, prediction.reconstruction)
+    asked = [schedule.add_noise(clean_BCHW, noise, step_B), step_B, label_B, context_BLD, context_length_B, drop_B]
+    if balancing is not None:  # in one call, because DDP counts on one backward for each
+        other = [*asked[:2], balancing.other_label_B.to(device, non_blocking=True), *asked[3:]]
+        asked = [torch.cat(pair) for pair in zip(asked, other, strict=True)]
+    prediction = model(*asked)
+    predicted, others = prediction.noise_BCHW.float().tensor_split([len(noise)])
+    noise_loss, reconstruction = F.mse_loss(predicted, noise), prediction.reconstruction_B[: len(noise)].mean()
+    balance = noise_loss.new_zeros(()) if balancing is None else _balance(predicted, others, step_B, drop_B, balancing)
+    return Losses(noise_loss + alpha * reconstruction + balance, noise_loss, reconstruction, balance)
+
+
+def _balance(predicted: Tensor, others: Tensor, step_B: Tensor, drop_B: Tensor, balancing: ClassBalancing) -> Tensor:
+    """Rows without a class have none to balance."""
+
+    def distance(one: Tensor, other: Tensor) -> Tensor:
+        return (one - other).square().flatten(1).mean(dim=1)
+
+    distance_B = distance(predicted, others.detach()) + COMMITMENT * distance(predicted.detach(), others)
+    return (balancing.tau * step_B * distance_B).masked_fill(drop_B, 0.0).mean()

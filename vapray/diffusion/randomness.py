@@ -13,7 +13,7 @@ import torch
 from numpy.random import Generator, Philox
 from torch import Tensor
 
-__all__ = ["TrainingDraws", "draw_posterior_noise", "draw_sampling_noise", "draw_training"]
+__all__ = ["TrainingDraws", "draw_other_labels", "draw_posterior_noise", "draw_sampling_noise", "draw_training"]
 
 
 class Purpose(IntEnum):
@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     TRAINING = 1
     POSTERIOR = 2
     SAMPLING = 3
+    OTHER_LABELS = 4
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,12 @@ def draw_training(
         flip_B=torch.from_numpy(flip_uniform < 0.5),
         drop_B=torch.from_numpy(drop_uniform < drop_probability),
     )
+
+
+def draw_other_labels(seed: int, step: int, indices: Sequence[int], num_classes: int) -> Tensor:
+    """A class for each sample, uniform and whatever its own; int64 [B]. For the class-balancing loss."""
+    streams = _streams(Purpose.OTHER_LABELS, [(seed, step, int(index)) for index in indices])
+    return torch.tensor([int(stream.integers(num_classes)) for stream in streams], dtype=torch.int64)
 
 
 def draw_posterior_noise(seed: int, step: int, indices: Sequence[int], shape: tuple[int, ...]) -> Tensor:

@@ -44,6 +44,12 @@ class Provenance:
     captioner: str
     """``measured captions``, or the model that wrote them."""
     checkpoint_sha256: str = ""
+    network: str = ""
+    """What it is, with its parameters."""
+    forward_flops: int | None = None
+    """Floating-point operations of one network evaluation for one image with a caption of mean length."""
+    training_images: int | None = None
+    """Images seen in training, repeated ones too."""
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def _stage_times(run: StageRun) -> dict[str, StageTime]:
 def _provenance(run: StageRun, extractor: FeatureExtractor) -> Provenance:
     config = run.config
     formulas = {"excess": "c + s (c - u)", "classifier_free": "u + s (c - u)"}
-    captioner = run.history["caption"].notes["captioner"]
+    captioner, trained = run.history["caption"].notes["captioner"], run.history["train"].notes
     return Provenance(
         extractor=extractor.name,
         extractor_sha256=extractor.sha256,
@@ -188,5 +188,18 @@ def _provenance(run: StageRun, extractor: FeatureExtractor) -> Provenance:
         seed=config.run.seed,
         label_prior="training" if config.sample.labels == "training_prior" else "uniform",
         captioner="measured captions" if captioner == "measured" else captioner,
-        checkpoint_sha256=run.history["train"].notes["sha256"],
+        checkpoint_sha256=trained["sha256"],
+        network=f"{_NETWORKS[config.model.network]}, {_sees(config)}, {trained['parameters'] / 1e6:.3g}M parameters",
+        forward_flops=trained["forward_flops"],
+        training_images=trained["rows"],
     )
+
+
+_NETWORKS = {"uvit": "U-ViT", "dit": "DiT", "unet": "latent-diffusion U-Net"}
+
+
+def _sees(config: Config) -> str:
+    """How it is conditioned, in the words of the paper's table 1."""
+    prototypes = " with PCM" if config.model.prototypes.enabled else ""
+    balanced = ", class-balancing loss" if config.train.class_balancing else ""
+    return f"{'captions' if config.model.condition == 'caption' else 'class only'}{prototypes}{balanced}"

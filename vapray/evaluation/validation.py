@@ -22,9 +22,9 @@ from vapray.evaluation.frechet import FeatureStatistics, frechet_distance
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.latents.opening import open_autoencoder
-from vapray.models.uvit import UViT
 from vapray.sampling.sampler import Sampler, SamplingSettings
 from vapray.store import Version
+from vapray.training.network import Network
 
 __all__ = ["FrechetValidation"]
 
@@ -72,7 +72,7 @@ class FrechetValidation:
             tuple(images.sealed().notes["class_names"]),
         )
 
-    def __call__(self, network: UViT) -> float:
+    def __call__(self, network: Network) -> float:
         """Fréchet distance of the network's images; lower is nearer."""
         sampler = self._sampler(network)
         begins = range(0, len(self.rows), IMAGES_OF_A_BATCH)
@@ -85,7 +85,7 @@ class FrechetValidation:
         images = sampler.make(labels, captions, sources, range(begin, begin + len(rows)), SETTINGS)
         return np.stack([image.pixels for image in images])
 
-    def _sampler(self, network: UViT) -> Sampler:
+    def _sampler(self, network: Network) -> Sampler:
         return Sampler(
             network,
             self._decoder,

@@ -31,7 +31,7 @@ class UViT(nn.Module):
         num_heads: attention heads.
         mlp_ratio: hidden width of the MLPs over ``width``.
         num_classes: without the null class, whose label row is ``num_classes``.
-        context_width: of the text encoder's tokens.
+        context_width: of the text encoder's tokens; None for a network that sees the class alone.
         max_context: text positions in the table; a patch's position never depends on the text's length.
         prototypes: the PCM, or None.
 
@@ -50,7 +50,7 @@ class UViT(nn.Module):
         num_heads: int,
         mlp_ratio: float = 4.0,
         num_classes: int,
-        context_width: int,
+        context_width: int | None,
         max_context: int = 256,
         prototypes: PrototypeCondition | None = None,
     ) -> None:
@@ -62,13 +62,15 @@ class UViT(nn.Module):
                 f"got {latent_side=}, {patch_size=}, {width=}, {num_heads=}, {depth=}"
             )
         self.patch_size, self.latent_channels, self.width = patch_size, latent_channels, width
-        self.num_classes, self.context_width, self.max_context = num_classes, context_width, max_context
+        self.num_classes, self.context_width = num_classes, context_width or 0
+        self.max_context = max_context if self.context_width else 0
         patch_values = latent_channels * patch_size**2
         self.label_embedding = nn.Embedding(num_classes + 1, width)
-        self.text_in = nn.Linear(context_width, width)
-        self.null_text = nn.Parameter(torch.empty(width))
+        if self.context_width:
+            self.text_in = nn.Linear(self.context_width, width)
+            self.null_text = nn.Parameter(torch.empty(width))
         self.patch_in = nn.Linear(patch_values, width)
-        self.position = nn.Parameter(torch.empty(2 + max_context + (latent_side // patch_size) ** 2, width))
+        self.position = nn.Parameter(torch.empty(2 + self.max_context + (latent_side // patch_size) ** 2, width))
         half = range(depth // 2)
         self.in_blocks = nn.ModuleList(Block(width, num_heads, mlp_ratio, long_skip=False) for _ in half)
         self.mid_block = Block(width, num_heads, mlp_ratio, long_skip=False)
@@ -87,7 +89,8 @@ class UViT(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
-        nn.init.trunc_normal_(self.null_text, std=0.02)
+        if self.context_width:
+            nn.init.trunc_normal_(self.null_text, std=0.02)
         nn.init.trunc_normal_(self.position, std=0.02)
 
     def forward(
@@ -132,6 +135,8 @@ class UViT(nn.Module):
         self, context_BLD: Tensor, context_length_B: Tensor, drop_B: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """Text tokens without positions, and which are real (None: all); a dropped row is its null token."""
+        if not self.context_width:
+            return context_BLD.new_zeros(len(context_BLD), 0, self.width), None
         length_B = context_length_B.masked_fill(drop_B, 1)
         self._check_context(context_BLD, context_length_B)
         if context_BLD.shape[1] == 0:
@@ -196,7 +201,7 @@ def build_uvit(
     num_heads: int,
     mlp_ratio: float = 4.0,
     num_classes: int,
-    context_width: int,
+    context_width: int | None,
     max_context: int = 256,
     prototypes_per_class: int | None = None,
     target: ReconstructionTarget = "stop_gradient",

@@ -3,7 +3,7 @@
 from vapray.config import Config
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
 from vapray.latents.forecast import autoencoder_size
-from vapray.training.forecast import network_size
+from vapray.models.size import network_size
 
 __all__ = ["forecast"]
 

@@ -22,7 +22,7 @@ from vapray.config.problems import explain
 from vapray.errors import BackendError, CheckpointError, DataError
 from vapray.files import FileStore
 from vapray.latents.latent_space import LatentSpace
-from vapray.models.uvit import UViT
+from vapray.training.network import Network
 from vapray.training.state import load_weights
 
 __all__ = ["Card", "open_encoder", "open_weights", "read_bank", "read_final", "require_device"]
@@ -129,7 +129,7 @@ def _refuse_newer(card: Mapping[str, Any], where: str) -> None:
         )
 
 
-def open_weights(network: UViT, data: bytes, where: str) -> None:
+def open_weights(network: Network, data: bytes, where: str) -> None:
     """Put a safetensors file into the network that the card describes.
 
     Raises:
@@ -141,7 +141,7 @@ def open_weights(network: UViT, data: bytes, where: str) -> None:
         raise CheckpointError(f"{where}: {_differing_settings(network, data) or error} {_UPDATE}") from None
 
 
-def _differing_settings(network: UViT, data: bytes) -> str:
+def _differing_settings(network: Network, data: bytes) -> str:
     try:
         found = _architecture({name: tuple(weight.shape) for name, weight in load_safetensors(data).items()})
     except Exception:  # not a U-ViT's weights: load_weights has said what they are not
@@ -164,7 +164,7 @@ def _architecture(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
         "model.patch_size": isqrt(shapes["patch_in.weight"][1] // channels),
         "model.prototypes.per_class": shapes.get("prototypes.prototypes", (0, 0))[1],
         "latent_space.channels": channels,
-        "context_width": shapes["text_in.weight"][1],
+        "context_width": shapes.get("text_in.weight", (0, 0))[1],
         "number of class_names": shapes["label_embedding.weight"][0] - 1,
         "number of positions (bank.max_tokens, patches)": shapes["position"][0],
     }

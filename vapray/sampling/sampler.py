@@ -26,11 +26,10 @@ from vapray.diffusion.rota import fitting_size
 from vapray.errors import ConfigError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
-from vapray.models.uvit import UViT
 from vapray.sampling.generated import Generated, SamplingSettings
 from vapray.sampling.opening import Card, open_encoder, open_weights, read_bank, read_final, require_device
 from vapray.sampling.request import class_number, refuse_request
-from vapray.training.network import build_network, build_schedule
+from vapray.training.network import Network, build_network, build_schedule
 from vapray.training.state import save_weights
 
 __all__ = ["Generated", "Sampler", "SamplingSettings", "Weights"]
@@ -43,7 +42,7 @@ class Sampler:
 
     def __init__(
         self,
-        network: UViT,
+        network: Network,
         autoencoder: Autoencoder,
         encoder: TextEncoder,
         bank: PromptBank,
@@ -62,7 +61,7 @@ class Sampler:
             Conditions(network.num_classes, network.context_width, network.max_context),
             latent_shape=(space.channels, space.side, space.side),
             batch_sizes=batch_sizes or config.sample.batch_sizes,
-            device=network.position.device,
+            device=next(network.parameters()).device,
         )
 
     @classmethod
@@ -184,18 +183,23 @@ class Sampler:
         Raises:
             DataError: a caption that the text encoder cannot take.
         """
-        contexts = self.encoder.encode(captions)
         return [
             ImageRequest(
                 seed,
                 label,
-                torch.from_numpy(context.astype(np.float32)),
+                context,
                 settings.num_inference_steps,
                 settings.solver,
                 settings.guidance,
             )
-            for seed, label, context in zip(seeds, labels, contexts, strict=True)
+            for seed, label, context in zip(seeds, labels, self._contexts(captions), strict=True)
         ]
+
+    def _contexts(self, captions: Sequence[str]) -> list[Tensor]:
+        """[L, D] of each caption; nothing for a network that sees classes alone."""
+        if not self.network.max_context:
+            return [torch.zeros(0, 0)] * len(captions)
+        return [torch.from_numpy(context.astype(np.float32)) for context in self.encoder.encode(captions)]
 
     def decode(self, latents: Sequence[Tensor]) -> NDArray[np.uint8]:
         """Clean latents of ``engine`` to pictures [n, H, W, 3], in batches of the shapes that ``engine`` uses."""

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from vapray.config import Config
-from vapray.diffusion.randomness import TrainingDraws, draw_posterior_noise, draw_training
+from vapray.diffusion.objective import ClassBalancing
+from vapray.diffusion.randomness import TrainingDraws, draw_other_labels, draw_posterior_noise, draw_training
 from vapray.latents.latent_space import LatentSpace, sample_latent
 from vapray.training.dataset import TrainingRows
 from vapray.training.order import SampleOrder
@@ -28,6 +29,8 @@ class Batch:
     context_length_B: Tensor
     """int64."""
     draws: TrainingDraws
+    balancing: ClassBalancing | None
+    """For ``train.class_balancing``."""
 
     def to(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Latents, labels, contexts and their lengths on a device."""
@@ -49,6 +52,7 @@ class Batches:
 
     def __init__(self, config: Config, rows: TrainingRows, space: LatentSpace, *, rank: int, world: int) -> None:
         self._config, self._rows, self._space = config, rows, space
+        self._num_classes = int(rows.labels.max()) + 1
         self._places = np.arange(rank, config.train.batch_size, world)
         self._order = SampleOrder(
             rows.labels,
@@ -63,7 +67,14 @@ class Batches:
         draws = self._draws(step)
         context, length = self._rows.contexts(rows.tolist())
         label = torch.from_numpy(self._rows.labels[rows].astype(np.int64))
-        return Batch(self._latents(step, rows, draws.flip_B.numpy()), label, context, length, draws)
+        latents = self._latents(step, rows, draws.flip_B.numpy())
+        return Batch(latents, label, context, length, draws, self._balancing(step))
+
+    def _balancing(self, step: int) -> ClassBalancing | None:
+        tau, places = self._config.train.class_balancing, self._places.tolist()
+        if not tau:
+            return None
+        return ClassBalancing(tau, draw_other_labels(self._config.run.seed, step, places, self._num_classes))
 
     def _draws(self, step: int) -> TrainingDraws:
         return draw_training(

@@ -1,58 +1,20 @@
-"""What training would cost, and the arithmetic of the U-ViT without building it."""
+"""What training would cost."""
 
-from dataclasses import dataclass
-
-from vapray.bank.forecast import context_width, tokens_of_a_caption
 from vapray.checkpoint import MANIFEST
 from vapray.config import Config
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate
 from vapray.latents.forecast import autoencoder_size
+from vapray.models.size import network_size
 from vapray.store import Version
 
-__all__ = ["NetworkSize", "committed_rows", "forecast", "network_size"]
+__all__ = ["committed_rows", "forecast"]
 
 # Forward, and backward by weights and by inputs.
 PASSES = 3
 # Weights, gradients, AdamW's two moments and the average, four bytes each; DDP keeps a second copy of the gradients.
 BYTES_OF_A_PARAMETER, BYTES_OF_DDP = 20, 4
-# Activations kept for the backward pass of one block, in token widths: both norms and what they read, queries, keys,
-# values, what attention gives, and the MLP's hidden layer before and after its GELU; an out-block also merges.
-KEPT_OF_A_BLOCK, KEPT_OF_A_MERGE, KEPT_OF_PROTOTYPES = 17, 3, 14
-MLP_RATIO = 4
 BYTES_OF_A_POINT = 350
 STEPS_OF_A_VALIDATION = 10
-
-
-@dataclass(frozen=True)
-class NetworkSize:
-    """Of the network that ``training.network.build_network`` builds.
-
-    Attributes:
-        parameters: all of them.
-        flops: of one forward pass of one image.
-        kept_values: activations of one image that a backward pass needs.
-        passing_values: the most that one image holds at once in a pass without a backward one.
-    """
-
-    parameters: int
-    flops: int
-    kept_values: int
-    passing_values: int
-
-
-def network_size(config: Config, num_classes: int) -> NetworkSize:
-    """Of the network of a run."""
-    width, depth = config.model.width, config.model.depth
-    patches = (config.latent_side // config.model.patch_size) ** 2
-    tokens = 2 + tokens_of_a_caption(config) + patches
-    prototypes = (config.model.prototypes.per_class or 2 * patches) if config.model.prototypes.enabled else 0
-    kept = KEPT_OF_A_BLOCK * (depth + 1) + KEPT_OF_A_MERGE * (depth // 2) + KEPT_OF_PROTOTYPES * bool(prototypes)
-    return NetworkSize(
-        parameters=_parameters(config, num_classes, patches, prototypes),
-        flops=_flops(width, depth, tokens, prototypes),
-        kept_values=kept * tokens * width + 4 * prototypes * width,
-        passing_values=(depth // 2 + 2 * MLP_RATIO + 6) * tokens * width,
-    )
 
 
 def forecast(outlook: Outlook) -> Forecast:
@@ -110,25 +72,3 @@ def _checkpoint_bytes(outlook: Outlook, parameters: int) -> float:
     bank = outlook.images.splits.get("train", 0) * 40
     final = 8 * parameters + 4 * autoencoder_size(outlook.config).parameters + bank + 4000
     return states * (bytes_of_a_parameter * parameters + 40_000 + curve) + final + 2 * curve
-
-
-def _parameters(config: Config, num_classes: int, patches: int, prototypes: int) -> int:
-    width, depth, context = config.model.width, config.model.depth, context_width(config)
-    channels = 3 if config.autoencoder.kind == "pixels" else config.autoencoder.channels
-    patch_values = channels * config.model.patch_size**2
-    square, attention = width**2, 4 * width**2 + width
-    block = attention + 4 * width + 2 * MLP_RATIO * square + (MLP_RATIO + 1) * width
-    ends = (num_classes + 1) * width + (context + 2) * width + (patch_values + 1) * width
-    ends += (2 + config.bank.max_tokens + patches) * width + 2 * width + (width + 1) * patch_values
-    ends += 9 * channels**2 + channels
-    condition = (num_classes + 1) * prototypes * width + 2 * attention + 4 * width + 2 * square + width
-    return (depth + 1) * block + depth // 2 * (2 * square + width) + ends + (condition if prototypes else 0)
-
-
-def _flops(width: int, depth: int, tokens: int, prototypes: int) -> int:
-    square = width**2
-    block = 2 * tokens * (4 + 2 * MLP_RATIO) * square + 4 * tokens**2 * width
-    merge = 4 * tokens * square
-    looked_up = 4 * prototypes * square + 8 * tokens * prototypes * width
-    condition = looked_up + 2 * tokens * 8 * square + 4 * tokens**2 * width
-    return (depth + 1) * block + depth // 2 * merge + (condition if prototypes else 0)

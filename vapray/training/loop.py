@@ -14,10 +14,9 @@ from vapray.diffusion.objective import Losses, denoising_loss
 from vapray.errors import TrainingDiverged
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.prototypes import prototype_health
-from vapray.models.uvit import UViT
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
-from vapray.training.network import build_schedule
+from vapray.training.network import Network, build_schedule
 from vapray.training.optimiser import average_weights, ema_decay, learning_rate, only_present_rows
 from vapray.training.state import TrainingState
 
@@ -44,7 +43,7 @@ class Worker:
     report: Callable[[int, Mapping[str, float]], None]
     save: Callable[[int, Mapping[str, bytes]], None]
     is_save_asked: Callable[[], bool] = lambda: False
-    validate: Callable[[UViT], float] | None = None
+    validate: Callable[[Network], float] | None = None
 
 
 def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace, state: TrainingState) -> None:
@@ -60,7 +59,8 @@ def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace
     began, first = time.monotonic(), state.step
     while state.step < settings.steps:
         batch = batches.at(state.step)
-        losses = denoising_loss(network, schedule, *batch.to(worker.device), batch.draws, config.model.prototypes.alpha)
+        tensors, alpha = batch.to(worker.device), config.model.prototypes.alpha
+        losses = denoising_loss(network, schedule, *tensors, batch.draws, alpha, batch.balancing)
         norm = _step(state, losses.total, config)
         state.step += 1
         if _is_due(state.step, settings.checkpoint_every, settings.steps):
@@ -121,10 +121,12 @@ def _skip(state: TrainingState, settings: Train) -> None:
 def _point(state: TrainingState, losses: Losses, norm: float, rate: float) -> dict[str, float]:
     pcm = state.model.prototypes
     health = prototype_health(pcm.prototypes) if pcm is not None else {}
+    balancing = float(losses.balancing.detach())
     return {
         "step": float(state.step),
         "loss": float(losses.noise.detach()),
         "reconstruction": float(losses.reconstruction.detach()),
+        **({"class_balancing": balancing} if balancing else {}),
         "gradient_norm": norm,
         "learning_rate": state.optimiser.param_groups[0]["lr"],
         "images_per_second": rate,

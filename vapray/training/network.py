@@ -2,28 +2,42 @@
 
 from vapray.config import Config
 from vapray.diffusion.schedule import Schedule
+from vapray.models.diffusers_denoiser import DiffusersDenoiser, build_dit, build_unet
 from vapray.models.uvit import UViT, build_uvit
 
-__all__ = ["build_network", "build_schedule"]
+__all__ = ["Network", "build_network", "build_schedule"]
+
+Network = UViT | DiffusersDenoiser
 
 
-def build_network(config: Config, *, num_classes: int, latent_channels: int, context_width: int) -> UViT:
-    """The U-ViT of ``model``, with weights that follow from ``run.seed``."""
-    model, prototypes = config.model, config.model.prototypes
+def build_network(config: Config, *, num_classes: int, latent_channels: int, context_width: int) -> Network:
+    """The network of ``model``, with weights that follow from ``run.seed``.
+
+    Raises:
+        ValueError: sizes that do not fit together.
+    """
+    model = config.model
+    sizes = {
+        "seed": config.run.seed,
+        "latent_side": config.latent_side,
+        "latent_channels": latent_channels,
+        "width": model.width,
+        "depth": model.depth,
+        "num_heads": model.num_heads,
+        "num_classes": num_classes,
+    }
+    if model.network == "unet":
+        return build_unet(**sizes)
+    if model.network == "dit":
+        return build_dit(**sizes, patch_size=model.patch_size)
     return build_uvit(
-        seed=config.run.seed,
-        pcm=prototypes.enabled,
-        latent_side=config.latent_side,
-        latent_channels=latent_channels,
+        **sizes,
         patch_size=model.patch_size,
-        width=model.width,
-        depth=model.depth,
-        num_heads=model.num_heads,
-        num_classes=num_classes,
-        context_width=context_width,
+        pcm=model.prototypes.enabled,
+        context_width=context_width if model.condition == "caption" else None,
         max_context=config.bank.max_tokens,
-        prototypes_per_class=prototypes.per_class,
-        target=prototypes.target,
+        prototypes_per_class=model.prototypes.per_class,
+        target=model.prototypes.target,
     )
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import torch
 
 from vapray.bank.prompt_bank import PromptBank
@@ -29,13 +30,13 @@ from vapray.config import Config
 from vapray.errors import BackendError, CheckpointError, TrainingDiverged, VaprayError
 from vapray.latents.latent_space import LatentSpace
 from vapray.latents.opening import stored_autoencoder
-from vapray.models.uvit import UViT
+from vapray.models.cost import forward_flops
 from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.training.dataset import discard, materialise
 from vapray.training.final import final_checkpoint, final_notes
 from vapray.training.loop import Worker, train
-from vapray.training.network import build_network
+from vapray.training.network import Network, build_network
 from vapray.training.state import TrainingState
 
 __all__ = ["run"]
@@ -55,7 +56,7 @@ class _Job:
     context_width: int
     space: LatentSpace
     board: Board
-    validate: Callable[[UViT], float] | None
+    validate: Callable[[Network], float] | None
 
     @property
     def steps_folder(self) -> str:
@@ -226,11 +227,14 @@ def _finish(run: StageRun, job: _Job) -> None:
         job.space,
         run.inputs["images"].sealed().notes["class_names"],
     )
+    network, shape = job.new_state().model, (job.space.channels, job.space.side, job.space.side)
+    tokens = round(pc.mean(run.inputs["bank"].read(["L"]).column("L")).as_py())
     run.notes.update(
         {
             **final_notes(state),
             "rows": job.config.train.steps * job.config.train.batch_size,
             "sha256": write_checkpoint(run.output.files, f"{run.output.folder}/files/final", contents),
-            "parameters": sum(weight.numel() for weight in job.new_state().model.parameters()),
+            "parameters": sum(weight.numel() for weight in network.parameters()),
+            "forward_flops": forward_flops(network, shape, tokens, job.context_width),
         }
     )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vapray.config import Train
 from vapray.errors import CheckpointError, TrainingDiverged
-from vapray.models.uvit import UViT
+from vapray.training.network import Network
 from vapray.training.optimiser import make_optimiser
 
 __all__ = ["TrainingState", "load_weights", "save_weights"]
@@ -39,8 +39,8 @@ class TrainingState:
         skipped_in_a_row: those since the last step that was taken.
     """
 
-    model: UViT
-    averaged: UViT
+    model: Network
+    averaged: Network
     optimiser: torch.optim.AdamW
     step: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
@@ -50,7 +50,7 @@ class TrainingState:
     skipped_in_a_row: int = 0
 
     @classmethod
-    def begin(cls, model: UViT, settings: Train) -> Self:
+    def begin(cls, model: Network, settings: Train) -> Self:
         """Before the first step: the average equals the weights."""
         averaged = copy.deepcopy(model).requires_grad_(False).eval()
         return cls(model, averaged, make_optimiser(model, settings))

@@ -51,6 +51,8 @@ def _provenance_rows(metrics: Metrics, report: ReportData) -> list[tuple[str, st
         ("Preparation", p.preparation),
         ("Guidance", f"{p.guidance_scale:g}, as {p.guidance_convention}"),
         ("Sampling", f"{p.num_inference_steps} network evaluations, {_weights(p.ema)}, seed {p.seed}"),
+        ("Network", p.network or wording.ABSENT),
+        ("Compute", _compute(metrics)),
         ("Checkpoint sha256", p.checkpoint_sha256 or wording.ABSENT),
         ("Versions", ", ".join(f"{name} {version}" for name, version in report.versions.items()) or wording.ABSENT),
     ]
@@ -58,3 +60,15 @@ def _provenance_rows(metrics: Metrics, report: ReportData) -> list[tuple[str, st
 
 def _weights(ema: bool) -> str:
     return "averaged (EMA) weights" if ema else "raw weights"
+
+
+def _compute(metrics: Metrics) -> str:
+    """A backward pass is counted as two forward ones."""
+    p = metrics.provenance
+    if not p.forward_flops or not p.training_images:
+        return wording.ABSENT
+    training = 3 * p.forward_flops * p.training_images
+    return (
+        f"{p.forward_flops / 1e9:.3g} GFLOP a network evaluation; training {training / 1e15:.3g} PFLOP "
+        f"over {wording.number(p.training_images)} images"
+    )

@@ -1,0 +1,123 @@
+"""Baselines of the paper's table 1 that see the class alone: DiT and the latent-diffusion U-Net, from diffusers."""
+
+from math import gcd
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from vapray.models.prediction import NoisePrediction
+
+__all__ = ["DiffusersDenoiser", "build_dit", "build_unet"]
+
+UNET_LEVELS = 3
+"""Resolutions of the U-Net; the latent's side is halved between them."""
+
+
+class DiffusersDenoiser(nn.Module):
+    """One of diffusers' class-conditional networks behind our interface; captions do not reach it.
+
+    Args:
+        network: takes (noisy [B, C, H, W], steps [B], ``class_labels`` [B]); label ``num_classes`` is the null class.
+        num_classes: without the null class.
+    """
+
+    prototypes: None = None
+    context_width: int = 0
+    max_context: int = 0
+
+    def __init__(self, network: nn.Module, num_classes: int) -> None:
+        super().__init__()
+        self.network, self.num_classes = network, num_classes
+
+    def forward(
+        self,
+        noisy_BCHW: Tensor,
+        step_B: Tensor,
+        label_B: Tensor,
+        context_BLD: Tensor,
+        context_length_B: Tensor,
+        drop_B: Tensor | None = None,
+        *,
+        reconstruct: bool = True,
+    ) -> NoisePrediction:
+        """Predict the noise in each latent; shapes as in ``UViT.forward``."""
+        row_B = label_B if drop_B is None else label_B.masked_fill(drop_B, self.num_classes)
+        noise = self.network(noisy_BCHW, step_B, class_labels=row_B).sample
+        nothing_B = noise.new_zeros(len(noise), dtype=torch.float32)
+        return NoisePrediction(noise, nothing_B.mean(), nothing_B)
+
+
+def build_dit(
+    *,
+    seed: int,
+    latent_side: int,
+    latent_channels: int,
+    patch_size: int,
+    width: int,
+    depth: int,
+    num_heads: int,
+    num_classes: int,
+) -> DiffusersDenoiser:
+    """A DiT with adaLN-Zero blocks (Peebles and Xie, ICCV 2023) whose weights follow from ``seed`` alone."""
+    from diffusers import DiTTransformer2DModel
+    from diffusers.models.embeddings import LabelEmbedding
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = cast(
+            nn.Module,
+            DiTTransformer2DModel(
+                num_attention_heads=num_heads,
+                attention_head_dim=width // num_heads,
+                in_channels=latent_channels,
+                num_layers=depth,
+                sample_size=latent_side,
+                patch_size=patch_size,
+                num_embeds_ada_norm=num_classes,
+            ),
+        )
+    for module in network.modules():
+        if isinstance(module, LabelEmbedding):
+            module.dropout_prob = 0.0  # its table has the null row by now; which rows are dropped is drawn by us
+    return DiffusersDenoiser(network, num_classes)
+
+
+def build_unet(
+    *,
+    seed: int,
+    latent_side: int,
+    latent_channels: int,
+    width: int,
+    depth: int,
+    num_heads: int,
+    num_classes: int,
+) -> DiffusersDenoiser:
+    """The U-Net of latent diffusion (Rombach et al., CVPR 2022): three resolutions, attention in the lower two.
+
+    Args:
+        seed: of the weights.
+        latent_side: H and W, divisible by 4.
+        latent_channels: C.
+        width: channels of the first resolution; the others have 2 and 4 times as many.
+        depth: residual blocks of a resolution.
+        num_heads: attention heads of the second resolution; divides ``width``.
+        num_classes: without the null class.
+    """
+    from diffusers import UNet2DModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = UNet2DModel(
+            sample_size=latent_side,
+            in_channels=latent_channels,
+            out_channels=latent_channels,
+            block_out_channels=tuple(width * 2**level for level in range(UNET_LEVELS)),
+            down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+            layers_per_block=depth,
+            attention_head_dim=2 * width // num_heads,
+            norm_num_groups=gcd(32, width),
+            num_class_embeds=num_classes + 1,
+        )
+    return DiffusersDenoiser(cast(nn.Module, network), num_classes)

@@ -1,0 +1,172 @@
+"""The arithmetic of the networks without building them, for forecasts that must not import torch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vapray.bank.forecast import context_width, tokens_of_a_caption
+from vapray.config import Config
+
+__all__ = ["NetworkSize", "network_size"]
+
+# Activations kept for the backward pass of one block, in token widths: both norms and what they read, queries, keys,
+# values, what attention gives, and the MLP's hidden layer before and after its GELU; an out-block also merges.
+KEPT_OF_A_BLOCK, KEPT_OF_A_MERGE, KEPT_OF_PROTOTYPES = 17, 3, 14
+MLP_RATIO = 4
+# Of diffusers' U-Net, in channels of a pixel: norm, activation and convolution twice, and the sum of both ways.
+KEPT_OF_A_RESIDUAL, KEPT_OF_AN_ATTENTION = 8, 7
+SINUSOID_OF_DIT = 256
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """Of the network that ``training.network.build_network`` builds.
+
+    Attributes:
+        parameters: all of them.
+        flops: of one forward pass of one image.
+        kept_values: activations of one image that a backward pass needs.
+        passing_values: the most that one image holds at once in a pass without a backward one.
+    """
+
+    parameters: int
+    flops: int
+    kept_values: int
+    passing_values: int
+
+
+def network_size(config: Config, num_classes: int) -> NetworkSize:
+    """Of the network of a run."""
+    if config.model.network == "unet":
+        return _unet(config, num_classes)
+    return _dit(config, num_classes) if config.model.network == "dit" else _uvit(config, num_classes)
+
+
+def _uvit(config: Config, num_classes: int) -> NetworkSize:
+    width, depth, patches = config.model.width, config.model.depth, _patches(config)
+    tokens = 2 + patches + (tokens_of_a_caption(config) if config.model.condition == "caption" else 0)
+    prototypes = (config.model.prototypes.per_class or 2 * patches) if config.model.prototypes.enabled else 0
+    kept = KEPT_OF_A_BLOCK * (depth + 1) + KEPT_OF_A_MERGE * (depth // 2) + KEPT_OF_PROTOTYPES * bool(prototypes)
+    return NetworkSize(
+        parameters=_parameters_of_uvit(config, num_classes, patches, prototypes),
+        flops=_flops_of_uvit(width, depth, tokens, prototypes),
+        kept_values=kept * tokens * width + 4 * prototypes * width,
+        passing_values=(depth // 2 + 2 * MLP_RATIO + 6) * tokens * width,
+    )
+
+
+def _dit(config: Config, num_classes: int) -> NetworkSize:
+    """Every block of diffusers' DiT embeds step and class for itself."""
+    width, depth, patches, channels = config.model.width, config.model.depth, _patches(config), _channels(config)
+    square, patch_values = width**2, channels * config.model.patch_size**2
+    embedding = (SINUSOID_OF_DIT + 1) * width + square + width + (num_classes + 1) * width
+    block = embedding + 6 * (square + width) + 4 * (square + width) + 2 * MLP_RATIO * square + (MLP_RATIO + 1) * width
+    ends = (patch_values + 1) * width + 2 * (square + width) + (width + 1) * patch_values
+    moved = 2 * patches * (4 + 2 * MLP_RATIO) * square + 4 * patches**2 * width
+    return NetworkSize(
+        parameters=depth * block + ends,
+        flops=depth * (moved + 2 * (7 * square + SINUSOID_OF_DIT * width)) + 4 * patches * patch_values * width,
+        kept_values=(KEPT_OF_A_BLOCK + 4) * depth * patches * width,
+        passing_values=(2 * MLP_RATIO + 6) * patches * width,
+    )
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A part of a U-Net: its parameters, and at one pixel its multiplications and the values it keeps."""
+
+    pixels: int
+    parameters: int
+    multiplications: int
+    kept: int
+    flops_of_attention: int = 0
+
+
+def _unet(config: Config, num_classes: int) -> NetworkSize:
+    layers, width = list(_layers_of_unet(config)), config.model.width
+    time = 4 * width
+    ends = (width + 1) * time + (time + 1) * time + (num_classes + 1) * time + 2 * width
+    return NetworkSize(
+        parameters=sum(layer.parameters for layer in layers) + ends,
+        flops=sum(2 * layer.pixels * layer.multiplications + layer.flops_of_attention for layer in layers),
+        kept_values=sum(layer.pixels * layer.kept for layer in layers),
+        passing_values=sum(layer.pixels * layer.kept for layer in layers) // 4,
+    )
+
+
+def _layers_of_unet(config: Config) -> Iterator[_Layer]:
+    """As diffusers lays them out: three resolutions down, a middle, three up, one residual block more each."""
+    width, depth, side, channels = config.model.width, config.model.depth, config.latent_side, _channels(config)
+    levels, time = [width, 2 * width, 4 * width], 4 * width
+    yield _convolution(side**2, channels, width)
+    left = [width]
+    before = width
+    for level, wide in enumerate(levels):
+        pixels = (side >> level) ** 2
+        for _ in range(depth):
+            yield from _residual(pixels, before, wide, time)
+            if level:
+                yield _attention(pixels, wide)
+            before = wide
+            left.append(wide)
+        if level < 2:
+            yield _convolution(pixels // 4, wide, wide)
+            left.append(wide)
+    yield from (*_residual(pixels, before, before, time), _attention(pixels, before))
+    yield from _residual(pixels, before, before, time)
+    for level, wide in reversed(list(enumerate(levels))):
+        pixels = (side >> level) ** 2
+        for _ in range(depth + 1):
+            yield from _residual(pixels, before + left.pop(), wide, time)
+            if level:
+                yield _attention(pixels, wide)
+            before = wide
+        if level:
+            yield _convolution(4 * pixels, wide, wide)
+    yield _convolution(side**2, width, channels)
+
+
+def _convolution(pixels: int, taken: int, given: int) -> _Layer:
+    return _Layer(pixels, (9 * taken + 1) * given, 9 * taken * given, given)
+
+
+def _residual(pixels: int, taken: int, given: int, time: int) -> Iterator[_Layer]:
+    yield _convolution(pixels, taken, given)
+    yield _convolution(pixels, given, given)
+    shortcut = (taken + 1) * given if taken != given else 0
+    rest = 2 * taken + 2 * given + (time + 1) * given
+    yield _Layer(pixels, shortcut + rest, taken * given if shortcut else 0, KEPT_OF_A_RESIDUAL * given)
+
+
+def _attention(pixels: int, channels: int) -> _Layer:
+    parameters, kept = 4 * (channels + 1) * channels + 2 * channels, KEPT_OF_AN_ATTENTION * channels
+    return _Layer(pixels, parameters, 4 * channels**2, kept, 4 * pixels**2 * channels)
+
+
+def _patches(config: Config) -> int:
+    return (config.latent_side // config.model.patch_size) ** 2
+
+
+def _channels(config: Config) -> int:
+    return 3 if config.autoencoder.kind == "pixels" else config.autoencoder.channels
+
+
+def _parameters_of_uvit(config: Config, num_classes: int, patches: int, prototypes: int) -> int:
+    width, depth, channels = config.model.width, config.model.depth, _channels(config)
+    patch_values = channels * config.model.patch_size**2
+    square, attention = width**2, 4 * width**2 + width
+    block = attention + 4 * width + 2 * MLP_RATIO * square + (MLP_RATIO + 1) * width
+    ends = (num_classes + 1) * width + (patch_values + 1) * width
+    ends += (2 + patches) * width + 2 * width + (width + 1) * patch_values + 9 * channels**2 + channels
+    if config.model.condition == "caption":
+        ends += (context_width(config) + 2) * width + config.bank.max_tokens * width
+    condition = (num_classes + 1) * prototypes * width + 2 * attention + 4 * width + 2 * square + width
+    return (depth + 1) * block + depth // 2 * (2 * square + width) + ends + (condition if prototypes else 0)
+
+
+def _flops_of_uvit(width: int, depth: int, tokens: int, prototypes: int) -> int:
+    square = width**2
+    block = 2 * tokens * (4 + 2 * MLP_RATIO) * square + 4 * tokens**2 * width
+    merge = 4 * tokens * square
+    looked_up = 4 * prototypes * square + 8 * tokens * prototypes * width
+    condition = looked_up + 2 * tokens * 8 * square + 4 * tokens**2 * width
+    return (depth + 1) * block + depth // 2 * merge + (condition if prototypes else 0)
