@@ -46,7 +46,7 @@ def test_a_stage_without_what_it_reads_names_the_job_to_run_first(tmp_path: Path
         (
             [*VAPRAY, "run", "fly"],
             CONFIG,
-            "stage 'fly' is unknown. Known: pipeline, ingest, caption, bank, autoencoder",
+            "stage 'fly' is unknown. Known: pipeline, ingest, caption, audit, bank, autoencoder",
         ),
         ([*VAPRAY, "fly"], CONFIG, "No such command 'fly'"),
     ],

@@ -2,11 +2,12 @@
 
 import pytest
 
+from vapray.captioning.captioner import CaptionDraft
 from vapray.captioning.hygiene import MAX_CAPTION_CHARACTERS, cleaned, fault
 from vapray.captioning.measured.captioner import MeasuredCaptioner
 from vapray.captioning.prompt_set import load_prompt_set
 
-from .discs import disc
+from .test_measured import draw_phantoms
 
 UNUSABLE = {
     "empty": ["", " \n\t", "\u200b\u2060\x00"],
@@ -75,11 +76,14 @@ def test_a_reason_never_quotes_an_identifier() -> None:
 
 
 def test_what_the_measured_captioner_writes_passes() -> None:
-    for modality in ("dermoscopy", "colonoscopy"):
+    for modality in ("dermoscopy", "colonoscopy", "chest_xray"):
         captioner = MeasuredCaptioner(load_prompt_set(modality))
-        for number, answer in enumerate(captioner.caption([disc(20)] * 20, [str(n) for n in range(20)])):
-            for text in (answer.t1, answer.caption, *captioner.knowledge.values()):  # type: ignore[union-attr]
-                assert fault(text) is None, (number, text)
+        pictures = [picture for picture, _ in draw_phantoms(modality, 20)]
+        answers = captioner.caption(pictures, [str(n) for n in range(20)])
+        drafts = [one for one in answers if isinstance(one, CaptionDraft)]
+        assert len(drafts) > 10
+        for text in [*captioner.knowledge.values(), *(text for one in drafts for text in (one.t1, one.caption))]:
+            assert fault(text) is None, text
 
 
 def test_cleaning_takes_out_what_cannot_be_seen_and_surplus_space() -> None:
