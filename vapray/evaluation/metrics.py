@@ -44,6 +44,8 @@ class Provenance:
     captioner: str
     """``measured captions``, or the model that wrote them."""
     checkpoint_sha256: str = ""
+    autoencoder: str = ""
+    """What latents were made and decoded by, and how well it rebuilds held-out pictures."""
 
 
 @dataclass(frozen=True)

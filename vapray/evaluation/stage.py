@@ -31,6 +31,7 @@ from vapray.evaluation.report.assembly import assemble
 from vapray.evaluation.report.render import render_report
 from vapray.evaluation.summary import metrics_of, summarise
 from vapray.latents.autoencoder import Autoencoder
+from vapray.latents.description import describe_autoencoder
 from vapray.latents.latent_space import split_moments
 from vapray.latents.opening import open_autoencoder
 from vapray.row_map import map_rows
@@ -189,4 +190,5 @@ def _provenance(run: StageRun, extractor: FeatureExtractor) -> Provenance:
         label_prior="training" if config.sample.labels == "training_prior" else "uniform",
         captioner="measured captions" if captioner == "measured" else captioner,
         checkpoint_sha256=run.history["train"].notes["sha256"],
+        autoencoder=describe_autoencoder(config.autoencoder, run.history["autoencoder"].notes),
     )

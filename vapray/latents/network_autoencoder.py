@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vapray.latents.pictures import require_latents, require_pictures, to_pictures, to_unit_range, turns
+from vapray.latents.pictures import require_latents, require_pictures, to_pictures, to_unit_range
+from vapray.latents.turns import turns
 
 __all__ = ["NO_VARIANCE", "NetworkAutoencoder"]
 

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vapray.latents.pictures import to_unit_range, turns
+from vapray.latents.pictures import to_unit_range
+from vapray.latents.turns import turns
 
 __all__ = ["SMALLEST_SIDE", "TAPS", "PerceptualDistance"]
 

@@ -1,6 +1,5 @@
 """Pictures as NumPy uint8 [B, H, W, 3], and as the torch tensors in -1..1 that networks see."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,7 @@ from torch import Tensor
 
 from vapray.errors import DataError
 
-__all__ = ["require_latents", "require_pictures", "to_pictures", "to_unit_range", "turns"]
-
-# 16 pictures of 256 x 256: Stable Diffusion's autoencoder then holds about 2 GB of activations.
-PIXELS_AT_ONCE = 2**20
+__all__ = ["require_latents", "require_pictures", "to_pictures", "to_unit_range"]
 
 
 def to_unit_range(images_BHWC: NDArray[np.uint8]) -> Tensor:
@@ -26,13 +22,6 @@ def to_pictures(pixels_BCHW: Tensor) -> NDArray[np.uint8]:
     """Float [B, 3, H, W] in -1..1 to uint8 [B, H, W, 3], rounded and clipped."""
     scaled = pixels_BCHW.float().add(1.0).mul(127.5).round().clamp(0, 255)
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-def turns(count: int, height: int, width: int) -> Iterator[slice]:
-    """Slices of a batch of ``count`` pictures that bound the memory of a network; one, maybe empty, at the least."""
-    size = max(1, PIXELS_AT_ONCE // (height * width))
-    for begin in range(0, max(1, count), size):
-        yield slice(begin, begin + size)
 
 
 def require_pictures(images: NDArray[np.uint8], factor: int) -> None:
