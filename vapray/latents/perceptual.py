@@ -44,7 +44,7 @@ class PerceptualDistance(nn.Module):
         super().__init__()
         self.name = f"LPIPS 0.1 ({backbone})" if heads else f"uncalibrated {backbone}, not LPIPS"
         self._taps, self._pixels = TAPS[backbone], pixels
-        self.layers: nn.Sequential = layers[: self._taps[-1] + 1]
+        self.layers = nn.Sequential(*list(layers.children())[: self._taps[-1] + 1])
         self.heads = nn.ParameterList(heads or [])
         self.eval().requires_grad_(False)
 
