@@ -11,6 +11,7 @@ from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.kl_network import build_autoencoder
 from vapray.latents.latent_space import flip_pair, sample_latent
+from vapray.latents.network_autoencoder import NetworkAutoencoder
 from vapray.latents.pixel_space import PixelSpace
 from vapray.latents.tiny_autoencoder import TinyAutoencoder
 
@@ -114,6 +115,16 @@ def test_damaged_and_missing_folders_are_refused(tmp_path: Path) -> None:
     weights.unlink()
     with pytest.raises(CheckpointError, match="safetensors is missing"):
         load_autoencoder(tmp_path)
+
+
+def test_a_network_is_opened_on_the_device_that_is_asked_for(autoencoder: Autoencoder, tmp_path: Path) -> None:
+    if not isinstance(autoencoder, NetworkAutoencoder):
+        pytest.skip("pixels are no network")
+    assert autoencoder.device.type == "cpu"
+    autoencoder.save(tmp_path)
+    moved = load_autoencoder(tmp_path, "meta")  # torch's stand-in for a device on any machine
+    assert isinstance(moved, NetworkAutoencoder)
+    assert {weight.device.type for weight in moved.network.parameters()} == {"meta"}
 
 
 def test_a_batch_larger_than_memory_allows_is_taken_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
