@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vapray.config.file import load
-from vapray.forecast import Forecast, Images, Outlook
+from vapray.forecast import Forecast, Images, Outlook, rest_of
 from vapray.latents import forecast as encoding
 from vapray.latents.fitting import forecast as making
 from vapray.latents.forecast import autoencoder_size
@@ -63,6 +63,7 @@ def test_taking_a_model_as_it_is_costs_little_and_tuning_it_costs_its_steps() ->
     taken = making.forecast(outlook(*PAPER, model))
     tuned = making.forecast(outlook(*PAPER, model, "autoencoder.tune_decoder_steps=100"))
     assert (taken.rows, taken.work_seconds) == (0, 0)
+    assert rest_of(taken, done=0) == taken  # a stage without rows writes its files nevertheless
     assert taken.file_bytes == pytest.approx(4 * 83_653_863, rel=0.01)
     assert tuned.rows == 800
     assert tuned.work_seconds > 0 and tuned.peak_bytes > taken.peak_bytes > 4 * 83_653_863

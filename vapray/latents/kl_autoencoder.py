@@ -38,7 +38,7 @@ class KlAutoencoder(NetworkAutoencoder):
     def published_scaling(self) -> tuple[float, float] | None:
         """From the config's shift_factor and scaling_factor; a factor of 1 says nothing and counts as none."""
         config = self.network.config
-        if config.scaling_factor == 1:
+        if config.scaling_factor in (None, 0, 1):
             return None
         return float(config.shift_factor or 0.0), 1 / float(config.scaling_factor)
 
