@@ -117,9 +117,10 @@ def test_damaged_and_missing_folders_are_refused(tmp_path: Path) -> None:
         load_autoencoder(tmp_path)
 
 
-def test_a_network_is_opened_on_the_device_that_is_asked_for(autoencoder: Autoencoder, tmp_path: Path) -> None:
-    if not isinstance(autoencoder, NetworkAutoencoder):
-        pytest.skip("pixels are no network")
+@pytest.mark.parametrize("kind", ["kl", "taef2"])
+def test_a_network_is_opened_on_the_device_that_is_asked_for(kind: str, tmp_path: Path) -> None:
+    autoencoder = make_autoencoder(kind)
+    assert isinstance(autoencoder, NetworkAutoencoder)
     assert autoencoder.device.type == "cpu"
     autoencoder.save(tmp_path)
     moved = load_autoencoder(tmp_path, "meta")  # torch's stand-in for a device on any machine
