@@ -98,7 +98,7 @@ def test_the_notes_say_what_was_tuned_and_judged_with_what(tmp_path: Path, paths
     assert heard == [1, 2, 3, 4]
     assert notes["rows"] == 16
     assert tuned["heldout"] == "8 of the validation split"
-    assert tuned["perceptual"] == "uncalibrated squeezenet1_1, not LPIPS"
+    assert tuned["perceptual"] == "uncalibrated distance (squeezenet1_1)"
     assert len(tuned["psnr"]) == len(tuned["lpips"]) == 2 and tuned["lpips"][1] > 0
     assert autoencoder.published_scaling == (0.0, 1 / 0.18215)
 

@@ -92,5 +92,6 @@ def test_tuning_the_decoder_changes_what_is_stored_but_no_latent(tmp_path: Path,
     assert tuned_space == space
     assert plain["rows"] == 0 and tuned["rows"] == 6
     text = describe_autoencoder(config.autoencoder, tuned)
+    assert text.startswith(f"AutoencoderKL of {tmp_path / 'diffusers'}; ")
     assert "decoder tuned for 3 steps: PSNR" in text
     assert text.endswith("without LPIPS, on 2 of the validation split")

@@ -42,7 +42,7 @@ class PerceptualDistance(nn.Module):
             pixels: ``imagenet`` or ``caffe``, see ``autoencoder.lpips_pixels``.
         """
         super().__init__()
-        self.name = f"LPIPS 0.1 ({backbone})" if heads else f"uncalibrated {backbone}, not LPIPS"
+        self.name = f"LPIPS 0.1 ({backbone})" if heads else f"uncalibrated distance ({backbone})"
         self._taps, self._pixels = TAPS[backbone], pixels
         self.layers = nn.Sequential(*list(layers.children())[: self._taps[-1] + 1])
         self.heads = nn.ParameterList(heads or [])

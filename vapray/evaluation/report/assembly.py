@@ -146,7 +146,7 @@ def _curves(history: Mapping[str, Manifest]) -> list[Curve]:
 def _tuning(tuning: Mapping[str, Any] | None) -> list[Curve]:
     if not tuning:
         return []
-    return _series(tuning["loss_curve"], "Decoder tuning loss", f"{describe_tuning(tuning).capitalize()}.")
+    return _series(tuning["loss_curve"], "Decoder tuning loss", f"The {describe_tuning(tuning)}.")
 
 
 def _series(pairs: Sequence[tuple[float, float]] | None, title: str, meaning: str) -> list[Curve]:
