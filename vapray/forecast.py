@@ -138,8 +138,8 @@ def by_last_run(now: Forecast, then: Forecast, last: Manifest) -> Forecast:
 
 
 def rest_of(forecast: Forecast, done: int) -> Forecast:
-    """What is left of it when so many rows are committed; ``rows`` stays the whole."""
-    left = 1 - min(done, forecast.rows) / forecast.rows if forecast.rows else 0.0
+    """What is left of it when so many rows are committed; ``rows`` stays the whole. Without rows, all of it."""
+    left = 1 - min(done, forecast.rows) / forecast.rows if forecast.rows else 1.0
     return replace(
         forecast,
         part_bytes=forecast.part_bytes * left,

@@ -14,6 +14,7 @@ from vapray.captioning.signature import captions_signature, model_signature, pro
 from vapray.config import Config, Train
 from vapray.data.dataset import dataset_signature
 from vapray.evaluation.audit.signature import others_signature, ratings_signature
+from vapray.latents.signature import autoencoder_signature, perceptual_signature
 
 __all__ = ["OUTSIDE", "STAGES", "Stage"]
 
@@ -105,6 +106,7 @@ OUTSIDE: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
     "ingest": {"dataset": dataset_signature},
     "caption": {"prompts": prompts_signature, "given captions": captions_signature, "model": model_signature},
     "bank": {"text encoder": encoder_signature},
+    "autoencoder": {"autoencoder model": autoencoder_signature, "perceptual network": perceptual_signature},
     "audit": {"prompts": prompts_signature, "other captions": others_signature, "ratings": ratings_signature},
     "evaluate": {"prompts": prompts_signature},
 }

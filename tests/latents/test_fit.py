@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from vapray.errors import ConfigError, DataError
-from vapray.latents.autoencoder import KlAutoencoder
-from vapray.latents.fit import FitReport, Recipe, fit_autoencoder, psnr_db
+from vapray.latents.fit import FitReport, Recipe, fit_autoencoder
+from vapray.latents.kl_autoencoder import KlAutoencoder
+from vapray.latents.reconstruction import psnr_db
 
 from .discs import draw_discs
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from vapray.config.autoencoder_misfits import find_autoencoder_misfits
 from vapray.config.caption_misfits import find_caption_misfits
 from vapray.config.misfit import Misfit
 
@@ -24,6 +25,7 @@ def find_misfits(config: "Config") -> Iterator[Misfit]:
     yield from find_caption_misfits(config)
     yield from _encoder(config)
     yield from _baselines(config)
+    yield from find_autoencoder_misfits(config)
 
 
 def _sizes(config: "Config") -> Iterator[Misfit]:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import Count, Positive, Section
+from vapray.config.section import Count, Natural, Positive, Section
 
 __all__ = ["Autoencoder", "Diffusion", "Model"]
 
@@ -12,20 +12,38 @@ __all__ = ["Autoencoder", "Diffusion", "Model"]
 class Autoencoder(Section):
     """The latent space."""
 
-    kind: Literal["kl", "pixels"] = "kl"
-    """kl: a small AutoencoderKL fitted to the run's own training images; pixels: none."""
+    kind: Literal["kl", "diffusers", "taef2", "pixels"] = "kl"
+    """kl: a small AutoencoderKL fitted to the run's own training images; diffusers: a trained AutoencoderKL, such as
+    Stable Diffusion's; taef2: a trained tiny one; pixels: none."""
+    model: str | None = None
+    """For diffusers a directory (of the model, or of a pipeline with a folder vae) or hf-hub:OWNER/NAME; for taef2 the
+    directory of taef2_encoder.pth and taef2_decoder.pth."""
+    revision: str | None = None
+    """Of the hub's: commit, tag or branch."""
     channels: Count = 4
-    """Of the latents."""
+    """Of the latents; a trained model's own."""
     factor: Literal[2, 4, 8] = 4
-    """Image side over latent side."""
+    """Image side over latent side; a trained model's own."""
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 8
-    """Channels of the first level."""
+    """Of kl: channels of the first level."""
     steps: Count = 1000
-    """Optimiser steps."""
+    """Of kl: optimiser steps."""
     batch_size: Count = 8
-    """Images in a step."""
+    """Images in a step of fitting or tuning."""
     learning_rate: Positive = 1.5e-3
-    """Peak."""
+    """Of kl: peak."""
+    tune_decoder_steps: Natural = 0
+    """f_D is tuned on the training images for so many steps of L1 + LPIPS, f_E stays as it is. 0: it is not."""
+    tune_learning_rate: Positive = 1e-4
+    """Of the tuning: peak."""
+    lpips_backbone: str | None = None
+    """Weights file of torchvision's alexnet, vgg16, squeezenet1_1 or squeezenet1_0. None: tuned with L1 alone."""
+    lpips_heads: str | None = None
+    """Weights file of the LPIPS heads for that network. None: its layers count alike, which is not LPIPS."""
+    lpips_pixels: Literal["imagenet", "caffe"] = "imagenet"
+    """What the backbone was trained on: torchvision's RGB, or Caffe's BGR in 0..255 without the mean."""
+    lpips_weight: Positive = 1.0
+    """Of LPIPS, beside an L1 distance of pixels in -1..1."""
 
 
 class PrototypeSection(Section):

@@ -9,6 +9,7 @@ from vapray.captioning.vlm_files import find_vlm
 from vapray.config import Config
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.errors import BackendError, VaprayError
+from vapray.latents.trained_files import find_perceptual_files, find_trained
 
 __all__ = ["examine"]
 
@@ -17,8 +18,14 @@ FETCHED = "Fine where there is a network: it is fetched with its first use."
 
 
 def examine(config: Config) -> Iterator[Finding]:
-    """The captioner's, then the text encoder's."""
-    caption, bank = config.caption, config.bank
+    """The captioner's, the text encoder's, the autoencoder's."""
+    yield from _captioners(config)
+    yield from _text_encoders(config)
+    yield from _found("autoencoder", lambda: _autoencoder(config))
+
+
+def _captioners(config: Config) -> Iterator[Finding]:
+    caption = config.caption
     if missing := [name for name in CAPTIONERS_NEED.get(caption.captioner, ()) if find_spec(name) is None]:
         advice = f"Install vapray[{caption.captioner}] where the actors of pools.caption run."
         yield warning("captioner", f"{caption.captioner}: {' and '.join(missing)} not installed here", advice)
@@ -26,6 +33,10 @@ def examine(config: Config) -> Iterator[Finding]:
         yield from _found("captioner", lambda: _captioner(config))
     else:
         yield from _found("captioner", lambda: f"{caption.captioner}, prompt set {prompt_set_of(config).name}")
+
+
+def _text_encoders(config: Config) -> Iterator[Finding]:
+    bank = config.bank
     if bank.encoder == "hashing":
         yield ok("text encoder", "hashing")
         return
@@ -46,6 +57,15 @@ def _captioner(config: Config) -> str:
 def _encoder(config: Config) -> str:
     files = find_tower(config.bank, download=False)
     return f"{config.bank.encoder}: {files.folder}, {files.width} values a token"
+
+
+def _autoencoder(config: Config) -> str:
+    settings = config.autoencoder
+    find_perceptual_files(settings)
+    if settings.kind not in ("diffusers", "taef2"):
+        return settings.kind
+    where = find_trained(settings, download=False)
+    return f"{settings.kind}: {where}, {settings.channels} channels, 1/{settings.factor} of a side"
 
 
 def _found(name: str, find: Callable[[], str]) -> Iterator[Finding]:

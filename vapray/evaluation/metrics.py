@@ -50,6 +50,8 @@ class Provenance:
     """Floating-point operations of one network evaluation for one image with a caption of mean length."""
     training_images: int | None = None
     """Images seen in training, repeated ones too."""
+    autoencoder: str = ""
+    """What latents were made and decoded by, and how well it rebuilds held-out pictures."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from vapray.evaluation.report.assembly import assemble
 from vapray.evaluation.report.render import render_report
 from vapray.evaluation.summary import metrics_of, summarise
 from vapray.latents.autoencoder import Autoencoder
+from vapray.latents.description import describe_autoencoder
 from vapray.latents.latent_space import split_moments
 from vapray.latents.opening import open_autoencoder
 from vapray.row_map import map_rows
@@ -192,6 +193,7 @@ def _provenance(run: StageRun, extractor: FeatureExtractor) -> Provenance:
         network=f"{_NETWORKS[config.model.network]}, {_sees(config)}, {trained['parameters'] / 1e6:.3g}M parameters",
         forward_flops=trained["forward_flops"],
         training_images=trained["rows"],
+        autoencoder=describe_autoencoder(config.autoencoder, run.history["autoencoder"].notes),
     )
 
 

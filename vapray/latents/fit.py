@@ -4,10 +4,7 @@ The objective is Latent Diffusion's (Rombach et al. 2022, section 3.1) without i
 terms, which need downloaded weights; an edge term stands in for the sharpness that they would bring.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +15,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from vapray.errors import ConfigError, DataError
-from vapray.latents.autoencoder import KlAutoencoder, to_unit_range
+from vapray.latents.descent import Curve, OnStep, batches, cosine_schedule, descend, torch_threads
+from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.kl_network import build_autoencoder
+from vapray.latents.reconstruction import psnr_db, rebuild_pictures
 
-__all__ = ["FitReport", "Recipe", "fit_autoencoder", "psnr_db"]
+__all__ = ["MOST_HELDOUT", "FitReport", "Recipe", "fit_autoencoder", "split_heldout"]
 
 HELDOUT_SHARE, MOST_HELDOUT = 1 / 16, 128
-WARM_UP_STEPS = 50
-CURVE_POINTS = 200
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class FitReport:
     psnr_heldout: float
     steps: int
     seconds: float
-    loss_curve: tuple[tuple[int, float], ...]
+    loss_curve: Curve
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def fit_autoencoder(
     *,
     threads: int | None = None,
     device: str = "cpu",
-    on_step: Callable[[int, float], None] | None = None,
+    on_step: OnStep = None,
 ) -> tuple[KlAutoencoder, FitReport]:
     """Fit a ``KlAutoencoder`` to pictures [N, S, S, 3]; one in sixteen is held out for the report.
 
@@ -111,38 +108,24 @@ def fit_autoencoder(
         DataError: pictures of another kind, or fewer than two.
     """
     _check_pictures(images, recipe.factor)
-    with _torch_threads(threads):
+    with torch_threads(threads):
         noise = torch.Generator().manual_seed(recipe.seed)
-        train, heldout = _split(images, noise)
+        train, heldout = split_heldout(images, noise)
         fit = _Fit(recipe, images.shape[1], device)
         started = time.perf_counter()
-        curve = _train(fit, _batches(train, recipe.batch_size, recipe.steps, noise), noise, on_step)
+        parts = batches(train, recipe.batch_size, recipe.steps, noise)
+        what = f"learning_rate from {recipe.learning_rate}"
+        curve = descend(lambda part: fit.step(part, noise), parts, recipe.steps, what, on_step)
         seconds = time.perf_counter() - started
         autoencoder = KlAutoencoder(fit.network)
         report = FitReport(
-            psnr_train=_reconstruction_psnr_db(autoencoder, train[:MOST_HELDOUT]),
-            psnr_heldout=_reconstruction_psnr_db(autoencoder, heldout),
+            psnr_train=_psnr_db(autoencoder, train[:MOST_HELDOUT]),
+            psnr_heldout=_psnr_db(autoencoder, heldout),
             steps=recipe.steps,
             seconds=seconds,
             loss_curve=curve,
         )
     return autoencoder, report
-
-
-def _train(
-    fit: "_Fit", batches: Iterator[Tensor], noise: torch.Generator, on_step: Callable[[int, float], None] | None
-) -> tuple[tuple[int, float], ...]:
-    """Do all steps; return the loss curve."""
-    steps, rate, curve = fit.recipe.steps, fit.recipe.learning_rate, []
-    for step, batch in enumerate(batches, start=1):
-        loss = fit.step(batch, noise)
-        if not math.isfinite(loss):
-            raise ConfigError(f"autoencoder: loss {loss} at step {step}; lower learning_rate from {rate}")
-        if step % max(1, steps // CURVE_POINTS) == 0:
-            curve.append((step, loss))
-        if on_step:
-            on_step(step, loss)
-    return tuple(curve)
 
 
 class _Fit:
@@ -152,12 +135,7 @@ class _Fit:
         network: Any = build_autoencoder(recipe.channels, recipe.factor, recipe.width, side, recipe.seed).to(device)
         self.recipe, self.network = recipe, network.train().to(memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4, fused=True)
-        steps = recipe.steps
-        warm_up = min(WARM_UP_STEPS, max(1, steps // 10))
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser,
-            lambda step: min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps)),
-        )
+        self.schedule = cosine_schedule(self.optimiser, recipe.steps)
 
     def step(self, pictures_B3HW: Tensor, noise: torch.Generator) -> float:
         pictures_B3HW = pictures_B3HW.to(self.network.device, memory_format=torch.channels_last)
@@ -183,44 +161,15 @@ def reconstruction_loss(rebuilt_B3HW: Tensor, pictures_B3HW: Tensor, edge_weight
     return functional.l1_loss(rebuilt_B3HW, pictures_B3HW) + error.square().mean() + edge_weight * edges
 
 
-def psnr_db(rebuilt: NDArray[np.uint8], images: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio in decibels, the mean over pictures [B, H, W, 3]; at most 100 a picture."""
-    error = np.square(rebuilt.astype(np.float64) - images).mean(axis=(1, 2, 3))
-    return float(np.mean(10 * np.log10(255.0**2 / np.maximum(error, 255.0**2 * 1e-10))))
+def _psnr_db(autoencoder: KlAutoencoder, images: NDArray[np.uint8]) -> float:
+    return psnr_db(rebuild_pictures(autoencoder, images), images)
 
 
-def _reconstruction_psnr_db(autoencoder: KlAutoencoder, images: NDArray[np.uint8]) -> float:
-    means = autoencoder.encode_moments(images)[:, : autoencoder.channels]
-    return psnr_db(autoencoder.decode(means), images)
-
-
-def _split(images: NDArray[np.uint8], noise: torch.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def split_heldout(images: NDArray[np.uint8], noise: torch.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Training and held-out pictures, at least one of each."""
     order = torch.randperm(len(images), generator=noise).numpy()
     heldout = min(MOST_HELDOUT, max(1, int(len(images) * HELDOUT_SHARE)))
     return images[order[heldout:]], images[order[:heldout]]
-
-
-def _batches(images: NDArray[np.uint8], batch_size: int, steps: int, noise: torch.Generator) -> Iterator[Tensor]:
-    """``steps`` batches float32 [B, 3, S, S]: a new shuffle every pass, half the pictures mirrored."""
-    order = torch.empty(0, dtype=torch.long)
-    for _ in range(steps):
-        while len(order) < batch_size:
-            order = torch.cat([order, torch.randperm(len(images), generator=noise)])
-        rows, order = order[:batch_size], order[batch_size:]
-        pictures = to_unit_range(images[rows.numpy()])
-        mirrored = torch.rand(batch_size, 1, 1, 1, generator=noise) < 0.5
-        yield torch.where(mirrored, pictures.flip(-1), pictures)
-
-
-@contextmanager
-def _torch_threads(threads: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _check_pictures(images: NDArray[np.uint8], factor: int) -> None:

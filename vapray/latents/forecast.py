@@ -1,14 +1,17 @@
-"""What encoding pictures would cost, and the arithmetic of the small autoencoder without building it."""
-
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+"""What encoding pictures would cost."""
 
 from vapray.config import Config
+from vapray.config.network import Autoencoder as Settings
 from vapray.data.forecast import reading_seconds
+from vapray.errors import VaprayError
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
+from vapray.latents.file_names import CONFIG_FILE
+from vapray.latents.kl_shape import STABLE_DIFFUSION, KlShape
+from vapray.latents.network_size import NO_NETWORK, AutoencoderSize, kl_size, tiny_size
+from vapray.latents.trained_files import find_trained
+from vapray.latents.turns import pictures_at_once
 
-__all__ = ["OF_CONVOLUTIONS", "AutoencoderSize", "autoencoder_size", "forecast"]
+__all__ = ["OF_CONVOLUTIONS", "PLANES_AT_ONCE", "autoencoder_size", "forecast"]
 
 # Of the rate of matrix products, what small convolutions reach.
 OF_CONVOLUTIONS = 0.55
@@ -18,63 +21,17 @@ PACKED = 0.85
 PLANES_AT_ONCE = 4
 
 
-@dataclass(frozen=True)
-class AutoencoderSize:
-    """Of the networks that ``kl_network.build_autoencoder`` builds; zeros for pixels.
-
-    Attributes:
-        parameters: of both halves.
-        encoder_flops: for one picture.
-        decoder_flops: for one latent.
-        kept_values: activations of one picture that a backward pass needs.
-        widest_values: values of the largest activation of one picture.
-    """
-
-    parameters: int
-    encoder_flops: int
-    decoder_flops: int
-    kept_values: int
-    widest_values: int
-
-
-@dataclass(frozen=True)
-class _Convolution:
-    inputs: int
-    outputs: int
-    kernel: int
-    side: int
-    normed: bool = False
-
-    @property
-    def parameters(self) -> int:
-        return self.kernel**2 * self.inputs * self.outputs + self.outputs + 2 * self.inputs * self.normed
-
-    @property
-    def flops(self) -> int:
-        return 2 * self.kernel**2 * self.inputs * self.outputs * self.side**2
-
-    @property
-    def kept(self) -> int:
-        return self.inputs * self.side**2 * (3 if self.normed else 1)
-
-
 def autoencoder_size(config: Config) -> AutoencoderSize:
-    """Of the autoencoder of a run."""
-    settings = config.autoencoder
+    """Of the autoencoder of a run; a model that is not on this machine is taken for Stable Diffusion's."""
+    settings, side = config.autoencoder, config.data.image_size
     if settings.kind == "pixels":
-        return AutoencoderSize(0, 0, 0, 0, 0)
-    levels = settings.factor.bit_length()
-    widths = [settings.width * min(4, 2**level) for level in range(levels)]
-    encoder = list(_encoder(widths, settings.channels, config.data.image_size))
-    decoder = list(_decoder(widths, settings.channels, config.latent_side))
-    layers = [*encoder, *decoder]
-    return AutoencoderSize(
-        parameters=sum(layer.parameters for layer in layers),
-        encoder_flops=sum(layer.flops for layer in encoder),
-        decoder_flops=sum(layer.flops for layer in decoder),
-        kept_values=sum(layer.kept for layer in layers),
-        widest_values=max(max(layer.inputs, layer.outputs) * layer.side**2 for layer in layers),
-    )
+        return NO_NETWORK
+    if settings.kind == "taef2":
+        return tiny_size(side)
+    if settings.kind == "diffusers":
+        return kl_size(_trained_shape(settings), side)
+    widths = tuple(settings.width * min(4, 2**level) for level in range(settings.factor.bit_length()))
+    return kl_size(KlShape(settings.channels, widths, 1, False), side)
 
 
 def forecast(outlook: Outlook) -> Forecast:
@@ -85,7 +42,8 @@ def forecast(outlook: Outlook) -> Forecast:
     rate, basis = flop_rate(device)
     channels = 3 if config.autoencoder.kind == "pixels" else config.autoencoder.channels
     moments = 2 * channels * config.latent_side**2 * 2
-    frame, encoding = 3 * config.data.image_size**2, 2 * size.encoder_flops / (rate * OF_CONVOLUTIONS)
+    side = config.data.image_size
+    frame, encoding = 3 * side**2, 2 * size.encoder_flops / (rate * OF_CONVOLUTIONS)
     return Forecast(
         rows=2 * pictures,
         part_bytes=2 * pictures * (moments * PACKED + 20) + part_overhead(pictures, pool),
@@ -94,44 +52,16 @@ def forecast(outlook: Outlook) -> Forecast:
         work_seconds=pictures * (reading_seconds(outlook.images) + encoding) / workers,
         peak_bytes=WORKSPACE_BYTES
         + 4 * size.parameters
-        + pool.batch_rows * (frame * 6 + 4 * PLANES_AT_ONCE * size.widest_values),
+        + pool.batch_rows * frame * 6
+        + min(pool.batch_rows, pictures_at_once(side, side)) * 4 * PLANES_AT_ONCE * size.widest_values,
         workers=workers,
         device=device,
         basis=basis,
     )
 
 
-def _encoder(widths: Sequence[int], channels: int, side: int) -> Iterator[_Convolution]:
-    yield _Convolution(3, widths[0], 3, side)
-    for level, (inputs, outputs) in enumerate(pairwise([widths[0], *widths])):
-        yield from _residual(inputs, outputs, side >> level)
-        if level < len(widths) - 1:
-            yield _Convolution(outputs, outputs, 3, side >> (level + 1))
-    coarse = side >> (len(widths) - 1)
-    yield from _middle(widths[-1], coarse)
-    yield _Convolution(widths[-1], 2 * channels, 3, coarse, normed=True)
-    yield _Convolution(2 * channels, 2 * channels, 1, coarse)
-
-
-def _decoder(widths: Sequence[int], channels: int, latent_side: int) -> Iterator[_Convolution]:
-    yield _Convolution(channels, channels, 1, latent_side)
-    yield _Convolution(channels, widths[-1], 3, latent_side)
-    yield from _middle(widths[-1], latent_side)
-    for level, (inputs, outputs) in enumerate(pairwise([widths[-1], *reversed(widths)])):
-        yield from _residual(inputs, outputs, latent_side << level)
-        yield from _residual(outputs, outputs, latent_side << level)
-        if level < len(widths) - 1:
-            yield _Convolution(outputs, outputs, 3, latent_side << (level + 1))
-    yield _Convolution(widths[0], 3, 3, latent_side << (len(widths) - 1), normed=True)
-
-
-def _middle(width: int, side: int) -> Iterator[_Convolution]:
-    yield from _residual(width, width, side)
-    yield from _residual(width, width, side)
-
-
-def _residual(inputs: int, outputs: int, side: int) -> Iterator[_Convolution]:
-    yield _Convolution(inputs, outputs, 3, side, normed=True)
-    yield _Convolution(outputs, outputs, 3, side, normed=True)
-    if inputs != outputs:
-        yield _Convolution(inputs, outputs, 1, side)
+def _trained_shape(settings: Settings) -> KlShape:
+    try:
+        return KlShape.of(find_trained(settings, download=False) / CONFIG_FILE)
+    except VaprayError:  # whoever needs the files will say what is wrong
+        return STABLE_DIFFUSION

@@ -13,7 +13,7 @@ import pyarrow as pa
 from vapray.cluster import run_remote
 from vapray.config import Config
 from vapray.data.frames import read_frames
-from vapray.latents.latent_space import LatentStatistics, flip_pair
+from vapray.latents.latent_space import LatentSpace, LatentStatistics, flip_pair
 from vapray.latents.opening import open_autoencoder
 from vapray.row_map import map_rows
 from vapray.stage_run import StageRun
@@ -34,7 +34,7 @@ def run(run: StageRun) -> None:
         columns=["image_id", "label", "split", "group", "path"],
         key="{}/0",
     )
-    run.notes["latent_space"] = run_remote(_measure, run.output, pool=pool)
+    run.notes["latent_space"] = run_remote(_latent_space, run.config, run.inputs["autoencoder"], run.output, pool=pool)
 
 
 class _EncodeImages:
@@ -67,13 +67,16 @@ def _row(image_id: str, flipped: bool, moment: np.ndarray) -> dict[str, object]:
     }
 
 
-def _measure(latents: Version) -> dict[str, object]:
-    """The latent space in which the training split has mean 0 and standard deviation 1 in each channel."""
-    statistics, side = LatentStatistics(), 0
+def _latent_space(config: Config, autoencoder: Version, latents: Version) -> dict[str, object]:
+    """The published one, or that in which the training split has mean 0 and standard deviation 1 in each channel."""
+    encoder, side = open_autoencoder(autoencoder), config.latent_side
+    if encoder.published_scaling:
+        shift, scale = encoder.published_scaling
+        return LatentSpace(encoder.channels, side, (shift,) * encoder.channels, (scale,) * encoder.channels).to_record()
+    statistics = LatentStatistics()
     for part in latents.read_parts():
         for row in part.to_pylist():
             if row["split"] == "train":
-                side = row["h"]
                 moments = unpack(row["moments"], "float16", 1, 2 * row["C"], row["h"], row["w"])
                 statistics.update(moments.astype(np.float32))
     return statistics.space(side).to_record()

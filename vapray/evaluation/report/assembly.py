@@ -27,6 +27,7 @@ from vapray.evaluation.report.content import (
     ReportData,
 )
 from vapray.evaluation.summary import Findings
+from vapray.latents.description import describe_tuning
 from vapray.stage_run import StageRun
 from vapray.store import Manifest, Version
 from vapray.tables import REJECT, TABLES
@@ -138,7 +139,14 @@ def _curves(history: Mapping[str, Manifest]) -> list[Curve]:
         *_series(learned.get("validations"), "Validation distance", f"Of images made during training.{kept}"),
         *curves[1:],
         *_series(fitted.get("loss_curve"), "Autoencoder loss", "Of rebuilding training pictures, in its own fitting."),
+        *_tuning(fitted.get("decoder_tuning")),
     ]
+
+
+def _tuning(tuning: Mapping[str, Any] | None) -> list[Curve]:
+    if not tuning:
+        return []
+    return _series(tuning["loss_curve"], "Decoder tuning loss", f"The {describe_tuning(tuning)}.")
 
 
 def _series(pairs: Sequence[tuple[float, float]] | None, title: str, meaning: str) -> list[Curve]:

@@ -49,6 +49,7 @@ def _provenance_rows(metrics: Metrics, report: ReportData) -> list[tuple[str, st
         ("Classifier", p.classifier),
         ("Captions", p.captioner),
         ("Preparation", p.preparation),
+        ("Autoencoder", p.autoencoder or wording.ABSENT),
         ("Guidance", f"{p.guidance_scale:g}, as {p.guidance_convention}"),
         ("Sampling", f"{p.num_inference_steps} network evaluations, {_weights(p.ema)}, seed {p.seed}"),
         ("Network", p.network or wording.ABSENT),

@@ -1,7 +1,8 @@
-"""What fitting the autoencoder would cost."""
+"""What making the autoencoder would cost."""
 
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate
-from vapray.latents.forecast import OF_CONVOLUTIONS, autoencoder_size
+from vapray.latents.forecast import OF_CONVOLUTIONS, PLANES_AT_ONCE, autoencoder_size
+from vapray.latents.turns import pictures_at_once
 
 __all__ = ["forecast"]
 
@@ -9,29 +10,34 @@ __all__ = ["forecast"]
 PASSES = 3
 # Weights, gradients and AdamW's two moments, four bytes each.
 BYTES_OF_A_PARAMETER = 16
-MOST_PICTURES_AT_ONCE = 128
+MOST_HELDOUT = 128
 BYTES_OF_THE_CARD = 2500
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """``autoencoder.steps`` batches; all training frames lie in memory."""
+    """Batches of fitting, then of tuning the decoder, LPIPS left out; the frames that they need lie in memory."""
     config, size = outlook.config, autoencoder_size(outlook.config)
-    settings, pool = config.autoencoder, config.pools.autoencoder
+    settings, pool, side = config.autoencoder, config.pools.autoencoder, config.data.image_size
     device = "GPU" if pool.num_gpus else "CPU"
     rate, basis = flop_rate(device)
-    rows = settings.steps * settings.batch_size if settings.kind == "kl" else 0
+    fitted = settings.steps * settings.batch_size if settings.kind == "kl" else 0
+    tuned = settings.tune_decoder_steps * settings.batch_size if settings.kind != "pixels" else 0
+    encoder, decoder = size.encoder_flops, size.decoder_flops
+    flops = fitted * PASSES * (encoder + decoder) + tuned * (encoder + PASSES * decoder)
+    flops += 2 * MOST_HELDOUT * (encoder + decoder) if tuned else 0
     cores = pool.num_cpus if device == "CPU" else 1
-    frames = outlook.images.splits.get("train", 0) * 3 * config.data.image_size**2
-    judged = MOST_PICTURES_AT_ONCE * size.widest_values * 4 * 4
+    pictures = outlook.images.splits.get("train", 0)
+    frames = (pictures if fitted else min(pictures, tuned)) * 3 * side**2
+    judged = min(MOST_HELDOUT, pictures_at_once(side, side)) * size.widest_values * 4 * PLANES_AT_ONCE
+    learning = max(settings.batch_size * 4 * size.kept_values, judged)
     return Forecast(
-        rows=rows,
+        rows=fitted + tuned,
         part_bytes=0,
         file_bytes=4 * size.parameters + BYTES_OF_THE_CARD,
-        startup_seconds=7.0 if rows else 0.5,
-        work_seconds=rows * PASSES * (size.encoder_flops + size.decoder_flops) / (rate * cores * OF_CONVOLUTIONS),
+        startup_seconds=7.0 if settings.kind != "pixels" else 0.5,
+        work_seconds=flops / (rate * cores * OF_CONVOLUTIONS),
         peak_bytes=WORKSPACE_BYTES
-        + BYTES_OF_A_PARAMETER * size.parameters
-        + max(settings.batch_size * 4 * size.kept_values, judged)
+        + (BYTES_OF_A_PARAMETER * size.parameters + learning if fitted or tuned else 4 * size.parameters)
         + (2 * frames if device == "CPU" else 0),
         device=device,
         basis=basis,

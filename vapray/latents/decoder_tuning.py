@@ -1,0 +1,139 @@
+"""f_D trainable: the decoder learns the run's own pictures, while the encoder, and so every latent, stays.
+
+Source: VAP-Diffusion (arXiv 2506.23641), section 2.1, which gives no objective. L1 + LPIPS is what Stable Diffusion's
+autoencoder was trained with, without the adversarial term.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from vapray.latents.descent import Curve, OnStep, batches, cosine_schedule, descend, torch_threads
+from vapray.latents.latent_space import sample_latent
+from vapray.latents.network_autoencoder import NetworkAutoencoder
+from vapray.latents.perceptual import PerceptualDistance
+from vapray.latents.reconstruction import psnr_db, rebuild_pictures
+
+__all__ = ["Quality", "TuningRecipe", "TuningReport", "tune_decoder"]
+
+
+@dataclass(frozen=True)
+class TuningRecipe:
+    """How the decoder is tuned.
+
+    Attributes:
+        steps: of the optimiser.
+        batch_size: pictures a step.
+        learning_rate: AdamW's highest, after a warm-up and before a cosine decay to zero.
+        lpips_weight: of the perceptual distance, beside L1 of pixels in -1..1.
+        seed: of the order, the flips and the posterior noise.
+    """
+
+    steps: int
+    batch_size: int = 8
+    learning_rate: float = 1e-4
+    lpips_weight: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Of held-out pictures through the autoencoder.
+
+    Attributes:
+        psnr: decibels.
+        lpips: mean perceptual distance, or None where no weights for it are given.
+    """
+
+    psnr: float
+    lpips: float | None
+
+
+@dataclass(frozen=True)
+class TuningReport:
+    """How the tuning went: held-out pictures before and after, seconds of the optimiser's loop, (step, loss) pairs."""
+
+    before: Quality
+    after: Quality
+    seconds: float
+    loss_curve: Curve
+
+
+def tune_decoder(
+    autoencoder: NetworkAutoencoder,
+    images: NDArray[np.uint8],
+    heldout: NDArray[np.uint8],
+    recipe: TuningRecipe,
+    perceptual: PerceptualDistance | None = None,
+    *,
+    threads: int | None = None,
+    on_step: OnStep = None,
+) -> TuningReport:
+    """Tune the decoder in place; the encoder's weights stay bit by bit.
+
+    Args:
+        autoencoder: whose decoder changes, on its own device.
+        images: uint8 [N, S, S, 3], of the training split.
+        heldout: the same of another split, for the report alone.
+        recipe: how.
+        perceptual: on the autoencoder's device; None: L1 alone.
+        threads: torch threads meanwhile; None keeps the process's setting.
+        on_step: called with (step from 1, loss) after every step.
+
+    Raises:
+        ConfigError: a loss that is no longer finite.
+        DataError: pictures of another kind, or a side that is not a multiple of the autoencoder's factor.
+    """
+    with torch_threads(threads):
+        noise = torch.Generator().manual_seed(recipe.seed)
+        before, started = _quality(autoencoder, heldout, perceptual), time.perf_counter()
+        tuning = _Tuning(autoencoder, recipe, perceptual)
+        parts = batches(images, recipe.batch_size, recipe.steps, noise)
+        what = f"tune_learning_rate from {recipe.learning_rate}"
+        try:
+            curve = descend(lambda part: tuning.step(part, noise), parts, recipe.steps, what, on_step)
+        finally:
+            autoencoder.network.eval().requires_grad_(False)
+        seconds = time.perf_counter() - started
+        return TuningReport(before, _quality(autoencoder, heldout, perceptual), seconds, curve)
+
+
+class _Tuning:
+    """The decoder, its optimiser and its learning rate's course."""
+
+    def __init__(
+        self, autoencoder: NetworkAutoencoder, recipe: TuningRecipe, perceptual: PerceptualDistance | None
+    ) -> None:
+        self._autoencoder, self._recipe, self._perceptual = autoencoder, recipe, perceptual
+        self._weights = [w for part in autoencoder.decoder for w in part.requires_grad_(True).parameters()]
+        self._optimiser = torch.optim.AdamW(self._weights, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
+        self._schedule = cosine_schedule(self._optimiser, recipe.steps)
+
+    def step(self, pictures_B3HW: Tensor, noise: torch.Generator) -> float:
+        pictures_B3HW = pictures_B3HW.to(self._autoencoder.device)
+        with torch.no_grad():
+            moments = self._autoencoder.moments(pictures_B3HW)
+            shape = (len(moments), self._autoencoder.channels, *moments.shape[2:])
+            latents = sample_latent(moments, torch.randn(shape, generator=noise).to(moments.device))
+        rebuilt = self._autoencoder.rebuild(latents)
+        loss = functional.l1_loss(rebuilt, pictures_B3HW)
+        if self._perceptual is not None:
+            loss = loss + self._recipe.lpips_weight * self._perceptual(rebuilt, pictures_B3HW).mean()
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
+        self._optimiser.step()
+        self._schedule.step()
+        return loss.item()
+
+
+def _quality(
+    autoencoder: NetworkAutoencoder, images: NDArray[np.uint8], perceptual: PerceptualDistance | None
+) -> Quality:
+    rebuilt = rebuild_pictures(autoencoder, images)
+    return Quality(psnr_db(rebuilt, images), perceptual.between(rebuilt, images) if perceptual else None)

@@ -1,0 +1,83 @@
+"""What the config.json of an ``AutoencoderKL`` says of it, without torch or diffusers."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from vapray.config.network import Autoencoder as Settings
+from vapray.errors import ConfigError
+
+__all__ = ["STABLE_DIFFUSION", "KlShape"]
+
+
+@dataclass(frozen=True)
+class KlShape:
+    """The sizes of an ``AutoencoderKL``.
+
+    Attributes:
+        channels: C of the latent.
+        widths: channels of each level, the finest first.
+        layers: residual blocks of a level of the encoder; the decoder has one more.
+        attention: whether the coarsest level attends to itself.
+    """
+
+    channels: int
+    widths: tuple[int, ...]
+    layers: int
+    attention: bool
+
+    @property
+    def factor(self) -> int:
+        """Picture side divided by latent side."""
+        return int(2 ** (len(self.widths) - 1))
+
+    @classmethod
+    def of(cls, config_file: Path) -> Self:
+        """Read a config.json.
+
+        Raises:
+            ConfigError: no JSON, or of another class.
+        """
+        config = _read(config_file)
+        if config.get("_class_name") != "AutoencoderKL":
+            found = config.get("_class_name")
+            raise ConfigError(
+                f"{config_file}: _class_name is {found!r}, wanted 'AutoencoderKL'. Give autoencoder.model the folder "
+                "of a diffusers AutoencoderKL, or of a pipeline that has one in its folder vae."
+            )
+        try:
+            return cls(
+                int(config.get("latent_channels", 4)),
+                tuple(int(width) for width in config.get("block_out_channels", (64,))),
+                int(config.get("layers_per_block", 1)),
+                bool(config.get("mid_block_add_attention", True)),
+            )
+        except (TypeError, ValueError):
+            raise ConfigError(f"{config_file}: its sizes are not numbers. Copy it again.") from None
+
+    def require(self, settings: Settings) -> None:
+        """Refuse settings that are of another latent space.
+
+        Raises:
+            ConfigError: says which to set.
+        """
+        if (self.channels, self.factor) != (settings.channels, settings.factor):
+            raise ConfigError(
+                f"autoencoder.model = {settings.model}: has {self.channels} channels and factor {self.factor}; "
+                f"autoencoder.channels = {settings.channels} and autoencoder.factor = {settings.factor}. Set "
+                f"autoencoder.channels={self.channels} autoencoder.factor={self.factor}."
+            )
+
+
+STABLE_DIFFUSION = KlShape(4, (128, 256, 512, 512), 2, True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as JSON ({str(error).splitlines()[0]}). Copy it again.") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds a {type(content).__name__}, wanted an object. Copy it again.")
+    return content

@@ -1,0 +1,80 @@
+"""Opening the weights of LPIPS: which network a file is of, and whether the heads belong to it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vapray.config.network import Autoencoder as Settings
+from vapray.errors import CheckpointError, ConfigError
+from vapray.latents.perceptual import TAPS, PerceptualDistance
+from vapray.latents.trained_files import find_perceptual_files
+
+__all__ = ["open_perceptual"]
+
+
+def open_perceptual(settings: Settings, device: str = "cpu") -> PerceptualDistance | None:
+    """The distance that the settings name, on a torch device; None where they name none.
+
+    Raises:
+        ConfigError: a file is not there, a network that is not known, or heads for another one.
+        CheckpointError: a file is damaged.
+    """
+    find_perceptual_files(settings)
+    if not settings.lpips_backbone:
+        return None
+    weights = _read("lpips_backbone", settings.lpips_backbone)
+    backbone, layers = _network_of(weights, settings.lpips_backbone)
+    heads = _heads(settings.lpips_heads, backbone, layers) if settings.lpips_heads else None
+    return PerceptualDistance(backbone, layers, heads, settings.lpips_pixels).to(device)
+
+
+def _network_of(weights: Mapping[str, Tensor], path: str) -> tuple[str, nn.Sequential]:
+    """The network whose names and shapes the weights have, filled with them."""
+    import torchvision
+
+    features = {name.removeprefix("features."): w for name, w in weights.items() if name.startswith("features.")}
+    for name in TAPS:
+        with torch.device("meta"):
+            layers: nn.Sequential = getattr(torchvision.models, name)(weights=None).features
+        if {key: w.shape for key, w in layers.state_dict().items()} == {key: w.shape for key, w in features.items()}:
+            layers.load_state_dict({key: w.float() for key, w in features.items()}, assign=True)
+            return name, layers
+    raise ConfigError(
+        f"autoencoder.lpips_backbone = {path}: not the weights of a network that is known here. Give those of "
+        f"torchvision's {', '.join(TAPS)}."
+    )
+
+
+def _heads(path: str, backbone: str, layers: nn.Sequential) -> list[Tensor]:
+    weights = _read("lpips_heads", path)
+    heads = [weights[name].float() for name in sorted(weights) if name.startswith("lin")]
+    found, wanted = [head.numel() for head in heads], _tap_widths(backbone, layers)
+    if found != wanted:
+        raise ConfigError(
+            f"autoencoder.lpips_heads = {path}: for layers of {found} channels; autoencoder.lpips_backbone is "
+            f"{backbone}, of {wanted}. Give the heads or the backbone that belong together, or take the heads out."
+        )
+    return [head.reshape(1, -1, 1, 1) for head in heads]
+
+
+def _tap_widths(backbone: str, layers: nn.Sequential) -> list[int]:
+    values, widths = torch.zeros(1, 3, 64, 64), []
+    with torch.no_grad():
+        for number, layer in enumerate(layers):
+            values = layer(values)
+            if number in TAPS[backbone]:
+                widths.append(values.shape[1])
+    return widths
+
+
+def _read(key: str, path: str) -> dict[str, Any]:
+    try:
+        weights = torch.load(path, weights_only=True, map_location="cpu")
+        return {str(name): weight for name, weight in weights.items() if isinstance(weight, Tensor)}
+    except Exception as error:  # damaged zip archives and pickles raise whatever they like
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise CheckpointError(
+            f"autoencoder.{key} = {path}: cannot be read as weights ({reason}). Copy the file again."
+        ) from error

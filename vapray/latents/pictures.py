@@ -1,0 +1,48 @@
+"""Pictures as NumPy uint8 [B, H, W, 3], and as the torch tensors in -1..1 that networks see."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vapray.errors import DataError
+
+__all__ = ["require_latents", "require_pictures", "to_pictures", "to_unit_range"]
+
+
+def to_unit_range(images_BHWC: NDArray[np.uint8]) -> Tensor:
+    """uint8 [B, H, W, 3] to float32 [B, 3, H, W] in -1..1."""
+    pictures = torch.from_numpy(np.array(images_BHWC)).permute(0, 3, 1, 2)
+    return pictures.float().div(127.5).sub(1.0).contiguous()
+
+
+def to_pictures(pixels_BCHW: Tensor) -> NDArray[np.uint8]:
+    """Float [B, 3, H, W] in -1..1 to uint8 [B, H, W, 3], rounded and clipped."""
+    scaled = pixels_BCHW.float().add(1.0).mul(127.5).round().clamp(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def require_pictures(images: NDArray[np.uint8], factor: int) -> None:
+    """Refuse what is not uint8 [B, H, W, 3] with sides that ``factor`` divides.
+
+    Raises:
+        DataError: says what it is.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise DataError(f"pictures: {images.dtype} {images.shape}; wanted uint8 [B, H, W, 3]")
+    if images.shape[1] % factor or images.shape[2] % factor:
+        raise DataError(f"pictures of {images.shape[1]} x {images.shape[2]}; wanted multiples of {factor}")
+
+
+def require_latents(latents: Tensor | NDArray[Any], channels: int) -> Tensor:
+    """Latents as float32 [B, C, h, w].
+
+    Raises:
+        DataError: another number of channels or axes.
+    """
+    tensor = torch.as_tensor(latents)
+    if tensor.ndim != 4 or tensor.shape[1] != channels:
+        raise DataError(f"latents: shape {tuple(tensor.shape)}; wanted [B, {channels}, h, w]")
+    return tensor.float()

@@ -1,0 +1,31 @@
+"""What decides an autoencoder besides the configuration's values: the files of a trained one, and of LPIPS."""
+
+from vapray.config import Config
+from vapray.latents.trained_files import find_perceptual_files, find_trained, weights_and_config
+from vapray.model_files import hub_commit, is_directory, sha256_of
+
+__all__ = ["autoencoder_signature", "perceptual_signature"]
+
+
+def autoencoder_signature(config: Config) -> str:
+    """sha256 of the model in the directory ``autoencoder.model``, or the commit of the hub's; empty for kl and pixels.
+
+    Raises:
+        ConfigError: no such directory, files missing in it, or a model that the settings do not fit.
+    """
+    settings = config.autoencoder
+    if settings.kind not in ("diffusers", "taef2"):
+        return ""
+    if is_directory(settings.model):
+        return sha256_of(weights_and_config(settings, find_trained(settings)))
+    return hub_commit(settings.model or "", settings.revision, "autoencoder.model")
+
+
+def perceptual_signature(config: Config) -> str:
+    """sha256 of the weights' files of LPIPS; empty where none are named.
+
+    Raises:
+        ConfigError: one is not there.
+    """
+    files = find_perceptual_files(config.autoencoder)
+    return sha256_of(files) if files else ""
