@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from vapray.latents.fitting.making import open_trained
 from vapray.latents.pictures import to_pictures, to_unit_range
 from vapray.latents.reconstruction import psnr_db, rebuild_pictures
 from vapray.latents.signature import autoencoder_signature
+from vapray.pipeline import Walk
+from vapray.progress import Display
+from vapray.stages import STAGES
 
 from . import trained_models
 from .discs import draw_discs
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
-NOTHING = Path("/nowhere")
 
 
 def asking(kind: str, model: Path | str, *more: str) -> Config:
@@ -120,6 +123,22 @@ def test_other_weights_make_another_signature_and_a_touched_folder_does_not(pair
         (folder / weights).write_bytes(data)
         assert autoencoder_signature(asking(kind, folder)) != before
     assert autoencoder_signature(Config()) == ""
+
+
+def test_the_stage_runs_again_when_the_weights_of_the_model_or_of_lpips_change(pair: Path, tmp_path: Path) -> None:
+    backbone = tmp_path / "backbone.pth"
+    backbone.write_bytes(b"1")
+    folder = Path(shutil.copytree(pair, tmp_path / "pair"))
+    tuned = ["autoencoder.tune_decoder_steps=5", f"autoencoder.lpips_backbone={backbone}"]
+    config = asking("taef2", folder, *tuned, f"run.root={tmp_path / 'run'}")
+    (stage,) = (stage for stage in STAGES if stage.name == "autoencoder")
+    looks = [Walk(config, Display()).look(stage).inputs]
+    backbone.write_bytes(b"2")
+    looks += [Walk(config, Display()).look(stage).inputs]
+    shutil.copy(folder / "taef2_decoder.pth", folder / "taef2_encoder.pth")
+    looks += [Walk(config, Display()).look(stage).inputs]
+    changed = [{key for key in one if one[key] != other[key]} for one, other in pairwise(looks)]
+    assert changed == [{"perceptual network"}, {"autoencoder model"}]
 
 
 def write_config(folder: Path, **changes: Any) -> None:

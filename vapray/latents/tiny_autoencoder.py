@@ -97,7 +97,7 @@ class TinyAutoencoder(NetworkAutoencoder):
 
     @property
     def published_scaling(self) -> None:
-        """None: FLUX.2 publishes one for packed latents, not for these."""
+        """None: it has to be measured."""
         return None
 
     @property
