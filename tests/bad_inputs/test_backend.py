@@ -54,7 +54,7 @@ def test_an_error_of_a_task_is_told_without_rays_traceback() -> None:
 
     error = RayTaskError("_make", "Traceback (most recent call last)", DataError("pictures: none"), "", 1, "127.0.0.1")
     raised = error.as_instanceof_cause()
-    assert isinstance(raised, DataError) and "Traceback" in str(raised)
+    assert isinstance(raised, DataError) and str(raised) != "pictures: none"
 
     def act() -> None:
         with readable_errors("autoencoder"):
