@@ -173,15 +173,20 @@ def readable_errors(what: str) -> Iterator[None]:
     """Turn Ray's wrapping of an error back into the error, or into a BackendError that names its last line."""
     try:
         yield
-    except VaprayError:
-        raise
     except Exception as error:
+        if _is_ours(error):
+            raise
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, VaprayError):
+        while cause is not None and not _is_ours(cause):
             cause = getattr(cause, "cause", None) or _only_worker_failure(cause) or cause.__cause__
         if cause is not None:
             raise cause from error
         raise BackendError(f"{what} failed: {str(error).strip().splitlines()[-1]}") from error
+
+
+def _is_ours(error: BaseException) -> bool:
+    """A task's error is of its cause's class too, and its text is the traceback: that one is Ray's."""
+    return isinstance(error, VaprayError) and not hasattr(error, "cause")
 
 
 def _only_worker_failure(error: BaseException) -> BaseException | None:

@@ -17,10 +17,11 @@ import pytest
 
 from vapray.captioning.captioner import CaptionDraft, CaptionReject
 from vapray.captioning.opening import open_captioner
-from vapray.cluster import require
+from vapray.cluster import readable_errors, require
 from vapray.config.file import load
+from vapray.errors import DataError
 
-from .refusal import BACKEND, refused
+from .refusal import BACKEND, DATA, refused
 
 IMAGE = np.zeros((32, 32, 3), np.uint8)
 OFFERED = {"vllm": "Install vapray[vllm] where the actors run", "openai": "Install vapray[openai]"}
@@ -46,6 +47,20 @@ def test_a_gpu_that_is_not_there_is_told_before_anything_waits_for_it(monkeypatc
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
     words = ["an actor of caption needs 1 GPUs and the cluster has 0", "num_gpus=0 of its pool"]
     refused(BACKEND, lambda: require(cpus=1, gpus=1, why="an actor of caption"), *words)
+
+
+def test_an_error_of_a_task_is_told_without_rays_traceback() -> None:
+    from ray.exceptions import RayTaskError
+
+    error = RayTaskError("_make", "Traceback (most recent call last)", DataError("pictures: none"), "", 1, "127.0.0.1")
+    raised = error.as_instanceof_cause()
+    assert isinstance(raised, DataError) and str(raised) != "pictures: none"
+
+    def act() -> None:
+        with readable_errors("autoencoder"):
+            raise raised
+
+    assert refused(DATA, act) == "pictures: none"
 
 
 class _Server(BaseHTTPRequestHandler):

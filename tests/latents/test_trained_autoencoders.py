@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from vapray.latents.fitting.making import open_trained
 from vapray.latents.pictures import to_pictures, to_unit_range
 from vapray.latents.reconstruction import psnr_db, rebuild_pictures
 from vapray.latents.signature import autoencoder_signature
+from vapray.pipeline import Walk
+from vapray.progress import Display
+from vapray.stages import STAGES
 
 from . import trained_models
 from .discs import draw_discs
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
-NOTHING = Path("/nowhere")
 
 
 def asking(kind: str, model: Path | str, *more: str) -> Config:
@@ -122,6 +125,22 @@ def test_other_weights_make_another_signature_and_a_touched_folder_does_not(pair
     assert autoencoder_signature(Config()) == ""
 
 
+def test_the_stage_runs_again_when_the_weights_of_the_model_or_of_lpips_change(pair: Path, tmp_path: Path) -> None:
+    backbone = tmp_path / "backbone.pth"
+    backbone.write_bytes(b"1")
+    folder = Path(shutil.copytree(pair, tmp_path / "pair"))
+    tuned = ["autoencoder.tune_decoder_steps=5", f"autoencoder.lpips_backbone={backbone}"]
+    config = asking("taef2", folder, *tuned, f"run.root={tmp_path / 'run'}")
+    (stage,) = (stage for stage in STAGES if stage.name == "autoencoder")
+    looks = [Walk(config, Display()).look(stage).inputs]
+    backbone.write_bytes(b"2")
+    looks += [Walk(config, Display()).look(stage).inputs]
+    shutil.copy(folder / "taef2_decoder.pth", folder / "taef2_encoder.pth")
+    looks += [Walk(config, Display()).look(stage).inputs]
+    changed = [{key for key in one if one[key] != other[key]} for one, other in pairwise(looks)]
+    assert changed == [{"perceptual network"}, {"autoencoder model"}]
+
+
 def write_config(folder: Path, **changes: Any) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -145,8 +164,7 @@ def test_damaged_weights_and_those_of_another_network_are_refused(tmp_path: Path
     folder = trained_models.stable_diffusion(tmp_path / "vae")
     opening = lambda: open_trained(asking("diffusers", folder))  # noqa: E731
     write_config(folder, layers_per_block=3)
-    text = refused(CHECKPOINT, opening, f"autoencoder.model = {folder}", "weights missing", "Copy or download")
-    assert "conv" in text
+    refused(CHECKPOINT, opening, f"autoencoder.model = {folder}", "weights missing", "resnets.2", "Copy or download")
     write_config(folder, layers_per_block=2, block_out_channels=[8, 8, 16, 32])
     refused(CHECKPOINT, opening, f"autoencoder.model = {folder}")
     write_config(folder, block_out_channels=[8, 8, 16, 16])

@@ -76,7 +76,7 @@ class KlAutoencoder(NetworkAutoencoder):
             with _quiet():
                 network, loaded = _read(folder)
         except Exception as error:  # whatever the libraries raise of damaged files
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".:")
             raise CheckpointError(f"{folder}: not a readable AutoencoderKL: {reason}") from error
         # diffusers draws missing weights at random and goes on.
         if wrong := [*loaded["missing_keys"], *loaded["mismatched_keys"], *loaded["unexpected_keys"]]:

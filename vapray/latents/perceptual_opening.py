@@ -74,7 +74,7 @@ def _read(key: str, path: str) -> dict[str, Any]:
         weights = torch.load(path, weights_only=True, map_location="cpu")
         return {str(name): weight for name, weight in weights.items() if isinstance(weight, Tensor)}
     except Exception as error:  # damaged zip archives and pickles raise whatever they like
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0][:200]
         raise CheckpointError(
             f"autoencoder.{key} = {path}: cannot be read as weights ({reason}). Copy the file again."
         ) from error

@@ -97,7 +97,7 @@ class TinyAutoencoder(NetworkAutoencoder):
 
     @property
     def published_scaling(self) -> None:
-        """None: FLUX.2 publishes one for packed latents, not for these."""
+        """None: it has to be measured."""
         return None
 
     @property
@@ -161,8 +161,8 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         weights = torch.load(path, weights_only=True, map_location="cpu")
         return {str(name): weight.float() for name, weight in weights.items()}
     except Exception as error:  # damaged zip archives and pickles raise whatever they like
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise CheckpointError(f"{path}: cannot be read as weights ({reason}). Copy the file again.") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0][:200]
+        raise CheckpointError(f"{path}: cannot be read as weights ({reason})") from error
 
 
 def _fill(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
