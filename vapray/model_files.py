@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from vapray.errors import BackendError, ConfigError
 
-__all__ = ["HUB", "Wanted", "find_folder", "hub_commit", "hub_folder", "is_directory", "sha256_of"]
+__all__ = ["HUB", "Wanted", "find_folder", "hub_commit", "hub_folder", "is_directory", "read_card", "sha256_of"]
 
 HUB = "hf-hub:"
 SECONDS_TO_ANSWER = 5
@@ -105,6 +106,21 @@ def hub_folder(
     folder = _first(name, revision, choices, complete, local=False)
     assert folder is not None
     return folder
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """A model's JSON file.
+
+    Raises:
+        ConfigError: it cannot be read, or holds no object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as JSON ({str(error).splitlines()[0]}). Copy it again.") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds a {type(content).__name__}, wanted an object. Copy it again.")
+    return content
 
 
 def sha256_of(paths: Iterable[Path]) -> str:

@@ -1,6 +1,5 @@
 """The files of a text encoder."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.util import find_spec
@@ -9,7 +8,7 @@ from typing import Any
 
 from vapray.config import Bank
 from vapray.errors import BackendError, ConfigError
-from vapray.model_files import Wanted, find_folder, hub_folder, sha256_of
+from vapray.model_files import Wanted, find_folder, hub_folder, read_card, sha256_of
 
 __all__ = ["TowerFiles", "find_tower", "require_packages"]
 
@@ -69,7 +68,7 @@ class TowerFiles:
         tokenizer = self.folder / "tokenizer_config.json"
         limits = [
             self._text.get("max_position_embeddings"),
-            _read(tokenizer).get("model_max_length") if tokenizer.is_file() else None,
+            read_card(tokenizer).get("model_max_length") if tokenizer.is_file() else None,
             self.clip.get("context_length", 77) if self.kind == "open_clip" else None,
         ]
         return min((int(limit) for limit in limits if limit), default=None)
@@ -81,7 +80,7 @@ class TowerFiles:
 
     @property
     def _text(self) -> dict[str, Any]:
-        config = _read(self.text_config)
+        config = read_card(self.text_config)
         return dict(config.get("text_config") or config)
 
     def _size(self, names: tuple[str, ...]) -> int:
@@ -159,7 +158,7 @@ def _text_config(kind: str, folder: Path, download: bool) -> Path:
 
 
 def _clip_of(folder: Path) -> dict[str, Any]:
-    model = _read(folder / CONFIGS["open_clip"]).get("model_cfg")
+    model = read_card(folder / CONFIGS["open_clip"]).get("model_cfg")
     text = model.get("text_cfg") if isinstance(model, dict) else None
     if not isinstance(text, dict):
         raise ConfigError(
@@ -175,13 +174,3 @@ def _choices(kind: str) -> list[list[str]]:
         [*small, *(pattern for pattern in WEIGHTS[kind] if pattern.endswith(suffix))]
         for suffix in (".safetensors", ".bin")
     ]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as JSON ({str(error).splitlines()[0]}). Copy it again.") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: holds a {type(content).__name__}, wanted an object. Copy it again.")
-    return content

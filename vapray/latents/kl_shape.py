@@ -1,12 +1,12 @@
 """What the config.json of an ``AutoencoderKL`` says of it, without torch or diffusers."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from vapray.config.network import Autoencoder as Settings
 from vapray.errors import ConfigError
+from vapray.model_files import read_card
 
 __all__ = ["STABLE_DIFFUSION", "KlShape"]
 
@@ -39,7 +39,7 @@ class KlShape:
         Raises:
             ConfigError: no JSON, or of another class.
         """
-        config = _read(config_file)
+        config = read_card(config_file)
         if config.get("_class_name") != "AutoencoderKL":
             found = config.get("_class_name")
             raise ConfigError(
@@ -71,13 +71,3 @@ class KlShape:
 
 
 STABLE_DIFFUSION = KlShape(4, (128, 256, 512, 512), 2, True)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as JSON ({str(error).splitlines()[0]}). Copy it again.") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: holds a {type(content).__name__}, wanted an object. Copy it again.")
-    return content
