@@ -3,6 +3,7 @@
 from vapray.config import Config
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
 from vapray.latents.forecast import autoencoder_size
+from vapray.latents.turns import pictures_at_once
 from vapray.models.size import network_size
 
 __all__ = ["forecast"]
@@ -31,7 +32,8 @@ def forecast(outlook: Outlook) -> Forecast:
     flops = passes * network.flops + 2 * settings.n_images * autoencoder.decoder_flops
     rows, side = 2 * settings.n_images, config.data.image_size
     png = 3 * side**2 * PACKED + BYTES_OF_PROVENANCE
-    at_once = max(network.passing_values, PLANES_AT_ONCE * autoencoder.widest_values)
+    batch = max(settings.batch_sizes)
+    decoded = min(batch, pictures_at_once(side, side)) * PLANES_AT_ONCE * autoencoder.widest_values
     return Forecast(
         rows=rows,
         part_bytes=rows * png + part_overhead(rows, pool),
@@ -39,7 +41,7 @@ def forecast(outlook: Outlook) -> Forecast:
         startup_seconds=5.0,
         work_seconds=(flops / (rate * WITHOUT_GRADIENTS) + rows * SECONDS_TO_WRITE) / workers,
         peak_bytes=WORKSPACE_BYTES
-        + 4 * (2 * network.parameters + autoencoder.parameters + max(settings.batch_sizes) * at_once),
+        + 4 * (2 * network.parameters + autoencoder.parameters + max(batch * network.passing_values, decoded)),
         workers=workers,
         device=device,
         basis=basis,
