@@ -102,7 +102,8 @@ def ours(config: Config, captioner: VapsCaptioner, paths: Sequence[Path], folder
     part = source.write_part(part_of(TABLES["images"], rows))
     columns = ["image_id", "label", "split", "group", "path", "text", "sha256"]
     worker = PartWorker(lambda: CaptionImages(config, captioner), source, output, columns)
-    items = [json.dumps({"part": part.name, "rows": [*range(at, at + PART)]}) for at in range(0, len(rows), PART)]
+    places = range(len(rows))
+    items = [json.dumps({"part": part.name, "rows": [*places[at : at + PART]]}) for at in places[::PART]]
     began = time.perf_counter()
     with ThreadPoolExecutor(config.pools.caption.overlap) as threads:
         receipts = list(threads.map(lambda item: worker({"item": [item]}), items))
