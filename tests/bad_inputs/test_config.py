@@ -63,6 +63,8 @@ OVERRIDES = {
     ),
     "pool": ("pools.caption.min_size=5", "pools.caption.min_size = 5: has to be at most pools.caption.max_size 2"),
     "guidance interval": ("sample.guidance_interval=[800, 200]", "= [800, 200]: ends before it begins. Wanted [first,"),
+    "one repeat": ("audit.repeats=1", "audit.repeats = 1: captions are compared with each other, so it takes two"),
+    "repeats without a draw": ("audit.temperature=0", "audit.temperature = 0: every seed gives the same caption"),
     "solver steps": ("sample.num_inference_steps=5000", "= 5000: has to be below diffusion.steps 1000"),
     "shares": ("data.test_share=0.95", "0.1 and 0.95 leave nothing to train on. Their sum has to be below 1"),
     "no dataset folder": ("data.source=isic2018", "data.source = isic2018: needs data.root, the dataset's folder"),

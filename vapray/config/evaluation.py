@@ -32,7 +32,8 @@ class Audit(Section):
     images: Annotated[int, Field(ge=2)] = 500
     """Captions that are drawn and held against their pictures."""
     repeats: Annotated[int, Field(ge=0, le=10)] = 2
-    """Further captions of a picture, each with a seed of its own, where a language model is asked; 0 for none."""
+    """Further captions of a picture, each with a seed of its own, where a language model is asked; 0 for none,
+    else 2 at the least, since they are compared with each other."""
     repeated_images: Count = 100
     """Of the drawn ones, how many are captioned again."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7

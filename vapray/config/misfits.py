@@ -25,6 +25,7 @@ def find_misfits(config: "Config") -> Iterator[Misfit]:
     yield from find_caption_misfits(config)
     yield from _encoder(config)
     yield from _baselines(config)
+    yield from _audit(config)
     yield from find_autoencoder_misfits(config)
 
 
@@ -109,6 +110,16 @@ def _baselines(config: "Config") -> Iterator[Misfit]:
     if model.prototypes.enabled:
         text = f"model.network = {model.network}: has no prototypes. Say so with model.prototypes.enabled=false."
         yield Misfit(("model.network", "model.prototypes.enabled"), text)
+
+
+def _audit(config: "Config") -> Iterator[Misfit]:
+    audit = config.audit
+    if audit.repeats == 1:
+        text = "audit.repeats = 1: captions are compared with each other, so it takes two. Set 0 for none, or 2."
+        yield Misfit(("audit.repeats",), text)
+    if audit.repeats and not audit.temperature:
+        text = "audit.temperature = 0: every seed gives the same caption. Raise it, or set audit.repeats=0."
+        yield Misfit(("audit.temperature", "audit.repeats"), text)
 
 
 def _not_divisible(key: str, value: int, by: str, divisor: int, step: int) -> Misfit:

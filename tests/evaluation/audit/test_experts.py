@@ -47,6 +47,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_ratings(str(tmp_path / "none.json"))
 
 
+def test_an_address_that_nothing_reads_is_refused() -> None:
+    with pytest.raises(DataError, match=r"nowhere://ratings\.json: cannot be read .*nowhere"):
+        read_ratings("nowhere://ratings.json")
+
+
 def test_experts_are_counted_and_compared() -> None:
     files = [("A", rated(a="wrong", b="right", c="unsure")), ("B", rated(a="wrong", b="right", c="right"))]
     audit = {("a", "shape"): True, ("b", "shape"): False, ("c", "shape"): False}

@@ -13,10 +13,11 @@ from tests.evaluation.phone import overflow_at_phone_width
 from vapray.captioning.lexicon import parse_caption
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.evaluation.audit.claims import Described
+from vapray.evaluation.audit.experts import find_ratings
 from vapray.evaluation.audit.findings import Questioned, find, find_consistency
 from vapray.evaluation.audit.page import Audit, WorstCaption, render_audit
 from vapray.evaluation.audit.rating_sheet import SheetCaption, render_rating_sheet
-from vapray.evaluation.audit.ratings import read_ratings
+from vapray.evaluation.audit.ratings import RatedCaption, read_ratings
 
 HOSTILE = "an oval <script>alert('x')</script> lesion, {{ 7 * 7 }} & \"quoted\""
 DERMOSCOPY = load_prompt_set("dermoscopy")
@@ -65,6 +66,14 @@ def test_the_page_says_what_is_wrong_and_interprets_nothing(audit: Audit) -> Non
     assert "told to leave out" in page
     assert "not measured reliably" in page
     assert "refusal" in page
+
+
+def test_what_experts_say_beside_the_attributes_is_shown_too(audit: Audit) -> None:
+    rated = [RatedCaption(image_id="a", caption_key="k", verdicts={"shape": "right", "everything else": "wrong"})]
+    experts = find_ratings([("<AB>", rated)], {"a": "k"}, {"a": "a"}, {})
+    page = render_audit(Audit(**vars(audit) | {"experts": experts}))
+    assert "everything else</th><td>100\u00a0%" in page
+    assert "&lt;AB&gt;" in page
 
 
 def test_nothing_is_claimed_where_nothing_is_known(audit: Audit) -> None:

@@ -48,10 +48,14 @@ def read_ratings(path: str) -> tuple[str, list[RatedCaption]]:
             found = _Ratings.model_validate_json(file.read())
     except OSError as error:
         raise DataError(f"audit.ratings {path}: cannot be read ({error.strerror or type(error).__name__}).") from None
+    except ImportError as error:
+        raise DataError(f"audit.ratings {path}: {error.name} is not installed, which reads such an address.") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise DataError(
             f"audit.ratings {path}: {where}: {first['msg']}. Give a file that the rating sheet saved."
         ) from None
+    except ValueError as error:  # of an address that no file system knows
+        raise DataError(f"audit.ratings {path}: cannot be read ({error}).") from None
     return found.rater, list(found.ratings)

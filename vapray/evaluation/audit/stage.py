@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -160,7 +160,7 @@ def _sheet(rows: Rows, pictures: Sequence[Described], prompt_set: PromptSet, con
 
 def _record(audit: Audit) -> dict[str, Any]:
     """All numbers, without the pictures."""
-    return {name: value for name, value in asdict(audit).items() if name != "worst"}
+    return asdict(replace(audit, worst=()))
 
 
 def _write(output: Version, name: str, text: str) -> None:
