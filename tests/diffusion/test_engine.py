@@ -22,6 +22,7 @@ from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.schedule import Schedule
 from vapray.diffusion.solver import SolverName, solve, solver_plan
 from vapray.errors import BackendError
+from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit
 
 SCHEDULE, SHAPE, WIDTH, LONGEST = Schedule.scaled_linear(), (4, 8, 8), 12, 40
@@ -33,7 +34,7 @@ def network() -> UViT:
     """Untrained, but with every path alive: the prototypes' zero is not."""
     model = build_uvit(
         seed=0,
-        pcm=True,
+        pcm=PrototypeOptions(),
         latent_side=8,
         latent_channels=4,
         patch_size=2,
@@ -45,7 +46,7 @@ def network() -> UViT:
         max_context=LONGEST,
     )
     assert model.prototypes is not None
-    torch.nn.init.normal_(model.prototypes.inject.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(model.prototypes.injection.inject.weight, std=0.1, generator=torch.Generator().manual_seed(0))
     return model.eval().requires_grad_(False)
 
 

@@ -20,6 +20,8 @@ class Train(Section):
     """Peak."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.03
     """AdamW; prototypes, positions, biases and norms are exempt."""
+    decay_prototypes: bool = False
+    """Whether prototypes are decayed after all, as released."""
     betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.9)
     """AdamW."""
     warmup_steps: Natural = 75
