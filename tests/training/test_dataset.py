@@ -1,5 +1,7 @@
 """Training rows are joined, sorted and mapped."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -49,8 +51,9 @@ def test_the_order_of_parts_does_not_matter(tmp_path):
 
 def test_contexts_are_padded_to_the_longest_asked_for(tmp_path):
     rows = materialise(*tables(tmp_path, IDS), tmp_path / "cache")
-    context, length = rows.contexts([0, 3])
-    assert length.tolist() == [1, 4]
+    asked = np.array([0, 3])
+    assert rows.lengths(asked).tolist() == [1, 4]
+    context = rows.contexts(asked, rows.lengths(asked))
     assert context.shape == (2, 4, 5)
     assert context[0, 0].tolist() == [0] * 5
     assert context[1].unique().tolist() == [3]
@@ -58,7 +61,10 @@ def test_contexts_are_padded_to_the_longest_asked_for(tmp_path):
 
 def test_arrays_are_mapped_not_read(tmp_path):
     rows = materialise(*tables(tmp_path, IDS), tmp_path / "cache")
-    assert all(isinstance(array, np.memmap) for array in (rows.moments, rows.tokens))
+    (line,) = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line]
+    begin, end = (int(address, 16) for address in line.split()[0].split("-"))
+    for array in (rows.moments, rows.tokens):
+        assert begin <= array.ctypes.data < array.ctypes.data + array.nbytes <= end
 
 
 def test_an_empty_join_is_an_error(tmp_path):
