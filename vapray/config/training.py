@@ -38,6 +38,8 @@ class Train(Section):
     """Draw classes uniformly, as the released trainer does."""
     class_balancing: Annotated[float, Field(ge=0)] = 0.0
     """tau of the class-balancing loss (CBDM), a baseline for rare classes; its authors take 0.001. 0: none."""
+    prefetch: Natural = 2
+    """Batches that are prepared while a step runs; 0: none."""
     workers: Count = 2
     """Ray Train workers (DDP ranks)."""
     use_gpu: bool = False

@@ -55,28 +55,26 @@ def join_rows(bank: Version, latents: Version, split: str) -> RowJoin:
         DataError: no row of ``split`` is in both, a picture's mirror image is missing, or shapes differ.
     """
     captions = _read(bank, ["image_id", "split", "label", "L", "width"])
+    asked = np.flatnonzero(pc.equal(captions.column("split"), split).to_numpy())
+    asked = asked[pc.sort_indices(captions.column("image_id").take(asked)).to_numpy()]
     moments = _read(latents, ["image_id", "flipped", "C", "h", "w"])
-    encoded = pc.is_in(captions.column("image_id"), value_set=moments.column("image_id"))
-    wanted = np.flatnonzero(pc.and_(pc.equal(captions.column("split"), split), encoded).to_numpy())
-    if not len(wanted):
+    places = _places_of(moments.column("image_id"), captions.column("image_id").take(asked))
+    flipped = moments.column("flipped").to_numpy()
+    is_encoded = _are_pairs(latents, moments, places, flipped, len(asked))
+    rows = captions.take(asked[is_encoded])
+    if not rows.num_rows:
         raise DataError(
             f"{bank.uri} and {latents.uri}: no image of the {split} split is in both. Look at their rejects."
         )
-    wanted = wanted[pc.sort_indices(captions.column("image_id").take(wanted)).to_numpy()]
-    rows = captions.take(wanted)
-    image_ids = rows.column("image_id").combine_chunks()
-    latents_places = _places_of(moments.column("image_id"), image_ids)
-    flipped = moments.column("flipped").to_numpy()
-    _require_pairs(latents, image_ids, latents_places, flipped)
-    channels, height, width = _only(latents, moments.filter(latents_places != NOWHERE), ["C", "h", "w"])
+    channels, height, width = _only(latents, moments.filter(places != NOWHERE), ["C", "h", "w"])
     return RowJoin(
-        image_ids,
+        rows.column("image_id").combine_chunks(),
         rows.column("label").to_numpy().astype(np.int32),
         np.concatenate([[0], np.cumsum(rows.column("L").to_numpy(), dtype=np.int64)]),
         *_only(bank, rows, ["width"]),
         (2 * channels, height, width),
-        _inverse(wanted, captions.num_rows),
-        latents_places,
+        _inverse(asked[is_encoded], captions.num_rows),
+        np.where(places == NOWHERE, NOWHERE, (np.cumsum(is_encoded) - 1)[places]),
         flipped,
     )
 
@@ -86,8 +84,8 @@ def _read(version: Version, columns: list[str]) -> pa.Table:
     return pa.concat_tables([none, *(part.select(columns) for part in version.read_parts(columns))])
 
 
-def _places_of(ids: pa.ChunkedArray, image_ids: pa.Array) -> NDArray[np.int64]:
-    return pc.index_in(ids, value_set=image_ids).fill_null(NOWHERE).to_numpy().astype(np.int64)
+def _places_of(ids: pa.ChunkedArray, asked: pa.ChunkedArray) -> NDArray[np.int64]:
+    return pc.index_in(ids, value_set=asked).fill_null(NOWHERE).to_numpy().astype(np.int64)
 
 
 def _inverse(wanted: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -96,14 +94,19 @@ def _inverse(wanted: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return places
 
 
-def _require_pairs(latents: Version, ids: pa.Array, places: NDArray[np.int64], flipped: NDArray[np.bool_]) -> None:
-    sides = np.bincount((2 * places + flipped)[places != NOWHERE], minlength=2 * len(ids)).reshape(-1, 2)
-    if len(odd := np.flatnonzero((sides != 1).any(axis=1))):
+def _are_pairs(
+    latents: Version, rows: pa.Table, places: NDArray[np.int64], flipped: NDArray[np.bool_], count: int
+) -> NDArray[np.bool_]:
+    """Which of the images that are asked for stand there, as they are and mirrored."""
+    sides = np.bincount((2 * places + flipped)[places != NOWHERE], minlength=2 * count).reshape(-1, 2)
+    if len(odd := np.flatnonzero((sides != 1).any(axis=1) & sides.any(axis=1))):
+        image_id = rows.column("image_id")[int(np.flatnonzero(places == odd[0])[0])]
         straight, mirrored = sides[odd[0]]
         raise DataError(
-            f"{latents.uri}: image {ids[odd[0]]} stands there {straight} times as it is and {mirrored} times mirrored, "
+            f"{latents.uri}: image {image_id} stands there {straight} times as it is and {mirrored} times mirrored, "
             f"wanted once each; so do {len(odd):,} images in all. Delete this folder and run the encode stage again."
         )
+    return sides.any(axis=1)
 
 
 def _only(version: Version, rows: pa.Table, columns: Sequence[str]) -> Iterator[Any]:
