@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from vapray.errors import DataError
@@ -70,3 +71,30 @@ def test_arrays_are_mapped_not_read(tmp_path):
 def test_an_empty_join_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no image of the train split is in both"):
         materialise(*tables(tmp_path, IDS, without_latents=[*IDS]), tmp_path / "cache")
+
+
+def test_any_arrow_reader_opens_the_file(tmp_path):
+    materialise(*tables(tmp_path, IDS), tmp_path / "cache")
+    (path,) = (tmp_path / "cache").glob("*.arrow")
+    rows = pa.ipc.open_file(path).read_all()
+    rows.validate(full=True)
+    assert rows.column("image_id").to_pylist() == ["i0", "i1", "i2", "i3", "i5"]
+    assert rows.column("label").to_pylist() == [0, 1, 2, 0, 2]
+    assert rows.column("context").to_pylist()[1] == [[1.0] * 5] * 2
+    np.testing.assert_array_equal(
+        rows.column("moments").combine_chunks().to_numpy_ndarray()[3, 1], np.full((4, 2, 2), 3.5)
+    )
+
+
+def test_pages_that_are_let_go_take_no_memory_and_come_back(tmp_path):
+    rows = materialise(*tables(tmp_path, IDS), tmp_path / "cache")
+
+    def resident() -> int:
+        maps = Path("/proc/self/smaps").read_text()
+        return int(maps.split(str(tmp_path), 1)[1].split("Rss:", 1)[1].split()[0])
+
+    before = rows.moments.copy()
+    assert resident() > 0
+    rows.forget_pages()
+    assert resident() == 0
+    np.testing.assert_array_equal(rows.moments, before)

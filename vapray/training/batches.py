@@ -67,13 +67,17 @@ class Batch:
         return replace(rows, context_BLD=context, share=self.share * len(index) / len(self.label_B))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        tensors = {name: change(getattr(self, name)) for name in _TENSORS}
         draws = TrainingDraws(*(change(getattr(self.draws, field.name)) for field in fields(TrainingDraws)))
         other = self.balancing and replace(self.balancing, other_label_B=change(self.balancing.other_label_B))
-        return replace(self, **tensors, draws=draws, balancing=other)
-
-
-_TENSORS = ("clean_BCHW", "label_B", "context_BLD", "context_length_B")
+        return replace(
+            self,
+            clean_BCHW=change(self.clean_BCHW),
+            label_B=change(self.label_B),
+            context_BLD=change(self.context_BLD),
+            context_length_B=change(self.context_length_B),
+            draws=draws,
+            balancing=other,
+        )
 
 
 class Batches:

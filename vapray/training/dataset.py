@@ -115,8 +115,10 @@ def _alone(path: Path) -> Iterator[None]:
             raise PermissionError("it belongs to another user")
         lock = open(path.with_suffix(".lock"), "w")  # noqa: SIM115
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
         raise DataError(
-            f"{folder}: no place for training rows ({error}). Remove it, or set TMPDIR to another."
+            f"{folder}: cannot hold training rows ({reason}). Remove it or set TMPDIR to another folder, then run the "
+            "same command again."
         ) from None
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,6 +1,8 @@
 """From the parts of ``bank`` and ``latents`` into the file of the training rows, part by part."""
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +24,25 @@ def write_rows(path: Path, bank: Version, latents: Version, join: RowJoin) -> No
     Raises:
         DataError: a row does not hold what it says, or the disk is full.
     """
-    try:
+    with _room_for(path, join.nbytes):
         write_unfilled(path, join.image_ids, join.labels, join.offsets, join.shape, join.width)
         file = RowsFile(path, writable=True)
-    except OSError as error:
-        raise DataError(
-            f"{path}: {join.nbytes:,} bytes of training rows could not be written ({error.strerror or error}). Make "
-            "room there or set TMPDIR to a larger disk, then run the same command again."
-        ) from error
     _fill_contexts(file, bank, join)
     _fill_moments(file, latents, join)
-    file.sync()
+    with _room_for(path, join.nbytes):
+        file.sync()
+
+
+@contextmanager
+def _room_for(path: Path, size: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise DataError(
+            f"{path}: {size:,} bytes of training rows could not be written ({reason}). Make room there or set "
+            "TMPDIR to a larger disk, then run the same command again."
+        ) from error
 
 
 def _fill_contexts(file: RowsFile, bank: Version, join: RowJoin) -> None:
