@@ -4,7 +4,8 @@
 
 Two processes, one after the other, do what a rank does before and between steps. The first finds two finished tables
 and no cache; the second finds the cache and draws every batch of an epoch, without a network and without prefetch.
-Memory is each process's own, PSS four times a second: mapped pages count.
+Memory is each process's own, PSS four times a second: mapped pages count. CPU times are those of the process, which other
+processes of the machine disturb less.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def _measure(rows: int, batch_size: int, folder: Path) -> None:
         version.seal(stage="x", sections={}, inputs={}, seconds=0, versions={}, notes={})
     made, making_mb, _ = _in_a_process(folder, rows, batch_size, steps=1)
     found, starting_mb, epoch_mb = _in_a_process(folder, rows, batch_size, steps=max(rows // batch_size, 2))
-    seconds = found["batch_seconds"]
+    seconds, cpu_seconds = found["batch_seconds"], found["batch_cpu_seconds"]
     compared = min(STEPS_COMPARED, len(seconds) // 2)
     tenth = -(-len(epoch_mb) // 10)
     report(
@@ -71,6 +72,7 @@ def _measure(rows: int, batch_size: int, folder: Path) -> None:
         },
         {
             "last_vs_first_batch": float(np.median(seconds[-compared:]) / np.median(seconds[:compared])),
+            "last_vs_first_batch_cpu": float(np.median(cpu_seconds[-compared:]) / np.median(cpu_seconds[:compared])),
             "memory_last_vs_first_tenth": max(epoch_mb[-tenth:]) / max(epoch_mb[:tenth]),
         },
         {
@@ -82,6 +84,7 @@ def _measure(rows: int, batch_size: int, folder: Path) -> None:
             "materialise_rows_per_second": rows / made["start_seconds"],
             "materialise_peak_mb": max(making_mb),
             "batch_milliseconds": 1000 * float(np.median(seconds)),
+            "batch_cpu_milliseconds": 1000 * float(np.median(cpu_seconds)),
             "slowest_batch_milliseconds": 1000 * max(seconds),
             "rows_per_second": batch_size * len(seconds) / sum(seconds),
         },
@@ -128,17 +131,20 @@ def _rank(answer: Connection, folder: Path, rows: int, batch_size: int, steps: i
     batches.at(0)
     start_seconds = time.perf_counter() - began
     answer.send("started")
-    batch_seconds = []
+    batch_seconds, batch_cpu_seconds = [], []
     for step in range(steps):
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         batches.at(step)
         batch_seconds.append(time.perf_counter() - began)
+        batch_cpu_seconds.append(time.process_time() - cpu_began)
     # A row's number stands in its label, its moments and its length.
     number = np.arange(0, rows, max(1, rows // 1000))
     assert (training_rows.labels[number] == number % CLASSES).all()
     assert (training_rows.moments[number, 1, 0, 0, 0] == number % 1024 + 0.5).all()
     assert (np.diff(training_rows.offsets)[number] == _lengths(number)).all()
-    answer.send({"start_seconds": start_seconds, "batch_seconds": batch_seconds})
+    answer.send(
+        {"start_seconds": start_seconds, "batch_seconds": batch_seconds, "batch_cpu_seconds": batch_cpu_seconds}
+    )
 
 
 def _lengths(number: np.ndarray) -> np.ndarray:

@@ -1,13 +1,18 @@
 """A batch is what its step says, however it is padded and cut."""
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from tests.training.tiny import SPACE, tiny_config, tiny_rows, tiny_state
 from vapray.diffusion.objective import denoising_loss
 from vapray.training.batches import Batch, Batches
+from vapray.training.dataset import TrainingRows
 from vapray.training.network import build_schedule
+from vapray.training.rows_file import RowsFile, write_unfilled
 
 DROPS = ("train.drop_probability=0.4", "train.batch_size=14")
 
@@ -109,12 +114,23 @@ def test_the_text_of_a_dropped_row_is_left_out_and_changes_nothing():
     assert torch.equal(losses(network, full).total, losses(network, batch).total)
 
 
-def test_contexts_are_the_rows_own_tokens():
-    rows = tiny_rows()
-    asked = np.array([19, 0, 7, 7])
-    for lengths in (rows.lengths(asked), np.minimum(rows.lengths(asked), [9, 1, 0, 2])):
-        context = rows.contexts(asked, lengths)
-        assert context.shape == (4, lengths.max(), rows.tokens.shape[1])
-        for row, length, found in zip(asked, lengths, context.numpy(), strict=True):
-            np.testing.assert_array_equal(found[:length], rows.tokens[rows.offsets[row] :][:length])
-            assert not found[length:].any()
+def test_what_is_read_is_the_rows_own(tmp_path):
+    in_memory = tiny_rows()
+    asked, sides = np.array([19, 0, 7, 7]), np.array([1, 0, 0, 1])
+    for rows in (in_memory, mapped(in_memory, tmp_path / "rows.arrow")):
+        for lengths in (rows.lengths(asked), np.minimum(rows.lengths(asked), [9, 1, 0, 2])):
+            moments, context = rows.read(asked, sides, lengths)
+            np.testing.assert_array_equal(moments, in_memory.moments[asked, sides])
+            assert context.shape == (4, lengths.max(), rows.tokens.shape[1])
+            for row, length, found in zip(asked, lengths, context.numpy(), strict=True):
+                np.testing.assert_array_equal(found[:length], in_memory.tokens[rows.offsets[row] :][:length])
+                assert not found[length:].any()
+
+
+def mapped(rows: TrainingRows, path: Path) -> TrainingRows:
+    ids = pa.array([f"i{row:02d}" for row in range(len(rows))])
+    write_unfilled(path, ids, rows.labels, rows.offsets, rows.moments.shape[2:], rows.tokens.shape[1])
+    file = RowsFile(path, writable=True)
+    file.moments[:], file.tokens[:] = rows.moments, rows.tokens
+    file.sync()
+    return TrainingRows.open(path)

@@ -134,7 +134,7 @@ def test_a_discarded_file_stays_with_who_has_it_mapped(tmp_path):
     rows = materialise(*made, cache)
     dataset.discard(*made, cache)
     assert left(cache) == {".lock"}
-    rows.forget_pages()
+    rows.file.forget_pages()
     require_right(rows)
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from vapray.config import Config
@@ -108,10 +107,11 @@ class Batches:
         draws = self._draws(step)
         lengths = self._rows.lengths(rows)
         lengths = np.where(draws.drop_B.numpy(), np.minimum(lengths, 1), lengths)
-        context = self._rows.contexts(rows, lengths)
+        sides = draws.flip_B.numpy().astype(np.int64) * self._config.train.flip
+        moments, context = self._rows.read(rows, sides, lengths)
+        noise = draw_posterior_noise(self._config.run.seed, step, self._places.tolist(), self._shape)
+        latents = self._space.normalise(sample_latent(moments.float(), noise))
         label = torch.from_numpy(self._rows.labels[rows].astype(np.int64))
-        latents = self._latents(step, rows, draws.flip_B.numpy())
-        self._rows.forget_pages()
         return Batch(latents, label, context, torch.from_numpy(lengths), draws, self._balancing(step))
 
     def _balancing(self, step: int) -> ClassBalancing | None:
@@ -129,12 +129,6 @@ class Batches:
             steps=self._config.diffusion.steps,
             drop_probability=self._config.train.drop_probability,
         )
-
-    def _latents(self, step: int, rows: NDArray[np.int64], flips: NDArray[np.bool_]) -> Tensor:
-        sides = flips.astype(np.int64) if self._config.train.flip else np.zeros(len(rows), dtype=np.int64)
-        moments = torch.from_numpy(self._rows.moments[rows, sides].astype(np.float32))
-        noise = draw_posterior_noise(self._config.run.seed, step, self._places.tolist(), self._shape)
-        return self._space.normalise(sample_latent(moments, noise))
 
     @property
     def _shape(self) -> tuple[int, int, int]:

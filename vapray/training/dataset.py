@@ -7,7 +7,7 @@ of the tables; it can be deleted at any time and is made again. What is in it: `
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,8 @@ class TrainingRows:
     """[T, width], all contexts, one behind the other."""
     offsets: NDArray[np.int64]
     """[N + 1]; context n is ``tokens[offsets[n]:offsets[n + 1]]``."""
-    forget_pages: Callable[[], None] = lambda: None
-    """Lets go of what was mapped for the rows read so far, so that memory does not grow with them."""
+    file: RowsFile | None = None
+    """Where the arrays are mapped from."""
 
     @classmethod
     def open(cls, path: Path) -> "TrainingRows":
@@ -48,7 +48,7 @@ class TrainingRows:
             ValueError: it is damaged.
         """
         file = RowsFile(path)
-        return cls(file.labels.copy(), file.moments, file.tokens, file.offsets.copy(), file.forget_pages)
+        return cls(file.labels.copy(), file.moments, file.tokens, file.offsets.copy(), file)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,16 +57,27 @@ class TrainingRows:
         """Text tokens of some rows."""
         return self.offsets[rows + 1] - self.offsets[rows]
 
-    def contexts(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
-        """The first tokens of some rows' contexts, zeros behind them up to the longest.
+    def read(
+        self, rows: NDArray[np.int64], sides: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> tuple[Tensor, Tensor]:
+        """Moments and contexts of some rows: the one copy that is made of them, and no page stays mapped for it.
 
         Args:
             rows: which.
-            lengths: how many tokens of each.
+            sides: 0 for the picture, 1 for its mirror image.
+            lengths: how many tokens of each context, from its first.
 
         Returns:
-            float16 [B, L, width].
+            float16 [B, 2C, h, w] and float16 [B, L, width], zeros behind the end of a context.
         """
+        if self.file:
+            self.file.expect(rows, sides, lengths)
+        moments, contexts = torch.from_numpy(self.moments[rows, sides]), self._contexts(rows, lengths)
+        if self.file:
+            self.file.forget_pages()
+        return moments, contexts
+
+    def _contexts(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
         place = np.arange(int(lengths.max()))
         # Where a context has ended its last token is read again, for that page is at hand.
         tokens = self.offsets[rows][:, None] + np.minimum(place, np.maximum(lengths, 1)[:, None] - 1)
