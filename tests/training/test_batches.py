@@ -134,3 +134,12 @@ def mapped(rows: TrainingRows, path: Path) -> TrainingRows:
     file.moments[:], file.tokens[:] = rows.moments, rows.tokens
     file.sync()
     return TrainingRows.open(path)
+
+
+def test_rows_without_any_text_have_contexts_of_no_tokens(tmp_path):
+    some = tiny_rows(2)
+    silent = mapped(TrainingRows(some.labels, some.moments, some.tokens[:0], some.offsets * 0), tmp_path / "rows.arrow")
+    both = np.array([0, 1])
+    moments, context = silent.read(both, both, silent.lengths(both))
+    np.testing.assert_array_equal(moments, some.moments[both, both])
+    assert context.shape == (2, 0, some.tokens.shape[1])

@@ -97,9 +97,8 @@ def _are_pairs(
     latents: Version, rows: pa.Table, places: NDArray[np.int64], flipped: NDArray[np.bool_], count: int
 ) -> NDArray[np.bool_]:
     """Which of the images that are asked for stand there, as they are and mirrored."""
-    sides: NDArray[np.int64] = np.bincount((2 * places + flipped)[places != NOWHERE], minlength=2 * count).reshape(
-        -1, 2
-    )
+    asked = places != NOWHERE
+    sides = np.bincount(2 * places[asked] + flipped[asked], minlength=2 * count).reshape(-1, 2)
     is_there: NDArray[np.bool_] = sides.sum(axis=1) > 0
     if len(odd := np.flatnonzero(is_there & (sides != 1).any(axis=1))):
         image_id = rows.column("image_id")[int(np.flatnonzero(places == odd[0])[0])]

@@ -47,11 +47,10 @@ class RowsFile:
         self._address = whole.address
         rows = _only_batch(whole)
         moments, context = rows.column("moments"), rows.column("context")
+        width = context.type.value_type.list_size
         self.labels = self._view(rows.column("label").buffers()[1], "<i4")
         self.moments = self._view(moments.storage.values.buffers()[1], "<f2").reshape(-1, *moments.type.shape)
-        self.tokens = self._view(context.values.values.buffers()[1], "<f2").reshape(
-            -1, context.type.value_type.list_size
-        )
+        self.tokens = self._view(context.values.values.buffers()[1], "<f2").reshape(-1, width)
         self.offsets = self._view(context.buffers()[1], "<i8")
         steps = np.diff(self.offsets)
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.tokens) or (steps < 0).any():
@@ -86,7 +85,8 @@ class RowsFile:
 
     def _view(self, buffer: pa.Buffer, dtype: str) -> NDArray[Any]:
         kind = np.dtype(dtype)
-        return np.frombuffer(self._bytes, kind, buffer.size // kind.itemsize, buffer.address - self._address)
+        begin = buffer.address - self._address if buffer.size else 0  # an empty buffer may lie anywhere
+        return np.frombuffer(self._bytes, kind, buffer.size // kind.itemsize, begin)
 
 
 def write_unfilled(
