@@ -70,8 +70,6 @@ class TrainingRows:
         Returns:
             float16 [B, 2C, h, w] and float16 [B, L, width], zeros behind the end of a context.
         """
-        if self.file:
-            self.file.expect(rows, sides, lengths)
         moments, contexts = torch.from_numpy(self.moments[rows, sides]), self._contexts(rows, lengths)
         if self.file:
             self.file.forget_pages()

@@ -56,22 +56,6 @@ class RowsFile:
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.tokens) or (steps < 0).any():
             raise ValueError("its contexts do not lie one behind the other")
 
-    def expect(self, rows: NDArray[np.int64], sides: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
-        """Have the disk read what is not in the system's cache, all at once; else every page is waited for in its turn.
-
-        Args:
-            rows: which.
-            sides: 0 or 1, of the moments of each.
-            lengths: how many tokens of each.
-        """
-        of_moments, of_token = self.moments.strides[1], self.tokens.strides[0]
-        moments = self.moments.ctypes.data - self._address + (2 * rows + sides) * of_moments
-        tokens = self.tokens.ctypes.data - self._address + self.offsets[rows] * of_token
-        for begins, sizes in ((moments, np.full(len(rows), of_moments)), (tokens, lengths * of_token)):
-            within = begins % mmap.PAGESIZE
-            for begin, size in zip((begins - within).tolist(), (sizes + within).tolist(), strict=True):
-                self._bytes.madvise(mmap.MADV_WILLNEED, begin, size)
-
     def forget_pages(self) -> None:
         """Let go of the pages that were touched: they would count as this process's memory, up to the whole file.
 
