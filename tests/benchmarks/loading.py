@@ -4,7 +4,7 @@
 
 Two processes, one after the other, do what a rank does before and between steps. The first finds two finished tables
 and no cache; the second finds the cache and draws every batch of an epoch, without a network and without prefetch.
-Memory is each process's own, PSS four times a second: mapped pages count. CPU times are those of the process, which
+Memory is each process's resident set, four times a second: mapped pages count, and so does torch. CPU times are those of the process, which
 others on the machine disturb less.
 """
 
@@ -109,7 +109,7 @@ def _in_a_process(
 
     def memory_mb() -> Iterator[float]:
         while True:
-            yield memory.memory_full_info().pss / 1e6
+            yield memory.memory_info().rss / 1e6
             if here.poll(0.25):
                 return
 
