@@ -257,7 +257,7 @@ def test_skipped_steps_change_no_weight(monkeypatch):
 
 def test_too_many_skipped_steps_in_a_row_stop_training(monkeypatch):
     faults = _BrokenLatents(monkeypatch, set(range(2, 100)))
-    config = tiny_config("train.steps=50", "train.max_skipped_steps=3", "train.checkpoint_every=1")
+    config = tiny_config("train.steps=50", "train.max_skipped_steps=3", "train.checkpoint_every=1", "train.prefetch=0")
     saved = {}
     with pytest.raises(TrainingDiverged, match="4 steps in a row, up to step 5, are not finite"):
         run(config, tiny_state(config), save=saved.__setitem__)

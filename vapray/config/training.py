@@ -46,6 +46,8 @@ class Train(Section):
     """Work out the blocks' activations again in the backward pass: a third more time, a fraction of the memory."""
     compile: bool = False
     """Of uvit: compile its blocks with torch.compile, which takes a minute or two at the start and a C++ compiler."""
+    prefetch: Natural = 2
+    """Batches that are prepared while a step runs; 0: none."""
     workers: Count = 2
     """Ray Train workers (DDP ranks)."""
     use_gpu: bool = False

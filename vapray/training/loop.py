@@ -19,6 +19,7 @@ from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.network import Network, build_schedule
 from vapray.training.optimiser import average_weights, ema_decay, learning_rate, only_present_rows
+from vapray.training.prefetch import Prefetch
 from vapray.training.state import TrainingState
 
 __all__ = ["Worker", "train"]
@@ -54,7 +55,12 @@ def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace
     seed and world size give the same weights, resumed or not.
     """
     settings = config.train
-    batches = Batches(config, rows, space, rank=worker.rank, world=worker.world)
+    batches = Prefetch(
+        Batches(config, rows, space, rank=worker.rank, world=worker.world),
+        ahead=settings.prefetch,
+        end=settings.steps,
+        device=worker.device,
+    )
     schedule = build_schedule(config)
     network: nn.Module = DistributedDataParallel(state.model) if worker.world > 1 else state.model
     began, first = time.monotonic(), state.step
@@ -68,8 +74,9 @@ def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace
         if _is_due(state.step, settings.checkpoint_every, settings.steps):
             state.refuse_non_finite()  # on every rank, so that all stop together
         if worker.rank == 0:
-            rate = (state.step - first) * settings.batch_size / (time.monotonic() - began)
-            _tend(worker, state, settings, None if norm is None else _point(state, losses, norm, rate))
+            seconds = time.monotonic() - began
+            rate, waited = (state.step - first) * settings.batch_size / seconds, batches.wait_seconds / seconds
+            _tend(worker, state, settings, None if norm is None else _point(state, losses, norm, rate, waited))
 
 
 def _tend(worker: Worker, state: TrainingState, settings: Train, point: dict[str, float] | None) -> None:
@@ -120,7 +127,7 @@ def _skip(state: TrainingState, settings: Train) -> None:
         )
 
 
-def _point(state: TrainingState, losses: Losses, norm: float, rate: float) -> dict[str, float]:
+def _point(state: TrainingState, losses: Losses, norm: float, rate: float, waited: float) -> dict[str, float]:
     pcm = state.model.prototypes
     health = prototype_health(pcm.prototypes) if pcm is not None else {}
     balancing = float(losses.balancing.detach())
@@ -132,5 +139,6 @@ def _point(state: TrainingState, losses: Losses, norm: float, rate: float) -> di
         "gradient_norm": norm,
         "learning_rate": state.optimiser.param_groups[0]["lr"],
         "images_per_second": rate,
+        "data_wait_share": waited,
         **health,
     }
