@@ -1,0 +1,181 @@
+"""From a checkpoint to the files of a diffusers folder."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from vapray import __version__
+from vapray.bank.prompt_bank import PromptBank
+from vapray.checkpoint import unpacked
+from vapray.export.bundle import bundle
+from vapray.export.caption_bank import CAPTIONS_FILE, captions_file
+from vapray.export.settings_read import noting
+from vapray.latents.autoencoder import load_autoencoder
+from vapray.latents.file_names import CONFIG_FILE, WEIGHTS_FILE
+from vapray.model_files import HUB
+from vapray.sampling.generated import SamplingSettings
+from vapray.sampling.opening import Card, open_weights, read_bank, read_final
+from vapray.sampling.sampler import Weights
+from vapray.training.network import Network, build_network, build_schedule
+
+__all__ = ["OpenedCheckpoint", "component_files", "open_checkpoint"]
+
+PIPELINE_CLASS = "VapDiffusionPipeline"
+
+
+@dataclass(frozen=True)
+class OpenedCheckpoint:
+    """A checkpoint that was found to be whole."""
+
+    card: Card
+    notes: Mapping[str, Any]
+    """checkpoint.json."""
+    network: Network
+    """With its weights."""
+    network_settings: Mapping[str, Any]
+    """What of the config decides its architecture."""
+    weights: bytes
+    """As the checkpoint has them."""
+    autoencoder: Mapping[str, bytes]
+    """Its files, by name."""
+    bank: PromptBank
+    """Captions of the train split."""
+
+
+def open_checkpoint(path: str, weights: Weights) -> OpenedCheckpoint:
+    """Read a checkpoint and verify all of it; errors as of ``Sampler.load``, which also wants the text encoder."""
+    contents = read_final(path, weights)
+    card = Card.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
+    settings: dict[str, Any] = {}
+    network = build_network(
+        noting(card.config, settings),
+        num_classes=len(card.class_names),
+        latent_channels=card.space.channels,
+        context_width=card.context_width,
+    )
+    data = contents[f"{weights}.safetensors"]
+    open_weights(network, data, f"{path}/{weights}.safetensors")
+    autoencoder = {name: data for name, data in contents.items() if name.startswith("autoencoder/")}
+    with unpacked(autoencoder) as folder:
+        load_autoencoder(folder / "autoencoder")
+    return OpenedCheckpoint(
+        card,
+        json.loads(contents["checkpoint.json"]),
+        network,
+        settings,
+        data,
+        {name.removeprefix("autoencoder/"): data for name, data in autoencoder.items()},
+        read_bank(contents["bank.parquet"], f"{path}/bank.parquet"),
+    )
+
+
+def component_files(opened: OpenedCheckpoint, *, with_bank: bool) -> dict[str, bytes]:
+    """All files of the folder but the model card, by path below it."""
+    card = opened.card
+    components = {"denoiser": _denoiser(opened), "vae": _vae(opened)}
+    if with_bank and opened.network.max_context:
+        captions = {CAPTIONS_FILE: captions_file(opened.bank, list(card.class_names))}
+        components["prompt_bank"] = _ours("caption_bank", "CaptionBank", captions)
+    else:
+        components["prompt_bank"] = NOT_THERE
+    pipeline, code = _code("pipeline", PIPELINE_CLASS)
+    index = {
+        "_class_name": [pipeline, PIPELINE_CLASS],
+        "_diffusers_version": version("diffusers"),
+        **{name: component.place for name, component in components.items()},
+        "model": _facts(opened),
+    }
+    files = {f"{name}/{file}": data for name, found in components.items() for file, data in found.files.items()}
+    return {"model_index.json": _json(index), f"{pipeline}.py": code, **files}
+
+
+@dataclass(frozen=True)
+class _Component:
+    """A folder of the pipeline."""
+
+    place: tuple[str | None, str | None]
+    """Module and class, as model_index.json has them."""
+    files: Mapping[str, bytes]
+    """By name."""
+
+
+NOT_THERE = _Component((None, None), {})
+
+
+def _code(module: str, name: str) -> tuple[str, bytes]:
+    """The name of a file with a class's code, and the code.
+
+    diffusers copies all code that it loads into one folder: the name tells it from that of other versions.
+    """
+    source = bundle(f"vapray.export.{module}", name).encode()
+    return f"vap_{module}_{hashlib.sha256(source).hexdigest()[:8]}", source
+
+
+def _ours(module: str, name: str, files: Mapping[str, bytes]) -> _Component:
+    """A component whose code comes along."""
+    file, code = _code(module, name)
+    return _Component((file, name), {f"{file}.py": code, **files})
+
+
+def _denoiser(opened: OpenedCheckpoint) -> _Component:
+    config = {
+        "settings": opened.network_settings,
+        "num_classes": len(opened.card.class_names),
+        "latent_channels": opened.card.space.channels,
+        "context_width": opened.card.context_width,
+    }
+    weights = {f"network.{name}": weight for name, weight in opened.network.state_dict().items()}
+    return _ours("denoiser", "VapDenoiser", _model_files("VapDenoiser", config, weights))
+
+
+def _vae(opened: OpenedCheckpoint) -> _Component:
+    """diffusers' own AutoencoderKL where it is one."""
+    config = json.loads(opened.autoencoder[CONFIG_FILE])
+    if config["_class_name"] == "PixelSpace":
+        return NOT_THERE
+    if config["_class_name"] == "AutoencoderKL":
+        config.pop("_name_or_path", None)  # a folder of the machine that trained it
+        return _Component(("diffusers", "AutoencoderKL"), {**opened.autoencoder, CONFIG_FILE: _json(config)})
+    weights = {f"network.{name}": weight for name, weight in load_safetensors(opened.autoencoder[WEIGHTS_FILE]).items()}
+    sizes = {name: config[name] for name in ("latent_channels", "width")}
+    return _ours("tiny_vae", "VapTinyVae", _model_files("VapTinyVae", sizes, weights))
+
+
+def _model_files(name: str, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, bytes]:
+    """A model in diffusers' layout."""
+    head = {"_class_name": name, "_diffusers_version": version("diffusers")}
+    whole = {key: weight.contiguous() for key, weight in weights.items()}
+    return {
+        CONFIG_FILE: _json({**head, **config}),
+        WEIGHTS_FILE: save_safetensors(whole, metadata={"format": "pt"}),
+    }
+
+
+def _facts(opened: OpenedCheckpoint) -> dict[str, Any]:
+    """What the pipeline knows of the model besides its components."""
+    card, schedule = opened.card, dict[str, Any]()
+    build_schedule(noting(card.config, schedule))
+    bank = card.config.bank.model_dump(mode="json")
+    if not (bank["model"] or "").startswith(HUB):
+        bank |= {"model": None, "revision": None}  # a folder of the machine that trained it
+    return {
+        "class_names": card.class_names,
+        "latent_space": card.space.to_record(),
+        "schedule": schedule,
+        "text_encoder": {"id": card.text_encoder, "settings": bank},
+        "sampling": SamplingSettings.of(card.config).__dict__,
+        "batch_sizes": card.config.sample.batch_sizes,
+        "sha256": hashlib.sha256(opened.weights).hexdigest(),
+        "vapray": __version__,
+    }
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()

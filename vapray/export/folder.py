@@ -1,0 +1,77 @@
+"""``vapray export``: a checkpoint becomes a diffusers folder."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from vapray.errors import ConfigError
+from vapray.export.checkpoint_files import component_files, open_checkpoint
+from vapray.export.checksums import CARD_FILE, SUMS_FILE, changed_files, listed_files, sums_of
+from vapray.export.model_card import model_card
+from vapray.sampling.sampler import Weights
+
+__all__ = ["export_checkpoint"]
+
+
+def export_checkpoint(
+    checkpoint: str, folder: str, *, weights: Weights = "ema", with_bank: bool = True
+) -> dict[str, int]:
+    """Write a checkpoint as a diffusers folder that loads without vapray.
+
+    Args:
+        checkpoint: its ``final`` folder, as ``Sampler.load`` takes it: local path or URI.
+        folder: local; new, empty, or an earlier export in which nothing was changed, which is replaced.
+        weights: ema or raw.
+        with_bank: whether the captions of the training images go along.
+
+    Returns:
+        Bytes of each file, by path below the folder.
+
+    Raises:
+        CheckpointError: as of ``Sampler.load``.
+        ConfigError: a folder that holds something else, or cannot be written.
+    """
+    target = Path(folder)
+    _refuse_target(folder)
+    opened = open_checkpoint(checkpoint, weights)
+    files = component_files(opened, with_bank=with_bank)
+    files[CARD_FILE] = model_card(opened, weights=weights, with_bank=with_bank).encode()
+    files[SUMS_FILE] = sums_of(files)
+    try:
+        _replace(target, files)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written ({error.strerror or error}). Give another folder.") from None
+    return {name: len(data) for name, data in sorted(files.items())}
+
+
+def _refuse_target(folder: str) -> None:
+    """Refuse to write over what is no export, or one that somebody has worked on."""
+    if "://" in folder:
+        raise ConfigError(f"{folder}: wanted a local folder. Export into one and copy it there.")
+    target = Path(folder)
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not target.is_dir():
+        raise ConfigError(f"{folder}: a file is there. Give a folder that is new or empty.")
+    if not (target / SUMS_FILE).is_file() or not (target / "model_index.json").is_file():
+        raise ConfigError(f"{folder}: not empty, and no export of vapray. Give a folder that is new or empty.")
+    there = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+    if worked_on := sorted({*changed_files(target), *(there - listed_files(target) - {SUMS_FILE})}):
+        raise ConfigError(
+            f"{folder}: an export in which {', '.join(worked_on[:5])} was changed or added since. Move or delete it, "
+            "or give another folder."
+        )
+
+
+def _replace(target: Path, files: Mapping[str, bytes]) -> None:
+    """All files or none: written beside the folder, then put in its place."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+        new = Path(scratch) / "new"
+        for name, data in files.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(data)
+        if target.exists():
+            os.rename(target, Path(scratch) / "old")
+        os.rename(new, target)
