@@ -1,6 +1,7 @@
 """The prompt bank as a component of a diffusers pipeline: captions in JSON, without the ids of their images."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,16 +31,8 @@ class CaptionBank(PromptBank):
         except (OSError, ValueError, TypeError, AttributeError, DataError) as error:
             raise CheckpointError(f"{path}: cannot be read as a prompt bank: {error}. Copy the export again.") from None
 
-    def save_pretrained(self, folder: str | Path, **_: Any) -> None:
-        """Write ``captions.json``; classes go by their numbers."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        names = [str(label) for label in range(max(self.labels) + 1)]
-        (Path(folder) / CAPTIONS_FILE).write_bytes(captions_file(self, names))
 
-
-def captions_file(bank: PromptBank, class_names: list[str]) -> bytes:
+def captions_file(bank: PromptBank, class_names: Sequence[str]) -> bytes:
     """``captions.json`` of a bank: every class in the order of labels, also one without captions."""
-    by_class = {
-        name: bank.captions(label) if label in bank.labels else () for label, name in enumerate(class_names)
-    }
+    by_class = {name: bank.captions(label) if label in bank.labels else () for label, name in enumerate(class_names)}
     return json.dumps(by_class, indent=1, ensure_ascii=False).encode()

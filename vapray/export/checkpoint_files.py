@@ -19,10 +19,9 @@ from vapray.export.caption_bank import CAPTIONS_FILE, captions_file
 from vapray.export.settings_read import noting
 from vapray.latents.autoencoder import load_autoencoder
 from vapray.latents.file_names import CONFIG_FILE, WEIGHTS_FILE
-from vapray.model_files import HUB
+from vapray.model_files import public_name
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.opening import Card, open_weights, read_bank, read_final
-from vapray.sampling.sampler import Weights
 from vapray.training.network import Network, build_network, build_schedule
 
 __all__ = ["OpenedCheckpoint", "component_files", "open_checkpoint"]
@@ -41,15 +40,15 @@ class OpenedCheckpoint:
     """With its weights."""
     network_settings: Mapping[str, Any]
     """What of the config decides its architecture."""
-    weights: bytes
-    """As the checkpoint has them."""
+    sha256: str
+    """Of the weights' file."""
     autoencoder: Mapping[str, bytes]
     """Its files, by name."""
     bank: PromptBank
     """Captions of the train split."""
 
 
-def open_checkpoint(path: str, weights: Weights) -> OpenedCheckpoint:
+def open_checkpoint(path: str, weights: str) -> OpenedCheckpoint:
     """Read a checkpoint and verify all of it; errors as of ``Sampler.load``, which also wants the text encoder."""
     contents = read_final(path, weights)
     card = Card.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
@@ -70,7 +69,7 @@ def open_checkpoint(path: str, weights: Weights) -> OpenedCheckpoint:
         json.loads(contents["checkpoint.json"]),
         network,
         settings,
-        data,
+        hashlib.sha256(data).hexdigest(),
         {name.removeprefix("autoencoder/"): data for name, data in autoencoder.items()},
         read_bank(contents["bank.parquet"], f"{path}/bank.parquet"),
     )
@@ -79,12 +78,12 @@ def open_checkpoint(path: str, weights: Weights) -> OpenedCheckpoint:
 def component_files(opened: OpenedCheckpoint, *, with_bank: bool) -> dict[str, bytes]:
     """All files of the folder but the model card, by path below it."""
     card = opened.card
-    components = {"denoiser": _denoiser(opened), "vae": _vae(opened)}
-    if with_bank and opened.network.max_context:
-        captions = {CAPTIONS_FILE: captions_file(opened.bank, list(card.class_names))}
-        components["prompt_bank"] = _ours("caption_bank", "CaptionBank", captions)
-    else:
-        components["prompt_bank"] = NOT_THERE
+    components = {
+        "denoiser": _denoiser(opened),
+        "vae": _vae(opened),
+        "prompt_bank": _bank(opened) if with_bank and opened.network.max_context else NOT_THERE,
+        "text_encoder": _text_encoder(card) if opened.network.max_context else NOT_THERE,
+    }
     pipeline, code = _code("pipeline", PIPELINE_CLASS)
     index = {
         "_class_name": [pipeline, PIPELINE_CLASS],
@@ -136,7 +135,7 @@ def _denoiser(opened: OpenedCheckpoint) -> _Component:
 
 
 def _vae(opened: OpenedCheckpoint) -> _Component:
-    """diffusers' own AutoencoderKL where it is one."""
+    """As the genuine class of diffusers where it is an AutoencoderKL."""
     config = json.loads(opened.autoencoder[CONFIG_FILE])
     if config["_class_name"] == "PixelSpace":
         return NOT_THERE
@@ -146,6 +145,20 @@ def _vae(opened: OpenedCheckpoint) -> _Component:
     weights = {f"network.{name}": weight for name, weight in load_safetensors(opened.autoencoder[WEIGHTS_FILE]).items()}
     sizes = {name: config[name] for name in ("latent_channels", "width")}
     return _ours("tiny_vae", "VapTinyVae", _model_files("VapTinyVae", sizes, weights))
+
+
+def _bank(opened: OpenedCheckpoint) -> _Component:
+    captions = captions_file(opened.bank, opened.card.class_names)
+    return _ours("caption_bank", "CaptionBank", {CAPTIONS_FILE: captions})
+
+
+def _text_encoder(card: Card) -> _Component:
+    settings = card.config.bank.model_dump(mode="json")
+    if public_name(settings["model"]) is None:
+        settings |= {"model": None, "revision": None}
+    config = {"id": card.text_encoder, "settings": settings}
+    name = "VapHashingText" if settings["encoder"] == "hashing" else "VapTowerText"
+    return _ours("text_encoders", name, {CONFIG_FILE: _json(config)})
 
 
 def _model_files(name: str, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, bytes]:
@@ -162,17 +175,13 @@ def _facts(opened: OpenedCheckpoint) -> dict[str, Any]:
     """What the pipeline knows of the model besides its components."""
     card, schedule = opened.card, dict[str, Any]()
     build_schedule(noting(card.config, schedule))
-    bank = card.config.bank.model_dump(mode="json")
-    if not (bank["model"] or "").startswith(HUB):
-        bank |= {"model": None, "revision": None}  # a folder of the machine that trained it
     return {
         "class_names": card.class_names,
         "latent_space": card.space.to_record(),
         "schedule": schedule,
-        "text_encoder": {"id": card.text_encoder, "settings": bank},
         "sampling": SamplingSettings.of(card.config).__dict__,
         "batch_sizes": card.config.sample.batch_sizes,
-        "sha256": hashlib.sha256(opened.weights).hexdigest(),
+        "sha256": opened.sha256,
         "vapray": __version__,
     }
 

@@ -3,20 +3,28 @@
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from vapray.errors import ConfigError
 from vapray.export.checkpoint_files import component_files, open_checkpoint
 from vapray.export.checksums import CARD_FILE, SUMS_FILE, changed_files, listed_files, sums_of
-from vapray.export.model_card import model_card
-from vapray.sampling.sampler import Weights
+from vapray.export.model_card import loading_lines, model_card
 
-__all__ = ["export_checkpoint"]
+__all__ = ["Exported", "export_checkpoint"]
 
 
-def export_checkpoint(
-    checkpoint: str, folder: str, *, weights: Weights = "ema", with_bank: bool = True
-) -> dict[str, int]:
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    files: dict[str, int]
+    """Bytes of each file, by path below the folder."""
+    lines: list[str]
+    """Python that loads it."""
+
+
+def export_checkpoint(checkpoint: str, folder: str, *, weights: str = "ema", with_bank: bool = True) -> Exported:
     """Write a checkpoint as a diffusers folder that loads without vapray.
 
     Args:
@@ -25,24 +33,24 @@ def export_checkpoint(
         weights: ema or raw.
         with_bank: whether the captions of the training images go along.
 
-    Returns:
-        Bytes of each file, by path below the folder.
-
     Raises:
         CheckpointError: as of ``Sampler.load``.
-        ConfigError: a folder that holds something else, or cannot be written.
+        ConfigError: unknown weights, or a folder that holds something else or cannot be written.
     """
-    target = Path(folder)
+    if weights not in ("ema", "raw"):
+        raise ConfigError(f"weights = {weights!r}: wanted one of ema, raw.")
     _refuse_target(folder)
     opened = open_checkpoint(checkpoint, weights)
     files = component_files(opened, with_bank=with_bank)
-    files[CARD_FILE] = model_card(opened, weights=weights, with_bank=with_bank).encode()
+    name = Path(folder).resolve().name
+    files[CARD_FILE] = model_card(opened, folder=name, weights=weights, with_bank=with_bank).encode()
     files[SUMS_FILE] = sums_of(files)
     try:
-        _replace(target, files)
+        _replace(Path(folder), files)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror or error}). Give another folder.") from None
-    return {name: len(data) for name, data in sorted(files.items())}
+    sizes = {name: len(data) for name, data in sorted(files.items())}
+    return Exported(sizes, loading_lines(opened, folder, with_bank=with_bank))
 
 
 def _refuse_target(folder: str) -> None:

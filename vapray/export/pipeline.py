@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vapray.bank.text_encoder import TextEncoder, text_encoder_of
 from vapray.diffusion.engine import Engine
 from vapray.diffusion.guidance import Guidance
 from vapray.diffusion.image_request import Conditions, ImageRequest
-from vapray.errors import CheckpointError, ConfigError
+from vapray.errors import ConfigError
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.latent_space import LatentSpace
@@ -55,17 +54,21 @@ class VapDiffusionPipeline(DiffusionPipeline):
         denoiser: predicts noise.
         vae: decodes latents; None where pixels were diffused.
         prompt_bank: captions by class; None where the export has none.
-        model: facts of the model: classes, latent space, schedule, text encoder, settings of sampling.
-        text_model: a folder or hf-hub:OWNER/NAME of the text encoder; None for the one that ``model`` names.
+        text_encoder: captions to tokens; None for a network that sees the class alone.
+        model: facts of the model: classes, latent space, schedule, settings of sampling.
+        text_model: a folder or hf-hub:OWNER/NAME of the text encoder's files, where they are not in the export.
     """
 
-    _optional_components = ["vae", "prompt_bank"]  # noqa: RUF012
+    _optional_components = ["vae", "prompt_bank", "text_encoder"]  # noqa: RUF012
 
-    def __init__(self, denoiser: Any, vae: Any, prompt_bank: Any, model: Any = None, text_model: Any = None) -> None:
+    def __init__(
+        self, denoiser: Any, vae: Any, prompt_bank: Any, text_encoder: Any, model: Any = None, text_model: Any = None
+    ) -> None:
         super().__init__()
-        self.register_modules(denoiser=denoiser, vae=vae, prompt_bank=prompt_bank)
-        self.register_to_config(model=model, text_model=text_model)
-        self._text_encoder: TextEncoder | None = None
+        self.register_modules(denoiser=denoiser, vae=vae, prompt_bank=prompt_bank, text_encoder=text_encoder)
+        self.register_to_config(model=model)
+        if text_model is not None:
+            text_encoder.move(text_model)
 
     @torch.no_grad()
     def __call__(
@@ -129,6 +132,10 @@ class VapDiffusionPipeline(DiffusionPipeline):
         facts = zip(captions, seeds, strict=True)
         return VapDiffusionOutput(images, [self._provenance(names[number], *fact, settings) for fact in facts])
 
+    def save_pretrained(self, *_: Any, **__: Any) -> None:
+        """Refuse: diffusers would leave out the code, the captions and the text encoder."""
+        raise ConfigError(f"save_pretrained would lose code and captions. Copy the folder: {self.name_or_path}.")
+
     def _captions(self, number: int, caption: str | None, seeds: list[int], prompt_embeds: Tensor | None) -> list[str]:
         """One for each seed; empty ones where none is needed."""
         if caption is not None:
@@ -142,29 +149,11 @@ class VapDiffusionPipeline(DiffusionPipeline):
     def _contexts(self, captions: list[str]) -> list[Tensor]:
         if not self.denoiser.network.max_context:
             return [torch.zeros(0, 0)] * len(captions)
-        return [torch.from_numpy(context.astype(np.float32)) for context in self._encoder().encode(captions)]
+        return [torch.from_numpy(context.astype(np.float32)) for context in self.text_encoder.encoder.encode(captions)]
 
-    def _encoder(self) -> TextEncoder:
-        """The text encoder that the model was trained with, opened at the first caption."""
-        if self._text_encoder is None:
-            wanted = self.config.model["text_encoder"]
-            moved = {"model": self.config.text_model, "revision": None} if self.config.text_model else {}
-            settings: Any = SimpleNamespace(**{**wanted["settings"], **moved})
-            if settings.encoder != "hashing" and settings.model is None:
-                raise ConfigError(
-                    f"text_model = None: captions need the text encoder {wanted['id']}, which is not in this folder. "
-                    "Load with from_pretrained(..., text_model=FOLDER) of it, or give prompt_embeds."
-                )
-            encoder = text_encoder_of(settings)
-            if encoder.id != wanted["id"]:
-                raise CheckpointError(
-                    f"text encoder: the model was trained with {wanted['id']}; {settings.model} is {encoder.id}. "
-                    "Load with from_pretrained(..., text_model=FOLDER) of the one that it was trained with."
-                )
-            self._text_encoder = encoder
-        return self._text_encoder
-
-    def _make(self, number: int, contexts: list[Tensor], seeds: list[int], settings: dict[str, Any]) -> NDArray[np.uint8]:
+    def _make(
+        self, number: int, contexts: list[Tensor], seeds: list[int], settings: dict[str, Any]
+    ) -> NDArray[np.uint8]:
         model, network = self.config.model, self.denoiser.network
         space = LatentSpace.from_record(model["latent_space"])
         schedule: Any = json.loads(json.dumps(model["schedule"]), object_hook=lambda found: SimpleNamespace(**found))
