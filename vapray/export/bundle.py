@@ -8,6 +8,7 @@ import ast
 import builtins
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 from vapray import __version__
 from vapray.export.definitions import Binding, Module, Statement, bindings, read_module
@@ -24,6 +25,7 @@ Place = tuple[str, str]
 """A module and a name in it."""
 
 
+@lru_cache
 def bundle(module: str, name: str) -> str:
     """The source of one file that defines what ``module`` calls ``name``, and works without vapray.
 

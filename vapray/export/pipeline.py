@@ -47,7 +47,10 @@ class VapDiffusionOutput(BaseOutput):
         return encode_png(np.asarray(self.images[index]), self.provenance[index])
 
 
-class VapDiffusionPipeline(DiffusionPipeline):
+Untyped: Any = DiffusionPipeline
+
+
+class VapDiffusionPipeline(Untyped):
     """Images of a class, by a caption. Not for clinical use.
 
     Args:
