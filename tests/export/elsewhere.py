@@ -1,7 +1,7 @@
 """Draws images of exports, in an interpreter that has diffusers and no vapray; run with ``python -I -S``.
 
-elsewhere.py SITE_PACKAGES ASKED.json: for each [folder, options of from_pretrained, arguments of the pipeline] it writes
-``answers.npz``, and what went wrong to ``errors.json``, both by number.
+elsewhere.py SITE_PACKAGES ASKED.json: for each [folder, options of from_pretrained, arguments of the pipeline] it draws
+into ``answers.npz``, and says what went wrong in ``errors.json``, both by number.
 """
 
 import json
@@ -26,7 +26,7 @@ def main(site_packages: str, asked: str) -> None:
     answers, errors = {}, {}
     for number, (folder, options, arguments) in enumerate(plan["asked"]):
         try:
-            pipe = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True, **options)
+            pipe = DiffusionPipeline.from_pretrained(folder, **{"trust_remote_code": True, **options})
             pipe.set_progress_bar_config(disable=True)
             if isinstance(embeds := arguments.get("prompt_embeds"), list):
                 arguments["prompt_embeds"] = torch.tensor(embeds)

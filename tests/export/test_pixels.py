@@ -4,9 +4,11 @@ import dataclasses
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from tests.export.checkpoints import KINDS, make_checkpoint
 from vapray.export.folder import export_checkpoint
+from vapray.latents.file_names import WEIGHTS_FILE
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.provenance import read_provenance
 from vapray.sampling.sampler import Sampler
@@ -26,6 +30,30 @@ ELSEWHERE = Path(__file__).parent / "elsewhere.py"
 OTHER = {"num_inference_steps": 4, "guidance_scale": 1.5, "guidance_convention": "classifier_free", "solver": "ddim"}
 INTERVAL = {"num_inference_steps": 3, "guidance_interval": [1, 500]}
 TEXT = "a small red round lesion"
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+
+
+def lose_a_weight(folder: Path) -> None:
+    (folder / "SHA256SUMS").unlink()
+    path = folder / "denoiser" / WEIGHTS_FILE
+    weights = load_file(path)
+    del weights["network.position"]
+    save_file(weights, path)
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "denoiser damaged": lambda folder: flip_a_bit(folder / "denoiser" / WEIGHTS_FILE),
+    "vae damaged": lambda folder: flip_a_bit(folder / "vae" / WEIGHTS_FILE),
+    "vae missing": lambda folder: (folder / "vae" / WEIGHTS_FILE).unlink(),
+    "captions missing": lambda folder: (folder / "prompt_bank" / "captions.json").unlink(),
+    "weight missing": lose_a_weight,
+    "card completed": lambda folder: (folder / "README.md").write_text("license: apache-2.0\n"),
+}
 
 
 @dataclasses.dataclass
@@ -70,6 +98,9 @@ def answers(tmp_path_factory, checkpoints) -> Answers:
         export_checkpoint(str(checkpoint), str(out[kind]))
     export_checkpoint(str(checkpoints["run"]), str(root / "raw"), weights="raw")
     export_checkpoint(str(checkpoints["run"]), str(root / "without_bank"), with_bank=False)
+    touched = {name: shutil.copytree(out["run"], root / name) for name in DAMAGE}
+    for name, damage in DAMAGE.items():
+        damage(touched[name])
     tower = {"text_model": str(checkpoints["tower"].parent / "tower")}
     embeds = Sampler.load(str(checkpoints["tower"])).encoder.encode(["a dark lesion"])[0].tolist()
     asked = {
@@ -86,6 +117,9 @@ def answers(tmp_path_factory, checkpoints) -> Answers:
         "raw": (root / "raw", {}, {"label": "NV", "seed": 9, "n": 3}),
         "no bank, text": (root / "without_bank", {}, {"label": "BCC", "caption": TEXT, "seed": 2}),
         "no bank": (root / "without_bank", {}, {"label": "BCC"}),
+        "untrusted": (out["run"], {"trust_remote_code": False}, {"label": "NV"}),
+        "as custom pipeline": (out["run"], {"custom_pipeline": str(out["run"])}, {"label": "NV", "seed": 9, "n": 3}),
+        **{name: (folder, {}, {"label": "NV", "seed": 9, "n": 3}) for name, folder in touched.items()},
         "unknown class": (out["run"], {}, {"label": "melanoma"}),
     }
     return ask(root / "elsewhere", asked)
@@ -141,15 +175,39 @@ def test_tokens_stand_for_the_caption_that_they_are_of(answers, checkpoints):
         ("unknown class", "ConfigError: class 'melanoma' is unknown. Known: MEL, NV"),
         ("tower, nowhere", "ConfigError: text_model = None: captions need the text encoder transformers-v1(sha256="),
         ("tower, another", "ConfigError: bank.model = "),
+        ("untrusted", "ValueError: The directory "),
+        ("denoiser damaged", "CheckpointError: "),
+        ("vae damaged", "CheckpointError: "),
+        ("vae missing", "OSError: "),
+        ("captions missing", "CheckpointError: "),
+        ("weight missing", "CheckpointError: "),
     ],
 )
 def test_what_cannot_be_drawn_is_said(name, said, answers):
     assert answers.errors[name].startswith(said)
 
 
-def test_nothing_else_goes_wrong_and_nothing_of_ours_is_loaded(answers):
-    assert set(answers.errors) == {"no bank", "unknown class", "tower, nowhere", "tower, another"}
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("denoiser damaged", "denoiser/diffusion_pytorch_model.safetensors: changed since the export"),
+        ("vae damaged", "vae/diffusion_pytorch_model.safetensors: changed since the export"),
+        ("vae missing", "no file named diffusion_pytorch_model"),
+        ("captions missing", "prompt_bank/captions.json: cannot be read"),
+        ("weight missing", "not the weights of its config.json: 1 weights missing"),
+    ],
+)
+def test_files_that_are_not_those_that_were_written_are_refused_by_name(name, said, answers):
+    assert said in answers.errors[name]
+
+
+def test_nothing_of_ours_is_loaded(answers):
     assert answers.loaded == []
+
+
+@pytest.mark.parametrize("name", ["card completed", "as custom pipeline"])
+def test_a_completed_card_and_the_older_way_of_loading_change_nothing(name, answers):
+    np.testing.assert_array_equal(answers.pixels[name], answers.pixels["drawn"])
 
 
 def test_a_picture_says_how_it_was_made(answers, checkpoints):

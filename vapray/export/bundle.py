@@ -45,6 +45,8 @@ class _Bundle:
         self._kept: set[Statement] = set()
         self._outside: dict[tuple[str, str], Binding] = {}
         """By module and name there."""
+        self._aliased: set[Place] = set()
+        """Definitions that somebody imports under another name."""
         self._keep(root, name)
         self._modules = list(dict.fromkeys(self._in_order(root, set())))
         self._names = self._chosen_names()
@@ -54,7 +56,10 @@ class _Bundle:
         target = _resolve(module, name)
         if isinstance(target, Binding):
             self._outside[module.name, name] = target
-        elif target is not None and target[1] not in self._kept:
+            return
+        if target is not None and target[2] != name:
+            self._aliased.add((target[0].name, target[2]))
+        if target is not None and target[1] not in self._kept:
             self._kept.add(target[1])
             scope = _scope(*target[:2])
             for needed in sorted(target[1].needs):
@@ -88,7 +93,8 @@ class _Bundle:
             for place in [*places, *(place for place in self._outside if place[0] == module.name)]:
                 thing = self._outside.get(place, place)
                 wanted = place[1]
-                if taken.setdefault(wanted, thing) != thing:
+                # Where an alias gives way to the definition's own name, something local may be called like that.
+                if thing in self._aliased or taken.setdefault(wanted, thing) != thing:
                     wanted = f"{wanted}_of_{module.name.replace('.', '_')}"
                     taken[wanted] = thing
                 chosen[place] = wanted

@@ -61,7 +61,7 @@ def loading_lines(opened: OpenedCheckpoint, folder: str, *, with_bank: bool) -> 
     """Python that loads an export and draws an image."""
     config = opened.card.config
     elsewhere = _takes_captions(opened) and config.bank.encoder != "hashing" and not public_name(config.bank.model)
-    more = ', text_model="FOLDER OF THE TEXT ENCODER"' if elsewhere else ""
+    more = ", text_model='FOLDER'" if elsewhere else ""
     asked = [repr(opened.card.class_names[0])]
     asked += [f"caption={TO_BE_GIVEN!r}"] if _takes_captions(opened) and not with_bank else []
     return [

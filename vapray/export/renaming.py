@@ -53,6 +53,7 @@ class _Renamer(ast.NodeTransformer):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
         node.bases = [self.visit(base) for base in node.bases]
+        node.keywords = [self.visit(keyword) for keyword in node.keywords]
         node.decorator_list = [self.visit(above) for above in node.decorator_list]
         # Methods do not see the names of the class's body.
         body = self._without({name for statement in node.body for name in _stored(statement)})
