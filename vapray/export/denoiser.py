@@ -51,7 +51,8 @@ class VapDenoiser(ModelMixin, ConfigMixin):
             raise CheckpointError(f"{pretrained_model_name_or_path}: not the weights of its config.json: {what}.")
         return (model, loaded) if options.get("output_loading_info") else model
 
-    def forward(self, noisy_BCHW: Tensor, *conditions: Any, reconstruct: bool = False) -> NoisePrediction:
-        """The noise in latents, float32; arguments as of ``UViT.forward``."""
-        prediction = self.network(noisy_BCHW.to(self.dtype), *conditions, reconstruct=reconstruct)
+    def forward(self, noisy_BCHW: Tensor, *conditions: Tensor, reconstruct: bool = False) -> NoisePrediction:
+        """The noise in latents, float32 whatever the weights are; arguments as of ``UViT.forward``."""
+        inputs = [given.to(self.dtype) if given.is_floating_point() else given for given in (noisy_BCHW, *conditions)]
+        prediction = self.network(*inputs, reconstruct=reconstruct)
         return replace(prediction, noise_BCHW=prediction.noise_BCHW.float())

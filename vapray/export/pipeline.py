@@ -73,6 +73,9 @@ class VapDiffusionPipeline(Untyped):
         if text_model is not None:
             text_encoder.move(text_model)
 
+    # Those of a bundle are texts, which diffusers 0.35 takes for types.
+    __init__.__annotations__.clear()
+
     @torch.no_grad()
     def __call__(
         self,
@@ -115,6 +118,8 @@ class VapDiffusionPipeline(Untyped):
         refuse_request(label, caption, seed, n, names)
         if output_type not in ("pil", "np"):
             raise ConfigError(f"output_type = {output_type!r}: wanted pil or np.")
+        if caption is not None and prompt_embeds is not None:
+            raise ConfigError("caption and prompt_embeds: wanted one of them, since tokens stand for a caption.")
         given = {
             "solver": solver,
             "num_inference_steps": num_inference_steps,
