@@ -86,9 +86,13 @@ ONE = """
 TWO = """
     from functools import partial
     from toy.three import unit
-    LIMIT = 10
+    LIMIT = 5
+    LIMIT += 5
     '''Another one.'''
-    half = 0.5
+    try:
+        from fractions import missing as half
+    except ImportError:
+        half = 0.5
 
     def _check(value):
         return value < LIMIT
@@ -108,17 +112,24 @@ THREE = """
 """
 
 
-FOUR = """
+WHOLE = """
     import toy.three
 
     def use():
         return toy.three.unit(1)
 """
+ACTING = """
+    KNOWN = {}
+    KNOWN["two"] = 2
+
+    def use():
+        return KNOWN
+"""
 
 
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
-    sources = {"__init__": "", "one": ONE, "two": TWO, "three": THREE, "four": FOUR}
+    sources = {"__init__": "", "one": ONE, "two": TWO, "three": THREE, "whole": WHOLE, "acting": ACTING}
     for name, source in sources.items():
         path = tmp_path / "toy" / f"{name}.py"
         path.parent.mkdir(exist_ok=True)
@@ -143,9 +154,17 @@ def test_names_that_modules_share_mean_in_one_file_what_they_meant_apart(toy):
     assert got.stdout == wanted.stdout, got.stderr
 
 
-def test_a_module_as_a_whole_cannot_be_bundled(toy):
-    with pytest.raises(ValueError, match=r"toy\.four: import names from toy\.three, not the module"):
-        bundle("toy.four", "use")
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("whole", r"toy\.whole: import names from toy\.three, not the module"),
+        ("acting", r"toy\.acting: line 3 acts on import"),
+    ],
+)
+@pytest.mark.usefixtures("toy")
+def test_what_one_file_cannot_hold_is_refused(module, said):
+    with pytest.raises(ValueError, match=said):
+        bundle(f"toy.{module}", "use")
 
 
 def test_renaming_spares_what_is_bound_inside():

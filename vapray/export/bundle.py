@@ -34,7 +34,7 @@ def bundle(module: str, name: str) -> str:
         name: a class or function of it.
 
     Raises:
-        ValueError: it needs one of our modules as a whole (``import vapray.x``), which one file cannot hold.
+        ValueError: it needs one of our modules as a whole (``import vapray.x``), or one that acts when it is imported.
     """
     return _Bundle(read_module(module), name).source()
 
@@ -57,16 +57,23 @@ class _Bundle:
         if isinstance(target, Binding):
             self._outside[module.name, name] = target
             return
-        if target is not None and target[2] != name:
-            self._aliased.add((target[0].name, target[2]))
-        if target is not None and target[1] not in self._kept:
-            self._kept.add(target[1])
-            scope = _scope(*target[:2])
-            for needed in sorted(target[1].needs):
-                self._keep(scope, needed)
-            for mentioned in sorted(target[1].mentions - target[1].needs):
-                if mentioned in scope.imports and not _is_ours(scope.imports[mentioned]):
-                    self._keep(scope, mentioned)
+        if target is not None:
+            source, own_name = target
+            if own_name != name:
+                self._aliased.add((source.name, own_name))
+            for statement in source.definitions[own_name]:
+                self._keep_statement(source, statement)
+
+    def _keep_statement(self, module: Module, statement: Statement) -> None:
+        if statement in self._kept:
+            return
+        self._kept.add(statement)
+        scope = _scope(module, statement)
+        for needed in sorted(statement.needs):
+            self._keep(scope, needed)
+        for mentioned in sorted(statement.mentions - statement.needs):
+            if mentioned in scope.imports and not _is_ours(scope.imports[mentioned]):
+                self._keep(scope, mentioned)
 
     def _in_order(self, module: Module, seen: set[str]) -> Iterator[Module]:
         """Modules in the order in which importing ``module`` would run them."""
@@ -105,6 +112,12 @@ class _Bundle:
 
     def source(self) -> str:
         """The file."""
+        for module in filter(self._statements, self._modules):
+            for statement in module.statements:
+                if not statement.defines:
+                    raise ValueError(
+                        f"{module.name}: line {statement.node.lineno} acts on import; it cannot be bundled"
+                    )
         imports = sorted({_import_line(found, self._names[place]) for place, found in self._outside.items()})
         docstring = f'"""{self._root.docstring}\n"""'
         head = [HEADER + docstring, "from __future__ import annotations", "\n".join(imports)]
@@ -120,8 +133,8 @@ class _Bundle:
         scope, names = _scope(module, statement), dict[str, str]()
         for name in {*statement.defines, *statement.mentions}:
             target = _resolve(scope, name)
-            place = (scope.name, name) if isinstance(target, Binding) else target and (target[0].name, target[2])
-            names[name] = self._names.get(place or ("", ""), name)
+            place = (target[0].name, target[1]) if isinstance(target, tuple) else (scope.name, name)
+            names[name] = self._names.get(place, name)
         changed = {old: new for old, new in names.items() if old != new}
         return renamed(statement.text, changed, PACKAGE) if changed or scope is not module else statement.text
 
@@ -137,10 +150,10 @@ def _scope(module: Module, statement: Statement) -> Module:
     return replace(module, imports={**module.imports, **ours}) if ours else module
 
 
-def _resolve(module: Module, name: str) -> tuple[Module, Statement, str] | Binding | None:
+def _resolve(module: Module, name: str) -> tuple[Module, str] | Binding | None:
     """What a name stands for: a definition of ours, something of another package, or nothing of a module's."""
-    if statement := module.definitions.get(name):
-        return module, statement, name
+    if name in module.definitions:
+        return module, name
     binding = module.imports.get(name)
     if binding is None or not _is_ours(binding):
         return binding

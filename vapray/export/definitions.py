@@ -57,9 +57,13 @@ class Module:
     """By the name that stands for each here; those for type checkers alone left out."""
 
     @cached_property
-    def definitions(self) -> dict[str, Statement]:
-        """The statement that defines each name."""
-        return {name: statement for statement in self.statements for name in statement.defines}
+    def definitions(self) -> dict[str, list[Statement]]:
+        """The statements that define each name."""
+        found: dict[str, list[Statement]] = {}
+        for statement in self.statements:
+            for name in statement.defines:
+                found.setdefault(name, []).append(statement)
+        return found
 
 
 @lru_cache
@@ -119,7 +123,10 @@ def _is_docstring(node: ast.stmt) -> bool:
 def _defined(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
-    return [found.id for found in ast.walk(node) if isinstance(found, ast.Name) and isinstance(found.ctx, ast.Store)]
+    inner = list(ast.walk(node))
+    stored = [found.id for found in inner if isinstance(found, ast.Name) and isinstance(found.ctx, ast.Store)]
+    tried = [found for found in inner if isinstance(found, ast.Import | ast.ImportFrom)]
+    return list(dict.fromkeys([*stored, *(name for found in tried for name, _ in bindings(found))]))
 
 
 def _text(node: ast.stmt, lines: list[str]) -> str:
