@@ -87,7 +87,7 @@ STAGES = (
         "checkpoints",
         ("images", "autoencoder", "bank", "latents"),
         (*_MODEL, *_TRAIN, "run.seed"),
-        schema=2,
+        schema=3,
     ),
     Stage("sample", "sampling", "samples", ("bank", "checkpoints"), ("sample", "run.seed")),
     Stage(

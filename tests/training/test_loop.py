@@ -202,7 +202,7 @@ def test_weights_of_another_architecture_are_named():
     with pytest.raises(CheckpointError, match=r"wanted \(32,"):
         load_weights(wide, save_weights(narrow))
     plain = tiny_state(tiny_config("model.prototypes.enabled=false")).model
-    with pytest.raises(CheckpointError, match=r"prototypes\.cross_attention\S+ is not known"):
+    with pytest.raises(CheckpointError, match=r"prototypes\.injection\.cross_attention\S+ is not known"):
         load_weights(plain, save_weights(narrow))
 
 

@@ -103,6 +103,7 @@ def _encoder(config: "Config") -> Iterator[Misfit]:
 def _baselines(config: "Config") -> Iterator[Misfit]:
     model = config.model
     if model.network == "uvit":
+        yield from _released(config)
         return
     if model.condition != "class":
         text = f"model.network = {model.network}: sees classes alone. Say so with model.condition=class."
@@ -110,6 +111,16 @@ def _baselines(config: "Config") -> Iterator[Misfit]:
     if model.prototypes.enabled:
         text = f"model.network = {model.network}: has no prototypes. Say so with model.prototypes.enabled=false."
         yield Misfit(("model.network", "model.prototypes.enabled"), text)
+
+
+def _released(config: "Config") -> Iterator[Misfit]:
+    model = config.model
+    if model.null_text == "empty" and config.bank.context_length != "full":
+        text = "model.null_text = empty: is padded like captions. Set bank.context_length=full, or null_text=learned."
+        yield Misfit(("model.null_text", "bank.context_length"), text)
+    if not model.label_token and not model.prototypes.enabled:
+        text = "model.label_token = false: without prototypes nothing tells the class. Enable one of them."
+        yield Misfit(("model.label_token", "model.prototypes.enabled"), text)
 
 
 def _audit(config: "Config") -> Iterator[Misfit]:

@@ -58,6 +58,8 @@ class Sampler:
             Conditions(network.num_classes, network.context_width, network.max_context),
             latent_shape=(space.channels, space.side, space.side),
             batch_sizes=batch_sizes or config.sample.batch_sizes,
+            null_apart=config.sample.null_rows == "apart",
+            precision=config.sample.precision,
             device=next(network.parameters()).device,
         )
 

@@ -13,6 +13,7 @@ from vapray.config import Config, Train
 from vapray.diffusion.objective import Losses, denoising_loss
 from vapray.errors import TrainingDiverged
 from vapray.latents.latent_space import LatentSpace
+from vapray.models.precision import matrix_products
 from vapray.models.prototypes import prototype_health
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
@@ -60,7 +61,8 @@ def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace
     while state.step < settings.steps:
         batch = batches.at(state.step)
         tensors, alpha = batch.to(worker.device), config.model.prototypes.alpha
-        losses = denoising_loss(network, schedule, *tensors, batch.draws, alpha, batch.balancing)
+        with matrix_products(settings.precision, worker.device):
+            losses = denoising_loss(network, schedule, *tensors, batch.draws, alpha, batch.balancing)
         norm = _step(state, losses.total, config)
         state.step += 1
         if _is_due(state.step, settings.checkpoint_every, settings.steps):
