@@ -32,6 +32,13 @@ KINDS: dict[str, tuple[str, ...]] = {
     "pixels": ("autoencoder.kind=pixels", "diffusion.schedule=linear", "model.patch_size=4"),
     "diffusers": ("autoencoder.kind=diffusers", "autoencoder.factor=8"),
     "taef2": ("autoencoder.kind=taef2", "autoencoder.channels=32", "autoencoder.factor=8"),
+    "released": (
+        "model.label_token=false",
+        "model.prototypes.after=middle",
+        "model.prototypes.injection=released",
+        "sample.null_rows=apart",
+        "sample.precision=bfloat16",
+    ),
     "tower": ("bank.encoder=transformers",),
 }
 """What each kind asks for; the files of trained models are made beside the checkpoint."""

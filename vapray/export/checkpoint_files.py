@@ -22,7 +22,8 @@ from vapray.latents.file_names import CONFIG_FILE, WEIGHTS_FILE
 from vapray.model_files import public_name
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.opening import Card, open_weights, read_bank, read_final
-from vapray.training.network import Network, build_network, build_schedule
+from vapray.sampling.rendering import build_engine
+from vapray.training.network import Network, build_network
 
 __all__ = ["OpenedCheckpoint", "component_files", "open_checkpoint"]
 
@@ -173,14 +174,13 @@ def _model_files(name: str, config: Mapping[str, Any], weights: Mapping[str, Ten
 
 def _facts(opened: OpenedCheckpoint) -> dict[str, Any]:
     """What the pipeline knows of the model besides its components."""
-    card, schedule = opened.card, dict[str, Any]()
-    build_schedule(noting(card.config, schedule))
+    card, settings = opened.card, dict[str, Any]()
+    build_engine(opened.network, noting(card.config, settings), card.space)
     return {
         "class_names": card.class_names,
         "latent_space": card.space.to_record(),
-        "schedule": schedule,
+        "settings": settings,
         "sampling": SamplingSettings.of(card.config).__dict__,
-        "batch_sizes": card.config.sample.batch_sizes,
         "sha256": opened.sha256,
         "vapray": __version__,
     }

@@ -1,9 +1,7 @@
 """The noise-predicting network as a component of a diffusers pipeline."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from diffusers import ConfigMixin, ModelMixin
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from vapray.errors import CheckpointError
 from vapray.export.checksums import refuse_changed_files
+from vapray.export.settings_tree import settings_tree
 from vapray.models.prediction import NoisePrediction
 from vapray.training.network import build_network
 
@@ -31,9 +30,17 @@ class VapDenoiser(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, settings: Any, num_classes: int, latent_channels: int, context_width: int) -> None:
         super().__init__()
-        config: Any = json.loads(json.dumps(settings), object_hook=lambda section: SimpleNamespace(**section))
-        self.network = build_network(
-            config, num_classes=num_classes, latent_channels=latent_channels, context_width=context_width
+        network = build_network(
+            settings_tree(settings),
+            num_classes=num_classes,
+            latent_channels=latent_channels,
+            context_width=context_width,
+        )
+        self.network = network
+        self.num_classes, self.context_width, self.max_context = (
+            network.num_classes,
+            network.context_width,
+            network.max_context,
         )
 
     @classmethod

@@ -6,7 +6,6 @@ image = pipe("MEL", seed=7).images[0]
 
 import json
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,18 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vapray.diffusion.engine import Engine
 from vapray.diffusion.guidance import Guidance
-from vapray.diffusion.image_request import Conditions, ImageRequest
+from vapray.diffusion.image_request import ImageRequest
 from vapray.errors import ConfigError
+from vapray.export.settings_tree import settings_tree
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.latents.pixel_space import PixelSpace
 from vapray.sampling.provenance import encode_png
-from vapray.sampling.rendering import render
+from vapray.sampling.rendering import build_engine, render
 from vapray.sampling.request import class_number, refuse_request
-from vapray.training.network import build_schedule
 
 __all__ = ["VapDiffusionOutput", "VapDiffusionPipeline"]
 
@@ -58,7 +56,7 @@ class VapDiffusionPipeline(Untyped):
         vae: decodes latents; None where pixels were diffused.
         prompt_bank: captions by class; None where the export has none.
         text_encoder: captions to tokens; None for a network that sees the class alone.
-        model: facts of the model: classes, latent space, schedule, settings of sampling.
+        model: facts of the model: classes, latent space, settings of engine and sampling.
         text_model: a folder or hf-hub:OWNER/NAME of the text encoder's files, where they are not in the export.
     """
 
@@ -148,31 +146,23 @@ class VapDiffusionPipeline(Untyped):
         """One for each seed; empty ones where none is needed."""
         if caption is not None:
             return [caption] * len(seeds)
-        if prompt_embeds is not None or not self.denoiser.network.max_context:
+        if prompt_embeds is not None or not self.denoiser.max_context:
             return [""] * len(seeds)
         if self.prompt_bank is None:
             raise ConfigError("caption = None: this export has no prompt bank to draw one from. Give a caption.")
         return [self.prompt_bank.draw(number, seed)[0].caption for seed in seeds]
 
     def _contexts(self, captions: list[str]) -> list[Tensor]:
-        if not self.denoiser.network.max_context:
+        if not self.denoiser.max_context:
             return [torch.zeros(0, 0)] * len(captions)
         return [torch.from_numpy(context.astype(np.float32)) for context in self.text_encoder.encoder.encode(captions)]
 
     def _make(
         self, number: int, contexts: list[Tensor], seeds: list[int], settings: dict[str, Any]
     ) -> NDArray[np.uint8]:
-        model, network = self.config.model, self.denoiser.network
+        model = self.config.model
         space = LatentSpace.from_record(model["latent_space"])
-        schedule: Any = json.loads(json.dumps(model["schedule"]), object_hook=lambda found: SimpleNamespace(**found))
-        engine = Engine(
-            self.denoiser.eval(),
-            build_schedule(schedule),
-            Conditions(network.num_classes, network.context_width, network.max_context),
-            latent_shape=(space.channels, space.side, space.side),
-            batch_sizes=model["batch_sizes"],
-            device=self.denoiser.device,
-        )
+        engine = build_engine(self.denoiser.eval(), settings_tree(model["settings"]), space)
         interval = settings["guidance_interval"]
         guidance = Guidance.of(
             settings["guidance_scale"], settings["guidance_convention"], tuple(interval) if interval else None

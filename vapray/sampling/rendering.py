@@ -1,4 +1,7 @@
-"""From requests to pictures: the engine, and the decoder in batches of the shapes that the engine uses."""
+"""From requests to pictures: the engine, and the decoder in batches of the shapes that the engine uses.
+
+What Sampler and exported pipelines share.
+"""
 
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -9,13 +12,38 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from vapray.config import Config
 from vapray.diffusion.engine import Engine
-from vapray.diffusion.image_request import ImageRequest
+from vapray.diffusion.image_request import Conditions, ImageRequest
 from vapray.diffusion.rota import fitting_size
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.latent_space import LatentSpace
+from vapray.training.network import Network, build_schedule
 
-__all__ = ["render"]
+__all__ = ["build_engine", "render"]
+
+
+def build_engine(
+    network: Network, config: Config, space: LatentSpace, batch_sizes: Sequence[int] | None = None
+) -> Engine:
+    """The engine of a network in inference mode, where its weights lie.
+
+    Args:
+        network: predicts noise.
+        config: that it was trained with.
+        space: its latents.
+        batch_sizes: as ``sample.batch_sizes``; None for the config's.
+    """
+    return Engine(
+        network,
+        build_schedule(config),
+        Conditions(network.num_classes, network.context_width, network.max_context),
+        latent_shape=(space.channels, space.side, space.side),
+        batch_sizes=batch_sizes or config.sample.batch_sizes,
+        null_apart=config.sample.null_rows == "apart",
+        precision=config.sample.precision,
+        device=next(network.parameters()).device,
+    )
 
 
 def render(

@@ -17,16 +17,15 @@ from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder
 from vapray.checkpoint import unpacked
 from vapray.config import Config
-from vapray.diffusion.engine import Engine
-from vapray.diffusion.image_request import Conditions, ImageRequest
+from vapray.diffusion.image_request import ImageRequest
 from vapray.errors import ConfigError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.sampling.generated import Generated, SamplingSettings
 from vapray.sampling.opening import Card, open_encoder, open_weights, read_bank, read_final, require_device
-from vapray.sampling.rendering import render
+from vapray.sampling.rendering import build_engine, render
 from vapray.sampling.request import class_number, refuse_request
-from vapray.training.network import Network, build_network, build_schedule
+from vapray.training.network import Network, build_network
 from vapray.training.state import save_weights
 
 __all__ = ["Generated", "Sampler", "SamplingSettings", "Weights"]
@@ -52,16 +51,7 @@ class Sampler:
         self.network, self.autoencoder, self.encoder, self.bank = network.eval(), autoencoder, encoder, bank
         self.space, self.config, self.class_names = space, config, tuple(class_names)
         self.model_sha256 = model_sha256
-        self.engine = Engine(
-            self.network,
-            build_schedule(config),
-            Conditions(network.num_classes, network.context_width, network.max_context),
-            latent_shape=(space.channels, space.side, space.side),
-            batch_sizes=batch_sizes or config.sample.batch_sizes,
-            null_apart=config.sample.null_rows == "apart",
-            precision=config.sample.precision,
-            device=next(network.parameters()).device,
-        )
+        self.engine = build_engine(self.network, config, space, batch_sizes)
 
     @classmethod
     def load(
