@@ -112,13 +112,18 @@ def export(
     without_bank: Annotated[
         bool, typer.Option("--without-bank", help="Leave the captions of the training images at home.")
     ] = False,
+    with_text_encoder: Annotated[
+        bool, typer.Option("--with-text-encoder", help="Take the files of an open_clip or transformers encoder along.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Write a trained model as a diffusers folder that loads without vapray and gives the same pixels."""
     with ended_well(debug):
         from vapray.export.folder import export_checkpoint
 
-        exported = export_checkpoint(checkpoint, folder, weights=weights, with_bank=not without_bank)
+        exported = export_checkpoint(
+            checkpoint, folder, weights=weights, with_bank=not without_bank, with_text_encoder=with_text_encoder
+        )
         for name, size in exported.files.items():
             print(f"{size:>14,} bytes  {folder}/{name}")
         print("\nLoads where torch, diffusers and safetensors are; vapray is not needed. Not for clinical use.\n")

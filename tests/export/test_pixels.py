@@ -98,6 +98,7 @@ def answers(tmp_path_factory, checkpoints) -> Answers:
         export_checkpoint(str(checkpoint), str(out[kind]))
     export_checkpoint(str(checkpoints["run"]), str(root / "raw"), weights="raw")
     export_checkpoint(str(checkpoints["run"]), str(root / "without_bank"), with_bank=False)
+    export_checkpoint(str(checkpoints["tower"]), str(root / "whole"), with_text_encoder=True)
     touched = {name: shutil.copytree(out["run"], root / name) for name in DAMAGE}
     for name, damage in DAMAGE.items():
         damage(touched[name])
@@ -107,6 +108,7 @@ def answers(tmp_path_factory, checkpoints) -> Answers:
         **{kind: (out[kind], {}, {"label": 1, "seed": 5, "n": 2}) for kind in KINDS if kind != "tower"},
         "tower": (out["tower"], tower, {"label": 1, "seed": 5, "n": 2}),
         "tower, text": (out["tower"], tower, {"label": 1, "seed": 5, "caption": "a dark lesion"}),
+        "tower, whole": (root / "whole", {}, {"label": 1, "seed": 5, "caption": "a dark lesion"}),
         "tower, tokens": (out["tower"], {}, {"label": 1, "seed": 5, "prompt_embeds": embeds}),
         "tower, nowhere": (out["tower"], {}, {"label": 1}),
         "tower, another": (out["tower"], {"text_model": str(root)}, {"label": 1}),
@@ -165,6 +167,7 @@ def test_the_ways_of_asking_differ(answers):
 def test_tokens_stand_for_the_caption_that_they_are_of(answers, checkpoints):
     wanted = sampled(checkpoints["tower"], 1, "a dark lesion", seed=5)
     np.testing.assert_array_equal(answers.pixels["tower, text"], wanted)
+    np.testing.assert_array_equal(answers.pixels["tower, whole"], wanted)
     np.testing.assert_array_equal(answers.pixels["tower, tokens"], wanted)
 
 

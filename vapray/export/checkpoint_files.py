@@ -1,4 +1,4 @@
-"""From a checkpoint to the files of a diffusers folder."""
+"""From an opened checkpoint to the files of a diffusers folder."""
 
 import hashlib
 import json
@@ -12,78 +12,28 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from vapray import __version__
-from vapray.bank.prompt_bank import PromptBank
-from vapray.checkpoint import unpacked
 from vapray.export.bundle import bundle
 from vapray.export.caption_bank import CAPTIONS_FILE, captions_file
+from vapray.export.opening import OpenedCheckpoint
 from vapray.export.settings_read import noting
-from vapray.latents.autoencoder import load_autoencoder
+from vapray.export.text_encoders import FILES_FOLDER
 from vapray.latents.file_names import CONFIG_FILE, WEIGHTS_FILE
 from vapray.model_files import public_name
 from vapray.sampling.generated import SamplingSettings
-from vapray.sampling.opening import Card, open_weights, read_bank, read_final
 from vapray.sampling.rendering import build_engine
-from vapray.training.network import Network, build_network
 
-__all__ = ["OpenedCheckpoint", "component_files", "open_checkpoint"]
+__all__ = ["component_files"]
 
 PIPELINE_CLASS = "VapDiffusionPipeline"
 
 
-@dataclass(frozen=True)
-class OpenedCheckpoint:
-    """A checkpoint that was found to be whole."""
-
-    card: Card
-    notes: Mapping[str, Any]
-    """checkpoint.json."""
-    network: Network
-    """With its weights."""
-    network_settings: Mapping[str, Any]
-    """What of the config decides its architecture."""
-    sha256: str
-    """Of the weights' file."""
-    autoencoder: Mapping[str, bytes]
-    """Its files, by name."""
-    bank: PromptBank
-    """Captions of the train split."""
-
-
-def open_checkpoint(path: str, weights: str) -> OpenedCheckpoint:
-    """Read a checkpoint and verify all of it; errors as of ``Sampler.load``, which also wants the text encoder."""
-    contents = read_final(path, weights)
-    card = Card.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
-    settings: dict[str, Any] = {}
-    network = build_network(
-        noting(card.config, settings),
-        num_classes=len(card.class_names),
-        latent_channels=card.space.channels,
-        context_width=card.context_width,
-    )
-    data = contents[f"{weights}.safetensors"]
-    open_weights(network, data, f"{path}/{weights}.safetensors")
-    autoencoder = {name: data for name, data in contents.items() if name.startswith("autoencoder/")}
-    with unpacked(autoencoder) as folder:
-        load_autoencoder(folder / "autoencoder")
-    return OpenedCheckpoint(
-        card,
-        json.loads(contents["checkpoint.json"]),
-        network,
-        settings,
-        hashlib.sha256(data).hexdigest(),
-        {name.removeprefix("autoencoder/"): data for name, data in autoencoder.items()},
-        read_bank(contents["bank.parquet"], f"{path}/bank.parquet"),
-    )
-
-
-def component_files(opened: OpenedCheckpoint, *, with_bank: bool) -> dict[str, bytes]:
+def component_files(opened: OpenedCheckpoint) -> dict[str, bytes]:
     """All files of the folder but the model card, by path below it."""
-    card = opened.card
     components = {
         "denoiser": _denoiser(opened),
         "vae": _vae(opened),
-        "prompt_bank": _bank(opened) if with_bank and opened.network.max_context else NOT_THERE,
-        "text_encoder": _text_encoder(card) if opened.network.max_context else NOT_THERE,
+        "prompt_bank": _bank(opened) if opened.with_bank else NOT_THERE,
+        "text_encoder": _text_encoder(opened) if opened.takes_captions else NOT_THERE,
     }
     pipeline, code = _code("pipeline", PIPELINE_CLASS)
     index = {
@@ -153,13 +103,15 @@ def _bank(opened: OpenedCheckpoint) -> _Component:
     return _ours("caption_bank", "CaptionBank", {CAPTIONS_FILE: captions})
 
 
-def _text_encoder(card: Card) -> _Component:
+def _text_encoder(opened: OpenedCheckpoint) -> _Component:
+    card = opened.card
     settings = card.config.bank.model_dump(mode="json")
     if public_name(settings["model"]) is None:
         settings |= {"model": None, "revision": None}
     config = {"id": card.text_encoder, "settings": settings}
     name = "VapHashingText" if settings["encoder"] == "hashing" else "VapTowerText"
-    return _ours("text_encoders", name, {CONFIG_FILE: _json(config)})
+    files = {f"{FILES_FOLDER}/{file}": data for file, data in opened.text_files.items()}
+    return _ours("text_encoders", name, {CONFIG_FILE: _json(config), **files})
 
 
 def _model_files(name: str, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, bytes]:

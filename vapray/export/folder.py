@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vapray.errors import ConfigError
-from vapray.export.checkpoint_files import component_files, open_checkpoint
+from vapray.export.checkpoint_files import component_files
 from vapray.export.checksums import CARD_FILE, SUMS_FILE, changed_files, listed_files, sums_of
 from vapray.export.model_card import loading_lines, model_card
+from vapray.export.opening import open_checkpoint
 
 __all__ = ["Exported", "export_checkpoint"]
 
@@ -24,7 +25,9 @@ class Exported:
     """Python that loads it."""
 
 
-def export_checkpoint(checkpoint: str, folder: str, *, weights: str = "ema", with_bank: bool = True) -> Exported:
+def export_checkpoint(
+    checkpoint: str, folder: str, *, weights: str = "ema", with_bank: bool = True, with_text_encoder: bool = False
+) -> Exported:
     """Write a checkpoint as a diffusers folder that loads without vapray.
 
     Args:
@@ -32,25 +35,26 @@ def export_checkpoint(checkpoint: str, folder: str, *, weights: str = "ema", wit
         folder: local; new, empty, or an earlier export in which nothing was changed, which is replaced.
         weights: ema or raw.
         with_bank: whether the captions of the training images go along.
+        with_text_encoder: whether the files of a text tower go along; the hashing encoder is code and always does.
 
     Raises:
         CheckpointError: as of ``Sampler.load``.
-        ConfigError: unknown weights, or a folder that holds something else or cannot be written.
+        ConfigError: unknown weights, a folder that holds something else or cannot be written, no text tower there.
+        BackendError: a text tower that is not to be had.
     """
     if weights not in ("ema", "raw"):
         raise ConfigError(f"weights = {weights!r}: wanted one of ema, raw.")
     _refuse_target(folder)
-    opened = open_checkpoint(checkpoint, weights)
-    files = component_files(opened, with_bank=with_bank)
-    name = Path(folder).resolve().name
-    files[CARD_FILE] = model_card(opened, folder=name, weights=weights, with_bank=with_bank).encode()
+    opened = open_checkpoint(checkpoint, weights=weights, with_bank=with_bank, with_text_encoder=with_text_encoder)
+    files = component_files(opened)
+    files[CARD_FILE] = model_card(opened, Path(folder).resolve().name).encode()
     files[SUMS_FILE] = sums_of(files)
     try:
         _replace(Path(folder), files)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror or error}). Give another folder.") from None
     sizes = {name: len(data) for name, data in sorted(files.items())}
-    return Exported(sizes, loading_lines(opened, folder, with_bank=with_bank))
+    return Exported(sizes, loading_lines(opened, folder))
 
 
 def _refuse_target(folder: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vapray import __version__
-from vapray.export.checkpoint_files import OpenedCheckpoint
+from vapray.export.opening import OpenedCheckpoint
 from vapray.latents.description import describe_autoencoder
 from vapray.model_files import is_directory, public_name
 from vapray.sampling.generated import SamplingSettings
@@ -21,24 +21,25 @@ CAPTIONERS = {
     "openai": "written by the multimodal LLM {model}",
 }
 WEIGHTS = {"ema": "averaged weights", "raw": "weights of the last step"}
-TOWER = (
-    "Captions need the text encoder that the model was trained with, whose files are not in this folder: {where}. "
-    "Another one is refused by its sha256. Without it, give `prompt_embeds`."
-)
+TOWERS = {
+    "here": "The text encoder's files are in `text_encoder/files`, under the license of their makers.",
+    "hub": "Captions need the text encoder `{name}`, which is fetched at the first caption, or given as `text_model`; "
+    "another one is refused by its sha256. Without it, give `prompt_embeds`.",
+    "elsewhere": "Captions need the text encoder that the model was trained with, whose files are not in this folder: "
+    "`text_model` names a folder of them, and another one is refused by its sha256. Without it, give `prompt_embeds`.",
+}
 TOWER_PACKAGES = {"open_clip": "open_clip_torch, transformers", "transformers": "transformers"}
 
 
 TO_BE_GIVEN = "describe shape, size, colour and texture"
 
 
-def model_card(opened: OpenedCheckpoint, *, folder: str, weights: str, with_bank: bool) -> str:
+def model_card(opened: OpenedCheckpoint, folder: str) -> str:
     """Markdown with YAML front matter; no path of this machine is in it.
 
     Args:
         opened: the checkpoint.
         folder: name of the export's folder.
-        weights: ema or raw.
-        with_bank: whether the captions go along.
     """
     environment = Environment(
         loader=PackageLoader("vapray.export", ""),
@@ -50,20 +51,17 @@ def model_card(opened: OpenedCheckpoint, *, folder: str, weights: str, with_bank
     )
     return environment.get_template("model_card.md.jinja").render(
         **_of_model(opened),
-        **_of_captions(opened, with_bank),
+        **_of_captions(opened),
         **_of_data(opened),
-        weights=WEIGHTS[weights],
-        lines=loading_lines(opened, folder, with_bank=with_bank),
+        lines=loading_lines(opened, folder),
     )
 
 
-def loading_lines(opened: OpenedCheckpoint, folder: str, *, with_bank: bool) -> list[str]:
+def loading_lines(opened: OpenedCheckpoint, folder: str) -> list[str]:
     """Python that loads an export and draws an image."""
-    config = opened.card.config
-    elsewhere = _takes_captions(opened) and config.bank.encoder != "hashing" and not public_name(config.bank.model)
-    more = ", text_model='FOLDER'" if elsewhere else ""
+    more = ", text_model='FOLDER'" if _place_of_tower(opened) == "elsewhere" else ""
     asked = [repr(opened.card.class_names[0])]
-    asked += [f"caption={TO_BE_GIVEN!r}"] if _takes_captions(opened) and not with_bank else []
+    asked += [f"caption={TO_BE_GIVEN!r}"] if opened.takes_captions and not opened.with_bank else []
     return [
         "from diffusers import DiffusionPipeline",
         f"pipe = DiffusionPipeline.from_pretrained({folder!r}, trust_remote_code=True{more})",
@@ -71,8 +69,11 @@ def loading_lines(opened: OpenedCheckpoint, folder: str, *, with_bank: bool) -> 
     ]
 
 
-def _takes_captions(opened: OpenedCheckpoint) -> bool:
-    return opened.network.max_context > 0
+def _place_of_tower(opened: OpenedCheckpoint) -> str | None:
+    """Where the files of a text tower are; None where there is none."""
+    if opened.card.config.bank.encoder == "hashing" or not opened.takes_captions:
+        return None
+    return "here" if opened.text_files else "hub" if public_name(opened.card.config.bank.model) else "elsewhere"
 
 
 def _of_model(opened: OpenedCheckpoint) -> dict[str, Any]:
@@ -83,6 +84,7 @@ def _of_model(opened: OpenedCheckpoint) -> dict[str, Any]:
     shown = autoencoder.model_copy(update={"model": public_name(autoencoder.model) or "a folder of its trainer"})
     return {
         "network": f"{kind}{prototypes}",
+        "weights": WEIGHTS[opened.weights],
         "parameters": sum(weights.numel() for weights in opened.network.parameters()),
         "latents": f"{card.space.channels} x {card.space.side} x {card.space.side}; {describe_autoencoder(shown, {})}",
         "schedule": card.config.diffusion,
@@ -93,19 +95,17 @@ def _of_model(opened: OpenedCheckpoint) -> dict[str, Any]:
     }
 
 
-def _of_captions(opened: OpenedCheckpoint, with_bank: bool) -> dict[str, Any]:
-    config = opened.card.config
-    tower, name = config.bank.encoder in TOWER_PACKAGES, public_name(config.bank.model)
-    packages = TOWER_PACKAGES.get(config.bank.encoder, "") if _takes_captions(opened) else ""
-    where = f"`{name}`" if name else "a folder of its trainer, given as `text_model`"
+def _of_captions(opened: OpenedCheckpoint) -> dict[str, Any]:
+    config, place = opened.card.config, _place_of_tower(opened)
+    packages = f", {TOWER_PACKAGES[config.bank.encoder]}" if place else ""
     return {
-        "captions": _takes_captions(opened),
-        "bank": with_bank,
+        "captions": opened.takes_captions,
+        "bank": opened.with_bank,
         "max_tokens": config.bank.max_tokens,
         "context_width": opened.card.context_width,
         "encoder": opened.card.text_encoder,
-        "packages": f", {packages}" if packages else "",
-        "tower": TOWER.format(where=where) if tower and _takes_captions(opened) else "",
+        "packages": packages,
+        "tower": TOWERS[place].format(name=public_name(config.bank.model)) if place else "",
         "origin": CAPTIONERS[config.caption.captioner].format(model=_shown(config.caption.model)),
     }
 

@@ -11,9 +11,9 @@ from vapray.bank.text_encoder import TextEncoder
 from vapray.bank.transformer_encoder import TransformerEncoder
 from vapray.errors import CheckpointError, ConfigError
 
-__all__ = ["VapHashingText", "VapTowerText"]
+__all__ = ["FILES_FOLDER", "VapHashingText", "VapTowerText"]
 
-CONFIG = "config.json"
+CONFIG, FILES_FOLDER = "config.json", "files"
 
 
 class VapHashingText:
@@ -41,7 +41,7 @@ class VapHashingText:
 
 
 class VapTowerText:
-    """A text tower of open_clip or transformers, whose files lie elsewhere; opened at the first caption.
+    """A text tower of open_clip or transformers, opened at the first caption; its files may lie elsewhere.
 
     Args:
         id: of the encoder that the model was trained with, with the sha256 of its files.
@@ -53,8 +53,11 @@ class VapTowerText:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **_: Any) -> Self:
-        """Read ``config.json``."""
-        return cls(**_config(folder))
+        """Read ``config.json``, and see whether the files are there."""
+        text_encoder = cls(**_config(folder))
+        if (Path(folder) / FILES_FOLDER).is_dir():
+            text_encoder.move(str(Path(folder) / FILES_FOLDER))
+        return text_encoder
 
     def move(self, model: str) -> None:
         """Say where the files are: a folder, or hf-hub:OWNER/NAME."""
