@@ -97,6 +97,32 @@ def test_the_card_says_what_must_be_said(kind, with_bank, checkpoints, tmp_path)
     assert not re.search(r"\n\n\n", card)
 
 
+def test_the_text_encoder_goes_along_where_it_is_asked_for(checkpoints, tmp_path):
+    tower = checkpoints["tower"].parent / "tower"
+    export_checkpoint(str(checkpoints["tower"]), str(tmp_path / "model"), with_text_encoder=True)
+    taken = files_of(tmp_path / "model" / "text_encoder" / "files")
+    assert "model.safetensors" in taken and taken.items() <= files_of(tower).items()
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "in `text_encoder/files`, under the license of their makers" in card and "text_model='FOLDER'" not in card
+
+
+def test_a_text_encoder_that_was_changed_does_not_go_along(checkpoints, tmp_path):
+    run = shutil.copytree(checkpoints["tower"].parent, tmp_path / "run")
+    tower = checkpoints["tower"].parent / "tower"
+    moved = tower.rename(tmp_path / "moved")
+    try:
+        with pytest.raises(ConfigError, match=r"bank\.model"):
+            export_checkpoint(str(run / "final"), str(tmp_path / "model"), with_text_encoder=True)
+        shutil.copytree(moved, tower)
+        (tower / "vocab.txt").write_text("other\n")
+        with pytest.raises(CheckpointError, match="trained with the text encoder"):
+            export_checkpoint(str(run / "final"), str(tmp_path / "model"), with_text_encoder=True)
+    finally:
+        shutil.rmtree(tower, ignore_errors=True)
+        moved.rename(tower)
+    assert not (tmp_path / "model").exists()
+
+
 def test_an_earlier_export_is_replaced_whole(exported, checkpoints):
     assert (exported / "vae").exists() and (exported / "prompt_bank").exists()
     export_checkpoint(str(checkpoints["class"]), str(exported))
