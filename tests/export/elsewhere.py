@@ -32,7 +32,8 @@ def main(site_packages: str, asked: str) -> None:
                 arguments["prompt_embeds"] = torch.tensor(embeds)
             made = pipe(**arguments)
             answers[str(number)] = np.stack([np.asarray(image) for image in made.images])
-            (Path(asked).parent / f"{number}.png").write_bytes(made.to_png())
+            for index in range(len(made.images)):
+                (Path(asked).parent / f"{number}-{index}.png").write_bytes(made.to_png(index))
         except Exception as error:
             errors[number] = f"{type(error).__name__}: {error}"
     np.savez(Path(asked).parent / "answers.npz", **answers)

@@ -60,8 +60,8 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 class Answers:
     """What came of asking exports elsewhere."""
 
-    folder: Path
-    pixels: dict[str, NDArray[np.uint8]]
+    pixels: dict[str, NDArray[Any]]
+    pngs: dict[str, list[bytes]]
     errors: dict[str, str]
     loaded: list[str]
 
@@ -78,10 +78,8 @@ def ask(scratch: Path, asked: dict[str, tuple[Path, dict[str, Any], dict[str, An
     found = json.loads((scratch / "errors.json").read_text())
     names = dict(zip(map(str, range(len(asked))), asked, strict=True))
     pixels = {names[number]: made for number, made in np.load(scratch / "answers.npz").items()}
-    for number, name in names.items():
-        if name in pixels:
-            (scratch / f"{number}.png").rename(scratch / f"{name}.png")
-    return Answers(scratch, pixels, {names[n]: error for n, error in found["errors"].items()}, found["loaded"])
+    pictures = {name: [path.read_bytes() for path in sorted(scratch.glob(f"{n}-*.png"))] for n, name in names.items()}
+    return Answers(pixels, pictures, {names[n]: error for n, error in found["errors"].items()}, found["loaded"])
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +120,9 @@ def answers(tmp_path_factory, checkpoints) -> Answers:
         "untrusted": (out["run"], {"trust_remote_code": False}, {"label": "NV"}),
         "as custom pipeline": (out["run"], {"custom_pipeline": str(out["run"])}, {"label": "NV", "seed": 9, "n": 3}),
         **{name: (folder, {}, {"label": "NV", "seed": 9, "n": 3}) for name, folder in touched.items()},
+        "numbers": (out["run"], {}, {"label": "NV", "seed": 9, "n": 3, "output_type": "np"}),
+        "no text": (out["dit"], {"text_model": "folder"}, {"label": 1}),
+        "both": (out["tower"], tower, {"label": 1, "caption": "dark", "prompt_embeds": embeds}),
         "unknown class": (out["run"], {}, {"label": "melanoma"}),
     }
     return ask(root / "elsewhere", asked)
@@ -178,6 +179,8 @@ def test_tokens_stand_for_the_caption_that_they_are_of(answers, checkpoints):
         ("unknown class", "ConfigError: class 'melanoma' is unknown. Known: MEL, NV"),
         ("tower, nowhere", "ConfigError: text_model = None: captions need the text encoder transformers-v1(sha256="),
         ("tower, another", "ConfigError: bank.model = "),
+        ("no text", "ConfigError: text_model = 'folder': this model sees the class alone"),
+        ("both", "ConfigError: caption and prompt_embeds: wanted one of them"),
         ("untrusted", "ValueError: The directory "),
         ("denoiser damaged", "CheckpointError: "),
         ("vae damaged", "CheckpointError: "),
@@ -215,8 +218,14 @@ def test_a_completed_card_and_the_older_way_of_loading_change_nothing(name, answ
 
 def test_a_picture_says_how_it_was_made(answers, checkpoints):
     sampler = Sampler.load(str(checkpoints["run"]))
-    made = sampler.generate("NV", seed=9)[0]
-    png = (answers.folder / "drawn.png").read_bytes()
-    ours = read_provenance(made.to_png())
-    assert read_provenance(png) == {name: said for name, said in ours.items() if name != "Source-Image"}
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), made.pixels)
+    for made, png in zip(sampler.generate("NV", seed=9, n=3), answers.pngs["drawn"], strict=True):
+        ours = read_provenance(made.to_png())
+        assert read_provenance(png) == {name: said for name, said in ours.items() if name != "Source-Image"}
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), made.pixels)
+
+
+def test_numbers_are_the_pixels_between_0_and_1(answers):
+    floats = answers.pixels["numbers"]
+    assert floats.dtype == np.float32 and 0 <= floats.min() < floats.max() <= 1
+    np.testing.assert_array_equal((floats * 255).round(), answers.pixels["drawn"])
+    assert answers.pngs["numbers"] == answers.pngs["drawn"]

@@ -41,10 +41,14 @@ class VapDiffusionOutput(BaseOutput):
     """Of each: class, caption, seed, sha256 of the weights, settings."""
 
     def to_png(self, index: int = 0) -> bytes:
-        """One of the Pillow images as PNG, with its provenance in text chunks."""
-        return encode_png(np.asarray(self.images[index]), self.provenance[index])
+        """One of the images as PNG, with its provenance in text chunks."""
+        pixels = np.asarray(self.images[index])
+        if pixels.dtype != np.uint8:
+            pixels = (pixels * 255).round().astype(np.uint8)
+        return encode_png(pixels, self.provenance[index])
 
 
+# Pipelines get their attributes from their components.
 Untyped: Any = DiffusionPipeline
 
 
@@ -68,6 +72,8 @@ class VapDiffusionPipeline(Untyped):
         super().__init__()
         self.register_modules(denoiser=denoiser, vae=vae, prompt_bank=prompt_bank, text_encoder=text_encoder)
         self.register_to_config(model=model)
+        if text_model is not None and text_encoder is None:
+            raise ConfigError(f"text_model = {text_model!r}: this model sees the class alone, and encodes no text.")
         if text_model is not None:
             text_encoder.move(text_model)
 
