@@ -46,9 +46,7 @@ class ReleasedTraining:
     def __init__(self, checkout: str, device: torch.device, **sizes: int) -> None:
         self._network, self._device = _network(checkout, **sizes).to(device), device
         self._average = copy.deepcopy(self._network)
-        self._optimiser = torch.optim.AdamW(
-            self._network.parameters(), lr=2e-4, weight_decay=0.03, betas=(0.9, 0.9)
-        )
+        self._optimiser = torch.optim.AdamW(self._network.parameters(), lr=2e-4, weight_decay=0.03, betas=(0.9, 0.9))
         self._scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
 
     def step(self, noisy: Tensor, noise: Tensor, step: Tensor, context: Tensor, label: Tensor) -> None:
