@@ -46,7 +46,7 @@ def build_network(config: Config, *, num_classes: int, latent_channels: int, con
 
 
 def _prototype_options(section: PrototypeSection) -> PrototypeOptions:
-    return PrototypeOptions(**section.model_dump(include={field.name for field in fields(PrototypeOptions)}))
+    return PrototypeOptions(**{field.name: getattr(section, field.name) for field in fields(PrototypeOptions)})
 
 
 def build_schedule(config: Config) -> Schedule:
