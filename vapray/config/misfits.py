@@ -55,6 +55,9 @@ def _counts(config: "Config") -> Iterator[Misfit]:
         if pool.min_size > pool.max_size:
             smaller, larger = f"pools.{name}.min_size", f"pools.{name}.max_size"
             yield _not_below(smaller, pool.min_size, "at most", larger, pool.max_size)
+    if (parts := config.train.accumulate_steps) > batch // workers:
+        text = f"train.accumulate_steps = {parts}: a worker's share of a batch has {batch // workers} rows. Lower it."
+        yield Misfit(("train.accumulate_steps", "train.batch_size", "train.workers"), text)
     evaluations, steps = config.sample.num_inference_steps, config.diffusion.steps
     if evaluations >= steps:
         yield _not_below("sample.num_inference_steps", evaluations, "below", "diffusion.steps", steps)
@@ -108,6 +111,9 @@ def _baselines(config: "Config") -> Iterator[Misfit]:
     if model.condition != "class":
         text = f"model.network = {model.network}: sees classes alone. Say so with model.condition=class."
         yield Misfit(("model.network", "model.condition"), text)
+    if config.train.compile:
+        text = f"train.compile = true: compiles a uvit, not model.network {model.network}. Set it to false."
+        yield Misfit(("train.compile", "model.network"), text)
     if model.prototypes.enabled:
         text = f"model.network = {model.network}: has no prototypes. Say so with model.prototypes.enabled=false."
         yield Misfit(("model.network", "model.prototypes.enabled"), text)

@@ -42,6 +42,8 @@ class Train(Section):
     """tau of the class-balancing loss (CBDM), a baseline for rare classes; its authors take 0.001. 0: none."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products and attention; weights, norms, loss and optimiser stay float32."""
+    accumulate_steps: Count = 1
+    """Micro-batches in a step, by length of caption, whose gradients add up: less memory, less padding, same result."""
     recompute: bool = False
     """Work out the blocks' activations again in the backward pass: a third more time, a fraction of the memory."""
     compile: bool = False

@@ -39,9 +39,6 @@ class UViT(nn.Module):
         null_text: what a row without condition reads, see ``TextTokens``.
         prototypes: the PCM, or None.
 
-    Attributes:
-        recompute: whether a backward pass works out the blocks' activations again instead of keeping them.
-
     Raises:
         ValueError: sizes that do not divide as said.
     """
@@ -73,7 +70,7 @@ class UViT(nn.Module):
         self.patch_size, self.latent_channels, self.width = patch_size, latent_channels, width
         self.num_classes, self.context_width = num_classes, context_width or 0
         self.max_context = max_context if self.context_width else 0
-        self.recompute = False
+        self._recompute = False
         patch_values = latent_channels * patch_size**2
         self.label_embedding = nn.Embedding(num_classes + 1, width) if label_token else None
         self.text = TextTokens(self.context_width, width, max_context, null_text) if self.context_width else None
@@ -102,6 +99,15 @@ class UViT(nn.Module):
         if self.text is not None and self.text.null is not None:
             nn.init.trunc_normal_(self.text.null, std=0.02)
         nn.init.trunc_normal_(self.position, std=0.02)
+
+    def recompute_activations(self) -> None:
+        """Let a backward pass work out the blocks' activations again instead of keeping them."""
+        self._recompute = True
+
+    def compile_blocks(self) -> None:
+        """Compile each kind of block once, for contexts of any length; weights and their names stay as they are."""
+        for block in (*self.in_blocks, self.mid_block, *self.out_blocks):
+            block.compile(dynamic=True)
 
     def forward(
         self,
@@ -178,7 +184,7 @@ class UViT(nn.Module):
         return tokens, reconstruction_B
 
     def _pass(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
-        if self.recompute and torch.is_grad_enabled():
+        if self._recompute and torch.is_grad_enabled():
             recomputed: Tensor = checkpoint(block, *inputs, use_reentrant=False)
             return recomputed
         tokens: Tensor = block(*inputs)
