@@ -10,9 +10,10 @@ from vapray.config.file import load
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT
 from vapray.training.dataset import TrainingRows
-from vapray.training.loop import Worker, train
+from vapray.training.loop import train
 from vapray.training.network import build_network
 from vapray.training.state import TrainingState
+from vapray.training.worker import Worker
 
 SPACE = LatentSpace(2, 4, (0.1, -0.1), (1.5, 0.5))
 CLASSES, WIDTH = 3, 8

@@ -7,6 +7,7 @@ Source: VAP-Diffusion (arXiv 2506.23641), section 2.4. What differs from the pap
 release is said where it happens.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -16,7 +17,14 @@ from torch.nn import functional as F
 
 from vapray.models.attention import CrossAttention, SelfAttention, attend
 
-__all__ = ["Conditioned", "PrototypeCondition", "ReconstructionTarget", "mix_prototypes", "prototype_health"]
+__all__ = [
+    "Conditioned",
+    "PrototypeCondition",
+    "ReconstructionTarget",
+    "attention_health",
+    "mix_prototypes",
+    "prototype_health",
+]
 
 ReconstructionTarget = Literal["stop_gradient", "released"]
 
@@ -166,3 +174,38 @@ def prototype_health(prototypes: Tensor) -> dict[str, float]:
     pairs = unit.sum(dim=1).square().sum(dim=-1) - unit.square().sum(dim=(1, 2))
     cosine = pairs.mean() / max(count * (count - 1), 1)
     return {"effective_rank": float(rank), "mean_pairwise_cosine": float(cosine)}
+
+
+@torch.no_grad()
+def attention_health(
+    condition: PrototypeCondition, tokens_BLD: Tensor, row_B: Tensor, real_BL: Tensor | None
+) -> dict[str, float]:
+    """Say how the tokens of a batch spread their attention over prototypes, where these rebuild them.
+
+    Args:
+        condition: the PCM.
+        tokens_BLD: F_e, what the PCM was given.
+        row_B: each row's class.
+        real_BL: False for padding; None when there is none.
+
+    Returns:
+        ``attention_entropy``, of one token in one head, over that of an even spread: near 0 a token takes a single
+        prototype, at 1 it takes all alike;
+        ``prototype_usage``, the perplexity of a class's attention, averaged over its tokens and heads, over P:
+        the codebook perplexity of vector quantisation as a share. The mean over the classes of the batch.
+    """
+    tokens = tokens_BLD.float()
+    with torch.autocast(tokens.device.type, enabled=False):
+        query = condition.reconstruction_query(F.layer_norm(tokens, tokens.shape[-1:]))
+    prototypes = condition.prototypes[row_B]
+    query, keys = (x.unflatten(-1, (condition.num_heads, -1)).transpose(1, 2) for x in (query, prototypes))
+    weight_BHLP = (query @ keys.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(dim=-1)
+    real = tokens.new_ones(tokens.shape[:2]) if real_BL is None else real_BL.float()
+    even, heads = math.log(max(2, keys.shape[2])), weight_BHLP.shape[1]
+    entropy = (torch.special.entr(weight_BHLP).sum(dim=-1) * real[:, None]).sum() / (real.sum() * heads)
+    summed = torch.einsum("bhlp,bl->bp", weight_BHLP, real)
+    taken = summed.new_zeros(len(condition.prototypes), keys.shape[2]).index_add_(0, row_B, summed)
+    taken = taken[taken.sum(dim=1) > 0]
+    taken = taken / taken.sum(dim=1, keepdim=True)
+    perplexity = torch.special.entr(taken).sum(dim=1).exp().mean()
+    return {"attention_entropy": float(entropy) / even, "prototype_usage": float(perplexity) / keys.shape[2]}

@@ -4,10 +4,10 @@ from vapray.checkpoint import MANIFEST
 from vapray.config import Config
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate
 from vapray.latents.forecast import autoencoder_size
-from vapray.models.size import network_size
+from vapray.models.size import NetworkSize, network_size
 from vapray.store import Version
 
-__all__ = ["committed_rows", "forecast"]
+__all__ = ["committed_rows", "forecast", "peak_bytes"]
 
 # Forward, and backward by weights and by inputs.
 PASSES = 3
@@ -28,22 +28,27 @@ def forecast(outlook: Outlook) -> Forecast:
     device = "GPU" if settings.use_gpu else "CPU"
     rate, basis = flop_rate(device)
     rows, share = settings.steps * settings.batch_size, settings.batch_size // settings.workers
-    ddp = BYTES_OF_DDP if settings.workers > 1 else 0
     return Forecast(
         rows=rows,
         part_bytes=0,
         file_bytes=_checkpoint_bytes(outlook, size.parameters),
         startup_seconds=14.0,
         work_seconds=(rows * PASSES / settings.workers + _validated(outlook)) * size.flops / rate,
-        peak_bytes=WORKSPACE_BYTES + (BYTES_OF_A_PARAMETER + ddp) * size.parameters + 4 * share * size.kept_values,
+        peak_bytes=peak_bytes(size, share, settings.workers),
         workers=settings.workers,
         device=device,
         basis=basis,
     )
 
 
+def peak_bytes(size: NetworkSize, share: int, workers: int) -> float:
+    """Memory of a worker that takes ``share`` images of every step."""
+    ddp = BYTES_OF_DDP if workers > 1 else 0
+    return WORKSPACE_BYTES + (BYTES_OF_A_PARAMETER + ddp) * size.parameters + 4 * share * size.kept_values
+
+
 def _validated(outlook: Outlook) -> int:
-    """Forward passes of one image over all validations, which one worker makes while the others wait."""
+    """Forward passes of one image over all validations, which one worker makes beside its steps."""
     settings = outlook.config.train
     images = min(settings.validation_images, outlook.images.splits.get("validation", 0))
     return (

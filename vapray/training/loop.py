@@ -2,48 +2,26 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vapray.config import Config, Train
 from vapray.diffusion.objective import Losses, denoising_loss
+from vapray.diffusion.schedule import Schedule
 from vapray.errors import TrainingDiverged
 from vapray.latents.latent_space import LatentSpace
-from vapray.models.prototypes import prototype_health
-from vapray.training.batches import Batches
+from vapray.models.uvit import UViT
+from vapray.training.background import Background
+from vapray.training.batches import Batch, Batches
 from vapray.training.dataset import TrainingRows
-from vapray.training.network import Network, build_schedule
+from vapray.training.health import measure_prototypes
+from vapray.training.network import build_schedule
 from vapray.training.optimiser import average_weights, ema_decay, learning_rate, only_present_rows
 from vapray.training.state import TrainingState
+from vapray.training.worker import Worker
 
-__all__ = ["Worker", "train"]
-
-
-@dataclass(frozen=True)
-class Worker:
-    """What a rank knows of the world.
-
-    Attributes:
-        rank: 0..world-1.
-        world: number of ranks; above 1 a torch process group is up.
-        device: where the model lives.
-        report: takes (step, values) of the learning curve, on rank 0.
-        save: stores the files of a training state under a step, on rank 0.
-        is_save_asked: true once for every checkpoint that is asked for out of turn, on rank 0.
-        validate: distance of the averaged network's images to the validation split, on rank 0; None: never asked.
-    """
-
-    rank: int
-    world: int
-    device: torch.device
-    report: Callable[[int, Mapping[str, float]], None]
-    save: Callable[[int, Mapping[str, bytes]], None]
-    is_save_asked: Callable[[], bool] = lambda: False
-    validate: Callable[[Network], float] | None = None
+__all__ = ["train"]
 
 
 def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace, state: TrainingState) -> None:
@@ -52,33 +30,56 @@ def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace
     Noise, diffusion steps, flips and drops are functions of (run.seed, step, place in the global batch), so the same
     seed and world size give the same weights, resumed or not.
     """
+    with Background(worker, state) as background:
+        _take_steps(worker, background, config, rows, space, state)
+
+
+def _take_steps(
+    worker: Worker,
+    background: Background,
+    config: Config,
+    rows: TrainingRows,
+    space: LatentSpace,
+    state: TrainingState,
+) -> None:
     settings = config.train
     batches = Batches(config, rows, space, rank=worker.rank, world=worker.world)
-    schedule = build_schedule(config)
+    schedule, weight = build_schedule(config), _weight_of_a_rank(worker, settings)
     network: nn.Module = DistributedDataParallel(state.model) if worker.world > 1 else state.model
     began, first = time.monotonic(), state.step
     while state.step < settings.steps:
         batch = batches.at(state.step)
         tensors, alpha = batch.to(worker.device), config.model.prototypes.alpha
         losses = denoising_loss(network, schedule, *tensors, batch.draws, alpha, batch.balancing)
-        norm = _step(state, losses.total, config)
+        norm = _step(state, losses.total * weight, config)
         state.step += 1
         if _is_due(state.step, settings.checkpoint_every, settings.steps):
             state.refuse_non_finite()  # on every rank, so that all stop together
         if worker.rank == 0:
-            rate = (state.step - first) * settings.batch_size / (time.monotonic() - began)
-            _tend(worker, state, settings, None if norm is None else _point(state, losses, norm, rate))
+            if norm is not None and _is_due(state.step, settings.report_every, settings.steps):
+                rate = (state.step - first) * settings.batch_size / (time.monotonic() - began)
+                _report(worker, state, _point(state, losses, norm, rate) | _health(state, schedule, batch, config))
+            _tend(worker, background, state, settings)
 
 
-def _tend(worker: Worker, state: TrainingState, settings: Train, point: dict[str, float] | None) -> None:
-    """What rank 0 does between two steps: report, validate, save. A skipped step has no point of the curve."""
-    if point and _is_due(state.step, settings.report_every, settings.steps):
-        state.curve.append(point)
-        worker.report(state.step, point)
+def _weight_of_a_rank(worker: Worker, settings: Train) -> float:
+    """DDP takes the mean over ranks; so it is the mean over the batch, though some may hold a row more than others."""
+    return len(range(worker.rank, settings.batch_size, worker.world)) * worker.world / settings.batch_size
+
+
+def _report(worker: Worker, state: TrainingState, point: dict[str, float]) -> None:
+    state.curve.append(point)
+    worker.report(state.step, point)
+
+
+def _tend(worker: Worker, background: Background, state: TrainingState, settings: Train) -> None:
+    """What rank 0 has done between two steps: validation, a checkpoint."""
     if worker.validate and _is_due(state.step, settings.validate_every, settings.steps):
-        state.consider(worker.validate(state.averaged))
-    if _is_due(state.step, settings.checkpoint_every, settings.steps) or worker.is_save_asked():
-        worker.save(state.step, state.to_files())
+        background.validate()
+    if worker.is_save_asked():
+        background.save(worker.say_saved)
+    elif _is_due(state.step, settings.checkpoint_every, settings.steps):
+        background.save()
 
 
 def _is_due(step: int, every: int, last: int) -> bool:
@@ -119,8 +120,6 @@ def _skip(state: TrainingState, settings: Train) -> None:
 
 
 def _point(state: TrainingState, losses: Losses, norm: float, rate: float) -> dict[str, float]:
-    pcm = state.model.prototypes
-    health = prototype_health(pcm.prototypes) if pcm is not None else {}
     balancing = float(losses.balancing.detach())
     return {
         "step": float(state.step),
@@ -130,5 +129,11 @@ def _point(state: TrainingState, losses: Losses, norm: float, rate: float) -> di
         "gradient_norm": norm,
         "learning_rate": state.optimiser.param_groups[0]["lr"],
         "images_per_second": rate,
-        **health,
     }
+
+
+def _health(state: TrainingState, schedule: Schedule, batch: Batch, config: Config) -> dict[str, float]:
+    """Of the prototypes; nothing for a network without them."""
+    if not isinstance(state.model, UViT) or state.model.prototypes is None:
+        return {}
+    return measure_prototypes(state.model, schedule, batch, config.model.prototypes.alpha)

@@ -3,7 +3,7 @@
 import copy
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pickle import UnpicklingError
 from typing import Any, Self
@@ -12,15 +12,50 @@ import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from vapray.config import Train
 from vapray.errors import CheckpointError, TrainingDiverged
 from vapray.training.network import Network
 from vapray.training.optimiser import make_optimiser
 
-__all__ = ["TrainingState", "load_weights", "save_weights"]
+__all__ = ["Snapshot", "TrainingState", "load_weights", "save_weights"]
 
 _CARD = ("step", "curve", "validations", "skipped", "skipped_in_a_row")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A training state copied to the CPU, which further steps leave as it is.
+
+    Attributes:
+        raw: weights of the last step.
+        averaged: their moving average.
+        optimiser: AdamW's ``state_dict``.
+        card: what ``state.json`` says, but for validations.
+    """
+
+    raw: dict[str, Tensor]
+    averaged: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    card: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps behind it."""
+        return int(self.card["step"])
+
+    def to_files(self, validations: Sequence[tuple[int, float]], best: bytes) -> dict[str, bytes]:
+        """File name -> content, with the validations up to its step and the average that did best in them."""
+        optimiser = io.BytesIO()
+        torch.save(self.optimiser, optimiser)
+        files = {
+            "raw.safetensors": save_safetensors(self.raw),
+            "ema.safetensors": save_safetensors(self.averaged),
+            "optimiser.pt": optimiser.getvalue(),
+            "state.json": json.dumps({**self.card, "validations": validations}).encode(),
+        }
+        return files | ({"best.safetensors": best} if best else {})
 
 
 @dataclass
@@ -60,11 +95,11 @@ class TrainingState:
         self.model.to(device)
         self.averaged.to(device)
 
-    def consider(self, distance: float) -> None:
-        """Note a validation, and keep the averaged weights if none before came as near."""
+    def consider(self, step: int, averaged: Network, distance: float) -> None:
+        """Note a validation of the averaged weights of a step, and keep them if none before came as near."""
         if all(distance < earlier for _, earlier in self.validations):
-            self.best = save_weights(self.averaged)
-        self.validations.append((self.step, distance))
+            self.best = save_weights(averaged)
+        self.validations.append((step, distance))
 
     def refuse_non_finite(self) -> None:
         """Raise ``TrainingDiverged`` if a weight is not finite."""
@@ -72,22 +107,28 @@ class TrainingState:
             if not weight.isfinite().all():
                 raise TrainingDiverged(f"training: {name} is not finite after step {self.step}; nothing was saved.")
 
-    def to_files(self) -> dict[str, bytes]:
-        """File name -> content.
+    def snapshot(self) -> Snapshot:
+        """A copy for writing while further steps run.
 
         Raises:
             TrainingDiverged: a weight is not finite; such a state is never saved.
         """
         self.refuse_non_finite()
-        optimiser = io.BytesIO()
-        torch.save(self.optimiser.state_dict(), optimiser)
-        files = {
-            "raw.safetensors": save_weights(self.model),
-            "ema.safetensors": save_weights(self.averaged),
-            "optimiser.pt": optimiser.getvalue(),
-            "state.json": json.dumps({name: getattr(self, name) for name in _CARD}).encode(),
-        }
-        return files | ({"best.safetensors": self.best} if self.best else {})
+        card = {name: getattr(self, name) for name in _CARD if name != "validations"}
+        return Snapshot(
+            _copied(self.model.state_dict()),
+            _copied(self.averaged.state_dict()),
+            _copied(self.optimiser.state_dict()),
+            {**card, "curve": list(self.curve)},
+        )
+
+    def to_files(self) -> dict[str, bytes]:
+        """File name -> content, as of now.
+
+        Raises:
+            TrainingDiverged: a weight is not finite.
+        """
+        return self.snapshot().to_files(self.validations, self.best)
 
     def restore(self, files: Mapping[str, bytes]) -> None:
         """Go back to what :meth:`to_files` gave.
@@ -111,6 +152,17 @@ class TrainingState:
 def save_weights(model: nn.Module) -> bytes:
     """All weights as one safetensors file."""
     return save_safetensors({name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()})
+
+
+def _copied(tree: Any) -> Any:
+    """Every tensor in a tree of dicts and lists as a contiguous copy on the CPU."""
+
+    def copied(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        return leaf.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+    return tree_map(copied, dict(tree))
 
 
 def load_weights(model: nn.Module, data: bytes) -> None:
