@@ -66,7 +66,9 @@ def run(
     save: Callable[[int, Mapping[str, bytes]], None] = lambda step, files: None,
     is_save_asked: Callable[[], bool] = lambda: False,
     validate: Callable[[UViT], float] | None = None,
+    say_saved: Callable[[int], None] = lambda step: None,
+    track: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
 ) -> TrainingState:
-    worker = Worker(rank, world, torch.device("cpu"), report, save, is_save_asked, validate)
+    worker = Worker(rank, world, torch.device("cpu"), report, save, is_save_asked, validate, say_saved, track)
     train(worker, config, tiny_rows(), SPACE, state)
     return state

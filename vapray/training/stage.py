@@ -175,8 +175,8 @@ def _worker(job: TrainingJob, rank: int, world: int, device: torch.device, state
         return
     asked = threading.Event()
     threading.Thread(target=_listen, args=(job.board, asked), daemon=True).start()
-    if world < job.config.train.workers:
-        job.board.say(f"goes on with {world} of {job.config.train.workers} workers, from step {state.step:,}")
+    if state.step or world < job.config.train.workers:
+        job.board.say(f"{world} of {job.config.train.workers} workers train from step {state.step:,}")
     with tracked(job.config, job.output, state, job.board.say) as track:
 
         def report(step: int, point: Mapping[str, float]) -> None:
