@@ -4,14 +4,17 @@ Reads ``lose`` (SIGKILL of the second node's processes), ``bring`` (a new one in
 """
 
 import os
+import shutil
 import sys
+import tempfile
 
 from vapray.cluster import ENVIRONMENT
 
 
 def main() -> None:
     """Print the address, then do what stdin says."""
-    os.environ.update(ENVIRONMENT, RAY_AUTH_MODE="disabled")
+    folder = tempfile.mkdtemp(prefix="nodes-", dir="/tmp")  # not where a Ray of this machine looks for its cluster
+    os.environ.update(ENVIRONMENT, RAY_AUTH_MODE="disabled", RAY_TMPDIR=folder)
     from ray.cluster_utils import Cluster
 
     settings = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
@@ -27,6 +30,7 @@ def main() -> None:
             node = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
         print("done", flush=True)
     cluster.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,15 @@ def version(root: Path, name: str = "0123456789abcdef"):
     return Store(str(root)).version("checkpoints", name)
 
 
-def train(config, state, output, said, stop_after=None):
+def train(config, state, output, said, *, crash_at=None, save=lambda step, files: None):
     with tracked(config, output, state, said.append) as track:
-        curve = []
 
         def report(step, point):
             track(step, point)
-            curve.append(step)
-            if step == stop_after:
+            if step == crash_at:
                 raise KeyboardInterrupt
 
-        return run(config, state, report=report, track=track)
+        return run(config, state, report=report, track=track, save=save)
 
 
 def tensorboard_folder(output) -> Path:
@@ -56,18 +54,13 @@ def test_validations_stand_at_their_own_step(tmp_path):
 
 def test_steps_that_are_taken_again_after_a_crash_stand_there_once(tmp_path):
     config, output, saved = tiny_config("train.tracker=tensorboard"), version(tmp_path), {}
-    with pytest.raises(KeyboardInterrupt), tracked(config, output, tiny_state(config), pytest.fail) as track:
-
-        def report(step, point):
-            track(step, point)
-            if step == 5:
-                raise KeyboardInterrupt
-
-        run(config, tiny_state(config), report=report, save=saved.__setitem__)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tiny_state(config), output, [], crash_at=5, save=saved.__setitem__)
     assert [step for step, _ in read_curves(tensorboard_folder(output))["train/loss"]] == [1, 2, 3, 4, 5]
     resumed = tiny_state(config)
     resumed.restore(saved[4])
-    train(config, resumed, output, said := [])
+    said = []
+    train(config, resumed, output, said)
     assert [step for step, _ in read_curves(tensorboard_folder(output))["train/loss"]] == [1, 2, 3, 4, 5, 6]
     assert said == []
 

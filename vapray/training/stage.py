@@ -43,6 +43,8 @@ from vapray.training.worker import Worker
 
 __all__ = ["run"]
 
+START_TIMEOUT, SECONDS_FOR_FEWER = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30"
+"""An elastic group that does not get its places in time, for a lost node is missed late, is tried again smaller."""
 ROWS_CACHE = Path(tempfile.gettempdir()) / f"vapray-rows-{os.getuid()}"
 
 
@@ -98,11 +100,14 @@ def _fit(job: TrainingJob) -> None:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     settings = job.config.train
+    workers = _numbers_of_workers(settings)
+    if isinstance(workers, tuple):
+        os.environ[START_TIMEOUT] = SECONDS_FOR_FEWER
     trainer = TorchTrainer(
         _train_rank,
         train_loop_config={"job": job},
         scaling_config=ScalingConfig(
-            num_workers=_numbers_of_workers(settings),
+            num_workers=workers,
             use_gpu=settings.use_gpu,
             resources_per_worker=_resources(settings.use_gpu),
         ),

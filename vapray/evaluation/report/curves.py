@@ -43,8 +43,8 @@ def line_chart(curve: Curve) -> LineChart | None:
     if len(values) < 2 or steps[0] == steps[-1]:
         return None
     at, mean, least, greatest = _binned(steps, values)
-    logarithmic = bool(values.min() > 0 and mean.max() / mean.min() > 20)
-    low, high = _range(values, logarithmic)
+    logarithmic = bool(curve.scale is None and values.min() > 0 and mean.max() / mean.min() > 20)
+    low, high = curve.scale or _range(values, logarithmic)
     first, last = (0.0 if 0 < steps[0] < 0.05 * steps[-1] else steps[0]), steps[-1]
     x = _axis(first, last, LEFT, RIGHT, False)
     y = _axis(low, high, BOTTOM, TOP, logarithmic)
