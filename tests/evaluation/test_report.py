@@ -251,7 +251,7 @@ def test_a_gauge_shows_nothing_outside_of_its_track() -> None:
 
 def test_a_share_is_drawn_on_the_whole_scale() -> None:
     chart = line_chart(Curve("Usage", "", [0, 1, 2], [0.999, 0.998, 0.999], scale=(0.0, 1.0)))
-    assert [text for _, text in chart.y_ticks][::5] == ["0", "1"]
+    assert (chart.y_ticks[0][1], chart.y_ticks[-1][1]) == ("0", "1")
     heights = [float(point.split(",")[1]) for point in chart.line.split()]
     assert max(heights) - min(heights) < 1
 

@@ -72,7 +72,7 @@ class Curve:
     values: Sequence[float]
     """As many as ``steps``; values that are not finite are not drawn."""
     scale: tuple[float, float] | None = None
-    """Lowest and highest value of the axis where the quantity has bounds; else they follow from the values."""
+    """What the axis shows at least, where the quantity has bounds; else it follows from the values."""
 
 
 @dataclass(frozen=True)
