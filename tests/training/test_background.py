@@ -176,3 +176,43 @@ def test_the_background_computes_with_as_many_threads_as_training():
     finally:
         torch.set_num_threads(before)
     assert threads == [1]
+
+
+def test_a_run_that_is_ended_does_not_wait_for_its_validation_and_makes_up_for_it(tmp_path):
+    config = tiny_config("train.validate_every=2", "train.checkpoint_every=100")
+    whole = run(config, tiny_state(config), validate=distance_of)
+    released, asked, saved = threading.Event(), iter([False, False, True]), {}
+
+    def validate(network):
+        assert released.wait(SECONDS), "the checkpoint waited for the validation"
+        return distance_of(network)
+
+    def save(step, files):
+        saved[step] = files
+        released.set()
+
+    run(config, tiny_state(config), validate=validate, save=save, is_save_asked=lambda: next(asked, False))
+    card = json.loads(saved[3]["state.json"])
+    assert (card["step"], card["pending"], card["validations"]) == (3, 2, [])
+    resumed = tiny_state(config)
+    resumed.restore(saved[3])
+    files = run(config, resumed, validate=distance_of).to_files()
+    assert resumed.validations == whole.validations
+    assert resumed.best == whole.best
+    assert "pending.safetensors" not in files
+    assert files["raw.safetensors"] == whole.to_files()["raw.safetensors"]
+
+
+def test_a_checkpoint_that_has_not_begun_gives_way_to_the_one_that_was_asked_for():
+    config = tiny_config("train.validate_every=2", "train.checkpoint_every=2", "train.steps=7")
+    released, asked, saved = threading.Event(), iter([False, False, True]), []
+
+    def save(step, files):
+        saved.append(step)
+        released.set()
+
+    def validate(network):
+        return float(released.wait(SECONDS))
+
+    run(config, tiny_state(config), validate=validate, save=save, is_save_asked=lambda: next(asked, False))
+    assert saved == [3, 4, 6, 7]

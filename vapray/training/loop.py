@@ -31,6 +31,8 @@ def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace
     seed and world size give the same weights, resumed or not.
     """
     with Background(worker, state) as background:
+        if worker.rank == 0 and worker.validate:
+            background.resume()
         _take_steps(worker, background, config, rows, space, state)
 
 
@@ -76,8 +78,8 @@ def _tend(worker: Worker, background: Background, state: TrainingState, settings
     """What rank 0 has done between two steps: validation, a checkpoint."""
     if worker.validate and _is_due(state.step, settings.validate_every, settings.steps):
         background.validate()
-    if worker.is_save_asked():
-        background.save(worker.say_saved)
+    if worker.is_save_asked() and state.step < settings.steps:
+        background.save_at_once(worker.say_saved)
     elif _is_due(state.step, settings.checkpoint_every, settings.steps):
         background.save()
 

@@ -3,7 +3,7 @@
 import copy
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pickle import UnpicklingError
 from typing import Any, Self
@@ -45,18 +45,6 @@ class Snapshot:
         """Optimiser steps behind it."""
         return int(self.card["step"])
 
-    def to_files(self, validations: Sequence[tuple[int, float]], best: bytes) -> dict[str, bytes]:
-        """File name -> content, with the validations up to its step and the average that did best in them."""
-        optimiser = io.BytesIO()
-        torch.save(self.optimiser, optimiser)
-        files = {
-            "raw.safetensors": save_safetensors(self.raw),
-            "ema.safetensors": save_safetensors(self.averaged),
-            "optimiser.pt": optimiser.getvalue(),
-            "state.json": json.dumps({**self.card, "validations": validations}).encode(),
-        }
-        return files | ({"best.safetensors": best} if best else {})
-
 
 @dataclass
 class TrainingState:
@@ -70,6 +58,7 @@ class TrainingState:
         curve: points of the learning curve.
         validations: (step, distance) of every validation; lower is better.
         best: averaged weights at the lowest distance, as safetensors; empty before the first validation.
+        pending: step and averaged weights of a validation that was under way when the run was ended.
         skipped: steps whose gradient was not finite.
         skipped_in_a_row: those since the last step that was taken.
     """
@@ -81,6 +70,7 @@ class TrainingState:
     curve: list[dict[str, float]] = field(default_factory=list)
     validations: list[tuple[int, float]] = field(default_factory=list)
     best: bytes = b""
+    pending: tuple[int, bytes] | None = None
     skipped: int = 0
     skipped_in_a_row: int = 0
 
@@ -122,13 +112,26 @@ class TrainingState:
             {**card, "curve": list(self.curve)},
         )
 
-    def to_files(self) -> dict[str, bytes]:
-        """File name -> content, as of now.
+    def to_files(self, snapshot: Snapshot | None = None) -> dict[str, bytes]:
+        """File name -> content, of a snapshot or as of now, with what validation has found.
 
         Raises:
             TrainingDiverged: a weight is not finite.
         """
-        return self.snapshot().to_files(self.validations, self.best)
+        snapshot = snapshot or self.snapshot()
+        optimiser = io.BytesIO()
+        torch.save(snapshot.optimiser, optimiser)
+        card = {**snapshot.card, "validations": self.validations}
+        files = {
+            "raw.safetensors": save_safetensors(snapshot.raw),
+            "ema.safetensors": save_safetensors(snapshot.averaged),
+            "optimiser.pt": optimiser.getvalue(),
+        }
+        if self.best:
+            files["best.safetensors"] = self.best
+        if self.pending is not None:
+            card["pending"], files["pending.safetensors"] = self.pending
+        return files | {"state.json": json.dumps(card).encode()}
 
     def restore(self, files: Mapping[str, bytes]) -> None:
         """Go back to what :meth:`to_files` gave.
@@ -143,6 +146,7 @@ class TrainingState:
             card: dict[str, Any] = json.loads(files["state.json"])
             for name in _CARD:
                 setattr(self, name, card[name])
+            self.pending = (card["pending"], files["pending.safetensors"]) if "pending" in card else None
         except (KeyError, ValueError, UnpicklingError) as error:
             raise CheckpointError(f"training state cannot be restored: {error}") from error
         self.validations = [(step, distance) for step, distance in self.validations]
