@@ -16,8 +16,11 @@ class Board:
 
     def __init__(self) -> None:
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        self._actor: Any = ray.remote(num_cpus=0)(_BoardActor).remote()
+        beside_the_driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor: Any = ray.remote(num_cpus=0)(_BoardActor)
+        self._actor = actor.options(scheduling_strategy=beside_the_driver).remote()  # any other node may be lost
 
     def post(self, done: int, detail: str) -> None:
         """Say how far the work is; does not wait."""

@@ -118,11 +118,9 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     every = asked.steps // 3
-    config = load(
-        None,
-        ["train.workers=1", f"train.steps={asked.steps}", f"train.checkpoint_every={every}", "train.warmup_steps=1"]
-        + [f"train.validate_every={every}", f"train.report_every={asked.steps}"],
-    )
+    settings = {"workers": 1, "steps": asked.steps, "checkpoint_every": every, "warmup_steps": 1}
+    settings |= {"validate_every": every, "report_every": asked.steps}
+    config = load(None, [f"train.{name}={value}" for name, value in settings.items()])
     rows, rounds = rows_of(config), []
     for _ in range(REPETITIONS):
         found = {}

@@ -13,7 +13,8 @@ import pytest
 from tests.training.events import read_curves
 from tests.training.tiny import run, tiny_config, tiny_state
 from vapray.store import Store
-from vapray.training.tracking import TensorBoard, Tracking, tracked
+from vapray.training.trackers import TensorBoard
+from vapray.training.tracking import Tracking, tracked
 
 
 def version(root: Path, name: str = "0123456789abcdef"):

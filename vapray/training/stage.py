@@ -11,10 +11,7 @@ to end asks for a last training state first.
 import json
 import os
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,7 @@ import torch
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import text_encoder_of
 from vapray.board import Board, watched
-from vapray.checkpoint import write_checkpoint, write_step
+from vapray.checkpoint import write_checkpoint
 from vapray.cluster import readable_errors, require, run_interruptible
 from vapray.config import Train
 from vapray.errors import BackendError, CheckpointError, TrainingDiverged, VaprayError
@@ -37,9 +34,7 @@ from vapray.training.final import final_checkpoint, final_notes
 from vapray.training.job import TrainingJob
 from vapray.training.loop import train
 from vapray.training.memory import out_of_memory
-from vapray.training.state import TrainingState
-from vapray.training.tracking import tracked
-from vapray.training.worker import Worker
+from vapray.training.rank import worker_of
 
 __all__ = ["run"]
 
@@ -153,7 +148,7 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     device = get_device()
     try:
         state = job.state_on(device)
-        with _worker(job, context.get_world_rank(), context.get_world_size(), device, state) as worker:
+        with worker_of(job, context.get_world_rank(), context.get_world_size(), device, state) as worker:
             train(worker, job.config, rows, job.space, state)
     except (CheckpointError, TrainingDiverged) as error:
         return error
@@ -170,58 +165,6 @@ def _tell_out_of_memory(job: TrainingJob, error: BaseException, device: torch.de
     told = out_of_memory(error, job.config, num_classes=job.num_classes, device=device, sharing=sharing)
     if told is not None:
         job.board.fail(told)
-
-
-@contextmanager
-def _worker(job: TrainingJob, rank: int, world: int, device: torch.device, state: TrainingState) -> Iterator[Worker]:
-    """A rank's worker; rank 0 also listens to the driver and feeds the tracker."""
-    if rank:
-        yield Worker(rank, world, device, report=_nothing, save=_nothing)
-        return
-    asked = threading.Event()
-    threading.Thread(target=_listen, args=(job.board, asked), daemon=True).start()
-    if state.step or world < job.config.train.workers:
-        job.board.say(f"{world} of {job.config.train.workers} workers train from step {state.step:,}")
-    with tracked(job.config, job.output, state, job.board.say) as track:
-
-        def report(step: int, point: Mapping[str, float]) -> None:
-            job.board.post(step, _line(point))
-            track(step, point)
-
-        def save(step: int, files: Mapping[str, bytes]) -> None:
-            write_step(job.output.files, job.steps_folder, step, files, keep=job.config.train.keep_checkpoints)
-
-        def is_save_asked() -> bool:
-            was_asked = asked.is_set()
-            asked.clear()
-            return was_asked
-
-        yield Worker(
-            rank,
-            world,
-            device,
-            report=report,
-            save=save,
-            is_save_asked=is_save_asked,
-            validate=job.validate,
-            say_saved=job.board.say_saved,
-            track=track,
-        )
-
-
-def _nothing(step: int, values: Mapping[str, Any]) -> None:
-    """For ranks that neither report nor save."""
-
-
-def _listen(board: Board, asked: threading.Event) -> None:
-    """A driver asks at most once, then it ends."""
-    while not board.is_asked_to_save():
-        time.sleep(0.5)
-    asked.set()
-
-
-def _line(point: Mapping[str, float]) -> str:
-    return f"loss {point['loss']:.4f}, {point['images_per_second']:.0f} images/s"
 
 
 def _finish(run: StageRun, job: TrainingJob) -> None:
