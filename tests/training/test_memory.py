@@ -41,7 +41,7 @@ def test_other_errors_are_not_about_memory(error):
 def test_what_is_advised_fits_by_arithmetic_and_one_more_does_not():
     config = tiny_config("train.batch_size=64")
     size = network_size(config, CLASSES)
-    capacity = int(peak_bytes(size, 11, 1) / USABLE) + 1
+    capacity = int(peak_bytes(size, 11, config.train) / USABLE) + 1
     assert largest_share(config, CLASSES, capacity) == 11
     assert largest_share(config, CLASSES, 2**60) == 32, "what failed is not advised again"
     assert largest_share(config, CLASSES, 1000) == 0

@@ -45,7 +45,7 @@ def largest_share(config: Config, num_classes: int, capacity: int) -> int:
     """Images that one worker can hold by arithmetic, at most half of its share now; 0 when not even one fits."""
     size, settings = network_size(config, num_classes), config.train
     share = -(-settings.batch_size // settings.workers) // 2
-    while share and peak_bytes(size, share, settings.workers) > USABLE * capacity:
+    while share and peak_bytes(size, share, settings) > USABLE * capacity:
         share -= 1
     return share
 
