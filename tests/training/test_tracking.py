@@ -173,3 +173,36 @@ def test_weights_and_biases_gets_the_curve_offline(tmp_path, monkeypatch):
     (written,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     assert b"gradient_norm" in written.read_bytes()
     assert os.fspath(tmp_path).encode() + b"/run" not in written.read_bytes()
+
+
+WITHOUT_NETWORK = """
+import os, sys
+from pathlib import Path
+from tests.training.test_tracking import version
+from tests.training.tiny import run, tiny_config, tiny_state
+from vapray.training.tracking import Tracking, open_tracker
+config, output, said = tiny_config("train.tracker=wandb"), version(Path(sys.argv[1])), []
+tracking = Tracking("wandb", lambda: open_tracker(config, output, []), said.append)
+state = run(config, tiny_state(config), report=tracking.log)
+tracking.close(seconds=float(sys.argv[2]))
+print("found:", state.step, len(said), *said, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "seconds", "wanted"),
+    [
+        ({"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}, 2, "did not finish within 2 s"),
+        ({}, 60, "No API key configured"),
+    ],
+)
+def test_weights_and_biases_out_of_reach_does_not_stop_training(tmp_path, environment, seconds, wanted):
+    pytest.importorskip("wandb", reason="wandb is in the extra vapray[tracking]")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    kept |= {"HOME": str(tmp_path), "WANDB_DIR": str(tmp_path), "WANDB_MODE": "online"}
+    command = [sys.executable, "-c", WITHOUT_NETWORK, str(tmp_path / "run"), str(seconds)]
+    done = subprocess.run(
+        command, env=kept | environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200
+    )
+    assert "found: 6 1 train.tracker=wandb: " + wanted in done.stdout, done.stdout + done.stderr

@@ -90,7 +90,7 @@ class Tracking:
             self._say_failed(error)
 
     def _say_failed(self, error: Exception) -> None:
-        self._say_once((str(error).strip().splitlines() or [type(error).__name__])[0])
+        self._say_once((str(error).strip().splitlines() or [type(error).__name__])[0].rstrip("."))
 
     def _say_once(self, what: str) -> None:
         if not self._told.is_set():
