@@ -165,7 +165,7 @@ def prototype_health(prototypes: Tensor) -> dict[str, float]:
         to min(P, D);
         ``mean_pairwise_cosine`` over the pairs of different prototypes of a class, 0 for P = 1.
     """
-    vectors = prototypes.detach().double()
+    vectors = prototypes.detach().to("cpu", torch.float64)  # most GPUs are slow at float64
     share = torch.linalg.svdvals(vectors)
     share = share / share.sum(dim=-1, keepdim=True).clamp_min(1e-300)
     rank = torch.special.entr(share).sum(dim=-1).exp().mean()
