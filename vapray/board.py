@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from vapray.errors import VaprayError
 from vapray.progress import StageProgress
 
 __all__ = ["Board", "watched"]
@@ -15,12 +16,23 @@ class Board:
 
     def __init__(self) -> None:
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        self._actor: Any = ray.remote(num_cpus=0)(_BoardActor).remote()
+        beside_the_driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor: Any = ray.remote(num_cpus=0)(_BoardActor)
+        self._actor = actor.options(scheduling_strategy=beside_the_driver).remote()  # any other node may be lost
 
     def post(self, done: int, detail: str) -> None:
         """Say how far the work is; does not wait."""
         self._actor.set.remote("progress", (done, detail))
+
+    def say(self, line: str) -> None:
+        """Have the driver print a line; does not wait."""
+        self._actor.add_line.remote(line)
+
+    def lines(self) -> list[str]:
+        """Driver: what was said since the last call."""
+        return self._ask("take_lines", default=[])
 
     def ask_to_save(self) -> None:
         """Driver: ask for a checkpoint now."""
@@ -29,6 +41,14 @@ class Board:
     def is_asked_to_save(self) -> bool:
         """Worker: whether the driver asked."""
         return self._get("asked", False)
+
+    def fail(self, error: VaprayError) -> None:
+        """Worker: say what makes going on useless; waits until it is on the board."""
+        self._ask("set", "failure", error, default=None)
+
+    def failure(self) -> VaprayError | None:
+        """What a worker said of it."""
+        return self._get("failure", None)
 
     def say_saved(self, step: int) -> None:
         """Worker: the checkpoint that was asked for is written."""
@@ -49,10 +69,13 @@ class Board:
         ray.kill(self._actor)
 
     def _get(self, name: str, default: Any) -> Any:
+        return self._ask("get", name, default, default=default)
+
+    def _ask(self, method: str, *arguments: Any, default: Any) -> Any:
         import ray
 
         try:
-            return ray.get(self._actor.get.remote(name, default), timeout=10)
+            return ray.get(getattr(self._actor, method).remote(*arguments), timeout=10)
         except ray.exceptions.RayError:  # the board went with the driver, or is late
             return default
 
@@ -60,6 +83,14 @@ class Board:
 class _BoardActor:
     def __init__(self) -> None:
         self._notes: dict[str, Any] = {}
+        self._lines: list[str] = []
+
+    def add_line(self, line: str) -> None:
+        self._lines.append(line)
+
+    def take_lines(self) -> list[str]:
+        lines, self._lines = self._lines, []
+        return lines
 
     def set(self, name: str, value: Any) -> None:
         self._notes[name] = value
@@ -80,13 +111,20 @@ def watched(progress: StageProgress) -> Iterator[Board]:
     finally:
         stop.set()
         watcher.join()
+        _print_lines(board, progress)
         board.close()
 
 
 def _watch(board: Board, progress: StageProgress, stop: threading.Event) -> None:
     shown = None
     while not stop.wait(0.5):
+        _print_lines(board, progress)
         newest = board.progress()
         if newest and newest != shown:
             progress.reach(*newest)
             shown = newest
+
+
+def _print_lines(board: Board, progress: StageProgress) -> None:
+    for line in board.lines():
+        progress.say(line)

@@ -52,6 +52,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
     embedded = {
+        "address": "local",  # another cluster of this machine is nobody's business
         "num_cpus": cluster.num_cpus or max(4, os.cpu_count() or 1),
         "object_store_memory": cluster.object_store_mb * 2**20,
         "include_dashboard": False,

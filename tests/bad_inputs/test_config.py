@@ -61,6 +61,10 @@ OVERRIDES = {
         "model.num_heads=3",
         "model.width = 64: not divisible by model.num_heads 3. Nearest that fit: 60",
     ),
+    "fewest workers": (
+        "train.min_workers=3",
+        "train.min_workers = 3: has to be at most train.workers 2. Lower it, or raise train.workers.",
+    ),
     "pool": ("pools.caption.min_size=5", "pools.caption.min_size = 5: has to be at most pools.caption.max_size 2"),
     "guidance interval": ("sample.guidance_interval=[800, 200]", "= [800, 200]: ends before it begins. Wanted [first,"),
     "one repeat": ("audit.repeats=1", "audit.repeats = 1: captions are compared with each other, so it takes two"),

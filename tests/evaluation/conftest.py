@@ -96,6 +96,7 @@ def report(metrics: Metrics, adherence: Adherence) -> ReportData:
         examples=[ClassExamples("NV", pictures[:2], [GeneratedPicture(pictures[2], HOSTILE, pictures[0])])],
         neighbours=[Neighbours(pictures[2], pictures[1], "NV", "VASC", 0.731)],
         curves=[Curve("Loss", "Error of the noise.", range(50), [1 / (i + 1) for i in range(50)])],
+        health=[Curve("Effective rank", "Directions of a class.", range(50), [9 - i / 10 for i in range(50)])],
         audited=True,
         caption_examples=[CaptionExample(pictures[3], "NV", "I see </dd> a spot.", "Known facts.", HOSTILE)],
         rejects=[Rejects("ingest", "cannot be decoded <i>in full</i>", 3)],

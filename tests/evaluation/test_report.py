@@ -92,7 +92,7 @@ def test_headings_descend_pictures_have_texts_and_tables_captions_and_scopes(rep
     assert len(outline.named("img")) == 7
     assert all(image["alt"] for image in outline.named("img"))
     charts = [svg for svg in outline.named("svg") if svg.get("aria-hidden") != "true"]
-    assert len(charts) == 5
+    assert len(charts) == 6
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
     assert len(outline.named("title")) - 1 == len(outline.named("desc")) == len(charts)
     assert len(outline.named("table")) == len(outline.named("caption")) >= 4
@@ -157,6 +157,7 @@ def test_a_run_that_measured_almost_nothing_still_has_a_page(report: ReportData,
         classes=(),
         examples=(),
         curves=(),
+        health=(),
         caption_examples=(),
         neighbours=(),
         rejects=(),
@@ -246,6 +247,13 @@ def test_a_gauge_shows_nothing_outside_of_its_track() -> None:
     far = gauge("Share", [Entry("a", 0.0, "floor"), Entry("b", 0.9, "made", Interval(-3.0, 5.0))], number)
     assert far is not None
     assert (far.marks[1].low, far.marks[1].high) == (0.0, 100.0)
+
+
+def test_a_share_is_drawn_on_the_whole_scale() -> None:
+    chart = line_chart(Curve("Usage", "", [0, 1, 2], [0.999, 0.998, 0.999], scale=(0.0, 1.0)))
+    assert (chart.y_ticks[0][1], chart.y_ticks[-1][1]) == ("0", "1")
+    heights = [float(point.split(",")[1]) for point in chart.line.split()]
+    assert max(heights) - min(heights) < 1
 
 
 def test_a_curve_is_drawn_left_to_right_and_gaps_are_left_out() -> None:

@@ -17,6 +17,7 @@ from vapray.store import Store, Version
 __all__ = ["Difference", "UnbrokenRun"]
 
 TABLES_OF = {stage.name: stage.writes for stage in STAGES}
+OWN_FOLDERS = {"steps", "ray_train", "tensorboard"}
 TIMED_NOTES = {"curve", "loss_curve", "sha256"}  # a checkpoint's digest covers its curve, which holds speeds
 
 
@@ -110,7 +111,9 @@ def _digests(folder: Path) -> dict[str, str]:
     """Digest of every file that a stage leaves for others; training's own states and measured times left out."""
     paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
     names = {path.relative_to(folder).as_posix(): path for path in paths}
-    kept = {name: path for name, path in names.items() if name.split("/")[0] not in ("steps", "ray_train")}
+    kept = {
+        name: path for name, path in names.items() if name.split("/")[0] not in ("steps", "ray_train", "tensorboard")
+    }
     return {name: hashlib.sha256(_without_times(path)).hexdigest() for name, path in kept.items()}
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from vapray.models.prototypes import OURS, PrototypeCondition, PrototypeOptions, prototype_health
+from vapray.models.health import prototype_health
+from vapray.models.prototypes import OURS, PrototypeCondition, PrototypeOptions
 from vapray.models.reconstruction import mix_prototypes
 
 

@@ -10,9 +10,10 @@ from vapray.config.file import load
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT
 from vapray.training.dataset import TrainingRows
-from vapray.training.loop import Worker, train
+from vapray.training.loop import train
 from vapray.training.network import build_network
 from vapray.training.state import TrainingState
+from vapray.training.worker import Worker
 
 SPACE = LatentSpace(2, 4, (0.1, -0.1), (1.5, 0.5))
 CLASSES, WIDTH = 3, 8
@@ -65,7 +66,9 @@ def run(
     save: Callable[[int, Mapping[str, bytes]], None] = lambda step, files: None,
     is_save_asked: Callable[[], bool] = lambda: False,
     validate: Callable[[UViT], float] | None = None,
+    say_saved: Callable[[int], None] = lambda step: None,
+    track: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
 ) -> TrainingState:
-    worker = Worker(rank, world, torch.device("cpu"), report, save, is_save_asked, validate)
+    worker = Worker(rank, world, torch.device("cpu"), report, save, is_save_asked, validate, say_saved, track)
     train(worker, config, tiny_rows(), SPACE, state)
     return state

@@ -51,6 +51,8 @@ def _counts(config: "Config") -> Iterator[Misfit]:
     batch, workers = config.train.batch_size, config.train.workers
     if batch % workers:
         yield _not_divisible("train.batch_size", batch, "train.workers", workers, workers)
+    if config.train.min_workers > workers:
+        yield _not_below("train.min_workers", config.train.min_workers, "at most", "train.workers", workers)
     for name, pool in config.pools:
         if pool.min_size > pool.max_size:
             smaller, larger = f"pools.{name}.min_size", f"pools.{name}.max_size"

@@ -52,14 +52,19 @@ class Train(Section):
     """Batches that are prepared while a step runs; 0: none."""
     workers: Count = 2
     """Ray Train workers (DDP ranks)."""
+    min_workers: Natural = 0
+    """Elastic: with fewer workers, but at least so many, training goes on when nodes are lost, and grows again when
+    they are back. 0: it waits for all of them."""
     use_gpu: bool = False
     """One GPU a worker."""
     report_every: Count = 25
     """Steps between two points of the learning curve."""
+    tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
+    """Where the learning curve goes besides the report; wandb is in the extra ``tracking``."""
     checkpoint_every: Count = 250
-    """Steps."""
+    """Steps; written while the next steps run."""
     keep_checkpoints: Count = 2
-    """The newest ones."""
+    """The newest ones; each also holds the averaged weights that did best in validation so far."""
     validate_every: Natural = 0
     """Steps between validations; the averaged weights nearest to the validation split are kept. 0: the last ones."""
     validation_images: Annotated[int, Field(ge=2)] = 128

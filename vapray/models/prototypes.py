@@ -12,12 +12,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vapray.models.injection import AttentionInjection, Injection, InjectionKind, ReleasedInjection
 from vapray.models.reconstruction import Reconstruction, ReconstructionTarget, ReleasedReconstruction
 
-__all__ = ["OURS", "Conditioned", "PrototypeCondition", "PrototypeOptions", "PrototypePlace", "prototype_health"]
+__all__ = ["OURS", "Conditioned", "PrototypeCondition", "PrototypeOptions", "PrototypePlace"]
 
 PrototypePlace = Literal["encoder", "middle"]
 
@@ -135,26 +134,3 @@ class PrototypeCondition(nn.Module):
         if real_BL is None:
             return error_BL.mean(dim=1)
         return error_BL.masked_fill(~real_BL, 0.0).sum(dim=1) / real_BL.sum(dim=1)
-
-
-@torch.no_grad()
-def prototype_health(prototypes: Tensor) -> dict[str, float]:
-    """Say whether prototypes spread or cluster; each class by itself, then the mean over classes.
-
-    Args:
-        prototypes: [classes + 1, P, D].
-
-    Returns:
-        ``effective_rank``, exp of the entropy of the normalised singular values (Roy & Vetterli 2007), from 1
-        to min(P, D);
-        ``mean_pairwise_cosine`` over the pairs of different prototypes of a class, 0 for P = 1.
-    """
-    vectors = prototypes.detach().double()
-    share = torch.linalg.svdvals(vectors)
-    share = share / share.sum(dim=-1, keepdim=True).clamp_min(1e-300)
-    rank = torch.special.entr(share).sum(dim=-1).exp().mean()
-    unit = F.normalize(vectors, dim=-1)
-    count = unit.shape[1]
-    pairs = unit.sum(dim=1).square().sum(dim=-1) - unit.square().sum(dim=(1, 2))
-    cosine = pairs.mean() / max(count * (count - 1), 1)
-    return {"effective_rank": float(rank), "mean_pairwise_cosine": float(cosine)}

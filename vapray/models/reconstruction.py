@@ -49,10 +49,12 @@ class Reconstruction(nn.Module):
 
     def forward(self, tokens_BLD: Tensor, prototypes_RPD: Tensor, row_B: Tensor) -> Tensor:
         """Squared error of each token [B, L], float32, mean over width."""
-        # Without the LayerNorm the loss would grow with the residual stream.
-        features = F.layer_norm(tokens_BLD.detach(), tokens_BLD.shape[-1:])
-        rebuilt = mix_prototypes(self.query(features), prototypes_RPD[row_B], self.num_heads)
-        return _squared_error(rebuilt, features)
+        query, prototypes = self.queries_and_keys(tokens_BLD, prototypes_RPD[row_B])
+        return _squared_error(mix_prototypes(query, prototypes, self.num_heads), _normalised(tokens_BLD))
+
+    def queries_and_keys(self, tokens_BLD: Tensor, prototypes_BPD: Tensor) -> tuple[Tensor, Tensor]:
+        """Between which attention is worked out."""
+        return self.query(_normalised(tokens_BLD)), prototypes_BPD
 
 
 class ReleasedReconstruction(nn.Module):
@@ -72,9 +74,19 @@ class ReleasedReconstruction(nn.Module):
 
     def forward(self, tokens_BLD: Tensor, prototypes_RPD: Tensor, row_B: Tensor) -> Tensor:
         """Half the squared error of each token [B, L], float32, mean over width."""
-        query, prototypes = self.query(tokens_BLD), prototypes_RPD[row_B]
-        rebuilt = attend(query, self.key(prototypes), self.value(prototypes), self.num_heads, None)
+        prototypes = prototypes_RPD[row_B]
+        query, key = self.queries_and_keys(tokens_BLD, prototypes)
+        rebuilt = attend(query, key, self.value(prototypes), self.num_heads, None)
         return 0.5 * _squared_error(rebuilt, query)
+
+    def queries_and_keys(self, tokens_BLD: Tensor, prototypes_BPD: Tensor) -> tuple[Tensor, Tensor]:
+        """Between which attention is worked out."""
+        return self.query(tokens_BLD), self.key(prototypes_BPD)
+
+
+def _normalised(tokens_BLD: Tensor) -> Tensor:
+    """Features to rebuild; without the LayerNorm the loss would grow with the residual stream."""
+    return F.layer_norm(tokens_BLD.detach(), tokens_BLD.shape[-1:])
 
 
 def _squared_error(rebuilt_BLD: Tensor, target_BLD: Tensor) -> Tensor:

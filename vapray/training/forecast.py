@@ -1,19 +1,21 @@
 """What training would cost."""
 
 from vapray.checkpoint import MANIFEST
-from vapray.config import Config
+from vapray.config import Config, Train
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate
 from vapray.latents.forecast import autoencoder_size
-from vapray.models.size import network_size
+from vapray.models.size import NetworkSize, network_size
 from vapray.store import Version
 
-__all__ = ["committed_rows", "forecast"]
+__all__ = ["committed_rows", "forecast", "peak_bytes"]
 
 # Forward, and backward by weights and by inputs.
 PASSES = 3
 # Weights, gradients, AdamW's two moments and the average, four bytes each; DDP keeps a second copy of the gradients.
 BYTES_OF_A_PARAMETER, BYTES_OF_DDP = 20, 4
-BYTES_OF_A_POINT = 350
+# A copy of the state and its files, beside the steps that go on; where weights lie on a GPU, that is host memory.
+BYTES_OF_SAVING = 36
+BYTES_OF_A_POINT, BYTES_OF_AN_EVENT = 380, 350
 STEPS_OF_A_VALIDATION = 10
 
 
@@ -28,22 +30,28 @@ def forecast(outlook: Outlook) -> Forecast:
     device = "GPU" if settings.use_gpu else "CPU"
     rate, basis = flop_rate(device)
     rows, share = settings.steps * settings.batch_size, settings.batch_size // settings.workers
-    ddp = BYTES_OF_DDP if settings.workers > 1 else 0
     return Forecast(
         rows=rows,
         part_bytes=0,
         file_bytes=_checkpoint_bytes(outlook, size.parameters),
         startup_seconds=14.0,
         work_seconds=(rows * PASSES / settings.workers + _validated(outlook)) * size.flops / rate,
-        peak_bytes=WORKSPACE_BYTES + (BYTES_OF_A_PARAMETER + ddp) * size.parameters + 4 * share * size.kept_values,
+        peak_bytes=peak_bytes(size, share, settings),
         workers=settings.workers,
         device=device,
         basis=basis,
     )
 
 
+def peak_bytes(size: NetworkSize, share: int, settings: Train) -> float:
+    """Memory of a worker that takes ``share`` images of every step; of the GPU, where it has one."""
+    ddp = BYTES_OF_DDP if settings.workers > 1 else 0
+    saving = 0 if settings.use_gpu else BYTES_OF_SAVING
+    return WORKSPACE_BYTES + (BYTES_OF_A_PARAMETER + ddp + saving) * size.parameters + 4 * share * size.kept_values
+
+
 def _validated(outlook: Outlook) -> int:
-    """Forward passes of one image over all validations, which one worker makes while the others wait."""
+    """Forward passes of one image over all validations, which one worker makes beside its steps."""
     settings = outlook.config.train
     images = min(settings.validation_images, outlook.images.splits.get("validation", 0))
     return (
@@ -68,7 +76,8 @@ def _checkpoint_bytes(outlook: Outlook, parameters: int) -> float:
     settings = outlook.config.train
     states = min(settings.keep_checkpoints, -(-settings.steps // settings.checkpoint_every))
     bytes_of_a_parameter = 20 if settings.validate_every and outlook.images.splits.get("validation", 0) else 16
-    curve = settings.steps / settings.report_every * BYTES_OF_A_POINT
+    points = settings.steps / settings.report_every
+    curve, events = points * BYTES_OF_A_POINT, points * BYTES_OF_AN_EVENT * (settings.tracker == "tensorboard")
     bank = outlook.images.splits.get("train", 0) * 40
     final = 8 * parameters + 4 * autoencoder_size(outlook.config).parameters + bank + 4000
-    return states * (bytes_of_a_parameter * parameters + 40_000 + curve) + final + 2 * curve
+    return states * (bytes_of_a_parameter * parameters + 40_000 + curve) + final + 2 * curve + events

@@ -11,10 +11,7 @@ to end asks for a last training state first.
 import json
 import os
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,73 +21,37 @@ import torch
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import text_encoder_of
 from vapray.board import Board, watched
-from vapray.checkpoint import read_newest_step, write_checkpoint, write_step
+from vapray.checkpoint import write_checkpoint
 from vapray.cluster import readable_errors, require, run_interruptible
-from vapray.config import Config
+from vapray.config import Train
 from vapray.errors import BackendError, CheckpointError, TrainingDiverged, VaprayError
 from vapray.latents.latent_space import LatentSpace
 from vapray.latents.opening import stored_autoencoder
 from vapray.models.cost import forward_flops
 from vapray.stage_run import StageRun
-from vapray.store import Version
 from vapray.training.dataset import discard, materialise
 from vapray.training.final import final_checkpoint, final_notes
-from vapray.training.loop import Worker, train
-from vapray.training.network import Network, build_network
-from vapray.training.state import TrainingState
+from vapray.training.job import TrainingJob
+from vapray.training.loop import train
+from vapray.training.memory import out_of_memory
+from vapray.training.rank import worker_of
 
 __all__ = ["run"]
 
+START_TIMEOUT, SECONDS_FOR_FEWER = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30"
+"""An elastic group that does not get its places in time, for a lost node is missed late, is tried again smaller."""
 ROWS_CACHE = Path(tempfile.gettempdir()) / f"vapray-rows-{os.getuid()}"
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What every rank is told."""
-
-    config: Config
-    bank: Version
-    latents: Version
-    output: Version
-    num_classes: int
-    context_width: int
-    space: LatentSpace
-    board: Board
-    validate: Callable[[Network], float] | None
-
-    @property
-    def steps_folder(self) -> str:
-        return f"{self.output.folder}/files/steps"
-
-    def new_state(self) -> TrainingState:
-        network = build_network(
-            self.config,
-            num_classes=self.num_classes,
-            latent_channels=self.space.channels,
-            context_width=self.context_width,
-        )
-        return TrainingState.begin(network, self.config.train)
-
-    def state_on(self, device: torch.device) -> TrainingState:
-        """Where the newest checkpoint left off."""
-        state = self.new_state()
-        state.to(device)
-        if files := self.newest_files(print):
-            state.restore(files)
-        return state
-
-    def newest_files(self, say: Callable[[str], None]) -> dict[str, bytes] | None:
-        strict = self.config.train.strict_checkpoints
-        return read_newest_step(self.output.files, self.steps_folder, say, strict=strict)
 
 
 def run(run: StageRun) -> None:
     """Run the stage."""
     config, inputs = run.config, run.inputs
     workers = config.train.workers
-    require(cpus=workers, gpus=workers * config.train.use_gpu, why=f"train.workers {workers}")
+    least = config.train.min_workers or workers
+    key = "min_workers" if config.train.min_workers else "workers"
+    require(cpus=least, gpus=least * config.train.use_gpu, why=f"train.{key} {least}")
     with watched(run.progress) as board:
-        job = _Job(
+        job = TrainingJob(
             config,
             inputs["bank"],
             inputs["latents"],
@@ -105,12 +66,16 @@ def run(run: StageRun) -> None:
             standing = job.newest_files(run.progress.say)  # said here, for a worker's words are heard by nobody
             done = json.loads(standing["state.json"])["step"] if standing else 0
             run.progress.expect(config.train.steps, "steps", done=done)
-            run.progress.say(f"starting {workers} worker{'s' if workers > 1 else ''}")
+            run.progress.say(f"starting {_range(least, workers)}")
             _fit(job)
         except KeyboardInterrupt:
             _save_before_the_end(run, board)
             raise
     _finish(run, job)
+
+
+def _range(least: int, most: int) -> str:
+    return f"{least} to {most} workers" if least < most else f"{most} worker{'s' if most > 1 else ''}"
 
 
 def _save_before_the_end(run: StageRun, board: Board) -> None:
@@ -125,16 +90,19 @@ def _save_before_the_end(run: StageRun, board: Board) -> None:
     run.progress.say("no checkpoint was written in time" if step is None else f"checkpoint written at step {step}")
 
 
-def _fit(job: _Job) -> None:
+def _fit(job: TrainingJob) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     settings = job.config.train
+    workers = _numbers_of_workers(settings)
+    if isinstance(workers, tuple):
+        os.environ[START_TIMEOUT] = SECONDS_FOR_FEWER
     trainer = TorchTrainer(
         _train_rank,
         train_loop_config={"job": job},
         scaling_config=ScalingConfig(
-            num_workers=settings.workers,
+            num_workers=workers,
             use_gpu=settings.use_gpu,
             resources_per_worker=_resources(settings.use_gpu),
         ),
@@ -145,8 +113,13 @@ def _fit(job: _Job) -> None:
             failure_config=FailureConfig(max_failures=settings.max_failures),
         ),
     )
-    with readable_errors("training"):
-        result = run_interruptible(trainer.fit)
+    try:
+        with readable_errors("training"):
+            result = run_interruptible(trainer.fit)
+    except VaprayError:
+        if told := job.board.failure():  # what other ranks said of it came from losing this one
+            raise told from None
+        raise
     if isinstance(result.return_value, VaprayError):
         raise result.return_value
 
@@ -155,65 +128,46 @@ def _resources(use_gpu: bool) -> dict[str, float]:
     return {"CPU": 1, "GPU": 1} if use_gpu else {"CPU": 1}
 
 
+def _numbers_of_workers(settings: Train) -> Any:
+    least, most = settings.min_workers, settings.workers
+    return (least, most) if 0 < least < most else most
+
+
 def _train_rank(settings: dict[str, Any]) -> Any:
     """What each worker of the group runs; what a restart would only meet again is an answer, not a failure."""
     import ray.train
     from ray.train.torch import get_device
 
-    job: _Job = settings["job"]
+    job: TrainingJob = settings["job"]
+    if failure := job.board.failure():
+        return failure
     context = ray.train.get_context()
     if not job.config.train.use_gpu:
         torch.set_num_threads(1)
     rows = materialise(job.bank, job.latents, ROWS_CACHE)
-    worker = _worker(job, context.get_world_rank(), context.get_world_size(), get_device())
+    device = get_device()
     try:
-        state = job.state_on(worker.device)
-    except CheckpointError as error:
+        state = job.state_on(device)
+        with worker_of(job, context.get_world_rank(), context.get_world_size(), device, state) as worker:
+            train(worker, job.config, rows, job.space, state)
+    except (CheckpointError, TrainingDiverged) as error:
         return error
-    try:
-        train(worker, job.config, rows, job.space, state)
-    except TrainingDiverged as error:
-        return error
+    except (RuntimeError, MemoryError) as error:
+        _tell_out_of_memory(job, error, device, context.get_local_world_size())
+        raise
     if context.get_local_rank() == 0:
         discard(job.bank, job.latents, ROWS_CACHE)
     return None
 
 
-def _worker(job: _Job, rank: int, world: int, device: torch.device) -> Worker:
-    asked = threading.Event()
-    if rank == 0:
-        threading.Thread(target=_listen, args=(job.board, asked), daemon=True).start()
-
-    def save(step: int, files: Mapping[str, bytes]) -> None:
-        was_asked = asked.is_set()
-        write_step(job.output.files, job.steps_folder, step, files, keep=job.config.train.keep_checkpoints)
-        if was_asked:
-            asked.clear()
-            job.board.say_saved(step)
-
-    return Worker(
-        rank=rank,
-        world=world,
-        device=device,
-        report=lambda step, point: job.board.post(step, _line(point)),
-        save=save,
-        is_save_asked=asked.is_set,
-        validate=job.validate,
-    )
+def _tell_out_of_memory(job: TrainingJob, error: BaseException, device: torch.device, sharing: int) -> None:
+    """Only this rank knows, and the others wait for it: it has to fail, so that they do, and they hear of it after."""
+    told = out_of_memory(error, job.config, num_classes=job.num_classes, device=device, sharing=sharing)
+    if told is not None:
+        job.board.fail(told)
 
 
-def _listen(board: Board, asked: threading.Event) -> None:
-    """A driver asks at most once, then it ends."""
-    while not board.is_asked_to_save():
-        time.sleep(0.5)
-    asked.set()
-
-
-def _line(point: Mapping[str, float]) -> str:
-    return f"loss {point['loss']:.4f}, {point['images_per_second']:.0f} images/s"
-
-
-def _finish(run: StageRun, job: _Job) -> None:
+def _finish(run: StageRun, job: TrainingJob) -> None:
     state = job.newest_files(run.progress.say)
     if state is None or json.loads(state["state.json"])["step"] != job.config.train.steps:
         raise BackendError(

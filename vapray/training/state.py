@@ -12,15 +12,38 @@ import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from vapray.config import Train
 from vapray.errors import CheckpointError, TrainingDiverged
 from vapray.training.network import Network
 from vapray.training.optimiser import make_optimiser
 
-__all__ = ["TrainingState", "load_weights", "save_weights"]
+__all__ = ["Snapshot", "TrainingState", "load_weights", "save_weights"]
 
 _CARD = ("step", "curve", "validations", "skipped", "skipped_in_a_row")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A training state copied to the CPU, which further steps leave as it is.
+
+    Attributes:
+        raw: weights of the last step.
+        averaged: their moving average.
+        optimiser: AdamW's ``state_dict``.
+        card: what ``state.json`` says, but for validations.
+    """
+
+    raw: dict[str, Tensor]
+    averaged: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    card: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps behind it."""
+        return int(self.card["step"])
 
 
 @dataclass
@@ -35,6 +58,7 @@ class TrainingState:
         curve: points of the learning curve.
         validations: (step, distance) of every validation; lower is better.
         best: averaged weights at the lowest distance, as safetensors; empty before the first validation.
+        pending: step and averaged weights of a validation that was under way when the run was ended.
         skipped: steps whose gradient was not finite.
         skipped_in_a_row: those since the last step that was taken.
     """
@@ -46,6 +70,7 @@ class TrainingState:
     curve: list[dict[str, float]] = field(default_factory=list)
     validations: list[tuple[int, float]] = field(default_factory=list)
     best: bytes = b""
+    pending: tuple[int, bytes] | None = None
     skipped: int = 0
     skipped_in_a_row: int = 0
 
@@ -60,11 +85,11 @@ class TrainingState:
         self.model.to(device)
         self.averaged.to(device)
 
-    def consider(self, distance: float) -> None:
-        """Note a validation, and keep the averaged weights if none before came as near."""
+    def consider(self, step: int, averaged: Network, distance: float) -> None:
+        """Note a validation of the averaged weights of a step, and keep them if none before came as near."""
         if all(distance < earlier for _, earlier in self.validations):
-            self.best = save_weights(self.averaged)
-        self.validations.append((self.step, distance))
+            self.best = save_weights(averaged)
+        self.validations.append((step, distance))
 
     def refuse_non_finite(self) -> None:
         """Raise ``TrainingDiverged`` if a weight is not finite."""
@@ -72,22 +97,41 @@ class TrainingState:
             if not weight.isfinite().all():
                 raise TrainingDiverged(f"training: {name} is not finite after step {self.step}; nothing was saved.")
 
-    def to_files(self) -> dict[str, bytes]:
-        """File name -> content.
+    def snapshot(self) -> Snapshot:
+        """A copy for writing while further steps run.
 
         Raises:
             TrainingDiverged: a weight is not finite; such a state is never saved.
         """
         self.refuse_non_finite()
+        card = {name: getattr(self, name) for name in _CARD if name != "validations"}
+        return Snapshot(
+            _copied(self.model.state_dict()),
+            _copied(self.averaged.state_dict()),
+            _copied(self.optimiser.state_dict()),
+            {**card, "curve": list(self.curve)},
+        )
+
+    def to_files(self, snapshot: Snapshot | None = None) -> dict[str, bytes]:
+        """File name -> content, of a snapshot or as of now, with what validation has found.
+
+        Raises:
+            TrainingDiverged: a weight is not finite.
+        """
+        snapshot = snapshot or self.snapshot()
         optimiser = io.BytesIO()
-        torch.save(self.optimiser.state_dict(), optimiser)
+        torch.save(snapshot.optimiser, optimiser)
+        card = {**snapshot.card, "validations": self.validations}
         files = {
-            "raw.safetensors": save_weights(self.model),
-            "ema.safetensors": save_weights(self.averaged),
+            "raw.safetensors": save_safetensors(snapshot.raw),
+            "ema.safetensors": save_safetensors(snapshot.averaged),
             "optimiser.pt": optimiser.getvalue(),
-            "state.json": json.dumps({name: getattr(self, name) for name in _CARD}).encode(),
         }
-        return files | ({"best.safetensors": self.best} if self.best else {})
+        if self.best:
+            files["best.safetensors"] = self.best
+        if self.pending is not None:
+            card["pending"], files["pending.safetensors"] = self.pending
+        return files | {"state.json": json.dumps(card).encode()}
 
     def restore(self, files: Mapping[str, bytes]) -> None:
         """Go back to what :meth:`to_files` gave.
@@ -102,6 +146,7 @@ class TrainingState:
             card: dict[str, Any] = json.loads(files["state.json"])
             for name in _CARD:
                 setattr(self, name, card[name])
+            self.pending = (card["pending"], files["pending.safetensors"]) if "pending" in card else None
         except (KeyError, ValueError, UnpicklingError) as error:
             raise CheckpointError(f"training state cannot be restored: {error}") from error
         self.validations = [(step, distance) for step, distance in self.validations]
@@ -111,6 +156,17 @@ class TrainingState:
 def save_weights(model: nn.Module) -> bytes:
     """All weights as one safetensors file."""
     return save_safetensors({name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()})
+
+
+def _copied(tree: Any) -> Any:
+    """Every tensor in a tree of dicts and lists as a contiguous copy on the CPU."""
+
+    def copied(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        return leaf.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+    return tree_map(copied, dict(tree))
 
 
 def load_weights(model: nn.Module, data: bytes) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -40,9 +41,25 @@ REASONS_OF_A_STAGE = 10
 CURVES = {
     "loss": ("Denoising loss", "Mean squared error of the predicted noise; 1 is knowing nothing."),
     "reconstruction": ("Prototype reconstruction", "How badly class prototypes rebuild the encoder's features."),
-    "effective_rank": ("Prototype effective rank", "How many directions the prototypes of a class span."),
     "gradient_norm": ("Gradient norm", "Before clipping."),
 }
+HEALTH = {
+    "effective_rank": ("Effective rank", "How many directions the prototypes of a class span; 1 is a single one."),
+    "mean_pairwise_cosine": ("Cosine", "Between two prototypes of a class: 0 is apart, 1 is the same direction."),
+    "prototype_usage": (
+        "Usage",
+        "Codebook perplexity over the number of prototypes: 1 when all rebuild alike, near 0 when one does it all.",
+    ),
+    "attention_entropy": (
+        "Attention entropy",
+        "Of one token over the prototypes: 1 takes all alike, 0 picks a single one. That it falls is learning.",
+    ),
+    "gradient_ratio": (
+        "Gradient ratio",
+        "What reconstruction does to the prototypes over what denoising does; far above 1, images have no say in them.",
+    ),
+}
+SHARES, SHARE = ("Cosine", "Usage", "Attention entropy"), (0.0, 1.0)
 Rows = list[dict[str, Any]]
 
 
@@ -67,6 +84,10 @@ def assemble(run: StageRun, held_out: str, metrics: Metrics, findings: Findings)
         examples=[_class_examples(label, name, unseen, generated, frame) for label, name in enumerate(names)],
         neighbours=_neighbours(findings.nearest, names, by_id, generated, frame),
         curves=_curves(history),
+        health=[
+            replace(curve, scale=SHARE) if curve.name in SHARES else curve
+            for curve in _of_points(history["train"].notes["curve"], HEALTH)
+        ],
         caption_examples=_caption_examples(inputs["captions"], by_id, names, history["caption"].notes, config),
         audited="audit" in history,
         rejects=_rejects(history, run.output),
@@ -127,12 +148,7 @@ def _neighbours(
 
 def _curves(history: Mapping[str, Manifest]) -> list[Curve]:
     learned, fitted = history["train"].notes, history["autoencoder"].notes
-    points: list[Mapping[str, float]] = learned["curve"]
-    curves = [
-        Curve(title, meaning, [point["step"] for point in points], [point[name] for point in points])
-        for name, (title, meaning) in CURVES.items()
-        if points and name in points[0]
-    ]
+    curves = _of_points(learned["curve"], CURVES)
     kept = f" The weights of step {learned['ema_step']:,} were kept." if "ema_step" in learned else ""
     return [
         *curves[:1],
@@ -141,6 +157,12 @@ def _curves(history: Mapping[str, Manifest]) -> list[Curve]:
         *_series(fitted.get("loss_curve"), "Autoencoder loss", "Of rebuilding training pictures, in its own fitting."),
         *_tuning(fitted.get("decoder_tuning")),
     ]
+
+
+def _of_points(points: Sequence[Mapping[str, float]], names: Mapping[str, tuple[str, str]]) -> list[Curve]:
+    """A curve for each name that points of the learning curve have."""
+    found = {name: [(point["step"], point[name]) for point in points if name in point] for name in names}
+    return [curve for name, pairs in found.items() for curve in _series(pairs, *names[name])]
 
 
 def _tuning(tuning: Mapping[str, Any] | None) -> list[Curve]:

@@ -71,6 +71,8 @@ class Curve:
     steps: Sequence[float]
     values: Sequence[float]
     """As many as ``steps``; values that are not finite are not drawn."""
+    scale: tuple[float, float] | None = None
+    """What the axis shows at least, where the quantity has bounds; else it follows from the values."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ class ReportData:
     neighbours: Sequence[Neighbours]
     """Nearest first."""
     curves: Sequence[Curve]
+    health: Sequence[Curve]
+    """Of the class prototypes over training; empty for a network without them."""
     caption_examples: Sequence[CaptionExample]
     audited: bool
     """Whether the audit of these captions lies beside the report."""

@@ -43,8 +43,8 @@ def line_chart(curve: Curve) -> LineChart | None:
     if len(values) < 2 or steps[0] == steps[-1]:
         return None
     at, mean, least, greatest = _binned(steps, values)
-    logarithmic = bool(values.min() > 0 and mean.max() / mean.min() > 20)
-    low, high = _range(values, logarithmic)
+    logarithmic = bool(curve.scale is None and values.min() > 0 and mean.max() / mean.min() > 20)
+    low, high = _range(values, logarithmic) if curve.scale is None else _around(values, *curve.scale)
     first, last = (0.0 if 0 < steps[0] < 0.05 * steps[-1] else steps[0]), steps[-1]
     x = _axis(first, last, LEFT, RIGHT, False)
     y = _axis(low, high, BOTTOM, TOP, logarithmic)
@@ -70,6 +70,10 @@ def _range(values: Values, logarithmic: bool) -> tuple[float, float]:
         return low, high
     margin = 0.05 * (high - low) or abs(high) * 0.05 or 1.0
     return (low - margin if low < 0 else max(0.0, low - margin)), high + margin
+
+
+def _around(values: Values, low: float, high: float) -> tuple[float, float]:
+    return min(low, float(values.min())), max(high, float(values.max()))
 
 
 def _binned(steps: Values, values: Values) -> list[Values]:

@@ -1,9 +1,11 @@
 """``ReportData`` to one HTML page without anything outside it."""
 
+from collections.abc import Sequence
+
 from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.report import curves, verdict, wording
 from vapray.evaluation.report.cautions import cautions
-from vapray.evaluation.report.content import Image, ReportData
+from vapray.evaluation.report.content import Curve, Image, ReportData
 from vapray.evaluation.report.explained import explained_numbers
 from vapray.evaluation.report.page import page, sides
 
@@ -19,7 +21,6 @@ def render_report(report: ReportData) -> str:
         DataError: a picture is not uint8 [H, W, 3].
     """
     metrics = report.metrics
-    charts = [curves.line_chart(curve) for curve in report.curves]
     return page(
         "index.html.jinja",
         report=report,
@@ -29,11 +30,17 @@ def render_report(report: ReportData) -> str:
         cautions=cautions(report),
         numbers=explained_numbers(metrics),
         adherence=report.adherence,
-        lines=[chart for chart in charts if chart is not None],
+        lines=_charts(report.curves),
+        health=_charts(report.health),
         chart=curves,
         provenance_rows=_provenance_rows(metrics, report),
         sides=sides(_pictures(report)),
     )
+
+
+def _charts(drawn: Sequence[Curve]) -> list[curves.LineChart]:
+    charts = (curves.line_chart(curve) for curve in drawn)
+    return [chart for chart in charts if chart is not None]
 
 
 def _pictures(report: ReportData) -> list[Image]:

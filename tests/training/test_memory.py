@@ -1,0 +1,81 @@
+"""Running out of memory becomes advice that can be followed."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.training.tiny import CLASSES, tiny_config
+from vapray.models.size import network_size
+from vapray.training.forecast import peak_bytes
+from vapray.training.memory import USABLE, largest_share, out_of_memory
+
+CPU = torch.device("cpu")
+
+
+def advice(error: BaseException, *overrides: str) -> str:
+    return str(out_of_memory(error, tiny_config(*overrides), num_classes=CLASSES, device=CPU, sharing=1))
+
+
+def test_an_allocation_that_the_machine_refuses_is_recognised():
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(2**55)
+    said = advice(refused.value, "train.batch_size=8", "train.workers=2")
+    assert "4 images at a time (train.batch_size 8 over 2 workers) do not fit in memory" in said
+    assert f"when {2**57} bytes more were asked for" in said
+    assert "train.accumulate_steps=2" in said and "train.batch_size=4" in said and "model.checkpointing=true" in said
+
+
+def test_the_error_of_a_gpu_is_recognised():
+    said = advice(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity"))
+    assert "when 20.00 MiB more were asked for" in said
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("memory")])
+def test_other_errors_are_not_about_memory(error):
+    assert out_of_memory(error, tiny_config(), num_classes=CLASSES, device=CPU, sharing=1) is None
+
+
+def test_what_is_advised_fits_by_arithmetic_and_one_more_does_not():
+    config = tiny_config("train.batch_size=64")
+    size = network_size(config, CLASSES)
+    capacity = int(peak_bytes(size, 11, config.train) / USABLE) + 1
+    assert largest_share(config, CLASSES, capacity) == 11
+    assert largest_share(config, CLASSES, 2**60) == 32, "what failed is not advised again"
+    assert largest_share(config, CLASSES, 1000) == 0
+
+
+def test_where_not_even_one_image_fits_a_smaller_network_is_advised():
+    said = advice(MemoryError(), "train.batch_size=1")
+    assert "not even one fits" in said and "model.width" in said and "accumulate" not in said
+
+
+LITTLE_MEMORY = """
+import resource
+import torch
+from tests.training.tiny import CLASSES, run, tiny_config, tiny_state
+from vapray.training.memory import out_of_memory
+
+config = tiny_config("train.batch_size=2048", "model.depth=8", "model.width=64")
+state = tiny_state(config)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 400 * 2**20,) * 2)
+try:
+    run(config, state)
+except (RuntimeError, MemoryError) as error:
+    print(type(error).__name__, state.step)
+    print(out_of_memory(error, config, num_classes=CLASSES, device=torch.device("cpu"), sharing=1))
+"""
+
+
+def test_a_process_that_runs_out_of_memory_in_a_step_says_what_to_change():
+    done = subprocess.run([sys.executable, "-c", LITTLE_MEMORY], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    first, said = done.stdout.strip().splitlines()
+    assert first == "RuntimeError 0", done.stdout
+    assert re.search(r"2048 images at a time .* do not fit in memory, when \d+ bytes more were asked for", said)
+    fits = int(re.search(r"By arithmetic (\d+) fit", said)[1])
+    assert 0 < fits <= 1024
+    assert f"train.accumulate_steps={-(-2048 // fits)}" in said

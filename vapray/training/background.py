@@ -1,0 +1,128 @@
+"""What rank 0 does while the next steps run: validate averaged weights, and write checkpoints."""
+
+import contextlib
+import copy
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from vapray.training.network import Network
+from vapray.training.state import Snapshot, TrainingState, load_weights, save_weights
+from vapray.training.worker import Worker
+
+__all__ = ["Background"]
+
+
+class Background:
+    """One thread that validates and saves copies of the state, in the order in which it was asked to.
+
+    So a checkpoint holds every validation up to its step and none behind it, as if the loop had waited: a resumed run
+    finds the same best weights as an unbroken one. At most one validation and one checkpoint are under way; who asks
+    for the next waits. What fails is raised at the next call, or at the end, which waits for both.
+
+    Args:
+        worker: validates and saves; on a GPU validation has a stream of its own there.
+        state: of the loop; ``validations`` and ``best`` are this thread's until the end.
+    """
+
+    def __init__(self, worker: Worker, state: TrainingState) -> None:
+        self._worker, self._state = worker, state
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="background")
+        self._lock = threading.Lock()
+        self._under_way: tuple[int, Network] | None = None
+        self._validating: Future[None] | None = None
+        self._saving: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._thread.shutdown(wait=True)
+        if error is None:
+            self._raise_what_failed()
+
+    def validate(self) -> None:
+        """Validate the averaged weights as they are now."""
+        self._raise_what_failed()
+        _wait(self._validating)
+        self._submit_validation(self._state.step, copy.deepcopy(self._state.averaged))
+
+    def resume(self) -> None:
+        """Start the validation that was under way when the state was written."""
+        if self._state.pending is not None:
+            step, weights = self._state.pending
+            averaged = copy.deepcopy(self._state.averaged)
+            load_weights(averaged, weights)
+            self._submit_validation(step, averaged)
+
+    def save(self, when_done: Callable[[int], None] = lambda step: None) -> None:
+        """Write the state as it is now; ``when_done`` is told the step.
+
+        Raises:
+            TrainingDiverged: a weight is not finite.
+        """
+        self._raise_what_failed()
+        _wait(self._saving)
+        self._saving = self._thread.submit(self._save, self._state.snapshot(), when_done)
+
+    def save_at_once(self, when_done: Callable[[int], None]) -> None:
+        """Write the state as it is now, before the run is ended: a validation under way is not waited for.
+
+        Its weights are written too, and a resumed run validates them first.
+        """
+        self._raise_what_failed()
+        if self._saving is not None and not self._saving.cancel():  # one that has not begun is superseded
+            self._saving.result()
+        self._saving = None
+        snapshot = self._state.snapshot()
+        with self._lock:
+            if self._under_way is not None:
+                step, averaged = self._under_way
+                self._state.pending = step, save_weights(averaged)
+            files = self._state.to_files(snapshot)
+        self._worker.save(snapshot.step, files)
+        when_done(snapshot.step)
+
+    def _submit_validation(self, step: int, averaged: Network) -> None:
+        self._under_way = step, averaged
+        self._validating = self._thread.submit(self._validate, step, averaged)
+
+    def _validate(self, step: int, averaged: Network) -> None:
+        assert self._worker.validate is not None
+        with _stream_of_its_own(self._worker.device):
+            distance = self._worker.validate(averaged)
+        with self._lock:
+            self._state.consider(step, averaged, distance)
+            self._state.pending = self._under_way = None
+        self._worker.track(step, {"validation_distance": distance})
+
+    def _save(self, snapshot: Snapshot, when_done: Callable[[int], None]) -> None:
+        self._worker.save(snapshot.step, self._state.to_files(snapshot))
+        when_done(snapshot.step)
+
+    def _raise_what_failed(self) -> None:
+        for job in (self._validating, self._saving):
+            if job is not None and job.done():
+                job.result()
+
+
+def _wait(job: Future[None] | None) -> None:
+    if job is not None:
+        job.result()
+
+
+@contextlib.contextmanager
+def _stream_of_its_own(device: torch.device) -> Iterator[Any]:
+    """So that a GPU works at validation and training side by side, as it has room."""
+    if device.type != "cuda":
+        yield
+        return
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.default_stream(device))  # the copy of the weights is made there
+    with torch.cuda.stream(stream):
+        yield
+        stream.synchronize()

@@ -1,0 +1,118 @@
+"""What shows a learning curve: TensorBoard's event files, and Weights & Biases."""
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vapray.config import Config
+from vapray.store import Version
+
+__all__ = ["Point", "TensorBoard", "WeightsAndBiases"]
+
+Point = tuple[int, Mapping[str, float]]
+"""A step, and values by name."""
+SECONDS_BETWEEN_UPLOADS = 30.0
+
+
+class TensorBoard:
+    """An event file in ``files/tensorboard``, which ``tensorboard --logdir RUN`` finds.
+
+    It is written anew at every start, from the checkpoint's curve on. A local file grows point by point; to an object
+    store, where nothing can be appended, it goes whole, every half minute and at the end.
+
+    Args:
+        output: the version that training fills.
+        past: the curve up to the checkpoint that training goes on from.
+    """
+
+    def __init__(self, output: Version, past: Sequence[Point]) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+
+        self._files, self._folder = output.files, f"{output.folder}/files/tensorboard"
+        self._files.remove(self._folder)
+        self._temporary = None if self._files.is_local else tempfile.TemporaryDirectory(prefix="vapray-events-")
+        local = Path(self._temporary.name if self._temporary else self._files.path(self._folder))
+        local.mkdir(parents=True, exist_ok=True)
+        self._events = EventsWriter(str(local / "events"))
+        (self._path,) = local.iterdir()
+        self._uploaded = time.monotonic()
+        self._forget_earlier_files()
+        for step, values in past:
+            self._write(step, values)
+        self._events.flush()
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Append values of a step."""
+        self._write(step, values)
+        self._events.flush()
+        if self._temporary and time.monotonic() - self._uploaded >= SECONDS_BETWEEN_UPLOADS:
+            self._upload()
+
+    def close(self) -> None:
+        """Finish writing."""
+        self._events.close()
+        if self._temporary:
+            self._upload()
+            self._temporary.cleanup()
+
+    def _forget_earlier_files(self) -> None:
+        """A TensorBoard that has been watching since before the restart drops what it has read."""
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        start = SessionLog(status=SessionLog.START)
+        self._events.write_event(Event(wall_time=time.time(), step=0, session_log=start))
+
+    def _write(self, step: int, values: Mapping[str, float]) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import Summary
+
+        shown = [
+            Summary.Value(tag=f"train/{name}", simple_value=value) for name, value in values.items() if name != "step"
+        ]
+        self._events.write_event(Event(wall_time=time.time(), step=step, summary=Summary(value=shown)))
+
+    def _upload(self) -> None:
+        self._uploaded = time.monotonic()
+        self._files.write(f"{self._folder}/{self._path.name}", self._path.read_bytes())
+
+
+class WeightsAndBiases:
+    """A run of Weights & Biases; its own environment variables (``WANDB_PROJECT``, ``WANDB_MODE``, ...) apply.
+
+    A restart goes on with the same run, which keeps what it knows of steps that are taken again.
+
+    Args:
+        config: the tree; what training learns from is sent along, no path and no caption.
+        output: the version that training fills.
+    """
+
+    def __init__(self, config: Config, output: Version) -> None:
+        try:
+            import wandb
+        except ImportError:
+            raise RuntimeError("wandb is not installed; it is in the extra vapray[tracking]") from None
+        tree = config.model_dump(mode="json")
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "vapray"),
+            id=f"{output.fingerprint[:16]}-{hashlib.sha256(output.uri.encode()).hexdigest()[:8]}",
+            resume="allow",
+            dir=os.environ.get("WANDB_DIR", tempfile.gettempdir()),
+            config={name: tree[name] for name in ("model", "diffusion", "train")},
+            settings=wandb.Settings(console="off", silent=True, disable_git=True, disable_code=True),
+        )
+        self._run.define_metric("validation_distance", step_metric="validation_step")
+        self._newest = 0
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Send values of a step; a run's steps only rise, so a late validation says its own."""
+        late: dict[str, Any] = {"validation_step": step} if "validation_distance" in values else {}
+        self._newest = max(self._newest, step)
+        self._run.log({name: value for name, value in values.items() if name != "step"} | late, step=self._newest)
+
+    def close(self) -> None:
+        """End the run."""
+        self._run.finish()
