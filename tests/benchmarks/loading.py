@@ -4,8 +4,8 @@
 
 Two processes, one after the other, do what a rank does before and between steps. The first finds two finished tables
 and no cache; the second finds the cache and draws every batch of an epoch, without a network and without prefetch.
-Memory is each process's resident set, four times a second: mapped pages count, and so does torch. CPU times are those of the process, which
-others on the machine disturb less.
+Memory is each process's resident set, four times a second: mapped pages count, and so does torch. CPU times are the
+process's own, which others on the machine disturb less.
 """
 
 import argparse
