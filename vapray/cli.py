@@ -102,6 +102,34 @@ def compare(
             _write_page(html, comparison.to_html())
 
 
+@app.command()
+def export(
+    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="Its folder files/final, or the URI of it.")],
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="New, empty, or an earlier export.")],
+    weights: Annotated[
+        str, typer.Option("--weights", help="ema, the averaged ones, or raw, of the last step.")
+    ] = "ema",
+    without_bank: Annotated[
+        bool, typer.Option("--without-bank", help="Leave the captions of the training images at home.")
+    ] = False,
+    with_text_encoder: Annotated[
+        bool, typer.Option("--with-text-encoder", help="Take the files of an open_clip or transformers encoder along.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Write a trained model as a diffusers folder that loads without vapray and gives the same pixels."""
+    with ended_well(debug):
+        from vapray.export.folder import export_checkpoint
+
+        exported = export_checkpoint(
+            checkpoint, folder, weights=weights, with_bank=not without_bank, with_text_encoder=with_text_encoder
+        )
+        for name, size in exported.files.items():
+            print(f"{size:>14,} bytes  {folder}/{name}")
+        print("\nLoads where torch, diffusers and safetensors are; vapray is not needed. Not for clinical use.\n")
+        print("\n".join(f"  {line}" for line in exported.lines))
+
+
 def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:
     """What ``python -m jobs.STAGE`` runs: the stage with ``--config FILE key=value ...``; exits with its code."""
     job = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

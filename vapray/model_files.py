@@ -15,7 +15,10 @@ from typing import Any
 
 from vapray.errors import BackendError, ConfigError
 
-__all__ = ["HUB", "Wanted", "find_folder", "hub_commit", "hub_folder", "is_directory", "read_card", "sha256_of"]
+__all__ = [
+    "HUB", "Wanted", "find_folder", "hub_commit", "hub_folder", "is_directory", "public_name", "read_card",
+    "sha256_of",
+]  # fmt: skip
 
 HUB = "hf-hub:"
 SECONDS_TO_ANSWER = 5
@@ -69,6 +72,12 @@ def find_folder(model: str, revision: str | None, wanted: Wanted, *, download: b
 def is_directory(model: str | None) -> bool:
     """Whether a model's name is a directory of this machine; else it is the hub's."""
     return bool(model) and Path(model or "").is_dir()
+
+
+def public_name(model: str | None) -> str | None:
+    """A model's name, if it means the same on every machine: the hub's; None for a directory."""
+    there = is_directory(model) or not _OWNER_AND_NAME.fullmatch((model or "").removeprefix(HUB))
+    return None if there else model
 
 
 def hub_commit(model: str, revision: str | None, setting: str) -> str:

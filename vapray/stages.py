@@ -45,7 +45,8 @@ class Stage:
 # How often to report, save or retry, and on how many workers, does not decide what is learned.
 _TRAIN_EXECUTION = {
     "workers", "use_gpu", "report_every", "checkpoint_every", "keep_checkpoints", "max_failures", "max_skipped_steps",
-    "grace_seconds", "strict_checkpoints", "min_workers", "tracker",
+    "grace_seconds", "strict_checkpoints", "prefetch", "recompute", "accumulate_steps", "compile",
+    "min_workers", "tracker",
 }  # fmt: skip
 _TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TRAIN_EXECUTION)
 _FRAME = ("data.modality", "data.image_size")
@@ -87,7 +88,7 @@ STAGES = (
         "checkpoints",
         ("images", "autoencoder", "bank", "latents"),
         (*_MODEL, *_TRAIN, "run.seed"),
-        schema=2,
+        schema=3,
     ),
     Stage("sample", "sampling", "samples", ("bank", "checkpoints"), ("sample", "run.seed")),
     Stage(

@@ -22,6 +22,7 @@ from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.schedule import Schedule
 from vapray.diffusion.solver import SolverName, solve, solver_plan
 from vapray.errors import BackendError
+from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit
 
 SCHEDULE, SHAPE, WIDTH, LONGEST = Schedule.scaled_linear(), (4, 8, 8), 12, 40
@@ -33,7 +34,7 @@ def network() -> UViT:
     """Untrained, but with every path alive: the prototypes' zero is not."""
     model = build_uvit(
         seed=0,
-        pcm=True,
+        pcm=PrototypeOptions(),
         latent_side=8,
         latent_channels=4,
         patch_size=2,
@@ -45,7 +46,7 @@ def network() -> UViT:
         max_context=LONGEST,
     )
     assert model.prototypes is not None
-    torch.nn.init.normal_(model.prototypes.inject.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(model.prototypes.injection.inject.weight, std=0.1, generator=torch.Generator().manual_seed(0))
     return model.eval().requires_grad_(False)
 
 
@@ -57,9 +58,9 @@ def one_thread() -> Iterable[None]:
     torch.set_num_threads(before)
 
 
-def engine_of(model: Any = None, *, batch_sizes: Sequence[int] = (6,)) -> Engine:
+def engine_of(model: Any = None, *, batch_sizes: Sequence[int] = (6,), **options: Any) -> Engine:
     conditions = Conditions(num_classes=3, context_width=WIDTH, max_context=LONGEST)
-    return Engine(model or network(), SCHEDULE, conditions, latent_shape=SHAPE, batch_sizes=batch_sizes)
+    return Engine(model or network(), SCHEDULE, conditions, latent_shape=SHAPE, batch_sizes=batch_sizes, **options)
 
 
 def image(number: int = 0, length: int = 5, steps: int = 4, **changes: Any) -> ImageRequest:
@@ -118,12 +119,12 @@ requests = st.builds(
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(requests, min_size=2, max_size=9), st.randoms(), st.data())
-def test_an_image_is_the_same_bytes_alone_and_among_any_neighbours_in_any_order(asked, shuffler, data) -> None:
-    alone = [results(engine_of(), [request])[0] for request in asked]
+@given(st.lists(requests, min_size=2, max_size=9), st.randoms(), st.booleans(), st.data())
+def test_an_image_is_the_same_bytes_alone_and_among_any_neighbours_in_any_order(asked, shuffler, apart, data) -> None:
+    alone = [results(engine_of(null_apart=apart), [request])[0] for request in asked]
     order = list(range(len(asked)))
     shuffler.shuffle(order)
-    engine, tickets = engine_of(), {}
+    engine, tickets = engine_of(null_apart=apart), {}
     for number in order:
         tickets[number] = engine.submit(asked[number])
         for _ in range(data.draw(st.integers(0, 3))):  # late ones join others that are under way
@@ -134,9 +135,9 @@ def test_an_image_is_the_same_bytes_alone_and_among_any_neighbours_in_any_order(
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(requests, min_size=1, max_size=6))
-def test_an_image_is_that_of_the_plain_solver_loop(asked) -> None:
-    for request, made in zip(asked, results(engine_of(), asked), strict=True):
+@given(st.lists(requests, min_size=1, max_size=6), st.booleans())
+def test_an_image_is_that_of_the_plain_solver_loop(asked, apart) -> None:
+    for request, made in zip(asked, results(engine_of(null_apart=apart), asked), strict=True):
         torch.testing.assert_close(made, by_the_loop(request), rtol=1e-4, atol=1e-4)
 
 
@@ -166,6 +167,19 @@ def test_every_call_has_one_of_the_stated_shapes() -> None:
     model = Watched()
     results(engine_of(model, batch_sizes=(2, 8)), [image(seed, steps=seed + 1) for seed in range(4)])
     assert [size for size, _ in model.shapes] == [8, 8, 2, 2]
+
+
+def test_unconditional_rows_that_stand_apart_have_no_room_for_a_caption() -> None:
+    asked, model = [image(seed, 20, steps=2, guidance=Guidance(1.0)) for seed in range(6)], Watched()
+    results(engine_of(model, null_apart=True), asked)
+    assert sorted(zip(model.shapes, model.drops, strict=True)) == [((6, 0), 6)] * 2 + [((6, 20), 0)] * 2
+
+
+def test_bfloat16_is_near_float32() -> None:
+    asked = [image(seed, guidance=Guidance(1.5), steps=8) for seed in range(3)]
+    full, half = results(engine_of(), asked), results(engine_of(precision="bfloat16"), asked)
+    for one, other in zip(full, half, strict=True):
+        assert 0 < (one - other).square().mean().sqrt() < 0.02 * one.std()
 
 
 def test_images_with_other_settings_share_calls() -> None:

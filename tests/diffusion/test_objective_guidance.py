@@ -10,6 +10,7 @@ from vapray.diffusion.objective import Losses, denoising_loss
 from vapray.diffusion.randomness import draw_training
 from vapray.diffusion.schedule import Schedule
 from vapray.models.prediction import NoisePrediction
+from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit
 
 ROWS = 16
@@ -19,7 +20,7 @@ ROWS = 16
 def model() -> UViT:
     return build_uvit(
         seed=0,
-        pcm=True,
+        pcm=PrototypeOptions(),
         latent_side=8,
         latent_channels=4,
         patch_size=2,

@@ -164,7 +164,14 @@ def test_damaged_weights_and_those_of_another_network_are_refused(tmp_path: Path
     folder = trained_models.stable_diffusion(tmp_path / "vae")
     opening = lambda: open_trained(asking("diffusers", folder))  # noqa: E731
     write_config(folder, layers_per_block=3)
-    refused(CHECKPOINT, opening, f"autoencoder.model = {folder}", "weights missing", "resnets.2", "Copy or download")
+    refused(
+        CHECKPOINT,
+        opening,
+        f"autoencoder.model = {folder}",
+        "weights missing",
+        "decoder.up_blocks.0.resnets.3",
+        "Copy or download",
+    )
     write_config(folder, layers_per_block=2, block_out_channels=[8, 8, 16, 32])
     refused(CHECKPOINT, opening, f"autoencoder.model = {folder}")
     write_config(folder, block_out_channels=[8, 8, 16, 16])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vapray.bank.forecast import context_width, tokens_of_a_caption
 from vapray.config.file import load
 from vapray.diffusion.objective import COMMITMENT, ClassBalancing, denoising_loss
 from vapray.diffusion.randomness import draw_other_labels, draw_training
@@ -110,6 +111,37 @@ def test_forecasts_know_the_parameters_and_operations_of_each_network(network: s
     assert size.parameters == sum(weight.numel() for weight in model.parameters())
     counted = forward_flops(model, (4, config.latent_side, config.latent_side), TOKENS, WIDTH)
     assert size.flops == pytest.approx(counted, rel=0.05)
+
+
+RELEASED = (
+    "prototypes.after=middle",
+    "prototypes.injection=released",
+    "prototypes.target=released",
+    "label_token=false",
+)
+
+
+@pytest.mark.parametrize("options", [(), ("prototypes.injection=cross_attention",), ("label_token=false",), RELEASED])
+def test_forecasts_know_the_options_of_the_prototypes(options: tuple[str, ...]) -> None:
+    config = load(None, [*SMALL, "model.width=64", "data.image_size=64", *(f"model.{option}" for option in options)])
+    tokens = round(tokens_of_a_caption(config))
+    model = build_network(config, num_classes=CLASSES, latent_channels=4, context_width=context_width(config))
+    size = network_size(config, CLASSES)
+    assert size.parameters == sum(weight.numel() for weight in model.parameters())
+    counted = forward_flops(model, (4, config.latent_side, config.latent_side), tokens, context_width(config))
+    assert size.flops == pytest.approx(counted, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("said", "missing"),
+    [
+        (("null_text=empty",), "bank.context_length=full"),
+        (("label_token=false", "prototypes.enabled=false"), "nothing tells the class"),
+    ],
+)
+def test_released_options_that_cannot_work_are_refused(said: tuple[str, ...], missing: str) -> None:
+    with pytest.raises(ConfigError, match=missing):
+        load(None, [*SMALL, *(f"model.{option}" for option in said)])
 
 
 @pytest.mark.parametrize("patches", [1, 2])

@@ -4,13 +4,15 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from vapray.models.prototypes import PrototypeCondition, mix_prototypes, prototype_health
+from vapray.models.health import prototype_health
+from vapray.models.prototypes import OURS, PrototypeCondition, PrototypeOptions
+from vapray.models.reconstruction import mix_prototypes
 
 
-def small_prototypes(**changes: object) -> PrototypeCondition:
+def small_prototypes(options: PrototypeOptions = OURS, **changes: object) -> PrototypeCondition:
     torch.manual_seed(0)
     arguments = {"num_classes": 2, "prototypes_per_class": 6, "width": 8, "num_heads": 2, **changes}
-    return PrototypeCondition(**arguments)  # type: ignore[arg-type]
+    return PrototypeCondition(**arguments, options=options)  # type: ignore[arg-type]
 
 
 def in_convex_hull(point: torch.Tensor, corners: torch.Tensor) -> bool:
@@ -42,7 +44,7 @@ def test_widths_that_differ_are_refused() -> None:
 def test_only_z_starts_at_zero_and_prototypes_start_small() -> None:
     condition = small_prototypes(width=64, prototypes_per_class=50)
     weights = {name: p for name, p in condition.named_parameters() if p.ndim > 1}
-    assert [name for name, weight in weights.items() if not weight.any()] == ["inject.weight"]
+    assert [name for name, weight in weights.items() if not weight.any()] == ["injection.inject.weight"]
     assert condition.prototypes.shape == (3, 50, 64)
     assert condition.prototypes.std().item() == pytest.approx(0.02, rel=0.05)
 
@@ -51,7 +53,7 @@ def test_the_loss_sends_no_gradient_into_the_encoder_unless_as_released() -> Non
     tokens = torch.randn(2, 5, 8, requires_grad=True)
     row = torch.tensor([0, 2])
     for target, reaches in (("stop_gradient", False), ("released", True)):
-        condition = small_prototypes(target=target)
+        condition = small_prototypes(PrototypeOptions(target=target))
         loss = condition.reconstruction_loss(tokens, row, None).mean()
         (gradient,) = torch.autograd.grad(loss, tokens, allow_unused=True, retain_graph=True)
         assert (gradient is not None) == reaches
@@ -111,7 +113,7 @@ def test_health_knows_a_spread_from_a_cluster() -> None:
     assert cluster == pytest.approx({"effective_rank": 1.0, "mean_pairwise_cosine": 1.0}, abs=1e-6)
 
 
-@pytest.mark.parametrize("wrong", [{"num_heads": 3}, {"num_classes": 0}, {"target": "theirs"}])
+@pytest.mark.parametrize("wrong", [{"num_heads": 3}, {"num_classes": 0}])
 def test_impossible_prototypes_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"wanted .* got"):
         small_prototypes(**wrong)

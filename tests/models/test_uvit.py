@@ -11,6 +11,7 @@ from vapray.diffusion.objective import denoising_loss
 from vapray.diffusion.randomness import draw_training
 from vapray.diffusion.schedule import Schedule
 from vapray.models.prediction import NoisePrediction
+from vapray.models.prototypes import PrototypeOptions
 from vapray.models.tokens import patchify, unpatchify
 from vapray.models.uvit import UViT, build_uvit
 
@@ -20,7 +21,7 @@ NUM_CLASSES, MAX_CONTEXT, CONTEXT_WIDTH = 3, 9, 12
 def small_uvit(*, pcm: bool, seed: int = 0, max_context: int = MAX_CONTEXT) -> UViT:
     return build_uvit(
         seed=seed,
-        pcm=pcm,
+        pcm=PrototypeOptions() if pcm else None,
         latent_side=8,
         latent_channels=4,
         patch_size=2,
@@ -203,7 +204,7 @@ def test_released_configuration_has_the_published_parameters() -> None:
         with torch.device("meta"):
             model = build_uvit(
                 seed=0,
-                pcm=pcm,
+                pcm=PrototypeOptions() if pcm else None,
                 latent_side=32,
                 latent_channels=4,
                 patch_size=2,

@@ -1,6 +1,9 @@
 """Training rows are joined, sorted and mapped."""
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from vapray.errors import DataError
@@ -49,8 +52,9 @@ def test_the_order_of_parts_does_not_matter(tmp_path):
 
 def test_contexts_are_padded_to_the_longest_asked_for(tmp_path):
     rows = materialise(*tables(tmp_path, IDS), tmp_path / "cache")
-    context, length = rows.contexts([0, 3])
-    assert length.tolist() == [1, 4]
+    asked = np.array([0, 3])
+    assert rows.lengths(asked).tolist() == [1, 4]
+    _, context = rows.read(asked, np.zeros(2, dtype=np.int64), rows.lengths(asked))
     assert context.shape == (2, 4, 5)
     assert context[0, 0].tolist() == [0] * 5
     assert context[1].unique().tolist() == [3]
@@ -58,9 +62,39 @@ def test_contexts_are_padded_to_the_longest_asked_for(tmp_path):
 
 def test_arrays_are_mapped_not_read(tmp_path):
     rows = materialise(*tables(tmp_path, IDS), tmp_path / "cache")
-    assert all(isinstance(array, np.memmap) for array in (rows.moments, rows.tokens))
+    (line,) = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line]
+    begin, end = (int(address, 16) for address in line.split()[0].split("-"))
+    for array in (rows.moments, rows.tokens):
+        assert begin <= array.ctypes.data < array.ctypes.data + array.nbytes <= end
 
 
 def test_an_empty_join_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no image of the train split is in both"):
         materialise(*tables(tmp_path, IDS, without_latents=[*IDS]), tmp_path / "cache")
+
+
+def test_any_arrow_reader_opens_the_file(tmp_path):
+    materialise(*tables(tmp_path, IDS), tmp_path / "cache")
+    (path,) = (tmp_path / "cache").glob("*.arrow")
+    rows = pa.ipc.open_file(path).read_all()
+    rows.validate(full=True)
+    assert rows.column("image_id").to_pylist() == ["i0", "i1", "i2", "i3", "i5"]
+    assert rows.column("label").to_pylist() == [0, 1, 2, 0, 2]
+    assert rows.column("context").to_pylist()[1] == [[1.0] * 5] * 2
+    np.testing.assert_array_equal(
+        rows.column("moments").combine_chunks().to_numpy_ndarray()[3, 1], np.full((4, 2, 2), 3.5)
+    )
+
+
+def test_pages_that_were_read_take_no_memory_and_come_back(tmp_path):
+    rows = materialise(*tables(tmp_path, IDS), tmp_path / "cache")
+
+    def resident() -> int:
+        maps = Path("/proc/self/smaps").read_text()
+        return int(maps.split(str(tmp_path), 1)[1].split("Rss:", 1)[1].split()[0])
+
+    before = rows.moments.copy()
+    assert resident() > 0
+    rows.read(np.array([3, 4]), np.array([0, 1]), np.array([1, 1]))
+    assert resident() == 0
+    np.testing.assert_array_equal(rows.moments, before)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from tests.training.tiny import SPACE, run, tiny_config, tiny_rows, tiny_state
-from vapray.models.prototypes import PrototypeCondition, attention_health
+from vapray.models.health import attention_health
+from vapray.models.prototypes import PrototypeCondition
 from vapray.training.batches import Batches
 from vapray.training.health import measure_prototypes
 from vapray.training.network import build_schedule
@@ -16,7 +17,7 @@ def condition(prototypes: torch.Tensor, scale: float) -> PrototypeCondition:
     pcm = PrototypeCondition(num_classes=classes - 1, prototypes_per_class=count, width=width, num_heads=1)
     with torch.no_grad():
         pcm.prototypes.copy_(prototypes)
-        pcm.reconstruction_query.weight.copy_(scale * torch.eye(width))
+        pcm.reconstruction.query.weight.copy_(scale * torch.eye(width))
     return pcm
 
 

@@ -202,7 +202,7 @@ def test_weights_of_another_architecture_are_named():
     with pytest.raises(CheckpointError, match=r"wanted \(32,"):
         load_weights(wide, save_weights(narrow))
     plain = tiny_state(tiny_config("model.prototypes.enabled=false")).model
-    with pytest.raises(CheckpointError, match=r"prototypes\.cross_attention\S+ is not known"):
+    with pytest.raises(CheckpointError, match=r"prototypes\.injection\.cross_attention\S+ is not known"):
         load_weights(plain, save_weights(narrow))
 
 
@@ -257,7 +257,7 @@ def test_skipped_steps_change_no_weight(monkeypatch):
 
 def test_too_many_skipped_steps_in_a_row_stop_training(monkeypatch):
     faults = _BrokenLatents(monkeypatch, set(range(2, 100)))
-    config = tiny_config("train.steps=50", "train.max_skipped_steps=3", "train.checkpoint_every=1")
+    config = tiny_config("train.steps=50", "train.max_skipped_steps=3", "train.checkpoint_every=1", "train.prefetch=0")
     saved = {}
     with pytest.raises(TrainingDiverged, match="4 steps in a row, up to step 5, are not finite"):
         run(config, tiny_state(config), save=saved.__setitem__)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.config import Bank
-from vapray.errors import DataError
+from vapray.errors import ConfigError, DataError
 
 __all__ = ["Encoded", "TextEncoder", "text_encoder_of", "wrong_length"]
 
@@ -45,6 +45,14 @@ class TextEncoder(ABC):
         A text's context does not depend on the others. One without a token or with more than ``max_tokens`` is
         refused, never cut.
         """
+
+    def encode_empty(self) -> NDArray[np.float16]:
+        """What the released code shows the network where a text is dropped: the empty text, padded to ``max_tokens``.
+
+        Raises:
+            ConfigError: an encoder that knows no padding.
+        """
+        raise ConfigError(f"model.null_text = empty: text encoder {self.id} has no padded empty text. Set learned.")
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.float16]]:
         """One float16 array [L, width] for each text.

@@ -49,8 +49,18 @@ class TowerFiles:
     @cached_property
     def sha256(self) -> str:
         """Of all that decides a context: weights, configurations, tokenizer; by name and content."""
+        return sha256_of(self.deciding)
+
+    @property
+    def deciding(self) -> list[Path]:
+        """What decides a context, which with the index of shards is all that loading takes."""
         there = (self.folder / name for name in (CONFIGS[self.kind], *TOKENIZERS))
-        return sha256_of([*self.weights, self.text_config, *(path for path in there if path.is_file())])
+        return [*self.weights, self.text_config, *(path for path in there if path.is_file())]
+
+    @property
+    def indices(self) -> list[Path]:
+        """Of weights in shards."""
+        return sorted(self.folder.glob("*.index.json"))
 
     @property
     def width(self) -> int:

@@ -73,6 +73,12 @@ class TransformerEncoder(TextEncoder):
                 encoded[row] = context
         return encoded
 
+    def encode_empty(self) -> NDArray[np.float16]:
+        """Its special tokens and padding; see ``TextEncoder.encode_empty``."""
+        if self._settings.context_length != "full":
+            return super().encode_empty()
+        return self._contexts([list(self._tower.tokenizer("", verbose=False)["input_ids"])])[0]
+
     def _tokens(self, text: str) -> list[int] | DataError:
         try:
             text.encode()

@@ -57,6 +57,9 @@ def _counts(config: "Config") -> Iterator[Misfit]:
         if pool.min_size > pool.max_size:
             smaller, larger = f"pools.{name}.min_size", f"pools.{name}.max_size"
             yield _not_below(smaller, pool.min_size, "at most", larger, pool.max_size)
+    if (parts := config.train.accumulate_steps) > batch // workers:
+        text = f"train.accumulate_steps = {parts}: a worker's share of a batch has {batch // workers} rows. Lower it."
+        yield Misfit(("train.accumulate_steps", "train.batch_size", "train.workers"), text)
     evaluations, steps = config.sample.num_inference_steps, config.diffusion.steps
     if evaluations >= steps:
         yield _not_below("sample.num_inference_steps", evaluations, "below", "diffusion.steps", steps)
@@ -105,13 +108,27 @@ def _encoder(config: "Config") -> Iterator[Misfit]:
 def _baselines(config: "Config") -> Iterator[Misfit]:
     model = config.model
     if model.network == "uvit":
+        yield from _released(config)
         return
     if model.condition != "class":
         text = f"model.network = {model.network}: sees classes alone. Say so with model.condition=class."
         yield Misfit(("model.network", "model.condition"), text)
+    if config.train.compile:
+        text = f"train.compile = true: compiles a uvit, not model.network {model.network}. Set it to false."
+        yield Misfit(("train.compile", "model.network"), text)
     if model.prototypes.enabled:
         text = f"model.network = {model.network}: has no prototypes. Say so with model.prototypes.enabled=false."
         yield Misfit(("model.network", "model.prototypes.enabled"), text)
+
+
+def _released(config: "Config") -> Iterator[Misfit]:
+    model = config.model
+    if model.null_text == "empty" and config.bank.context_length != "full":
+        text = "model.null_text = empty: is padded like captions. Set bank.context_length=full, or null_text=learned."
+        yield Misfit(("model.null_text", "bank.context_length"), text)
+    if not model.label_token and not model.prototypes.enabled:
+        text = "model.label_token = false: without prototypes nothing tells the class. Enable one of them."
+        yield Misfit(("model.label_token", "model.prototypes.enabled"), text)
 
 
 def _audit(config: "Config") -> Iterator[Misfit]:

@@ -54,9 +54,17 @@ class PrototypeSection(Section):
     per_class: Count | None = None
     """None: two for each patch token, as in the released configuration."""
     alpha: Annotated[float, Field(ge=0)] = 0.1
-    """Weight of the prototypes' reconstruction loss."""
+    """Weight of the prototypes' reconstruction loss; released: 1."""
     target: Literal["stop_gradient", "released"] = "stop_gradient"
     """released keeps the authors' gradient on both sides, for comparison."""
+    after: Literal["encoder", "middle"] = "encoder"
+    """Whose features they condition: the encoder's (the paper), or the middle block's (released)."""
+    injection: Literal["self_attention", "cross_attention", "released"] = "self_attention"
+    """Behind the cross-attention to them: self-attention (the paper), nothing, or an MLP (released)."""
+    zero_init: bool = True
+    """What they inject starts at zero (the paper); false: like any other weight, as released."""
+    init_std: Positive = 0.02
+    """Their standard deviation at first; released: 1."""
     update_every: Count = 1
     """Prototypes move at every k-th step; gradients in between are discarded."""
 
@@ -76,6 +84,11 @@ class Model(Section):
     """Blocks; of uvit half lie before the middle block, half behind it; of unet residual blocks in a resolution."""
     num_heads: Count = 2
     """Divides width."""
+    label_token: bool = True
+    """Of uvit: the class is a token; false: only its prototypes tell it, as in one release."""
+    null_text: Literal["learned", "empty"] = "learned"
+    """Of uvit, where label and text are dropped: one learned token, or, as released, the text encoder's padded empty
+    text, which wants bank.context_length=full."""
     prototypes: PrototypeSection = PrototypeSection()
 
 

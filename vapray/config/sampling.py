@@ -29,5 +29,10 @@ class Sample(Section):
     batch_sizes: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (16,)
     """Rows of one network call, which is padded to the smallest that fits; an image with guidance takes two. With one
     size an image is the same bytes whatever is made beside it; with several, small loads are quicker."""
+    null_rows: Literal["together", "apart"] = "together"
+    """Whether unconditional rows, which have no caption, share calls with captions. apart: their calls are shorter, but
+    an image takes two calls for each step; pays on CPUs, and where many images are under way."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of matrix products and attention."""
     weights: Literal["ema", "raw"] = "ema"
     """Which weights make the images."""

@@ -20,6 +20,8 @@ class Train(Section):
     """Peak."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.03
     """AdamW; prototypes, positions, biases and norms are exempt."""
+    decay_prototypes: bool = False
+    """Whether prototypes are decayed after all, as released."""
     betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.9)
     """AdamW."""
     warmup_steps: Natural = 75
@@ -38,6 +40,16 @@ class Train(Section):
     """Draw classes uniformly, as the released trainer does."""
     class_balancing: Annotated[float, Field(ge=0)] = 0.0
     """tau of the class-balancing loss (CBDM), a baseline for rare classes; its authors take 0.001. 0: none."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of matrix products and attention; weights, norms, loss and optimiser stay float32."""
+    accumulate_steps: Count = 1
+    """Micro-batches in a step, by length of caption, whose gradients add up: less memory, less padding, same result."""
+    recompute: bool = False
+    """Work out the blocks' activations again in the backward pass: a third more time, a fraction of the memory."""
+    compile: bool = False
+    """Of uvit: compile its blocks with torch.compile, which takes a minute or two at the start and a C++ compiler."""
+    prefetch: Natural = 2
+    """Batches that are prepared while a step runs; 0: none."""
     workers: Count = 2
     """Ray Train workers (DDP ranks)."""
     min_workers: Natural = 0

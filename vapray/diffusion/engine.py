@@ -31,6 +31,7 @@ from vapray.diffusion.rota import Rota, context_lengths, fitting_size
 from vapray.diffusion.schedule import Schedule
 from vapray.diffusion.solver import advance, solver_plan
 from vapray.errors import BackendError
+from vapray.models.precision import Precision, matrix_products
 from vapray.models.prediction import Denoiser
 
 __all__ = ["Engine"]
@@ -45,6 +46,8 @@ class Engine:
         conditions: what it can be conditioned on.
         latent_shape: (C, H, W).
         batch_sizes: rows of a call; each call is padded to the smallest that fits.
+        null_apart: whether unconditional rows have calls of their own, without room for a caption.
+        precision: of the network's matrix products.
         device: of torch.
 
     Raises:
@@ -59,6 +62,8 @@ class Engine:
         *,
         latent_shape: tuple[int, int, int],
         batch_sizes: Iterable[int] = (16,),
+        null_apart: bool = False,
+        precision: Precision = "float32",
         device: torch.device | str = "cpu",
     ) -> None:
         self.batch_sizes = tuple(sorted(set(batch_sizes)))
@@ -66,6 +71,7 @@ class Engine:
             raise ValueError(f"batch sizes: wanted at least one, none below 1, got {self.batch_sizes}")
         self._network, self._conditions = network, conditions
         self._latent_shape, self._device = latent_shape, torch.device(device)
+        self._null_apart, self._precision = null_apart, precision
         self._plan = lru_cache(64)(partial(solver_plan, schedule))
         self._context_lengths = context_lengths(conditions.max_context)
         self._rota = Rota(self.batch_sizes[-1])
@@ -90,7 +96,8 @@ class Engine:
         self._conditions.refuse(request)
         plan = self._plan(request.solver, request.num_inference_steps)
         length = fitting_size(len(request.context_LD), self._context_lengths)
-        image = Progress(request, plan, length, self._latent_shape, self._device)
+        lengths = (length, 0 if self._null_apart else length)
+        image = Progress(request, plan, lengths, self._latent_shape, self._device)
         with self._changed:
             if self._closed:
                 raise RuntimeError(f"{request}: the engine is closed")
@@ -178,7 +185,9 @@ class Engine:
 
     def _call(self, images: Sequence[Progress]) -> None:
         """One network call, and a solver step for the images that it completes one for."""
-        rows = self._rota.choose((image.padded_length, image.missing) for image in images)
+        rows = self._rota.choose(
+            (length, partial(image.missing, length)) for image in images for length in sorted(set(image.padded_lengths))
+        )
         asked = list(dict.fromkeys(row.image for row in rows))
         self._hear(rows)
         if ready := [image for image in asked if not image.ended and not image.missing()]:
@@ -208,10 +217,12 @@ class Engine:
         # Padding is a null row: no label, no caption, and so nothing that could be out of range.
         step_B, label_B, length_B, drop_B = torch.tensor([*facts, *[(1, 0, 0, True)] * padding], device=self._device).T
         noisy_BCHW = F.pad(torch.stack([image.state.latent_CHW for image in images]), (0, 0) * 3 + (0, padding))
-        context_BLD = F.pad(torch.stack([image.context_LD for image in images]), (0, 0) * 2 + (0, padding))
-        answer = self._network(
-            noisy_BCHW, step_B, label_B, context_BLD, length_B, drop_B.bool(), reconstruct=False
-        ).noise_BCHW
+        context_BLD = F.pad(torch.stack([row.context_LD for row in rows]), (0, 0) * 2 + (0, padding))
+        length_B = length_B.clamp(max=context_BLD.shape[1])
+        with matrix_products(self._precision, self._device):
+            answer = self._network(
+                noisy_BCHW, step_B, label_B, context_BLD, length_B, drop_B.bool(), reconstruct=False
+            ).noise_BCHW
         for name, count in (("calls", 1), ("rows", len(rows)), ("padded_rows", len(noisy_BCHW))):
             self._counts[name] += count
         return answer[: len(rows)]

@@ -23,9 +23,16 @@ class Progress:
     """A request, its ticket, and how far it has come; changed by the thread that steps, and by no other."""
 
     def __init__(
-        self, request: ImageRequest, plan: SolverPlan, padded_length: int, latent_shape: tuple[int, ...], device: Device
+        self,
+        request: ImageRequest,
+        plan: SolverPlan,
+        padded_lengths: tuple[int, int],
+        latent_shape: tuple[int, ...],
+        device: Device,
     ) -> None:
-        self.request, self.plan, self.padded_length = request, plan, padded_length
+        self.request, self.plan = request, plan
+        self.padded_lengths = padded_lengths
+        """Text tokens of the calls that the conditional and the unconditional half may share."""
         self.ticket: Future[Tensor] = Future()
         self.ended = False
         self._latent_shape, self._device = latent_shape, device
@@ -47,7 +54,7 @@ class Progress:
     def context_LD(self) -> Tensor:
         """Float32 on the device, padded with zeros."""
         context_LD = self.request.context_LD.detach().to(self._device, torch.float32)
-        return F.pad(context_LD, (0, 0, 0, self.padded_length - len(context_LD)))
+        return F.pad(context_LD, (0, 0, 0, self.padded_lengths[False] - len(context_LD)))
 
     @property
     def taken(self) -> int:
@@ -64,9 +71,13 @@ class Progress:
         """Of guidance at this step."""
         return self.request.guidance.at(self.state.step)
 
-    def missing(self) -> list["Row"]:
-        """Rows that this step still waits for."""
-        return [Row(self, drop) for drop in self._halves[self.taken] if drop not in self._answers]
+    def missing(self, padded_length: int | None = None) -> list["Row"]:
+        """Rows that this step still waits for; those of one padded length, or all."""
+        return [
+            Row(self, drop)
+            for drop in self._halves[self.taken]
+            if drop not in self._answers and padded_length in (None, self.padded_lengths[drop])
+        ]
 
     def hear(self, drop: bool, noise_CHW: Tensor) -> None:
         """Take one half's answer."""
@@ -112,3 +123,8 @@ class Row:
     image: Progress
     drop: bool
     """Whether it is the unconditional half."""
+
+    @property
+    def context_LD(self) -> Tensor:
+        """The caption's context, as far as the call has room for it."""
+        return self.image.context_LD[: self.image.padded_lengths[self.drop]]

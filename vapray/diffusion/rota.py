@@ -1,8 +1,9 @@
 """Whose turn it is: which rows share the next network call.
 
 A row is one half of one image at one solver step: conditional, or unconditional. Rows of a call have one padded context
-length, so a caption's length decides its group, and nothing else about an image matters. Halves of an image may go into
-different calls, which leaves no gap at the end of a call.
+length, so a caption's length decides its group, and nothing else about an image matters; unconditional rows are of its
+group, or one group by themselves. Halves of an image may go into different calls, which leaves no gap at the end of a
+call.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,13 +44,14 @@ class Rota:
         """The next call: the oldest rows of the group whose turn it is, as many as fit.
 
         Args:
-            waiting: for each image, oldest first, its group and what tells the rows it waits for.
+            waiting: for images, oldest first, a group and what tells the rows of it that the image waits for.
         """
         groups: dict[int, list[Row]] = {}
         for group, rows in waiting:
             chosen = groups.setdefault(group, [])
             if room := self._max_rows - len(chosen):
                 chosen.extend(rows()[:room])
+        groups = {group: rows for group, rows in groups.items() if rows}
         turn = self._turn(groups)
         self._passed_over = {group: 0 if group == turn else self._passed_over.get(group, 0) + 1 for group in groups}
         return groups[turn]

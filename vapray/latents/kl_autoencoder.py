@@ -79,8 +79,9 @@ class KlAutoencoder(NetworkAutoencoder):
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".:")
             raise CheckpointError(f"{folder}: not a readable AutoencoderKL: {reason}") from error
         # diffusers draws missing weights at random and goes on.
-        if wrong := [*loaded["missing_keys"], *loaded["mismatched_keys"], *loaded["unexpected_keys"]]:
-            names = ", ".join(str(name) for name in wrong[:3])
+        kinds = ("missing_keys", "mismatched_keys", "unexpected_keys")
+        if wrong := sorted(str(key) for kind in kinds for key in loaded[kind]):
+            names = ", ".join(wrong[:3])
             what = f"{len(wrong)} weights missing, unknown or of another shape ({names}, ...)"
             raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is not of the network in {CONFIG_FILE}: {what}")
         if not all(weights.isfinite().all() for weights in network.parameters()):

@@ -112,7 +112,7 @@ class TinyAutoencoder(NetworkAutoencoder):
 
     def rebuild(self, latents_BCHW: Tensor) -> Tensor:
         """Raw latents to pictures [B, 3, H, W] in about -1..1; gradients pass."""
-        rebuilt: Tensor = self.network["decoder"](latents_BCHW)
+        rebuilt: Tensor = self.network["decoder"](latents_BCHW.to(next(self.network.parameters()).dtype))
         return 2 * rebuilt - 1
 
     def save(self, folder: str | Path) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Block", "CrossAttention", "SelfAttention", "attend"]
+__all__ = ["Block", "CrossAttention", "SelfAttention", "attend", "mlp"]
 
 
 def attend(query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, num_heads: int, mask: Tensor | None) -> Tensor:
@@ -23,7 +23,19 @@ def attend(query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, num_heads: int
     batch, _, width = query_BLD.shape
     heads = (batch, -1, num_heads, width // num_heads)
     q, k, v = (x.view(heads).transpose(1, 2) for x in (query_BLD, key_BMD, value_BMD))
+    if q.dtype == torch.bfloat16 and q.device.type == "cpu" and torch.is_grad_enabled():
+        # The CPU's fused kernel works out its bfloat16 gradients without the matrix unit: slower than plain products.
+        score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        if mask is not None:
+            score = score.masked_fill(~mask, -torch.inf)
+        return (score.softmax(-1).to(v.dtype) @ v).transpose(1, 2).flatten(2)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+
+
+def mlp(width: int, ratio: float) -> nn.Sequential:
+    """Two linear layers with a GELU between them; the hidden one is ``ratio`` times as wide."""
+    hidden = int(width * ratio)
+    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
 
 class SelfAttention(nn.Module):
@@ -73,8 +85,7 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(width)
         self.attention = SelfAttention(width, num_heads)
         self.mlp_norm = nn.LayerNorm(width)
-        hidden = int(width * mlp_ratio)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.mlp = mlp(width, mlp_ratio)
 
     def forward(self, tokens_BLD: Tensor, mask: Tensor | None, skip_BLD: Tensor | None = None) -> Tensor:
         """[B, L, D] to [B, L, D]; ``skip_BLD`` is an in-block's output, for out-blocks only."""

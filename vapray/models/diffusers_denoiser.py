@@ -30,6 +30,10 @@ class DiffusersDenoiser(nn.Module):
         super().__init__()
         self.network, self.num_classes = network, num_classes
 
+    def recompute_activations(self) -> None:
+        """As ``UViT.recompute_activations``."""
+        self.network.enable_gradient_checkpointing()  # type: ignore[operator]
+
     def forward(
         self,
         noisy_BCHW: Tensor,

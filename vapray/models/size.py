@@ -43,12 +43,13 @@ def network_size(config: Config, num_classes: int) -> NetworkSize:
 
 def _uvit(config: Config, num_classes: int) -> NetworkSize:
     width, depth, patches = config.model.width, config.model.depth, _patches(config)
-    tokens = 2 + patches + (tokens_of_a_caption(config) if config.model.condition == "caption" else 0)
+    tokens = 1 + config.model.label_token + patches
+    tokens += tokens_of_a_caption(config) if config.model.condition == "caption" else 0
     prototypes = (config.model.prototypes.per_class or 2 * patches) if config.model.prototypes.enabled else 0
     kept = KEPT_OF_A_BLOCK * (depth + 1) + KEPT_OF_A_MERGE * (depth // 2) + KEPT_OF_PROTOTYPES * bool(prototypes)
     return NetworkSize(
         parameters=_parameters_of_uvit(config, num_classes, patches, prototypes),
-        flops=_flops_of_uvit(width, depth, tokens, prototypes),
+        flops=_flops_of_uvit(config, tokens, prototypes),
         kept_values=kept * tokens * width + 4 * prototypes * width,
         passing_values=(depth // 2 + 2 * MLP_RATIO + 6) * tokens * width,
     )
@@ -151,22 +152,45 @@ def _channels(config: Config) -> int:
 
 
 def _parameters_of_uvit(config: Config, num_classes: int, patches: int, prototypes: int) -> int:
-    width, depth, channels = config.model.width, config.model.depth, _channels(config)
-    patch_values = channels * config.model.patch_size**2
-    square, attention = width**2, 4 * width**2 + width
-    block = attention + 4 * width + 2 * MLP_RATIO * square + (MLP_RATIO + 1) * width
-    ends = (num_classes + 1) * width + (patch_values + 1) * width
-    ends += (2 + patches) * width + 2 * width + (width + 1) * patch_values + 9 * channels**2 + channels
-    if config.model.condition == "caption":
-        ends += (context_width(config) + 2) * width + config.bank.max_tokens * width
-    condition = (num_classes + 1) * prototypes * width + 2 * attention + 4 * width + 2 * square + width
-    return (depth + 1) * block + depth // 2 * (2 * square + width) + ends + (condition if prototypes else 0)
+    model, channels = config.model, _channels(config)
+    width, square, patch_values = model.width, model.width**2, channels * model.patch_size**2
+    block = 4 * square + width + 4 * width + _parameters_of_mlp(width)
+    ends = (num_classes + 1) * width * model.label_token + (patch_values + 1) * width
+    ends += (1 + model.label_token + patches) * width + 2 * width
+    ends += (width + 1) * patch_values + 9 * channels**2 + channels
+    if model.condition == "caption":
+        learned = model.null_text == "learned"
+        ends += (context_width(config) + 1 + learned) * width + config.bank.max_tokens * width
+    condition = (num_classes + 1) * prototypes * width + _parameters_of_pcm(config)
+    whole = (model.depth + 1) * block + model.depth // 2 * (2 * square + width) + ends
+    return whole + (condition if prototypes else 0)
 
 
-def _flops_of_uvit(width: int, depth: int, tokens: int, prototypes: int) -> int:
-    square = width**2
+def _parameters_of_mlp(width: int) -> int:
+    return 2 * MLP_RATIO * width**2 + (MLP_RATIO + 1) * width
+
+
+def _parameters_of_pcm(config: Config) -> int:
+    """Without the prototypes themselves."""
+    pcm, width = config.model.prototypes, config.model.width
+    square, attention, norm = width**2, 4 * width**2 + width, 2 * width
+    injection = {
+        "cross_attention": attention + norm + square + width,
+        "self_attention": 2 * (attention + norm) + square + width,
+        "released": attention + norm + 2 * square + _parameters_of_mlp(width),
+    }[pcm.injection]
+    return injection + (3 * (square + width) if pcm.target == "released" else square)
+
+
+def _flops_of_uvit(config: Config, tokens: int, prototypes: int) -> int:
+    width, depth, square = config.model.width, config.model.depth, config.model.width**2
     block = 2 * tokens * (4 + 2 * MLP_RATIO) * square + 4 * tokens**2 * width
     merge = 4 * tokens * square
-    looked_up = 4 * prototypes * square + 8 * tokens * prototypes * width
-    condition = looked_up + 2 * tokens * 8 * square + 4 * tokens**2 * width
-    return (depth + 1) * block + depth // 2 * merge + (condition if prototypes else 0)
+    looked_up = 4 * prototypes * square + 4 * tokens * prototypes * width + 4 * tokens * square
+    injected = {
+        "cross_attention": 2 * tokens * square,
+        "self_attention": 2 * tokens * 5 * square + 4 * tokens**2 * width,
+        "released": 2 * tokens * (2 + 2 * MLP_RATIO) * square,
+    }[config.model.prototypes.injection]
+    whole = (depth + 1) * block + depth // 2 * merge
+    return whole + (looked_up + injected if prototypes else 0)

@@ -6,10 +6,12 @@ Source: Bao et al., "All are Worth Words" (CVPR 2023), conditioned as in VAP-Dif
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from vapray.models.attention import Block
 from vapray.models.prediction import NoisePrediction
-from vapray.models.prototypes import PrototypeCondition, ReconstructionTarget
+from vapray.models.prototypes import PrototypeCondition, PrototypeOptions
+from vapray.models.text_tokens import NullText, TextTokens
 from vapray.models.tokens import patchify, sinusoid, unpatchify
 
 __all__ = ["NoisePrediction", "UViT", "build_uvit"]
@@ -33,6 +35,8 @@ class UViT(nn.Module):
         num_classes: without the null class, whose label row is ``num_classes``.
         context_width: of the text encoder's tokens; None for a network that sees the class alone.
         max_context: text positions in the table; a patch's position never depends on the text's length.
+        label_token: whether the class is a token; without, it is told by the prototypes alone, as in one release.
+        null_text: what a row without condition reads, see ``TextTokens``.
         prototypes: the PCM, or None.
 
     Raises:
@@ -52,6 +56,8 @@ class UViT(nn.Module):
         num_classes: int,
         context_width: int | None,
         max_context: int = 256,
+        label_token: bool = True,
+        null_text: NullText = "learned",
         prototypes: PrototypeCondition | None = None,
     ) -> None:
         super().__init__()
@@ -64,13 +70,14 @@ class UViT(nn.Module):
         self.patch_size, self.latent_channels, self.width = patch_size, latent_channels, width
         self.num_classes, self.context_width = num_classes, context_width or 0
         self.max_context = max_context if self.context_width else 0
+        self._recompute = False
         patch_values = latent_channels * patch_size**2
-        self.label_embedding = nn.Embedding(num_classes + 1, width)
-        if self.context_width:
-            self.text_in = nn.Linear(self.context_width, width)
-            self.null_text = nn.Parameter(torch.empty(width))
+        self.label_embedding = nn.Embedding(num_classes + 1, width) if label_token else None
+        self.text = TextTokens(self.context_width, width, max_context, null_text) if self.context_width else None
         self.patch_in = nn.Linear(patch_values, width)
-        self.position = nn.Parameter(torch.empty(2 + self.max_context + (latent_side // patch_size) ** 2, width))
+        self.lead = 1 + label_token
+        patches = (latent_side // patch_size) ** 2
+        self.position = nn.Parameter(torch.empty(self.lead + self.max_context + patches, width))
         half = range(depth // 2)
         self.in_blocks = nn.ModuleList(Block(width, num_heads, mlp_ratio, long_skip=False) for _ in half)
         self.mid_block = Block(width, num_heads, mlp_ratio, long_skip=False)
@@ -89,9 +96,18 @@ class UViT(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
-        if self.context_width:
-            nn.init.trunc_normal_(self.null_text, std=0.02)
+        if self.text is not None and self.text.null is not None:
+            nn.init.trunc_normal_(self.text.null, std=0.02)
         nn.init.trunc_normal_(self.position, std=0.02)
+
+    def recompute_activations(self) -> None:
+        """Let a backward pass work out the blocks' activations again instead of keeping them."""
+        self._recompute = True
+
+    def compile_blocks(self) -> None:
+        """Compile each kind of block once, for contexts of any length; weights and their names stay as they are."""
+        for block in (*self.in_blocks, self.mid_block, *self.out_blocks):
+            block.compile(dynamic=True)
 
     def forward(
         self,
@@ -112,7 +128,7 @@ class UViT(nn.Module):
             label_B: int64, classes.
             context_BLD: text tokens; what the padding holds does not matter. L may be 0.
             context_length_B: int64, real text tokens of each row, 0..L.
-            drop_B: bool, True for the null condition: the null label and one learned text token.
+            drop_B: bool, True for the null condition: the null label and the null text.
             reconstruct: whether to work out L_recon.
 
         Raises:
@@ -120,52 +136,30 @@ class UViT(nn.Module):
         """
         if drop_B is None:
             drop_B = torch.zeros_like(label_B, dtype=torch.bool)
-        text_BLD, real_text_BL = self._text_tokens(context_BLD, context_length_B, drop_B)
+        text_BLD, real_text_BL = noisy_BCHW.new_zeros(len(noisy_BCHW), 0, self.width), None
+        if self.text is not None:
+            text_BLD, real_text_BL = self.text(context_BLD, context_length_B, drop_B)
         row_B = label_B.masked_fill(drop_B, self.num_classes)
         tokens, patch_count = self._tokens(noisy_BCHW, step_B, row_B, text_BLD)
         real_BL = None
         if real_text_BL is not None:
-            real_BL = F.pad(real_text_BL, (2, patch_count), value=True)
+            real_BL = F.pad(real_text_BL, (self.lead, patch_count), value=True)
         tokens, reconstruction_B = self._blocks(tokens, row_B, real_BL, reconstruct)
-        patches = self.patch_out(self.norm(tokens[:, -patch_count:]))
-        noise = self.smooth(unpatchify(patches, self.patch_size, self.latent_channels))
+        # bfloat16 has 8 bits: as the last word it would be the error of every sampling step.
+        with torch.autocast(tokens.device.type, enabled=False):
+            patches = self.patch_out(self.norm(tokens[:, -patch_count:].to(self.norm.weight.dtype)))
+            noise = self.smooth(unpatchify(patches, self.patch_size, self.latent_channels))
         return NoisePrediction(noise, reconstruction_B.mean(), reconstruction_B)
-
-    def _text_tokens(
-        self, context_BLD: Tensor, context_length_B: Tensor, drop_B: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Text tokens without positions, and which are real (None: all); a dropped row is its null token."""
-        if not self.context_width:
-            return context_BLD.new_zeros(len(context_BLD), 0, self.width), None
-        length_B = context_length_B.masked_fill(drop_B, 1)
-        self._check_context(context_BLD, context_length_B)
-        if context_BLD.shape[1] == 0:
-            context_BLD = context_BLD.new_zeros(len(context_BLD), 1, self.context_width)
-        place_L = torch.arange(context_BLD.shape[1], device=context_BLD.device)
-        real_BL = place_L < length_B[:, None]
-        # Padding may hold anything, even NaN, which attention would spread through 0 * NaN.
-        text = self.text_in(context_BLD.masked_fill(~real_BL[:, :, None], 0.0).to(self.text_in.weight.dtype))
-        # Selected, not indexed: without a dropped row the null token still gets its (zero) gradient.
-        text = torch.where(drop_B[:, None, None], self.null_text.to(text.dtype), text)
-        return text, None if bool(real_BL.all()) else real_BL
-
-    def _check_context(self, context_BLD: Tensor, context_length_B: Tensor) -> None:
-        length, width = context_BLD.shape[1:]
-        if width != self.context_width:
-            raise ValueError(f"context width: wanted {self.context_width}, got {width}")
-        if length > self.max_context:
-            raise ValueError(f"context length: wanted at most {self.max_context}, got {length}")
-        longest = int(context_length_B.max())
-        if longest > length:
-            raise ValueError(f"context length: wanted at most the {length} tokens given, got a row of {longest}")
 
     def _tokens(self, noisy_BCHW: Tensor, step_B: Tensor, row_B: Tensor, text_BLD: Tensor) -> tuple[Tensor, int]:
         """[time | label | text | patches] with positions, and the number of patches."""
         patches = self.patch_in(patchify(noisy_BCHW, self.patch_size))
-        time = sinusoid(step_B, self.width)[:, None].to(patches.dtype)
-        tokens = torch.cat([time, self.label_embedding(row_B)[:, None], text_BLD, patches], dim=1)
-        first_patch = 2 + self.max_context
-        position = torch.cat([self.position[: 2 + text_BLD.shape[1]], self.position[first_patch:]])
+        lead = [sinusoid(step_B, self.width)[:, None].to(self.position.dtype)]
+        if self.label_embedding is not None:
+            lead.append(self.label_embedding(row_B)[:, None])
+        tokens = torch.cat([*lead, text_BLD, patches], dim=1)
+        first_patch = self.lead + self.max_context
+        position = torch.cat([self.position[: self.lead + text_BLD.shape[1]], self.position[first_patch:]])
         return tokens + position, patches.shape[1]
 
     def _blocks(
@@ -173,26 +167,34 @@ class UViT(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Tokens after all blocks, and each row's L_recon (0 without a PCM)."""
         mask = None if real_BL is None else real_BL[:, None, None, :]
+        reconstruction_B = tokens.new_zeros(len(tokens), dtype=torch.float32)
         skips = []
         for block in self.in_blocks:
-            tokens = block(tokens, mask)
+            tokens = self._pass(block, tokens, mask)
             skips.append(tokens)
-        reconstruction_B = None
-        if self.prototypes is not None:
-            conditioned = self.prototypes(tokens, row_B, real_BL, reconstruct=reconstruct)
-            tokens, reconstruction_B = conditioned.tokens_BLD, conditioned.reconstruction_B
-        tokens = self.mid_block(tokens, mask)
+        for place in ("encoder", "middle"):
+            if place == "middle":
+                tokens = self._pass(self.mid_block, tokens, mask)
+            if self.prototypes is not None and self.prototypes.options.after == place:
+                conditioned = self.prototypes(tokens, row_B, real_BL, reconstruct=reconstruct)
+                tokens = conditioned.tokens_BLD
+                reconstruction_B = reconstruction_B if (loss := conditioned.reconstruction_B) is None else loss
         for block in self.out_blocks:
-            tokens = block(tokens, mask, skips.pop())
-        if reconstruction_B is None:
-            reconstruction_B = tokens.new_zeros(len(tokens), dtype=torch.float32)
+            tokens = self._pass(block, tokens, mask, skips.pop())
         return tokens, reconstruction_B
+
+    def _pass(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
+        if self._recompute and torch.is_grad_enabled():
+            recomputed: Tensor = checkpoint(block, *inputs, use_reentrant=False)
+            return recomputed
+        tokens: Tensor = block(*inputs)
+        return tokens
 
 
 def build_uvit(
     *,
     seed: int,
-    pcm: bool,
+    pcm: PrototypeOptions | None,
     latent_side: int,
     latent_channels: int,
     patch_size: int,
@@ -203,13 +205,12 @@ def build_uvit(
     num_classes: int,
     context_width: int | None,
     max_context: int = 256,
-    prototypes_per_class: int | None = None,
-    target: ReconstructionTarget = "stop_gradient",
+    label_token: bool = True,
+    null_text: NullText = "learned",
 ) -> UViT:
     """Build a U-ViT on the CPU with weights that follow from ``seed`` alone; leave torch's generator alone.
 
-    The U-ViT's weights are the same with and without ``pcm``. ``prototypes_per_class`` is twice the number of
-    patches unless given; the other arguments are those of ``UViT`` and ``PrototypeCondition``.
+    The U-ViT's weights are the same with and without ``pcm``; the other arguments are those of ``UViT``.
 
     Raises:
         ValueError: sizes that do not fit together.
@@ -227,13 +228,16 @@ def build_uvit(
             num_classes=num_classes,
             context_width=context_width,
             max_context=max_context,
+            label_token=label_token,
+            null_text=null_text,
         )
-        if pcm:
+        if pcm is not None:
             model.prototypes = PrototypeCondition(
                 num_classes=num_classes,
-                prototypes_per_class=prototypes_per_class or 2 * (latent_side // patch_size) ** 2,
+                prototypes_per_class=pcm.per_class or 2 * (latent_side // patch_size) ** 2,
                 width=width,
                 num_heads=num_heads,
-                target=target,
+                mlp_ratio=mlp_ratio,
+                options=pcm,
             )
     return model

@@ -164,7 +164,7 @@ def _architecture(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
         "model.patch_size": isqrt(shapes["patch_in.weight"][1] // channels),
         "model.prototypes.per_class": shapes.get("prototypes.prototypes", (0, 0))[1],
         "latent_space.channels": channels,
-        "context_width": shapes.get("text_in.weight", (0, 0))[1],
+        "context_width": shapes.get("text.project.weight", (0, 0))[1],
         "number of class_names": shapes["label_embedding.weight"][0] - 1,
         "number of positions (bank.max_tokens, patches)": shapes["position"][0],
     }

@@ -7,29 +7,25 @@ picture.image.save("melanoma.png")
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Literal, Self, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder
 from vapray.checkpoint import unpacked
 from vapray.config import Config
-from vapray.diffusion.engine import Engine
-from vapray.diffusion.image_request import Conditions, ImageRequest
-from vapray.diffusion.rota import fitting_size
+from vapray.diffusion.image_request import ImageRequest
 from vapray.errors import ConfigError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.sampling.generated import Generated, SamplingSettings
 from vapray.sampling.opening import Card, open_encoder, open_weights, read_bank, read_final, require_device
+from vapray.sampling.rendering import build_engine, render
 from vapray.sampling.request import class_number, refuse_request
-from vapray.training.network import Network, build_network, build_schedule
+from vapray.training.network import Network, build_network
 from vapray.training.state import save_weights
 
 __all__ = ["Generated", "Sampler", "SamplingSettings", "Weights"]
@@ -55,14 +51,7 @@ class Sampler:
         self.network, self.autoencoder, self.encoder, self.bank = network.eval(), autoencoder, encoder, bank
         self.space, self.config, self.class_names = space, config, tuple(class_names)
         self.model_sha256 = model_sha256
-        self.engine = Engine(
-            self.network,
-            build_schedule(config),
-            Conditions(network.num_classes, network.context_width, network.max_context),
-            latent_shape=(space.channels, space.side, space.side),
-            batch_sizes=batch_sizes or config.sample.batch_sizes,
-            device=next(network.parameters()).device,
-        )
+        self.engine = build_engine(self.network, config, space, batch_sizes)
 
     @classmethod
     def load(
@@ -165,9 +154,8 @@ class Sampler:
 
         Threads may call this side by side.
         """
-        tickets = self._submit(self.requests(labels, captions, seeds, settings))
-        self.engine.run_until_done(tickets)
-        pixels = self.decode([ticket.result() for ticket in tickets])
+        requests = self.requests(labels, captions, seeds, settings)
+        pixels = render(self.engine, requests, self.autoencoder, self.space)
         return [
             Generated(image, label, self.class_names[label], caption, source, seed, self.model_sha256, settings)
             for image, label, caption, source, seed in zip(
@@ -200,26 +188,3 @@ class Sampler:
         if not self.network.max_context:
             return [torch.zeros(0, 0)] * len(captions)
         return [torch.from_numpy(context.astype(np.float32)) for context in self.encoder.encode(captions)]
-
-    def decode(self, latents: Sequence[Tensor]) -> NDArray[np.uint8]:
-        """Clean latents of ``engine`` to pictures [n, H, W, 3], in batches of the shapes that ``engine`` uses."""
-        sizes = self.engine.batch_sizes
-        most = sizes[-1]
-        return np.concatenate([self._decode(latents[at : at + most], sizes) for at in range(0, len(latents), most)])
-
-    def _decode(self, latents: Sequence[Tensor], sizes: Sequence[int]) -> NDArray[np.uint8]:
-        padding = fitting_size(len(latents), sizes) - len(latents)
-        latents_BCHW = F.pad(torch.stack(list(latents)), (0, 0) * 3 + (0, padding))
-        return self.autoencoder.decode(self.space.denormalise(latents_BCHW))[: len(latents)]
-
-    def _submit(self, requests: Sequence[ImageRequest]) -> list[Future[Tensor]]:
-        """All of them, or none."""
-        tickets: list[Future[Tensor]] = []
-        try:
-            for request in requests:
-                tickets.append(self.engine.submit(request))
-        except ValueError:
-            for ticket in tickets:
-                ticket.cancel()
-            raise
-        return tickets

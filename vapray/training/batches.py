@@ -1,6 +1,7 @@
 """One rank's share of a global batch."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -25,18 +26,57 @@ class Batch:
     label_B: Tensor
     """int64."""
     context_BLD: Tensor
-    """Padded text tokens."""
+    """float16, padded text tokens."""
     context_length_B: Tensor
-    """int64."""
+    """int64; at most 1 where the condition is dropped, for the network then sees one null token."""
     draws: TrainingDraws
     balancing: ClassBalancing | None
     """For ``train.class_balancing``."""
+    share: float = 1.0
+    """Its rows over the rows of the rank's whole batch: the weight of its mean loss in the batch's."""
 
     def to(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Latents, labels, contexts and their lengths on a device."""
         tensors = (self.clean_BCHW, self.label_B, self.context_BLD, self.context_length_B)
         moved = [tensor.to(device, non_blocking=True) for tensor in tensors]
         return moved[0], moved[1], moved[2], moved[3]
+
+    def pinned(self) -> "Batch":
+        """The same in pages that a GPU copies from without waiting."""
+        return self._each(Tensor.pin_memory)
+
+    def split(self, count: int, *, multiple: int = 1, most: int | None = None) -> list["Batch"]:
+        """Micro-batches of nearly as many rows each, by the length of their contexts, each padded to its own longest.
+
+        Args:
+            count: how many; at most one for each row.
+            multiple: contexts are padded on to a multiple of this, so that there are few shapes.
+            most: but not beyond this.
+        """
+        order = self.context_length_B.argsort(stable=True)
+        return [self._rows(index, multiple, most) for index in order.tensor_split(min(count, len(order)))]
+
+    def _rows(self, index: Tensor, multiple: int, most: int | None) -> "Batch":
+        longest = int(self.context_length_B[index].max())
+        padded = -(-longest // multiple) * multiple
+        padded = padded if most is None else max(longest, min(padded, most))
+        rows = self._each(lambda tensor: tensor[index])
+        context = rows.context_BLD[:, :longest]
+        context = torch.nn.functional.pad(context, (0, 0, 0, padded - longest))
+        return replace(rows, context_BLD=context, share=self.share * len(index) / len(self.label_B))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        draws = TrainingDraws(*(change(getattr(self.draws, field.name)) for field in fields(TrainingDraws)))
+        other = self.balancing and replace(self.balancing, other_label_B=change(self.balancing.other_label_B))
+        return replace(
+            self,
+            clean_BCHW=change(self.clean_BCHW),
+            label_B=change(self.label_B),
+            context_BLD=change(self.context_BLD),
+            context_length_B=change(self.context_length_B),
+            draws=draws,
+            balancing=other,
+        )
 
 
 class Batches:
@@ -65,10 +105,14 @@ class Batches:
         """The batch of a step (from 0)."""
         rows = self._order.rows(step)[self._places]
         draws = self._draws(step)
-        context, length = self._rows.contexts(rows.tolist())
+        lengths = self._rows.lengths(rows)
+        lengths = np.where(draws.drop_B.numpy(), np.minimum(lengths, 1), lengths)
+        sides = draws.flip_B.numpy().astype(np.int64) * self._config.train.flip
+        moments, context = self._rows.read(rows, sides, lengths)
+        noise = draw_posterior_noise(self._config.run.seed, step, self._places.tolist(), self._shape)
+        latents = self._space.normalise(sample_latent(moments.float(), noise))
         label = torch.from_numpy(self._rows.labels[rows].astype(np.int64))
-        latents = self._latents(step, rows, draws.flip_B.numpy())
-        return Batch(latents, label, context, length, draws, self._balancing(step))
+        return Batch(latents, label, context, torch.from_numpy(lengths), draws, self._balancing(step))
 
     def _balancing(self, step: int) -> ClassBalancing | None:
         tau, places = self._config.train.class_balancing, self._places.tolist()
@@ -85,12 +129,6 @@ class Batches:
             steps=self._config.diffusion.steps,
             drop_probability=self._config.train.drop_probability,
         )
-
-    def _latents(self, step: int, rows: np.ndarray, flips: np.ndarray) -> Tensor:
-        sides = flips.astype(np.int64) if self._config.train.flip else np.zeros(len(rows), dtype=np.int64)
-        moments = torch.from_numpy(self._rows.moments[rows, sides].astype(np.float32))
-        noise = draw_posterior_noise(self._config.run.seed, step, self._places.tolist(), self._shape)
-        return self._space.normalise(sample_latent(moments, noise))
 
     @property
     def _shape(self) -> tuple[int, int, int]:

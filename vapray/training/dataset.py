@@ -1,148 +1,134 @@
-"""The training rows as memory-mapped arrays, made once on each node.
+"""The training rows, joined once on each node into an Arrow file that every rank maps.
 
-    labels.npy    int32   [N]
-    moments.npy   float16 [N, 2, 2C, h, w]      the picture, and its mirror image
-    tokens.npy    float16 [T, width]            all contexts, one behind the other
-    offsets.npy   int64   [N + 1]               context n is tokens[offsets[n]:offsets[n + 1]]
-
-Rows are sorted by image_id, so that their order does not depend on how parts were cut. The folder is named by the
-content of the tables; it can be deleted at any time and is made again.
+Rows are sorted by image_id, so that their order does not depend on how parts were cut. The file is named by the content
+of the tables; it can be deleted at any time and is made again. What is in it: ``vapray.training.rows_file``.
 """
 
+import contextlib
 import fcntl
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vapray.errors import DataError
 from vapray.store import Version
-from vapray.tables import unpack
+from vapray.training.row_filling import write_rows
+from vapray.training.row_join import join_rows
+from vapray.training.rows_file import RowsFile
 
 __all__ = ["TrainingRows", "discard", "materialise"]
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """What a training step reads; see the module's text for shapes."""
+    """What a training step reads."""
 
     labels: NDArray[np.int32]
+    """[N]."""
     moments: NDArray[np.float16]
+    """[N, 2, 2C, h, w], the picture and its mirror image."""
     tokens: NDArray[np.float16]
+    """[T, width], all contexts, one behind the other."""
     offsets: NDArray[np.int64]
+    """[N + 1]; context n is ``tokens[offsets[n]:offsets[n + 1]]``."""
+    file: RowsFile | None = None
+    """Where the arrays are mapped from."""
 
     @classmethod
-    def open(cls, folder: Path) -> "TrainingRows":
-        """Map the arrays; nothing is read yet."""
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS))
+    def open(cls, path: Path) -> "TrainingRows":
+        """Map a file; only labels and offsets are read, 12 bytes a row.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        file = RowsFile(path)
+        return cls(file.labels.copy(), file.moments, file.tokens, file.offsets.copy(), file)
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def contexts(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Contexts of some rows, padded to the longest of them.
+    def lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Text tokens of some rows."""
+        return self.offsets[rows + 1] - self.offsets[rows]
+
+    def read(
+        self, rows: NDArray[np.int64], sides: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> tuple[Tensor, Tensor]:
+        """Moments and contexts of some rows: the one copy that is made of them, and no page stays mapped for it.
+
+        Args:
+            rows: which.
+            sides: 0 for the picture, 1 for its mirror image.
+            lengths: how many tokens of each context, from its first.
 
         Returns:
-            float32 [B, L, width] and int64 [B], the real tokens of each.
+            float16 [B, 2C, h, w] and float16 [B, L, width], zeros behind the end of a context.
         """
-        lengths = np.array([self.offsets[row + 1] - self.offsets[row] for row in rows], dtype=np.int64)
-        padded = np.zeros((len(rows), int(lengths.max()), self.tokens.shape[1]), dtype=np.float32)
-        for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-            padded[place, :length] = self.tokens[self.offsets[row] : self.offsets[row] + length]
-        return torch.from_numpy(padded), torch.from_numpy(lengths)
+        moments, contexts = torch.from_numpy(self.moments[rows, sides]), self._contexts(rows, lengths)
+        if self.file:
+            self.file.forget_pages()
+        return moments, contexts
 
-
-_ARRAYS = ("labels", "moments", "tokens", "offsets")
+    def _contexts(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
+        place = np.arange(int(lengths.max()))
+        # Where a context has ended its last token is read again, for that page is at hand.
+        tokens = self.offsets[rows][:, None] + np.minimum(place, np.maximum(lengths, 1)[:, None] - 1)
+        padded = self.tokens.take(tokens, axis=0, mode="clip")
+        padded[place >= lengths[:, None]] = 0
+        return torch.from_numpy(padded)
 
 
 def materialise(bank: Version, latents: Version, cache: Path, split: str = "train") -> TrainingRows:
     """Join two finished tables on image_id and map the result; one process of a node makes it, others wait.
 
     Raises:
-        DataError: no row of ``split`` has both a context and latents.
+        DataError: the tables make no training rows, or the cache cannot be written.
     """
-    folder = _folder(bank, latents, cache, split)
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(f"{folder}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
-            unfinished = Path(f"{folder}.unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir()
-            _write(unfinished, bank, latents, split)
-            os.replace(unfinished, folder)
-        return TrainingRows.open(folder)
+    path = _path(bank, latents, cache, split)
+    with _alone(path):
+        with contextlib.suppress(OSError, ValueError):  # not there, or damaged
+            return TrainingRows.open(path)
+        unfinished = path.with_suffix(".unfinished")
+        try:
+            write_rows(unfinished, bank, latents, join_rows(bank, latents, split))
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return TrainingRows.open(path)
 
 
 def discard(bank: Version, latents: Version, cache: Path, split: str = "train") -> None:
     """Remove what :func:`materialise` made; who has it mapped keeps it."""
-    folder = _folder(bank, latents, cache, split)
-    with open(f"{folder}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        shutil.rmtree(folder, ignore_errors=True)
+    path = _path(bank, latents, cache, split)
+    with _alone(path):
+        path.unlink(missing_ok=True)
 
 
-def _folder(bank: Version, latents: Version, cache: Path, split: str) -> Path:
-    return cache / f"{bank.sealed().content_hash}-{latents.sealed().content_hash}-{split}"
+def _path(bank: Version, latents: Version, cache: Path, split: str) -> Path:
+    return cache / f"{bank.sealed().content_hash}-{latents.sealed().content_hash}-{split}.arrow"
 
 
-def _write(folder: Path, bank: Version, latents: Version, split: str) -> None:
-    captions = bank.read(["image_id", "split", "label", "L", "width"]).to_pylist()
-    asked = [row for row in captions if row["split"] == split]
-    encoded = _write_moments(folder / "moments.npy", latents, [row["image_id"] for row in asked])
-    wanted = [row for row in asked if row["image_id"] in encoded]
-    if not wanted:
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """While no other process of this node makes or removes this file."""
+    folder = path.parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.lstat().st_uid != os.getuid():
+            raise PermissionError("it belongs to another user")
+        lock = open(path.with_suffix(".lock"), "w")  # noqa: SIM115
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
         raise DataError(
-            f"{bank.uri} and {latents.uri}: no image of the {split} split is in both. Look at their rejects."
-        )
-    places = {row["image_id"]: place for place, row in enumerate(wanted)}
-    offsets = np.concatenate([[0], np.cumsum([row["L"] for row in wanted])]).astype(np.int64)
-    np.save(folder / "labels.npy", np.array([row["label"] for row in wanted], dtype=np.int32))
-    np.save(folder / "offsets.npy", offsets)
-    _write_tokens(folder / "tokens.npy", bank, places, offsets, wanted[0]["width"])
-
-
-def _write_tokens(path: Path, bank: Version, places: dict[str, int], offsets: NDArray[np.int64], width: int) -> None:
-    tokens = open_memmap(path, mode="w+", dtype=np.float16, shape=(int(offsets[-1]), width))
-    for name in bank.part_names():
-        for row in bank.read_part(name, ["image_id", "context", "L", "width"]).to_pylist():
-            if (place := places.get(row["image_id"])) is not None:
-                tokens[offsets[place] : offsets[place + 1]] = unpack(row["context"], "float16", row["L"], row["width"])
-    tokens.flush()
-
-
-def _write_moments(path: Path, latents: Version, asked: Sequence[str]) -> set[str]:
-    """Moments of those images that have any, in the order asked for; says which these are."""
-    places = {image_id: place for place, image_id in enumerate(asked)}
-    moments, found = None, set()
-    for part in latents.read_parts(["image_id", "flipped", "moments", "C", "h", "w"]):
-        for row in part.to_pylist():
-            if (place := places.get(row["image_id"])) is None:
-                continue
-            shape = (2 * row["C"], row["h"], row["w"])
-            if moments is None:
-                moments = open_memmap(path, mode="w+", dtype=np.float16, shape=(len(places), 2, *shape))
-            moments[place, int(row["flipped"])] = unpack(row["moments"], "float16", *shape)
-            found.add(row["image_id"])
-    if moments is not None:
-        moments.flush()
-        if len(found) < len(asked):
-            _keep(path, moments, [place for image_id, place in places.items() if image_id in found])
-    return found
-
-
-def _keep(path: Path, moments: NDArray[np.float16], rows: Sequence[int]) -> None:
-    """Leave out all other rows of a file, one after the other: they may be more than memory takes."""
-    narrower = path.with_suffix(".narrower")
-    kept = open_memmap(narrower, mode="w+", dtype=np.float16, shape=(len(rows), *moments.shape[1:]))
-    for place, row in enumerate(rows):
-        kept[place] = moments[row]
-    kept.flush()
-    os.replace(narrower, path)
+            f"{folder}: cannot hold training rows ({reason}). Remove it or set TMPDIR to another folder, then run the "
+            "same command again."
+        ) from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

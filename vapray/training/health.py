@@ -14,7 +14,8 @@ from torch import Tensor
 
 from vapray.diffusion.objective import Losses, denoising_loss
 from vapray.diffusion.schedule import Schedule
-from vapray.models.prototypes import PrototypeCondition, attention_health, prototype_health
+from vapray.models.health import attention_health, prototype_health
+from vapray.models.prototypes import PrototypeCondition
 from vapray.models.uvit import UViT
 from vapray.training.batches import Batch
 

@@ -1,8 +1,12 @@
 """From the configuration to the network and its noise schedule: the same in training, sampling and export."""
 
+from dataclasses import fields
+
 from vapray.config import Config
+from vapray.config.network import PrototypeSection
 from vapray.diffusion.schedule import Schedule
 from vapray.models.diffusers_denoiser import DiffusersDenoiser, build_dit, build_unet
+from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit
 
 __all__ = ["Network", "build_network", "build_schedule"]
@@ -33,12 +37,16 @@ def build_network(config: Config, *, num_classes: int, latent_channels: int, con
     return build_uvit(
         **sizes,
         patch_size=model.patch_size,
-        pcm=model.prototypes.enabled,
+        pcm=_prototype_options(model.prototypes) if model.prototypes.enabled else None,
         context_width=context_width if model.condition == "caption" else None,
         max_context=config.bank.max_tokens,
-        prototypes_per_class=model.prototypes.per_class,
-        target=model.prototypes.target,
+        label_token=model.label_token,
+        null_text=model.null_text,
     )
+
+
+def _prototype_options(section: PrototypeSection) -> PrototypeOptions:
+    return PrototypeOptions(**{field.name: getattr(section, field.name) for field in fields(PrototypeOptions)})
 
 
 def build_schedule(config: Config) -> Schedule:

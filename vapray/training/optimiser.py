@@ -10,11 +10,11 @@ from vapray.config import Train
 
 __all__ = ["average_weights", "ema_decay", "learning_rate", "make_optimiser", "only_present_rows"]
 
-EXEMPT_FROM_DECAY = ("position", "null_text", "label_embedding.weight")
+EXEMPT_FROM_DECAY = ("position", "text.null", "label_embedding.weight")
 
 
 def make_optimiser(model: nn.Module, settings: Train) -> torch.optim.AdamW:
-    """AdamW with three groups: decayed, exempt from decay (vectors, embeddings), and prototypes (exempt too)."""
+    """AdamW with three groups: decayed, exempt from decay (vectors, embeddings), and prototypes."""
     decayed, exempt, prototypes = [], [], []
     for name, weight in model.named_parameters():
         if name.endswith("prototypes.prototypes"):
@@ -24,7 +24,8 @@ def make_optimiser(model: nn.Module, settings: Train) -> torch.optim.AdamW:
         else:
             decayed.append(weight)
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}]
-    groups += [{"params": group, "weight_decay": 0.0} for group in (exempt, prototypes) if group]
+    rates = ((exempt, 0.0), (prototypes, settings.weight_decay * settings.decay_prototypes))
+    groups += [{"params": group, "weight_decay": rate} for group, rate in rates if group]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
 
 

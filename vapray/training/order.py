@@ -21,27 +21,37 @@ class SampleOrder:
 
     def __init__(self, labels: NDArray[np.integer], *, batch_size: int, seed: int, balance_classes: bool) -> None:
         self._count, self._batch_size, self._seed = len(labels), batch_size, seed
-        self._members = [np.flatnonzero(labels == label) for label in np.unique(labels)] if balance_classes else None
+        self._classes = _Classes(labels) if balance_classes else None
         self._permutation = lru_cache(maxsize=2)(self._draw_permutation)
 
     def rows(self, step: int) -> NDArray[np.int64]:
         """Row numbers of the global batch of ``step`` (from 0), [batch_size]."""
-        if self._members:
-            return self._draw_balanced(step)
-        positions = step * self._batch_size + np.arange(self._batch_size)
-        epochs, places = np.divmod(positions, self._count)
-        rows = [self._permutation(int(epoch))[place] for epoch, place in zip(epochs, places, strict=True)]
-        return np.array(rows, dtype=np.int64)
+        if self._classes:
+            return self._classes.draw(_generator(self._seed, step).random((self._batch_size, 2)))
+        first, last = step * self._batch_size, (step + 1) * self._batch_size
+        epochs = range(first // self._count, (last - 1) // self._count + 1)
+        return np.concatenate([self._stretch(epoch, first, last) for epoch in epochs])
+
+    def _stretch(self, epoch: int, first: int, last: int) -> NDArray[np.int64]:
+        """What of an epoch lies between two positions of the run."""
+        begin = epoch * self._count
+        return self._permutation(epoch)[max(first - begin, 0) : last - begin]
 
     def _draw_permutation(self, epoch: int) -> NDArray[np.int64]:
         return _generator(self._seed, epoch).permutation(self._count)
 
-    def _draw_balanced(self, step: int) -> NDArray[np.int64]:
-        assert self._members is not None
-        draws = _generator(self._seed, step).random((self._batch_size, 2))
-        classes = (draws[:, 0] * len(self._members)).astype(np.int64)
-        members = (self._members[label] for label in classes)
-        return np.array([rows[int(draw * len(rows))] for rows, draw in zip(members, draws[:, 1], strict=True)])
+
+class _Classes:
+    """The rows of each class."""
+
+    def __init__(self, labels: NDArray[np.integer]) -> None:
+        self._members = np.argsort(labels, kind="stable")
+        _, self._begins, self._counts = np.unique(labels[self._members], return_index=True, return_counts=True)
+
+    def draw(self, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
+        """A class by the first column, [B, 2], and one of its rows by the second."""
+        classes = (uniform[:, 0] * len(self._counts)).astype(np.int64)
+        return self._members[self._begins[classes] + (uniform[:, 1] * self._counts[classes]).astype(np.int64)]
 
 
 def _generator(seed: int, counter: int) -> np.random.Generator:

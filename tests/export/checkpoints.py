@@ -1,0 +1,81 @@
+"""Checkpoints of every kind that a config can ask for, without a run; weights far from their init."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from tests.bank.tiny_models import bert
+from tests.latents.trained_models import stable_diffusion, taef2
+from vapray.bank.prompt_bank import BankEntry, PromptBank
+from vapray.bank.text_encoder import text_encoder_of
+from vapray.checkpoint import folder_contents, write_checkpoint
+from vapray.config.file import load
+from vapray.files import FileStore
+from vapray.latents.autoencoder import Autoencoder
+from vapray.latents.kl_autoencoder import KlAutoencoder
+from vapray.latents.kl_network import build_autoencoder
+from vapray.latents.latent_space import LatentSpace
+from vapray.latents.pixel_space import PixelSpace
+from vapray.latents.tiny_autoencoder import TinyAutoencoder
+from vapray.training.final import final_checkpoint
+from vapray.training.network import build_network
+from vapray.training.state import TrainingState
+
+CLASSES = ("melanoma", "a | pipe")
+SMALL = ("data.image_size=16", "model.width=16", "model.depth=2", "model.num_heads=2", "sample.num_inference_steps=3")
+CLASS_ONLY = ("model.condition=class", "model.prototypes.enabled=false")
+KINDS: dict[str, tuple[str, ...]] = {
+    "class": CLASS_ONLY,
+    "dit": (*CLASS_ONLY, "model.network=dit"),
+    "unet": (*CLASS_ONLY, "model.network=unet"),
+    "pixels": ("autoencoder.kind=pixels", "diffusion.schedule=linear", "model.patch_size=4"),
+    "diffusers": ("autoencoder.kind=diffusers", "autoencoder.factor=8"),
+    "taef2": ("autoencoder.kind=taef2", "autoencoder.channels=32", "autoencoder.factor=8"),
+    "released": (
+        "model.label_token=false",
+        "model.prototypes.after=middle",
+        "model.prototypes.injection=released",
+        "sample.null_rows=apart",
+        "sample.precision=bfloat16",
+    ),
+    "tower": ("bank.encoder=transformers",),
+}
+"""What each kind asks for; the files of trained models are made beside the checkpoint."""
+
+
+def make_checkpoint(folder: Path, kind: str) -> Path:
+    """The ``final`` folder of a checkpoint of a kind."""
+    autoencoder, named = _autoencoder(folder, kind)
+    if kind == "tower":
+        named = [f"bank.model={bert(folder / 'tower')}"]
+    config = load(None, [*SMALL, *KINDS[kind], *named])
+    space = LatentSpace(
+        autoencoder.channels, config.latent_side, *((value,) * autoencoder.channels for value in (0.1, 1.5))
+    )
+    encoder = text_encoder_of(config.bank)
+    network = build_network(
+        config, num_classes=len(CLASSES), latent_channels=space.channels, context_width=encoder.width
+    )
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+    entries = [BankEntry(f"patient-{n}", n % 2, f"a {word} lesion of {n} %") for n, word in enumerate(["dark"] * 9)]
+    autoencoder.save(folder / "autoencoder")
+    state = TrainingState.begin(network, config.train).to_files()
+    files = folder_contents(folder / "autoencoder")
+    contents = final_checkpoint(config, state, PromptBank(entries), files, space, CLASSES)
+    write_checkpoint(FileStore(str(folder)), "final", contents)
+    return folder / "final"
+
+
+def _autoencoder(folder: Path, kind: str) -> tuple[Autoencoder, Sequence[str]]:
+    model = folder / "model"
+    if kind == "pixels":
+        return PixelSpace(), ()
+    if kind == "diffusers":
+        return KlAutoencoder.load(stable_diffusion(model)), [f"autoencoder.model={model}"]
+    if kind == "taef2":
+        return TinyAutoencoder.from_pair(taef2(model)), [f"autoencoder.model={model}"]
+    return KlAutoencoder(build_autoencoder(channels=4, factor=4, width=8, side=16, seed=0)), ()

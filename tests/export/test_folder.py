@@ -1,0 +1,207 @@
+"""What an export writes, what it says of itself, and what it refuses to write over."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from tests.export.checkpoints import CLASSES, make_checkpoint
+from vapray.cli import app
+from vapray.errors import CheckpointError, ConfigError
+from vapray.export.folder import export_checkpoint
+from vapray.export.opening import open_checkpoint
+from vapray.files import FileStore
+from vapray.sampling.sampler import Sampler
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {kind: make_checkpoint(root / kind, kind) for kind in ("diffusers", "tower", "class")}
+
+
+@pytest.fixture
+def exported(checkpoints, tmp_path) -> Path:
+    export_checkpoint(str(checkpoints["diffusers"]), str(tmp_path / "model"))
+    return tmp_path / "model"
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_folder_is_what_diffusers_makes_of_a_pipeline(exported):
+    index = json.loads((exported / "model_index.json").read_text())
+    assert index["vae"] == ["diffusers", "AutoencoderKL"]
+    for name in ("denoiser", "prompt_bank", "text_encoder"):
+        assert (exported / name / f"{index[name][0]}.py").is_file()
+    assert (exported / f"{index['_class_name'][0]}.py").is_file()
+    # Of a pipeline on the hub diffusers takes every list for a component.
+    components = {"denoiser", "vae", "prompt_bank", "text_encoder"}
+    assert {key for key, value in index.items() if isinstance(value, list)} == components | {"_class_name"}
+
+
+def test_weights_and_captions_are_those_of_the_checkpoint(exported, checkpoints):
+    sampler = Sampler.load(str(checkpoints["diffusers"]))
+    weights = load_file(exported / "denoiser" / "diffusion_pytorch_model.safetensors")
+    ours = {f"network.{name}": weight for name, weight in sampler.network.state_dict().items()}
+    assert weights.keys() == ours.keys() and all(weights[name].equal(ours[name]) for name in ours)
+    captions = json.loads((exported / "prompt_bank" / "captions.json").read_text())
+    assert captions == {name: list(sampler.bank.captions(label)) for label, name in enumerate(CLASSES)}
+
+
+def test_an_export_says_nothing_of_the_machine_the_images_and_the_patients(checkpoints, tmp_path):
+    for kind, checkpoint in checkpoints.items():
+        export_checkpoint(str(checkpoint), str(tmp_path / kind))
+        known = (checkpoint / "checkpoint.json").read_text() + (checkpoint / "autoencoder/config.json").read_text()
+        assert str(checkpoint.parent) in known or kind == "class"
+        for name, data in files_of(tmp_path / kind).items():
+            assert str(tmp_path.parent).encode() not in data and b"/home" not in data, name
+            assert b"patient-" not in data, name
+
+
+def test_sha256sum_verifies_an_export(exported):
+    assert shutil.which("sha256sum"), "coreutils"
+    command = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    done = subprocess.run(command, cwd=exported, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) == len(files_of(exported)) - 1
+
+
+def test_the_same_checkpoint_gives_the_same_bytes_again(exported, checkpoints, tmp_path):
+    export_checkpoint(str(checkpoints["diffusers"]), str(tmp_path / "again" / "model"))
+    assert files_of(exported) == files_of(tmp_path / "again" / "model")
+
+
+@pytest.mark.parametrize("kind", ["diffusers", "tower", "class"])
+@pytest.mark.parametrize("with_bank", [True, False])
+def test_the_card_says_what_must_be_said(kind, with_bank, checkpoints, tmp_path):
+    export_checkpoint(str(checkpoints[kind]), str(tmp_path / "model"), with_bank=with_bank)
+    card = (tmp_path / "model" / "README.md").read_text()
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert front["license"] == "unknown" and front["library_name"] == "diffusers"
+    assert "**Not for clinical use.**" in card and "arXiv 2506.23641" in card and "@misc{huang2025" in card
+    assert "| 0 | melanoma | 5 |\n| 1 | a \\| pipe | 4 |" in card
+    assert "worded from image analysis (`measured`)" in card
+    assert ("**Privacy**" in card) == (with_bank and kind != "class") == (tmp_path / "model/prompt_bank").exists()
+    assert ("text_model='FOLDER'" in card) == (kind == "tower")
+    assert "captions do not reach this network" in card or kind != "class"
+    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert code is not None and compile(code[1], "card", "exec")
+    assert not re.search(r"\n\n\n", card)
+
+
+def test_the_text_encoder_goes_along_where_it_is_asked_for(checkpoints, tmp_path):
+    tower = checkpoints["tower"].parent / "tower"
+    export_checkpoint(str(checkpoints["tower"]), str(tmp_path / "model"), with_text_encoder=True)
+    taken = files_of(tmp_path / "model" / "text_encoder" / "files")
+    assert "model.safetensors" in taken and taken.items() <= files_of(tower).items()
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "in `text_encoder/files`, under the license of their makers" in card and "text_model='FOLDER'" not in card
+
+
+def test_a_text_encoder_that_was_changed_does_not_go_along(checkpoints, tmp_path):
+    run = shutil.copytree(checkpoints["tower"].parent, tmp_path / "run")
+    tower = checkpoints["tower"].parent / "tower"
+    moved = tower.rename(tmp_path / "moved")
+    try:
+        with pytest.raises(ConfigError, match=r"bank\.model"):
+            export_checkpoint(str(run / "final"), str(tmp_path / "model"), with_text_encoder=True)
+        shutil.copytree(moved, tower)
+        (tower / "vocab.txt").write_text("other\n")
+        with pytest.raises(CheckpointError, match="trained with the text encoder"):
+            export_checkpoint(str(run / "final"), str(tmp_path / "model"), with_text_encoder=True)
+    finally:
+        shutil.rmtree(tower, ignore_errors=True)
+        moved.rename(tower)
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_earlier_export_is_replaced_whole(exported, checkpoints):
+    assert (exported / "vae").exists() and (exported / "prompt_bank").exists()
+    export_checkpoint(str(checkpoints["class"]), str(exported))
+    assert not (exported / "prompt_bank").exists()
+    assert list(exported.parent.iterdir()) == [exported]
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        (lambda folder: (folder / "README.md").write_text("license: mit"), r"in which README\.md was changed or added"),
+        (lambda folder: (folder / "samples.png").touch(), r"in which samples\.png was changed or added"),
+        (lambda folder: (folder / "SHA256SUMS").unlink(), r"not empty, and no export of vapray"),
+        (lambda folder: (folder / "SHA256SUMS").write_text("?"), r"SHA256SUMS: damaged"),
+    ],
+)
+def test_what_somebody_has_worked_on_is_never_written_over(work, said, exported, checkpoints):
+    work(exported)
+    before = files_of(exported)
+    with pytest.raises((ConfigError, CheckpointError), match=said):
+        export_checkpoint(str(checkpoints["diffusers"]), str(exported))
+    assert files_of(exported) == before
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("s3://bucket/model", "wanted a local folder"),
+        ("taken", "a file is there"),
+        ("taken/model", "cannot be written"),
+    ],
+)
+def test_a_place_that_cannot_take_an_export_is_refused(folder, said, checkpoints, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("taken").touch()
+    with pytest.raises(ConfigError, match=said):
+        export_checkpoint(str(checkpoints["class"]), folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize("name", ["ema.safetensors", "checkpoint.json", "bank.parquet", "autoencoder/config.json"])
+def test_a_damaged_checkpoint_is_not_exported(name, checkpoints, tmp_path):
+    copied = shutil.copytree(checkpoints["diffusers"], tmp_path / "final")
+    data = bytearray((copied / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copied / name).write_bytes(data)
+    with pytest.raises(CheckpointError, match=f"{name}: sha256"):
+        export_checkpoint(str(copied), str(tmp_path / "model"))
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_checkpoint_is_read_from_any_store(checkpoints):
+    local = FileStore(str(checkpoints["class"]))
+    remote = FileStore("memory://run/final")
+    for name, data in files_of(checkpoints["class"]).items():
+        remote.write(name, data)
+    assert open_checkpoint("memory://run/final").sha256 == open_checkpoint(local.path("")).sha256
+
+
+def test_the_command_says_what_it_wrote_and_how_it_loads(checkpoints, tmp_path):
+    done = CliRunner().invoke(app, ["export", str(checkpoints["diffusers"]), str(tmp_path / "model"), "--without-bank"])
+    assert done.exit_code == 0, done.output
+    assert f"bytes  {tmp_path}/model/vae/diffusion_pytorch_model.safetensors" in done.output
+    assert f"DiffusionPipeline.from_pretrained('{tmp_path}/model', trust_remote_code=True)" in done.output
+    assert "Not for clinical use." in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["{run}", "{out}"], 4, "Did you mean"),
+        (["{run}/final", "{out}", "--weights", "best"], 2, "weights = 'best': wanted one of ema, raw."),
+        (["{run}/final", "{run}"], 2, "not empty, and no export of vapray"),
+        (["{out}/none", "{out}"], 4, "no such folder"),
+    ],
+)
+def test_the_command_ends_with_a_code_and_one_message(arguments, code, said, checkpoints, tmp_path):
+    places = {"run": checkpoints["class"].parent, "out": tmp_path / "out"}
+    done = CliRunner().invoke(app, ["export", *(argument.format(**places) for argument in arguments)])
+    assert done.exit_code == code
+    assert said in done.output and "Traceback" not in done.output
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,171 @@
+"""Whatever happens while training rows are joined: right rows, or an error that says what to do, and no half cache."""
+
+import errno
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.test_dataset import IDS, tables
+from vapray.errors import DataError
+from vapray.store import Store, Version
+from vapray.tables import TABLES, pack, part_of
+from vapray.training import dataset
+from vapray.training.dataset import materialise
+from vapray.training.rows_file import RowsFile
+
+
+def again(folder: Path) -> tuple[Version, Version]:
+    """The tables that :func:`tables` made in a folder."""
+    store = Store(str(folder))
+    return store.version("bank", "b"), store.version("latents", "l")
+
+
+def require_right(rows) -> None:
+    """The rows of ``IDS`` in the train split, by their numbers."""
+    numbers = [0, 1, 2, 3, 5]
+    assert rows.labels.tolist() == [number % 3 for number in numbers]
+    assert rows.moments[:, :, 0, 0, 0].tolist() == [[number, number + 0.5] for number in numbers]
+    assert rows.tokens[:, 0].tolist() == [number for number in numbers for _ in range(number + 1)]
+
+
+def left(cache: Path) -> set[str]:
+    return {path.suffix for path in cache.iterdir()}
+
+
+def _killed_while_filling(folder: str) -> None:
+    RowsFile.forget_pages = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+    materialise(*again(Path(folder)), Path(folder) / "cache")
+
+
+def test_what_a_killed_process_left_is_made_again(tmp_path):
+    made, cache = tables(tmp_path, IDS), tmp_path / "cache"
+    process = multiprocessing.get_context("spawn").Process(target=_killed_while_filling, args=(str(tmp_path),))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert left(cache) == {".unfinished", ".lock"}
+    require_right(materialise(*made, cache))
+    assert left(cache) == {".arrow", ".lock"}
+
+
+@pytest.mark.parametrize("damage", ["cut short", "empty", "no such file format", "another table"])
+def test_a_damaged_file_is_made_again(tmp_path, damage):
+    made, cache = tables(tmp_path, IDS), tmp_path / "cache"
+    materialise(*made, cache)
+    (path,) = cache.glob("*.arrow")
+    whole = path.read_bytes()
+    path.write_bytes(
+        {
+            "cut short": whole[: len(whole) // 2],
+            "empty": b"",
+            "no such file format": b"x" * len(whole),
+            "another table": whole.replace(b"moments", b"momenta"),
+        }[damage]
+    )
+    with pytest.raises((OSError, ValueError)):
+        RowsFile(path)
+    require_right(materialise(*made, cache))
+    assert path.read_bytes() == whole
+
+
+def test_a_full_disk_is_an_error_that_names_the_bytes_and_leaves_nothing(tmp_path):
+    made, cache = tables(tmp_path, IDS), tmp_path / "cache"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
+    try:
+        with pytest.raises(DataError, match=r"unfinished: 480 bytes of .* \(File too large\)\..*TMPDIR") as told:
+            materialise(*made, cache)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert isinstance(told.value.__cause__, OSError)
+    assert told.value.__cause__.errno == errno.EFBIG
+    assert left(cache) == {".lock"}
+    require_right(materialise(*made, cache))
+
+
+def test_of_two_at_once_one_joins_and_both_have_the_rows(tmp_path, monkeypatch):
+    made, cache, joined, found = tables(tmp_path, IDS), tmp_path / "cache", [], []
+    begun, real = threading.Barrier(2), dataset.write_rows
+
+    def watched(path, *rest):
+        joined.append(path)
+        real(path, *rest)
+
+    def work():
+        begun.wait()
+        found.append(materialise(*made, cache))
+
+    monkeypatch.setattr(dataset, "write_rows", watched)
+    both = [threading.Thread(target=work) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert len(joined) == 1
+    assert len(found) == 2
+    for rows in found:
+        require_right(rows)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_another_users_folder_is_not_trusted(tmp_path):
+    made, cache = tables(tmp_path, IDS), tmp_path / "cache"
+    cache.mkdir()
+    os.chown(cache, 12345, 12345)
+    with pytest.raises(DataError, match=r"cache: cannot hold training rows \(it belongs to another user\)"):
+        materialise(*made, cache)
+    assert not list(cache.iterdir())
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
+    (tmp_path / "cache").write_text("")
+    with pytest.raises(DataError, match=r"cache: cannot hold training rows \(File exists\).*TMPDIR"):
+        materialise(*tables(tmp_path, IDS), tmp_path / "cache")
+
+
+def test_a_discarded_file_stays_with_who_has_it_mapped(tmp_path):
+    made, cache = tables(tmp_path, IDS), tmp_path / "cache"
+    rows = materialise(*made, cache)
+    dataset.discard(*made, cache)
+    assert left(cache) == {".lock"}
+    rows.file.forget_pages()
+    require_right(rows)
+
+
+MISFITS = {
+    "its mirror image is missing": (
+        {"i0/0": {}},
+        "image i0 stands there 1 times as it is and 0 times mirrored, wanted once each; so do 1 images",
+    ),
+    "a picture stands there twice": (
+        {"i0/0": {}, "i0/1": {"flipped": True}, "i0/2": {}},
+        "image i0 stands there 2 times as it is and 1 times mirrored",
+    ),
+    "moments of two shapes": (
+        {"i0/0": {}, "i0/1": {"flipped": True, "h": 1, "moments": bytes(16)}},
+        "h is 1 in one row and 2 in another",
+    ),
+    "moments of another shape than they say": (
+        {"i0/0": {"moments": bytes(30)}, "i0/1": {"flipped": True}},
+        "image i0 has 30 bytes, wanted 32 for its shape",
+    ),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_rows_that_do_not_fit_are_named(tmp_path, misfit):
+    bank, _ = tables(tmp_path, ["i0"], without_latents=("i0",))
+    latents, (rows, message) = Store(str(tmp_path)).version("latents", "other"), MISFITS[misfit]
+    row = {"image_id": "i0", "label": 0, "split": "train", "group": "i0", "flipped": False, "C": 2, "h": 2, "w": 2}
+    row["moments"] = pack(np.zeros((4, 2, 2), dtype=np.float16))
+    latents.write_part(part_of(TABLES["latents"], [row | {"key": key} | more for key, more in rows.items()]))
+    latents.seal(stage="x", sections={}, inputs={}, seconds=0, versions={}, notes={})
+    with pytest.raises(DataError, match=message):
+        materialise(bank, latents, tmp_path / "cache")
+    assert left(tmp_path / "cache") == {".lock"}

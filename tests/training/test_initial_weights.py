@@ -1,0 +1,57 @@
+"""Laws of starting from weights that exist."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.tiny import tiny_config, tiny_state
+from vapray.errors import CheckpointError
+from vapray.training.initial_weights import start_from
+from vapray.training.state import save_weights
+
+
+def network(*changes: str, seed: int = 0):
+    return tiny_state(tiny_config(f"run.seed={seed}", *changes)).model
+
+
+def saved(tmp_path: Path, model: torch.nn.Module) -> str:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(save_weights(model))
+    return str(path)
+
+
+def test_all_weights_of_an_equal_network_are_taken(tmp_path):
+    source, target = network(seed=1), network(seed=2)
+    assert start_from(target, saved(tmp_path, source)).endswith("100.0% of the network's values")
+    assert save_weights(target) == save_weights(source)
+
+
+def test_what_does_not_fit_stays_as_drawn_and_is_told(tmp_path):
+    source, target, drawn = network("bank.max_tokens=8", seed=1), network(seed=2), network(seed=2)
+    assert "as drawn: position" in start_from(target, saved(tmp_path, source))
+    assert torch.equal(target.position, drawn.position)
+    assert torch.equal(target.patch_in.weight, source.patch_in.weight)
+
+
+def test_the_released_codes_weights_are_understood(tmp_path):
+    from tests.models.test_released import weights_of_the_layout
+    from vapray.models.released_weights import released_uvit
+
+    weights = weights_of_the_layout(prototypes=True)
+    model = released_uvit(weights, num_heads=4, max_context=16)
+    torch.save(weights, tmp_path / "nnet_ema.pth")
+    torch.nn.init.zeros_(model.patch_out.weight)
+    start_from(model, str(tmp_path / "nnet_ema.pth"))
+    assert torch.equal(model.state_dict()["norm.weight"], weights["norm.weight"]) and model.patch_out.weight.any()
+
+
+def test_weights_of_another_network_and_damaged_files_are_refused(tmp_path):
+    path = saved(tmp_path, network("model.width=32"))
+    with pytest.raises(CheckpointError, match=r"fits \d+% of the network's values; wanted at least 50%\. .* Set model"):
+        start_from(network(), path)
+    Path(path).write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="cannot be read as weights"):
+        start_from(network(), path)
+    with pytest.raises(CheckpointError, match="no such file on this node"):
+        start_from(network(), str(tmp_path / "gone.pth"))

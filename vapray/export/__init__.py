@@ -1,0 +1,1 @@
+"""Export: a trained model as a diffusers folder that needs no vapray."""

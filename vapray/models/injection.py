@@ -1,0 +1,74 @@
+"""How prototypes enter the tokens: ours, without its self-attention, and as in the authors' code."""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from vapray.models.attention import CrossAttention, SelfAttention, mlp
+
+__all__ = ["AttentionInjection", "Injection", "InjectionKind", "ReleasedInjection"]
+
+InjectionKind = Literal["self_attention", "cross_attention", "released"]
+
+
+class AttentionInjection(nn.Module):
+    """``x + Z(SelfAttn(LN(CrossAttn(LN(x), p_c))))``, or without the self-attention ``x + Z(CrossAttn(LN(x), p_c))``.
+
+    Args:
+        width: D.
+        num_heads: of each attention.
+        self_attention: whether there is one.
+    """
+
+    def __init__(self, width: int, num_heads: int, *, self_attention: bool) -> None:
+        super().__init__()
+        self.cross_norm = nn.LayerNorm(width)
+        self.cross_attention = CrossAttention(width, num_heads)
+        self.self_norm = nn.LayerNorm(width) if self_attention else None
+        self.self_attention = SelfAttention(width, num_heads) if self_attention else None
+        self.inject = nn.Linear(width, width)
+
+    @property
+    def gates(self) -> list[nn.Linear]:
+        """Through which all that is injected passes: Z."""
+        return [self.inject]
+
+    def forward(self, tokens_BLD: Tensor, prototypes_RPD: Tensor, row_B: Tensor, mask: Tensor | None) -> Tensor:
+        """Tokens with their class's prototypes mixed in, [B, L, D]."""
+        retrieved = self.cross_attention(self.cross_norm(tokens_BLD), prototypes_RPD, row_B)
+        if self.self_attention is not None and self.self_norm is not None:
+            retrieved = self.self_attention(self.self_norm(retrieved), mask)
+        injected: Tensor = tokens_BLD + self.inject(retrieved)
+        return injected
+
+
+class ReleasedInjection(nn.Module):
+    """The authors' code: ``x <- x + Z1(CrossAttn(x, p_c))``, then ``x + Z2(MLP(LN(x)))``; no norm before the first.
+
+    Args:
+        width: D.
+        num_heads: of the cross-attention.
+        mlp_ratio: hidden width of the MLP over ``width``.
+    """
+
+    def __init__(self, width: int, num_heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.cross_attention = CrossAttention(width, num_heads)
+        self.inject_attention = nn.Linear(width, width, bias=False)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp = mlp(width, mlp_ratio)
+        self.inject_mlp = nn.Linear(width, width, bias=False)
+
+    @property
+    def gates(self) -> list[nn.Linear]:
+        """Through which all that is injected passes: Z1 and Z2."""
+        return [self.inject_attention, self.inject_mlp]
+
+    def forward(self, tokens_BLD: Tensor, prototypes_RPD: Tensor, row_B: Tensor, mask: Tensor | None) -> Tensor:
+        """Tokens with their class's prototypes mixed in, [B, L, D]; ``mask`` is not needed."""
+        tokens_BLD = tokens_BLD + self.inject_attention(self.cross_attention(tokens_BLD, prototypes_RPD, row_B))
+        injected: Tensor = tokens_BLD + self.inject_mlp(self.mlp(self.mlp_norm(tokens_BLD)))
+        return injected
+
+
+Injection = AttentionInjection | ReleasedInjection

@@ -1,0 +1,117 @@
+"""One optimiser step on one rank: a batch's gradients, and what is done with them."""
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, fields
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from vapray.config import Config
+from vapray.diffusion.objective import Losses, denoising_loss
+from vapray.errors import TrainingDiverged
+from vapray.models.precision import matrix_products
+from vapray.models.uvit import UViT
+from vapray.training.batches import Batch
+from vapray.training.network import build_schedule
+from vapray.training.optimiser import average_weights, ema_decay, learning_rate, only_present_rows
+from vapray.training.state import TrainingState
+
+__all__ = ["OptimiserStep", "Taken"]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a step."""
+
+    losses: Losses
+    """Of this rank's rows, without gradients."""
+    norm: float | None
+    """Of the gradient, before clipping; None for a step that was skipped, because it was not finite."""
+
+
+class OptimiserStep:
+    """Takes steps with a training state, which it changes in place.
+
+    Args:
+        config: sections ``train``, ``model`` and ``diffusion``.
+        state: weights, their average and the optimiser.
+        device: where they are.
+        world: ranks; above 1 a torch process group is up, and gradients are the mean over it.
+    """
+
+    def __init__(self, config: Config, state: TrainingState, device: torch.device, world: int = 1) -> None:
+        self._config, self._state, self._device = config, state, device
+        self._schedule = build_schedule(config)
+        if config.train.recompute:
+            state.model.recompute_activations()
+        if config.train.compile and isinstance(state.model, UViT):
+            state.model.compile_blocks()
+        self._network: nn.Module = DistributedDataParallel(state.model) if world > 1 else state.model
+
+    def take(self, batch: Batch, weight: float = 1.0) -> Taken:
+        """One step; counting it is the caller's.
+
+        Args:
+            batch: this rank's rows.
+            weight: of their mean loss; other than 1 where ranks have different numbers of rows.
+
+        Raises:
+            TrainingDiverged: too many steps in a row had a gradient that is not finite.
+        """
+        state, settings = self._state, self._config.train
+        state.optimiser.zero_grad(set_to_none=True)
+        losses = self._gradients(batch, weight)
+        pcm = state.model.prototypes
+        prototypes = pcm.prototypes if pcm is not None else None
+        if prototypes is not None and state.step % self._config.model.prototypes.update_every:
+            prototypes.grad = None
+        norm = float(nn.utils.clip_grad_norm_(state.model.parameters(), settings.max_gradient_norm))
+        if not math.isfinite(norm):
+            self._skip()
+            return Taken(losses, None)
+        state.skipped_in_a_row = 0
+        for group in state.optimiser.param_groups:
+            group["lr"] = learning_rate(state.step, settings)
+        with only_present_rows(prototypes, state.optimiser):
+            state.optimiser.step()
+        average_weights(state.averaged, state.model, ema_decay(state.step, settings.ema_decay))
+        return Taken(losses, norm)
+
+    def _gradients(self, batch: Batch, weight: float) -> Losses:
+        """Add up those of the micro-batches; ranks exchange them once, with the last."""
+        count = self._config.train.accumulate_steps
+        parts = batch.split(count) if count > 1 else [batch]
+        found = []
+        for place, part in enumerate(parts, start=1):
+            waits = place < len(parts) and isinstance(self._network, DistributedDataParallel)
+            with self._network.no_sync() if waits else nullcontext():  # type: ignore[operator]
+                losses = self._losses(part)
+                (losses.total * (part.share * weight)).backward()
+            found.append((part.share, losses))
+        return _mean(found)
+
+    def _losses(self, batch: Batch) -> Losses:
+        tensors, alpha = batch.to(self._device), self._config.model.prototypes.alpha
+        with matrix_products(self._config.train.precision, self._device):
+            return denoising_loss(self._network, self._schedule, *tensors, batch.draws, alpha, batch.balancing)
+
+    def _skip(self) -> None:
+        """All ranks see the same gradient, so they skip, and stop, together."""
+        state, settings = self._state, self._config.train
+        state.skipped += 1
+        state.skipped_in_a_row += 1
+        if state.skipped_in_a_row > settings.max_skipped_steps:
+            raise TrainingDiverged(
+                f"training: the gradients of {state.skipped_in_a_row} steps in a row, up to step {state.step}, are "
+                "not finite; nothing of them was saved. "
+                f"Lower train.learning_rate from {settings.learning_rate:g}, or look for broken latents."
+            )
+
+
+def _mean(parts: Sequence[tuple[float, Losses]]) -> Losses:
+    """Of micro-batches with their shares."""
+    names = [field.name for field in fields(Losses)]
+    return Losses(*(torch.stack([share * getattr(one, name).detach() for share, one in parts]).sum() for name in names))
