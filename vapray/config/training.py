@@ -53,8 +53,8 @@ class Train(Section):
     workers: Count = 2
     """Ray Train workers (DDP ranks)."""
     min_workers: Natural = 0
-    """Elastic: with fewer workers, but at least so many, training goes on when nodes are lost, and grows again when
-    they are back. 0: it waits for all of them."""
+    """Elastic: with fewer workers, but at least so many, training goes on when nodes are lost, and grows again within
+    about a minute when they are back. Each loss counts for ``max_failures``. 0: it waits for all of them."""
     use_gpu: bool = False
     """One GPU a worker."""
     report_every: Count = 25

@@ -153,16 +153,20 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     except (CheckpointError, TrainingDiverged) as error:
         return error
     except (RuntimeError, MemoryError) as error:
-        _tell_out_of_memory(job, error, device, context.get_local_world_size())
+        _tell_out_of_memory(job, error, device, context.get_world_size(), context.get_local_world_size())
         raise
     if context.get_local_rank() == 0:
         discard(job.bank, job.latents, ROWS_CACHE)
     return None
 
 
-def _tell_out_of_memory(job: TrainingJob, error: BaseException, device: torch.device, sharing: int) -> None:
+def _tell_out_of_memory(
+    job: TrainingJob, error: BaseException, device: torch.device, workers: int, sharing: int
+) -> None:
     """Only this rank knows, and the others wait for it: it has to fail, so that they do, and they hear of it after."""
-    told = out_of_memory(error, job.config, num_classes=job.num_classes, device=device, sharing=sharing)
+    told = out_of_memory(
+        error, job.config, num_classes=job.num_classes, device=device, workers=workers, sharing=sharing
+    )
     if told is not None:
         job.board.fail(told)
 
