@@ -67,7 +67,7 @@ def test_recomputing_keeps_fewer_activations() -> None:
 
 
 def test_bfloat16_trains_near_float32_and_keeps_float32_weights() -> None:
-    full, taken = after()
+    _, taken = after()
     half, also = after("train.precision=bfloat16")
     assert also.losses.noise != taken.losses.noise
     assert also.losses.noise.item() == pytest.approx(taken.losses.noise.item(), rel=0.01)

@@ -16,6 +16,8 @@ class Train(Section):
     """Optimiser steps."""
     batch_size: Count = 64
     """Images in a step, over all workers."""
+    init_from: str | None = None
+    """Weights to start from, on every node: a checkpoint's .safetensors, or the released code's .pth. None: random."""
     learning_rate: Positive = 4e-3
     """Peak."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.03
