@@ -118,7 +118,7 @@ def test_the_empty_text_is_its_special_tokens_and_padding(folders: dict[str, Pat
     assert empty.shape == (full.max_tokens, full.width)
     wanted = last_hidden_states(folders[name], name, "")
     np.testing.assert_allclose(empty[: len(wanted)].astype(np.float32), wanted, **WITHIN_FLOAT16)
-    with pytest.raises(ConfigError, match="has no padded empty text. Set learned"):
+    with pytest.raises(ConfigError, match=r"has no padded empty text\. Set learned"):
         encoder.encode_empty()
 
 
