@@ -51,7 +51,10 @@ class Train(Section):
     prefetch: Natural = 2
     """Batches that are prepared while a step runs; 0: none."""
     workers: Count = 2
-    """Ray Train workers (DDP ranks)."""
+    """Ray Train workers (ranks)."""
+    sharding: Literal["ddp", "fsdp"] = "ddp"
+    """fsdp: each of several workers holds a share of weights, gradients, moments and average instead of all; the same
+    checkpoints and, up to rounding, the same weights, for more traffic between workers."""
     min_workers: Natural = 0
     """Elastic: with fewer workers, but at least so many, training goes on when nodes are lost, and grows again when
     they are back. 0: it waits for all of them."""

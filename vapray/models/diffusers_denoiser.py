@@ -1,7 +1,7 @@
 """Baselines of the paper's table 1 that see the class alone: DiT and the latent-diffusion U-Net, from diffusers."""
 
 from math import gcd
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,14 @@ class DiffusersDenoiser(nn.Module):
     def __init__(self, network: nn.Module, num_classes: int) -> None:
         super().__init__()
         self.network, self.num_classes = network, num_classes
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """In the order in which they run."""
+        network: Any = self.network
+        if hasattr(network, "transformer_blocks"):
+            return [*network.transformer_blocks]
+        return [*network.down_blocks, network.mid_block, *network.up_blocks]
 
     def recompute_activations(self) -> None:
         """As ``UViT.recompute_activations``."""

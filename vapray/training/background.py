@@ -1,7 +1,9 @@
-"""What rank 0 does while the next steps run: validate averaged weights, and write checkpoints."""
+"""What rank 0 does while the next steps run: validate averaged weights, and write checkpoints.
+
+Other ranks hand over what they hold of the state.
+"""
 
 import contextlib
-import copy
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,13 +51,17 @@ class Background:
         """Validate the averaged weights as they are now."""
         self._raise_what_failed()
         _wait(self._validating)
-        self._submit_validation(self._state.step, copy.deepcopy(self._state.averaged))
+        averaged = self._state.sharding.whole(self._state.averaged)
+        if averaged is not None:
+            self._submit_validation(self._state.step, averaged)
 
     def resume(self) -> None:
         """Start the validation that was under way when the state was written."""
-        if self._state.pending is not None:
-            step, weights = self._state.pending
-            averaged = copy.deepcopy(self._state.averaged)
+        if self._worker.validate is None or self._state.pending is None:
+            return
+        step, weights = self._state.pending
+        averaged = self._state.sharding.whole(self._state.averaged)
+        if averaged is not None:
             load_weights(averaged, weights)
             self._submit_validation(step, averaged)
 
@@ -67,7 +73,9 @@ class Background:
         """
         self._raise_what_failed()
         _wait(self._saving)
-        self._saving = self._thread.submit(self._save, self._state.snapshot(), when_done)
+        snapshot = self._state.snapshot()
+        if self._worker.rank == 0:
+            self._saving = self._thread.submit(self._save, snapshot, when_done)
 
     def save_at_once(self, when_done: Callable[[int], None]) -> None:
         """Write the state as it is now, before the run is ended: a validation under way is not waited for.
@@ -79,6 +87,8 @@ class Background:
             self._saving.result()
         self._saving = None
         snapshot = self._state.snapshot()
+        if self._worker.rank:
+            return
         with self._lock:
             if self._under_way is not None:
                 step, averaged = self._under_way

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from vapray.board import Board
 from vapray.checkpoint import read_newest_step
 from vapray.config import Config
@@ -57,10 +55,9 @@ class TrainingJob:
         )
         return TrainingState.begin(network, self.config.train)
 
-    def state_on(self, device: torch.device) -> TrainingState:
-        """Where the newest checkpoint left off."""
+    def standing_state(self) -> TrainingState:
+        """Where the newest checkpoint left off, on the CPU."""
         state = self.new_state()
-        state.to(device)
         if files := self.newest_files(print):
             state.restore(files)
         return state

@@ -22,7 +22,7 @@ __all__ = ["worker_of"]
 def worker_of(job: TrainingJob, rank: int, world: int, device: torch.device, state: TrainingState) -> Iterator[Worker]:
     """A rank's worker, for the time of its training from ``state`` on."""
     if rank:
-        yield Worker(rank, world, device, report=_nothing, save=_nothing)
+        yield Worker(rank, world, device, report=_nothing, save=_nothing, validate=job.validate)
         return
     asked = threading.Event()
     threading.Thread(target=_listen, args=(job.board, asked), daemon=True).start()

@@ -147,7 +147,7 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     rows = materialise(job.bank, job.latents, ROWS_CACHE)
     device = get_device()
     try:
-        state = job.state_on(device)
+        state = job.standing_state()
         with worker_of(job, context.get_world_rank(), context.get_world_size(), device, state) as worker:
             train(worker, job.config, rows, job.space, state)
     except (CheckpointError, TrainingDiverged) as error:
