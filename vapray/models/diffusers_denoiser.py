@@ -32,10 +32,10 @@ class DiffusersDenoiser(nn.Module):
 
     @property
     def blocks(self) -> list[nn.Module]:
-        """In the order in which they run."""
+        """Which nothing outside reaches into, as the end of DiT does with its first one."""
         network: Any = self.network
         if hasattr(network, "transformer_blocks"):
-            return [*network.transformer_blocks]
+            return [*network.transformer_blocks[1:]]
         return [*network.down_blocks, network.mid_block, *network.up_blocks]
 
     def recompute_activations(self) -> None:

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._pytree import tree_map
 
@@ -57,20 +57,24 @@ class Replicas:
         self._first = rank == 0
 
     def waits(self) -> AbstractContextManager[None]:
+        """Without exchanging gradients."""
         return self.network.no_sync() if isinstance(self.network, DistributedDataParallel) else nullcontext()
 
     def copied(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """Of this rank's own, which is whole."""
         return tree_map(_to_cpu, dict(tree)) if self._first else {}
 
     def whole(self, network: Network) -> Network | None:
+        """Of this rank's own."""
         return copy.deepcopy(network) if self._first else None
 
     def agreed(self, asked: bool) -> bool:
+        """Ranks other than the first have nothing to do."""
         return asked
 
 
 class Shards:
-    """Every rank has its rows of every weight, gradient, moment and average, and borrows a block's while it runs (FSDP2).
+    """Every rank has its rows of weights, gradients, moments and average, and borrows a block's while it runs (FSDP2).
 
     A weight is cut along its first dimension, so a class's prototypes lie on one rank, which alone can tell whether the
     class is absent. Numbers are those of the state: all-gathers and reductions in float32.
@@ -99,22 +103,25 @@ class Shards:
         def cut(leaf: Any) -> Any:
             if not isinstance(leaf, Tensor) or leaf.ndim == 0:
                 return leaf
-            return distribute_tensor(leaf.to(self._device), self._mesh, src_data_rank=None)
+            return distribute_tensor(leaf.to(self._device), self._mesh, [Shard(0)], src_data_rank=None)
 
         return {**optimiser, "state": tree_map(cut, optimiser["state"])}
 
     @contextmanager
     def waits(self) -> Iterator[None]:
+        """Gradients add up whole until they are exchanged, 4 bytes a parameter."""
         assert isinstance(self.network, FSDPModule)
         self.network.set_requires_gradient_sync(False)
         yield
         self.network.set_requires_gradient_sync(True)
 
     def copied(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """Gathered one tensor at a time; other ranks let it go again."""
         found: dict[str, Any] = tree_map(self._gathered, dict(tree))
         return found if self._first else {}
 
     def whole(self, network: Network) -> Network | None:
+        """On this rank's device."""
         weights = self.copied(network.state_dict())
         if not self._first:
             return None
@@ -123,12 +130,12 @@ class Shards:
         return whole.to(self._device).requires_grad_(next(network.parameters()).requires_grad)
 
     def agreed(self, asked: bool) -> bool:
+        """A broadcast: 0.15 ms between two processes of one machine."""
         told = torch.tensor(asked, device=self._device)
         dist.broadcast(told, 0)
         return bool(told)
 
     def _gathered(self, leaf: Any) -> Any:
-        """One tensor at a time; a rank that does not want it lets it go."""
         whole = leaf.full_tensor() if isinstance(leaf, DTensor) else leaf
         return _to_cpu(whole) if self._first else None
 
