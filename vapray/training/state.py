@@ -17,7 +17,7 @@ from vapray.config import Train
 from vapray.errors import CheckpointError, TrainingDiverged
 from vapray.training.network import Network
 from vapray.training.optimiser import make_optimiser
-from vapray.training.sharding import Replicas, Sharding, Shards, total
+from vapray.training.sharding import Replicas, Sharding, Shards
 
 __all__ = ["Snapshot", "TrainingState", "load_weights", "save_weights"]
 
@@ -101,8 +101,9 @@ class TrainingState:
 
     def refuse_non_finite(self) -> None:
         """Raise ``TrainingDiverged`` if a weight is not finite."""
-        for name, weight in [*self.model.named_parameters(), *self.averaged.named_parameters()]:
-            if total((~weight.isfinite()).sum()):
+        names, weights = zip(*self.model.named_parameters(), *self.averaged.named_parameters(), strict=True)
+        for name, broken in zip(names, self.sharding.broken(weights), strict=True):
+            if broken:
                 raise TrainingDiverged(f"training: {name} is not finite after step {self.step}; nothing was saved.")
 
     def snapshot(self) -> Snapshot:
