@@ -53,8 +53,8 @@ class Train(Section):
     workers: Count = 2
     """Ray Train workers (ranks)."""
     sharding: Literal["ddp", "fsdp"] = "ddp"
-    """fsdp: each of several workers holds a share of weights, gradients, moments and average instead of all; the same
-    checkpoints and, up to rounding, the same weights, for more traffic between workers."""
+    """fsdp: of several workers each holds a share of weights, gradients, moments and average instead of all, for more
+    traffic between them; results are the same up to rounding, and a run may go on with the other."""
     min_workers: Natural = 0
     """Elastic: with fewer workers, but at least so many, training goes on when nodes are lost, and grows again when
     they are back. 0: it waits for all of them."""
