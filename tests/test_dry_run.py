@@ -215,11 +215,13 @@ def test_the_activations_of_training_are_within_a_factor_of_2():
 
 
 def test_memory_grows_with_the_share_of_a_worker():
-    def peak(**train: int) -> float:
+    def peak(**train: int | str) -> float:
         config = Config.model_validate({"train": train})
         return train_forecast(Outlook(config, Images({"train": 100}, 5, 1e4), {})).peak_bytes
 
     assert peak(batch_size=64, workers=2) < peak(batch_size=64, workers=1) < peak(batch_size=128, workers=1)
+    assert peak(workers=4, sharding="fsdp") < peak(workers=2, sharding="fsdp") < peak(workers=2)
+    assert peak(workers=1, sharding="fsdp") == peak(workers=1)
 
 
 def test_the_best_average_is_kept_where_there_is_validation():

@@ -203,6 +203,33 @@ def test_a_run_that_is_ended_does_not_wait_for_its_validation_and_makes_up_for_i
     assert files["raw.safetensors"] == whole.to_files()["raw.safetensors"]
 
 
+@pytest.mark.parametrize("checkpoint_every", [1, 100])
+def test_a_run_is_ended_while_one_validation_waits_for_another(checkpoint_every):
+    """The steps of a validation come faster than it ends, and then the run is told to end."""
+    config = tiny_config("train.validate_every=2", f"train.checkpoint_every={checkpoint_every}")
+    whole = run(tiny_config("train.validate_every=2"), tiny_state(config), validate=distance_of)
+    state, saved, ended = tiny_state(config), {}, threading.Event()
+
+    def validate(network):
+        assert ended.wait(SECONDS), "the checkpoint waited for the validation"
+        return distance_of(network)
+
+    def say_saved(step):
+        ended.set()
+        raise KeyboardInterrupt
+
+    asked = lambda: state.step == 4  # noqa: E731
+    with pytest.raises(KeyboardInterrupt):
+        run(config, state, validate=validate, save=saved.__setitem__, is_save_asked=asked, say_saved=say_saved)
+    card = json.loads(saved[4]["state.json"])
+    assert (card["step"], card["pending"], card["validations"]) == (4, 2, [])
+    resumed = tiny_state(config)
+    resumed.restore(saved[4])
+    run(config, resumed, validate=distance_of)
+    assert resumed.validations == whole.validations
+    assert resumed.best == whole.best
+
+
 def test_a_checkpoint_that_has_not_begun_gives_way_to_the_one_that_was_asked_for():
     config = tiny_config("train.validate_every=2", "train.checkpoint_every=2", "train.steps=7")
     released, asked, saved = threading.Event(), iter([False, False, True]), []

@@ -1,5 +1,6 @@
 """Laws of starting from weights that exist."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import torch
 
 from tests.models.test_released import weights_of_the_layout
 from tests.training.tiny import CLASSES, SPACE, WIDTH, tiny_config, tiny_state
-from vapray.errors import CheckpointError
+from vapray.errors import CheckpointError, ConfigError
 from vapray.models.released_weights import released_uvit
 from vapray.training.initial_weights import start_from
 from vapray.training.job import TrainingJob
+from vapray.training.signature import initial_weights_signature
 from vapray.training.state import save_weights
 
 
@@ -59,22 +61,41 @@ def test_weights_of_another_network_and_damaged_files_are_refused(tmp_path):
         start_from(network(), str(tmp_path / "gone.pth"))
 
 
-def job(config, **changes: Any) -> TrainingJob:
+def begun(config, say=print, **changes: Any) -> Any:
+    """The network of a run that finds no checkpoint."""
     nothing: Any = None
     given = {"num_classes": CLASSES, "context_width": WIDTH, "space": SPACE, "board": nothing, "validate": None}
-    return TrainingJob(config, nothing, nothing, nothing, **{**given, **changes})
+    job = TrainingJob(config, nothing, nothing, nothing, **{**given, **changes})
+    made = job.network()
+    job._begin(made, say)
+    return made
 
 
 def test_a_run_starts_from_what_its_config_names(tmp_path):
     source, heard = network(seed=1), []
     asked = tiny_config("run.seed=2", f"train.init_from={saved(tmp_path, source)}")
-    assert save_weights(job(asked).first_network(heard.append)) == save_weights(source)
+    assert save_weights(begun(asked, say=heard.append)) == save_weights(source)
     assert heard == [f"started from {tmp_path}/weights.safetensors: 100.0% of the network's values"]
 
 
 def test_a_run_shows_dropped_rows_the_encoders_empty_text():
     towers = ("bank.encoder=open_clip", "bank.model=anywhere", "bank.context_length=full", "bank.max_tokens=6")
     empty = np.arange(6 * WIDTH, dtype=np.float16).reshape(6, WIDTH)
-    made = job(tiny_config(*towers, "model.null_text=empty"), empty_context=empty).first_network(print)
+    made = begun(tiny_config(*towers, "model.null_text=empty"), empty_context=empty)
     assert torch.equal(made.text.empty_context, torch.from_numpy(empty).float())
     assert "text.empty_context" in made.state_dict()
+    with pytest.raises(ValueError, match=r"empty text: wanted \(6, 8\) tokens and values, got \(5, 8\)"):
+        made.text.fill_empty_context(torch.zeros(5, WIDTH))
+
+
+def test_the_run_depends_on_the_content_of_the_weights_not_on_their_path(tmp_path):
+    one, same = saved(tmp_path, network(seed=1)), tmp_path / "elsewhere" / "weights.safetensors"
+    same.parent.mkdir()
+    shutil.copy(one, same)
+    first, moved = (initial_weights_signature(tiny_config(f"train.init_from={path}")) for path in (one, same))
+    assert first == moved and len(first) == 64
+    saved(tmp_path, network(seed=2))
+    assert initial_weights_signature(tiny_config(f"train.init_from={one}")) != first
+    assert initial_weights_signature(tiny_config()) == ""
+    with pytest.raises(ConfigError, match="no such file"):
+        initial_weights_signature(tiny_config(f"train.init_from={tmp_path}/gone.pth"))

@@ -1,7 +1,6 @@
 """Laws of the training loop, on one process and on two."""
 
 import io
-import multiprocessing
 import os
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load as load_safetensors
 
+from tests.training.ranks import run_ranks
 from tests.training.tiny import SPACE, run, tiny_config, tiny_rows, tiny_state
 from vapray.errors import CheckpointError, TrainingDiverged
 from vapray.training.batches import Batches
@@ -109,9 +109,6 @@ def test_flips_choose_the_stored_mirror_image():
 
 
 def _rank_of_two(rank: int, folder: str, resume_from: int) -> None:
-    torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=Path(folder, "port").read_text())
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     config = tiny_config("train.workers=2")
     state = tiny_state(config)
     if resume_from:
@@ -124,22 +121,10 @@ def _rank_of_two(rank: int, folder: str, resume_from: int) -> None:
             Path(folder, str(step), name).write_bytes(data)
 
     run(config, state, rank=rank, world=2, save=save)
-    torch.distributed.destroy_process_group()
 
 
 def _run_two(folder: Path, resume_from: int = 0) -> dict[str, torch.Tensor]:
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        (folder / "port").write_text(str(free.getsockname()[1]))
-    context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=_rank_of_two, args=(rank, str(folder), resume_from)) for rank in (0, 1)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join()
-    assert [process.exitcode for process in ranks] == [0, 0]
+    run_ranks(2, _rank_of_two, str(folder), resume_from)
     return load_safetensors((folder / "6" / "raw.safetensors").read_bytes())
 
 

@@ -113,6 +113,9 @@ def _baselines(config: "Config") -> Iterator[Misfit]:
     if model.condition != "class":
         text = f"model.network = {model.network}: sees classes alone. Say so with model.condition=class."
         yield Misfit(("model.network", "model.condition"), text)
+    if not model.label_token:
+        text = f"model.label_token = false: model.network {model.network} learns nothing but the class. Set true."
+        yield Misfit(("model.label_token", "model.network"), text)
     if config.train.compile:
         text = f"train.compile = true: compiles a uvit, not model.network {model.network}. Set it to false."
         yield Misfit(("train.compile", "model.network"), text)
@@ -126,6 +129,9 @@ def _released(config: "Config") -> Iterator[Misfit]:
     if model.null_text == "empty" and config.bank.context_length != "full":
         text = "model.null_text = empty: is padded like captions. Set bank.context_length=full, or null_text=learned."
         yield Misfit(("model.null_text", "bank.context_length"), text)
+    if model.null_text == "empty" and model.condition == "class":
+        text = "model.null_text = empty: model.condition=class reads no text. Set null_text=learned."
+        yield Misfit(("model.null_text", "model.condition"), text)
     if not model.label_token and not model.prototypes.enabled:
         text = "model.label_token = false: without prototypes nothing tells the class. Enable one of them."
         yield Misfit(("model.label_token", "model.prototypes.enabled"), text)

@@ -53,7 +53,10 @@ class Train(Section):
     prefetch: Natural = 2
     """Batches that are prepared while a step runs; 0: none."""
     workers: Count = 2
-    """Ray Train workers (DDP ranks)."""
+    """Ray Train workers (ranks)."""
+    sharding: Literal["ddp", "fsdp"] = "ddp"
+    """fsdp: of several workers each holds a share of weights, gradients, moments and average instead of all, for more
+    traffic between them; results are the same up to rounding, and a run may go on with the other."""
     min_workers: Natural = 0
     """Elastic: with fewer workers, but at least so many, training goes on when nodes are lost, and grows again within
     about a minute when they are back. Each loss counts for ``max_failures``. 0: it waits for all of them."""

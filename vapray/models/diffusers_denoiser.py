@@ -1,7 +1,7 @@
 """Baselines of the paper's table 1 that see the class alone: DiT and the latent-diffusion U-Net, from diffusers."""
 
 from math import gcd
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,14 @@ class DiffusersDenoiser(nn.Module):
         super().__init__()
         self.network, self.num_classes = network, num_classes
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Which nothing outside reaches into, as the end of DiT does with its first one."""
+        network: Any = self.network
+        if hasattr(network, "transformer_blocks"):
+            return [*network.transformer_blocks[1:]]
+        return [*network.down_blocks, network.mid_block, *network.up_blocks]
+
     def recompute_activations(self) -> None:
         """As ``UViT.recompute_activations``."""
         self.network.enable_gradient_checkpointing()  # type: ignore[operator]
@@ -47,7 +55,7 @@ class DiffusersDenoiser(nn.Module):
     ) -> NoisePrediction:
         """Predict the noise in each latent; shapes as in ``UViT.forward``."""
         row_B = label_B if drop_B is None else label_B.masked_fill(drop_B, self.num_classes)
-        noise = self.network(noisy_BCHW, step_B, class_labels=row_B).sample
+        noise = self.network(noisy_BCHW, step_B, class_labels=row_B).sample.float()
         nothing_B = noise.new_zeros(len(noise), dtype=torch.float32)
         return NoisePrediction(noise, nothing_B.mean(), nothing_B)
 

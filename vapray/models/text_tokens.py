@@ -32,6 +32,17 @@ class TextTokens(nn.Module):
         if null == "empty":
             self.register_buffer("empty_context", torch.zeros(max_context, context_width))
 
+    def fill_empty_context(self, empty_LD: Tensor) -> None:
+        """Take the text encoder's padded empty text, for ``null`` empty.
+
+        Raises:
+            ValueError: its shape is not [``max_context``, ``context_width``].
+        """
+        wanted = (self.max_context, self.context_width)
+        if empty_LD.shape != wanted:
+            raise ValueError(f"empty text: wanted {wanted} tokens and values, got {tuple(empty_LD.shape)}")
+        self.empty_context.copy_(empty_LD)
+
     def forward(self, context_BLD: Tensor, context_length_B: Tensor, drop_B: Tensor) -> tuple[Tensor, Tensor | None]:
         """Text tokens without positions [B, L', D], and which of them are real (None: all).
 

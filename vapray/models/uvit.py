@@ -100,13 +100,18 @@ class UViT(nn.Module):
             nn.init.trunc_normal_(self.text.null, std=0.02)
         nn.init.trunc_normal_(self.position, std=0.02)
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """In the order in which they run."""
+        return [*self.in_blocks, self.mid_block, *self.out_blocks]
+
     def recompute_activations(self) -> None:
         """Let a backward pass work out the blocks' activations again instead of keeping them."""
         self._recompute = True
 
     def compile_blocks(self) -> None:
         """Compile each kind of block once, for contexts of any length; weights and their names stay as they are."""
-        for block in (*self.in_blocks, self.mid_block, *self.out_blocks):
+        for block in self.blocks:
             block.compile(dynamic=True)
 
     def forward(

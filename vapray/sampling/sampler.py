@@ -66,7 +66,7 @@ class Sampler:
 
         Args:
             path: local path or URI.
-            weights: averaged, of the last step, or those before the first step (a floor for metrics).
+            weights: averaged, of the last step, or random ones (a floor for metrics).
             device: of torch.
             text_encoder: directory or hf-hub:OWNER/NAME of the text encoder, where it is no longer at ``bank.model``.
             sample: how images are made and the network is asked, such as ``Sample(precision="bfloat16")``; None for

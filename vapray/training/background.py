@@ -1,10 +1,12 @@
-"""What rank 0 does while the next steps run: validate averaged weights, and write checkpoints."""
+"""What rank 0 does while the next steps run: validate averaged weights, and write checkpoints.
+
+Other ranks hand over what they hold of the state.
+"""
 
 import contextlib
-import copy
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +17,8 @@ from vapray.training.state import Snapshot, TrainingState, load_weights, save_we
 from vapray.training.worker import Worker
 
 __all__ = ["Background"]
+
+SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class Background:
@@ -46,28 +50,50 @@ class Background:
             self._raise_what_failed()
 
     def validate(self) -> None:
-        """Validate the averaged weights as they are now."""
+        """Validate the averaged weights as they are now.
+
+        Left to the resumed run when a checkpoint is asked for while the validation before is still under way.
+        """
         self._raise_what_failed()
-        _wait(self._validating)
-        self._submit_validation(self._state.step, copy.deepcopy(self._state.averaged))
+        averaged = self._state.sharding.whole(self._state.averaged)
+        if averaged is not None and self._is_thread_free():
+            self._submit_validation(self._state.step, averaged)
+
+    def _is_thread_free(self) -> bool:
+        """Wait for the validation before this one, but not with somebody waiting for a checkpoint."""
+        while self._validating is not None and not self._validating.done():
+            if self._worker.is_save_asked():
+                return False
+            wait([self._validating], timeout=SECONDS_BETWEEN_LOOKS)
+        return True
+
+    def validated(self) -> set[int]:
+        """Steps whose validation was known, or under way, when the state was written."""
+        with self._lock:
+            known = {step for step, _ in self._state.validations}
+            return known | ({self._state.pending[0]} if self._state.pending else set())
 
     def resume(self) -> None:
         """Start the validation that was under way when the state was written."""
-        if self._state.pending is not None:
-            step, weights = self._state.pending
-            averaged = copy.deepcopy(self._state.averaged)
+        if self._worker.validate is None or self._state.pending is None:
+            return
+        step, weights = self._state.pending
+        averaged = self._state.sharding.whole(self._state.averaged)
+        if averaged is not None:
             load_weights(averaged, weights)
             self._submit_validation(step, averaged)
 
-    def save(self, when_done: Callable[[int], None] = lambda step: None) -> None:
+    def save(self, when_done: Callable[[int], None] | None = None) -> None:
         """Write the state as it is now; ``when_done`` is told the step.
 
         Raises:
             TrainingDiverged: a weight is not finite.
         """
         self._raise_what_failed()
-        _wait(self._saving)
-        self._saving = self._thread.submit(self._save, self._state.snapshot(), when_done)
+        self._let_go_of_the_last()
+        snapshot = self._state.snapshot()
+        if self._worker.rank == 0:
+            self._saving = self._thread.submit(self._save, snapshot, when_done)
 
     def save_at_once(self, when_done: Callable[[int], None]) -> None:
         """Write the state as it is now, before the run is ended: a validation under way is not waited for.
@@ -75,10 +101,10 @@ class Background:
         Its weights are written too, and a resumed run validates them first.
         """
         self._raise_what_failed()
-        if self._saving is not None and not self._saving.cancel():  # one that has not begun is superseded
-            self._saving.result()
-        self._saving = None
+        self._let_go_of_the_last()
         snapshot = self._state.snapshot()
+        if self._worker.rank:
+            return
         with self._lock:
             if self._under_way is not None:
                 step, averaged = self._under_way
@@ -86,6 +112,12 @@ class Background:
             files = self._state.to_files(snapshot)
         self._worker.save(snapshot.step, files)
         when_done(snapshot.step)
+
+    def _let_go_of_the_last(self) -> None:
+        """Of the checkpoint before, which is superseded while it stands behind a validation."""
+        if self._saving is not None and not self._saving.cancel():
+            self._saving.result()
+        self._saving = None
 
     def _submit_validation(self, step: int, averaged: Network) -> None:
         self._under_way = step, averaged
@@ -100,19 +132,15 @@ class Background:
             self._state.pending = self._under_way = None
         self._worker.track(step, {"validation_distance": distance})
 
-    def _save(self, snapshot: Snapshot, when_done: Callable[[int], None]) -> None:
+    def _save(self, snapshot: Snapshot, when_done: Callable[[int], None] | None) -> None:
         self._worker.save(snapshot.step, self._state.to_files(snapshot))
-        when_done(snapshot.step)
+        if when_done is not None:
+            when_done(snapshot.step)
 
     def _raise_what_failed(self) -> None:
         for job in (self._validating, self._saving):
             if job is not None and job.done():
                 job.result()
-
-
-def _wait(job: Future[None] | None) -> None:
-    if job is not None:
-        job.result()
 
 
 @contextlib.contextmanager

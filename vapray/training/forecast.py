@@ -13,6 +13,9 @@ __all__ = ["committed_rows", "forecast", "peak_bytes"]
 PASSES = 3
 # Weights, gradients, AdamW's two moments and the average, four bytes each; DDP keeps a second copy of the gradients.
 BYTES_OF_A_PARAMETER, BYTES_OF_DDP = 20, 4
+# With shares rank 0 still has a whole copy of the weights, for validation and the health of prototypes, and every rank
+# whole gradients, where those of micro-batches add up.
+BYTES_OF_A_COPY, BYTES_OF_GRADIENTS = 4, 4
 # A copy of the state and its files, beside the steps that go on; where weights lie on a GPU, that is host memory.
 BYTES_OF_SAVING = 36
 BYTES_OF_A_POINT, BYTES_OF_AN_EVENT = 380, 350
@@ -20,7 +23,7 @@ STEPS_OF_A_VALIDATION = 10
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """``train.steps`` global batches; every worker holds the whole network and its share of the batch.
+    """``train.steps`` global batches; every worker holds its share of the batch, and of the network all or a share.
 
     Measured peak resident memory of one worker on a CPU, over what it had before the network was built, beside
     ``peak_bytes``: 105 and 99 MB at the demo's settings, 5.7 and 5.0 GB at width 256, depth 12 and 256 patches.
@@ -46,9 +49,18 @@ def forecast(outlook: Outlook) -> Forecast:
 
 def peak_bytes(size: NetworkSize, share: int, settings: Train) -> float:
     """Memory of a worker that takes ``share`` images at a time; of the GPU, where it has one."""
-    ddp = BYTES_OF_DDP if settings.workers > 1 else 0
     saving = 0 if settings.use_gpu else BYTES_OF_SAVING
-    return WORKSPACE_BYTES + (BYTES_OF_A_PARAMETER + ddp + saving) * size.parameters + 4 * share * size.kept_values
+    return WORKSPACE_BYTES + (_bytes_held(settings) + saving) * size.parameters + 4 * share * size.kept_values
+
+
+def _bytes_held(settings: Train) -> float:
+    """Of a parameter, by the worker that holds most."""
+    if settings.workers == 1:
+        return BYTES_OF_A_PARAMETER
+    if settings.sharding == "ddp":
+        return BYTES_OF_A_PARAMETER + BYTES_OF_DDP
+    gradients = BYTES_OF_GRADIENTS if settings.accumulate_steps > 1 else 0
+    return BYTES_OF_A_PARAMETER / settings.workers + BYTES_OF_A_COPY + gradients
 
 
 def _validated(outlook: Outlook) -> int:

@@ -28,7 +28,7 @@ def measure_prototypes(model: UViT, schedule: Schedule, batch: Batch, alpha: flo
     """Health of a network's prototypes; changes no weight, gradient or random generator, and calls no other rank.
 
     Args:
-        model: with a PCM, not wrapped in DDP.
+        model: with a PCM, whole and not wrapped.
         schedule: noises the latents.
         batch: a quarter of it is looked at, 16 rows at the most.
         alpha: weight of the reconstruction loss.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -14,6 +15,8 @@ from vapray.training.network import Network
 __all__ = ["start_from"]
 
 LEAST_SHARE = 0.5
+EMPTY_CONTEXT = "text.empty_context"
+"""Filled by the run's text encoder, whatever the weights."""
 
 
 def start_from(network: Network, path: str) -> str:
@@ -21,7 +24,7 @@ def start_from(network: Network, path: str) -> str:
 
     Args:
         network: on the CPU.
-        path: ``.safetensors`` of a vapray checkpoint, or a state dict of the released code (``.pth``, ``.pt``).
+        path: ``.safetensors``, or a pickled state dict (``.pth``, ``.pt``); under vapray's names or the released ones.
 
     Returns:
         What was taken and what was not, for people.
@@ -33,7 +36,7 @@ def start_from(network: Network, path: str) -> str:
     wanted = network.state_dict()
     fitting = {name: found[name] for name, weight in wanted.items() if _fits(weight, found.get(name))}
     share = sum(weight.numel() for weight in fitting.values()) / sum(weight.numel() for weight in wanted.values())
-    left = [name for name in wanted if name not in fitting]
+    left = [name for name in wanted if name not in fitting and name != EMPTY_CONTEXT]
     if share < LEAST_SHARE:
         raise CheckpointError(
             f"train.init_from = {path}: fits {share:.0%} of the network's values; wanted at least {LEAST_SHARE:.0%}. "
@@ -48,15 +51,19 @@ def _fits(weight: Tensor, found: Tensor | None) -> bool:
     return found is not None and found.shape == weight.shape
 
 
+def _unpickled(path: str) -> Any:
+    return torch.load(path, weights_only=True, map_location="cpu")
+
+
 def _read(path: str) -> Mapping[str, Tensor]:
     if not Path(path).is_file():
         raise CheckpointError(
             f"train.init_from = {path}: no such file on this node. Give one that every worker can read."
         )
     try:
-        if path.endswith(".safetensors"):
-            return load_file(path)
-        weights: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+        weights: Any = load_file(path) if path.endswith(".safetensors") else _unpickled(path)
+        if not all(isinstance(weight, Tensor) for weight in weights.values()):
+            raise ValueError("holds no weights by name; wanted a bare state dict")
         return renamed(weights) if is_released(weights) else weights
     except Exception as error:  # damaged files raise whatever they like
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]

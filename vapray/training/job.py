@@ -53,27 +53,34 @@ class TrainingJob:
         """Of training states."""
         return f"{self.output.folder}/files/steps"
 
-    def first_network(self, say: Callable[[str], None]) -> Network:
-        """Before the first step; ``say`` hears what came from ``train.init_from``."""
-        network = build_network(
+    def network(self) -> Network:
+        """With random weights that follow from ``run.seed``."""
+        return build_network(
             self.config,
             num_classes=self.num_classes,
             latent_channels=self.space.channels,
             context_width=self.context_width,
         )
+
+    def standing_state(self, say: Callable[[str], None]) -> TrainingState:
+        """Where the newest checkpoint left off, or before the first step; on the CPU.
+
+        Args:
+            say: hears what came from ``train.init_from``.
+        """
+        network, files = self.network(), self.newest_files(print)
+        if files is None:
+            self._begin(network, say)
+        state = TrainingState.begin(network, self.config.train)
+        if files:
+            state.restore(files)
+        return state
+
+    def _begin(self, network: Network, say: Callable[[str], None]) -> None:
         if self.config.train.init_from:
             say(start_from(network, self.config.train.init_from))
         if self.empty_context is not None and isinstance(network, UViT) and network.text is not None:
-            network.text.empty_context.copy_(torch.from_numpy(self.empty_context))
-        return network
-
-    def state_on(self, device: torch.device) -> TrainingState:
-        """Where the newest checkpoint left off."""
-        state = TrainingState.begin(self.first_network(print), self.config.train)
-        state.to(device)
-        if files := self.newest_files(print):
-            state.restore(files)
-        return state
+            network.text.fill_empty_context(torch.from_numpy(self.empty_context))
 
     def newest_files(self, say: Callable[[str], None]) -> dict[str, bytes] | None:
         """Of the newest whole training state; ``say`` hears of those that are passed over."""

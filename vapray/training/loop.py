@@ -24,9 +24,11 @@ def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace
     Noise, diffusion steps, flips and drops are functions of (run.seed, step, place in the global batch), so the same
     seed and world size give the same weights, resumed or not.
     """
+    state.spread(config.train, worker.device, worker.rank, worker.world)
     with Background(worker, state) as background:
-        if worker.rank == 0 and worker.validate:
-            background.resume()
+        background.resume()
+        if state.step and _is_validation_due(worker, state, config.train) and state.step not in background.validated():
+            background.validate()
         _take_steps(worker, background, config, rows, space, state)
 
 
@@ -45,7 +47,7 @@ def _take_steps(
         end=settings.steps,
         device=worker.device,
     )
-    optimiser, weight = OptimiserStep(config, state, worker.device, worker.world), _weight_of_a_rank(worker, settings)
+    optimiser, weight = OptimiserStep(config, state, worker.device), _weight_of_a_rank(worker, settings)
     began, first = time.monotonic(), state.step
     while state.step < settings.steps:
         batch = batches.at(state.step)
@@ -53,15 +55,16 @@ def _take_steps(
         state.step += 1
         if _is_due(state.step, settings.checkpoint_every, settings.steps):
             state.refuse_non_finite()  # on every rank, so that all stop together
-        if worker.rank == 0:
-            if taken.norm is not None and _is_due(state.step, settings.report_every, settings.steps):
-                seconds = time.monotonic() - began
-                speed = {
-                    "images_per_second": (state.step - first) * settings.batch_size / seconds,
-                    "data_wait_share": batches.wait_seconds / seconds,
-                }
-                _report(worker, state, _point(state, taken) | speed | _health(state, batch, config))
-            _tend(worker, background, state, settings)
+        if taken.norm is not None and _is_due(state.step, settings.report_every, settings.steps):
+            seconds = time.monotonic() - began
+            speed = {
+                "images_per_second": (state.step - first) * settings.batch_size / seconds,
+                "data_wait_share": batches.wait_seconds / seconds,
+            }
+            health = _health(state, batch, config)
+            if worker.rank == 0:
+                _report(worker, state, _point(state, taken) | speed | health)
+        _tend(worker, background, state, settings)
 
 
 def _weight_of_a_rank(worker: Worker, settings: Train) -> float:
@@ -75,13 +78,18 @@ def _report(worker: Worker, state: TrainingState, point: dict[str, float]) -> No
 
 
 def _tend(worker: Worker, background: Background, state: TrainingState, settings: Train) -> None:
-    """What rank 0 has done between two steps: validation, a checkpoint."""
-    if worker.validate and _is_due(state.step, settings.validate_every, settings.steps):
+    """What is done between two steps: validation, a checkpoint."""
+    if _is_validation_due(worker, state, settings):
         background.validate()
-    if worker.is_save_asked() and state.step < settings.steps:
+    is_asked = state.sharding.agreed(worker.is_save_asked())
+    if is_asked and state.step < settings.steps:
         background.save_at_once(worker.say_saved)
     elif _is_due(state.step, settings.checkpoint_every, settings.steps):
-        background.save()
+        background.save(worker.say_saved if is_asked else None)
+
+
+def _is_validation_due(worker: Worker, state: TrainingState, settings: Train) -> bool:
+    return worker.validate is not None and _is_due(state.step, settings.validate_every, settings.steps)
 
 
 def _is_due(step: int, every: int, last: int) -> bool:
@@ -103,7 +111,8 @@ def _point(state: TrainingState, taken: Taken) -> dict[str, float]:
 
 
 def _health(state: TrainingState, batch: Batch, config: Config) -> dict[str, float]:
-    """Of the prototypes; nothing for a network without them."""
-    if not isinstance(state.model, UViT) or state.model.prototypes is None:
+    """Of the prototypes; nothing for a network without them, and on other ranks than the first."""
+    model = state.model if state.model.prototypes is None else state.sharding.whole(state.model)
+    if not isinstance(model, UViT) or model.prototypes is None:
         return {}
-    return measure_prototypes(state.model, build_schedule(config), batch, config.model.prototypes.alpha)
+    return measure_prototypes(model, build_schedule(config), batch, config.model.prototypes.alpha)

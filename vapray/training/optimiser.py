@@ -47,11 +47,11 @@ def only_present_rows(prototypes: nn.Parameter | None, optimiser: torch.optim.Op
     if prototypes is None or prototypes.grad is None:
         yield
         return
-    absent = (prototypes.grad == 0).flatten(1).all(dim=1)
-    kept = [(tensor, tensor[absent].clone()) for tensor in _row_tensors(prototypes, optimiser)]
+    absent = (prototypes.grad == 0).all(dim=2, keepdim=True).all(dim=1, keepdim=True)
+    kept = [(tensor, tensor.clone()) for tensor in _row_tensors(prototypes, optimiser)]
     yield
-    for tensor, rows in kept:
-        tensor[absent] = rows
+    for tensor, before in kept:
+        tensor.copy_(torch.where(absent, before, tensor))
 
 
 def _row_tensors(prototypes: nn.Parameter, optimiser: torch.optim.Optimizer) -> list[Tensor]:

@@ -22,7 +22,7 @@ __all__ = ["worker_of"]
 def worker_of(job: TrainingJob, rank: int, world: int, device: torch.device, state: TrainingState) -> Iterator[Worker]:
     """A rank's worker, for the time of its training from ``state`` on."""
     if rank:
-        yield Worker(rank, world, device, report=_nothing, save=_nothing)
+        yield Worker(rank, world, device, report=_nothing, save=_nothing, validate=job.validate)
         return
     asked = threading.Event()
     threading.Thread(target=_listen, args=(job.board, asked), daemon=True).start()
@@ -37,14 +37,11 @@ def worker_of(job: TrainingJob, rank: int, world: int, device: torch.device, sta
         def save(step: int, files: Mapping[str, bytes]) -> None:
             write_step(job.output.files, job.steps_folder, step, files, keep=job.config.train.keep_checkpoints)
 
-        def is_save_asked() -> bool:
-            if not asked.is_set():
-                return False
+        def say_saved(step: int) -> None:
             asked.clear()
-            return True
+            job.board.say_saved(step)
 
-        say_saved = job.board.say_saved
-        yield Worker(rank, world, device, report, save, is_save_asked, job.validate, say_saved, track)
+        yield Worker(rank, world, device, report, save, asked.is_set, job.validate, say_saved, track)
 
 
 def _nothing(step: int, values: Mapping[str, Any]) -> None:

@@ -65,10 +65,7 @@ def run(run: StageRun) -> None:
             empty_context=encoder.encode_empty() if config.model.null_text == "empty" else None,
         )
         try:
-            # Said and found wrong here, for a worker's words are heard by nobody.
-            standing = job.newest_files(run.progress.say)
-            if standing is None:
-                job.first_network(run.progress.say)
+            standing = job.newest_files(run.progress.say)  # said here, for a worker's words are heard by nobody
             done = json.loads(standing["state.json"])["step"] if standing else 0
             run.progress.expect(config.train.steps, "steps", done=done)
             run.progress.say(f"starting {_range(least, workers)}")
@@ -152,17 +149,26 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     rows = materialise(job.bank, job.latents, ROWS_CACHE)
     device = get_device()
     try:
-        state = job.state_on(device)
+        state = job.standing_state(_nobody if context.get_world_rank() else job.board.say)
         with worker_of(job, context.get_world_rank(), context.get_world_size(), device, state) as worker:
             train(worker, job.config, rows, job.space, state)
-    except (CheckpointError, TrainingDiverged) as error:
+    except TrainingDiverged as error:
         return error
+    except CheckpointError as error:
+        if context.get_world_size() == 1:
+            return error
+        job.board.fail(error)  # as with memory: the others may have none, and wait
+        raise
     except (RuntimeError, MemoryError) as error:
         _tell_out_of_memory(job, error, device, context.get_world_size(), context.get_local_world_size())
         raise
     if context.get_local_rank() == 0:
         discard(job.bank, job.latents, ROWS_CACHE)
     return None
+
+
+def _nobody(line: str) -> None:
+    """Hears what other ranks than the first have to say."""
 
 
 def _tell_out_of_memory(
@@ -190,7 +196,7 @@ def _finish(run: StageRun, job: TrainingJob) -> None:
         job.space,
         run.inputs["images"].sealed().notes["class_names"],
     )
-    network, shape = job.first_network(lambda said: None), (job.space.channels, job.space.side, job.space.side)
+    network, shape = job.network(), (job.space.channels, job.space.side, job.space.side)
     tokens = round(pc.mean(run.inputs["bank"].read(["L"]).column("L")).as_py())
     run.notes.update(
         {

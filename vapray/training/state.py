@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from vapray.config import Train
 from vapray.errors import CheckpointError, TrainingDiverged
 from vapray.training.network import Network
 from vapray.training.optimiser import make_optimiser
+from vapray.training.sharding import Replicas, Sharding, Shards
 
 __all__ = ["Snapshot", "TrainingState", "load_weights", "save_weights"]
 
@@ -26,7 +26,7 @@ _CARD = ("step", "curve", "validations", "skipped", "skipped_in_a_row")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A training state copied to the CPU, which further steps leave as it is.
+    """A training state copied to the CPU, which further steps leave as it is; but for its card empty, save on rank 0.
 
     Attributes:
         raw: weights of the last step.
@@ -54,6 +54,7 @@ class TrainingState:
         model: weights of the last step.
         averaged: their moving average.
         optimiser: AdamW with its moments.
+        sharding: how these lie over ranks.
         step: optimiser steps, skipped ones included.
         curve: points of the learning curve.
         validations: (step, distance) of every validation; lower is better.
@@ -66,6 +67,7 @@ class TrainingState:
     model: Network
     averaged: Network
     optimiser: torch.optim.AdamW
+    sharding: Sharding
     step: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
     validations: list[tuple[int, float]] = field(default_factory=list)
@@ -78,12 +80,18 @@ class TrainingState:
     def begin(cls, model: Network, settings: Train) -> Self:
         """Before the first step: the average equals the weights."""
         averaged = copy.deepcopy(model).requires_grad_(False).eval()
-        return cls(model, averaged, make_optimiser(model, settings))
+        return cls(model, averaged, make_optimiser(model, settings), Replicas(model))
 
-    def to(self, device: torch.device) -> None:
-        """Move the weights; before the first step, since the optimiser keeps its state where the weights are."""
-        self.model.to(device)
-        self.averaged.to(device)
+    def spread(self, settings: Train, device: torch.device, rank: int, world: int) -> None:
+        """Over the devices of ``world`` ranks, which all have it whole; above 1 a torch process group is up."""
+        optimiser = self.optimiser.state_dict()
+        if world > 1 and settings.sharding == "fsdp":
+            self.sharding = shards = Shards(self.model, self.averaged, device)
+            self.optimiser, optimiser = make_optimiser(self.model, settings), shards.cut(optimiser)
+        else:
+            self.averaged.to(device)
+            self.sharding = Replicas(self.model.to(device), rank, world)
+        self.optimiser.load_state_dict(optimiser)
 
     def consider(self, step: int, averaged: Network, distance: float) -> None:
         """Note a validation of the averaged weights of a step, and keep them if none before came as near."""
@@ -93,8 +101,9 @@ class TrainingState:
 
     def refuse_non_finite(self) -> None:
         """Raise ``TrainingDiverged`` if a weight is not finite."""
-        for name, weight in [*self.model.named_parameters(), *self.averaged.named_parameters()]:
-            if not weight.isfinite().all():
+        names, weights = zip(*self.model.named_parameters(), *self.averaged.named_parameters(), strict=True)
+        for name, broken in zip(names, self.sharding.broken(weights), strict=True):
+            if broken:
                 raise TrainingDiverged(f"training: {name} is not finite after step {self.step}; nothing was saved.")
 
     def snapshot(self) -> Snapshot:
@@ -106,9 +115,9 @@ class TrainingState:
         self.refuse_non_finite()
         card = {name: getattr(self, name) for name in _CARD if name != "validations"}
         return Snapshot(
-            _copied(self.model.state_dict()),
-            _copied(self.averaged.state_dict()),
-            _copied(self.optimiser.state_dict()),
+            self.sharding.copied(self.model.state_dict()),
+            self.sharding.copied(self.averaged.state_dict()),
+            self.sharding.copied(self.optimiser.state_dict()),
             {**card, "curve": list(self.curve)},
         )
 
@@ -156,17 +165,6 @@ class TrainingState:
 def save_weights(model: nn.Module) -> bytes:
     """All weights as one safetensors file."""
     return save_safetensors({name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()})
-
-
-def _copied(tree: Any) -> Any:
-    """Every tensor in a tree of dicts and lists as a contiguous copy on the CPU."""
-
-    def copied(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor):
-            return leaf
-        return leaf.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-
-    return tree_map(copied, dict(tree))
 
 
 def load_weights(model: nn.Module, data: bytes) -> None:

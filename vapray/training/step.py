@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from vapray.config import Config
 from vapray.diffusion.objective import Losses, denoising_loss
@@ -17,6 +16,7 @@ from vapray.models.uvit import UViT
 from vapray.training.batches import Batch
 from vapray.training.network import build_schedule
 from vapray.training.optimiser import average_weights, ema_decay, learning_rate, only_present_rows
+from vapray.training.sharding import total
 from vapray.training.state import TrainingState
 
 __all__ = ["OptimiserStep", "Taken"]
@@ -40,19 +40,17 @@ class OptimiserStep:
 
     Args:
         config: sections ``train``, ``model`` and ``diffusion``.
-        state: weights, their average and the optimiser.
+        state: weights, their average and the optimiser, spread over the ranks; gradients are the mean over these.
         device: where they are.
-        world: ranks; above 1 a torch process group is up, and gradients are the mean over it.
     """
 
-    def __init__(self, config: Config, state: TrainingState, device: torch.device, world: int = 1) -> None:
+    def __init__(self, config: Config, state: TrainingState, device: torch.device) -> None:
         self._config, self._state, self._device = config, state, device
         self._schedule = build_schedule(config)
         if config.train.recompute:
             state.model.recompute_activations()
         if config.train.compile and isinstance(state.model, UViT):
             state.model.compile_blocks()
-        self._network: nn.Module = DistributedDataParallel(state.model) if world > 1 else state.model
 
     def take(self, batch: Batch, weight: float = 1.0) -> Taken:
         """One step; counting it is the caller's.
@@ -71,7 +69,7 @@ class OptimiserStep:
         prototypes = pcm.prototypes if pcm is not None else None
         if prototypes is not None and state.step % self._config.model.prototypes.update_every:
             prototypes.grad = None
-        norm = float(nn.utils.clip_grad_norm_(state.model.parameters(), settings.max_gradient_norm))
+        norm = total(nn.utils.clip_grad_norm_(state.model.parameters(), settings.max_gradient_norm))
         if not math.isfinite(norm):
             self._skip()
             return Taken(losses, None)
@@ -90,8 +88,7 @@ class OptimiserStep:
         parts = batch.split(count, multiple=multiple, most=most) if max(count, multiple) > 1 else [batch]
         found = []
         for place, part in enumerate(parts, start=1):
-            waits = place < len(parts) and isinstance(self._network, DistributedDataParallel)
-            with self._network.no_sync() if waits else nullcontext():  # type: ignore[operator]
+            with self._state.sharding.waits() if place < len(parts) else nullcontext():
                 losses = self._losses(part)
                 (losses.total * (part.share * weight)).backward()
             found.append((part.share, losses))
@@ -100,7 +97,8 @@ class OptimiserStep:
     def _losses(self, batch: Batch) -> Losses:
         tensors, alpha = batch.to(self._device), self._config.model.prototypes.alpha
         with matrix_products(self._config.train.precision, self._device):
-            return denoising_loss(self._network, self._schedule, *tensors, batch.draws, alpha, batch.balancing)
+            network = self._state.sharding.network
+            return denoising_loss(network, self._schedule, *tensors, batch.draws, alpha, batch.balancing)
 
     def _skip(self) -> None:
         """All ranks see the same gradient, so they skip, and stop, together."""

@@ -20,9 +20,9 @@ class Worker:
         device: where the model lives.
         report: takes (step, values) of the learning curve, on rank 0.
         save: stores the files of a training state under a step, on rank 0; called in a thread of its own.
-        is_save_asked: true once for every checkpoint that is asked for out of turn, on rank 0.
-        validate: distance of the averaged network's images to the validation split, on rank 0, in that thread too;
-            None: never asked.
+        is_save_asked: whether a checkpoint is asked for out of turn, until ``say_saved``; on rank 0.
+        validate: distance of the averaged network's images to the validation split; every rank has it, rank 0 calls
+            it, in that thread too; None: never asked.
         say_saved: is told the step of a checkpoint that was asked for, once it is stored.
         track: takes (step, values) that are shown but are no point of the learning curve.
     """
