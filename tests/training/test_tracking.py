@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -167,12 +168,17 @@ def test_weights_and_biases_gets_the_curve_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="wandb is in the extra vapray[tracking]")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    config, output, said = tiny_config("train.tracker=wandb"), version(tmp_path / "run"), []
+    monkeypatch.setattr(socket, "gethostname", lambda: "ward-seven")
+    start = tmp_path / "patients" / "start.safetensors"
+    config = tiny_config("train.tracker=wandb", f"train.init_from={start}")
+    output, said = version(tmp_path / "run"), []
     train(config, tiny_state(config), output, said)
     assert said == []
     (written,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    assert b"gradient_norm" in written.read_bytes()
-    assert os.fspath(tmp_path).encode() + b"/run" not in written.read_bytes()
+    sent = written.read_bytes()
+    assert b"gradient_norm" in sent and b"learning_rate" in sent
+    places = [tmp_path, start.name, sys.executable, os.getcwd(), Path.home(), sys.argv[0], "ward-seven"]
+    assert [place for place in places if len(str(place)) > 3 and os.fsencode(place) in sent] == []
 
 
 WITHOUT_NETWORK = """

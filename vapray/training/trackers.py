@@ -86,7 +86,7 @@ class WeightsAndBiases:
     A restart goes on with the same run, which keeps what it knows of steps that are taken again.
 
     Args:
-        config: the tree; what training learns from is sent along, no path and no caption.
+        config: the tree; what training learns from is sent along: no path, no caption, nothing of the machine.
         output: the version that training fills.
     """
 
@@ -95,14 +95,22 @@ class WeightsAndBiases:
             import wandb
         except ImportError:
             raise RuntimeError("wandb is not installed; it is in the extra vapray[tracking]") from None
-        tree = config.model_dump(mode="json")
+        tree = config.model_dump(mode="json", exclude={"train": {"init_from"}})
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "vapray"),
             id=f"{output.fingerprint[:16]}-{hashlib.sha256(output.uri.encode()).hexdigest()[:8]}",
             resume="allow",
             dir=os.environ.get("WANDB_DIR", tempfile.gettempdir()),
             config={name: tree[name] for name in ("model", "diffusion", "train")},
-            settings=wandb.Settings(console="off", silent=True, disable_git=True, disable_code=True),
+            settings=wandb.Settings(
+                console="off",
+                silent=True,
+                host="",
+                disable_git=True,
+                disable_code=True,
+                x_disable_meta=True,  # script, arguments, working folder and interpreter
+                x_disable_machine_info=True,
+            ),
         )
         self._run.define_metric("validation_distance", step_metric="validation_step")
         self._newest = 0
