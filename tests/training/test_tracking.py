@@ -67,6 +67,29 @@ def test_steps_that_are_taken_again_after_a_crash_stand_there_once(tmp_path):
     assert said == []
 
 
+def test_what_nfs_keeps_for_a_tensorboard_that_reads_is_no_hindrance(tmp_path, monkeypatch):
+    """There a removed file that somebody has open gets a hidden name, which cannot be removed."""
+    output = version(tmp_path)
+    TensorBoard(output, [(1, {"loss": 3.0}), (2, {"loss": 2.0})]).close()
+    (earlier,) = tensorboard_folder(output).iterdir()
+    kept, unlink = tensorboard_folder(output) / ".nfs000000000001", os.unlink
+
+    def unlink_as_nfs(path, *, dir_fd=None):
+        if os.path.basename(path) == earlier.name:
+            os.rename(earlier, kept)
+        elif os.path.basename(path) == kept.name:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        else:
+            unlink(path, dir_fd=dir_fd)
+
+    for name in ("unlink", "remove"):
+        monkeypatch.setattr(os, name, unlink_as_nfs)
+    for loss in (1.0, 0.5):
+        TensorBoard(output, [(1, {"loss": loss})]).close()
+        assert kept.exists()
+        assert read_curves(tensorboard_folder(output))["train/loss"] == [(1, loss)]
+
+
 def test_on_an_object_store_the_whole_file_is_there_at_the_end():
     output = Store("memory://tracking-test").version("checkpoints", "0123456789abcdef")
     tracker = TensorBoard(output, [(1, {"loss": 2.0})])
