@@ -1,6 +1,8 @@
 """What an export writes, what it says of itself, and what it refuses to write over."""
 
+import errno
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -128,6 +130,43 @@ def test_an_earlier_export_is_replaced_whole(exported, checkpoints):
     export_checkpoint(str(checkpoints["class"]), str(exported))
     assert not (exported / "prompt_bank").exists()
     assert list(exported.parent.iterdir()) == [exported]
+
+
+def refuse_renames(monkeypatch, error: BaseException, *refused: str) -> list[str]:
+    """Let renames of what has such a name fail; what did fail is listed."""
+    failed, rename = [], os.rename
+
+    def renaming(source, destination):
+        if Path(source).name in refused:
+            failed.append(Path(source).name)
+            raise error
+        rename(source, destination)
+
+    monkeypatch.setattr(os, "rename", renaming)
+    return failed
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(errno.EACCES, "no"), ConfigError)]
+)
+def test_the_earlier_export_is_there_again_when_the_new_one_cannot_take_its_place(
+    error, told, exported, checkpoints, monkeypatch
+):
+    before, failed = files_of(exported), refuse_renames(monkeypatch, error, "new")
+    with pytest.raises(told):
+        export_checkpoint(str(checkpoints["class"]), str(exported))
+    assert failed == ["new"]
+    assert files_of(exported) == before
+    assert list(exported.parent.iterdir()) == [exported]
+
+
+def test_an_earlier_export_that_cannot_be_put_back_is_kept_and_told(exported, checkpoints, monkeypatch):
+    before, failed = files_of(exported), refuse_renames(monkeypatch, OSError(errno.EACCES, "no"), "new", "old")
+    with pytest.raises(ConfigError, match=r"cannot be put back \(no\)\. It lies in .*/old: move it by hand") as told:
+        export_checkpoint(str(checkpoints["class"]), str(exported))
+    assert failed == ["new", "old"]
+    (kept,) = exported.parent.glob(".model-*/old")
+    assert str(kept) in str(told.value) and files_of(kept) == before
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import torch
 
 from tests.training.tiny import CLASSES, tiny_config
 from vapray.models.size import network_size
+from vapray.training import memory
 from vapray.training.forecast import peak_bytes
 from vapray.training.memory import USABLE, largest_share, out_of_memory
 
@@ -48,9 +49,42 @@ def test_what_is_advised_fits_by_arithmetic_and_one_more_does_not():
     assert largest_share(config, CLASSES, 1000, 1) == 0
 
 
-def test_where_not_even_one_image_fits_a_smaller_network_is_advised():
+def memory_for(images: int, monkeypatch, *overrides: str) -> None:
+    """Let the machine have memory for so many images at a time."""
+    config = tiny_config(*overrides)
+    needed = peak_bytes(network_size(config, CLASSES), images, config.train) if images else 0
+    monkeypatch.setattr(memory, "capacity_bytes", lambda device: int(needed / USABLE) + 1)
+
+
+@pytest.mark.parametrize(
+    ("images", "why"), [(0, "By arithmetic not even one fits"), (1, "One image at a time is the least")]
+)
+def test_where_one_image_is_too_much_a_smaller_network_is_advised(images, why, monkeypatch):
+    memory_for(images, monkeypatch, "train.batch_size=1")
     said = advice(MemoryError(), "train.batch_size=1")
-    assert "not even one fits" in said and "model.width" in said and "accumulate" not in said
+    assert said.endswith(f"memory. {why}: set train.recompute=true, or lower model.width or model.depth.")
+
+
+@pytest.mark.parametrize("left", [1, 2, 3, 4])
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("recompute", ["false", "true"])
+def test_the_configuration_takes_what_is_advised_to_a_run_that_has_lost_workers(left, parts, recompute, monkeypatch):
+    overrides = ["train.batch_size=8", "train.workers=4", "train.min_workers=1"]
+    overrides += [f"train.accumulate_steps={parts}", f"train.recompute={recompute}"]
+    memory_for(1, monkeypatch, *overrides)
+    config = tiny_config(*overrides)
+    said = str(out_of_memory(MemoryError(), config, num_classes=CLASSES, device=CPU, workers=left, sharing=1))
+    if -(-8 // (left * parts)) == 1:
+        assert "One image at a time is the least" in said
+        return
+    (ways,) = re.findall(r"By arithmetic 1 fit: (?:set )?(.*)\.$", said)
+    for way in ways.replace(" (the same result)", "").split(" or "):
+        if way.startswith("train."):
+            advised = tiny_config(*overrides, *way.split()).train
+            workers = min(left, advised.workers)
+            at_once = -(-advised.batch_size // (workers * advised.accumulate_steps))
+            assert at_once == 1 or way == "train.recompute=true"
+    assert ("(the same result)" in ways) == (left != 3)
 
 
 LITTLE_MEMORY = """

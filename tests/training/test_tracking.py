@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -64,6 +65,29 @@ def test_steps_that_are_taken_again_after_a_crash_stand_there_once(tmp_path):
     train(config, resumed, output, said)
     assert [step for step, _ in read_curves(tensorboard_folder(output))["train/loss"]] == [1, 2, 3, 4, 5, 6]
     assert said == []
+
+
+def test_what_nfs_keeps_for_a_tensorboard_that_reads_is_no_hindrance(tmp_path, monkeypatch):
+    """There a removed file that somebody has open gets a hidden name, which cannot be removed."""
+    output = version(tmp_path)
+    TensorBoard(output, [(1, {"loss": 3.0}), (2, {"loss": 2.0})]).close()
+    (earlier,) = tensorboard_folder(output).iterdir()
+    kept, unlink = tensorboard_folder(output) / ".nfs000000000001", os.unlink
+
+    def unlink_as_nfs(path, *, dir_fd=None):
+        if os.path.basename(path) == earlier.name:
+            os.rename(earlier, kept)
+        elif os.path.basename(path) == kept.name:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        else:
+            unlink(path, dir_fd=dir_fd)
+
+    for name in ("unlink", "remove"):
+        monkeypatch.setattr(os, name, unlink_as_nfs)
+    for loss in (1.0, 0.5):
+        TensorBoard(output, [(1, {"loss": loss})]).close()
+        assert kept.exists()
+        assert read_curves(tensorboard_folder(output))["train/loss"] == [(1, loss)]
 
 
 def test_on_an_object_store_the_whole_file_is_there_at_the_end():
@@ -167,12 +191,17 @@ def test_weights_and_biases_gets_the_curve_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="wandb is in the extra vapray[tracking]")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    config, output, said = tiny_config("train.tracker=wandb"), version(tmp_path / "run"), []
+    monkeypatch.setattr(socket, "gethostname", lambda: "ward-seven")
+    start = tmp_path / "patients" / "start.safetensors"
+    config = tiny_config("train.tracker=wandb", f"train.init_from={start}")
+    output, said = version(tmp_path / "run"), []
     train(config, tiny_state(config), output, said)
     assert said == []
     (written,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    assert b"gradient_norm" in written.read_bytes()
-    assert os.fspath(tmp_path).encode() + b"/run" not in written.read_bytes()
+    sent = written.read_bytes()
+    assert b"gradient_norm" in sent and b"learning_rate" in sent
+    places = [tmp_path, start.name, sys.executable, os.getcwd(), Path.home(), sys.argv[0], "ward-seven"]
+    assert [place for place in places if len(str(place)) > 3 and os.fsencode(place) in sent] == []
 
 
 WITHOUT_NETWORK = """

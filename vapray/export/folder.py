@@ -1,6 +1,7 @@
 """``vapray export``: a checkpoint becomes a diffusers folder."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,13 +78,28 @@ def _refuse_target(folder: str) -> None:
 
 
 def _replace(target: Path, files: Mapping[str, bytes]) -> None:
-    """All files or none: written beside the folder, then put in its place."""
+    """All files or none: written beside the folder, then put in its place; what was there is lost only after that."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        new = Path(scratch) / "new"
+    scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    new, old = scratch / "new", scratch / "old"
+    try:
         for name, data in files.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             (new / name).write_bytes(data)
         if target.exists():
-            os.rename(target, Path(scratch) / "old")
+            os.rename(target, old)
         os.rename(new, target)
+    finally:
+        if old.exists() and not target.exists():
+            _put_back(old, target)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _put_back(old: Path, target: Path) -> None:
+    try:
+        os.rename(old, target)
+    except OSError as error:
+        raise ConfigError(
+            f"{target}: cannot be written, and the earlier export cannot be put back ({error.strerror or error}). It "
+            f"lies in {old}: move it by hand."
+        ) from error

@@ -144,30 +144,53 @@ def open_weights(network: Network, data: bytes, where: str) -> None:
 def _differing_settings(network: Network, data: bytes) -> str:
     try:
         found = _architecture({name: tuple(weight.shape) for name, weight in load_safetensors(data).items()})
-    except Exception:  # not a U-ViT's weights: load_weights has said what they are not
+        wanted = _architecture({name: tuple(weight.shape) for name, weight in network.state_dict().items()})
+    except Exception:  # weights of no network of ours: load_weights has said what they are not
         return ""
-    wanted = _architecture({name: tuple(weight.shape) for name, weight in network.state_dict().items()})
     differing = [
-        f"{key} is {wanted[key]} in checkpoint.json and {found[key]} in the weights"
-        for key in wanted
-        if wanted[key] != found[key]
+        f"{key} is {value} in checkpoint.json and {found[key]} in the weights"
+        for key, value in wanted.items()
+        if key in found and value != found[key]
     ]
     return f"another architecture: {'; '.join(differing)}." if differing else ""
 
 
-def _architecture(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """The settings that the shapes of a U-ViT's weights reveal."""
-    channels = shapes["smooth.weight"][0]
-    return {
+def _architecture(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int | str]:
+    """The settings that the shapes of weights reveal; of a baseline its kind alone."""
+    if baselines := [kind for kind, weight in _BASELINES.items() if weight in shapes]:
+        return {"model.network": baselines[0]}
+    channels, label_token = shapes["smooth.weight"][0], "label_embedding.weight" in shapes
+    prototypes = shapes.get("prototypes.prototypes", (0, 0))
+    rows = shapes["label_embedding.weight"] if label_token else prototypes
+    settings: dict[str, int | str] = {
+        "model.network": "uvit",
         "model.width": shapes["position"][1],
         "model.depth": 2 * len({name.split(".")[1] for name in shapes if name.startswith("in_blocks.")}),
         "model.patch_size": isqrt(shapes["patch_in.weight"][1] // channels),
-        "model.prototypes.per_class": shapes.get("prototypes.prototypes", (0, 0))[1],
+        "model.label_token": str(label_token).lower(),
+        "model.prototypes.per_class": prototypes[1],
         "latent_space.channels": channels,
         "context_width": shapes.get("text.project.weight", (0, 0))[1],
-        "number of class_names": shapes["label_embedding.weight"][0] - 1,
-        "number of positions (bank.max_tokens, patches)": shapes["position"][0],
+        "number of class_names": rows[0] - 1,
+        "number of positions (bank.max_tokens, patches)": shapes["position"][0] - label_token,
     }
+    if prototypes[1]:
+        settings["model.prototypes.injection"] = _kind(shapes, "prototypes.injection.", _INJECTIONS, "cross_attention")
+        settings["model.prototypes.target"] = _kind(shapes, "prototypes.reconstruction.", _TARGETS, "stop_gradient")
+    if "text.project.weight" in shapes:
+        settings["model.null_text"] = _kind(shapes, "text.", _NULL_TEXTS, "empty")
+    return settings
+
+
+_BASELINES = {"dit": "network.pos_embed.proj.weight", "unet": "network.conv_in.weight"}
+_INJECTIONS = {"released": "inject_mlp.weight", "self_attention": "self_attention.out.weight"}
+_TARGETS = {"released": "key.weight"}
+_NULL_TEXTS = {"learned": "null"}
+
+
+def _kind(shapes: Mapping[str, tuple[int, ...]], part: str, kinds: Mapping[str, str], otherwise: str) -> str:
+    """The kind of a part whose own weight is there."""
+    return next((kind for kind, weight in kinds.items() if part + weight in shapes), otherwise)
 
 
 def open_encoder(card: Card, model: str | None, device: str, where: str) -> TextEncoder:

@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+from collections.abc import Iterator
 
 import torch
 
@@ -44,9 +45,12 @@ def out_of_memory(
 
 
 def largest_share(config: Config, num_classes: int, capacity: int, workers: int) -> int:
-    """Images at a time that a worker can hold by arithmetic, at most half of those now; 0 when not even one fits."""
+    """Images at a time that a worker can hold by arithmetic; at most half of those now, if they are two or more.
+
+    0 when not even one fits.
+    """
     size, settings = network_size(config, num_classes), config.train
-    share = _rows_at_once(settings, workers) // 2
+    share = max(1, _rows_at_once(settings, workers) // 2)
     while share and peak_bytes(size, share, settings) > USABLE * capacity:
         share -= 1
     return share
@@ -77,10 +81,28 @@ def _parts(settings: Train, workers: int) -> str:
 
 
 def _advice(settings: Train, fits: int, workers: int) -> str:
-    recompute = "" if settings.recompute else "train.recompute=true"
-    if not fits:
-        smaller = "lower model.width or model.depth"
-        return f"By arithmetic not even one fits: {'set ' + recompute + ', or ' if recompute else ''}{smaller}."
-    passes = -(-settings.batch_size // (workers * fits))
-    ways = [f"train.accumulate_steps={passes} (the same result)", recompute, f"train.batch_size={fits * workers}"]
-    return f"By arithmetic {fits} fit: set {' or '.join(way for way in ways if way)}."
+    smaller = "lower model.width or model.depth"
+    if not fits or _rows_at_once(settings, workers) == 1:
+        why = "One image at a time is the least" if fits else "By arithmetic not even one fits"
+        return f"{why}: {'' if settings.recompute else 'set train.recompute=true, or '}{smaller}."
+    ways = list(_ways(settings, fits, workers))
+    return f"By arithmetic {fits} fit: {'set ' + ' or '.join(ways) if ways else smaller}."
+
+
+def _ways(settings: Train, fits: int, workers: int) -> Iterator[str]:
+    """Settings with which so many images are taken at a time.
+
+    Only those that the configuration takes: it reckons with all ``train.workers``, some of which an elastic run may
+    have lost.
+    """
+    batch, asked, parts = settings.batch_size, settings.workers, settings.accumulate_steps
+    passes = -(-batch // (workers * fits))
+    if passes <= batch // asked:
+        yield f"train.accumulate_steps={passes} (the same result)"
+    elif batch % workers == 0:
+        yield f"train.workers={workers} train.accumulate_steps={passes} (the same result)"
+    if not settings.recompute:
+        yield "train.recompute=true"
+    smaller = fits * workers * parts // asked * asked
+    if parts <= smaller // asked:
+        yield f"train.batch_size={smaller}"

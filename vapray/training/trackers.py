@@ -1,5 +1,6 @@
 """What shows a learning curve: TensorBoard's event files, and Weights & Biases."""
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vapray.config import Config
+from vapray.errors import DataError
 from vapray.store import Version
 
 __all__ = ["Point", "TensorBoard", "WeightsAndBiases"]
@@ -33,12 +35,11 @@ class TensorBoard:
         from tensorboardX.event_file_writer import EventsWriter
 
         self._files, self._folder = output.files, f"{output.folder}/files/tensorboard"
-        self._files.remove(self._folder)
+        self._remove_earlier_files()
         self._temporary = None if self._files.is_local else tempfile.TemporaryDirectory(prefix="vapray-events-")
         local = Path(self._temporary.name if self._temporary else self._files.path(self._folder))
         local.mkdir(parents=True, exist_ok=True)
         self._events = EventsWriter(str(local / "events"))
-        (self._path,) = local.iterdir()
         self._uploaded = time.monotonic()
         self._forget_earlier_files()
         for step, values in past:
@@ -59,6 +60,12 @@ class TensorBoard:
             self._upload()
             self._temporary.cleanup()
 
+    def _remove_earlier_files(self) -> None:
+        """One by one: NFS keeps, under a hidden name, what a TensorBoard has open, and the folder with it."""
+        for name in self._files.names(self._folder):
+            with contextlib.suppress(DataError):
+                self._files.remove(f"{self._folder}/{name}")
+
     def _forget_earlier_files(self) -> None:
         """A TensorBoard that has been watching since before the restart drops what it has read."""
         from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -76,8 +83,10 @@ class TensorBoard:
         self._events.write_event(Event(wall_time=time.time(), step=step, summary=Summary(value=shown)))
 
     def _upload(self) -> None:
+        assert self._temporary is not None
         self._uploaded = time.monotonic()
-        self._files.write(f"{self._folder}/{self._path.name}", self._path.read_bytes())
+        for path in Path(self._temporary.name).glob("events*"):
+            self._files.write(f"{self._folder}/{path.name}", path.read_bytes())
 
 
 class WeightsAndBiases:
@@ -86,7 +95,7 @@ class WeightsAndBiases:
     A restart goes on with the same run, which keeps what it knows of steps that are taken again.
 
     Args:
-        config: the tree; what training learns from is sent along, no path and no caption.
+        config: the tree; what training learns from is sent along: no path, no caption, nothing of the machine.
         output: the version that training fills.
     """
 
@@ -95,14 +104,22 @@ class WeightsAndBiases:
             import wandb
         except ImportError:
             raise RuntimeError("wandb is not installed; it is in the extra vapray[tracking]") from None
-        tree = config.model_dump(mode="json")
+        tree = config.model_dump(mode="json", exclude={"train": {"init_from"}})
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "vapray"),
             id=f"{output.fingerprint[:16]}-{hashlib.sha256(output.uri.encode()).hexdigest()[:8]}",
             resume="allow",
             dir=os.environ.get("WANDB_DIR", tempfile.gettempdir()),
             config={name: tree[name] for name in ("model", "diffusion", "train")},
-            settings=wandb.Settings(console="off", silent=True, disable_git=True, disable_code=True),
+            settings=wandb.Settings(
+                console="off",
+                silent=True,
+                host="",
+                disable_git=True,
+                disable_code=True,
+                x_disable_meta=True,  # script, arguments, working folder and interpreter
+                x_disable_machine_info=True,
+            ),
         )
         self._run.define_metric("validation_distance", step_metric="validation_step")
         self._newest = 0
