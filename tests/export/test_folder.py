@@ -94,6 +94,7 @@ def test_the_card_says_what_must_be_said(kind, with_bank, checkpoints, tmp_path)
     assert ("**Privacy**" in card) == (with_bank and kind != "class") == (tmp_path / "model/prompt_bank").exists()
     assert ("text_model='FOLDER'" in card) == (kind == "tower")
     assert "captions do not reach this network" in card or kind != "class"
+    assert "before loading, verifies it" in card and "catches accidents, not tampering" in card
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
     assert code is not None and compile(code[1], "card", "exec")
     assert not re.search(r"\n\n\n", card)

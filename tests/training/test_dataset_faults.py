@@ -1,11 +1,13 @@
 """Whatever happens while training rows are joined: right rows, or an error that says what to do, and no half cache."""
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import resource
 import signal
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +138,76 @@ def test_a_discarded_file_stays_with_who_has_it_mapped(tmp_path):
     assert left(cache) == {".lock"}
     rows.file.forget_pages()
     require_right(rows)
+
+
+def left_behind(cache: Path, name: str, days: float) -> None:
+    """What earlier runs can leave of other tables, last used so many days ago."""
+    cache.mkdir(exist_ok=True)
+    for suffix in (".arrow", ".unfinished", ".lock"):
+        (cache / name).with_suffix(suffix).touch()
+        os.utime((cache / name).with_suffix(suffix), (time.time() - days * 86400,) * 2)
+
+
+def test_what_other_tables_left_is_removed_after_a_week_without_use(tmp_path):
+    made, cache = tables(tmp_path, IDS), tmp_path / "cache"
+    for name, days in {"old": 8, "recent": 6, "opened": 8, "locked": 8}.items():
+        left_behind(cache, name, days)
+    os.utime(cache / "opened.arrow", (time.time(), (cache / "opened.arrow").stat().st_mtime))
+    with open(cache / "locked.lock") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        materialise(*made, cache)
+    names = {path.stem for path in cache.iterdir()}
+    assert {"recent", "opened", "locked"} < names and "old" not in names and len(names) == 4
+    assert left(cache) == {".arrow", ".unfinished", ".lock"}
+    materialise(*made, cache)
+    assert "locked" not in {path.stem for path in cache.iterdir()}
+
+
+def test_own_rows_are_used_again_however_old(tmp_path):
+    made, cache = tables(tmp_path, IDS), tmp_path / "cache"
+    materialise(*made, cache)
+    (path,) = cache.glob("*.arrow")
+    for file in cache.iterdir():
+        os.utime(file, (0, 0))
+    number = path.stat().st_ino
+    require_right(materialise(*made, cache))
+    assert path.stat().st_ino == number
+
+
+def is_waited_for(lock: Path) -> bool:
+    waiting = [line for line in Path("/proc/locks").read_text().splitlines() if "->" in line]
+    return any(f":{lock.stat().st_ino} " in line for line in waiting)
+
+
+def test_who_waited_for_a_lock_that_was_removed_takes_the_new_one(tmp_path):
+    made, cache, found = tables(tmp_path, IDS), tmp_path / "cache", []
+    materialise(*made, cache)
+    (lock,) = cache.glob("*.lock")
+    waiting = threading.Thread(target=lambda: found.append(materialise(*made, cache)))
+    with open(lock) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting.start()
+        deadline = time.monotonic() + 60
+        while not is_waited_for(lock):
+            assert time.monotonic() < deadline, "nobody waits"
+            time.sleep(0.01)
+        lock.unlink()
+        lock.touch()
+        with open(lock) as newer:
+            fcntl.flock(newer, fcntl.LOCK_EX)
+            held.close()
+            waiting.join(0.3)
+            assert waiting.is_alive() and not found
+    waiting.join()
+    require_right(found[0])
+
+
+def test_rows_of_another_layout_are_not_opened(tmp_path, monkeypatch):
+    made, cache = tables(tmp_path, IDS), tmp_path / "cache"
+    materialise(*made, cache)
+    monkeypatch.setattr(dataset, "LAYOUT", dataset.LAYOUT + 1)
+    require_right(materialise(*made, cache))
+    assert len(list(cache.glob("*.arrow"))) == 2
 
 
 MISFITS = {

@@ -1,4 +1,9 @@
-"""An export knows its own files: SHA256SUMS, in the format of the command ``sha256sum``."""
+"""An export knows its own files: SHA256SUMS, in the format of the command ``sha256sum``.
+
+Loading compares them when the Python files of the folder have been imported already, so that catches accidents, such as
+a copy cut short, and no tampering. ``sha256sum -c SHA256SUMS`` before loading is the check that runs none of them;
+against somebody who can change SHA256SUMS too, only sums from another place help.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -38,7 +43,7 @@ def listed_files(folder: Path) -> set[str]:
 
 
 def refuse_changed_files(folder: Path) -> None:
-    """Refuse an export whose files are not those that were written; the model card may be another.
+    """Refuse an export whose files are not those that were written, by accident; the model card may be another.
 
     Raises:
         CheckpointError: names them.

@@ -1,15 +1,18 @@
 """The training rows, joined once on each node into an Arrow file that every rank maps.
 
 Rows are sorted by image_id, so that their order does not depend on how parts were cut. The file is named by the content
-of the tables; it can be deleted at any time and is made again. What is in it: ``vapray.training.rows_file``.
+of the tables and its own layout; it can be deleted at any time and is made again. What is in it:
+``vapray.training.rows_file``. What failed and killed runs left is removed when it has not been used for a week.
 """
 
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -23,6 +26,10 @@ from vapray.training.row_join import join_rows
 from vapray.training.rows_file import RowsFile
 
 __all__ = ["TrainingRows", "discard", "materialise"]
+
+LAYOUT = 1
+"""Raised when the same tables give another file."""
+DAYS_KEPT, SECONDS_OF_A_DAY = 7, 24 * 60 * 60
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,7 @@ def materialise(bank: Version, latents: Version, cache: Path, split: str = "trai
     """
     path = _path(bank, latents, cache, split)
     with _alone(path):
+        _remove_unused(cache, path)
         with contextlib.suppress(OSError, ValueError):  # not there, or damaged
             return TrainingRows.open(path)
         unfinished = path.with_suffix(".unfinished")
@@ -111,7 +119,26 @@ def discard(bank: Version, latents: Version, cache: Path, split: str = "train") 
 
 
 def _path(bank: Version, latents: Version, cache: Path, split: str) -> Path:
-    return cache / f"{bank.sealed().content_hash}-{latents.sealed().content_hash}-{split}.arrow"
+    return cache / f"{bank.sealed().content_hash}-{latents.sealed().content_hash}-{split}-v{LAYOUT}.arrow"
+
+
+def _remove_unused(cache: Path, kept: Path) -> None:
+    """Remove what other tables left behind, where nothing of it was opened or changed for ``DAYS_KEPT`` days.
+
+    Their lock has to be free, but that alone tells little: a run holds it while it makes the file, and not while it has
+    it mapped. So age decides; a run that began longer ago keeps what it has mapped, and makes the file again after a
+    restart.
+    """
+    for lock in cache.glob("*.lock"):
+        if lock.stem == kept.stem:
+            continue
+        with contextlib.suppress(OSError), open(lock) as held:  # gone by now, or in use
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            files = [path.stat() for path in cache.glob(f"{lock.stem}.*")]
+            used = max(seconds for file in files for seconds in (file.st_atime, file.st_mtime))
+            if time.time() - used > DAYS_KEPT * SECONDS_OF_A_DAY:
+                for suffix in (".arrow", ".unfinished", ".lock"):
+                    lock.with_suffix(suffix).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -122,7 +149,7 @@ def _alone(path: Path) -> Iterator[None]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.lstat().st_uid != os.getuid():
             raise PermissionError("it belongs to another user")
-        lock = open(path.with_suffix(".lock"), "w")  # noqa: SIM115
+        lock = _lock(path.with_suffix(".lock"))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
         raise DataError(
@@ -130,5 +157,14 @@ def _alone(path: Path) -> Iterator[None]:
             "same command again."
         ) from None
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _lock(path: Path) -> IO[str]:
+    """The file, opened and locked; again where it was removed as unused while this waited for it."""
+    while True:
+        lock = open(path, "w")  # noqa: SIM115
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock.fileno()).st_nlink:
+            return lock
+        lock.close()
