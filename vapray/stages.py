@@ -15,6 +15,7 @@ from vapray.config import Config, Train
 from vapray.data.dataset import dataset_signature
 from vapray.evaluation.audit.signature import others_signature, ratings_signature
 from vapray.latents.signature import autoencoder_signature, perceptual_signature
+from vapray.training.signature import initial_weights_signature
 
 __all__ = ["OUTSIDE", "STAGES", "Stage"]
 
@@ -46,7 +47,7 @@ class Stage:
 _TRAIN_EXECUTION = {
     "workers", "use_gpu", "report_every", "checkpoint_every", "keep_checkpoints", "max_failures", "max_skipped_steps",
     "grace_seconds", "strict_checkpoints", "prefetch", "recompute", "accumulate_steps", "compile",
-    "min_workers", "tracker", "sharding",
+    "min_workers", "tracker", "init_from", "sharding",
 }  # fmt: skip
 _TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TRAIN_EXECUTION)
 _FRAME = ("data.modality", "data.image_size")
@@ -108,6 +109,7 @@ OUTSIDE: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
     "caption": {"prompts": prompts_signature, "given captions": captions_signature, "model": model_signature},
     "bank": {"text encoder": encoder_signature},
     "autoencoder": {"autoencoder model": autoencoder_signature, "perceptual network": perceptual_signature},
+    "train": {"initial weights": initial_weights_signature},
     "audit": {"prompts": prompts_signature, "other captions": others_signature, "ratings": ratings_signature},
     "evaluate": {"prompts": prompts_signature},
 }

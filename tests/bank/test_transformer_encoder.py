@@ -15,7 +15,7 @@ from vapray.bank.text_encoder import TextEncoder, text_encoder_of
 from vapray.bank.tower_files import find_tower
 from vapray.bank.transformer_encoder import TEXTS_OF_A_BATCH
 from vapray.config import Bank
-from vapray.errors import DataError
+from vapray.errors import ConfigError, DataError
 
 pytest.importorskip("open_clip", reason="the extra clip is not installed")
 pytest.importorskip("transformers", reason="the extra clip is not installed")
@@ -110,6 +110,16 @@ def test_full_contexts_begin_with_the_real_ones_and_have_one_length(folders: dic
         assert padded.shape == (full.max_tokens, full.width)
         np.testing.assert_allclose(padded[: len(real)].astype(float), real.astype(float), **WITHIN_FLOAT16)
     assert full.id != encoder.id
+
+
+def test_the_empty_text_is_its_special_tokens_and_padding(folders: dict[str, Path], name: str) -> None:
+    encoder, full = opened(folders, name), opened(folders, name, context_length="full")
+    empty = full.encode_empty()
+    assert empty.shape == (full.max_tokens, full.width)
+    wanted = last_hidden_states(folders[name], name, "")
+    np.testing.assert_allclose(empty[: len(wanted)].astype(np.float32), wanted, **WITHIN_FLOAT16)
+    with pytest.raises(ConfigError, match=r"has no padded empty text\. Set learned"):
+        encoder.encode_empty()
 
 
 def test_what_cannot_be_encoded_is_refused_alone_and_never_cut(folders: dict[str, Path], name: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vapray.config import Sample
 from vapray.diffusion.guidance import guided_noise
 from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.solver import solve, solver_plan
@@ -50,7 +51,7 @@ def test_threads_that_ask_side_by_side_get_the_same_bytes(sampler):
 
 
 def test_other_batch_sizes_change_a_pixel_by_one_at_most(sampler, small_checkpoint):
-    growing = Sampler.load(str(small_checkpoint), batch_sizes=(2, 4, 8))
+    growing = Sampler.load(str(small_checkpoint), sample=Sample(batch_sizes=(2, 4, 8)))
     ones, others = (one.generate("NV", seed=9, n=5, settings=SETTINGS) for one in (sampler, growing))
     assert growing.engine.batch_sizes == (2, 4, 8) and sampler.engine.batch_sizes == (16,)
     for one, other in zip(ones, others, strict=True):

@@ -1,13 +1,18 @@
 """Laws of starting from weights that exist."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from tests.training.tiny import tiny_config, tiny_state
+from tests.models.test_released import weights_of_the_layout
+from tests.training.tiny import CLASSES, SPACE, WIDTH, tiny_config, tiny_state
 from vapray.errors import CheckpointError
+from vapray.models.released_weights import released_uvit
 from vapray.training.initial_weights import start_from
+from vapray.training.job import TrainingJob
 from vapray.training.state import save_weights
 
 
@@ -35,9 +40,6 @@ def test_what_does_not_fit_stays_as_drawn_and_is_told(tmp_path):
 
 
 def test_the_released_codes_weights_are_understood(tmp_path):
-    from tests.models.test_released import weights_of_the_layout
-    from vapray.models.released_weights import released_uvit
-
     weights = weights_of_the_layout(prototypes=True)
     model = released_uvit(weights, num_heads=4, max_context=16)
     torch.save(weights, tmp_path / "nnet_ema.pth")
@@ -55,3 +57,24 @@ def test_weights_of_another_network_and_damaged_files_are_refused(tmp_path):
         start_from(network(), path)
     with pytest.raises(CheckpointError, match="no such file on this node"):
         start_from(network(), str(tmp_path / "gone.pth"))
+
+
+def job(config, **changes: Any) -> TrainingJob:
+    nothing: Any = None
+    given = {"num_classes": CLASSES, "context_width": WIDTH, "space": SPACE, "board": nothing, "validate": None}
+    return TrainingJob(config, nothing, nothing, nothing, **{**given, **changes})
+
+
+def test_a_run_starts_from_what_its_config_names(tmp_path):
+    source, heard = network(seed=1), []
+    asked = tiny_config("run.seed=2", f"train.init_from={saved(tmp_path, source)}")
+    assert save_weights(job(asked).first_network(heard.append)) == save_weights(source)
+    assert heard == [f"started from {tmp_path}/weights.safetensors: 100.0% of the network's values"]
+
+
+def test_a_run_shows_dropped_rows_the_encoders_empty_text():
+    towers = ("bank.encoder=open_clip", "bank.model=anywhere", "bank.context_length=full", "bank.max_tokens=6")
+    empty = np.arange(6 * WIDTH, dtype=np.float16).reshape(6, WIDTH)
+    made = job(tiny_config(*towers, "model.null_text=empty"), empty_context=empty).first_network(print)
+    assert torch.equal(made.text.empty_context, torch.from_numpy(empty).float())
+    assert "text.empty_context" in made.state_dict()

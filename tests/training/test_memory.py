@@ -16,7 +16,8 @@ CPU = torch.device("cpu")
 
 
 def advice(error: BaseException, *overrides: str) -> str:
-    return str(out_of_memory(error, tiny_config(*overrides), num_classes=CLASSES, device=CPU, sharing=1))
+    config = tiny_config(*overrides)
+    return str(out_of_memory(error, config, num_classes=CLASSES, device=CPU, workers=config.train.workers, sharing=1))
 
 
 def test_an_allocation_that_the_machine_refuses_is_recognised():
@@ -25,7 +26,7 @@ def test_an_allocation_that_the_machine_refuses_is_recognised():
     said = advice(refused.value, "train.batch_size=8", "train.workers=2")
     assert "4 images at a time (train.batch_size 8 over 2 workers) do not fit in memory" in said
     assert f"when {2**57} bytes more were asked for" in said
-    assert "train.accumulate_steps=2" in said and "train.batch_size=4" in said and "model.checkpointing=true" in said
+    assert "train.accumulate_steps=2" in said and "train.batch_size=4" in said and "train.recompute=true" in said
 
 
 def test_the_error_of_a_gpu_is_recognised():
@@ -35,16 +36,16 @@ def test_the_error_of_a_gpu_is_recognised():
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("memory")])
 def test_other_errors_are_not_about_memory(error):
-    assert out_of_memory(error, tiny_config(), num_classes=CLASSES, device=CPU, sharing=1) is None
+    assert out_of_memory(error, tiny_config(), num_classes=CLASSES, device=CPU, workers=1, sharing=1) is None
 
 
 def test_what_is_advised_fits_by_arithmetic_and_one_more_does_not():
     config = tiny_config("train.batch_size=64")
     size = network_size(config, CLASSES)
     capacity = int(peak_bytes(size, 11, config.train) / USABLE) + 1
-    assert largest_share(config, CLASSES, capacity) == 11
-    assert largest_share(config, CLASSES, 2**60) == 32, "what failed is not advised again"
-    assert largest_share(config, CLASSES, 1000) == 0
+    assert largest_share(config, CLASSES, capacity, 1) == 11
+    assert largest_share(config, CLASSES, 2**60, 1) == 32, "what failed is not advised again"
+    assert largest_share(config, CLASSES, 1000, 1) == 0
 
 
 def test_where_not_even_one_image_fits_a_smaller_network_is_advised():
@@ -66,7 +67,7 @@ try:
     run(config, state)
 except (RuntimeError, MemoryError) as error:
     print(type(error).__name__, state.step)
-    print(out_of_memory(error, config, num_classes=CLASSES, device=torch.device("cpu"), sharing=1))
+    print(out_of_memory(error, config, num_classes=CLASSES, device=torch.device("cpu"), workers=1, sharing=1))
 """
 
 
@@ -79,3 +80,10 @@ def test_a_process_that_runs_out_of_memory_in_a_step_says_what_to_change():
     fits = int(re.search(r"By arithmetic (\d+) fit", said)[1])
     assert 0 < fits <= 1024
     assert f"train.accumulate_steps={-(-2048 // fits)}" in said
+
+
+def test_what_is_set_already_is_not_advised_and_what_accumulates_is_counted():
+    said = advice(MemoryError(), "train.batch_size=64", "train.accumulate_steps=4", "train.recompute=true")
+    assert "16 images at a time (train.batch_size 64 over 1 worker in 4 parts)" in said
+    assert "train.accumulate_steps=8" in said
+    assert "train.recompute" not in said

@@ -16,6 +16,8 @@ class Train(Section):
     """Optimiser steps."""
     batch_size: Count = 64
     """Images in a step, over all workers."""
+    init_from: str | None = None
+    """Weights to start from, on every node: a checkpoint's .safetensors, or the released code's .pth. None: random."""
     learning_rate: Positive = 4e-3
     """Peak."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.03
@@ -56,8 +58,8 @@ class Train(Section):
     """fsdp: of several workers each holds a share of weights, gradients, moments and average instead of all, for more
     traffic between them; results are the same up to rounding, and a run may go on with the other."""
     min_workers: Natural = 0
-    """Elastic: with fewer workers, but at least so many, training goes on when nodes are lost, and grows again when
-    they are back. 0: it waits for all of them."""
+    """Elastic: with fewer workers, but at least so many, training goes on when nodes are lost, and grows again within
+    about a minute when they are back. Each loss counts for ``max_failures``. 0: it waits for all of them."""
     use_gpu: bool = False
     """One GPU a worker."""
     report_every: Count = 25

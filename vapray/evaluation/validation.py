@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder, text_encoder_of
-from vapray.config import Config
+from vapray.config import Config, Sample
 from vapray.data.frames import read_frames
 from vapray.evaluation.features import load_extractor
 from vapray.evaluation.frechet import FeatureStatistics, frechet_distance
@@ -92,7 +92,7 @@ class FrechetValidation:
             self._encoder,
             self._captions,
             self.space,
-            self.config,
+            self.config.model_copy(update={"sample": Sample()}),
             self.class_names,
             model_sha256="",
         )

@@ -188,6 +188,11 @@ class VapDiffusionPipeline(Untyped):
             ]
             return render(engine, requests, self._autoencoder(), space)
 
+    @property
+    def _precision(self) -> str:
+        precision: str = settings_tree(self.config.model["settings"]).sample.precision
+        return precision
+
     def _autoencoder(self) -> Autoencoder:
         if self.vae is None:
             return PixelSpace()
@@ -202,5 +207,5 @@ class VapDiffusionPipeline(Untyped):
             "Caption": caption,
             "Seed": str(seed),
             "Model-SHA256": self.config.model["sha256"],
-            "Settings": json.dumps(settings, sort_keys=True),
+            "Settings": json.dumps({**settings, "precision": self._precision}, sort_keys=True),
         }

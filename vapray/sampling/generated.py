@@ -10,6 +10,7 @@ from PIL import Image
 
 from vapray.config import Config, Sample
 from vapray.diffusion.guidance import Guidance
+from vapray.models.precision import Precision
 from vapray.sampling.provenance import encode_png
 
 __all__ = ["Generated", "SamplingSettings"]
@@ -51,6 +52,8 @@ class Generated:
     seed: int
     model_sha256: str
     settings: SamplingSettings
+    precision: Precision = "float32"
+    """Of the network's matrix products."""
 
     @property
     def image(self) -> Image.Image:
@@ -65,6 +68,6 @@ class Generated:
             "Source-Image": self.source_image_id,
             "Seed": str(self.seed),
             "Model-SHA256": self.model_sha256,
-            "Settings": json.dumps(self.settings.__dict__, sort_keys=True),
+            "Settings": json.dumps({**self.settings.__dict__, "precision": self.precision}, sort_keys=True),
         }
         return encode_png(self.pixels, facts)

@@ -23,23 +23,20 @@ from vapray.training.network import Network, build_schedule
 __all__ = ["build_engine", "render"]
 
 
-def build_engine(
-    network: Network, config: Config, space: LatentSpace, batch_sizes: Sequence[int] | None = None
-) -> Engine:
+def build_engine(network: Network, config: Config, space: LatentSpace) -> Engine:
     """The engine of a network in inference mode, where its weights lie.
 
     Args:
         network: predicts noise.
-        config: that it was trained with.
+        config: that it was trained with; section ``sample`` says in what calls and precision it is asked.
         space: its latents.
-        batch_sizes: as ``sample.batch_sizes``; None for the config's.
     """
     return Engine(
         network,
         build_schedule(config),
         Conditions(network.num_classes, network.context_width, network.max_context),
         latent_shape=(space.channels, space.side, space.side),
-        batch_sizes=batch_sizes or config.sample.batch_sizes,
+        batch_sizes=config.sample.batch_sizes,
         null_apart=config.sample.null_rows == "apart",
         precision=config.sample.precision,
         device=next(network.parameters()).device,

@@ -16,7 +16,7 @@ from torch import Tensor
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder
 from vapray.checkpoint import unpacked
-from vapray.config import Config
+from vapray.config import Config, Sample
 from vapray.diffusion.image_request import ImageRequest
 from vapray.errors import ConfigError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
@@ -46,12 +46,11 @@ class Sampler:
         config: Config,
         class_names: Sequence[str],
         model_sha256: str,
-        batch_sizes: Sequence[int] | None = None,
     ) -> None:
         self.network, self.autoencoder, self.encoder, self.bank = network.eval(), autoencoder, encoder, bank
         self.space, self.config, self.class_names = space, config, tuple(class_names)
         self.model_sha256 = model_sha256
-        self.engine = build_engine(self.network, config, space, batch_sizes)
+        self.engine = build_engine(self.network, config, space)
 
     @classmethod
     def load(
@@ -61,7 +60,7 @@ class Sampler:
         weights: Weights = "ema",
         device: str = "cpu",
         text_encoder: str | None = None,
-        batch_sizes: Sequence[int] | None = None,
+        sample: Sample | None = None,
     ) -> Self:
         """Load a checkpoint's ``final`` folder.
 
@@ -70,7 +69,8 @@ class Sampler:
             weights: averaged, of the last step, or those before the first step (a floor for metrics).
             device: of torch.
             text_encoder: directory or hf-hub:OWNER/NAME of the text encoder, where it is no longer at ``bank.model``.
-            batch_sizes: as ``sample.batch_sizes``; None for those of the config the model was trained with.
+            sample: how images are made and the network is asked, such as ``Sample(precision="bfloat16")``; None for
+                that of the config the model was trained with.
 
         Raises:
             CheckpointError: not a checkpoint (says where one lies), damaged, incomplete, of another version, or
@@ -83,7 +83,7 @@ class Sampler:
         require_device(device)
         contents = read_final(path, weights)
         card = Card.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
-        config, space = card.config, card.space
+        config, space = card.config if sample is None else card.config.model_copy(update={"sample": sample}), card.space
         encoder = open_encoder(card, text_encoder, device, f"{path}/checkpoint.json")
         network = build_network(
             config,
@@ -106,7 +106,6 @@ class Sampler:
             config,
             card.class_names,
             digest,
-            batch_sizes,
         )
 
     def generate(
@@ -125,7 +124,7 @@ class Sampler:
             caption: text; None draws one from the class's prompt bank for each image, by its seed.
             seed: decides noise and drawn caption; the same seed gives the same image.
             n: how many.
-            settings: None for those of the config the model was trained with.
+            settings: None for those of ``config.sample``.
 
         Raises:
             ConfigError: an unknown class, or a seed, n or caption of another kind; all that is wrong, in one error.
@@ -156,8 +155,11 @@ class Sampler:
         """
         requests = self.requests(labels, captions, seeds, settings)
         pixels = render(self.engine, requests, self.autoencoder, self.space)
+        precision = self.config.sample.precision
         return [
-            Generated(image, label, self.class_names[label], caption, source, seed, self.model_sha256, settings)
+            Generated(
+                image, label, self.class_names[label], caption, source, seed, self.model_sha256, settings, precision
+            )
             for image, label, caption, source, seed in zip(
                 pixels, labels, captions, source_image_ids, seeds, strict=True
             )

@@ -87,8 +87,8 @@ class _MakeImages:
     def _sampler(self, arm: str) -> Sampler:
         weights: Weights = "untrained" if arm == "untrained" else self._config.sample.weights
         if arm not in self._samplers:
-            device, batch_sizes = self._config.pools.sample.device, self._config.sample.batch_sizes
-            self._samplers[arm] = Sampler.load(self._path, weights=weights, device=device, batch_sizes=batch_sizes)
+            device, sample = self._config.pools.sample.device, self._config.sample
+            self._samplers[arm] = Sampler.load(self._path, weights=weights, device=device, sample=sample)
         return self._samplers[arm]
 
 

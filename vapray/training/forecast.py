@@ -33,13 +33,14 @@ def forecast(outlook: Outlook) -> Forecast:
     device = "GPU" if settings.use_gpu else "CPU"
     rate, basis = flop_rate(device)
     rows, share = settings.steps * settings.batch_size, settings.batch_size // settings.workers
+    at_once = -(-share // settings.accumulate_steps)
     return Forecast(
         rows=rows,
         part_bytes=0,
         file_bytes=_checkpoint_bytes(outlook, size.parameters),
         startup_seconds=14.0,
         work_seconds=(rows * PASSES / settings.workers + _validated(outlook)) * size.flops / rate,
-        peak_bytes=peak_bytes(size, share, settings),
+        peak_bytes=peak_bytes(size, at_once, settings),
         workers=settings.workers,
         device=device,
         basis=basis,
@@ -47,7 +48,7 @@ def forecast(outlook: Outlook) -> Forecast:
 
 
 def peak_bytes(size: NetworkSize, share: int, settings: Train) -> float:
-    """Memory of a worker that takes ``share`` images of every step; of the GPU, where it has one."""
+    """Memory of a worker that takes ``share`` images at a time; of the GPU, where it has one."""
     saving = 0 if settings.use_gpu else BYTES_OF_SAVING
     return WORKSPACE_BYTES + (_bytes_held(settings) + saving) * size.parameters + 4 * share * size.kept_values
 

@@ -38,9 +38,10 @@ def worker_of(job: TrainingJob, rank: int, world: int, device: torch.device, sta
             write_step(job.output.files, job.steps_folder, step, files, keep=job.config.train.keep_checkpoints)
 
         def is_save_asked() -> bool:
-            was_asked = asked.is_set()
+            if not asked.is_set():
+                return False
             asked.clear()
-            return was_asked
+            return True
 
         say_saved = job.board.say_saved
         yield Worker(rank, world, device, report, save, is_save_asked, job.validate, say_saved, track)

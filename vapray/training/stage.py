@@ -50,6 +50,7 @@ def run(run: StageRun) -> None:
     least = config.train.min_workers or workers
     key = "min_workers" if config.train.min_workers else "workers"
     require(cpus=least, gpus=least * config.train.use_gpu, why=f"train.{key} {least}")
+    encoder = text_encoder_of(config.bank)
     with watched(run.progress) as board:
         job = TrainingJob(
             config,
@@ -57,13 +58,17 @@ def run(run: StageRun) -> None:
             inputs["latents"],
             run.output,
             num_classes=len(inputs["images"].sealed().notes["class_names"]),
-            context_width=text_encoder_of(config.bank).width,
+            context_width=encoder.width,
             space=LatentSpace.from_record(inputs["latents"].sealed().notes["latent_space"]),
             board=board,
             validate=run.validate,
+            empty_context=encoder.encode_empty() if config.model.null_text == "empty" else None,
         )
         try:
-            standing = job.newest_files(run.progress.say)  # said here, for a worker's words are heard by nobody
+            # Said and found wrong here, for a worker's words are heard by nobody.
+            standing = job.newest_files(run.progress.say)
+            if standing is None:
+                job.first_network(run.progress.say)
             done = json.loads(standing["state.json"])["step"] if standing else 0
             run.progress.expect(config.train.steps, "steps", done=done)
             run.progress.say(f"starting {_range(least, workers)}")
@@ -153,16 +158,20 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     except (CheckpointError, TrainingDiverged) as error:
         return error
     except (RuntimeError, MemoryError) as error:
-        _tell_out_of_memory(job, error, device, context.get_local_world_size())
+        _tell_out_of_memory(job, error, device, context.get_world_size(), context.get_local_world_size())
         raise
     if context.get_local_rank() == 0:
         discard(job.bank, job.latents, ROWS_CACHE)
     return None
 
 
-def _tell_out_of_memory(job: TrainingJob, error: BaseException, device: torch.device, sharing: int) -> None:
+def _tell_out_of_memory(
+    job: TrainingJob, error: BaseException, device: torch.device, workers: int, sharing: int
+) -> None:
     """Only this rank knows, and the others wait for it: it has to fail, so that they do, and they hear of it after."""
-    told = out_of_memory(error, job.config, num_classes=job.num_classes, device=device, sharing=sharing)
+    told = out_of_memory(
+        error, job.config, num_classes=job.num_classes, device=device, workers=workers, sharing=sharing
+    )
     if told is not None:
         job.board.fail(told)
 
@@ -181,7 +190,7 @@ def _finish(run: StageRun, job: TrainingJob) -> None:
         job.space,
         run.inputs["images"].sealed().notes["class_names"],
     )
-    network, shape = job.new_state().model, (job.space.channels, job.space.side, job.space.side)
+    network, shape = job.first_network(lambda said: None), (job.space.channels, job.space.side, job.space.side)
     tokens = round(pc.mean(run.inputs["bank"].read(["L"]).column("L")).as_py())
     run.notes.update(
         {

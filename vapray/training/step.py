@@ -11,7 +11,7 @@ from torch import nn
 from vapray.config import Config
 from vapray.diffusion.objective import Losses, denoising_loss
 from vapray.errors import TrainingDiverged
-from vapray.models.precision import matrix_products
+from vapray.models.precision import Precision, matrix_products
 from vapray.models.uvit import UViT
 from vapray.training.batches import Batch
 from vapray.training.network import build_schedule
@@ -20,6 +20,9 @@ from vapray.training.sharding import total
 from vapray.training.state import TrainingState
 
 __all__ = ["OptimiserStep", "Taken"]
+
+MULTIPLE_OF_TOKENS: dict[Precision, int] = {"float32": 1, "bfloat16": 16}
+"""Captions are padded on to this: kernels for bfloat16 are made for each shape that occurs, and like even ones."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,9 @@ class OptimiserStep:
 
     def _gradients(self, batch: Batch, weight: float) -> Losses:
         """Add up those of the micro-batches; ranks exchange them once, with the last."""
-        count = self._config.train.accumulate_steps
-        parts = batch.split(count) if count > 1 else [batch]
+        count, multiple = self._config.train.accumulate_steps, MULTIPLE_OF_TOKENS[self._config.train.precision]
+        most = self._state.model.max_context
+        parts = batch.split(count, multiple=multiple, most=most) if max(count, multiple) > 1 else [batch]
         found = []
         for place, part in enumerate(parts, start=1):
             with self._state.sharding.waits() if place < len(parts) else nullcontext():
