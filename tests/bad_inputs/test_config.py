@@ -111,6 +111,13 @@ def test_an_override_that_cannot_be(override: str, words: str) -> None:
     assert refused(CONFIG, lambda: load(None, [override]), words).startswith("command line")
 
 
+def test_settings_that_only_together_cannot_be() -> None:
+    three = ["train.sharding=fsdp", "train.compile=true", "train.recompute=true"]
+    for left_out in three:
+        load(None, [override for override in three if override != left_out])
+    refused(CONFIG, lambda: load(None, three), "Set train.recompute or train.compile to false")
+
+
 FILES = {
     "misspelt key": ("train:\n  stepps: 1\n", "line 2: unknown key train.stepps. Did you mean steps?"),
     "wrong value": ("run: {}\ntrain:\n  steps: 0\n", "line 3: train.steps = 0: wanted a whole number, at least 1"),

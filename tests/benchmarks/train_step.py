@@ -86,7 +86,7 @@ class Ours:
         """Before its first step."""
         network = build_network(config, num_classes=CLASSES, latent_channels=CHANNELS, context_width=CONTEXT_WIDTH)
         state = TrainingState.begin(network, config.train)
-        state.to(device)
+        state.spread(config.train, device, rank=0, world=1)
         batches = Batches(config, rows, SPACE, rank=0, world=1)
         ahead = Prefetch(batches, ahead=config.train.prefetch, end=config.train.steps, device=device)
         return cls(state, ahead, OptimiserStep(config, state, device))

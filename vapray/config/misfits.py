@@ -60,6 +60,12 @@ def _counts(config: "Config") -> Iterator[Misfit]:
     if (parts := config.train.accumulate_steps) > batch // workers:
         text = f"train.accumulate_steps = {parts}: a worker's share of a batch has {batch // workers} rows. Lower it."
         yield Misfit(("train.accumulate_steps", "train.batch_size", "train.workers"), text)
+    if config.train.sharding == "fsdp" and config.train.compile and config.train.recompute:
+        text = (  # https://github.com/pytorch/pytorch/issues/166926
+            "train.recompute = true: with train.sharding=fsdp and train.compile=true activations may be worked out "
+            "again by another compiled graph, which stops training. Set train.recompute or train.compile to false."
+        )
+        yield Misfit(("train.recompute", "train.compile", "train.sharding"), text)
     evaluations, steps = config.sample.num_inference_steps, config.diffusion.steps
     if evaluations >= steps:
         yield _not_below("sample.num_inference_steps", evaluations, "below", "diffusion.steps", steps)
