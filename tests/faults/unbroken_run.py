@@ -111,9 +111,7 @@ def _digests(folder: Path) -> dict[str, str]:
     """Digest of every file that a stage leaves for others; training's own states and measured times left out."""
     paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
     names = {path.relative_to(folder).as_posix(): path for path in paths}
-    kept = {
-        name: path for name, path in names.items() if name.split("/")[0] not in ("steps", "ray_train", "tensorboard")
-    }
+    kept = {name: path for name, path in names.items() if name.split("/")[0] not in OWN_FOLDERS}
     return {name: hashlib.sha256(_without_times(path)).hexdigest() for name, path in kept.items()}
 
 
