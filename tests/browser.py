@@ -9,6 +9,9 @@ from playwright.sync_api import Page, sync_playwright
 
 __all__ = ["browser_path", "open_page"]
 
+MILLISECONDS = 180_000
+"""For anything to happen; on a busy machine a browser takes its time."""
+
 
 def browser_path() -> str:
     """Of Chromium; skips the test where there is none."""
@@ -24,9 +27,12 @@ def open_page(url: str, *, width: int = 1280, height: int = 900) -> Iterator[Pag
     """A page of its own in a fresh browser; whatever the page itself complains of fails the test."""
     complaints: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=browser_path(), args=["--no-sandbox", "--disable-gpu"], timeout=MILLISECONDS
+        )
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
+            page.set_default_timeout(MILLISECONDS)
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
             page.goto(url)
