@@ -192,6 +192,7 @@ def test_weights_and_biases_gets_the_curve_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     monkeypatch.setattr(socket, "gethostname", lambda: "ward-seven")
+    monkeypatch.setattr(Tracking.close, "__defaults__", (180.0,))  # a busy machine may need more than training waits
     start = tmp_path / "patients" / "start.safetensors"
     config = tiny_config("train.tracker=wandb", f"train.init_from={start}")
     output, said = version(tmp_path / "run"), []
