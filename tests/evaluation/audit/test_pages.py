@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser import open_page
 from tests.evaluation.phone import overflow_at_phone_width
@@ -105,8 +106,9 @@ def test_what_is_rated_in_the_browser_is_what_is_read_back(sheet: Path, tmp_path
         first.get_by_role("group", name="size").get_by_label("unsure").check()
         page.locator("article").nth(2).get_by_role("group", name="everything else").get_by_label("right").check()
         assert page.locator("output").text_content() == "2 of 3 rated"
+        page.wait_for_timeout(500)  # a busy browser may store what was chosen a moment later
         page.reload()
-        assert first.get_by_role("group", name="shape").get_by_label("wrong").is_checked()
+        expect(first.get_by_role("group", name="shape").get_by_label("wrong")).to_be_checked(timeout=30_000)
         with page.expect_download() as saved:
             page.get_by_role("button", name="Save ratings").click()
         assert saved.value.suggested_filename == "ratings-Dr_A_B_.json"
