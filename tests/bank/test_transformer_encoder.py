@@ -122,6 +122,12 @@ def test_the_empty_text_is_its_special_tokens_and_padding(folders: dict[str, Pat
         encoder.encode_empty()
 
 
+def test_a_tower_that_takes_a_token_away_has_no_whole_empty_text(tmp_path: Path) -> None:
+    folder = tiny_models.biomedclip(tmp_path / "other", pooler="cls_pooler")
+    with pytest.raises(ConfigError, match=r"gives \d+ of \d+ padded tokens, and the network wants all\. Set learned"):
+        encoder_of(folder, "open_clip", context_length="full").encode_empty()
+
+
 def test_what_cannot_be_encoded_is_refused_alone_and_never_cut(folders: dict[str, Path], name: str) -> None:
     encoder = opened(folders, name)
     rows = ["a brown lesion", "", "lesion " * 60, " \n", "\ud800", "skin"]

@@ -77,7 +77,13 @@ class TransformerEncoder(TextEncoder):
         """Its special tokens and padding; see ``TextEncoder.encode_empty``."""
         if self._settings.context_length != "full":
             return super().encode_empty()
-        return self._contexts([list(self._tower.tokenizer("", verbose=False)["input_ids"])])[0]
+        empty = self._contexts([list(self._tower.tokenizer("", verbose=False)["input_ids"])])[0]
+        if len(empty) != self.max_tokens:  # open_clip's cls_pooler takes a token away
+            raise ConfigError(
+                f"model.null_text = empty: {self._files.folder} gives {len(empty)} of {self.max_tokens} padded tokens, "
+                "and the network wants all. Set learned."
+            )
+        return empty
 
     def _tokens(self, text: str) -> list[int] | DataError:
         try:

@@ -124,14 +124,13 @@ class VapDiffusionPipeline(Untyped):
             raise ConfigError(f"output_type = {output_type!r}: wanted pil or np.")
         if caption is not None and prompt_embeds is not None:
             raise ConfigError("caption and prompt_embeds: wanted one of them, since tokens stand for a caption.")
-        given = {
-            "solver": solver,
-            "num_inference_steps": num_inference_steps,
-            "guidance_scale": guidance_scale,
-            "guidance_convention": guidance_convention,
-            "guidance_interval": guidance_interval,
-        }
-        settings = {**self.config.model["sampling"], **{k: value for k, value in given.items() if value is not None}}
+        settings = self._settings(
+            solver=solver,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            guidance_convention=guidance_convention,
+            guidance_interval=guidance_interval,
+        )
         number = class_number(label, names)
         assert number is not None
         seeds = [int(seed) + i for i in range(n)]
@@ -143,6 +142,10 @@ class VapDiffusionPipeline(Untyped):
             return (images,)
         facts = zip(captions, seeds, strict=True)
         return VapDiffusionOutput(images, [self._provenance(names[number], *fact, settings) for fact in facts])
+
+    def _settings(self, **given: Any) -> dict[str, Any]:
+        """The model's own, but for what is given."""
+        return {**self.config.model["sampling"], **{key: value for key, value in given.items() if value is not None}}
 
     def save_pretrained(self, *_: Any, **__: Any) -> None:
         """Refuse: diffusers would leave out the code, the captions and the text encoder."""

@@ -26,7 +26,8 @@ class Background:
 
     So a checkpoint holds every validation up to its step and none behind it, as if the loop had waited: a resumed run
     finds the same best weights as an unbroken one. At most one validation and one checkpoint are under way; who asks
-    for the next waits. What fails is raised at the next call, or at the end, which waits for both.
+    for the next waits, but a checkpoint that has not begun gives way to it. What fails is raised at the next call, or
+    at the end, which waits for both.
 
     Args:
         worker: validates and saves; on a GPU validation has a stream of its own there.
