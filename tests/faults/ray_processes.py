@@ -20,7 +20,7 @@ FORKS.set_forkserver_preload(
     ["vapray.cli", "ray.data", "ray.train.torch"]
     + [f"vapray.{room}.stage" for room in ("data", "captioning", "bank", "latents", "sampling", "evaluation")]
 )
-TITLES = ("ray::MapWorker", "ray::_fit", "ray::_prepare", "ray::_measure", "ray::RayTrainWorker")
+TITLES = ("ray::MapWorker", "ray::_make", "ray::_prepare", "ray::_measure", "ray::RayTrainWorker")
 
 
 class Driver:
