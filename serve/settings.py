@@ -1,0 +1,121 @@
+"""What a service is told, strictly checked: ``args`` of ``serve.app:build`` in a Serve config file."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from vapray.config.section import Count, Positive, Section
+
+__all__ = ["Captioner", "Evaluator", "Limits", "Model", "Replicas", "Service"]
+
+
+class Replicas(Section):
+    """How many copies of a deployment there are, and what each takes."""
+
+    min: Annotated[int, Field(ge=0)] = 1
+    """Of replicas; 0 lets the last one go when nothing is asked, and the next request wait for a new one."""
+    max: Count = 1
+    """Of replicas."""
+    num_cpus: Positive = 1
+    """Of each."""
+    num_gpus: Annotated[float, Field(ge=0)] = 0
+    """Of each; a fraction shares a GPU."""
+    upscale_delay_s: Annotated[float, Field(ge=0)] = 5
+    """How long load has to last before a replica is added."""
+    downscale_delay_s: Annotated[float, Field(ge=0)] = 300
+    """How long it has to be gone before one is removed."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Replicas":
+        if self.min > self.max:
+            raise ValueError(f"min = {self.min} is above max = {self.max}")
+        return self
+
+    @property
+    def device(self) -> str:
+        """Of torch."""
+        return "cuda" if self.num_gpus else "cpu"
+
+
+class Model(Section):
+    """A checkpoint that makes pictures."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    """What clients call it."""
+    checkpoint: str
+    """Its folder ``files/final``, or the URI of it."""
+    weights: Literal["ema", "raw"] = "ema"
+    """Averaged, or of the last step."""
+    text_encoder: str | None = None
+    """Where it lies, if elsewhere than in training."""
+    run: str | None = None
+    """Root of the run whose real pictures evaluations and neighbours use; None: the one that the checkpoint lies in."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """Of the network's matrix products; None: as the config of the checkpoint says."""
+    batch_sizes: Annotated[tuple[Count, ...] | None, Field(strict=False, min_length=1)] = None
+    """Rows of one network call; None: as the config says. With one size a picture does not depend on the load."""
+    target_pending_rows: Count = 1024
+    """Network rows waiting for each replica above which one more is added."""
+    max_waiting: Count = 256
+    """Pictures that may wait for each replica; beyond, clients are told 429."""
+    replicas: Replicas = Replicas()
+
+
+class Evaluator(Section):
+    """Metrics of sets of pictures, and nearest training pictures."""
+
+    replicas: Replicas = Replicas(min=0, num_cpus=0.5)
+
+
+class Captioner(Section):
+    """Describes a picture with the captioner of the run: measured, or a model through vLLM."""
+
+    replicas: Replicas = Replicas(min=0, num_cpus=0.5)
+
+
+class Limits(Section):
+    """What one request may ask for."""
+
+    body_mib: Positive = 8
+    """Of a request."""
+    body_seconds: Positive = 20
+    """In which a client has to have sent its request."""
+    prompt_characters: Count = 2000
+    """Of a caption."""
+    inference_steps: Count = 250
+    """Solver steps of a picture."""
+    deadline_seconds: Positive = 300
+    """The longest deadline, and that of a request without one."""
+    evaluation_images: Count = 5000
+    """Pictures of one evaluation."""
+
+
+class Service(Section):
+    """A whole service."""
+
+    models: Annotated[tuple[Model, ...], Field(strict=False, min_length=1)]
+    """At least one; the first one answers where a request names none."""
+    keys: str | None = None
+    """File of API keys, as ``vapray key`` writes it. None: this machine alone may ask, without a key."""
+    evaluator: Evaluator | None = Evaluator()
+    """None: no evaluations."""
+    captioner: Captioner | None = None
+    """None: pictures are not described."""
+    ingress: Replicas = Replicas(num_cpus=0.5)
+    """The HTTP side."""
+    limits: Limits = Limits()
+    state: str = "runs/service"
+    """Folder or URI for evaluations and cached reference statistics; on several nodes one that all of them see."""
+    studio: bool = True
+    """Serve the page."""
+    docs: bool = False
+    """Serve the interactive documentation of the API."""
+    show_training_images: bool = False
+    """Let clients see the real pictures nearest to generated ones."""
+
+    @model_validator(mode="after")
+    def _names_once(self) -> "Service":
+        names = [model.name for model in self.models]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"models: the name {twice[0]} stands twice")
+        return self
