@@ -7,7 +7,7 @@ sees nothing but a delay.
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,10 +16,22 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.util.metrics import Counter, Histogram
 
-from serve.backend import BankCaption, Distance, ImageOrder, MadeImage, ModelCard, PartialImage
+from serve.backend import (
+    BankCaption,
+    Description,
+    Distance,
+    Evaluation,
+    EvaluationOrder,
+    ImageOrder,
+    MadeImage,
+    ModelCard,
+    Neighbour,
+    PartialImage,
+)
 from serve.catalogue import Catalogue
-from serve.errors import overloaded, unavailable
+from serve.errors import ApiError, overloaded, unavailable
 from serve.health import Health
+from serve.node_metrics import exported_metrics
 from vapray.errors import EngineDied
 
 __all__ = ["Gateway", "Resender"]
@@ -31,6 +43,7 @@ LATE_S = 2.0
 ANSWER_S = 60.0
 """For what is no picture and has no deadline of its own."""
 RETRY_AFTER_S = 2.0
+NOT_ENABLED = ApiError(404, "Not enabled.", "not_enabled")
 DIED = (RayActorError, EngineDied)
 
 
@@ -163,6 +176,30 @@ class Gateway:
             "distance", label, caption, until=time.time() + ANSWER_S
         )
         return found
+
+    async def neighbours(self, model: str, image: bytes, k: int) -> list[Neighbour]:
+        """See ``Backend``."""
+        raise NOT_ENABLED
+
+    async def describe(self, model: str, image: bytes) -> Description:
+        """See ``Backend``."""
+        raise NOT_ENABLED
+
+    async def submit_evaluation(self, order: EvaluationOrder, owner: str, idempotency_key: str | None) -> Evaluation:
+        """See ``Backend``."""
+        raise NOT_ENABLED
+
+    async def evaluation(self, id: str, owner: str) -> Evaluation:
+        """See ``Backend``."""
+        raise NOT_ENABLED
+
+    async def evaluations(self, owner: str) -> Sequence[Evaluation]:
+        """See ``Backend``."""
+        raise NOT_ENABLED
+
+    async def metrics(self) -> str:
+        """See ``Backend``."""
+        return await asyncio.to_thread(exported_metrics)
 
     def _sampler(self, order: ImageOrder) -> Resender:
         return self._samplers[self._catalogue[order.model].model.name]

@@ -130,6 +130,28 @@ def export(
         print("\n".join(f"  {line}" for line in exported.lines))
 
 
+@app.command()
+def serve(
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option("--checkpoint", metavar="[NAME=]PATH", help="A folder files/final, or its URI; may be repeated."),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option("--config", help="Serve config file; without one, serve/laptop.yaml.")
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", help="To listen on; more than this machine needs keys.")] = None,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="To listen on.")] = None,
+    keys: Annotated[str | None, typer.Option("--keys", help="File of API keys, as `vapray key` writes it.")] = None,
+    address: Annotated[str | None, typer.Option("--address", help="Of a running Ray; without one, embedded.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Serve models: an API that OpenAI's clients speak, and a page to try it on."""
+    with ended_well(debug):
+        from vapray.serving import serve_until_interrupted
+
+        serve_until_interrupted(config, checkpoint or (), host=host, port=port, keys=keys, address=address)
+
+
 def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:
     """What ``python -m jobs.STAGE`` runs: the stage with ``--config FILE key=value ...``; exits with its code."""
     job = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
