@@ -139,7 +139,7 @@ def serve(
     config: Annotated[
         str | None, typer.Option("--config", help="Serve config file; without one, serve/laptop.yaml.")
     ] = None,
-    host: Annotated[str | None, typer.Option("--host", help="To listen on; more than this machine needs keys.")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="To listen on; all but 127.0.0.1 needs keys.")] = None,
     port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="To listen on.")] = None,
     keys: Annotated[str | None, typer.Option("--keys", help="File of API keys, as `vapray key` writes it.")] = None,
     address: Annotated[str | None, typer.Option("--address", help="Of a running Ray; without one, embedded.")] = None,
@@ -150,6 +150,26 @@ def serve(
         from vapray.serving import serve_until_interrupted
 
         serve_until_interrupted(config, checkpoint or (), host=host, port=port, keys=keys, address=address)
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Stands in the service's logs; whose key it is.")],
+    file: Annotated[str, typer.Option("--file", help="YAML file of keys; made where there is none.")],
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="images, bank, evaluations, captions, neighbours, metrics; may stand often."),
+    ] = None,
+    images_per_minute: Annotated[
+        int | None, typer.Option("--images-per-minute", help="Without it there is no limit.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Make an API key for the service and add its hash to a file; the key itself is shown once and kept nowhere."""
+    with ended_well(debug):
+        from vapray.api_keys import add_key
+
+        print(add_key(file, name, scopes or ["images", "bank"], images_per_minute))
 
 
 def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:
