@@ -6,6 +6,7 @@ that make it the first wins, it is read only when whole, and held against its sh
 
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -87,7 +88,8 @@ def _measure(real: RealPictures, config: Config, extractor: FeatureExtractor) ->
     images = real.images.read(["image_id", "label", "split", "path"])
     splits = {"train": "reference", held_out_split(images["split"].unique().to_pylist()): "held_out"}
     asked = [row | {"set": splits[row["split"]]} for row in images.to_pylist() if row["split"] in splits]
-    rows, rejects = [], {}
+    rows: list[dict[str, Any]] = []
+    rejects: dict[str, str] = {}
     for start in range(0, len(asked), BATCH):
         batch = asked[start : start + BATCH]
         frames, kept, reasons = read_frames([row["path"] for row in batch], config.data.image_size)

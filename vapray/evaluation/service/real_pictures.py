@@ -52,7 +52,7 @@ def find_real_pictures(checkpoint: str, class_names: Sequence[str], run: str | N
             f"{run}: no finished pictures of the classes {', '.join(class_names)}. Give the root of a run that has "
             "them, as its folder `images` tells, or leave run out."
         )
-    return images and RealPictures(images, tuple(_evaluations(store, images)))
+    return RealPictures(images, tuple(_evaluations(store, images))) if images else None
 
 
 def _place_in_run(checkpoint: str) -> tuple[str | None, str]:
