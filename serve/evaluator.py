@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,7 +159,7 @@ class Evaluator:
                 attempt.done = measurement.count
         return await asyncio.to_thread(measurement.results)
 
-    async def _uploaded(self, attempt: _Attempt, reference: ReferenceStatistics) -> AsyncIterator[Frames]:
+    async def _uploaded(self, attempt: _Attempt, reference: ReferenceStatistics) -> AsyncGenerator[Frames, None]:
         for start in range(0, attempt.task.uploaded, CHUNK):
             stop = min(attempt.task.uploaded, start + CHUNK)
             pictures = await asyncio.to_thread(self._records.pictures, attempt.id, start, stop)
@@ -167,7 +167,7 @@ class Evaluator:
                 raise _EndedByAnother
             yield await asyncio.to_thread(_stacked, pictures, reference.image_size, start)
 
-    async def _generated(self, task: Task, reference: ReferenceStatistics) -> AsyncIterator[Frames]:
+    async def _generated(self, task: Task, reference: ReferenceStatistics) -> AsyncGenerator[Frames, None]:
         order, defaults = task.order, SamplingSettings.of(reference.config)
         chunk: list[bytes] = []
         async with contextlib.aclosing(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any
 
 from serve.backend import EvaluationOrder, ImageOrder, MadeImage
@@ -22,7 +22,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 
 async def generate_set(
     sampler: Any, order: EvaluationOrder, defaults: SamplingSettings, prior: Mapping[int, int]
-) -> AsyncIterator[MadeImage]:
+) -> AsyncGenerator[MadeImage, None]:
     """Pictures with seeds ``order.seed``, ``order.seed + 1``, ..., their captions drawn from the bank.
 
     Args:

@@ -50,7 +50,7 @@ class TrainingNeighbours:
 
     def nearest(self, picture: NDArray[np.uint8], k: int) -> list[NearPicture]:
         """At most ``k`` of them, the nearest first, to a frame uint8 [S, S, 3] of the model's size."""
-        # Rounded as the features of the training pictures are, so that a copy is at distance 0.
+        # Rounded as the features of the training pictures are.
         features = np.asarray(self._reference.extractor(picture[None]), dtype=np.float32).astype(np.float64)
         real, asked = standardised(self._reference.reference, self._reference.feature_set(features))
         distances = np.sqrt(((real - asked) ** 2).sum(axis=1))
