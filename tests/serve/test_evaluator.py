@@ -66,9 +66,11 @@ class Gated(Handle):
         super().__init__(sampler, lambda _: before())
         self._gate = gate
 
-    def _made(self, order):
-        assert self._gate.wait(60)
-        return super()._made(order)
+    async def remote(self, order):
+        self._before(order)
+        while not self._gate.is_set():
+            await asyncio.sleep(0.01)
+        return await super().remote(order)
 
 
 def bomb() -> bytes:
