@@ -55,6 +55,10 @@ class Running:
         family = self.process.children(recursive=True)
         return [process for process in family if f":{deployment}" in _title(process)]
 
+    def proxies(self) -> list[psutil.Process]:
+        """Processes of Serve's proxies."""
+        return [process for process in self.process.children(recursive=True) if "ProxyActor" in _title(process)]
+
     def is_ready(self) -> bool:
         """What /readyz says."""
         try:
