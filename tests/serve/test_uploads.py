@@ -197,5 +197,4 @@ def test_a_client_that_takes_nothing_is_left(backend):
             {"prompt": "NV", "num_inference_steps": 1, "stream": True, "partial_images": 3, "n": 9}
         ).encode()
         served.runner.run(asyncio.wait_for(deaf(), 20))
-        assert stuck.is_set() and len(backend.orders) < 9 * 4
-    assert Limits().body_seconds == 20
+    assert stuck.is_set() and len(backend.orders) < 9 * 4
