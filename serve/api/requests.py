@@ -8,6 +8,7 @@ from vapray.config.section import Section
 
 __all__ = [
     "HIGHEST_SEED",
+    "MOST_IMAGES",
     "BankQuery",
     "CaptionRequest",
     "DistanceRequest",
@@ -21,7 +22,7 @@ __all__ = [
 
 MOST_IMAGES = 10
 HIGHEST_SEED = 2**63 - 1001
-"""So that the seeds of all pictures of a request or an evaluation fit 64 bits."""
+"""Of any picture, as the sampler has it."""
 
 Seed = Annotated[int, Field(ge=0, le=HIGHEST_SEED)]
 GuidanceScale = Annotated[float, Field(ge=0, le=100)]
