@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vapray.config.section import Section
+from vapray.sampling.generated import Prototypes
 
 __all__ = [
     "HIGHEST_SEED",
@@ -62,7 +63,7 @@ class ImageRequest(Section):
     guidance_scale: GuidanceScale | None = None
     num_inference_steps: Steps | None = None
     solver: Literal["dpm_solver_2m", "ddim"] | None = None
-    prototypes: Literal["on", "bypassed"] = "on"
+    prototypes: Prototypes = "on"
     """Bypassed: the prototype condition is left out."""
     deadline_seconds: Annotated[float, Field(gt=0)] | None = None
     """By when all has to be finished."""
@@ -101,7 +102,7 @@ class GenerateRequest(Section):
     seed: Seed = 0
     guidance_scale: GuidanceScale | None = None
     num_inference_steps: Steps | None = None
-    prototypes: Literal["on", "bypassed"] = "on"
+    prototypes: Prototypes = "on"
 
 
 class EvaluationRequest(Section):

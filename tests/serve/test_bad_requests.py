@@ -140,7 +140,7 @@ def test_all_that_is_wrong_is_said_at_once(module_served):
 def test_an_entry_that_the_bank_has_not_is_refused_in_a_stream_too(module_served):
     for stream in (False, True):
         asked = {"bank": "NV-9999", "label": "NV", "stream": stream, "num_inference_steps": 1}
-        assert said(module_served.post(IMAGES, asked), 404)["code"] == "unknown_bank_id"
+        assert said(module_served.post(IMAGES, asked), 400)["code"] == "unknown_bank_id"
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,11 @@ def test_what_a_request_says_comes_before_what_the_model_does(served, backend):
     assert plain.deadline > before + 200 and order.request_id and order.model == NAME
 
 
+def test_the_prototype_condition_can_be_bypassed(served):
+    on, off = (served.images(prompt="NV", seed=3, prototypes=kind).json()["data"][0] for kind in ("on", "bypassed"))
+    assert on["b64_json"] != off["b64_json"] and on["revised_prompt"] == off["revised_prompt"]
+
+
 def test_a_retry_under_the_same_idempotency_key_gives_the_same_image(served, backend):
     def once(key: str | None, **body) -> str:
         headers = {} if key is None else {"idempotency-key": key}
