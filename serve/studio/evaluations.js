@@ -1,0 +1,183 @@
+// Evaluations: started, followed while they run, shown and compared.
+
+import * as api from "./api.js";
+import { base64, by, copyOf, made, number, options, plural, say, tell, terms } from "./page.js";
+import { plot } from "./plot.js";
+
+const FIRST_WAIT_MS = 1000;
+const LONGEST_WAIT_MS = 15_000;
+const METRICS = [
+  ["fid", "FID", "lower is better"],
+  ["kid", "KID", "lower is better"],
+  ["inception_score", "Inception score", "higher is better"],
+  ["precision", "Precision", "higher is better"],
+  ["recall", "Recall", "higher is better"],
+];
+const STATES = { queued: "waiting", running: "running", succeeded: "finished", failed: "failed" };
+let models = [];
+let files = [];
+let wait = FIRST_WAIT_MS;
+let seen = "";
+let next = null;
+
+const model = () => models.find((one) => one.id === by("evaluation-model").value);
+const source = () => by("evaluation-order").elements.source.value;
+const isOpen = ({ status }) => status === "queued" || status === "running";
+
+function chooseModel() {
+  const { classes, defaults, has_prototypes, has_reference, max_inference_steps } = model();
+  options(by("evaluation-label"), [["", "all, as in training"], ...classes.map((name) => [name, name])]);
+  by("evaluation-steps").max = max_inference_steps;
+  by("evaluation-steps").value = defaults.num_inference_steps;
+  by("evaluation-guidance").value = defaults.guidance_scale;
+  by("evaluation-bypass-field").hidden = !has_prototypes;
+  by("start-evaluation").disabled = !has_reference;
+  const without = "This model has no real pictures at hand, so nothing can be measured against them.";
+  say(by("reference-hint"), has_reference ? "Held against the real pictures of the model’s own run." : without);
+}
+
+function chooseSource() {
+  by("generated-fields").hidden = source() === "uploaded";
+  by("uploaded-fields").hidden = source() !== "uploaded";
+  for (const field of by("generated-fields").querySelectorAll("input")) field.disabled = source() === "uploaded";
+}
+
+function chooseFiles(event) {
+  files = [...event.target.files].filter((file) => file.type.startsWith("image/"));
+  const mib = files.reduce((sum, file) => sum + file.size, 0) / 2 ** 20;
+  say(by("chosen"), files.length ? `${plural(files.length, "picture")}, ${number(mib)} MiB.` : "No pictures among these.");
+}
+
+function generated() {
+  const label = by("evaluation-label").value;
+  return {
+    n: Number(by("evaluation-n").value),
+    ...(label && { label }),
+    seed: Number(by("evaluation-seed").value),
+    num_inference_steps: Number(by("evaluation-steps").value),
+    guidance_scale: Number(by("evaluation-guidance").value),
+    prototypes: by("evaluation-bypass").checked && model().has_prototypes ? "bypassed" : "on",
+  };
+}
+
+async function order() {
+  if (source() === "generated") return { model: model().id, generate: generated() };
+  if (files.length < 2) throw new api.Problem("Choose at least two pictures.");
+  return { model: model().id, images: await Promise.all(files.map(base64)) };
+}
+
+async function start() {
+  by("evaluation-problem").hidden = true;
+  by("start-evaluation").disabled = true;
+  try {
+    await api.evaluate(await order(), [...crypto.getRandomValues(new Uint32Array(4))].join("-"));
+    say(by("evaluation-progress"), "Taken. It goes on if you leave this page.");
+    followSoon();
+  } catch (problem) {
+    tell(by("evaluation-problem"), problem);
+  } finally {
+    by("start-evaluation").disabled = false;
+  }
+}
+
+function shownValue(measured) {
+  if (!measured || measured.value === null) return "not measured";
+  if (measured.low === null || measured.low === undefined) return number(measured.value);
+  return `${number(measured.value)} (${number(measured.low)} to ${number(measured.high)})`;
+}
+
+function described(one) {
+  const { n_reference: real, features, features_sha256: sha } = one.results;
+  const against = real ? ` against ${plural(real, "real picture")}` : "";
+  const seenBy = features ? `, features ${features}${sha ? ` (${sha.slice(0, 8)})` : ""}` : "";
+  return `${one.model}, ${new Date(one.created * 1000).toLocaleString()}${against}${seenBy}`;
+}
+
+function article(one, name) {
+  const element = copyOf("evaluation-template");
+  element.dataset.status = one.status;
+  element.querySelector("h3").textContent = `${name} · ${plural(one.n, "picture")}, ${one.source}`;
+  const count = one.status === "running" ? `, ${one.done} of ${one.n}` : "";
+  element.querySelector(".state").textContent = `${STATES[one.status]}${count}`;
+  element.querySelector(".hint").textContent = described(one);
+  const progress = element.querySelector("progress");
+  progress.hidden = !isOpen(one);
+  progress.setAttribute("aria-label", `Progress of ${name}`);
+  progress.value = one.done / one.n;
+  if (one.status === "succeeded") terms(element.querySelector("dl"), METRICS.map(([key, title]) => [title, shownValue(one.results[key])]));
+  const cautions = one.error ? [one.error] : (one.results.warnings ?? []);
+  element.querySelector(".cautions").replaceChildren(...cautions.map((caution) => made("li", caution)));
+  return element;
+}
+
+/** 1 for the oldest one. */
+const named = (all) => all.map((one, index) => ({ ...one, name: String(all.length - index) }));
+
+function compare(all) {
+  const finished = all.filter((one) => one.status === "succeeded");
+  by("comparison").hidden = finished.length === 0;
+  if (!finished.length) return;
+  const alike = finished.filter((one) => one.results.features_sha256 === finished[0].results.features_sha256).slice(0, 12);
+  const left = finished.length - alike.length;
+  const others = left ? ` ${plural(left, "older one")} left out: other features, or too many to show.` : "";
+  say(by("comparison-note"), `Dots are values, bars their 95 % intervals; numbers name the evaluations below.${others}`);
+  by("plots").replaceChildren(...METRICS.map(([key, title, better]) => panel(alike, key, title, better)).filter(Boolean));
+}
+
+function panel(finished, key, title, better) {
+  const points = finished.flatMap(({ name, results }) => (Number.isFinite(results[key]?.value) ? [{ name, ...results[key] }] : []));
+  if (!points.length) return null;
+  const figure = document.createElement("figure");
+  const heading = made("figcaption", title);
+  heading.append(made("small", better));
+  figure.append(heading, plot(`${title}, ${better}`, points));
+  return figure;
+}
+
+function show(all) {
+  const open = all.filter(isOpen).length;
+  if (all.length) say(by("evaluation-progress"), open ? `${plural(open, "evaluation")} on the way.` : "");
+  by("no-evaluations").hidden = all.length > 0;
+  by("evaluation-list").replaceChildren(...named(all).map((one) => article(one, one.name)));
+  compare(named(all));
+}
+
+async function follow() {
+  try {
+    const all = await api.evaluations();
+    const now = JSON.stringify(all);
+    wait = now === seen ? Math.min(1.5 * wait, LONGEST_WAIT_MS) : FIRST_WAIT_MS;
+    if (now !== seen) show(all);
+    seen = now;
+    if (all.some(isOpen)) plan(wait);
+  } catch (problem) {
+    if (problem.notEnabled) by("evaluation-order").hidden = true;
+    tell(by("evaluation-problem").closest("[hidden]") ? by("start-problem") : by("evaluation-problem"), problem);
+    if (problem.status === 0 || problem.status >= 429) plan(1000 * (problem.retryAfter ?? LONGEST_WAIT_MS / 1000));
+  }
+}
+
+function plan(milliseconds) {
+  clearTimeout(next);
+  next = setTimeout(() => (document.hidden ? plan(milliseconds) : follow()), milliseconds);
+}
+
+function followSoon() {
+  wait = FIRST_WAIT_MS;
+  plan(0);
+}
+
+export function startEvaluations(known) {
+  models = known;
+  options(by("evaluation-model"), models.map((one) => [one.id, one.id]));
+  by("evaluation-model").addEventListener("change", chooseModel);
+  for (const choice of by("evaluation-order").elements.source) choice.addEventListener("change", chooseSource);
+  for (const input of ["evaluation-files", "evaluation-folder"]) by(input).addEventListener("change", chooseFiles);
+  by("evaluation-order").addEventListener("submit", (event) => {
+    event.preventDefault();
+    start();
+  });
+  chooseModel();
+  chooseSource();
+  return followSoon;
+}
