@@ -4,6 +4,8 @@ import * as api from "./api.js";
 import { base64, by, number, say, tell } from "./page.js";
 
 const PAUSE_MS = 400; // after typing, before the distance is asked for
+const SAME = 1e-4; // cosine distance up to which two texts are one
+const EDGE = 0.05; // share of the bank that lies at its rim
 const place = { model: "", label: "" };
 let entry = null; // of the bank, that the caption is; null: it is somebody's own
 let drawing = Promise.resolve();
@@ -51,17 +53,18 @@ export function write(text, source = "Your own words.") {
 }
 
 function wordsFor({ distance, typical, share_farther: share }) {
-  if (distance < 1e-4) return "This is a caption of the bank.";
+  if (distance < SAME) return "This is a caption of the bank.";
   if (share === 0) return "Farther from the bank than any of its own captions lies from the others.";
-  if (share < 0.05) return `Farther out than ${Math.floor(100 * (1 - share))} % of what the bank holds.`;
+  if (share < EDGE) return `Farther out than ${Math.floor(100 * (1 - share))} % of what the bank holds.`;
   const closer = distance <= typical ? "closer than is typical for it" : "farther than is typical for it";
   return `Within what the bank holds, ${closer}.`;
 }
 
 function showDistance(found) {
   by("distance").hidden = false;
-  by("distance").classList.toggle("outside", found.share_farther < 0.05);
-  const along = found.distance < 1e-4 ? 0 : 1 - found.share_farther;
+  by("distance").classList.remove("stale");
+  const along = found.distance < SAME ? 0 : 1 - found.share_farther;
+  by("distance").classList.toggle("outside", along > 1 - EDGE);
   by("distance").querySelector(".dot").setAttribute("cx", String(4 + 232 * along));
   say(by("distance-words"), wordsFor(found));
   const measured = `cosine distance ${number(found.distance)}, typical ${number(found.typical)}`;
@@ -123,6 +126,8 @@ export function startCaption() {
   });
   by("caption").addEventListener("input", () => {
     clearTimeout(pause);
+    measuring.abort();
+    by("distance").classList.add("stale");
     pause = setTimeout(measure, PAUSE_MS);
   });
   const file = by("describe").querySelector("input");

@@ -1,10 +1,10 @@
 // Everything about one picture, in a dialog.
 
 import * as api from "./api.js";
-import { base64, by, enlarge, made, number, pngOf, say, tell, terms } from "./page.js";
+import { base64, by, enlarge, made, moment, number, pngOf, say, tell, terms } from "./page.js";
 import { chunksOf } from "./provenance.js";
 
-const SIDE = 384; // pixels on the page, about
+const SIDE = 384; // pixels on the page, at most
 let shown = null;
 let neighboursAreShown = true;
 
@@ -42,16 +42,15 @@ function facts({ order, made: picture }) {
     ["Weights, sha256", picture.model_sha256],
     ["Size", picture.size],
     ["Network evaluations", picture.usage?.output_tokens],
-    ["Made", new Date(picture.created_at * 1000).toLocaleString()],
+    ["Made", moment(picture.created_at)],
     ["Request", picture.requestId],
   ];
 }
 
 function distanceWords(distance) {
-  const times = `${number(distance, 2)} times the usual distance between real pictures`;
-  if (distance < 0.5) return `much closer than real pictures are to one another (${times}): it may be a copy`;
-  if (distance < 0.85) return `closer than usual (${times})`;
-  return distance < 1.2 ? `as far as real pictures are from one another (${times})` : `farther than usual (${times})`;
+  if (distance < 0.5) return "much closer than real pictures lie to one another: it may be a copy";
+  if (distance < 0.85) return "closer than held-out real pictures lie to theirs";
+  return distance < 1.2 ? "about as far as held-out real pictures lie from theirs" : "farther than held-out ones from theirs";
 }
 
 function neighbourFigure(one, index) {
@@ -61,7 +60,7 @@ function neighbourFigure(one, index) {
   picture.src = URL.createObjectURL(pngOf(one.b64_json));
   picture.alt = `Real training picture ${index + 1} of class ${one.class}`;
   picture.addEventListener("load", () => URL.revokeObjectURL(picture.src));
-  figure.append(picture, made("figcaption", `real, ${one.class} · ${number(one.distance, 2)} ×`));
+  figure.append(picture, made("figcaption", `${one.class}, ${number(one.distance, 2)} ×`));
   return figure;
 }
 
@@ -72,8 +71,9 @@ async function lookForNeighbours() {
   try {
     const found = await api.neighbours(asked.order.model, await base64(asked.png), 4);
     if (asked !== shown) return;
+    by("show-neighbours").hidden = true;
     by("neighbour-strip").replaceChildren(...found.map(neighbourFigure));
-    say(by("neighbours-words"), `The nearest one lies ${distanceWords(found[0].distance)}.`);
+    say(by("neighbours-words"), `The nearest one lies ${distanceWords(found[0].distance)} (${number(found[0].distance, 2)} times their usual distance).`);
   } catch (problem) {
     if (asked !== shown) return;
     neighboursAreShown = !problem.notEnabled;
@@ -88,6 +88,7 @@ function resetNeighbours(possible) {
   by("neighbours").hidden = !possible;
   by("neighbour-strip").replaceChildren();
   if (!neighboursAreShown) return;
+  by("show-neighbours").hidden = false;
   say(by("neighbours-words"), "Shows whether the model repeats a picture that it was trained on.");
 }
 

@@ -1,7 +1,7 @@
 // Evaluations: started, followed while they run, shown and compared.
 
 import * as api from "./api.js";
-import { base64, by, copyOf, made, number, options, plural, say, tell, terms } from "./page.js";
+import { base64, by, copyOf, made, moment, number, options, plural, say, tell } from "./page.js";
 import { plot } from "./plot.js";
 
 const FIRST_WAIT_MS = 1000;
@@ -82,15 +82,23 @@ async function start() {
 
 function shownValue(measured) {
   if (!measured || measured.value === null) return "not measured";
-  if (measured.low === null || measured.low === undefined) return number(measured.value);
-  return `${number(measured.value)} (${number(measured.low)} to ${number(measured.high)})`;
+  return number(measured.value);
+}
+
+function figure(results, [key, title]) {
+  const row = document.createElement("div");
+  const value = made("dd", shownValue(results[key]));
+  const { low, high } = results[key] ?? {};
+  if (Number.isFinite(low)) value.append(made("small", `${number(low)} to ${number(high)}`));
+  row.append(made("dt", title), value);
+  return row;
 }
 
 function described(one) {
   const { n_reference: real, features, features_sha256: sha } = one.results;
   const against = real ? ` against ${plural(real, "real picture")}` : "";
   const seenBy = features ? `, features ${features}${sha ? ` (${sha.slice(0, 8)})` : ""}` : "";
-  return `${one.model}, ${new Date(one.created * 1000).toLocaleString()}${against}${seenBy}`;
+  return `${one.model}, ${moment(one.created)}${against}${seenBy}`;
 }
 
 function article(one, name) {
@@ -104,7 +112,7 @@ function article(one, name) {
   progress.hidden = !isOpen(one);
   progress.setAttribute("aria-label", `Progress of ${name}`);
   progress.value = one.done / one.n;
-  if (one.status === "succeeded") terms(element.querySelector("dl"), METRICS.map(([key, title]) => [title, shownValue(one.results[key])]));
+  if (one.status === "succeeded") element.querySelector("dl").append(...METRICS.map((metric) => figure(one.results, metric)));
   const cautions = one.error ? [one.error] : (one.results.warnings ?? []);
   element.querySelector(".cautions").replaceChildren(...cautions.map((caution) => made("li", caution)));
   return element;

@@ -3,11 +3,12 @@
 export const by = (id) => document.getElementById(id);
 export const copyOf = (template) => by(template).content.firstElementChild.cloneNode(true);
 export const number = (value, digits = 3) => value.toLocaleString("en", { maximumSignificantDigits: digits });
+export const moment = (unix) =>
+  new Date(1000 * unix).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" });
 export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
-  element.hidden = text === "";
 }
 
 export function made(tag, text, className = "") {

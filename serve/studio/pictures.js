@@ -6,7 +6,7 @@ import { showDetails } from "./details.js";
 import { by, copyOf, enlarge, options, plural, pngOf, say, tell } from "./page.js";
 import { generation } from "./stream.js";
 
-const SIDE = 192; // pixels on the page, about
+const SIDE = 192; // pixels on the page, at most
 let models = [];
 let running = null;
 
@@ -54,8 +54,10 @@ function figure(order, index, compared) {
   const bypassed = order.prototypes === "bypassed";
   element.classList.toggle("other", bypassed);
   element.classList.toggle("made", !bypassed);
-  const kind = compared ? (bypassed ? "bypassed" : "with prototypes") : `seed ${order.seed + index}`;
-  const slot = { element, order, index, kind, name: `seed ${order.seed + index}${compared ? `, ${kind}` : ""}` };
+  const kind = bypassed ? "prototypes bypassed" : `seed ${order.seed + index}${compared ? ", with prototypes" : ""}`;
+  const slot = { element, order, index, kind, name: `seed ${order.seed + index}${bypassed ? `, ${kind}` : ""}` };
+  element.querySelector("img").alt = `Picture, ${slot.name}, waiting`;
+  element.querySelector("progress").setAttribute("aria-label", `Picture, ${slot.name}`);
   tellState(slot, "waiting");
   return slot;
 }
@@ -81,6 +83,7 @@ function newBatch(all) {
   enlarge(batch, model().image_size, SIDE);
   batch.querySelector(".cards").append(...cards);
   by("results").prepend(batch);
+  if (by("results").offsetTop > by("order").offsetTop + by("order").offsetHeight) by("progress").scrollIntoView();
   return { batch, slots };
 }
 
@@ -147,17 +150,18 @@ function endUnfinished(slots, cancelled) {
 
 function busy(controller) {
   running = controller;
+  const [going, other] = controller ? ["cancel", "generate"] : ["generate", "cancel"];
+  const moves = [by(other), document.body].includes(document.activeElement); // a keyboard's place is kept
   by("generate").disabled = Boolean(controller);
   by("cancel").hidden = !controller;
+  if (moves) by(going).focus({ preventScroll: true });
   by("empty").hidden = true;
   if (controller) by("order-problem").hidden = true;
 }
 
 async function generate() {
   const controller = new AbortController();
-  const hadFocus = document.activeElement === by("generate");
   busy(controller);
-  if (hadFocus) by("cancel").focus();
   let all;
   try {
     all = await orders();
@@ -170,9 +174,7 @@ async function generate() {
   const ends = await Promise.allSettled(all.map((order, i) => follow(order, slots[i], controller.signal, counted)));
   const wrong = ends.map((end) => end.reason).find((reason) => reason && reason.name !== "AbortError");
   endUnfinished(slots, controller.signal.aborted);
-  const onCancel = document.activeElement === by("cancel");
   busy(null);
-  if (onCancel) by("generate").focus();
   if (wrong) {
     say(by("progress"), "Stopped by an error.");
     tell(by("order-problem"), wrong);
