@@ -215,3 +215,6 @@ class Backend(Protocol):
 
     async def evaluations(self, owner: str) -> Sequence[Evaluation]:
         """Of an owner, newest first."""
+
+    async def metrics(self) -> str:
+        """What Prometheus scrapes, in its text format."""

@@ -1,0 +1,37 @@
+"""One line for each request that makes or measures pictures: who, what, with which seeds; never a text of theirs."""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+
+__all__ = ["AuditLine"]
+
+LOG = logging.getLogger("vapray.audit")
+
+
+@dataclass
+class AuditLine:
+    """Filled while a request is served."""
+
+    request: str
+    key: str | None = None
+    method: str = ""
+    route: str | None = None
+    """Its template."""
+    status: int = 499
+    """499: the client left before an answer."""
+    model: str | None = None
+    model_sha256: str | None = None
+    seed: int | None = None
+    """Of the first picture; those of the others follow."""
+    count: int | None = None
+    """Pictures."""
+    evaluation: str | None = None
+    """Its id."""
+    error: str | None = None
+    """Code of what was told."""
+    milliseconds: int = 0
+
+    def write(self) -> None:
+        """As JSON."""
+        LOG.info(json.dumps(asdict(self)))

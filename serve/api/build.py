@@ -1,0 +1,49 @@
+"""The whole HTTP side of a service."""
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from serve.api import bank, evaluations, health, images, models, pictures
+from serve.api.door import Door
+from serve.api.envelope import Envelope
+from serve.api.error_answer import on_api_error, on_http_error
+from serve.api.owners import Owners
+from serve.api.rates import Rates
+from serve.api.studio import add_studio
+from serve.api.upload import Upload
+from serve.backend import Backend
+from serve.errors import ApiError
+from serve.settings import Service
+from vapray import __version__
+
+__all__ = ["build_api"]
+
+
+def build_api(backend: Backend, settings: Service) -> FastAPI:
+    """An ASGI application.
+
+    Args:
+        backend: whatever computes.
+        settings: of the service; ``keys``, ``limits``, ``studio``, ``docs`` and what is offered count here.
+
+    Raises:
+        ConfigError: a file of keys that cannot be used.
+    """
+    app = FastAPI(
+        title="vapray",
+        version=__version__,
+        description="Synthetic medical images. Not for clinical use.",
+        openapi_url="/openapi.json" if settings.docs else None,
+        redirect_slashes=False,
+    )
+    app.state.backend, app.state.service, app.state.rates = backend, settings, Rates()
+    for room in (images, models, bank, pictures, evaluations, health):
+        app.include_router(room.router)
+    if settings.studio:
+        add_studio(app)
+    app.add_exception_handler(ApiError, on_api_error)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_middleware(Upload, limits=settings.limits)
+    app.add_middleware(Door, owners=Owners(settings.keys), has_keys=settings.keys is not None)
+    app.add_middleware(Envelope)  # the last one added lies outermost
+    return app

@@ -1,0 +1,29 @@
+"""Who may come in; nothing of a request is read before."""
+
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serve.api.owners import Owners
+
+__all__ = ["Door"]
+
+OPEN = ("/healthz", "/readyz", "/")
+OPEN_FOLDER = "/studio/"
+
+
+class Door:
+    """ASGI middleware: paths that are not open need a key, those that do not exist as well."""
+
+    def __init__(self, app: ASGIApp, owners: Owners, has_keys: bool) -> None:
+        self.app, self._owners, self._has_keys = app, owners, has_keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let in, or raise what ``Owners.of`` raises."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        is_open = scope["path"] in OPEN or scope["path"].startswith(OPEN_FOLDER)
+        if scope["type"] == "http" and not (self._has_keys and is_open):
+            owner = self._owners.of(HTTPConnection(scope))
+            scope["state"]["owner"], scope["state"]["audit"].key = owner, owner.id
+        await self.app(scope, receive, send)

@@ -1,0 +1,98 @@
+"""Around every answer: its id, its headers, its line in the audit log, and an error for what nobody foresaw."""
+
+import logging
+import re
+import time
+import traceback
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve.api.audit import AuditLine
+from serve.api.error_answer import error_answer
+from serve.errors import ApiError
+
+__all__ = ["Envelope"]
+
+LOG = logging.getLogger("vapray.api")
+PAGE_SOURCES = "script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'"
+LOCKED = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+SECURITY = {
+    "content-security-policy": f"default-src 'none'; {PAGE_SOURCES}; {LOCKED}",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+class Envelope:
+    """ASGI middleware; everything else lies within it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        line = AuditLine(request=_request_id(Headers(scope=scope)), method=scope["method"])
+        scope.setdefault("state", {})["audit"] = line
+        answering = _Answering(send, line, scope["path"])
+        try:
+            await self.app(scope, receive, answering.send)
+        except ApiError as error:
+            await answering.refuse(error, scope, receive)
+        except Exception as error:
+            _log(error, line.request)
+            failure = ApiError(500, f"The service failed. Its log says why under {line.request}.", "internal_error")
+            await answering.refuse(failure, scope, receive)
+        finally:
+            line.route = getattr(scope.get("route"), "path", None)
+            line.milliseconds = answering.milliseconds
+            if scope["method"] == "POST":
+                line.write()
+
+
+class _Answering:
+    """The way out."""
+
+    def __init__(self, send: Send, line: AuditLine, path: str) -> None:
+        self._send, self._line, self._path, self._began = send, line, path, time.perf_counter()
+        self._started = False
+
+    @property
+    def milliseconds(self) -> int:
+        return round(1000 * (time.perf_counter() - self._began))
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._started = True
+            headers = MutableHeaders(raw=message.setdefault("headers", []))
+            headers["x-request-id"] = self._line.request
+            headers["openai-processing-ms"] = str(self.milliseconds)
+            headers["cache-control"] = "no-cache" if self._path.startswith("/studio/") else "no-store"
+            for name, value in SECURITY.items():
+                headers.setdefault(name, value)
+            self._line.status = message["status"]
+        await self._send(message)
+
+    async def refuse(self, error: ApiError, scope: Scope, receive: Receive) -> None:
+        self._line.error = error.code
+        if not self._started:
+            await error_answer(error)(scope, receive, self.send)
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else f"req_{uuid.uuid4().hex}"
+
+
+def _log(error: Exception, request_id: str) -> None:
+    """Where it happened and of what kind; its text could hold a prompt."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    places = "".join(traceback.format_tb(error.__traceback__))
+    LOG.error("%s: %s\n%s", request_id, type(error).__name__, places)

@@ -1,0 +1,41 @@
+"""Whether the service is up, and what it counts."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response, Security
+from fastapi.responses import PlainTextResponse
+
+from serve.api.answers import Health, Readiness
+from serve.api.asked import AskedBackend, allow
+from serve.api.error_answer import ERRORS
+from serve.api.strict_route import StrictRoute
+
+__all__ = ["router"]
+
+router = APIRouter(route_class=StrictRoute, tags=["health"])
+
+
+@router.get("/healthz", response_model=Health)
+async def healthz() -> Any:
+    """The HTTP side is up."""
+    return Health()
+
+
+@router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
+async def readyz(backend: AskedBackend, response: Response) -> Any:
+    """Every model has shown since its deployment that it works; asking wakes nothing."""
+    models = await backend.ready()
+    ready = all(models.values())
+    response.status_code = 200 if ready else 503
+    return Readiness(status="ready" if ready else "not ready", models=models)
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses=ERRORS,
+    dependencies=[Security(allow, scopes=["metrics"])],
+)
+async def metrics(backend: AskedBackend) -> PlainTextResponse:
+    """For Prometheus."""
+    return PlainTextResponse(await backend.metrics(), media_type="text/plain; version=0.0.4")

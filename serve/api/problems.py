@@ -1,0 +1,75 @@
+"""What is wrong with a request, in words: all of it in one error."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from serve.errors import ApiError
+
+__all__ = ["Problem", "explain", "refuse"]
+
+LONGEST_VALUE = 40
+CODES = {"extra_forbidden": "unknown_parameter", "missing": "missing_required_parameter"}
+FREE_TEXT = {"prompt", "caption", "user", "image", "images"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to mend."""
+
+    param: str
+    """Field of the body or query."""
+    text: str
+    """What is wrong, and what is accepted."""
+    code: str = "invalid_value"
+    """For programs."""
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raise one error for all of them, if there are any.
+
+    Raises:
+        ApiError: 400; ``param`` and ``code`` are those of the first.
+    """
+    if problems:
+        first = problems[0]
+        raise ApiError(400, " ".join(problem.text for problem in problems), first.code, first.param)
+
+
+def explain(errors: Iterable[Mapping[str, Any]], known: Sequence[str]) -> list[Problem]:
+    """What pydantic found, each field once.
+
+    Args:
+        errors: of a ``RequestValidationError``.
+        known: names of the fields that there are.
+    """
+    problems = {problem.param: problem for problem in (_problem(found, known) for found in reversed([*errors]))}
+    return [*problems.values()][::-1]
+
+
+def _problem(found: Mapping[str, Any], known: Sequence[str]) -> Problem:
+    path = [str(part) for part in found["loc"][1:] if part not in ("int", "str")]
+    name, code = ".".join(path), CODES.get(found["type"], "invalid_value")
+    if code == "unknown_parameter":
+        return Problem(name, f"Unknown field {name[:64]}.{_nearest(path[-1], known)}", code)
+    if code == "missing_required_parameter":
+        return Problem(name, f"{name} is missing.", code)
+    return Problem(name, f"{name}{_shown(path[0], found['input'])}: {_lower(found['msg'])}.", code)
+
+
+def _shown(field: str, value: Any) -> str:
+    """A value that is no text of the client's own."""
+    if field in FREE_TEXT or isinstance(value, dict | list):
+        return ""
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return f" = {text[:LONGEST_VALUE]}"
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else f" Known: {', '.join(known)}."

@@ -1,0 +1,89 @@
+"""JSON that means one thing: keys once, finite numbers, text that is text, no deeper than any request is."""
+
+import json
+from typing import Any, NoReturn
+
+from serve.errors import ApiError
+
+__all__ = ["parse_object"]
+
+DEEPEST = 8
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """A request's JSON object.
+
+    Raises:
+        ApiError: 400, with where it stops being one.
+    """
+    if not body.strip():
+        raise _refused("empty", "Send a JSON object")
+    try:
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_finite)
+        _check(value, DEEPEST)
+    except UnicodeDecodeError as error:
+        raise _refused(f"not UTF-8 at byte {error.start}", "Encode it as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise _refused(f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}", "Mend it there") from None
+    except RecursionError:
+        raise _refused("nested too deeply", "Send one flat JSON object") from None
+    except _Unclear as error:
+        raise _refused(error.found, error.advice) from None
+    except ValueError:
+        raise _refused("a number with more digits than can be read", "Send a shorter one") from None
+    if not isinstance(value, dict):
+        raise _refused(f"not a JSON object but {_kind(value)}", 'Send one such as {"prompt": "..."}')
+    return value
+
+
+class _Unclear(Exception):
+    def __init__(self, found: str, advice: str) -> None:
+        self.found, self.advice = found, advice
+
+
+def _refused(found: str, advice: str) -> ApiError:
+    return ApiError(400, f"The request's body is {found}. {advice}.", "invalid_json")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Unclear(f"unclear, the key {_printable(twice)} stands twice in one object", "Keep one")
+    return found
+
+
+def _finite(constant: str) -> NoReturn:
+    raise _Unclear(f"not JSON: {constant} is no number there", "Send a finite number")
+
+
+def _check(value: Any, levels: int) -> None:
+    """Refuse depth, and halves of characters, which no answer and no log could hold."""
+    if isinstance(value, str):
+        if not value.isascii():
+            _whole(value)
+    elif isinstance(value, dict | list):
+        if not levels:
+            raise RecursionError
+        if isinstance(value, dict):
+            for name in value:
+                _whole(name)
+        for part in value.values() if isinstance(value, dict) else value:
+            _check(part, levels - 1)
+
+
+def _whole(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _Unclear("not Unicode text: it has one half of a surrogate pair", "Send both or none") from None
+
+
+def _printable(name: str) -> str:
+    return name.encode("ascii", "backslashreplace").decode()[:64]
+
+
+def _kind(value: Any) -> str:
+    names = {list: "an array", str: "text", bool: "true or false", int: "a number", float: "a number"}
+    return names.get(type(value), "null")

@@ -1,0 +1,168 @@
+"""A computing side in this process: a real sampler, without Ray."""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import httpx
+import numpy as np
+
+from serve.api.build import build_api
+from serve.backend import (
+    BankCaption,
+    Description,
+    Distance,
+    Evaluation,
+    EvaluationOrder,
+    ImageOrder,
+    MadeImage,
+    ModelCard,
+    Neighbour,
+    PartialImage,
+)
+from serve.errors import ApiError
+from serve.settings import Model, Service
+from vapray.sampling.sampler import Generated, Sampler, SamplingSettings
+
+NAME = "small"
+
+
+class InProcess:
+    """A ``Backend`` over one sampler; counts what it was asked for."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler, self._one_at_a_time = sampler, asyncio.Lock()
+        self.orders: list[ImageOrder] = []
+        self.cancelled = 0
+        self.gate = asyncio.Event()
+        """Closed, pictures wait before they are made."""
+        self.gate.set()
+        self._evaluations: dict[str, tuple[str, str | None, EvaluationOrder, Evaluation]] = {}
+
+    async def models(self) -> list[ModelCard]:
+        settings = SamplingSettings.of(self.sampler.config)
+        names = tuple(self.sampler.class_names)
+        side = self.sampler.config.data.image_size
+        return [ModelCard(NAME, 1, self.sampler.model_sha256, names, side, settings, 250, True, True)]
+
+    async def ready(self) -> dict[str, bool]:
+        return {NAME: bool(self.orders)}
+
+    async def image(self, order: ImageOrder) -> MadeImage:
+        self.orders.append(order)
+        try:
+            await self.gate.wait()
+            async with self._one_at_a_time:
+                return self._described(order, await asyncio.to_thread(self._make, order))
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    async def image_stream(self, order: ImageOrder) -> AsyncIterator[PartialImage | MadeImage]:
+        """Partial ones are pictures of fewer steps."""
+        steps = order.settings.num_inference_steps
+        for index in range(order.previews):
+            taken = max(1, steps * (index + 1) // (order.previews + 1))
+            fewer = dataclasses.replace(order.settings, num_inference_steps=taken)
+            made = await self.image(dataclasses.replace(order, settings=fewer))
+            yield PartialImage(index, taken, steps, made.png)
+        yield await self.image(order)
+
+    def _make(self, order: ImageOrder) -> Generated:
+        label = 0 if order.label is None else order.label
+        caption = order.caption
+        if order.bank_id is not None:
+            found = [entry.caption for entry in self._bank(label) if entry.id == order.bank_id]
+            if not found:
+                raise ApiError(404, "There is no such entry.", "unknown_bank_id", "bank")
+            caption = found[0]
+        return self.sampler.generate(label, caption, seed=order.seed, settings=order.settings)[0]
+
+    def _described(self, order: ImageOrder, made: Generated) -> MadeImage:
+        ids = [
+            entry.id
+            for entry, own in zip(self._bank(made.label), self.sampler.bank.entries(made.label), strict=True)
+            if own.image_id == made.source_image_id
+        ]
+        return MadeImage(
+            made.to_png(),
+            made.label,
+            made.class_name,
+            made.caption,
+            order.bank_id or (ids[0] if ids else None),
+            made.seed,
+            made.model_sha256,
+            len(made.caption.split()),
+            2 * order.settings.num_inference_steps,
+        )
+
+    def _bank(self, label: int) -> list[BankCaption]:
+        name = self.sampler.class_names[label]
+        return [BankCaption(f"{name}-{at}", text) for at, text in enumerate(self.sampler.bank.captions(label))]
+
+    async def bank(self, model: str, label: int, offset: int, limit: int) -> tuple[list[BankCaption], int]:
+        entries = self._bank(label)
+        return entries[offset : offset + limit], len(entries)
+
+    async def draw(self, model: str, label: int, seed: int) -> BankCaption:
+        drawn = self.sampler.bank.draw(label, seed)[0]
+        return self._bank(label)[self.sampler.bank.entries(label).index(drawn)]
+
+    async def distance(self, model: str, label: int, caption: str) -> Distance:
+        texts = [caption, *self.sampler.bank.captions(label)]
+        rows = np.stack([one.astype(np.float32).mean(0) for one in self.sampler.encoder.encode(texts)])
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        away = 1 - rows @ rows.T
+        nearest = int(away[0, 1:].argmin())
+        others = np.sort(away[1:, 1:] + 9 * np.eye(len(texts) - 1), axis=1)[:, 0]
+        found = float(away[0, 1 + nearest])
+        return Distance(self._bank(label)[nearest], found, float(np.median(others)), float((others > found).mean()))
+
+    async def neighbours(self, model: str, image: bytes, k: int) -> list[Neighbour]:
+        return [Neighbour(self.sampler.class_names[0], 1.0, image)] * k
+
+    async def describe(self, model: str, image: bytes) -> Description:
+        return Description("a picture", "measured captions")
+
+    async def submit_evaluation(self, order: EvaluationOrder, owner: str, idempotency_key: str | None) -> Evaluation:
+        for whose, key, first, evaluation in self._evaluations.values():
+            if key is not None and (whose, key) == (owner, idempotency_key):
+                if first != order:
+                    raise ApiError(409, "This key stands for another request.", "idempotency_conflict")
+                return evaluation
+        id = f"ev-{len(self._evaluations)}"
+        source = "uploaded" if order.images else "generated"
+        made = Evaluation(id, order.model, "queued", int(time.time()), order.n or len(order.images), source=source)
+        self._evaluations[id] = (owner, idempotency_key, order, made)
+        return made
+
+    async def evaluation(self, id: str, owner: str) -> Evaluation:
+        whose, *_, made = self._evaluations.get(id, (None, None))
+        if made is None or whose != owner:
+            raise ApiError(404, "There is no such evaluation.", "unknown_evaluation", "id")
+        return made
+
+    async def evaluations(self, owner: str) -> Sequence[Evaluation]:
+        return [made for whose, *_, made in reversed(self._evaluations.values()) if whose == owner]
+
+    async def metrics(self) -> str:
+        return f"vapray_images_total {len(self.orders)}\n"
+
+
+def service(**settings: object) -> Service:
+    """Settings of a service with everything on; its checkpoint is never opened here."""
+    wanted = {"captioner": {}, "show_training_images": True, **settings}
+    return Service.model_validate({"models": [Model(name=NAME, checkpoint="-")], **wanted})
+
+
+@asynccontextmanager
+async def client(
+    backend: InProcess, key: str | None = None, *, host: str = "127.0.0.1", **settings: object
+) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of a service in this process."""
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    transport = httpx.ASGITransport(build_api(backend, service(**settings)), client=(host, 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as made:
+        yield made
