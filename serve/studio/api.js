@@ -9,10 +9,6 @@ export class Problem extends Error {
     super(message);
     Object.assign(this, { status, code, requestId, retryAfter });
   }
-
-  get notEnabled() {
-    return this.status === 404 && this.code === "not_enabled";
-  }
 }
 
 export const address = (path) => new URL(path, root).href;
@@ -68,7 +64,8 @@ export const ask = async (path, options) => (await send(path, options)).json();
 const of = (model, more = {}) => `?${new URLSearchParams({ model, ...more })}`;
 const bank = (label) => `bank/${encodeURIComponent(label)}`;
 
-export const models = async () => (await ask("models")).data;
+/** The models, and what else the service offers to this key. */
+export const models = () => ask("models");
 export const draw = (model, label, seed, signal) => ask(`${bank(label)}/draw${of(model, { seed })}`, { signal });
 export const distance = (model, label, caption, signal) =>
   ask(`${bank(label)}/distance`, { body: { model, caption }, signal });

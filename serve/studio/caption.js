@@ -7,6 +7,7 @@ const PAUSE_MS = 400; // after typing, before the distance is asked for
 const SAME = 1e-4; // cosine distance up to which two texts are one
 const EDGE = 0.05; // share of the bank that lies at its rim
 const place = { model: "", label: "" };
+let hasBank = true;
 let entry = null; // of the bank, that the caption is; null: it is somebody's own
 let drawing = Promise.resolve();
 let measuring = new AbortController();
@@ -32,12 +33,13 @@ async function drawNew() {
 
 /** Draws another caption; what goes wrong is told beside the form. */
 export function draw() {
+  if (!hasBank) return write(by("caption").value);
   measuring.abort();
-  by("order-problem").hidden = true;
+  by("caption-problem").hidden = true;
   drawing = drawNew().catch((problem) => {
     entry = null;
     by("caption").value = "";
-    tell(by("order-problem"), problem);
+    tell(by("caption-problem"), problem);
   });
   return drawing;
 }
@@ -76,12 +78,13 @@ async function measure() {
   measuring = new AbortController();
   const { signal } = measuring;
   const text = by("caption").value.trim();
-  if (!text) return void (by("distance").hidden = true);
+  if (!text || !hasBank) return void (by("distance").hidden = true);
+  by("caption-problem").hidden = true;
   try {
     const found = await api.distance(place.model, place.label, text, signal);
     if (!signal.aborted) showDistance(found);
   } catch (problem) {
-    if (problem.name !== "AbortError") tell(by("order-problem"), problem);
+    if (problem.name !== "AbortError") tell(by("caption-problem"), problem);
   }
 }
 
@@ -93,7 +96,6 @@ async function describe(file) {
     say(by("describe-hint"), "");
     by("caption").focus();
   } catch (problem) {
-    if (problem.notEnabled) by("describe").hidden = true;
     tell(by("describe-hint"), problem);
   }
 }
@@ -117,8 +119,11 @@ export async function captionFields(ownCaptions) {
 
 export const isDrawn = () => by("caption").readOnly;
 
-export function startCaption() {
+export function startCaption(offers) {
   let pause;
+  hasBank = offers.includes("bank");
+  by("draw").hidden = !hasBank;
+  by("describe").hidden = !offers.includes("captions");
   by("draw").addEventListener("click", draw);
   by("edit").addEventListener("click", () => {
     write(by("caption").value);

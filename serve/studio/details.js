@@ -6,7 +6,7 @@ import { chunksOf } from "./provenance.js";
 
 const SIDE = 384; // pixels on the page, at most
 let shown = null;
-let neighboursAreShown = true;
+let hasNeighbours = true;
 
 const fileName = ({ made: picture, order }) => {
   const bypassed = order.prototypes === "bypassed" ? "-bypassed" : "";
@@ -37,6 +37,7 @@ function facts({ order, made: picture }) {
     ["Seed", picture.seed],
     ["Steps", order.num_inference_steps],
     ["Guidance", order.guidance_scale],
+    ["Solver", order.solver],
     ["Prototypes", order.prototypes === "bypassed" ? "bypassed at inference" : "on"],
     ["Model", order.model],
     ["Weights, sha256", picture.model_sha256],
@@ -76,8 +77,6 @@ async function lookForNeighbours() {
     say(by("neighbours-words"), `The nearest one lies ${distanceWords(found[0].distance)} (${number(found[0].distance, 2)} times their usual distance).`);
   } catch (problem) {
     if (asked !== shown) return;
-    neighboursAreShown = !problem.notEnabled;
-    by("show-neighbours").hidden = problem.notEnabled;
     tell(by("neighbours-words"), problem);
   } finally {
     by("show-neighbours").disabled = false;
@@ -85,9 +84,8 @@ async function lookForNeighbours() {
 }
 
 function resetNeighbours(possible) {
-  by("neighbours").hidden = !possible;
+  by("neighbours").hidden = !possible || !hasNeighbours;
   by("neighbour-strip").replaceChildren();
-  if (!neighboursAreShown) return;
   by("show-neighbours").hidden = false;
   say(by("neighbours-words"), "Shows whether the model repeats a picture that it was trained on.");
 }
@@ -129,7 +127,8 @@ export function showDetails(slot, model, reuse) {
   by("details").showModal();
 }
 
-export function startDetails() {
+export function startDetails(offers) {
+  hasNeighbours = offers.includes("neighbours");
   by("close-details").addEventListener("click", () => by("details").close());
   by("show-neighbours").addEventListener("click", lookForNeighbours);
   by("copy-curl").addEventListener("click", copyCurl);

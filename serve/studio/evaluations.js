@@ -159,8 +159,7 @@ async function follow() {
     seen = now;
     if (all.some(isOpen)) plan(wait);
   } catch (problem) {
-    if (problem.notEnabled) by("evaluation-order").hidden = true;
-    tell(by("evaluation-problem").closest("[hidden]") ? by("start-problem") : by("evaluation-problem"), problem);
+    tell(by("evaluation-problem"), problem);
     if (problem.status === 0 || problem.status >= 429) plan(1000 * (problem.retryAfter ?? LONGEST_WAIT_MS / 1000));
   }
 }
@@ -170,13 +169,20 @@ function plan(milliseconds) {
   next = setTimeout(() => (document.hidden ? plan(milliseconds) : follow()), milliseconds);
 }
 
+function withoutEvaluations() {
+  by("evaluation-order").hidden = true;
+  by("no-evaluations").replaceChildren(made("p", "This service measures no sets of pictures, or not for this key."));
+}
+
 function followSoon() {
   wait = FIRST_WAIT_MS;
   plan(0);
 }
 
-export function startEvaluations(known) {
+/** Returns what looks after them from now on. */
+export function startEvaluations(known, offers) {
   models = known;
+  if (!offers.includes("evaluations")) return withoutEvaluations;
   options(by("evaluation-model"), models.map((one) => [one.id, one.id]));
   by("evaluation-model").addEventListener("change", chooseModel);
   for (const choice of by("evaluation-order").elements.source) choice.addEventListener("change", chooseSource);

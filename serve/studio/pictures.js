@@ -42,6 +42,7 @@ async function orders() {
     seed: Number(by("seed").value),
     num_inference_steps: Number(by("steps").value),
     guidance_scale: Number(by("guidance").value),
+    solver: chosen.defaults.solver,
     prototypes: "on",
     partial_images: 3,
   };
@@ -169,14 +170,15 @@ async function generate() {
     busy(null);
     return tell(by("order-problem"), problem);
   }
-  const { slots } = newBatch(all);
+  const { batch, slots } = newBatch(all);
   const counted = counter(slots.flat().length);
   const ends = await Promise.allSettled(all.map((order, i) => follow(order, slots[i], controller.signal, counted)));
   const wrong = ends.map((end) => end.reason).find((reason) => reason && reason.name !== "AbortError");
   endUnfinished(slots, controller.signal.aborted);
   busy(null);
   if (wrong) {
-    say(by("progress"), "Stopped by an error.");
+    if (!slots.flat().some((slot) => slot.png)) batch.remove();
+    say(by("progress"), "");
     tell(by("order-problem"), wrong);
   }
 }
@@ -195,11 +197,11 @@ function reuse({ order, made }) {
   by("caption").focus();
 }
 
-export function startPictures(known) {
+export function startPictures(known, offers) {
   models = known;
   options(by("model"), models.map((one) => [one.id, one.id]));
   by("seed").value = anySeed();
-  startCaption();
+  startCaption(offers);
   by("model").addEventListener("change", chooseModel);
   by("label").addEventListener("change", () => choosePlace(model().id, by("label").value));
   by("count").addEventListener("input", showCount);

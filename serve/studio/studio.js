@@ -31,17 +31,17 @@ function onKey(event) {
 
 async function start() {
   startKeys();
-  startDetails();
   for (const tab of tabs) {
     tab.addEventListener("click", () => open(tab));
     tab.addEventListener("keydown", onKey);
   }
   open(tabs.find((tab) => location.hash === `#${tab.getAttribute("aria-controls")}`) ?? tabs[0]);
   try {
-    const known = await models();
-    opened["tab-evaluations"] = startEvaluations(known);
+    const { data, offers } = await models();
+    startDetails(offers);
+    opened["tab-evaluations"] = startEvaluations(data, offers);
     if (location.hash === "#evaluations") opened["tab-evaluations"]();
-    await startPictures(known);
+    await startPictures(data, offers);
   } catch (problem) {
     tell(by("start-problem"), problem);
   }
