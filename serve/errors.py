@@ -50,11 +50,11 @@ def unavailable(what: str, retry_after_s: float) -> ApiError:
     return ApiError(503, f"{what} Try again later.", "unavailable", None, retry_after_s)
 
 
-def deadline_exceeded(seconds: float) -> ApiError:
+def deadline_exceeded() -> ApiError:
     """The request's own deadline."""
     return ApiError(
         504,
-        f"Not finished within deadline_seconds = {seconds:g}. Allow more, or ask for fewer steps or images.",
+        "Not finished within its deadline_seconds. Allow more, or ask for fewer steps or images.",
         "deadline_exceeded",
         "deadline_seconds",
     )

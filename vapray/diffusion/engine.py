@@ -105,6 +105,11 @@ class Engine:
             self._changed.notify_all()
         return image.ticket
 
+    def network_rows(self, request: ImageRequest) -> int:
+        """Rows that a request takes from start to end."""
+        plan = self._plan(request.solver, request.num_inference_steps)
+        return sum(1 + bool(request.guidance.at(int(step))) for step in plan.steps)
+
     def step(self) -> list[Future[Tensor]]:
         """End what was cancelled or is overdue, then make one network call, if anything waits for one.
 

@@ -3,6 +3,8 @@
 Source: Bao et al., "All are Worth Words" (CVPR 2023), conditioned as in VAP-Diffusion (arXiv 2506.23641).
 """
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,7 +16,7 @@ from vapray.models.prototypes import PrototypeCondition, PrototypeOptions
 from vapray.models.text_tokens import NullText, TextTokens
 from vapray.models.tokens import patchify, sinusoid, unpatchify
 
-__all__ = ["NoisePrediction", "UViT", "build_uvit"]
+__all__ = ["NoisePrediction", "UViT", "build_uvit", "without_prototypes"]
 
 
 class UViT(nn.Module):
@@ -194,6 +196,16 @@ class UViT(nn.Module):
             return recomputed
         tokens: Tensor = block(*inputs)
         return tokens
+
+
+def without_prototypes(network: UViT) -> UViT:
+    """The same weights with the PCM bypassed; the network that is given stays as it is.
+
+    Not what training without a PCM would give: the other weights have grown up with it.
+    """
+    bypassed = copy.copy(network)
+    bypassed._modules = {**network._modules, "prototypes": None}  # a shallow copy shares the dictionary
+    return bypassed
 
 
 def build_uvit(

@@ -13,7 +13,10 @@ from vapray.diffusion.guidance import Guidance
 from vapray.models.precision import Precision
 from vapray.sampling.provenance import encode_png
 
-__all__ = ["Generated", "SamplingSettings"]
+__all__ = ["Generated", "Prototypes", "SamplingSettings"]
+
+Prototypes = Literal["on", "bypassed"]
+"""Whether the prototype condition takes part; bypassed at inference, with the weights that were trained with it."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class SamplingSettings:
     guidance_scale: float = Sample.model_fields["guidance_scale"].default
     guidance_convention: Literal["excess", "classifier_free"] = "excess"
     guidance_interval: tuple[int, int] | None = None
+    prototypes: Prototypes = "on"
 
     @classmethod
     def of(cls, config: Config) -> Self:

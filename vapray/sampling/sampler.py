@@ -7,21 +7,25 @@ picture.image.save("melanoma.png")
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal, Self, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder
 from vapray.checkpoint import unpacked
 from vapray.config import Config, Sample
+from vapray.diffusion.engine import Engine
 from vapray.diffusion.image_request import ImageRequest
 from vapray.errors import ConfigError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
-from vapray.sampling.generated import Generated, SamplingSettings
+from vapray.models.uvit import UViT, without_prototypes
+from vapray.sampling.generated import Generated, Prototypes, SamplingSettings
 from vapray.sampling.opening import Card, open_encoder, open_weights, read_bank, read_final, require_device
 from vapray.sampling.rendering import build_engine, render
 from vapray.sampling.request import class_number, refuse_request
@@ -154,16 +158,52 @@ class Sampler:
         Threads may call this side by side.
         """
         requests = self.requests(labels, captions, seeds, settings)
-        pixels = render(self.engine, requests, self.autoencoder, self.space)
-        precision = self.config.sample.precision
+        pixels = render(self.engine_for(settings.prototypes), requests, self.autoencoder, self.space)
         return [
-            Generated(
-                image, label, self.class_names[label], caption, source, seed, self.model_sha256, settings, precision
-            )
-            for image, label, caption, source, seed in zip(
-                pixels, labels, captions, source_image_ids, seeds, strict=True
-            )
+            self.generated(*each, settings)
+            for each in zip(pixels, labels, captions, source_image_ids, seeds, strict=True)
         ]
+
+    def engine_for(self, prototypes: Prototypes) -> Engine:
+        """The engine of the whole network, or of the one whose prototype condition is bypassed.
+
+        Raises:
+            ConfigError: the network has no prototypes that could be bypassed.
+        """
+        return self.engine if prototypes == "on" else self._bypassed_engine
+
+    @cached_property
+    def _bypassed_engine(self) -> Engine:
+        if not isinstance(self.network, UViT) or not self.has_prototypes:
+            raise ConfigError("prototypes = bypassed: this model was trained without prototypes. Leave them on.")
+        return build_engine(without_prototypes(self.network), self.config, self.space)
+
+    @property
+    def has_prototypes(self) -> bool:
+        """Whether there is a prototype condition that could be bypassed."""
+        return getattr(self.network, "prototypes", None) is not None
+
+    def generated(
+        self,
+        pixels: NDArray[np.uint8],
+        label: int,
+        caption: str,
+        source_image_id: str,
+        seed: int,
+        settings: SamplingSettings,
+    ) -> Generated:
+        """A picture [H, W, 3] with all that it takes to make it again."""
+        return Generated(
+            pixels,
+            label,
+            self.class_names[label],
+            caption,
+            source_image_id,
+            seed,
+            self.model_sha256,
+            settings,
+            self.config.sample.precision,
+        )
 
     def requests(
         self, labels: Sequence[int], captions: Sequence[str], seeds: Sequence[int], settings: SamplingSettings

@@ -1,0 +1,89 @@
+"""The service as a Serve application: ``import_path: serve.app:build``, ``args`` as in ``serve.settings.Service``.
+
+``vapray serve`` and ``serve deploy`` both come here.
+"""
+
+from typing import Any
+
+from pydantic import ValidationError
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+
+from serve.api.build import build_api
+from serve.autoscaling import by_pending_rows, by_requests
+from serve.catalogue import Catalogue
+from serve.gateway import Gateway
+from serve.health import Health, deployment_of
+from serve.sampler import SamplerReplica
+from serve.settings import Model, Replicas, Service
+from vapray.config.problems import explain
+from vapray.errors import ConfigError
+
+__all__ = ["build"]
+
+HEALTH = {"health_check_period_s": 2, "health_check_timeout_s": 10}
+CLIENTS = 4000
+"""Requests that one ingress replica has open at once; beyond, the proxy answers 429 by itself."""
+
+
+def build(args: dict[str, Any]) -> Application:
+    """The application of these settings.
+
+    Raises:
+        ConfigError: every problem of the settings, in one error.
+    """
+    service = _checked(args)
+    return _ingress(service).bind(service, {model.name: _sampler(model, service) for model in service.models})
+
+
+def _checked(args: dict[str, Any]) -> Service:
+    try:
+        return Service.model_validate(args)
+    except ValidationError as error:
+        raise ConfigError("\n  ".join(["args:", *(problem.text for problem in explain(error, args))])) from None
+
+
+@serve.ingress()
+class Ingress:
+    """The HTTP side."""
+
+    def __init__(self, service: Service, samplers: dict[str, DeploymentHandle]) -> None:
+        self._service = service
+        catalogue = Catalogue(service.models, service.limits.inference_steps, ())
+        self._gateway = Gateway(catalogue, samplers, Health(serve.get_replica_context().app_name))
+
+    def __serve_build_asgi_app__(self) -> Any:
+        return build_api(self._gateway, self._service)
+
+
+def _ingress(service: Service) -> serve.Deployment:
+    return serve.deployment(
+        name="ingress",
+        ray_actor_options=_actor(service.ingress),
+        autoscaling_config=by_requests(service.ingress, each=64),
+        max_ongoing_requests=CLIENTS,
+        max_queued_requests=CLIENTS,
+        **_drained(service),
+    )(Ingress)
+
+
+def _sampler(model: Model, service: Service) -> Application:
+    deployment = serve.deployment(
+        name=deployment_of(model.name),
+        ray_actor_options=_actor(model.replicas),
+        autoscaling_config=by_pending_rows(model.replicas, model.target_pending_rows),
+        max_ongoing_requests=model.max_waiting,
+        max_queued_requests=model.max_waiting,
+        **_drained(service),
+    )(SamplerReplica)
+    return deployment.bind(model)
+
+
+def _drained(service: Service) -> dict[str, Any]:
+    """A replica that goes first answers what it has."""
+    return HEALTH | {"graceful_shutdown_timeout_s": service.limits.deadline_seconds}
+
+
+def _actor(replicas: Replicas) -> dict[str, Any]:
+    return {"num_cpus": replicas.num_cpus, "num_gpus": replicas.num_gpus}

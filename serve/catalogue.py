@@ -1,0 +1,133 @@
+"""What the service knows of its models without loading one: their cards and prompt banks."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from serve.backend import BankCaption, ModelCard
+from serve.errors import ApiError
+from serve.settings import Model
+from vapray.bank.prompt_bank import BankEntry, PromptBank
+from vapray.config import Config
+from vapray.errors import CheckpointError
+from vapray.files import FileStore
+from vapray.sampling.generated import SamplingSettings
+from vapray.sampling.opening import Card, read_bank
+
+__all__ = ["Catalogue", "Known"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A model's files but for its weights."""
+
+    model: Model
+    card: Card
+    bank: PromptBank
+    sha256: str
+    """Of its weights."""
+
+    @property
+    def config(self) -> Config:
+        """That it was trained with."""
+        return self.card.config
+
+    @classmethod
+    def read(cls, model: Model) -> "Known":
+        """Read them, verified.
+
+        Raises:
+            CheckpointError: no checkpoint, or a damaged one.
+        """
+        files = FileStore(model.checkpoint)
+        digests = json.loads(_read(files, "manifest.json"))
+        verified = {}
+        for name in ("checkpoint.json", "bank.parquet"):
+            verified[name] = _read(files, name)
+            if hashlib.sha256(verified[name]).hexdigest() != digests.get(name):
+                raise CheckpointError(f"{files.path(name)}: not the file that was written. Copy the checkpoint again.")
+        return cls(
+            model,
+            Card.parse(verified["checkpoint.json"], files.path("checkpoint.json")),
+            read_bank(verified["bank.parquet"], files.path("bank.parquet")),
+            digests.get(f"{model.weights}.safetensors", ""),
+        )
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {
+            entry.image_id: place for label in self.bank.labels for place, entry in enumerate(self.bank.entries(label))
+        }
+
+    def caption(self, entry: BankEntry) -> BankCaption:
+        """An entry under a name that says nothing of the image that it was written for."""
+        return BankCaption(f"{self.card.class_names[entry.label]}-{self._places[entry.image_id]}", entry.caption)
+
+    def entry(self, bank_id: str) -> BankEntry:
+        """The entry of a name.
+
+        Raises:
+            ApiError: there is none.
+        """
+        name, _, place = bank_id.rpartition("-")
+        if name in self.card.class_names and place.isdecimal() and place.isascii():
+            label = self.card.class_names.index(name)
+            entries = self.bank.entries(label) if label in self.bank.labels else ()
+            if int(place) < len(entries):
+                return entries[int(place)]
+        raise ApiError(
+            400, "No such entry in the prompt bank. GET /v1/bank/{class} lists them.", "unknown_bank_id", "bank"
+        )
+
+
+def _read(files: FileStore, name: str) -> bytes:
+    data = files.read(name)
+    if data is None:
+        raise CheckpointError(
+            f"{files.path(name)}: no such file. Wanted RUN/checkpoints/FINGERPRINT/files/final, which "
+            "`python -m jobs.train` writes."
+        )
+    return data
+
+
+class Catalogue:
+    """The models of a service.
+
+    Args:
+        models: at least one.
+        max_inference_steps: that a request may ask for.
+        with_reference: names of those whose real pictures are at hand.
+    """
+
+    def __init__(self, models: Iterable[Model], max_inference_steps: int, with_reference: Iterable[str]) -> None:
+        self._known = {model.name: Known.read(model) for model in models}
+        self._created, self._max_steps = int(time.time()), max_inference_steps
+        self._with_reference = set(with_reference)
+
+    def __getitem__(self, name: str) -> Known:
+        """A model; ApiError for an unknown one."""
+        if name not in self._known:
+            known = ", ".join(self._known)
+            raise ApiError(404, f"There is no such model. There are: {known}.", "unknown_model", "model")
+        return self._known[name]
+
+    def cards(self) -> list[ModelCard]:
+        """As clients are told."""
+        return [self._card(known) for known in self._known.values()]
+
+    def _card(self, known: Known) -> ModelCard:
+        config = known.config
+        return ModelCard(
+            name=known.model.name,
+            created=self._created,
+            sha256=known.sha256,
+            class_names=known.card.class_names,
+            image_size=config.data.image_size,
+            settings=SamplingSettings.of(config),
+            max_inference_steps=self._max_steps,
+            has_prototypes=config.model.prototypes.enabled and config.model.network == "uvit",
+            has_reference=known.model.name in self._with_reference,
+        )

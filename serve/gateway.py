@@ -1,0 +1,172 @@
+"""The backend that asks Ray Serve's replicas.
+
+A picture is a pure function of its order, so an order whose replica dies is sent again to another one, and the client
+sees nothing but a delay.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+from ray.util.metrics import Counter, Histogram
+
+from serve.backend import BankCaption, Distance, ImageOrder, MadeImage, ModelCard, PartialImage
+from serve.catalogue import Catalogue
+from serve.errors import overloaded, unavailable
+from serve.health import Health
+from vapray.errors import EngineDied
+
+__all__ = ["Gateway", "Resender"]
+
+RESENDS = 6
+FIRST_PAUSE_S = 0.1
+LATE_S = 2.0
+"""How long after its deadline an order may still be answered by the replica, which has it end as overdue itself."""
+ANSWER_S = 60.0
+"""For what is no picture and has no deadline of its own."""
+RETRY_AFTER_S = 2.0
+DIED = (RayActorError, EngineDied)
+
+
+class Resender:
+    """Asks a deployment until a replica lives long enough to answer.
+
+    Args:
+        handle: of the deployment.
+        name: of the model or the part, for messages and as the tag of metrics.
+    """
+
+    def __init__(self, handle: DeploymentHandle, name: str) -> None:
+        self._handle, self._name = handle, name
+        self._resent = Counter("vapray_resent", "Orders sent again after a replica's death.", ("name",))
+        self._resent.set_default_tags({"name": name})
+
+    async def ask(self, method: str, *arguments: Any, until: float) -> Any:
+        """The answer of one replica.
+
+        Args:
+            method: of the replica.
+            arguments: of it.
+            until: Unix time after which nobody waits any more.
+
+        Raises:
+            ApiError: the replica's own; 429 where too much waits; 503 where no replica answers in time.
+        """
+        for attempt in itertools.count():
+            response = getattr(self._handle, method).remote(*arguments)
+            try:
+                async with self._bounded(until):
+                    return await response
+            except DIED as error:
+                await self._pause(attempt, error)
+            finally:
+                response.cancel()  # nothing where it has ended; where the client is gone it ends the work
+        raise AssertionError("unreachable")
+
+    async def stream(self, method: str, *arguments: Any, until: float) -> AsyncIterator[Any]:
+        """The answers of one replica, in order; after a death another one's, without those that were seen before."""
+        seen = 0
+        for attempt in itertools.count():
+            responses = getattr(self._handle.options(stream=True), method).remote(*arguments)
+            try:
+                for place in itertools.count():
+                    async with self._bounded(until):
+                        answer = await anext(responses, None)
+                    if answer is None:
+                        return
+                    if place >= seen:
+                        seen += 1
+                        yield answer
+            except DIED as error:
+                await self._pause(attempt, error)
+            finally:
+                responses.cancel()
+
+    @asynccontextmanager
+    async def _bounded(self, until: float) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(max(0.0, until - time.time())):
+                yield
+        except TimeoutError:
+            raise unavailable(f"{self._name} was not up in time.", RETRY_AFTER_S) from None
+        except BackPressureError:
+            raise overloaded(RETRY_AFTER_S) from None
+        except DeploymentUnavailableError:
+            raise unavailable(f"{self._name} could not be deployed.", RETRY_AFTER_S) from None
+
+    async def _pause(self, attempt: int, error: Exception) -> None:
+        if attempt == RESENDS:
+            raise unavailable(f"The replicas of {self._name} keep dying.", RETRY_AFTER_S) from error
+        self._resent.inc()
+        await asyncio.sleep(FIRST_PAUSE_S * 2**attempt)
+
+
+class Gateway:
+    """Answers ``Backend``.
+
+    Args:
+        catalogue: of the models.
+        samplers: by model.
+        health: of the deployments.
+    """
+
+    def __init__(self, catalogue: Catalogue, samplers: dict[str, DeploymentHandle], health: Health) -> None:
+        self._catalogue, self._health = catalogue, health
+        self._samplers = {name: Resender(handle, name) for name, handle in samplers.items()}
+        self._seconds = Histogram(
+            "vapray_picture_seconds",
+            "From the order of a picture to its answer.",
+            [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 300],
+            ("model",),
+        )
+
+    async def models(self) -> list[ModelCard]:
+        """See ``Backend``."""
+        return self._catalogue.cards()
+
+    async def ready(self) -> dict[str, bool]:
+        """See ``Backend``."""
+        return await self._health.of(self._samplers)
+
+    async def image(self, order: ImageOrder) -> MadeImage:
+        """See ``Backend``."""
+        began = time.perf_counter()
+        made: MadeImage = await self._sampler(order).ask("make", order, until=_end(order))
+        self._seconds.observe(time.perf_counter() - began, {"model": order.model})
+        return made
+
+    async def image_stream(self, order: ImageOrder) -> AsyncIterator[PartialImage | MadeImage]:
+        """See ``Backend``."""
+        async for part in self._sampler(order).stream("stream", order, until=_end(order)):
+            yield part
+
+    async def bank(self, model: str, label: int, offset: int, limit: int) -> tuple[list[BankCaption], int]:
+        """See ``Backend``."""
+        known = self._catalogue[model]
+        entries = known.bank.entries(label) if label in known.bank.labels else ()
+        return [known.caption(entry) for entry in entries[offset : offset + limit]], len(entries)
+
+    async def draw(self, model: str, label: int, seed: int) -> BankCaption:
+        """See ``Backend``."""
+        known = self._catalogue[model]
+        return known.caption(known.bank.draw(label, seed)[0])
+
+    async def distance(self, model: str, label: int, caption: str) -> Distance:
+        """See ``Backend``."""
+        found: Distance = await self._samplers[self._catalogue[model].model.name].ask(
+            "distance", label, caption, until=time.time() + ANSWER_S
+        )
+        return found
+
+    def _sampler(self, order: ImageOrder) -> Resender:
+        return self._samplers[self._catalogue[order.model].model.name]
+
+
+def _end(order: ImageOrder) -> float:
+    return time.time() + ANSWER_S if order.deadline is None else order.deadline + LATE_S

@@ -1,0 +1,187 @@
+"""The sampler's replicas: one deployment for each checkpoint, the step-level engine in a thread of its own."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+from serve.autoscaling import PENDING_ROWS
+from serve.backend import Distance, ImageOrder, MadeImage, PartialImage
+from serve.catalogue import Known
+from serve.errors import ApiError, deadline_exceeded
+from serve.sampler_metrics import SamplerMetrics
+from serve.settings import Model
+from vapray.bank.bank_distance import BankDistances
+from vapray.bank.prompt_bank import BankEntry
+from vapray.config import Sample
+from vapray.diffusion.image_request import ImageRequest
+from vapray.errors import ConfigError, DataError, EngineDied
+from vapray.sampling.generated import SamplingSettings
+from vapray.sampling.live import LiveSampler, Pixels, Sketch
+from vapray.sampling.provenance import encode_png
+from vapray.sampling.sampler import Sampler
+
+__all__ = ["SamplerReplica"]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """An order, settled."""
+
+    request: ImageRequest
+    label: int
+    caption: str
+    entry: BankEntry | None
+    settings: SamplingSettings
+
+
+class SamplerReplica:
+    """Makes pictures; ready once it has made one.
+
+    Args:
+        model: what to load.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._known = Known.read(model)
+        self._sampler = Sampler.load(
+            model.checkpoint,
+            weights=model.weights,
+            device=model.replicas.device,
+            text_encoder=model.text_encoder,
+            sample=_sample_section(self._known, model),
+        )
+        self._live = LiveSampler(self._sampler)
+        self._distances = BankDistances(self._sampler.bank, self._sampler.encoder)
+        self._metrics = SamplerMetrics(self._live, model.name)
+        self._prove()
+
+    def _prove(self) -> None:
+        """Make a picture, so that what cannot work never takes a request."""
+        label = self._sampler.bank.labels[0]
+        caption = self._sampler.bank.captions(label)[0]
+        settings = replace(SamplingSettings.of(self._sampler.config), num_inference_steps=2)
+        self._live.submit(self._sampler.requests([label], [caption], [0], settings)[0]).result()
+
+    async def make(self, order: ImageOrder) -> MadeImage:
+        """One picture."""
+        work = await asyncio.to_thread(self._settle, order)
+        pixels = await _finished(self._submit(work))
+        return await asyncio.to_thread(self._made, work, pixels)
+
+    async def stream(self, order: ImageOrder) -> AsyncIterator[PartialImage | MadeImage]:
+        """One picture, and what it is on its way there."""
+        work = await asyncio.to_thread(self._settle, order)
+        steps, shown = work.settings.num_inference_steps, min(order.previews, work.settings.num_inference_steps - 1)
+        after = [round(steps * (place + 1) / (shown + 1)) for place in range(shown)]
+        sketches: asyncio.Queue[Sketch | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def hear(sketch: Sketch | None) -> None:
+            loop.call_soon_threadsafe(sketches.put_nowait, sketch)
+
+        ticket = self._submit(work, after, hear)
+        ticket.add_done_callback(lambda _: hear(None))
+        try:
+            index = 0
+            while (sketch := await sketches.get()) is not None:
+                png = await asyncio.to_thread(encode_png, sketch.pixels, {"Step": f"{sketch.taken} of {sketch.steps}"})
+                yield PartialImage(index, sketch.taken, sketch.steps, png)
+                index += 1
+            yield await asyncio.to_thread(self._made, work, await _finished(ticket))
+        finally:
+            ticket.cancel()
+
+    async def distance(self, label: int, caption: str) -> Distance:
+        """Of a text from a class's bank."""
+        try:
+            found = await asyncio.to_thread(self._distances.of, label, caption)
+        except DataError as error:
+            raise _refused(error) from None
+        return Distance(self._known.caption(found.nearest), found.distance, found.typical, found.share_farther)
+
+    def check_health(self) -> None:
+        """Raises where the engine has stopped; Serve then replaces the replica."""
+        if not self._live.is_healthy:
+            raise EngineDied("the sampler's engine has stopped")
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What the autoscaler looks at; asked by Serve."""
+        return {PENDING_ROWS: float(sum(stats.pending_rows for stats in self._live.stats().values()))}
+
+    def _settle(self, order: ImageOrder) -> _Work:
+        """Find class, caption and context.
+
+        Raises:
+            ApiError: a caption or settings that the model cannot take.
+        """
+        settings = replace(order.settings, prototypes="on" if order.with_prototypes else "bypassed")
+        try:
+            label, caption, entry = self._subject(order)
+            request = self._sampler.requests([label], [caption], [order.seed], settings)[0]
+        except (DataError, ConfigError, ValueError) as error:
+            raise _refused(error) from None
+        deadline = None if order.deadline is None else time.monotonic() + order.deadline - time.time()
+        return _Work(replace(request, deadline=deadline), label, caption, entry, settings)
+
+    def _subject(self, order: ImageOrder) -> tuple[int, str, BankEntry | None]:
+        """Class, caption, and the bank's entry that it came from."""
+        if order.bank_id is not None:
+            entry = self._known.entry(order.bank_id)
+            return entry.label if order.label is None else order.label, entry.caption, entry
+        if order.caption is None:
+            label = order.seed % len(self._sampler.class_names) if order.label is None else order.label
+            entry = self._sampler.bank.draw(label, order.seed)[0]
+            return label, entry.caption, entry
+        label = order.label if order.label is not None else self._class_of(order.caption)
+        return label, order.caption, None
+
+    def _class_of(self, caption: str) -> int:
+        """The one class that a caption names, or the one whose bank lies nearest."""
+        words = caption.casefold().replace(",", " ").replace(".", " ").split()
+        named = {number for number, name in enumerate(self._sampler.class_names) if name.casefold() in words}
+        return named.pop() if len(named) == 1 else self._distances.nearest_label(caption)
+
+    def _submit(
+        self, work: _Work, sketch_after: Collection[int] = (), hear: Callable[[Sketch], None] | None = None
+    ) -> Future[Pixels]:
+        try:
+            return self._live.submit(work.request, work.settings.prototypes, sketch_after=sketch_after, on_sketch=hear)
+        except (ValueError, ConfigError) as error:
+            raise _refused(error) from None
+
+    def _made(self, work: _Work, pixels: Pixels) -> MadeImage:
+        bank_id = None if work.entry is None else self._known.caption(work.entry).id
+        picture = self._sampler.generated(
+            pixels, work.label, work.caption, bank_id or "", work.request.seed, work.settings
+        )
+        return MadeImage(
+            png=picture.to_png(),
+            label=work.label,
+            class_name=picture.class_name,
+            caption=work.caption,
+            bank_id=bank_id,
+            seed=work.request.seed,
+            model_sha256=picture.model_sha256,
+            text_tokens=len(work.request.context_LD),
+            network_rows=self._sampler.engine.network_rows(work.request),
+        )
+
+
+async def _finished(ticket: Future[Pixels]) -> Pixels:
+    """Wait; whoever cancels the wait cancels the picture."""
+    try:
+        return await asyncio.wrap_future(ticket)
+    except TimeoutError:
+        raise deadline_exceeded() from None
+
+
+def _refused(error: Exception) -> ApiError:
+    return ApiError(400, str(error), "invalid_value")
+
+
+def _sample_section(known: Known, model: Model) -> Sample:
+    """The checkpoint's, with what the service says of it."""
+    said = {"precision": model.precision, "batch_sizes": model.batch_sizes}
+    return known.config.sample.model_copy(update={name: value for name, value in said.items() if value is not None})
