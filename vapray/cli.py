@@ -130,6 +130,26 @@ def export(
         print("\n".join(f"  {line}" for line in exported.lines))
 
 
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Stands in the service's logs; whose key it is.")],
+    file: Annotated[str, typer.Option("--file", help="YAML file of keys; made where there is none.")],
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="images, bank, evaluations, captions, neighbours, metrics; may stand often."),
+    ] = None,
+    images_per_minute: Annotated[
+        int | None, typer.Option("--images-per-minute", help="Without it there is no limit.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Make an API key for the service and add its hash to a file; the key itself is shown once and kept nowhere."""
+    with ended_well(debug):
+        from vapray.api_keys import add_key
+
+        print(add_key(file, name, scopes or ["images", "bank"], images_per_minute))
+
+
 def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:
     """What ``python -m jobs.STAGE`` runs: the stage with ``--config FILE key=value ...``; exits with its code."""
     job = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from serve.api import bank, evaluations, health, images, models, pictures
+from serve.api.documentation import add_documentation
 from serve.api.door import Door
 from serve.api.envelope import Envelope
 from serve.api.error_answer import on_api_error, on_http_error
@@ -34,6 +35,8 @@ def build_api(backend: Backend, settings: Service) -> FastAPI:
         version=__version__,
         description="Synthetic medical images. Not for clinical use.",
         openapi_url="/openapi.json" if settings.docs else None,
+        docs_url=None,
+        redoc_url=None,
         redirect_slashes=False,
     )
     app.state.backend, app.state.service, app.state.rates = backend, settings, Rates()
@@ -41,6 +44,8 @@ def build_api(backend: Backend, settings: Service) -> FastAPI:
         app.include_router(room.router)
     if settings.studio:
         add_studio(app)
+    if settings.docs:
+        add_documentation(app)
     app.add_exception_handler(ApiError, on_api_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_middleware(Upload, limits=settings.limits)

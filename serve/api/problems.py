@@ -3,13 +3,15 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
+
+from pydantic import BaseModel
 
 from serve.errors import ApiError
 
 __all__ = ["Problem", "explain", "refuse"]
 
-LONGEST_VALUE = 40
+LONGEST_NAME, LONGEST_VALUE = 64, 40
 CODES = {"extra_forbidden": "unknown_parameter", "missing": "missing_required_parameter"}
 FREE_TEXT = {"prompt", "caption", "user", "image", "images"}
 
@@ -37,24 +39,29 @@ def refuse(problems: Sequence[Problem]) -> None:
         raise ApiError(400, " ".join(problem.text for problem in problems), first.code, first.param)
 
 
-def explain(errors: Iterable[Mapping[str, Any]], known: Sequence[str]) -> list[Problem]:
+def explain(errors: Iterable[Mapping[str, Any]], models: Mapping[str, type[BaseModel]]) -> list[Problem]:
     """What pydantic found, each field once.
 
     Args:
         errors: of a ``RequestValidationError``.
-        known: names of the fields that there are.
+        models: of ``body`` and ``query``, where there is one.
     """
-    problems = {problem.param: problem for problem in (_problem(found, known) for found in reversed([*errors]))}
+    problems = {problem.param: problem for problem in (_problem(found, models) for found in reversed([*errors]))}
     return [*problems.values()][::-1]
 
 
-def _problem(found: Mapping[str, Any], known: Sequence[str]) -> Problem:
-    path = [str(part) for part in found["loc"][1:] if part not in ("int", "str")]
-    name, code = ".".join(path), CODES.get(found["type"], "invalid_value")
+def _problem(found: Mapping[str, Any], models: Mapping[str, type[BaseModel]]) -> Problem:
+    place, *parts = found["loc"]
+    path = [str(part) for part in parts]
+    if "label" in path:  # where pydantic goes on to tell both kinds that it can be
+        path = path[: path.index("label") + 1]
+    name, code = ".".join(path)[:LONGEST_NAME], CODES.get(found["type"], "invalid_value")
     if code == "unknown_parameter":
-        return Problem(name, f"Unknown field {name[:64]}.{_nearest(path[-1], known)}", code)
+        return Problem(name, f"Unknown field {name}.{_nearest(path, models[place])}", code)
     if code == "missing_required_parameter":
         return Problem(name, f"{name} is missing.", code)
+    if path[-1] == "label":
+        return Problem(name, f"{name}{_shown(name, found['input'])}: wanted the name or the number of a class.", code)
     return Problem(name, f"{name}{_shown(path[0], found['input'])}: {_lower(found['msg'])}.", code)
 
 
@@ -70,6 +77,9 @@ def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]}?" if close else f" Known: {', '.join(known)}."
+def _nearest(path: Sequence[str], model: type[BaseModel]) -> str:
+    for name in path[:-1]:
+        kinds = get_args(model.model_fields[name].annotation)
+        model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
+    close = difflib.get_close_matches(path[-1], model.model_fields, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else f" Known: {', '.join(model.model_fields)}."

@@ -26,24 +26,27 @@ class Rates:
             OpenAI's headers.
 
         Raises:
-            ApiError: 429 when the key has to wait.
+            ApiError: 429 when the key has to wait, 400 for more than it can ever have.
         """
-        if owner.images_per_minute is None:
+        most = owner.images_per_minute
+        if most is None:
             return {}
-        allowed = RateLimitItemPerMinute(owner.images_per_minute)
+        if images > most:
+            raise ApiError(400, f"n = {images}: the key {owner.id} may ask for {most} a minute.", "invalid_value", "n")
+        allowed = RateLimitItemPerMinute(most)
         taken = self._window.hit(allowed, owner.id, cost=images)
         stats = self._window.get_window_stats(allowed, owner.id)
         wait = max(1, math.ceil(stats.reset_time - time.time()))
         if not taken:
             raise ApiError(
                 429,
-                f"The key {owner.id} may ask for {owner.images_per_minute} images a minute; {stats.remaining} are left "
+                f"The key {owner.id} may ask for {most} images a minute; {stats.remaining} are left "
                 f"and {images} were asked for. Ask for fewer, or later.",
                 "rate_limit_exceeded",
                 retry_after_s=wait,
             )
         return {
-            "x-ratelimit-limit-requests": str(owner.images_per_minute),
+            "x-ratelimit-limit-requests": str(most),
             "x-ratelimit-remaining-requests": str(stats.remaining),
             "x-ratelimit-reset-requests": f"{wait}s",
         }

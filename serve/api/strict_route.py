@@ -30,20 +30,19 @@ class StrictRoute(APIRoute):
             try:
                 return await handle(request)
             except RequestValidationError as error:
-                refuse(explain(error.errors(), self._known_fields()))
+                refuse(explain(error.errors(), self._models()))
                 raise
 
         return strictly
 
-    def _known_fields(self) -> list[str]:
-        fields = [*([self.body_field] if self.body_field else []), *self.dependant.query_params]
-        models = [field.field_info.annotation for field in fields]
-        return [
-            name
-            for model in models
-            if isinstance(model, type) and issubclass(model, BaseModel)
-            for name in model.model_fields
-        ]
+    def _models(self) -> dict[str, type[BaseModel]]:
+        fields = {"query": self.dependant.query_params, "body": [self.body_field] if self.body_field else []}
+        return {
+            place: model
+            for place, found in fields.items()
+            for field in found
+            if isinstance(model := field.field_info.annotation, type) and issubclass(model, BaseModel)
+        }
 
 
 class _StrictRequest(Request):

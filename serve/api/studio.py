@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[1] / "studio"
 
 def add_studio(app: FastAPI) -> None:
     """Serve ``/`` and ``/studio/...``."""
-    files = StaticFiles(directory=FOLDER, check_dir=False)
+    files = StaticFiles(directory=FOLDER)
 
     @app.get("/", include_in_schema=False)
     async def page(request: Request) -> Response:

@@ -3,14 +3,16 @@
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
 
 import httpx
 import numpy as np
 
 from serve.api.build import build_api
 from serve.backend import (
+    Backend,
     BankCaption,
     Description,
     Distance,
@@ -24,6 +26,7 @@ from serve.backend import (
 )
 from serve.errors import ApiError
 from serve.settings import Model, Service
+from vapray.errors import DataError
 from vapray.sampling.sampler import Generated, Sampler, SamplingSettings
 
 NAME = "small"
@@ -55,7 +58,8 @@ class InProcess:
         try:
             await self.gate.wait()
             async with self._one_at_a_time:
-                return self._described(order, await asyncio.to_thread(self._make, order))
+                with _told_of_captions("prompt"):
+                    return self._described(order, await asyncio.to_thread(self._make, order))
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -112,7 +116,8 @@ class InProcess:
 
     async def distance(self, model: str, label: int, caption: str) -> Distance:
         texts = [caption, *self.sampler.bank.captions(label)]
-        rows = np.stack([one.astype(np.float32).mean(0) for one in self.sampler.encoder.encode(texts)])
+        with _told_of_captions("caption"):
+            rows = np.stack([one.astype(np.float32).mean(0) for one in self.sampler.encoder.encode(texts)])
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         away = 1 - rows @ rows.T
         nearest = int(away[0, 1:].argmin())
@@ -151,18 +156,60 @@ class InProcess:
         return f"vapray_images_total {len(self.orders)}\n"
 
 
+@contextmanager
+def _told_of_captions(param: str) -> Iterator[None]:
+    """A caption that the text encoder cannot take is the client's to mend."""
+    try:
+        yield
+    except DataError:
+        raise ApiError(400, "The text encoder cannot take this caption.", "invalid_caption", param) from None
+
+
 def service(**settings: object) -> Service:
     """Settings of a service with everything on; its checkpoint is never opened here."""
     wanted = {"captioner": {}, "show_training_images": True, **settings}
     return Service.model_validate({"models": [Model(name=NAME, checkpoint="-")], **wanted})
 
 
-@asynccontextmanager
-async def client(
-    backend: InProcess, key: str | None = None, *, host: str = "127.0.0.1", **settings: object
-) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client of a service in this process."""
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    transport = httpx.ASGITransport(build_api(backend, service(**settings)), client=(host, 1))
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as made:
-        yield made
+class Served:
+    """A service in this process, and a client of it.
+
+    Args:
+        backend: computes.
+        key: what the client presents.
+        host: where the client is.
+        settings: of ``Service``.
+    """
+
+    def __init__(
+        self, backend: Backend, key: str | None = None, *, host: str = "127.0.0.1", **settings: object
+    ) -> None:
+        self.app = build_api(backend, service(**settings))
+        self.transport = httpx.ASGITransport(self.app, client=(host, 1))
+        self.headers = {"authorization": f"Bearer {key}"} if key else {}
+        self.runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.runner.close()
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=self.transport, base_url="http://localhost", headers=self.headers)
+
+    def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        async def once() -> httpx.Response:
+            async with self.client() as client:
+                return await client.request(method, path, **request)
+
+        return self.runner.run(once())
+
+    def post(self, path: str, body: object, **request: Any) -> httpx.Response:
+        return self.ask("POST", path, json=body, **request)
+
+    def get(self, path: str, **request: Any) -> httpx.Response:
+        return self.ask("GET", path, **request)
+
+    def images(self, **body: object) -> httpx.Response:
+        return self.post("/v1/images/generations", {"num_inference_steps": 2, **body})
