@@ -17,7 +17,7 @@ from serve.backend import Evaluation, ImageOrder, MadeImage
 from serve.errors import ApiError
 from tests.browser import open_page
 from tests.serve.in_process import InProcess
-from tests.serve.running import running
+from tests.serve.threaded import running
 from vapray.api_keys import add_key
 from vapray.sampling.sampler import Sampler
 
@@ -56,8 +56,8 @@ class Measuring(InProcess):
 
 
 @pytest.fixture(scope="module")
-def backend(small_checkpoint: Path) -> Measuring:
-    return Measuring(Sampler.load(str(small_checkpoint)))
+def backend(sampler: Sampler) -> Measuring:
+    return Measuring(sampler)
 
 
 @pytest.fixture(scope="module")
