@@ -12,7 +12,7 @@ let entry = null; // of the bank, that the caption is; null: it is somebody's ow
 let drawing = Promise.resolve();
 let measuring = new AbortController();
 
-const anySeed = () => crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000;
+export const anySeed = () => crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000;
 
 function showMode() {
   const own = by("caption").readOnly === false;

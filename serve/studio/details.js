@@ -23,10 +23,12 @@ function curlOf(slot) {
   const words = picture.bank_id ? { bank: picture.bank_id } : { prompt: picture.revised_prompt };
   const order = { ...settings, label: picture.class, ...words, n: 1, seed: picture.seed };
   const key = api.hasKey() ? ` \\\n  -H "Authorization: Bearer $VAPRAY_KEY"` : "";
-  return (
-    `curl -sS ${quoted(api.address("images/generations"))}${key} \\\n  -H 'Content-Type: application/json' \\\n` +
-    `  -d ${quoted(JSON.stringify(order))} \\\n  | jq -r '.data[0].b64_json' | base64 --decode > ${quoted(fileName(slot))}`
-  );
+  return [
+    `curl -sS ${quoted(api.address("images/generations"))}${key}`,
+    "-H 'Content-Type: application/json'",
+    `-d ${quoted(JSON.stringify(order))}`,
+    `| jq -r '.data[0].b64_json' | base64 --decode > ${quoted(fileName(slot))}`,
+  ].join(" \\\n  ");
 }
 
 function facts({ order, made: picture }) {
@@ -51,7 +53,8 @@ function facts({ order, made: picture }) {
 function distanceWords(distance) {
   if (distance < 0.5) return "much closer than real pictures lie to one another: it may be a copy";
   if (distance < 0.85) return "closer than held-out real pictures lie to theirs";
-  return distance < 1.2 ? "about as far as held-out real pictures lie from theirs" : "farther than held-out ones from theirs";
+  if (distance < 1.2) return "about as far as held-out real pictures lie from theirs";
+  return "farther than held-out real pictures lie from theirs";
 }
 
 function neighbourFigure(one, index) {
@@ -74,7 +77,9 @@ async function lookForNeighbours() {
     if (asked !== shown) return;
     by("show-neighbours").hidden = true;
     by("neighbour-strip").replaceChildren(...found.map(neighbourFigure));
-    say(by("neighbours-words"), `The nearest one lies ${distanceWords(found[0].distance)} (${number(found[0].distance, 2)} times their usual distance).`);
+    const [{ distance }] = found;
+    const times = `${number(distance, 2)} times their usual distance`;
+    say(by("neighbours-words"), `The nearest one lies ${distanceWords(distance)} (${times}).`);
   } catch (problem) {
     if (asked !== shown) return;
     tell(by("neighbours-words"), problem);
@@ -102,8 +107,8 @@ async function copyCurl() {
   }
 }
 
-/** Opens the dialog on a finished picture; `reuse` takes its settings back to the form. */
-export function showDetails(slot, model, reuse) {
+/** Opens the dialog on a finished picture. */
+export function showDetails(slot) {
   shown = slot;
   const picture = slot.made;
   const url = slot.element.querySelector("img").src;
@@ -118,17 +123,18 @@ export function showDetails(slot, model, reuse) {
   by("download").download = fileName(slot);
   by("curl").textContent = curlOf(slot);
   say(by("copied"), "");
-  resetNeighbours(model().has_reference);
-  by("reuse").onclick = () => {
-    by("details").close();
-    reuse(slot);
-  };
+  resetNeighbours(slot.model.has_reference);
   chunksOf(slot.png).then((chunks) => terms(by("chunks"), chunks));
   by("details").showModal();
 }
 
-export function startDetails(offers) {
+/** `reuse` takes a picture's settings back to the form. */
+export function startDetails(offers, reuse) {
   hasNeighbours = offers.includes("neighbours");
+  by("reuse").addEventListener("click", () => {
+    by("details").close();
+    reuse(shown);
+  });
   by("close-details").addEventListener("click", () => by("details").close());
   by("show-neighbours").addEventListener("click", lookForNeighbours);
   by("copy-curl").addEventListener("click", copyCurl);

@@ -1,19 +1,11 @@
-// Evaluations: started, followed while they run, shown and compared.
+// Evaluations: started, and followed while they run.
 
 import * as api from "./api.js";
-import { base64, by, copyOf, made, moment, number, options, plural, say, tell } from "./page.js";
-import { plot } from "./plot.js";
+import { isOpen, showMeasured } from "./measured.js";
+import { base64, by, made, number, options, plural, say, tell } from "./page.js";
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 15_000;
-const METRICS = [
-  ["fid", "FID", "lower is better"],
-  ["kid", "KID", "lower is better"],
-  ["inception_score", "Inception score", "higher is better"],
-  ["precision", "Precision", "higher is better"],
-  ["recall", "Recall", "higher is better"],
-];
-const STATES = { queued: "waiting", running: "running", succeeded: "finished", failed: "failed" };
 let models = [];
 let files = [];
 let wait = FIRST_WAIT_MS;
@@ -22,7 +14,6 @@ let next = null;
 
 const model = () => models.find((one) => one.id === by("evaluation-model").value);
 const source = () => by("evaluation-order").elements.source.value;
-const isOpen = ({ status }) => status === "queued" || status === "running";
 
 function chooseModel() {
   const { classes, defaults, has_prototypes, has_reference, max_inference_steps } = model();
@@ -45,7 +36,8 @@ function chooseSource() {
 function chooseFiles(event) {
   files = [...event.target.files].filter((file) => file.type.startsWith("image/"));
   const mib = files.reduce((sum, file) => sum + file.size, 0) / 2 ** 20;
-  say(by("chosen"), files.length ? `${plural(files.length, "picture")}, ${number(mib)} MiB.` : "No pictures among these.");
+  const what = `${plural(files.length, "picture")}, ${number(mib)} MiB.`;
+  say(by("chosen"), files.length ? what : "No pictures among these.");
 }
 
 function generated() {
@@ -80,74 +72,11 @@ async function start() {
   }
 }
 
-function shownValue(measured) {
-  if (!measured || measured.value === null) return "not measured";
-  return number(measured.value);
-}
-
-function figure(results, [key, title]) {
-  const row = document.createElement("div");
-  const value = made("dd", shownValue(results[key]));
-  const { low, high } = results[key] ?? {};
-  if (Number.isFinite(low)) value.append(made("small", `${number(low)} to ${number(high)}`));
-  row.append(made("dt", title), value);
-  return row;
-}
-
-function described(one) {
-  const { n_reference: real, features, features_sha256: sha } = one.results;
-  const against = real ? ` against ${plural(real, "real picture")}` : "";
-  const seenBy = features ? `, features ${features}${sha ? ` (${sha.slice(0, 8)})` : ""}` : "";
-  return `${one.model}, ${moment(one.created)}${against}${seenBy}`;
-}
-
-function article(one, name) {
-  const element = copyOf("evaluation-template");
-  element.dataset.status = one.status;
-  element.querySelector("h3").textContent = `${name} · ${plural(one.n, "picture")}, ${one.source}`;
-  const count = one.status === "running" ? `, ${one.done} of ${one.n}` : "";
-  element.querySelector(".state").textContent = `${STATES[one.status]}${count}`;
-  element.querySelector(".hint").textContent = described(one);
-  const progress = element.querySelector("progress");
-  progress.hidden = !isOpen(one);
-  progress.setAttribute("aria-label", `Progress of ${name}`);
-  progress.value = one.done / one.n;
-  if (one.status === "succeeded") element.querySelector("dl").append(...METRICS.map((metric) => figure(one.results, metric)));
-  const cautions = one.error ? [one.error] : (one.results.warnings ?? []);
-  element.querySelector(".cautions").replaceChildren(...cautions.map((caution) => made("li", caution)));
-  return element;
-}
-
-/** 1 for the oldest one. */
-const named = (all) => all.map((one, index) => ({ ...one, name: String(all.length - index) }));
-
-function compare(all) {
-  const finished = all.filter((one) => one.status === "succeeded");
-  by("comparison").hidden = finished.length === 0;
-  if (!finished.length) return;
-  const alike = finished.filter((one) => one.results.features_sha256 === finished[0].results.features_sha256).slice(0, 12);
-  const left = finished.length - alike.length;
-  const others = left ? ` ${plural(left, "older one")} left out: other features, or too many to show.` : "";
-  say(by("comparison-note"), `Dots are values, bars their 95 % intervals; numbers name the evaluations below.${others}`);
-  by("plots").replaceChildren(...METRICS.map(([key, title, better]) => panel(alike, key, title, better)).filter(Boolean));
-}
-
-function panel(finished, key, title, better) {
-  const points = finished.flatMap(({ name, results }) => (Number.isFinite(results[key]?.value) ? [{ name, ...results[key] }] : []));
-  if (!points.length) return null;
-  const figure = document.createElement("figure");
-  const heading = made("figcaption", title);
-  heading.append(made("small", better));
-  figure.append(heading, plot(`${title}, ${better}`, points));
-  return figure;
-}
-
 function show(all) {
   const open = all.filter(isOpen).length;
   if (all.length) say(by("evaluation-progress"), open ? `${plural(open, "evaluation")} on the way.` : "");
   by("no-evaluations").hidden = all.length > 0;
-  by("evaluation-list").replaceChildren(...named(all).map((one) => article(one, one.name)));
-  compare(named(all));
+  showMeasured(all);
 }
 
 async function follow() {

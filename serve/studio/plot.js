@@ -27,8 +27,9 @@ function row({ name, value, low, high }, index, x) {
     drawn("text", { x: 0, y: y + 4, class: "last" }, name),
     drawn("path", { d: `M${LEFT} ${y}H${WIDTH - RIGHT}`, class: "grid" }),
   );
-  if (low !== null && high !== null && low !== undefined) {
-    group.append(drawn("rect", { x: x(low), y: y - 4, width: Math.max(1, x(high) - x(low)), height: 8, rx: 4, class: "whisker" }));
+  if (Number.isFinite(low) && Number.isFinite(high)) {
+    const width = Math.max(1, x(high) - x(low));
+    group.append(drawn("rect", { x: x(low), y: y - 4, width, height: 8, rx: 4, class: "whisker" }));
   }
   group.append(
     drawn("circle", { cx: x(value), cy: y, r: 4.5, class: "end" }),

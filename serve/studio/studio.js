@@ -1,7 +1,6 @@
 // Starts the page: its tabs, the key, the models.
 
 import { models } from "./api.js";
-import { startDetails } from "./details.js";
 import { startEvaluations } from "./evaluations.js";
 import { startKeys } from "./keys.js";
 import { by, tell } from "./page.js";
@@ -38,7 +37,6 @@ async function start() {
   open(tabs.find((tab) => location.hash === `#${tab.getAttribute("aria-controls")}`) ?? tabs[0]);
   try {
     const { data, offers } = await models();
-    startDetails(offers);
     opened["tab-evaluations"] = startEvaluations(data, offers);
     if (location.hash === "#evaluations") opened["tab-evaluations"]();
     await startPictures(data, offers);

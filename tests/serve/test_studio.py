@@ -249,7 +249,7 @@ def test_evaluations_run_and_are_compared(studio, small_run_picture):
         expect(page.locator("[data-status=succeeded]")).to_have_count(1)
         page.get_by_label("picture files of yours").check()
         page.get_by_label("Choose files").set_input_files([small_run_picture] * 2)
-        expect(page.get_by_text("2 pictures, ")).to_be_visible()
+        expect(page.locator("#chosen")).to_contain_text("2 pictures, ")
         page.get_by_role("button", name="Start").click()
         expect(page.locator("[data-status=succeeded]")).to_have_count(2)
         newest = page.locator(".evaluation").first
@@ -290,7 +290,9 @@ def test_a_key_is_asked_for_once_and_refusals_are_told_in_words(backend, tmp_pat
         has_started(page)
         assert page.evaluate("[localStorage.length, document.cookie, sessionStorage.length]") == [0, "", 1]
         expect(page.get_by_label("Describe a picture")).to_be_hidden()
-        generate(page, count=3)
+        generate(page, count=2)
+        are_finished(page, 2)
+        generate(page, count=1)
         told = page.get_by_role("alert").filter(has_text="You can try again in")
         expect(told).to_contain_text(re.compile(r"request req_[0-9a-f]{32}"))
         page.reload()
