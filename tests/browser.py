@@ -23,8 +23,11 @@ def browser_path() -> str:
 
 
 @contextmanager
-def open_page(url: str, *, width: int = 1280, height: int = 900) -> Iterator[Page]:
-    """A page of its own in a fresh browser; whatever the page itself complains of fails the test."""
+def open_page(url: str, *, width: int = 1280, height: int = 900, refusals: tuple[int, ...] = ()) -> Iterator[Page]:
+    """A page of its own in a fresh browser; whatever the page itself complains of fails the test.
+
+    ``refusals`` are the HTTP statuses that the test provokes: a browser complains of each.
+    """
     complaints: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -39,4 +42,6 @@ def open_page(url: str, *, width: int = 1280, height: int = 900) -> Iterator[Pag
             yield page
         finally:
             browser.close()
-    assert not complaints, complaints
+    provoked = tuple(f"Failed to load resource: the server responded with a status of {status}" for status in refusals)
+    unforeseen = [said for said in complaints if not said.startswith(provoked)]
+    assert not unforeseen, unforeseen

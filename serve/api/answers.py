@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from serve.backend import Evaluation
+from vapray.api_keys import Scope
 from vapray.config.section import Natural
 
 __all__ = [
@@ -120,6 +121,8 @@ class ModelList(Answer):
 
     object: Literal["list"] = "list"
     data: list[ModelAnswer]
+    offers: list[Scope]
+    """What the service offers to this key, as scopes."""
 
 
 class ClassAnswer(Answer):

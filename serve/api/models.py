@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Security
 
 from serve.api.answers import ClassAnswer, ClassList, ModelAnswer, ModelList
-from serve.api.asked import AskedBackend, allow, model_card
+from serve.api.asked import Allowed, AskedBackend, AskedService, allow, model_card
 from serve.api.error_answer import ERRORS
 from serve.api.requests import ModelQuery
 from serve.api.strict_route import StrictRoute
@@ -18,9 +18,15 @@ router = APIRouter(route_class=StrictRoute, responses=ERRORS, tags=["models"], d
 
 
 @router.get("/v1/models", response_model=ModelList)
-async def models(backend: AskedBackend) -> Any:
+async def models(backend: AskedBackend, owner: Allowed, service: AskedService) -> Any:
     """What the service has."""
-    return ModelList(data=[_answer(card) for card in await backend.models()])
+    off = {
+        "evaluations": service.evaluator is None,
+        "captions": service.captioner is None,
+        "neighbours": not service.show_training_images,
+    }
+    offers = [scope for scope in owner.scopes if not off.get(scope)]
+    return ModelList(data=[_answer(card) for card in await backend.models()], offers=offers)
 
 
 @router.get("/v1/models/{id}", response_model=ModelAnswer)

@@ -1,0 +1,96 @@
+// What evaluations found: each one by itself, and beside one another.
+
+import { by, copyOf, made, moment, number, plural, say } from "./page.js";
+import { plot } from "./plot.js";
+
+const MOST = 12; // evaluations beside one another
+const METRICS = [
+  ["fid", "FID", "lower is better"],
+  ["kid", "KID", "lower is better"],
+  ["inception_score", "Inception score", "higher is better"],
+  ["precision", "Precision", "higher is better"],
+  ["recall", "Recall", "higher is better"],
+];
+const STATES = { queued: "waiting", running: "running", succeeded: "finished", failed: "failed" };
+
+export const isOpen = ({ status }) => status === "queued" || status === "running";
+
+function shownValue(measured) {
+  if (!measured || measured.value === null) return "not measured";
+  return number(measured.value);
+}
+
+function figure(results, [key, title]) {
+  const row = document.createElement("div");
+  const value = made("dd", shownValue(results[key]));
+  const { low, high } = results[key] ?? {};
+  if (Number.isFinite(low)) value.append(made("small", `${number(low)} to ${number(high)}`));
+  row.append(made("dt", title), value);
+  return row;
+}
+
+function described(one) {
+  const { n_reference: real, features, features_sha256: sha } = one.results;
+  const against = real ? ` against ${plural(real, "real picture")}` : "";
+  const seenBy = features ? `, features ${features}${sha ? ` (${sha.slice(0, 8)})` : ""}` : "";
+  return `${one.model}, ${moment(one.created)}${against}${seenBy}`;
+}
+
+function article(one, name) {
+  const element = copyOf("evaluation-template");
+  element.dataset.status = one.status;
+  element.querySelector("h3").textContent = `${name} · ${plural(one.n, "picture")}, ${one.source}`;
+  const count = one.status === "running" ? `, ${one.done} of ${one.n}` : "";
+  element.querySelector(".state").textContent = `${STATES[one.status]}${count}`;
+  element.querySelector(".hint").textContent = described(one);
+  const progress = element.querySelector("progress");
+  progress.hidden = !isOpen(one);
+  progress.setAttribute("aria-label", `Progress of ${name}`);
+  progress.value = one.done / one.n;
+  const figures = one.status === "succeeded" ? METRICS.map((metric) => figure(one.results, metric)) : [];
+  element.querySelector("dl").append(...figures);
+  const cautions = one.error ? [one.error] : (one.results.warnings ?? []);
+  element.querySelector(".cautions").replaceChildren(...cautions.map((caution) => made("li", caution)));
+  return element;
+}
+
+/** 1 for the oldest one. */
+const named = (all) => all.map((one, index) => ({ ...one, name: String(all.length - index) }));
+
+function compare(all) {
+  const finished = all.filter((one) => one.status === "succeeded");
+  by("comparison").hidden = finished.length === 0;
+  if (!finished.length) return;
+  const alike = comparable(finished);
+  const left = finished.length - alike.length;
+  const others = left ? ` ${plural(left, "older one")} left out: not comparable, or too many to show.` : "";
+  const legend = "Dots are values, bars their 95 % intervals; numbers name the evaluations below.";
+  say(by("comparison-note"), legend + others);
+  by("plots").replaceChildren(...METRICS.map((metric) => panel(alike, metric)).filter(Boolean));
+}
+
+/** Those that the newest one can be held against: the same model's real pictures, seen by the same features. */
+function comparable(finished) {
+  const [newest] = finished;
+  const alike = ({ model, results }) =>
+    model === newest.model && results.features_sha256 === newest.results.features_sha256;
+  return finished.filter(alike).slice(0, MOST);
+}
+
+function panel(finished, [key, title, better]) {
+  const points = finished
+    .map(({ name, results }) => ({ name, ...results[key] }))
+    .filter(({ value }) => Number.isFinite(value));
+  if (!points.length) return null;
+  const figure = document.createElement("figure");
+  const heading = made("figcaption", title);
+  heading.append(made("small", better));
+  figure.append(heading, plot(`${title}, ${better}`, points));
+  return figure;
+}
+
+/** `all`: newest first. */
+export function showMeasured(all) {
+  by("evaluation-list").replaceChildren(...named(all).map((one) => article(one, one.name)));
+  compare(named(all));
+}

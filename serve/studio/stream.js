@@ -1,0 +1,34 @@
+// Server-sent events of a POST, which EventSource cannot send.
+
+import { Problem, send } from "./api.js";
+
+function parsed(block) {
+  const data = block
+    .split(/\r?\n/)
+    .filter((line) => line.startsWith("data:"))
+    .map((line) => line.slice(5).trimStart());
+  return data.length ? JSON.parse(data.join("\n")) : null;
+}
+
+async function* blocks(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const found = (rest + value).split(/\r?\n\r?\n/);
+    rest = found.pop();
+    yield* found;
+  }
+}
+
+/** The events of a generation, each as its JSON; an event `error` is thrown. */
+export async function* generation(order, signal) {
+  const response = await send("images/generations", { body: { ...order, stream: true }, signal });
+  const requestId = response.headers.get("x-request-id") ?? "";
+  for await (const block of blocks(response.body)) {
+    const event = parsed(block);
+    if (event?.error) throw new Problem(event.error.message, { code: event.error.code, requestId });
+    if (event) yield { ...event, requestId };
+  }
+}
