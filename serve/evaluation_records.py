@@ -1,11 +1,11 @@
 """What is kept of evaluations: whole files in the service's ``state``, so that they survive every process.
 
-    evaluations/<id>/order.json           what was asked for, by whom; written last of what creates a record
-                     pictures/000000      uploaded ones, removed when the evaluation ends
-                     progress.json        who works on it, the last sign of life, pictures done; rewritten
-                     outcome.json         results or error; created once, by the first runner that ends
-    evaluation_keys/<hash>.json           the evaluation that an owner's Idempotency-Key stands for; created once
-    evaluation_owners/<hash>/<id>         whose it is
+    evaluations/<id>/order.json        what was asked for, by whom; written last of what creates a record
+                     progress.json     who works on it, the last sign of life, pictures done; rewritten
+                     outcome.json      results or error; created once, by the first runner that ends
+    evaluation_pictures/<id>/000000    uploaded ones, removed when the evaluation ends
+    evaluation_keys/<hash>.json        the evaluation that an owner's Idempotency-Key stands for; created once
+    evaluation_owners/<hash>/<id>      whose it is
 
 Execution is at-least-once with one outcome. A record without an outcome whose last sign of life is older than
 ``STALE_SECONDS`` may be given to a runner again. Every method waits for files: call them from a thread.
@@ -33,6 +33,11 @@ MOST_ATTEMPTS = 5
 """Runners that may take up an evaluation: one whose runners all die would go on for ever."""
 MOST_LISTED = 100
 """The newest ones."""
+KEPT_SECONDS = 86_400.0
+"""Of uploaded pictures whose evaluation does not end."""
+
+_ID = re.compile(r"eval_[0-9a-f]{32}")
+"""Nanoseconds of its creation, so that names sort by age, and 64 random bits."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,12 @@ class EvaluationRecords:
         digest = _digest(order)
         if idempotency_key and (earlier := self._of_key(owner, idempotency_key, digest)):
             return self.get(earlier, owner)
-        id = f"eval_{time.time_ns():016x}{secrets.token_hex(8)}"
+        id = f"eval_{int(self._clock() * 1e9):016x}{secrets.token_hex(8)}"
         self._write_order(id, order, owner)
         if idempotency_key:
             claim = _json({"id": id, "order": digest})
             if not self._files.create(_key_name(owner, idempotency_key), claim):
-                self._files.remove(f"evaluations/{id}")  # another request with this key was faster
+                self._remove(id)  # another request with this key was faster
                 return self.create(order, owner, idempotency_key)
         self._files.create(_owned(owner, id), b"")
         return self.get(id, owner)
@@ -139,7 +144,21 @@ class EvaluationRecords:
         outcome = {"results": dict(results or {}), "error": error, "finished": self._clock()}
         if not self._files.create(_outcome_name(id), _json(outcome)) and not self._outcome(id):
             self._files.write(_outcome_name(id), _json(outcome))  # what stands there is damaged
-        self._files.remove(f"evaluations/{id}/pictures")
+        self._files.remove(f"evaluation_pictures/{id}")
+
+    def sweep(self) -> None:
+        """Remove uploaded pictures that nobody will ask for: of requests and runners that died, and left for a day."""
+        for id in self._files.names("evaluation_pictures"):
+            if self._outcome(id):
+                self._files.remove(f"evaluation_pictures/{id}")
+            elif self._clock() - _created(id) > KEPT_SECONDS:
+                if self._card(id):
+                    self.finish(id, error="Nobody asked for it for a day.")
+                self._files.remove(f"evaluation_pictures/{id}")
+
+    def _remove(self, id: str) -> None:
+        for folder in ("evaluations", "evaluation_pictures"):
+            self._files.remove(f"{folder}/{id}")
 
     def _write_order(self, id: str, order: EvaluationOrder, owner: str) -> None:
         self._files.write_all({_picture_name(id, number): data for number, data in enumerate(order.images)})
@@ -178,7 +197,7 @@ class EvaluationRecords:
         return replace(begun, status="succeeded", done=n, results=outcome["results"])
 
     def _card(self, id: str) -> dict[str, Any] | None:
-        return self._read(f"evaluations/{id}/order.json") if re.fullmatch(r"eval_[0-9a-f]{32}", id) else None
+        return self._read(f"evaluations/{id}/order.json") if _ID.fullmatch(id) else None
 
     def _outcome(self, id: str) -> dict[str, Any] | None:
         return self._read(_outcome_name(id))
@@ -226,7 +245,12 @@ def _outcome_name(id: str) -> str:
 
 
 def _picture_name(id: str, number: int) -> str:
-    return f"evaluations/{id}/pictures/{number:06d}"
+    return f"evaluation_pictures/{id}/{number:06d}"
+
+
+def _created(id: str) -> float:
+    """Seconds since the epoch."""
+    return int(id[5:21], 16) / 1e9 if _ID.fullmatch(id) else 0.0
 
 
 def _hash(text: str) -> str:

@@ -92,6 +92,7 @@ class Evaluator:
     ) -> None:
         self._state, self._samplers, self._heartbeat_seconds = service.state, samplers, heartbeat_seconds
         self._records = EvaluationRecords(service.state)
+        self._records.sweep()
         self._opened = {model.name: _Opened(model) for model in service.models}
         self._slots = asyncio.Semaphore(AT_ONCE)
 

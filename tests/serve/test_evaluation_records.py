@@ -66,8 +66,11 @@ def test_nobody_else_finds_an_evaluation(records):
     assert records.of_owner("bob") == []
 
 
-def test_an_owner_has_its_own_listed_newest_first(records):
-    ids = [records.create(GENERATED, owner).id for owner in ("ada", "bob", "ada", "ada")]
+def test_an_owner_has_its_own_listed_newest_first(records, clock):
+    ids = []
+    for owner in ("ada", "bob", "ada", "ada"):
+        clock.now += 0.001
+        ids.append(records.create(GENERATED, owner).id)
     assert [one.id for one in records.of_owner("ada")] == [ids[3], ids[2], ids[0]]
     assert [one.id for one in records.of_owner("bob")] == [ids[1]]
 
@@ -155,10 +158,30 @@ def test_the_first_outcome_stands(records):
 def test_uploaded_pictures_are_gone_when_it_has_ended(records, tmp_path):
     for how in ({"results": {}}, {"error": "no"}):
         id = records.create(UPLOADED, "ada").id
-        assert len(list(tmp_path.glob(f"evaluations/{id}/pictures/*"))) == 3
+        assert len(list(tmp_path.glob(f"evaluation_pictures/{id}/*"))) == 3
         records.finish(id, **how)
         assert records.pictures(id, 0, 3) is None
-        assert not list(tmp_path.glob(f"evaluations/{id}/pictures/*"))
+        assert not list(tmp_path.glob(f"evaluation_pictures/{id}/*"))
+
+
+def test_uploads_that_nobody_will_ask_for_are_swept_away(records, clock, tmp_path):
+    def uploads() -> set[str]:
+        return {folder.name for folder in tmp_path.glob("evaluation_pictures/*")}
+
+    ended, forgotten, unfinished, young = (records.create(UPLOADED, "ada").id for _ in range(4))
+    picture = tmp_path / "evaluation_pictures" / ended / "000000"
+    records.finish(ended, results={})
+    picture.parent.mkdir()
+    picture.write_bytes(b"a runner died between outcome and removal")
+    (tmp_path / "evaluations" / unfinished / "order.json").unlink()  # a request died before its record was whole
+    records.sweep()
+    assert uploads() == {forgotten, unfinished, young}
+    clock.now += 2 * 86_400
+    young = records.create(UPLOADED, "ada").id
+    records.sweep()
+    assert uploads() == {young}
+    assert records.get(forgotten, "ada").status == "failed"
+    assert records.get(young, "ada").status == "queued"
 
 
 def test_a_failure_says_why(records):
@@ -180,7 +203,7 @@ def test_an_evaluation_whose_runners_all_die_fails(records, clock):
 
 
 def test_a_damaged_file_spoils_nothing_else(records, tmp_path):
-    ids = [records.create(UPLOADED, "ada").id for _ in range(3)]
+    ids = sorted(records.create(UPLOADED, "ada").id for _ in range(3))
     (tmp_path / "evaluations" / ids[0] / "order.json").write_bytes(b"{")
     for name in ("progress", "outcome"):
         (tmp_path / "evaluations" / ids[1] / f"{name}.json").write_bytes(b"[1")

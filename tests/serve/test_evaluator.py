@@ -97,7 +97,7 @@ def test_uploaded_pictures_have_the_numbers_of_the_report(service, rows, small_r
     assert ended.status == "succeeded", ended.error
     assert ended.results["fid"]["value"] == pytest.approx(report["fid_real_split"], rel=1e-6)
     assert ended.results["n_reference"] == report["n_real"] and ended.done == ended.n == 18
-    assert not list(Path(service.state).rglob("pictures/*"))
+    assert not list(Path(service.state).glob("evaluation_pictures/*"))
 
 
 def test_noise_is_much_farther_than_held_out_pictures_whatever_its_size(service, rows):
@@ -126,7 +126,7 @@ def test_a_picture_that_cannot_be_decoded_fails_it_by_index_and_reason(service):
         ended = evaluated(service, EvaluationOrder("small", images=(*NOISE[:2], bad)))
         assert ended.status == "failed"
         assert ended.error.startswith("images[2]: ") and reason in ended.error
-    assert not list(Path(service.state).rglob("pictures/*"))
+    assert not list(Path(service.state).glob("evaluation_pictures/*"))
 
 
 def test_a_refusal_of_the_sampler_is_what_the_client_is_told(service, sampler):
