@@ -144,7 +144,7 @@ class Evaluator:
         except _EndedByAnother:
             return {}
         except ApiError as error:
-            return {"error": str(error)}
+            return {"error": error.message}  # str(error) is a traceback where Ray brought it from another replica
         except Exception:  # its text may name files of the service
             log.exception("evaluation %s", attempt.id)
             return {"error": "The service failed; its log says why. Send the evaluation again with another key."}

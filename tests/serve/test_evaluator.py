@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from ray.exceptions import RayTaskError
 
 from serve.backend import Evaluation, EvaluationOrder
 from serve.errors import ApiError
@@ -129,12 +130,18 @@ def test_a_picture_that_cannot_be_decoded_fails_it_by_index_and_reason(service):
     assert not list(Path(service.state).glob("evaluation_pictures/*"))
 
 
-def test_a_refusal_of_the_sampler_is_what_the_client_is_told(service, sampler):
-    def refuse(_):
-        raise ApiError(400, "class 9 is unknown", "unknown_class")
+def test_a_refusal_of_the_sampler_is_what_the_client_is_told_without_ray_s_traceback(service, sampler):
+    refusal = RayTaskError("make", "Traceback: line 7", ApiError(400, "class 9 is unknown", "unknown_class"))
+    brought_by_ray = refusal.as_instanceof_cause()
+    assert "Traceback" in str(brought_by_ray)
 
-    ended = evaluated(service, EvaluationOrder("small", n=4, label=9, settings=FAST), small=Handle(sampler, refuse))
+    def refuse(_):
+        raise brought_by_ray
+
+    handle = Handle(sampler, refuse)
+    ended = evaluated(service, EvaluationOrder("small", n=4, label=9, settings=FAST), small=handle)
     assert (ended.status, ended.error) == ("failed", "class 9 is unknown")
+    assert len(handle.orders) == 4
 
 
 def test_a_fault_inside_tells_no_client_of_its_files(service, caplog):
