@@ -161,12 +161,11 @@ class Evaluator:
         return await asyncio.to_thread(measurement.results)
 
     async def _uploaded(self, attempt: _Attempt, reference: ReferenceStatistics) -> AsyncGenerator[Frames, None]:
-        for start in range(0, attempt.task.uploaded, CHUNK):
-            stop = min(attempt.task.uploaded, start + CHUNK)
-            pictures = await asyncio.to_thread(self._records.pictures, attempt.id, start, stop)
-            if pictures is None:
-                raise _EndedByAnother
-            yield await asyncio.to_thread(_stacked, pictures, reference.image_size, start)
+        pictures = await asyncio.to_thread(self._records.pictures, attempt.id)
+        if pictures is None:
+            raise _EndedByAnother
+        for start in range(0, len(pictures), CHUNK):
+            yield await asyncio.to_thread(_stacked, pictures[start : start + CHUNK], reference.image_size, start)
 
     async def _generated(self, task: Task, reference: ReferenceStatistics) -> AsyncGenerator[Frames, None]:
         order, defaults = task.order, SamplingSettings.of(reference.config)

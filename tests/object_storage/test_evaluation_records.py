@@ -18,12 +18,12 @@ def test_an_evaluation_lives_in_a_bucket(root):
     with pytest.raises(ApiError, match="another evaluation"):
         records.create(EvaluationOrder("m", n=2), "ada", "k")
     assert records.dispatch(id) and not records.dispatch(id)
-    assert records.begin(id, "r1") and records.pictures(id, 0, 2) == [b"one", b"two"]
+    assert records.begin(id, "r1") and records.pictures(id) == [b"one", b"two"]
     records.beat(id, "r1", 1)
     assert records.get(id, "ada").done == 1
     for value in (1, 2):
         records.finish(id, results={"n": value})
-    assert records.pictures(id, 0, 2) is None
+    assert records.pictures(id) is None
     assert [(one.id, one.results) for one in records.of_owner("ada")] == [(id, {"n": 1})]
     assert records.of_owner("bob") == []
 
