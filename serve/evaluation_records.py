@@ -1,24 +1,29 @@
 """What is kept of evaluations: whole files in the service's ``state``, so that they survive every process.
 
-    evaluations/<id>/order.json           what was asked for, by whom; written last of what creates a record
-                     pictures/000000      uploaded ones, removed when the evaluation ends
-                     progress.json        who works on it, the last sign of life, pictures done; rewritten
-                     outcome.json         results or error; created once, by the first runner that ends
-    evaluation_keys/<hash>.json           the evaluation that an owner's Idempotency-Key stands for; created once
-    evaluation_owners/<hash>/<id>         whose it is
+    evaluations/<id>/order.json        what was asked for, by whom; written last of what creates a record
+                     progress.json     who works on it, the last sign of life, pictures done; rewritten
+                     outcome.json      results or error; created once, by the first runner that ends
+    evaluation_pictures/<id>           uploaded ones in one Parquet file, removed when the evaluation ends
+    evaluation_keys/<hash>.json        the evaluation that an owner's Idempotency-Key stands for; created once
+    evaluation_owners/<hash>/<id>      whose it is
 
 Execution is at-least-once with one outcome. A record without an outcome whose last sign of life is older than
 ``STALE_SECONDS`` may be given to a runner again. Every method waits for files: call them from a thread.
 """
 
 import hashlib
+import io
 import json
 import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from serve.backend import Evaluation, EvaluationOrder
 from serve.errors import ApiError
@@ -33,6 +38,13 @@ MOST_ATTEMPTS = 5
 """Runners that may take up an evaluation: one whose runners all die would go on for ever."""
 MOST_LISTED = 100
 """The newest ones."""
+READERS = 8
+"""Evaluations that are looked up at a time."""
+KEPT_SECONDS = 86_400.0
+"""Of uploaded pictures whose evaluation does not end."""
+
+_ID = re.compile(r"eval_[0-9a-f]{32}")
+"""Nanoseconds of its creation, so that names sort by age, and 64 random bits."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +77,13 @@ class EvaluationRecords:
         digest = _digest(order)
         if idempotency_key and (earlier := self._of_key(owner, idempotency_key, digest)):
             return self.get(earlier, owner)
-        id = f"eval_{time.time_ns():016x}{secrets.token_hex(8)}"
+        id = f"eval_{int(self._clock() * 1e9):016x}{secrets.token_hex(8)}"
         self._write_order(id, order, owner)
         if idempotency_key:
             claim = _json({"id": id, "order": digest})
             if not self._files.create(_key_name(owner, idempotency_key), claim):
-                self._files.remove(f"evaluations/{id}")  # another request with this key was faster
+                for name in (f"evaluations/{id}", _pictures_name(id)):
+                    self._files.remove(name)  # another request with this key was faster
                 return self.create(order, owner, idempotency_key)
         self._files.create(_owned(owner, id), b"")
         return self.get(id, owner)
@@ -89,7 +102,9 @@ class EvaluationRecords:
     def of_owner(self, owner: str) -> Sequence[Evaluation]:
         """Of an owner, newest first."""
         ids = self._files.names(f"evaluation_owners/{_hash(owner)}")[::-1][:MOST_LISTED]
-        return [self._evaluation(id, card) for id in ids if (card := self._card(id))]
+        with ThreadPoolExecutor(READERS) as pool:
+            found = pool.map(lambda id: (id, self._card(id)), ids)
+            return list(pool.map(lambda one: self._evaluation(*one), [(id, card) for id, card in found if card]))
 
     def dispatch(self, id: str) -> bool:
         """Whether a runner is to be called now; the next ``STALE_SECONDS`` it is not to be called again.
@@ -129,20 +144,40 @@ class EvaluationRecords:
         """A sign of life, and how many pictures are measured."""
         self._write_progress(id, self._progress(id) | {"heartbeat": self._clock(), "runner": runner, "done": done})
 
-    def pictures(self, id: str, start: int, stop: int) -> list[bytes] | None:
-        """Uploaded pictures ``start`` to ``stop``; None when they are gone, which an outcome explains."""
-        found = [self._files.read(_picture_name(id, number)) for number in range(start, stop)]
-        return None if None in found else [one for one in found if one is not None]
+    def pictures(self, id: str) -> list[bytes] | None:
+        """The uploaded pictures; None when they are gone, which an outcome explains.
+
+        Raises:
+            OSError: they are damaged.
+        """
+        data = self._files.read(_pictures_name(id))
+        if data is None:
+            return None
+        rows = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+        return [bytes(picture) for picture in rows["picture"].to_pylist()]
 
     def finish(self, id: str, *, results: Mapping[str, Any] | None = None, error: str | None = None) -> None:
         """Leave the outcome, unless another runner has; uploaded pictures are removed."""
         outcome = {"results": dict(results or {}), "error": error, "finished": self._clock()}
         if not self._files.create(_outcome_name(id), _json(outcome)) and not self._outcome(id):
             self._files.write(_outcome_name(id), _json(outcome))  # what stands there is damaged
-        self._files.remove(f"evaluations/{id}/pictures")
+        self._files.remove(_pictures_name(id))
+
+    def sweep(self) -> None:
+        """Remove uploaded pictures that nobody will ask for: of requests and runners that died, and left for a day."""
+        for id in self._files.names("evaluation_pictures"):
+            if self._outcome(id):
+                self._files.remove(_pictures_name(id))
+            elif self._clock() - _created(id) > KEPT_SECONDS:
+                if self._card(id):
+                    self.finish(id, error="Nobody asked for it for a day.")
+                self._files.remove(_pictures_name(id))
 
     def _write_order(self, id: str, order: EvaluationOrder, owner: str) -> None:
-        self._files.write_all({_picture_name(id, number): data for number, data in enumerate(order.images)})
+        if order.images:
+            file = io.BytesIO()
+            pq.write_table(pa.table({"picture": pa.array(order.images, pa.binary())}), file, write_page_checksum=True)
+            self._files.write(_pictures_name(id), file.getvalue())
         card = {
             "owner": _hash(owner),
             "created": int(self._clock()),
@@ -178,7 +213,7 @@ class EvaluationRecords:
         return replace(begun, status="succeeded", done=n, results=outcome["results"])
 
     def _card(self, id: str) -> dict[str, Any] | None:
-        return self._read(f"evaluations/{id}/order.json") if re.fullmatch(r"eval_[0-9a-f]{32}", id) else None
+        return self._read(f"evaluations/{id}/order.json") if _ID.fullmatch(id) else None
 
     def _outcome(self, id: str) -> dict[str, Any] | None:
         return self._read(_outcome_name(id))
@@ -225,8 +260,13 @@ def _outcome_name(id: str) -> str:
     return f"evaluations/{id}/outcome.json"
 
 
-def _picture_name(id: str, number: int) -> str:
-    return f"evaluations/{id}/pictures/{number:06d}"
+def _pictures_name(id: str) -> str:
+    return f"evaluation_pictures/{id}"
+
+
+def _created(id: str) -> float:
+    """Seconds since the epoch."""
+    return int(id[5:21], 16) / 1e9 if _ID.fullmatch(id) else 0.0
 
 
 def _hash(text: str) -> str:

@@ -92,6 +92,7 @@ class Evaluator:
     ) -> None:
         self._state, self._samplers, self._heartbeat_seconds = service.state, samplers, heartbeat_seconds
         self._records = EvaluationRecords(service.state)
+        self._records.sweep()
         self._opened = {model.name: _Opened(model) for model in service.models}
         self._slots = asyncio.Semaphore(AT_ONCE)
 
@@ -143,7 +144,7 @@ class Evaluator:
         except _EndedByAnother:
             return {}
         except ApiError as error:
-            return {"error": str(error)}
+            return {"error": error.message}  # str(error) is a traceback where Ray brought it from another replica
         except Exception:  # its text may name files of the service
             log.exception("evaluation %s", attempt.id)
             return {"error": "The service failed; its log says why. Send the evaluation again with another key."}
@@ -160,12 +161,11 @@ class Evaluator:
         return await asyncio.to_thread(measurement.results)
 
     async def _uploaded(self, attempt: _Attempt, reference: ReferenceStatistics) -> AsyncGenerator[Frames, None]:
-        for start in range(0, attempt.task.uploaded, CHUNK):
-            stop = min(attempt.task.uploaded, start + CHUNK)
-            pictures = await asyncio.to_thread(self._records.pictures, attempt.id, start, stop)
-            if pictures is None:
-                raise _EndedByAnother
-            yield await asyncio.to_thread(_stacked, pictures, reference.image_size, start)
+        pictures = await asyncio.to_thread(self._records.pictures, attempt.id)
+        if pictures is None:
+            raise _EndedByAnother
+        for start in range(0, len(pictures), CHUNK):
+            yield await asyncio.to_thread(_stacked, pictures[start : start + CHUNK], reference.image_size, start)
 
     async def _generated(self, task: Task, reference: ReferenceStatistics) -> AsyncGenerator[Frames, None]:
         order, defaults = task.order, SamplingSettings.of(reference.config)

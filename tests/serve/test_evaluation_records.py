@@ -54,7 +54,7 @@ def test_an_order_comes_back_as_it_was_given(records):
     id = records.create(UPLOADED, "ada").id
     task = records.begin(id, "r1")
     assert task and task.order == replace(UPLOADED, images=()) and task.uploaded == 3
-    assert records.pictures(id, 1, 3) == [b"two", b"three"]
+    assert records.pictures(id) == [b"one", b"two", b"three"]
 
 
 def test_nobody_else_finds_an_evaluation(records):
@@ -66,8 +66,11 @@ def test_nobody_else_finds_an_evaluation(records):
     assert records.of_owner("bob") == []
 
 
-def test_an_owner_has_its_own_listed_newest_first(records):
-    ids = [records.create(GENERATED, owner).id for owner in ("ada", "bob", "ada", "ada")]
+def test_an_owner_has_its_own_listed_newest_first(records, clock):
+    ids = []
+    for owner in ("ada", "bob", "ada", "ada"):
+        clock.now += 0.001
+        ids.append(records.create(GENERATED, owner).id)
     assert [one.id for one in records.of_owner("ada")] == [ids[3], ids[2], ids[0]]
     assert [one.id for one in records.of_owner("bob")] == [ids[1]]
 
@@ -155,10 +158,28 @@ def test_the_first_outcome_stands(records):
 def test_uploaded_pictures_are_gone_when_it_has_ended(records, tmp_path):
     for how in ({"results": {}}, {"error": "no"}):
         id = records.create(UPLOADED, "ada").id
-        assert len(list(tmp_path.glob(f"evaluations/{id}/pictures/*"))) == 3
+        assert (tmp_path / "evaluation_pictures" / id).exists()
         records.finish(id, **how)
-        assert records.pictures(id, 0, 3) is None
-        assert not list(tmp_path.glob(f"evaluations/{id}/pictures/*"))
+        assert records.pictures(id) is None
+        assert not list(tmp_path.glob("evaluation_pictures/*"))
+
+
+def test_uploads_that_nobody_will_ask_for_are_swept_away(records, clock, tmp_path):
+    def uploads() -> set[str]:
+        return {folder.name for folder in tmp_path.glob("evaluation_pictures/*")}
+
+    ended, forgotten, unfinished, young = (records.create(UPLOADED, "ada").id for _ in range(4))
+    records.finish(ended, results={})
+    (tmp_path / "evaluation_pictures" / ended).write_bytes(b"its runner died between outcome and removal")
+    (tmp_path / "evaluations" / unfinished / "order.json").unlink()  # a request died before its record was whole
+    records.sweep()
+    assert uploads() == {forgotten, unfinished, young}
+    clock.now += 2 * 86_400
+    young = records.create(UPLOADED, "ada").id
+    records.sweep()
+    assert uploads() == {young}
+    assert records.get(forgotten, "ada").status == "failed"
+    assert records.get(young, "ada").status == "queued"
 
 
 def test_a_failure_says_why(records):
@@ -180,7 +201,7 @@ def test_an_evaluation_whose_runners_all_die_fails(records, clock):
 
 
 def test_a_damaged_file_spoils_nothing_else(records, tmp_path):
-    ids = [records.create(UPLOADED, "ada").id for _ in range(3)]
+    ids = sorted(records.create(UPLOADED, "ada").id for _ in range(3))
     (tmp_path / "evaluations" / ids[0] / "order.json").write_bytes(b"{")
     for name in ("progress", "outcome"):
         (tmp_path / "evaluations" / ids[1] / f"{name}.json").write_bytes(b"[1")
@@ -190,10 +211,20 @@ def test_a_damaged_file_spoils_nothing_else(records, tmp_path):
     assert records.get(ids[1], "ada").status == "succeeded"
 
 
+def test_damaged_uploads_are_never_measured(records, tmp_path):
+    id = records.create(replace(UPLOADED, images=(b"x" * 5000, b"y" * 5000)), "ada").id
+    file = tmp_path / "evaluation_pictures" / id
+    data = bytearray(file.read_bytes())
+    data[40] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(OSError, match="CRC"):
+        records.pictures(id)
+
+
 def test_neither_owners_nor_keys_can_be_read_from_the_state(records, tmp_path):
     records.create(UPLOADED, "ada-lovelace", "my-secret-key")
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == 6
+    assert len(files) == 4
     for path in files:
         assert b"ada-lovelace" not in path.read_bytes() + str(path).encode()
         assert b"my-secret-key" not in path.read_bytes() + str(path).encode()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from ray.exceptions import RayTaskError
 
 from serve.backend import Evaluation, EvaluationOrder
 from serve.errors import ApiError
@@ -97,7 +98,7 @@ def test_uploaded_pictures_have_the_numbers_of_the_report(service, rows, small_r
     assert ended.status == "succeeded", ended.error
     assert ended.results["fid"]["value"] == pytest.approx(report["fid_real_split"], rel=1e-6)
     assert ended.results["n_reference"] == report["n_real"] and ended.done == ended.n == 18
-    assert not list(Path(service.state).rglob("pictures/*"))
+    assert not list(Path(service.state).glob("evaluation_pictures/*"))
 
 
 def test_noise_is_much_farther_than_held_out_pictures_whatever_its_size(service, rows):
@@ -126,15 +127,21 @@ def test_a_picture_that_cannot_be_decoded_fails_it_by_index_and_reason(service):
         ended = evaluated(service, EvaluationOrder("small", images=(*NOISE[:2], bad)))
         assert ended.status == "failed"
         assert ended.error.startswith("images[2]: ") and reason in ended.error
-    assert not list(Path(service.state).rglob("pictures/*"))
+    assert not list(Path(service.state).glob("evaluation_pictures/*"))
 
 
-def test_a_refusal_of_the_sampler_is_what_the_client_is_told(service, sampler):
+def test_a_refusal_of_the_sampler_is_what_the_client_is_told_without_ray_s_traceback(service, sampler):
+    refusal = RayTaskError("make", "Traceback: line 7", ApiError(400, "class 9 is unknown", "unknown_class"))
+    brought_by_ray = refusal.as_instanceof_cause()
+    assert "Traceback" in str(brought_by_ray)
+
     def refuse(_):
-        raise ApiError(400, "class 9 is unknown", "unknown_class")
+        raise brought_by_ray
 
-    ended = evaluated(service, EvaluationOrder("small", n=4, label=9, settings=FAST), small=Handle(sampler, refuse))
+    handle = Handle(sampler, refuse)
+    ended = evaluated(service, EvaluationOrder("small", n=4, label=9, settings=FAST), small=handle)
     assert (ended.status, ended.error) == ("failed", "class 9 is unknown")
+    assert len(handle.orders) == 4
 
 
 def test_a_fault_inside_tells_no_client_of_its_files(service, caplog):
@@ -234,3 +241,14 @@ def test_neighbours_of_what_is_no_picture_are_refused(service):
         with pytest.raises(ApiError) as refused:
             asyncio.run(Evaluator(service, {}).neighbours(model, image, 3))
         assert (refused.value.status, refused.value.code) == (status, code)
+
+
+def test_neighbours_whose_files_are_gone_are_not_shown(service, caplog):
+    evaluator = Evaluator(service, {})
+    asyncio.run(evaluator.neighbours("small", NOISE[0], 1))
+    known = evaluator._opened["small"].neighbours
+    known._paths = {name: f"{path}.gone" for name, path in known._paths.items()}
+    with pytest.raises(ApiError) as refused:
+        asyncio.run(evaluator.neighbours("small", NOISE[0], 1))
+    assert (refused.value.status, refused.value.code) == (404, "no_reference")
+    assert "gone" not in refused.value.message and "cannot be read" in caplog.text

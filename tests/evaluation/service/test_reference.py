@@ -1,6 +1,8 @@
 """Features of real pictures are taken from where they are, measured where they are not, and never read damaged."""
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -37,6 +39,19 @@ def test_what_is_measured_without_an_evaluation_is_the_same_and_measured_once(re
     for _ in range(2):
         assert same(ReferenceStatistics.load(unmeasured, card.config, str(tmp_path), told), reference)
     assert len(told) == 1 and "measuring the real pictures" in told[0]
+
+
+def test_two_that_measure_at_the_same_time_share_one_version(reference, real, card, tmp_path):
+    told, unmeasured, barrier = Told(), replace(real, evaluations=()), threading.Barrier(2)
+
+    def load(_: int) -> ReferenceStatistics:
+        barrier.wait()
+        return ReferenceStatistics.load(unmeasured, card.config, str(tmp_path), told)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert all(same(found, reference) for found in pool.map(load, range(2)))
+    assert len(told) == 2
+    assert len(list(tmp_path.rglob("*.parquet"))) == len(list(tmp_path.rglob("manifest.json"))) == 1
 
 
 @pytest.mark.parametrize("what", ["manifest.json", "parts/*.parquet"])
