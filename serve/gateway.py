@@ -188,6 +188,8 @@ class Gateway:
     async def draw(self, model: str, label: int, seed: int) -> BankCaption:
         """See ``Backend``."""
         known = self._catalogue[model]
+        if label not in known.bank.labels:
+            raise ApiError(404, "The prompt bank has no caption of this class.", "no_captions", "label")
         return known.caption(known.bank.draw(label, seed)[0])
 
     async def distance(self, model: str, label: int, caption: str) -> Distance:

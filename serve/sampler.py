@@ -97,8 +97,8 @@ class SamplerReplica:
         """Of a text from a class's bank."""
         try:
             found = await asyncio.to_thread(self._distances.of, label, caption)
-        except DataError as error:
-            raise _refused(error) from None
+        except DataError:
+            raise self._wrong_caption("caption") from None
         return Distance(self._known.caption(found.nearest), found.distance, found.typical, found.share_farther)
 
     def check_health(self) -> None:
@@ -120,8 +120,8 @@ class SamplerReplica:
         try:
             label, caption, entry = self._subject(order)
             request = self._sampler.requests([label], [caption], [order.seed], settings)[0]
-        except (DataError, ConfigError, ValueError) as error:
-            raise _refused(error) from None
+        except DataError:
+            raise self._wrong_caption("prompt") from None
         deadline = None if order.deadline is None else time.monotonic() + order.deadline - time.time()
         return _Work(replace(request, deadline=deadline), label, caption, entry, settings)
 
@@ -136,6 +136,12 @@ class SamplerReplica:
             return label, entry.caption, entry
         label = order.label if order.label is not None else self._class_of(order.caption)
         return label, order.caption, None
+
+    def _wrong_caption(self, field: str) -> ApiError:
+        """Without the encoder's own words, which quote the text: what is raised here gets into logs."""
+        most = self._sampler.encoder.max_tokens
+        said = f"The model reads captions of 1 to {most} tokens; this one has more, or none."
+        return ApiError(400, said, "invalid_prompt", field)
 
     def _class_of(self, caption: str) -> int:
         """The one class that a caption names, or the one whose bank lies nearest."""

@@ -112,7 +112,7 @@ class Service(Section):
     studio: bool = True
     """Serve the page."""
     docs: bool = False
-    """Serve the interactive documentation of the API."""
+    """Serve the OpenAPI document, /openapi.json, to whoever has a key."""
     show_training_images: bool = False
     """Let clients see the real pictures nearest to generated ones."""
 

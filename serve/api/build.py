@@ -4,7 +4,6 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from serve.api import bank, evaluations, health, images, models, pictures
-from serve.api.documentation import add_documentation
 from serve.api.door import Door
 from serve.api.envelope import Envelope
 from serve.api.error_answer import on_api_error, on_http_error
@@ -44,8 +43,6 @@ def build_api(backend: Backend, settings: Service) -> FastAPI:
         app.include_router(room.router)
     if settings.studio:
         add_studio(app)
-    if settings.docs:
-        add_documentation(app)
     app.add_exception_handler(ApiError, on_api_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_middleware(Upload, limits=settings.limits)

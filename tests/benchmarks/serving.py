@@ -15,6 +15,7 @@ slow clients       so many others send their request a byte a second meanwhile
 
 import argparse
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import socket
@@ -23,13 +24,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import psutil
 import torch
 
 from tests.benchmarks.table import report
@@ -137,7 +136,7 @@ def cpu_seconds(service: Running) -> tuple[float, float]:
     return max(threads), rest + sum(threads) - max(threads)
 
 
-@contextmanager
+@contextlib.contextmanager
 def slow_clients(service: Running, count: int) -> Iterator[None]:
     """So many connections that send a byte a second."""
     parts, ended = urlsplit(service.base), threading.Event()
@@ -147,10 +146,8 @@ def slow_clients(service: Running, count: int) -> Iterator[None]:
     def drip() -> None:
         for byte in message + b" " * 900:
             for client in clients:
-                try:
+                with contextlib.suppress(OSError):  # closed by the service, as it should be
                     client.send(bytes([byte]))
-                except OSError:
-                    pass  # closed by the service, as it should be
             if ended.wait(1):
                 return
 

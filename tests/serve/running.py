@@ -21,7 +21,7 @@ import yaml
 from tests.conftest import ROOT
 from tests.faults.ray_processes import gone_within
 
-__all__ = ["Running", "running_service"]
+__all__ = ["Running", "free_port", "running_service", "write_settings"]
 
 SECONDS_TO_START = 300
 SECONDS_TO_END = 60
@@ -81,6 +81,24 @@ class Running:
         return value
 
 
+def write_settings(folder: Path, checkpoint: Path, port: int, **args: Any) -> Path:
+    """A Serve config file like the laptop's.
+
+    Args:
+        folder: for the file, and for the service's state.
+        checkpoint: of its one model, ``demo``.
+        port: to listen on.
+        args: of the service, beside ``models``; ``model`` are settings of the model.
+    """
+    model = {"name": "demo", "checkpoint": str(checkpoint), **args.pop("model", {})}
+    settings = yaml.safe_load((ROOT / "serve/laptop.yaml").read_text())
+    settings["http_options"]["port"] = port
+    settings["applications"][0]["args"] = {"models": [model], "state": str(folder / "state"), **args}
+    file = folder / "service.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    return file
+
+
 @contextmanager
 def running_service(folder: Path, checkpoint: Path, **args: Any) -> Iterator[Running]:
     """Start, wait until it is ready, and end it as Ctrl-C does.
@@ -88,16 +106,12 @@ def running_service(folder: Path, checkpoint: Path, **args: Any) -> Iterator[Run
     Args:
         folder: for its settings, state and log.
         checkpoint: of its one model, ``demo``.
-        args: of the service, beside ``models``; ``model`` are settings of the model.
+        args: as ``write_settings`` takes them.
     """
-    port = _free_port()
-    model = {"name": "demo", "checkpoint": str(checkpoint), **args.pop("model", {})}
-    settings = yaml.safe_load((ROOT / "serve/laptop.yaml").read_text())
-    settings["http_options"]["port"] = port
-    settings["applications"][0]["args"] = {"models": [model], "state": str(folder / "state"), **args}
-    (folder / "service.yaml").write_text(yaml.safe_dump(settings))
+    port = free_port()
+    file = write_settings(folder, checkpoint, port, **args)
     log = folder / "serve.log"
-    command = [str(Path(sys.executable).with_name("vapray")), "serve", "--config", str(folder / "service.yaml")]
+    command = [str(Path(sys.executable).with_name("vapray")), "serve", "--config", str(file)]
     with open(log, "w") as output, subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output) as started:
         running = Running(f"http://127.0.0.1:{port}", psutil.Process(started.pid), log)
         family: list[psutil.Process] = []
@@ -123,7 +137,8 @@ def _wait_until_ready(running: Running, started: subprocess.Popen[bytes]) -> Non
         time.sleep(0.2)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """That nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
