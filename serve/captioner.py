@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 from serve.backend import Description
 from serve.errors import ApiError, unavailable
@@ -12,6 +13,9 @@ from vapray.errors import BackendError, EngineDied
 from vapray.sampling.opening import read_card
 
 __all__ = ["Captioner"]
+
+AT_ONCE = 64
+"""Pictures that wait for the engine; how many of them it takes at a time is its own affair."""
 
 
 class Captioner:
@@ -30,6 +34,7 @@ class Captioner:
         self._side = config.caption.image_side
         # Captions that were given come from nobody who could be asked again.
         self._captioner = None if config.caption.captioner == "given" else open_captioner(config)
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="captioner")
         self._dead: EngineDied | None = None
 
     async def check_health(self) -> None:
@@ -49,9 +54,9 @@ class Captioner:
                 404, "This model's captions were written by hand; nothing describes pictures.", "no_captioner"
             )
         frame = await asyncio.to_thread(frame_of, image, self._side)
+        ask, id = self._captioner.caption, hashlib.sha256(image).hexdigest()
         try:
-            id = hashlib.sha256(image).hexdigest()
-            (answer,) = await asyncio.to_thread(self._captioner.caption, [frame], [id])
+            (answer,) = await asyncio.get_running_loop().run_in_executor(self._threads, ask, [frame], [id])
         except EngineDied as error:
             self._dead = error
             raise unavailable("The captioner's engine died and is being replaced.", 30) from None

@@ -1,34 +1,32 @@
 """What is kept of evaluations: whole files in the service's ``state``, so that they survive every process.
 
-    evaluations/<id>/order.json        what was asked for, by whom; written last of what creates a record
-                     progress.json     who works on it, the last sign of life, pictures done; rewritten
-                     outcome.json      results or error; created once, by the first runner that ends
-    evaluation_pictures/<id>           uploaded ones in one Parquet file, removed when the evaluation ends
-    evaluation_keys/<hash>.json        the evaluation that an owner's Idempotency-Key stands for; created once
-    evaluation_owners/<hash>/<id>      whose it is
-
 Execution is at-least-once with one outcome. A record without an outcome whose last sign of life is older than
 ``STALE_SECONDS`` may be given to a runner again. Every method waits for files: call them from a thread.
 """
 
-import hashlib
-import io
 import json
-import re
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from serve.backend import Evaluation, EvaluationOrder
 from serve.errors import ApiError
+from serve.evaluation_names import (
+    PICTURES,
+    card_name,
+    created_at,
+    folder,
+    hash_of,
+    is_id,
+    key_name,
+    new_id,
+    owner_folder,
+    pictures_name,
+)
+from serve.order_files import order_digest, order_of, order_record, pack_pictures, unpack_pictures
 from vapray.files import FileStore
-from vapray.sampling.generated import SamplingSettings
 
 __all__ = ["STALE_SECONDS", "EvaluationRecords", "Task"]
 
@@ -42,9 +40,6 @@ READERS = 8
 """Evaluations that are looked up at a time."""
 KEPT_SECONDS = 86_400.0
 """Of uploaded pictures whose evaluation does not end."""
-
-_ID = re.compile(r"eval_[0-9a-f]{32}")
-"""Nanoseconds of its creation, so that names sort by age, and 64 random bits."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +69,14 @@ class EvaluationRecords:
         Raises:
             ApiError: 409, the key stands for another order.
         """
-        digest = _digest(order)
+        digest = order_digest(order)
         if idempotency_key and (earlier := self._of_key(owner, idempotency_key, digest)):
             return self.get(earlier, owner)
-        id = f"eval_{int(self._clock() * 1e9):016x}{secrets.token_hex(8)}"
+        id = new_id(self._clock())
         self._write_order(id, order, owner)
-        if idempotency_key:
-            claim = _json({"id": id, "order": digest})
-            if not self._files.create(_key_name(owner, idempotency_key), claim):
-                for name in (f"evaluations/{id}", _pictures_name(id)):
-                    self._files.remove(name)  # another request with this key was faster
-                return self.create(order, owner, idempotency_key)
-        self._files.create(_owned(owner, id), b"")
+        if idempotency_key and (faster := self._lost_to(owner, idempotency_key, id, digest)):
+            return self.get(faster, owner)
+        self._files.create(f"{owner_folder(owner)}/{id}", b"")
         return self.get(id, owner)
 
     def get(self, id: str, owner: str) -> Evaluation:
@@ -95,13 +86,13 @@ class EvaluationRecords:
             ApiError: 404, none of this owner has this id.
         """
         card = self._card(id)
-        if card is None or card["owner"] != _hash(owner):
+        if card is None or card["owner"] != hash_of(owner):
             raise ApiError(404, "There is no such evaluation of yours. GET /v1/evaluations lists them.", "not_found")
         return self._evaluation(id, card)
 
     def of_owner(self, owner: str) -> Sequence[Evaluation]:
         """Of an owner, newest first."""
-        ids = self._files.names(f"evaluation_owners/{_hash(owner)}")[::-1][:MOST_LISTED]
+        ids = self._files.names(owner_folder(owner))[::-1][:MOST_LISTED]
         with ThreadPoolExecutor(READERS) as pool:
             found = pool.map(lambda id: (id, self._card(id)), ids)
             return list(pool.map(lambda one: self._evaluation(*one), [(id, card) for id, card in found if card]))
@@ -138,7 +129,7 @@ class EvaluationRecords:
             self.finish(id, error=f"Its processes died {MOST_ATTEMPTS} times. Ask for fewer images.")
             return None
         self._write_progress(id, {"heartbeat": self._clock(), "runner": runner, "attempts": attempts, "done": 0})
-        return Task(_order_of(card), card["uploaded"])
+        return Task(order_of(card["order"]), card["uploaded"])
 
     def beat(self, id: str, runner: str, done: int) -> None:
         """A sign of life, and how many pictures are measured."""
@@ -150,44 +141,51 @@ class EvaluationRecords:
         Raises:
             OSError: they are damaged.
         """
-        data = self._files.read(_pictures_name(id))
-        if data is None:
-            return None
-        rows = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
-        return [bytes(picture) for picture in rows["picture"].to_pylist()]
+        data = self._files.read(pictures_name(id))
+        return None if data is None else unpack_pictures(data)
 
     def finish(self, id: str, *, results: Mapping[str, Any] | None = None, error: str | None = None) -> None:
         """Leave the outcome, unless another runner has; uploaded pictures are removed."""
         outcome = {"results": dict(results or {}), "error": error, "finished": self._clock()}
-        if not self._files.create(_outcome_name(id), _json(outcome)) and not self._outcome(id):
-            self._files.write(_outcome_name(id), _json(outcome))  # what stands there is damaged
-        self._files.remove(_pictures_name(id))
+        if not self._files.create(card_name(id, "outcome"), _json(outcome)) and not self._outcome(id):
+            self._files.write(card_name(id, "outcome"), _json(outcome))  # what stands there is damaged
+        self._files.remove(pictures_name(id))
 
     def sweep(self) -> None:
         """Remove uploaded pictures that nobody will ask for: of requests and runners that died, and left for a day."""
-        for id in self._files.names("evaluation_pictures"):
+        for id in self._files.names(PICTURES):
             if self._outcome(id):
-                self._files.remove(_pictures_name(id))
-            elif self._clock() - _created(id) > KEPT_SECONDS:
+                self._files.remove(pictures_name(id))
+            elif self._clock() - created_at(id) > KEPT_SECONDS:
                 if self._card(id):
                     self.finish(id, error="Nobody asked for it for a day.")
-                self._files.remove(_pictures_name(id))
+                self._files.remove(pictures_name(id))
 
     def _write_order(self, id: str, order: EvaluationOrder, owner: str) -> None:
         if order.images:
-            file = io.BytesIO()
-            pq.write_table(pa.table({"picture": pa.array(order.images, pa.binary())}), file, write_page_checksum=True)
-            self._files.write(_pictures_name(id), file.getvalue())
+            self._files.write(pictures_name(id), pack_pictures(order.images))
         card = {
-            "owner": _hash(owner),
+            "owner": hash_of(owner),
             "created": int(self._clock()),
             "uploaded": len(order.images),
-            "order": asdict(replace(order, images=())),
+            "order": order_record(order),
         }
-        self._files.write(f"evaluations/{id}/order.json", _json(card))
+        self._files.write(card_name(id, "order"), _json(card))
+
+    def _lost_to(self, owner: str, key: str, id: str, digest: str) -> str | None:
+        """The evaluation that another request with the key made first; None where the key now stands for this one."""
+        claim = _json({"id": id, "order": digest})
+        if self._files.create(key_name(owner, key), claim):
+            return None
+        if self._read(key_name(owner, key)) is None:  # what stands there is damaged
+            self._files.write(key_name(owner, key), claim)
+            return None
+        for name in (folder(id), pictures_name(id)):
+            self._files.remove(name)
+        return self._of_key(owner, key, digest)
 
     def _of_key(self, owner: str, key: str, digest: str) -> str | None:
-        claim = self._read(_key_name(owner, key))
+        claim = self._read(key_name(owner, key))
         if claim is None:
             return None
         if claim["order"] != digest:
@@ -196,7 +194,7 @@ class EvaluationRecords:
                 "This Idempotency-Key was sent with another evaluation before. Send a new key with a new evaluation.",
                 "idempotency_conflict",
             )
-        self._files.create(_owned(owner, claim["id"]), b"")  # who made it may have died before this
+        self._files.create(f"{owner_folder(owner)}/{claim['id']}", b"")  # who made it may have died before this
         return str(claim["id"])
 
     def _evaluation(self, id: str, card: Mapping[str, Any]) -> Evaluation:
@@ -213,16 +211,16 @@ class EvaluationRecords:
         return replace(begun, status="succeeded", done=n, results=outcome["results"])
 
     def _card(self, id: str) -> dict[str, Any] | None:
-        return self._read(f"evaluations/{id}/order.json") if _ID.fullmatch(id) else None
+        return self._read(card_name(id, "order")) if is_id(id) else None
 
     def _outcome(self, id: str) -> dict[str, Any] | None:
-        return self._read(_outcome_name(id))
+        return self._read(card_name(id, "outcome"))
 
     def _progress(self, id: str) -> dict[str, Any]:
-        return self._read(f"evaluations/{id}/progress.json") or {}
+        return self._read(card_name(id, "progress")) or {}
 
     def _write_progress(self, id: str, progress: Mapping[str, Any]) -> None:
-        self._files.write(f"evaluations/{id}/progress.json", _json(progress))
+        self._files.write(card_name(id, "progress"), _json(progress))
 
     def _is_stale(self, id: str) -> bool:
         return self._clock() - self._progress(id).get("heartbeat", 0.0) > STALE_SECONDS
@@ -233,44 +231,6 @@ class EvaluationRecords:
             return dict(json.loads(self._files.read(name) or b"null"))
         except (ValueError, TypeError):
             return None
-
-
-def _order_of(card: Mapping[str, Any]) -> EvaluationOrder:
-    fields = dict(card["order"])
-    if settings := fields["settings"]:
-        interval = settings["guidance_interval"]
-        fields["settings"] = SamplingSettings(**settings | {"guidance_interval": interval and tuple(interval)})
-    return EvaluationOrder(**fields | {"images": ()})
-
-
-def _digest(order: EvaluationOrder) -> str:
-    pictures = [hashlib.sha256(image).hexdigest() for image in order.images]
-    return hashlib.sha256(_json(asdict(replace(order, images=())) | {"images": pictures})).hexdigest()
-
-
-def _key_name(owner: str, key: str) -> str:
-    return f"evaluation_keys/{_hash(json.dumps([owner, key]))}.json"
-
-
-def _owned(owner: str, id: str) -> str:
-    return f"evaluation_owners/{_hash(owner)}/{id}"
-
-
-def _outcome_name(id: str) -> str:
-    return f"evaluations/{id}/outcome.json"
-
-
-def _pictures_name(id: str) -> str:
-    return f"evaluation_pictures/{id}"
-
-
-def _created(id: str) -> float:
-    """Seconds since the epoch."""
-    return int(id[5:21], 16) / 1e9 if _ID.fullmatch(id) else 0.0
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

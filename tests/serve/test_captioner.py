@@ -5,13 +5,14 @@ import hashlib
 import io
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from serve.captioner import Captioner
+from serve.captioner import AT_ONCE, Captioner
 from serve.errors import ApiError
 from vapray.captioning.opening import open_captioner
 from vapray.data.frames import read_bytes, read_frame
@@ -47,6 +48,23 @@ def test_several_at_once_are_described_by_what_is_seen_in_them(small_checkpoint,
     (own,) = open_captioner(config).caption(np.stack([frame]), ["other"])
     shared = set(own.caption.lower().split()) & set(first[0].caption.lower().split())
     assert len(shared) > 8
+
+
+def test_many_wait_for_the_engine_side_by_side(small_checkpoint, pictures):
+    captioner, many = Captioner(str(small_checkpoint)), threading.Barrier(AT_ONCE // 2)
+    described = captioner._captioner.caption
+
+    def together(images, ids):
+        many.wait(timeout=60)  # broken unless as many are here at the same time
+        return described(images, ids)
+
+    captioner._captioner.caption = together
+    picture = read_bytes(pictures[0])
+
+    async def all_described():
+        return await asyncio.gather(*(captioner.describe(picture) for _ in range(AT_ONCE // 2)))
+
+    assert len({one.caption for one in asyncio.run(all_described())}) == 1
 
 
 def test_what_cannot_be_described_is_refused(small_checkpoint):

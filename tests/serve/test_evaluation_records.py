@@ -211,6 +211,15 @@ def test_a_damaged_file_spoils_nothing_else(records, tmp_path):
     assert records.get(ids[1], "ada").status == "succeeded"
 
 
+def test_a_damaged_key_stands_for_the_next_evaluation_with_it(records, tmp_path):
+    first = records.create(UPLOADED, "ada", "k").id
+    (key,) = tmp_path.glob("evaluation_keys/*")
+    key.write_bytes(b"{")
+    second = records.create(GENERATED, "ada", "k").id
+    assert first != second == records.create(GENERATED, "ada", "k").id
+    assert len(records.of_owner("ada")) == 2
+
+
 def test_damaged_uploads_are_never_measured(records, tmp_path):
     id = records.create(replace(UPLOADED, images=(b"x" * 5000, b"y" * 5000)), "ada").id
     file = tmp_path / "evaluation_pictures" / id
