@@ -5,20 +5,20 @@
 
 from typing import Any
 
-from pydantic import ValidationError
 from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from serve.api.build import build_api
 from serve.autoscaling import by_pending_rows, by_requests
+from serve.captioner import Captioner
 from serve.catalogue import Catalogue
-from serve.gateway import Gateway
+from serve.evaluation_records import EvaluationRecords
+from serve.evaluator import Evaluator, has_reference
+from serve.gateway import Gateway, Handles
 from serve.health import Health, deployment_of
 from serve.sampler import SamplerReplica
-from serve.settings import Model, Replicas, Service
-from vapray.config.problems import explain
-from vapray.errors import ConfigError
+from serve.settings import Model, Replicas, Service, read_settings
 
 __all__ = ["build"]
 
@@ -33,25 +33,31 @@ def build(args: dict[str, Any]) -> Application:
     Raises:
         ConfigError: every problem of the settings, in one error.
     """
-    service = _checked(args)
-    return _ingress(service).bind(service, {model.name: _sampler(model, service) for model in service.models})
-
-
-def _checked(args: dict[str, Any]) -> Service:
-    try:
-        return Service.model_validate(args)
-    except ValidationError as error:
-        raise ConfigError("\n  ".join(["args:", *(problem.text for problem in explain(error, args))])) from None
+    service = read_settings(args)
+    samplers = {model.name: _sampler(model, service) for model in service.models}
+    captioners = {model.name: _captioner(model, service) for model in service.models if service.captioner}
+    return _ingress(service).bind(service, samplers, captioners, _evaluator(service, samplers))
 
 
 @serve.ingress()
 class Ingress:
     """The HTTP side."""
 
-    def __init__(self, service: Service, samplers: dict[str, DeploymentHandle]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        samplers: dict[str, DeploymentHandle],
+        captioners: dict[str, DeploymentHandle],
+        evaluator: DeploymentHandle | None,
+    ) -> None:
         self._service = service
-        catalogue = Catalogue(service.models, service.limits.inference_steps, ())
-        self._gateway = Gateway(catalogue, samplers, Health(serve.get_replica_context().app_name))
+        with_reference = [model.name for model in service.models if has_reference(model)]
+        self._gateway = Gateway(
+            Catalogue(service.models, service.limits.inference_steps, with_reference),
+            Handles(samplers, captioners, evaluator),
+            EvaluationRecords(service.state),
+            Health(serve.get_replica_context().app_name),
+        )
 
     def __serve_build_asgi_app__(self) -> Any:
         return build_api(self._gateway, self._service)
@@ -78,6 +84,34 @@ def _sampler(model: Model, service: Service) -> Application:
         **_drained(service),
     )(SamplerReplica)
     return deployment.bind(model)
+
+
+def _evaluator(service: Service, samplers: dict[str, Application]) -> Application | None:
+    if service.evaluator is None:
+        return None
+    replicas = service.evaluator.replicas
+    deployment = serve.deployment(
+        name="evaluator",
+        ray_actor_options=_actor(replicas),
+        autoscaling_config=by_requests(replicas, each=2),
+        max_ongoing_requests=100,
+        **_drained(service),
+    )(Evaluator)
+    return deployment.bind(service, samplers)
+
+
+def _captioner(model: Model, service: Service) -> Application:
+    assert service.captioner is not None
+    replicas = service.captioner.replicas
+    deployment = serve.deployment(
+        name=f"captioner-{model.name}",
+        ray_actor_options=_actor(replicas),
+        autoscaling_config=by_requests(replicas, each=8),
+        max_ongoing_requests=32,
+        max_queued_requests=64,
+        **_drained(service),
+    )(Captioner)
+    return deployment.bind(model.checkpoint)
 
 
 def _drained(service: Service) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class BankCaption:
     """An entry of the prompt bank; its id says nothing of the training image that it was written for."""
 
     id: str
-    """CLASS-NUMBER, counted in the order of the bank."""
+    """CLASS-NUMBER, counted from 0 in the order of the bank."""
     caption: str
 
 

@@ -114,6 +114,10 @@ class Catalogue:
             raise ApiError(404, f"There is no such model. There are: {known}.", "unknown_model", "model")
         return self._known[name]
 
+    def has_reference(self, name: str) -> bool:
+        """Whether a model's real pictures are at hand."""
+        return name in self._with_reference
+
     def cards(self) -> list[ModelCard]:
         """As clients are told."""
         return [self._card(known) for known in self._known.values()]
@@ -129,5 +133,5 @@ class Catalogue:
             settings=SamplingSettings.of(config),
             max_inference_steps=self._max_steps,
             has_prototypes=config.model.prototypes.enabled and config.model.network == "uvit",
-            has_reference=known.model.name in self._with_reference,
+            has_reference=self.has_reference(known.model.name),
         )

@@ -1,12 +1,15 @@
 """What a service is told, strictly checked: ``args`` of ``serve.app:build`` in a Serve config file."""
 
-from typing import Annotated, Literal
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from vapray.config.section import Count, Positive, Section
+from vapray.errors import ConfigError
 
-__all__ = ["Captioner", "Evaluator", "Limits", "Model", "Replicas", "Service"]
+__all__ = ["Captioner", "Evaluator", "Limits", "Model", "Replicas", "Service", "read_settings"]
 
 
 class Replicas(Section):
@@ -119,3 +122,41 @@ class Service(Section):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"models: the name {twice[0]} stands twice")
         return self
+
+
+def read_settings(args: Mapping[str, Any]) -> Service:
+    """The settings of a service.
+
+    Raises:
+        ConfigError: every problem of them, in one error.
+    """
+    try:
+        return Service.model_validate(args)
+    except ValidationError as error:
+        problems = [_problem(found["loc"], found["type"], found["msg"], found["input"]) for found in error.errors()]
+        raise ConfigError("\n  ".join(["args of the service:", *problems])) from None
+
+
+def _problem(path: Sequence[int | str], kind: str, message: str, value: Any) -> str:
+    name = ".".join(map(str, path))
+    if kind == "extra_forbidden":
+        known = _section_at(path[:-1]).model_fields
+        close = difflib.get_close_matches(str(path[-1]), known, n=1)
+        hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(known)}."
+        return f"unknown key {name}. {hint}"
+    shown = "" if isinstance(value, Mapping) else f" = {value!r}"
+    return f"{name}{shown}: {message.removeprefix('Value error, ')}."
+
+
+def _section_at(path: Sequence[int | str]) -> type[BaseModel]:
+    section: type[BaseModel] = Service
+    for name in path:
+        if isinstance(name, str):
+            section = next(kind for kind in _kinds(section.model_fields[name].annotation) if issubclass(kind, Section))
+    return section
+
+
+def _kinds(annotation: Any) -> list[type]:
+    """The classes that an annotation is made of."""
+    inner = [kind for part in get_args(annotation) for kind in _kinds(part)]
+    return [annotation, *inner] if isinstance(annotation, type) else inner

@@ -25,6 +25,7 @@ __all__ = [
     "SCHEMA",
     "folder_contents",
     "read_checkpoint",
+    "read_file",
     "read_newest_step",
     "unpacked",
     "write_checkpoint",
@@ -59,6 +60,21 @@ def read_checkpoint(files: FileStore, folder: str) -> dict[str, bytes]:
     Raises:
         CheckpointError: no manifest, or a file that is missing or not what was written.
     """
+    listed = _listed(files, folder)
+    return {name: _verified(files, f"{folder}/{name}", digest) for name, digest in listed.items()}
+
+
+def read_file(files: FileStore, folder: str, name: str) -> bytes:
+    """Read and verify one file of a checkpoint.
+
+    Raises:
+        CheckpointError: no manifest, or the file is missing or not what was written.
+    """
+    return _verified(files, f"{folder}/{name}", _listed(files, folder).get(name, ""))
+
+
+def _listed(files: FileStore, folder: str) -> dict[str, str]:
+    """Digest of each file of a checkpoint."""
     where = files.path(folder)
     manifest = files.read(f"{folder}/{MANIFEST}")
     if manifest is None:
@@ -66,7 +82,7 @@ def read_checkpoint(files: FileStore, folder: str) -> dict[str, bytes]:
     digests = _digests(manifest)
     if digests is None:
         raise CheckpointError(f"{where}/{MANIFEST}: damaged. {_ADVICE}")
-    return {name: _verified(files, f"{folder}/{name}", digest) for name, digest in digests.items()}
+    return digests
 
 
 def folder_contents(folder: str | Path) -> dict[str, bytes]:

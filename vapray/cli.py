@@ -131,6 +131,28 @@ def export(
 
 
 @app.command()
+def serve(
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option("--checkpoint", metavar="[NAME=]PATH", help="A folder files/final, or its URI; may be repeated."),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option("--config", help="Serve config file; without one, serve/laptop.yaml.")
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", help="To listen on; all but 127.0.0.1 needs keys.")] = None,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="To listen on.")] = None,
+    keys: Annotated[str | None, typer.Option("--keys", help="File of API keys, as `vapray key` writes it.")] = None,
+    address: Annotated[str | None, typer.Option("--address", help="Of a running Ray; without one, embedded.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Serve models: an API that OpenAI's clients speak, and a page to try it on."""
+    with ended_well(debug):
+        from vapray.serving import serve_until_interrupted
+
+        serve_until_interrupted(config, checkpoint or (), host=host, port=port, keys=keys, address=address)
+
+
+@app.command()
 def key(
     name: Annotated[str, typer.Argument(help="Stands in the service's logs; whose key it is.")],
     file: Annotated[str, typer.Option("--file", help="YAML file of keys; made where there is none.")],

@@ -20,6 +20,7 @@ __all__ = [
     "require_shared_root",
     "run_interruptible",
     "run_remote",
+    "silent_stderr",
     "survey",
 ]
 
@@ -60,7 +61,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     on_terminate = signal.getsignal(signal.SIGTERM)
     with contextlib.nullcontext() if joins else reaped("ray"):
         try:
-            with _silent_stderr():
+            with silent_stderr():
                 ray.init(**quiet, **({"address": cluster.address or "auto"} if joins else embedded))
         except Exception as error:  # a bare one where a node is not up in time
             raise BackendError(_why_no_ray(cluster, joins, error)) from error
@@ -84,7 +85,7 @@ def _why_no_ray(cluster: Cluster, joins: bool, error: Exception) -> str:
 
 
 @contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
     """Ray's C++ announces its own log level there; what goes wrong is raised as well."""
     sys.stderr.flush()
     kept = os.dup(2)

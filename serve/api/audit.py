@@ -4,8 +4,10 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 
-__all__ = ["AuditLine"]
+__all__ = ["LEFT", "AuditLine"]
 
+LEFT = 499
+"""The client went, or was too slow to take it, before the answer was whole."""
 LOG = logging.getLogger("vapray.audit")
 
 
@@ -18,8 +20,8 @@ class AuditLine:
     method: str = ""
     route: str | None = None
     """Its template."""
-    status: int = 499
-    """499: the client left before an answer."""
+    status: int = 0
+    """Of HTTP, or ``LEFT``."""
     model: str | None = None
     model_sha256: str | None = None
     seed: int | None = None

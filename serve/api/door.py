@@ -22,8 +22,11 @@ class Door:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
-        is_open = scope["path"] in OPEN or scope["path"].startswith(OPEN_FOLDER)
-        if scope["type"] == "http" and not (self._has_keys and is_open):
+        if scope["type"] == "http" and not (self._has_keys and _is_open(scope["path"])):
             owner = self._owners.of(HTTPConnection(scope))
             scope["state"]["owner"], scope["state"]["audit"].key = owner, owner.id
         await self.app(scope, receive, send)
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or path.startswith(OPEN_FOLDER)

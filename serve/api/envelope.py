@@ -9,7 +9,7 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.api.audit import AuditLine
+from serve.api.audit import LEFT, AuditLine
 from serve.api.error_answer import error_answer
 from serve.errors import ApiError
 
@@ -50,6 +50,8 @@ class Envelope:
             failure = ApiError(500, f"The service failed. Its log says why under {line.request}.", "internal_error")
             await answering.refuse(failure, scope, receive)
         finally:
+            if not answering.finished:
+                line.status = LEFT
             line.route = getattr(scope.get("route"), "path", None)
             line.milliseconds = answering.milliseconds
             if scope["method"] == "POST":
@@ -61,7 +63,7 @@ class _Answering:
 
     def __init__(self, send: Send, line: AuditLine, path: str) -> None:
         self._send, self._line, self._path, self._began = send, line, path, time.perf_counter()
-        self._started = False
+        self._started = self.finished = False
 
     @property
     def milliseconds(self) -> int:
@@ -78,6 +80,7 @@ class _Answering:
                 headers.setdefault(name, value)
             self._line.status = message["status"]
         await self._send(message)
+        self.finished = message["type"] == "http.response.body" and not message.get("more_body", False)
 
     async def refuse(self, error: ApiError, scope: Scope, receive: Receive) -> None:
         self._line.error = error.code

@@ -59,6 +59,6 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:
         405: (f"{request.method} is not accepted here. Accepted: {allowed}.", "method_not_allowed"),
     }
     message, code = texts.get(error.status_code, (str(error.detail), "refused"))
-    answer = error_answer(ApiError(error.status_code, message, code))
+    answer = await on_api_error(request, ApiError(error.status_code, message, code))
     answer.headers.update(error.headers or {})
     return answer

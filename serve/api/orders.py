@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from serve.api.asked import class_number, unknown_class
 from serve.api.problems import Problem, refuse
-from serve.api.requests import HIGHEST_SEED, GenerateRequest, ImageRequest
+from serve.api.requests import HIGHEST_SEED, MOST_IMAGES, GenerateRequest, ImageRequest
 from serve.backend import ImageOrder, ModelCard
 from serve.settings import Limits
 from vapray.sampling.generated import SamplingSettings
@@ -16,6 +16,8 @@ from vapray.sampling.generated import SamplingSettings
 __all__ = ["first_seed", "generation_problems", "image_orders", "settings_of"]
 
 DRAW = "draw"
+SEEDS = HIGHEST_SEED + 2 - MOST_IMAGES
+"""That a request without one may begin with."""
 
 
 def image_orders(
@@ -49,9 +51,9 @@ def first_seed(given: int | None, idempotency_key: str | None, owner: str) -> in
     if given is not None:
         return given
     if idempotency_key is None:
-        return secrets.randbelow(HIGHEST_SEED + 1)
+        return secrets.randbelow(SEEDS)
     digest = hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).digest()
-    return int.from_bytes(digest[:16], "big") % (HIGHEST_SEED + 1)
+    return int.from_bytes(digest[:16], "big") % SEEDS
 
 
 def settings_of(request: ImageRequest | GenerateRequest, card: ModelCard) -> SamplingSettings:
@@ -68,6 +70,9 @@ def generation_problems(
     most = min(limits.inference_steps, card.max_inference_steps)
     if request.label is not None and class_number(card, request.label) is None:
         yield Problem(f"{where}label", f"{where}label: {unknown_class(card)}", "unknown_class")
+    if request.seed is not None and request.seed + request.n - 1 > HIGHEST_SEED:
+        most_of_n = f"at most {HIGHEST_SEED} - {request.n - 1} for {request.n} images"
+        yield Problem(f"{where}seed", f"{where}seed = {request.seed}: {most_of_n}, whose seeds follow one another.")
     if (steps := request.num_inference_steps) is not None and steps > most:
         yield Problem(f"{where}num_inference_steps", f"{where}num_inference_steps = {steps}: wanted 1..{most}.")
     if request.prototypes == "bypassed" and not card.has_prototypes:

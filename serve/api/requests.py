@@ -5,9 +5,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vapray.config.section import Section
+from vapray.sampling.generated import Prototypes
 
 __all__ = [
     "HIGHEST_SEED",
+    "MOST_IMAGES",
     "BankQuery",
     "CaptionRequest",
     "DistanceRequest",
@@ -21,7 +23,7 @@ __all__ = [
 
 MOST_IMAGES = 10
 HIGHEST_SEED = 2**63 - 1001
-"""So that the seeds of all pictures of a request or an evaluation fit 64 bits."""
+"""Of any picture, as the sampler has it."""
 
 Seed = Annotated[int, Field(ge=0, le=HIGHEST_SEED)]
 GuidanceScale = Annotated[float, Field(ge=0, le=100)]
@@ -61,7 +63,7 @@ class ImageRequest(Section):
     guidance_scale: GuidanceScale | None = None
     num_inference_steps: Steps | None = None
     solver: Literal["dpm_solver_2m", "ddim"] | None = None
-    prototypes: Literal["on", "bypassed"] = "on"
+    prototypes: Prototypes = "on"
     """Bypassed: the prototype condition is left out."""
     deadline_seconds: Annotated[float, Field(gt=0)] | None = None
     """By when all has to be finished."""
@@ -100,7 +102,7 @@ class GenerateRequest(Section):
     seed: Seed = 0
     guidance_scale: GuidanceScale | None = None
     num_inference_steps: Steps | None = None
-    prototypes: Literal["on", "bypassed"] = "on"
+    prototypes: Prototypes = "on"
 
 
 class EvaluationRequest(Section):

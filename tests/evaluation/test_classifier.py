@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vapray.errors import DataError
-from vapray.evaluation.classifier import balanced_accuracy, class_accuracies, train_classifier
+from vapray.evaluation.classifier import balanced_accuracy, class_accuracies, read_classifier, train_classifier
 from vapray.evaluation.inception_score import inception_score
 
 from .pictures import scenes
@@ -65,3 +65,15 @@ def test_pictures_of_another_size_and_labels_out_of_range_are_refused() -> None:
         train_classifier(images, labels, 4, steps=1)
     with pytest.raises(DataError, match="labels"):
         train_classifier(images, labels[:3], 5, steps=1)
+
+
+def test_a_classifier_that_was_kept_says_the_same() -> None:
+    images, labels = scenes(40, 0)
+    trained = train_classifier(images, labels, 5, seed=3, steps=3)
+    kept = trained.to_safetensors()
+    np.testing.assert_array_equal(
+        read_classifier(kept, 5, (32, 32)).probabilities(images), trained.probabilities(images)
+    )
+    for damaged, classes in ((kept[:-9], 5), (b"", 5), (kept, 6)):
+        with pytest.raises(DataError, match=f"no classifier of {classes} classes"):
+            read_classifier(damaged, classes, (32, 32))

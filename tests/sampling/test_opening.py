@@ -1,10 +1,16 @@
 """Weights that are not of the card's architecture are told by the settings that differ."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.training.tiny import CLASSES, WIDTH, tiny_config
+from vapray.checkpoint import write_checkpoint
 from vapray.errors import CheckpointError
-from vapray.sampling.opening import open_weights
+from vapray.files import FileStore
+from vapray.latents.latent_space import LatentSpace
+from vapray.sampling.opening import open_weights, read_card
 from vapray.training.network import Network, build_network
 from vapray.training.state import save_weights
 
@@ -60,3 +66,17 @@ def test_exactly_the_settings_that_differ_are_named(card, weights, differing):
 @pytest.mark.parametrize("weights", [UVIT, RELEASED, DIT, UNET])
 def test_weights_of_the_same_architecture_open(weights):
     open_weights(network(weights), save_weights(network(weights)), "ema.safetensors")
+
+
+def test_a_card_is_read_without_weights_and_never_damaged(tmp_path: Path) -> None:
+    space = LatentSpace(channels=1, side=4, shift=(0.0,), scale=(1.0,)).to_record()
+    named = {"class_names": ["a", "b"], "latent_space": space, "text_encoder": "words", "context_width": WIDTH}
+    card = json.dumps({"schema": 3, "config": tiny_config().model_dump(mode="json"), **named}).encode()
+    write_checkpoint(FileStore(str(tmp_path)), "final", {"checkpoint.json": card, "ema.safetensors": b"weights"})
+    (tmp_path / "final/ema.safetensors").unlink()
+    assert read_card(str(tmp_path / "final")).class_names == ("a", "b")
+    (tmp_path / "final/checkpoint.json").write_bytes(card.replace(b'"b"', b'"c"'))
+    with pytest.raises(CheckpointError, match=r"checkpoint.json: sha256 .* wanted, .* found"):
+        read_card(str(tmp_path / "final"))
+    with pytest.raises(CheckpointError, match="no complete checkpoint"):
+        read_card(str(tmp_path / "nowhere"))

@@ -80,9 +80,10 @@ class InProcess:
         if order.bank_id is not None:
             found = [entry.caption for entry in self._bank(label) if entry.id == order.bank_id]
             if not found:
-                raise ApiError(404, "There is no such entry.", "unknown_bank_id", "bank")
+                raise ApiError(400, "There is no such entry.", "unknown_bank_id", "bank")
             caption = found[0]
-        return self.sampler.generate(label, caption, seed=order.seed, settings=order.settings)[0]
+        settings = dataclasses.replace(order.settings, prototypes="on" if order.with_prototypes else "bypassed")
+        return self.sampler.generate(label, caption, seed=order.seed, settings=settings)[0]
 
     def _described(self, order: ImageOrder, made: Generated) -> MadeImage:
         ids = [

@@ -94,6 +94,7 @@ def test_a_body_that_is_not_called_json_is_refused(module_served, kind):
         ({"prompt": "MEL", "label": "NV"}, "prompt", "invalid_value", "another class"),
         ({"seed": -1}, "seed", "invalid_value", "seed = -1"),
         ({"seed": 2**63 - 1000}, "seed", "invalid_value", "less than or equal"),
+        ({"seed": 2**63 - 1001, "n": 2}, "seed", "invalid_value", "for 2 images"),
         ({"seed": "7"}, "seed", "invalid_value", "seed = '7'"),
         ({"guidance_scale": -0.1}, "guidance_scale", "invalid_value", "-0.1"),
         ({"guidance_scale": 100.1}, "guidance_scale", "invalid_value", "100.1"),
@@ -139,7 +140,7 @@ def test_all_that_is_wrong_is_said_at_once(module_served):
 def test_an_entry_that_the_bank_has_not_is_refused_in_a_stream_too(module_served):
     for stream in (False, True):
         asked = {"bank": "NV-9999", "label": "NV", "stream": stream, "num_inference_steps": 1}
-        assert said(module_served.post(IMAGES, asked), 404)["code"] == "unknown_bank_id"
+        assert said(module_served.post(IMAGES, asked), 400)["code"] == "unknown_bank_id"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +157,7 @@ def test_an_entry_that_the_bank_has_not_is_refused_in_a_stream_too(module_served
         ({"generate": {}}, "generate.n", "missing"),
         ({"generate": {"n": 1}}, "generate.n", "greater than or equal to 2"),
         ({"generate": {"n": 5001}}, "generate.n", "at most 5000"),
+        ({"generate": {"n": 2, "seed": 2**63 - 1001}}, "generate.seed", "for 2 images"),
         ({"generate": {"n": 2, "sed": 1}}, "generate.sed", "Did you mean seed?"),
         ({"generate": {"n": 2, "label": "XX"}}, "generate.label", "no such class"),
         ({"generate": {"n": 2, "num_inference_steps": 900}}, "generate.num_inference_steps", "1..250"),

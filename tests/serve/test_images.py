@@ -34,6 +34,11 @@ def test_images_have_consecutive_seeds_and_are_asked_for_side_by_side(served, ba
     assert [order.seed for order in backend.orders] == [7, 8, 9, 10]
 
 
+def test_the_highest_seeds_are_served(served):
+    answer = served.images(prompt="NV", seed=2**63 - 1010, n=10, num_inference_steps=1)
+    assert [one["seed"] for one in answer.json()["data"]][-1] == 2**63 - 1001
+
+
 def test_the_name_of_a_class_draws_a_caption_of_its_bank(served, backend, sampler):
     ways = ({"prompt": "nv"}, {"prompt": "NV", "label": 1}, {"bank": "draw", "label": "nv"})
     found = [orders_of(served, backend, seed=3, **way)[0] for way in ways]
@@ -64,6 +69,11 @@ def test_what_a_request_says_comes_before_what_the_model_does(served, backend):
     assert order.settings.guidance_convention == plain.settings.guidance_convention
     assert before + 60 <= order.deadline <= time.time() + 60
     assert plain.deadline > before + 200 and order.request_id and order.model == NAME
+
+
+def test_the_prototype_condition_can_be_bypassed(served):
+    on, off = (served.images(prompt="NV", seed=3, prototypes=kind).json()["data"][0] for kind in ("on", "bypassed"))
+    assert on["b64_json"] != off["b64_json"] and on["revised_prompt"] == off["revised_prompt"]
 
 
 def test_a_retry_under_the_same_idempotency_key_gives_the_same_image(served, backend):

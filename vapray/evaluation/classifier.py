@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -50,6 +52,10 @@ class Classifier:
     """Height and width in pixels; pictures of another size are refused, not resized."""
     device: str = "cpu"
 
+    def to_safetensors(self) -> bytes:
+        """The weights; :func:`read_classifier` takes them."""
+        return save_safetensors({name: weight.cpu().contiguous() for name, weight in self.network.state_dict().items()})
+
     def probabilities(self, images: NDArray[np.uint8], *, batch_images: int = 256) -> NDArray[np.float64]:
         """[N, K], rows that sum to 1, of RGB uint8 [N, H, W, 3].
 
@@ -62,6 +68,20 @@ class Classifier:
         with torch.no_grad():
             logits = [self.network(_scaled(part, self.device)).cpu() for part in planes.split(batch_images)]
         return torch.cat(logits).double().softmax(dim=1).numpy()
+
+
+def read_classifier(data: bytes, num_classes: int, image_size: tuple[int, int]) -> Classifier:
+    """What ``to_safetensors`` wrote.
+
+    Raises:
+        DataError: damaged, or of another number of classes.
+    """
+    network = _network(num_classes)
+    try:
+        network.load_state_dict(load_safetensors(data))
+    except Exception as error:  # safetensors and torch raise kinds of their own
+        raise DataError(f"no classifier of {num_classes} classes: {str(error).splitlines()[0]}") from None
+    return Classifier(network.eval().requires_grad_(False), num_classes, image_size)
 
 
 def _balanced_rows(labels: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -169,9 +169,9 @@ def _class_scores(real: Features, made: Features, label: int) -> ClassScores:
     )
 
 
-def size_warnings(n_real: int, n_generated: int, width: int) -> tuple[str, ...]:
-    """What a reader must know when a set has fewer images than the extractor has features."""
-    counts: dict[str, Any] = {"real": n_real, "generated": n_generated}
+def size_warnings(n_real: int, n_generated: int, width: int, name: str = "generated") -> tuple[str, ...]:
+    """What a reader must know when a set has fewer images than the extractor has features; ``name`` of the second."""
+    counts: dict[str, Any] = {"real": n_real, name: n_generated}
     return tuple(
         f"{count} {name} images are fewer than the {width} features: FID is biased upward; trust KID more."
         for name, count in counts.items()

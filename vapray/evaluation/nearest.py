@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vapray.evaluation.comparison import FeatureSet, standardised
 
-__all__ = ["Nearest", "nearest_training"]
+__all__ = ["Nearest", "held_out_distance", "nearest_training"]
 
 MOST = 600
 """Pictures that are looked up in each set, so that the cost grows with the training set alone."""
@@ -56,9 +56,8 @@ def nearest_training(
     """
     asked = _first_of_each_class(generated.labels)
     real, made = standardised(reference, generated)
-    _, unseen = standardised(reference, held_out)
     at, distance = _nearest(real, made[asked])
-    _, usual = _nearest(real, unseen[_first_of_each_class(held_out.labels)])
+    usual = _usual_distances(reference, held_out)
     median = float(np.median(usual))
     relative = distance / median if median else distance
     return Nearest(
@@ -70,6 +69,20 @@ def nearest_training(
         float(np.median(distance)),
         float((distance < np.quantile(usual, NEAR)).mean()),
     )
+
+
+def held_out_distance(reference: FeatureSet, held_out: FeatureSet) -> float:
+    """Median distance of held-out real pictures to their nearest training picture.
+
+    Raises:
+        DataError: the sets were prepared differently.
+    """
+    return float(np.median(_usual_distances(reference, held_out)))
+
+
+def _usual_distances(reference: FeatureSet, held_out: FeatureSet) -> NDArray[np.float64]:
+    real, unseen = standardised(reference, held_out)
+    return _nearest(real, unseen[_first_of_each_class(held_out.labels)])[1]
 
 
 def _first_of_each_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,11 +1,13 @@
 """evaluate: generated pictures beside real ones become numbers and a report.
 
 in    images, captions, samples; the autoencoder and the checkpoint
-out   the table ``measurements`` (what each actor found in each picture), files/report/{metrics.json,index.html}
+out   the table ``measurements`` (what each actor found in each picture), files/report/{metrics.json,index.html},
+      files/classifier.safetensors
 
 Fan-out: one task trains the classifier on real training frames; actors measure pictures; the driver reduces.
 """
 
+import hashlib
 import time
 from collections import Counter
 from functools import partial
@@ -25,7 +27,7 @@ from vapray.errors import DataError
 from vapray.evaluation.baselines import class_mean_images
 from vapray.evaluation.classifier import Classifier, train_classifier
 from vapray.evaluation.features import FeatureExtractor, load_extractor
-from vapray.evaluation.measuring import Examiner
+from vapray.evaluation.measuring import CLASSIFIER, Examiner, held_out_split
 from vapray.evaluation.metrics import Provenance, StageTime
 from vapray.evaluation.report.assembly import assemble
 from vapray.evaluation.report.render import render_report
@@ -52,6 +54,7 @@ def run(run: StageRun) -> None:
     pool = config.pools.evaluate
     run.progress.say("training the classifier that judges labels on real images")
     classifier = run_remote(_prepare, config, inputs["images"], run.output, counts, pool=pool)
+    _keep(run, classifier)
     map_rows(
         run,
         inputs["images"],
@@ -73,14 +76,19 @@ def run(run: StageRun) -> None:
 
 
 def _held_out_split(images: Version) -> str:
-    splits = set(images.read(["split"]).column(0).to_pylist())
-    for split in ("test", "validation"):
-        if split in splits:
-            return split
+    if split := held_out_split(images.read(["split"]).column(0).unique().to_pylist()):
+        return split
     raise DataError(
         f"{images.uri}: every image is in the train split, so nothing real is held out to compare with. "
         "Give the dataset a test split, or set data.test_share."
     )
+
+
+def _keep(run: StageRun, classifier: Classifier) -> None:
+    """For who measures further pictures against this run's real ones."""
+    data = classifier.to_safetensors()
+    run.output.files.write(f"{run.output.folder}/files/{CLASSIFIER}", data)
+    run.notes["classifier_sha256"] = hashlib.sha256(data).hexdigest()
 
 
 def _prepare(config: Config, images: Version, output: Version, label_counts: dict[int, int]) -> Classifier:

@@ -16,7 +16,7 @@ from safetensors.torch import load as load_safetensors
 
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder, text_encoder_of
-from vapray.checkpoint import SCHEMA, read_checkpoint
+from vapray.checkpoint import SCHEMA, read_checkpoint, read_file
 from vapray.config import Config
 from vapray.config.problems import explain
 from vapray.errors import BackendError, CheckpointError, DataError
@@ -25,7 +25,7 @@ from vapray.latents.latent_space import LatentSpace
 from vapray.training.network import Network
 from vapray.training.state import load_weights
 
-__all__ = ["Card", "open_encoder", "open_weights", "read_bank", "read_final", "require_device"]
+__all__ = ["Card", "open_encoder", "open_weights", "read_bank", "read_card", "read_final", "require_device"]
 
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
 NEVER_OPENED = "a pickle, and those are never opened: loading one runs the code in it"
@@ -116,6 +116,15 @@ class Card:
             raise CheckpointError(f"{where}: no {error}. {_UPDATE}") from None
         except (TypeError, ValueError, DataError) as error:
             raise CheckpointError(f"{where}: {error}. {_UPDATE}") from None
+
+
+def read_card(path: str) -> Card:
+    """The card of a checkpoint's ``final`` folder, without reading its weights.
+
+    Raises:
+        CheckpointError: none there, damaged, or of a newer version.
+    """
+    return Card.parse(read_file(FileStore(path), "", "checkpoint.json"), f"{path}/checkpoint.json")
 
 
 _UPDATE = "Use the version of vapray that wrote it, or train again."

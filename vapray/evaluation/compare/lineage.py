@@ -10,7 +10,7 @@ from vapray.evaluation.metrics import Metrics
 from vapray.store import Manifest, Store, Version
 from vapray.tables import TABLES
 
-__all__ = ["DATASET", "FinishedRun", "open_run", "same_pictures"]
+__all__ = ["DATASET", "REPORT", "FinishedRun", "open_run", "same_pictures"]
 
 REPORT = "report/metrics.json"
 EVALUATION = "measurements"

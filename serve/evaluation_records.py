@@ -1,0 +1,277 @@
+"""What is kept of evaluations: whole files in the service's ``state``, so that they survive every process.
+
+    evaluations/<id>/order.json        what was asked for, by whom; written last of what creates a record
+                     progress.json     who works on it, the last sign of life, pictures done; rewritten
+                     outcome.json      results or error; created once, by the first runner that ends
+    evaluation_pictures/<id>           uploaded ones in one Parquet file, removed when the evaluation ends
+    evaluation_keys/<hash>.json        the evaluation that an owner's Idempotency-Key stands for; created once
+    evaluation_owners/<hash>/<id>      whose it is
+
+Execution is at-least-once with one outcome. A record without an outcome whose last sign of life is older than
+``STALE_SECONDS`` may be given to a runner again. Every method waits for files: call them from a thread.
+"""
+
+import hashlib
+import io
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from serve.backend import Evaluation, EvaluationOrder
+from serve.errors import ApiError
+from vapray.files import FileStore
+from vapray.sampling.generated import SamplingSettings
+
+__all__ = ["STALE_SECONDS", "EvaluationRecords", "Task"]
+
+STALE_SECONDS = 30.0
+"""Without a sign of life an evaluation counts as abandoned."""
+MOST_ATTEMPTS = 5
+"""Runners that may take up an evaluation: one whose runners all die would go on for ever."""
+MOST_LISTED = 100
+"""The newest ones."""
+READERS = 8
+"""Evaluations that are looked up at a time."""
+KEPT_SECONDS = 86_400.0
+"""Of uploaded pictures whose evaluation does not end."""
+
+_ID = re.compile(r"eval_[0-9a-f]{32}")
+"""Nanoseconds of its creation, so that names sort by age, and 64 random bits."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a runner has to measure."""
+
+    order: EvaluationOrder
+    """Without its uploaded pictures."""
+    uploaded: int
+    """Pictures that ``EvaluationRecords.pictures`` has; 0: they have to be generated."""
+
+
+class EvaluationRecords:
+    """The evaluations of a service.
+
+    Args:
+        state: folder or URI that all of its processes see.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, state: str, clock: Callable[[], float] = time.time) -> None:
+        self._files, self._clock = FileStore(state), clock
+
+    def create(self, order: EvaluationOrder, owner: str, idempotency_key: str | None = None) -> Evaluation:
+        """Take an order; the same owner and key give the first one again.
+
+        Raises:
+            ApiError: 409, the key stands for another order.
+        """
+        digest = _digest(order)
+        if idempotency_key and (earlier := self._of_key(owner, idempotency_key, digest)):
+            return self.get(earlier, owner)
+        id = f"eval_{int(self._clock() * 1e9):016x}{secrets.token_hex(8)}"
+        self._write_order(id, order, owner)
+        if idempotency_key:
+            claim = _json({"id": id, "order": digest})
+            if not self._files.create(_key_name(owner, idempotency_key), claim):
+                for name in (f"evaluations/{id}", _pictures_name(id)):
+                    self._files.remove(name)  # another request with this key was faster
+                return self.create(order, owner, idempotency_key)
+        self._files.create(_owned(owner, id), b"")
+        return self.get(id, owner)
+
+    def get(self, id: str, owner: str) -> Evaluation:
+        """Where it stands.
+
+        Raises:
+            ApiError: 404, none of this owner has this id.
+        """
+        card = self._card(id)
+        if card is None or card["owner"] != _hash(owner):
+            raise ApiError(404, "There is no such evaluation of yours. GET /v1/evaluations lists them.", "not_found")
+        return self._evaluation(id, card)
+
+    def of_owner(self, owner: str) -> Sequence[Evaluation]:
+        """Of an owner, newest first."""
+        ids = self._files.names(f"evaluation_owners/{_hash(owner)}")[::-1][:MOST_LISTED]
+        with ThreadPoolExecutor(READERS) as pool:
+            found = pool.map(lambda id: (id, self._card(id)), ids)
+            return list(pool.map(lambda one: self._evaluation(*one), [(id, card) for id, card in found if card]))
+
+    def dispatch(self, id: str) -> bool:
+        """Whether a runner is to be called now; the next ``STALE_SECONDS`` it is not to be called again.
+
+        True for a new record, and for one without an outcome that shows no sign of life.
+        """
+        if self._outcome(id) or not self._is_stale(id):
+            return False
+        # Without the runner that fell silent, which would seem to be alive again.
+        attempts = self._progress(id).get("attempts", 0)
+        self._write_progress(id, {"heartbeat": self._clock(), "attempts": attempts})
+        return True
+
+    def begin(self, id: str, runner: str) -> Task | None:
+        """Take up an evaluation.
+
+        Args:
+            id: of it.
+            runner: names this attempt.
+
+        Returns:
+            None where there is nothing to do: no such evaluation, an outcome, or another runner that is alive.
+        """
+        card, progress = self._card(id), self._progress(id)
+        if card is None or self._outcome(id):
+            return None
+        if progress.get("runner") not in (None, runner) and not self._is_stale(id):
+            return None
+        attempts = int(progress.get("attempts", 0)) + 1
+        if attempts > MOST_ATTEMPTS:
+            self.finish(id, error=f"Its processes died {MOST_ATTEMPTS} times. Ask for fewer images.")
+            return None
+        self._write_progress(id, {"heartbeat": self._clock(), "runner": runner, "attempts": attempts, "done": 0})
+        return Task(_order_of(card), card["uploaded"])
+
+    def beat(self, id: str, runner: str, done: int) -> None:
+        """A sign of life, and how many pictures are measured."""
+        self._write_progress(id, self._progress(id) | {"heartbeat": self._clock(), "runner": runner, "done": done})
+
+    def pictures(self, id: str) -> list[bytes] | None:
+        """The uploaded pictures; None when they are gone, which an outcome explains.
+
+        Raises:
+            OSError: they are damaged.
+        """
+        data = self._files.read(_pictures_name(id))
+        if data is None:
+            return None
+        rows = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+        return [bytes(picture) for picture in rows["picture"].to_pylist()]
+
+    def finish(self, id: str, *, results: Mapping[str, Any] | None = None, error: str | None = None) -> None:
+        """Leave the outcome, unless another runner has; uploaded pictures are removed."""
+        outcome = {"results": dict(results or {}), "error": error, "finished": self._clock()}
+        if not self._files.create(_outcome_name(id), _json(outcome)) and not self._outcome(id):
+            self._files.write(_outcome_name(id), _json(outcome))  # what stands there is damaged
+        self._files.remove(_pictures_name(id))
+
+    def sweep(self) -> None:
+        """Remove uploaded pictures that nobody will ask for: of requests and runners that died, and left for a day."""
+        for id in self._files.names("evaluation_pictures"):
+            if self._outcome(id):
+                self._files.remove(_pictures_name(id))
+            elif self._clock() - _created(id) > KEPT_SECONDS:
+                if self._card(id):
+                    self.finish(id, error="Nobody asked for it for a day.")
+                self._files.remove(_pictures_name(id))
+
+    def _write_order(self, id: str, order: EvaluationOrder, owner: str) -> None:
+        if order.images:
+            file = io.BytesIO()
+            pq.write_table(pa.table({"picture": pa.array(order.images, pa.binary())}), file, write_page_checksum=True)
+            self._files.write(_pictures_name(id), file.getvalue())
+        card = {
+            "owner": _hash(owner),
+            "created": int(self._clock()),
+            "uploaded": len(order.images),
+            "order": asdict(replace(order, images=())),
+        }
+        self._files.write(f"evaluations/{id}/order.json", _json(card))
+
+    def _of_key(self, owner: str, key: str, digest: str) -> str | None:
+        claim = self._read(_key_name(owner, key))
+        if claim is None:
+            return None
+        if claim["order"] != digest:
+            raise ApiError(
+                409,
+                "This Idempotency-Key was sent with another evaluation before. Send a new key with a new evaluation.",
+                "idempotency_conflict",
+            )
+        self._files.create(_owned(owner, claim["id"]), b"")  # who made it may have died before this
+        return str(claim["id"])
+
+    def _evaluation(self, id: str, card: Mapping[str, Any]) -> Evaluation:
+        order, outcome = card["order"], self._outcome(id)
+        n = card["uploaded"] or order["n"]
+        begun = Evaluation(
+            id, order["model"], "queued", card["created"], n, source="uploaded" if card["uploaded"] else "generated"
+        )
+        if outcome is None:
+            progress = self._progress(id)
+            return replace(begun, status="running", done=progress["done"]) if "runner" in progress else begun
+        if outcome["error"] is not None:
+            return replace(begun, status="failed", error=outcome["error"], done=self._progress(id).get("done", 0))
+        return replace(begun, status="succeeded", done=n, results=outcome["results"])
+
+    def _card(self, id: str) -> dict[str, Any] | None:
+        return self._read(f"evaluations/{id}/order.json") if _ID.fullmatch(id) else None
+
+    def _outcome(self, id: str) -> dict[str, Any] | None:
+        return self._read(_outcome_name(id))
+
+    def _progress(self, id: str) -> dict[str, Any]:
+        return self._read(f"evaluations/{id}/progress.json") or {}
+
+    def _write_progress(self, id: str, progress: Mapping[str, Any]) -> None:
+        self._files.write(f"evaluations/{id}/progress.json", _json(progress))
+
+    def _is_stale(self, id: str) -> bool:
+        return self._clock() - self._progress(id).get("heartbeat", 0.0) > STALE_SECONDS
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        """A file's card; a damaged one is as good as none."""
+        try:
+            return dict(json.loads(self._files.read(name) or b"null"))
+        except (ValueError, TypeError):
+            return None
+
+
+def _order_of(card: Mapping[str, Any]) -> EvaluationOrder:
+    fields = dict(card["order"])
+    if settings := fields["settings"]:
+        interval = settings["guidance_interval"]
+        fields["settings"] = SamplingSettings(**settings | {"guidance_interval": interval and tuple(interval)})
+    return EvaluationOrder(**fields | {"images": ()})
+
+
+def _digest(order: EvaluationOrder) -> str:
+    pictures = [hashlib.sha256(image).hexdigest() for image in order.images]
+    return hashlib.sha256(_json(asdict(replace(order, images=())) | {"images": pictures})).hexdigest()
+
+
+def _key_name(owner: str, key: str) -> str:
+    return f"evaluation_keys/{_hash(json.dumps([owner, key]))}.json"
+
+
+def _owned(owner: str, id: str) -> str:
+    return f"evaluation_owners/{_hash(owner)}/{id}"
+
+
+def _outcome_name(id: str) -> str:
+    return f"evaluations/{id}/outcome.json"
+
+
+def _pictures_name(id: str) -> str:
+    return f"evaluation_pictures/{id}"
+
+
+def _created(id: str) -> float:
+    """Seconds since the epoch."""
+    return int(id[5:21], 16) / 1e9 if _ID.fullmatch(id) else 0.0
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True, allow_nan=False).encode()

@@ -1,0 +1,75 @@
+"""A set of pictures asked from a sampler's replicas, in order, a bounded number at a time."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import Any
+
+from serve.backend import EvaluationOrder, ImageOrder, MadeImage
+from serve.errors import ApiError
+from vapray.errors import VaprayError
+from vapray.sampling.generated import SamplingSettings
+from vapray.sampling.plan import label_counts
+
+__all__ = ["generate_set"]
+
+UNDER_WAY = 32
+"""Pictures that are asked for at a time."""
+MOST_TRIES = 20
+"""Of a picture, where a sampler is busy or its replica dies; with the pauses between them some seven minutes."""
+LONGEST_PAUSE_SECONDS = 30.0
+
+
+async def generate_set(
+    sampler: Any, order: EvaluationOrder, defaults: SamplingSettings, prior: Mapping[int, int]
+) -> AsyncGenerator[MadeImage, None]:
+    """Pictures with seeds ``order.seed``, ``order.seed + 1``, ..., their captions drawn from the bank.
+
+    Args:
+        sampler: handle whose ``make.remote(ImageOrder)`` gives a ``MadeImage``.
+        order: of a set to generate.
+        defaults: settings where the order has none.
+        prior: images of each class; without a label the set has the classes in this proportion.
+
+    Raises:
+        ApiError: what the sampler refuses, or still is too busy for.
+    """
+    waiting: deque[asyncio.Task[MadeImage]] = deque()
+    try:
+        for one in _image_orders(order, defaults, prior):
+            waiting.append(asyncio.create_task(_made(sampler, one)))
+            if len(waiting) == UNDER_WAY:
+                yield await waiting.popleft()
+        while waiting:
+            yield await waiting.popleft()
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+async def _made(sampler: Any, order: ImageOrder) -> MadeImage:
+    tries = 0
+    while True:
+        try:
+            made: MadeImage = await sampler.make.remote(order)
+            return made
+        except Exception as error:  # a replica's death comes in as many kinds as Ray has
+            tries += 1
+            if _is_final(error) or tries == MOST_TRIES:
+                raise
+            pause = getattr(error, "retry_after_s", None) or 0.25 * 2**tries
+        await asyncio.sleep(min(LONGEST_PAUSE_SECONDS, pause))
+
+
+def _is_final(error: Exception) -> bool:
+    if isinstance(error, ApiError):
+        return error.status not in (429, 503)
+    return isinstance(error, VaprayError)
+
+
+def _image_orders(order: EvaluationOrder, defaults: SamplingSettings, prior: Mapping[int, int]) -> Iterator[ImageOrder]:
+    counts = label_counts(prior, order.n) if order.label is None else {order.label: order.n}
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    for seed, label in enumerate(labels, start=order.seed):
+        settings = order.settings or defaults
+        yield ImageOrder(order.model, label, None, seed, settings, with_prototypes=order.with_prototypes)

@@ -1,0 +1,223 @@
+"""What HTTP, routing and PNG cost beside the bare engine, and what slow clients cost the others.
+
+    python -m tests.benchmarks.serving CHECKPOINT [--width 256] [--depth 8] [--clients 32] [--images 96]
+
+The same orders, 8 to 50 steps, with and without guidance, captions of the bank, go to both in turns, medians are taken:
+
+bare      the engine and the decoder in one process, one thread, as many orders under way as there are clients
+service   `vapray serve`, one sampler with one thread, so many clients that each wait for a picture before the next
+
+The network has random weights of the width asked for (0: the checkpoint's own); what it costs does not hang on them.
+solver seconds     CPU time of the sampler's engine thread
+overhead           CPU time of all else that serves: proxy, ingress, the sampler's other threads (routing, PNG)
+slow clients       so many others send their request a byte a second meanwhile
+"""
+
+import argparse
+import concurrent.futures
+import http.client
+import json
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+import torch
+
+from tests.benchmarks.table import report
+from tests.serve.running import Running, running_service
+from vapray.checkpoint import read_checkpoint, write_checkpoint
+from vapray.files import FileStore
+from vapray.sampling.live import LiveSampler
+from vapray.sampling.sampler import Sampler, SamplingSettings
+from vapray.training.network import build_network
+from vapray.training.state import save_weights
+
+STEPS = (8, 10, 12, 15, 20, 25, 30, 50)
+GUIDANCES = (0.0, 1.0, 2.5)
+
+Order = dict[str, Any]
+
+
+def widened(checkpoint: str, folder: Path, width: int, depth: int) -> Path:
+    """A copy of a checkpoint whose network has another size, and random weights."""
+    contents = read_checkpoint(FileStore(checkpoint), "")
+    if width:
+        card = json.loads(contents["checkpoint.json"])
+        card["config"]["model"] |= {"width": width, "depth": depth, "num_heads": width // 64}
+        contents["checkpoint.json"] = json.dumps(card).encode()
+        sampler = Sampler.load(checkpoint)
+        model = sampler.config.model.model_copy(
+            update=card["config"]["model"] | {"prototypes": sampler.config.model.prototypes}
+        )
+        network = build_network(
+            sampler.config.model_copy(update={"model": model}),
+            num_classes=len(sampler.class_names),
+            latent_channels=sampler.space.channels,
+            context_width=sampler.encoder.width,
+        )
+        contents["ema.safetensors"] = contents["raw.safetensors"] = save_weights(network)
+    write_checkpoint(FileStore(str(folder)), "final", {k: v for k, v in contents.items() if k != "manifest.json"})
+    return folder / "final"
+
+
+def mixed_orders(count: int) -> list[Order]:
+    """Settings drawn for each."""
+    draw = np.random.default_rng(0)
+    return [
+        {
+            "bank": "draw",
+            "label": 0,
+            "seed": number,
+            "num_inference_steps": int(draw.choice(STEPS)),
+            "guidance_scale": float(draw.choice(GUIDANCES)),
+        }
+        for number in range(count)
+    ]
+
+
+def bare_seconds(sampler: Sampler, orders: Sequence[Order], under_way: int) -> float:
+    """Until all are made, so many at a time."""
+    live, began = LiveSampler(sampler), time.perf_counter()
+    waiting: set[concurrent.futures.Future[Any]] = set()
+    for order in orders:
+        settings = SamplingSettings(
+            num_inference_steps=order["num_inference_steps"], guidance_scale=order["guidance_scale"]
+        )
+        caption = sampler.bank.draw(0, order["seed"])[0].caption
+        waiting.add(live.submit(sampler.requests([0], [caption], [order["seed"]], settings)[0]))
+        if len(waiting) == under_way:
+            _, waiting = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
+    concurrent.futures.wait(waiting)
+    return time.perf_counter() - began
+
+
+def served(service: Running, orders: Sequence[Order], clients: int) -> tuple[float, list[float]]:
+    """Seconds until all are answered, and each request's own."""
+    left, lock, latencies = iter(orders), threading.Lock(), []
+
+    def client() -> None:
+        parts = urlsplit(service.base)
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=600)
+        while True:
+            with lock:
+                order = next(left, None)
+            if order is None:
+                return
+            began = time.perf_counter()
+            connection.request(
+                "POST", "/v1/images/generations", json.dumps(order), {"Content-Type": "application/json"}
+            )
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200, answer.status
+            latencies.append(time.perf_counter() - began)
+
+    began = time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        for ended in [pool.submit(client) for _ in range(clients)]:
+            ended.result()
+    return time.perf_counter() - began, latencies
+
+
+def cpu_seconds(service: Running) -> tuple[float, float]:
+    """Of the sampler's engine thread, and of all else that serves."""
+    (sampler,) = service.replicas("sampler-demo")
+    threads = [thread.user_time + thread.system_time for thread in sampler.threads()]
+    others = [*service.replicas("ingress"), *service.proxies()]
+    rest = sum(sum(process.cpu_times()[:2]) for process in others)
+    return max(threads), rest + sum(threads) - max(threads)
+
+
+@contextmanager
+def slow_clients(service: Running, count: int) -> Iterator[None]:
+    """So many connections that send a byte a second."""
+    parts, ended = urlsplit(service.base), threading.Event()
+    message = b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
+    clients = [socket.create_connection((parts.hostname, parts.port)) for _ in range(count)]
+
+    def drip() -> None:
+        for byte in message + b" " * 900:
+            for client in clients:
+                try:
+                    client.send(bytes([byte]))
+                except OSError:
+                    pass  # closed by the service, as it should be
+            if ended.wait(1):
+                return
+
+    threading.Thread(target=drip, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for client in clients:
+            client.close()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint")
+    for name, default in (
+        ("width", 256),
+        ("depth", 8),
+        ("clients", 32),
+        ("images", 96),
+        ("repetitions", 3),
+        ("slow", 100),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    orders = mixed_orders(asked.images)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = widened(asked.checkpoint, Path(folder), asked.width, asked.depth)
+        sampler = Sampler.load(str(checkpoint))
+        with running_service(Path(folder), checkpoint, evaluator=None) as service:
+            served(service, orders[: asked.clients], asked.clients)
+            bare, over_http, dripped = [], [], []
+            usual, beside_slow = [], []
+            solver = overhead = 0.0
+            for _ in range(asked.repetitions):
+                bare.append(bare_seconds(sampler, orders, asked.clients))
+                before = cpu_seconds(service)
+                seconds, latencies = served(service, orders, asked.clients)
+                after = cpu_seconds(service)
+                solver, overhead = solver + after[0] - before[0], overhead + after[1] - before[1]
+                over_http.append(seconds)
+                usual += latencies
+                with slow_clients(service, asked.slow):
+                    seconds, latencies = served(service, orders, asked.clients)
+                dripped.append(seconds)
+                beside_slow += latencies
+    count = asked.repetitions * asked.images
+    report(
+        "serving",
+        {**vars(asked), "device": "cpu", "threads": 1},
+        {
+            "images_per_second_vs_bare": statistics.median(bare) / statistics.median(over_http),
+            "overhead_vs_solver": overhead / solver,
+            "p99_beside_slow_clients": float(np.quantile(beside_slow, 0.99) / np.quantile(usual, 0.99)),
+        },
+        {
+            "images_per_second": asked.images / statistics.median(over_http),
+            "bare_images_per_second": asked.images / statistics.median(bare),
+            "overhead_ms_per_image": 1e3 * overhead / count,
+            "solver_ms_per_image": 1e3 * solver / count,
+            "p50_s": float(np.quantile(usual, 0.5)),
+            "p99_s": float(np.quantile(usual, 0.99)),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Evaluations of a service are kept in a bucket as they are on a disk."""
+
+import threading
+
+import pytest
+
+from serve.backend import EvaluationOrder
+from serve.errors import ApiError
+from serve.evaluation_records import EvaluationRecords
+
+ORDER = EvaluationOrder("m", images=(b"one", b"two"))
+
+
+def test_an_evaluation_lives_in_a_bucket(root):
+    records = EvaluationRecords(root)
+    id = records.create(ORDER, "ada", "k").id
+    assert EvaluationRecords(root).create(ORDER, "ada", "k").id == id
+    with pytest.raises(ApiError, match="another evaluation"):
+        records.create(EvaluationOrder("m", n=2), "ada", "k")
+    assert records.dispatch(id) and not records.dispatch(id)
+    assert records.begin(id, "r1") and records.pictures(id) == [b"one", b"two"]
+    records.beat(id, "r1", 1)
+    assert records.get(id, "ada").done == 1
+    for value in (1, 2):
+        records.finish(id, results={"n": value})
+    assert records.pictures(id) is None
+    assert [(one.id, one.results) for one in records.of_owner("ada")] == [(id, {"n": 1})]
+    assert records.of_owner("bob") == []
+
+
+def test_of_many_at_once_with_one_key_all_get_one_evaluation(root):
+    ids: list[str] = []
+    barrier = threading.Barrier(4)
+
+    def create() -> None:
+        records = EvaluationRecords(root)
+        barrier.wait()
+        ids.append(records.create(ORDER, "ada", "k").id)
+
+    threads = [threading.Thread(target=create) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids) == 4 and len(set(ids)) == 1
+    assert [one.id for one in EvaluationRecords(root).of_owner("ada")] == ids[:1]

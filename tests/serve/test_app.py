@@ -1,0 +1,62 @@
+"""Settings become a Serve application, and the load becomes a number of replicas."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from serve.app import build
+from serve.autoscaling import PENDING_ROWS, PendingRows
+from tests.conftest import ROOT
+from tests.serve.test_serve_file import FILES
+from vapray.errors import ConfigError
+from vapray.serve_file import read_serve_file
+
+MODEL = {"name": "demo", "checkpoint": "runs/demo"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_projects_files_build(path):
+    build(read_serve_file(str(path)).args)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({"models": [MODEL], "keyes": "keys.yaml"}, "Did you mean keys?"),
+        ({"models": []}, "models"),
+        ({"models": [MODEL, MODEL]}, "the name demo stands twice"),
+        ({"models": [MODEL | {"name": "a/b"}]}, "models"),
+        ({"models": [MODEL | {"replicas": {"min": 3, "max": 2}}]}, "min = 3 is above max = 2"),
+        ({"models": [MODEL], "limits": {"body_mib": float("nan")}}, "limits.body_mib"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_starts(args, said):
+    with pytest.raises(ConfigError) as refused:
+        build(args)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "requests", "wanted"),
+    [({}, 0, 0), ({"a": 0.0}, 0, 0), ({"a": 0.0}, 1, 1), ({"a": 500.0}, 3, 1), ({"a": 1500.0, "b": 1000.0}, 9, 2.5)],
+)
+def test_replicas_are_as_many_as_waiting_rows_ask_for(rows, requests, wanted):
+    context = SimpleNamespace(aggregated_metrics={PENDING_ROWS: rows}, total_num_requests=requests)
+    assert PendingRows(1000)(context) == (wanted, {})
+
+
+def test_the_dashboard_shows_what_the_service_tells():
+    code = "\n".join(path.read_text() for path in (ROOT / "serve").glob("*.py"))
+    from serve.sampler_metrics import DESCRIPTIONS, GAUGES
+
+    told = {f"sampler_{name}" for name in (*DESCRIPTIONS, *GAUGES)} | set(re.findall(r'"vapray_(\w+)"', code))
+    panels = json.loads((ROOT / "cluster/grafana-serving.json").read_text())["panels"]
+    shown = {name for panel in panels for target in panel["targets"] for name in names(target["expr"])}
+    assert shown
+    assert shown <= told
+
+
+def names(expression: str) -> list[str]:
+    return [re.sub("_(total|bucket)$", "", name) for name in re.findall(r"ray_vapray_(\w+)", expression)]

@@ -1,0 +1,90 @@
+"""A captioner replica words pictures as the run's own captioner does."""
+
+import asyncio
+import hashlib
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from serve.captioner import Captioner
+from serve.errors import ApiError
+from vapray.captioning.opening import open_captioner
+from vapray.data.frames import read_bytes, read_frame
+from vapray.errors import EngineDied
+from vapray.sampling.opening import read_card
+from vapray.store import Store
+
+
+@pytest.fixture(scope="module")
+def pictures(small_run: Path) -> list[str]:
+    store = Store(str(small_run))
+    return store.version("images", store.newest("images").fingerprint).read(["path"])["path"].to_pylist()[:4]
+
+
+def blank() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "white").save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def test_several_at_once_are_described_by_what_is_seen_in_them(small_checkpoint, pictures):
+    captioner = Captioner(str(small_checkpoint))
+
+    async def described():
+        return await asyncio.gather(*(captioner.describe(read_bytes(path)) for path in pictures))
+
+    first, again = asyncio.run(described()), asyncio.run(described())
+    assert first == again
+    assert {one.captioner for one in first} == {"measured captions"}
+    assert len({one.caption for one in first}) == 4
+    config = read_card(str(small_checkpoint)).config
+    frame = read_frame(pictures[0], config.caption.image_side)
+    (own,) = open_captioner(config).caption(np.stack([frame]), ["other"])
+    shared = set(own.caption.lower().split()) & set(first[0].caption.lower().split())
+    assert len(shared) > 8
+
+
+def test_what_cannot_be_described_is_refused(small_checkpoint):
+    captioner = Captioner(str(small_checkpoint))
+    for image, code in ((b"no", "invalid_image"), (blank(), "not_described")):
+        with pytest.raises(ApiError) as refused:
+            asyncio.run(captioner.describe(image))
+        assert (refused.value.status, refused.value.code, refused.value.param) == (400, code, "image")
+    asyncio.run(captioner.check_health())
+
+
+def test_given_captions_describe_nothing_else(small_checkpoint, tmp_path):
+    path = Path(shutil.copytree(small_checkpoint, tmp_path / "final"))
+    card = json.loads((path / "checkpoint.json").read_bytes())
+    card["config"]["caption"] |= {"captioner": "given", "captions": "given.csv"}
+    _rewrite(path, json.dumps(card).encode())
+    with pytest.raises(ApiError) as refused:
+        asyncio.run(Captioner(str(path)).describe(blank()))
+    assert (refused.value.status, refused.value.code) == (404, "no_captioner")
+
+
+def _rewrite(path: Path, card: bytes) -> None:
+    (path / "checkpoint.json").write_bytes(card)
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    manifest["checkpoint.json"] = hashlib.sha256(card).hexdigest()
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_dead_engine_is_told_to_the_client_and_to_whoever_replaces_replicas(small_checkpoint, pictures):
+    captioner = Captioner(str(small_checkpoint))
+
+    def die(*_):
+        raise EngineDied("engine process 7 ended")
+
+    captioner._captioner.caption = die
+    with pytest.raises(ApiError) as refused:
+        asyncio.run(captioner.describe(read_bytes(pictures[0])))
+    assert (refused.value.status, refused.value.code) == (503, "unavailable")
+    assert refused.value.retry_after_s
+    with pytest.raises(EngineDied):
+        asyncio.run(captioner.check_health())

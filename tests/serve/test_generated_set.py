@@ -1,0 +1,81 @@
+"""A set asked from a sampler: in order, bounded, patient with a busy sampler, and finished with what it refuses."""
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from serve.backend import EvaluationOrder, ImageOrder
+from serve.errors import ApiError, overloaded, unavailable
+from serve.generated_set import UNDER_WAY, generate_set
+from tests.serve.handles import Handle
+from vapray.sampling.generated import SamplingSettings
+from vapray.sampling.sampler import Sampler
+
+FAST = SamplingSettings(num_inference_steps=1, guidance_scale=0.0)
+PRIOR = {0: 30, 1: 10, 2: 0}
+ORDER = EvaluationOrder("small", n=8, seed=5)
+
+
+@pytest.fixture(scope="module")
+def sampler(small_checkpoint) -> Sampler:
+    return Sampler.load(str(small_checkpoint))
+
+
+async def _taken(handle: Handle, order: EvaluationOrder) -> list:
+    return [made async for made in generate_set(handle, order, FAST, PRIOR)]
+
+
+def test_seeds_run_on_and_classes_are_in_proportion(sampler):
+    made = asyncio.run(_taken(Handle(sampler), ORDER))
+    assert [one.seed for one in made] == list(range(5, 13))
+    assert Counter(one.label for one in made) == {0: 6, 1: 2}
+    assert made[3].png == sampler.generate(0, seed=8, settings=FAST)[0].to_png()
+
+
+def test_an_order_decides_over_the_defaults(sampler):
+    handle = Handle(sampler)
+    settings = replace(FAST, guidance_scale=0.5)
+    made = asyncio.run(_taken(handle, replace(ORDER, label=2, settings=settings, with_prototypes=False)))
+    assert {one.label for one in made} == {2}
+    assert {(one.settings, one.with_prototypes) for one in handle.orders} == {(settings, False)}
+
+
+def test_no_more_are_under_way_than_allowed(sampler):
+    handle = Handle(sampler)
+    asyncio.run(_taken(handle, replace(ORDER, n=UNDER_WAY + 20)))
+    assert handle.most_under_way == UNDER_WAY
+    assert handle.under_way == 0
+
+
+@pytest.mark.parametrize("error", [overloaded(0.001), unavailable("Gone.", 0.001), RuntimeError("a replica died")])
+def test_a_picture_that_was_not_made_is_asked_for_again(sampler, error):
+    failures: list[ImageOrder] = []
+
+    def fail_twice(order: ImageOrder) -> None:
+        if order.seed == 7 and len(failures) < 2:
+            failures.append(order)
+            raise error
+
+    handle = Handle(sampler, fail_twice)
+    made = asyncio.run(_taken(handle, ORDER))
+    assert len(failures) == 2 and len(handle.orders) == ORDER.n + 2
+    assert [one.seed for one in made] == list(range(5, 13))
+
+
+def test_what_is_refused_ends_the_set_and_the_rest_is_cancelled(sampler):
+    def refuse(order: ImageOrder) -> None:
+        if order.seed == 5:
+            raise ApiError(400, "no", "invalid")
+
+    handle = Handle(sampler, refuse)
+
+    async def ended() -> None:
+        with pytest.raises(ApiError, match="no"):
+            await _taken(handle, replace(ORDER, n=50))
+        await asyncio.sleep(0)
+
+    asyncio.run(ended())
+    assert len(handle.orders) == UNDER_WAY and handle.under_way == 0
+    assert handle.cancelled

@@ -1,0 +1,75 @@
+"""The training pictures nearest to one picture: is it new, or a copy?"""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from vapray.data.frames import read_frame
+from vapray.errors import DataError
+from vapray.evaluation.comparison import standardised
+from vapray.evaluation.nearest import held_out_distance
+from vapray.evaluation.service.real_pictures import RealPictures
+from vapray.evaluation.service.reference import ReferenceStatistics
+
+__all__ = ["NearPicture", "TrainingNeighbours", "real_thumbnail"]
+
+
+@dataclass(frozen=True)
+class NearPicture:
+    """A real training picture near to the one asked for."""
+
+    class_name: str
+    distance: float
+    """In standardised features, over the median that held-out real pictures have to their nearest one."""
+    path: str
+    """As the table ``images`` has it."""
+
+
+class TrainingNeighbours:
+    """Finds them by comparing with every training picture.
+
+    Args:
+        reference: features of the training pictures and the yardstick.
+        real: where these lie.
+
+    Raises:
+        DataError: nothing real is held out, so there is no yardstick.
+    """
+
+    def __init__(self, reference: ReferenceStatistics, real: RealPictures) -> None:
+        if not len(reference.held_out.labels):
+            raise DataError(f"{real.images.uri}: no real picture is held out that distances could be measured by.")
+        self._reference, self._class_names = reference, real.class_names
+        rows = real.images.read(["image_id", "path"]).to_pydict()
+        self._paths = dict(zip(rows["image_id"], rows["path"], strict=True))
+        self._usual = held_out_distance(reference.reference, reference.held_out)
+
+    def nearest(self, picture: NDArray[np.uint8], k: int) -> list[NearPicture]:
+        """At most ``k`` of them, the nearest first, to a frame uint8 [S, S, 3] of the model's size."""
+        # Rounded as the features of the training pictures are.
+        features = np.asarray(self._reference.extractor(picture[None]), dtype=np.float32).astype(np.float64)
+        real, asked = standardised(self._reference.reference, self._reference.feature_set(features))
+        distances = np.sqrt(((real - asked) ** 2).sum(axis=1))
+        return [self._near(row, float(distances[row])) for row in np.argsort(distances, kind="stable")[:k]]
+
+    def _near(self, row: int, distance: float) -> NearPicture:
+        name = self._class_names[int(self._reference.reference.labels[row])]
+        path = self._paths[self._reference.keys[row].removeprefix("image/")]
+        return NearPicture(name, distance / self._usual if self._usual else distance, path)
+
+
+def real_thumbnail(path: str, side: int) -> bytes:
+    """A real picture as PNG [side, side, 3] that says that it is one, with nothing else of its file but pixels.
+
+    Raises:
+        BadImage: it is gone, or damaged.
+    """
+    chunks = PngInfo()
+    chunks.add_text("Source", "Real training image")
+    buffer = io.BytesIO()
+    Image.fromarray(read_frame(path, side)).save(buffer, format="PNG", pnginfo=chunks)
+    return buffer.getvalue()

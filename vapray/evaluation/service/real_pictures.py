@@ -1,0 +1,94 @@
+"""From a checkpoint to the real pictures that it was trained on, as its run keeps them."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from vapray.errors import DataError
+from vapray.files import FileStore
+from vapray.store import Store, Version
+
+__all__ = ["RealPictures", "find_real_pictures"]
+
+
+@dataclass(frozen=True)
+class RealPictures:
+    """Pictures of a finished run, and what its evaluations have measured on them."""
+
+    images: Version
+    """The table ``images``."""
+    evaluations: tuple[Version, ...]
+    """Finished versions of ``measurements`` of these pictures, newest first."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In label order."""
+        return tuple(self.images.sealed().notes["class_names"])
+
+
+def find_real_pictures(checkpoint: str, class_names: Sequence[str], run: str | None = None) -> RealPictures | None:
+    """The pictures that a checkpoint was trained on; reads manifests alone.
+
+    Args:
+        checkpoint: its folder ``files/final``, or the URI of it.
+        class_names: of the checkpoint, in label order.
+        run: root of the run whose pictures are wanted; None: the run that the checkpoint lies in.
+
+    Returns:
+        None where ``run`` is None and the checkpoint lies in no run that has its pictures. Of several datasets of one
+        run those that the checkpoint was trained on; where that cannot be told, the newest with these classes.
+
+    Raises:
+        DataError: ``run`` is given and has no finished pictures of these classes.
+    """
+    inside, fingerprint = _place_in_run(checkpoint)
+    root = run or inside
+    if root is None:
+        return None
+    store = Store(root)
+    images = _trained_on(store, fingerprint) or _newest_with(store, class_names)
+    if images is None and run:
+        raise DataError(
+            f"{run}: no finished pictures of the classes {', '.join(class_names)}. Give the root of a run that has "
+            "them, as its folder `images` tells, or leave run out."
+        )
+    return RealPictures(images, tuple(_evaluations(store, images))) if images else None
+
+
+def _place_in_run(checkpoint: str) -> tuple[str | None, str]:
+    """ROOT and FINGERPRINT of ROOT/checkpoints/FINGERPRINT/files/final."""
+    files = FileStore(checkpoint)
+    *above, folder, fingerprint, last, final = ["", "", "", *files.path("").rstrip("/").split("/")]
+    if (folder, last, final) != ("checkpoints", "files", "final"):
+        return None, ""
+    root = "/".join(above[3:]) or "/"
+    return root if files.is_local else files.filesystem.unstrip_protocol(root), fingerprint
+
+
+def _trained_on(store: Store, fingerprint: str) -> Version | None:
+    wanted = None
+    with contextlib.suppress(DataError):
+        manifest = store.version("checkpoints", fingerprint).manifest() if fingerprint else None
+        wanted = manifest and manifest.inputs.get("images")
+    return next((one for one in _finished(store, "images") if one.sealed().content_hash == wanted), None)
+
+
+def _newest_with(store: Store, class_names: Sequence[str]) -> Version | None:
+    fitting = (one for one in _finished(store, "images") if one.sealed().notes.get("class_names") == list(class_names))
+    return next(fitting, None)
+
+
+def _evaluations(store: Store, images: Version) -> Iterator[Version]:
+    content = images.sealed().content_hash
+    return (one for one in _finished(store, "measurements") if one.sealed().inputs.get("images") == content)
+
+
+def _finished(store: Store, table: str) -> list[Version]:
+    """Newest first; a version whose manifest is damaged is as good as gone."""
+    finished = []
+    for name in store.files.names(table):
+        version = store.version(table, name)
+        with contextlib.suppress(DataError):
+            if version.manifest():
+                finished.append(version)
+    return sorted(finished, key=lambda version: version.sealed().finished, reverse=True)

@@ -1,0 +1,114 @@
+"""What a set of pictures is compared by: features of a run's real pictures, its extractor and its classifier."""
+
+import contextlib
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vapray.config import Config
+from vapray.errors import DataError
+from vapray.evaluation.classifier import Classifier, read_classifier
+from vapray.evaluation.comparison import FeatureSet
+from vapray.evaluation.features import FeatureExtractor, load_extractor
+from vapray.evaluation.measuring import CLASSIFIER, features_of
+from vapray.evaluation.service.real_features import real_features
+from vapray.evaluation.service.real_pictures import RealPictures
+from vapray.store import Version
+
+__all__ = ["ReferenceStatistics"]
+
+
+@dataclass(frozen=True)
+class ReferenceStatistics:
+    """Of one model; not changed by use, so that threads may share it."""
+
+    reference: FeatureSet
+    """Training pictures."""
+    held_out: FeatureSet
+    """Real pictures that were not trained on."""
+    keys: tuple[str, ...]
+    """Of the training pictures: ``image/IMAGE_ID``."""
+    extractor: FeatureExtractor
+    classifier: Classifier | None
+    """Of the run's newest evaluation that has one."""
+    config: Config
+    """Sections ``data``, ``evaluate`` and ``run`` say how pictures are prepared and compared."""
+
+    @classmethod
+    def load(cls, real: RealPictures, config: Config, state: str, say: Callable[[str], None]) -> Self:
+        """Read it, or measure the real pictures, which may take minutes.
+
+        Args:
+            real: the pictures.
+            config: of the checkpoint.
+            state: folder or URI in which what had to be measured is kept.
+            say: is told when that is done.
+
+        Raises:
+            DataError: too many pictures cannot be read, or fewer than two are for training.
+        """
+        extractor = load_extractor(config.evaluate.features)
+        rows = real_features(real, config, extractor, state, say)
+        reference, held_out = (
+            _feature_set(rows.filter(pc.equal(rows["set"], name)), extractor, config)
+            for name in ("reference", "held_out")
+        )
+        if len(reference.labels) < 2:
+            raise DataError(f"{real.images.uri}: {len(reference.labels)} training pictures, wanted at least 2.")
+        keys = rows.filter(pc.equal(rows["set"], "reference"))["key"].to_pylist()
+        return cls(reference, held_out, tuple(keys), extractor, _classifier(real, config), config)
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of every picture that is compared."""
+        return self.config.data.image_size
+
+    @property
+    def label_prior(self) -> dict[int, int]:
+        """Training pictures of each class."""
+        return dict(sorted(Counter(self.reference.labels.tolist()).items()))
+
+    def feature_set(self, features: NDArray[np.float64]) -> FeatureSet:
+        """Features [N, F] of pictures prepared as these were; their classes are not asked for."""
+        return FeatureSet(
+            features,
+            np.zeros(len(features), dtype=np.int64),
+            self.reference.extractor,
+            self.reference.extractor_sha256,
+            self.reference.resize,
+            self.reference.preparation,
+        )
+
+
+def _feature_set(rows: pa.Table, extractor: FeatureExtractor, config: Config) -> FeatureSet:
+    return FeatureSet(
+        features_of(rows.to_pylist()) if rows.num_rows else np.zeros((0, extractor.width)),
+        rows["label"].to_numpy().astype(np.int64),
+        extractor.name,
+        extractor.sha256,
+        extractor.resize,
+        f"centred square, {config.data.image_size} pixels",
+    )
+
+
+def _classifier(real: RealPictures, config: Config) -> Classifier | None:
+    for version in real.evaluations:
+        if version.sealed().sections.get("data.image_size") == config.data.image_size:
+            with contextlib.suppress(DataError):
+                if found := _kept_classifier(version, len(real.class_names), config.data.image_size):
+                    return found
+    return None
+
+
+def _kept_classifier(version: Version, num_classes: int, side: int) -> Classifier | None:
+    data = version.files.read(f"{version.folder}/files/{CLASSIFIER}")
+    if data is None or hashlib.sha256(data).hexdigest() != version.sealed().notes.get("classifier_sha256"):
+        return None
+    return read_classifier(data, num_classes, (side, side))

@@ -1,0 +1,128 @@
+"""A set of pictures, taken in as they come, measured as the stage ``evaluate`` measures generated ones."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vapray.errors import DataError
+from vapray.evaluation.comparison import FeatureSet, compare_sets, fid_between, size_warnings, standardised
+from vapray.evaluation.inception_score import inception_score
+from vapray.evaluation.intervals import Interval
+from vapray.evaluation.kernel import kernel_mmd2
+from vapray.evaluation.service.reference import ReferenceStatistics
+
+__all__ = ["SetMeasurement"]
+
+SPLITS = 10
+"""Of the inception score: fewer pictures have none."""
+
+Number = dict[str, float | None]
+
+
+class SetMeasurement:
+    """Features of the pictures so far; the pictures themselves are not kept.
+
+    Args:
+        reference: what they are held against.
+        name: of the set in warnings, such as ``generated``.
+    """
+
+    def __init__(self, reference: ReferenceStatistics, name: str) -> None:
+        self._reference, self._name = reference, name
+        self._features: list[NDArray[np.float32]] = []
+        self._probabilities: list[NDArray[np.float32]] = []
+
+    @property
+    def count(self) -> int:
+        """Pictures so far."""
+        return sum(map(len, self._features))
+
+    def add(self, pictures: NDArray[np.uint8]) -> None:
+        """Take in frames uint8 [B, S, S, 3] of the model's size.
+
+        Raises:
+            DataError: another shape or type.
+        """
+        side = self._reference.image_size
+        if pictures.shape[1:] != (side, side, 3):
+            raise DataError(f"pictures: wanted [B, {side}, {side}, 3], got {list(pictures.shape)}")
+        # As the table `measurements` rounds them, so that both say the same.
+        self._features.append(np.asarray(self._reference.extractor(pictures), dtype=np.float32))
+        if self._reference.classifier:
+            self._probabilities.append(self._reference.classifier.probabilities(pictures).astype(np.float32))
+
+    def results(self) -> dict[str, Any]:
+        """What is measured, as JSON values.
+
+        Returns:
+            ``fid``, ``kid``, ``precision``, ``recall`` and ``inception_score``: {value, low, high}, or None where
+            the set is too small or a classifier is missing; low and high are the 95 % interval, None where there is
+            none. ``n``, ``n_reference``, ``features``, ``features_sha256``, ``warnings``.
+
+        Raises:
+            DataError: fewer than two pictures.
+        """
+        if self.count < 2:
+            raise DataError(f"{self.count} pictures: wanted at least 2, for a distance between sets needs a spread.")
+        reference = self._reference
+        made = reference.feature_set(np.concatenate(self._features).astype(np.float64))
+        return {
+            **self._distances(made),
+            "inception_score": self._inception_score(),
+            "n": self.count,
+            "n_reference": len(reference.keys),
+            "features": reference.extractor.name,
+            "features_sha256": reference.extractor.sha256,
+            "warnings": self._warnings(),
+        }
+
+    def _distances(self, made: FeatureSet) -> dict[str, Number | None]:
+        reference, settings = self._reference.reference, self._reference.config.evaluate
+        if self._has_neighbourhoods:
+            scores = compare_sets(
+                reference, made, draws=settings.halves, k=settings.neighbours, seed=self._reference.config.run.seed
+            )
+            return {
+                "fid": _number(scores.fid, scores.intervals["fid"]),
+                "kid": _number(scores.kid, scores.intervals["kid"]),
+                "precision": _number(scores.precision),
+                "recall": _number(scores.recall),
+            }
+        return {
+            "fid": _number(fid_between(reference, made)),
+            "kid": _number(kernel_mmd2(*standardised(reference, made))),
+            "precision": None,
+            "recall": None,
+        }
+
+    @property
+    def _has_neighbourhoods(self) -> bool:
+        return min(self.count, len(self._reference.keys)) > self._reference.config.evaluate.neighbours
+
+    def _inception_score(self) -> Number | None:
+        if not self._probabilities or self.count < SPLITS:
+            return None
+        probabilities = np.concatenate(self._probabilities).astype(np.float64)
+        return _number(inception_score(probabilities, splits=SPLITS, seed=self._reference.config.run.seed).mean)
+
+    def _warnings(self) -> list[str]:
+        reference, k = self._reference, self._reference.config.evaluate.neighbours
+        warnings = list(size_warnings(len(reference.keys), self.count, reference.extractor.width, self._name))
+        if not self._has_neighbourhoods:
+            warnings.append(f"precision, recall and the intervals need more than {k} images in each set.")
+        if reference.classifier is None:
+            warnings.append(
+                "inception_score is not measured: the run keeps no classifier. Its stage evaluate trains one."
+            )
+        elif self.count < SPLITS:
+            warnings.append(f"inception_score needs at least {SPLITS} images.")
+        return warnings
+
+
+def _number(value: float, interval: Interval | None = None) -> Number:
+    return {
+        "value": value,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+    }
