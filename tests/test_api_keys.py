@@ -101,4 +101,6 @@ def test_the_command_shows_the_key_once(file):
     assert key_that_matches([found], done.stdout.strip()) == found
     assert found.scopes == ("images", "metrics")
     again = CliRunner().invoke(app, ["key", "ward-7", "--file", file])
-    assert again.exit_code == 2 and "ward-7 stands twice" in again.output
+    assert again.exit_code == 2 and "ward-7 stands twice. No key was made." in again.output
+    wrong = CliRunner().invoke(app, ["key", "b c", "--scope", "all", "--images-per-minute", "0", "--file", file])
+    assert wrong.exit_code == 2 and all(f"{name}: " in wrong.output for name in ("id", "scopes", "images_per_minute"))

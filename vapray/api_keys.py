@@ -113,7 +113,9 @@ def add_key(path: str, id: str, scopes: Sequence[str], images_per_minute: int | 
     try:
         ApiKeys.model_validate({"keys": entries})
     except ValidationError as error:
-        raise ConfigError("; ".join(f"{found['loc'][-1:]}: {found['msg']}" for found in error.errors())) from None
+        wrong = {".".join(map(str, found["loc"][2:3])) or path: found["msg"] for found in reversed(error.errors())}
+        text = "; ".join(f"{where}: {what}" for where, what in wrong.items())
+        raise ConfigError(f"{text}. No key was made.") from None
     _write_private(path, yaml.safe_dump({"keys": entries}, sort_keys=False))
     return key
 

@@ -13,7 +13,7 @@ from serve.api.orders import generation_problems, settings_of
 from serve.api.owners import Owner
 from serve.api.pictures import picture_of
 from serve.api.problems import Problem, refuse
-from serve.api.requests import EvaluationRequest, GenerateRequest
+from serve.api.requests import EvaluationRequest
 from serve.api.strict_route import StrictRoute
 from serve.backend import Evaluation, EvaluationOrder, ModelCard
 from serve.errors import ApiError
@@ -97,5 +97,5 @@ def _problems(asked: EvaluationRequest, card: ModelCard, limits: Limits) -> Iter
     if n > limits.evaluation_images:
         where = "images" if asked.images else "generate.n"
         yield Problem(where, f"{where}: {n} pictures, at most {limits.evaluation_images}.")
-    if isinstance(asked.generate, GenerateRequest):
+    if asked.generate is not None:
         yield from generation_problems(asked.generate, card, limits, "generate.")

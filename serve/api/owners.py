@@ -16,6 +16,7 @@ from vapray.errors import ConfigError
 __all__ = ["LOCAL", "Owner", "Owners"]
 
 LOG = logging.getLogger("vapray.api")
+PROXIED = ("forwarded", "x-forwarded-for", "via")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -95,9 +96,9 @@ def _version(file: str) -> tuple[int, int, int] | None:
 
 
 def _require_loopback(connection: HTTPConnection) -> None:
-    """The Host as well: a foreign page can point its own name at 127.0.0.1."""
-    host = connection.headers.get("host", "")
-    if not (connection.client and _is_loopback(connection.client.host)):
+    """By address, not through a proxy, and by name: a foreign page can point its own name at 127.0.0.1."""
+    host, proxied = connection.headers.get("host", ""), any(name in connection.headers for name in PROXIED)
+    if proxied or not (connection.client and _is_loopback(connection.client.host)):
         raise ApiError(
             403, "This service has no keys and answers its own machine alone. Give it a file of keys.", "not_local"
         )

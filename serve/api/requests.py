@@ -108,7 +108,7 @@ class GenerateRequest(Section):
 class EvaluationRequest(Section):
     """Of ``POST /v1/evaluations``: either pictures, or how to generate them."""
 
-    images: Annotated[list[Base64], Field(min_length=2)] | None = None
+    images: Annotated[list[Base64], Field(min_length=2, fail_fast=True)] | None = None
     """Picture files."""
     generate: GenerateRequest | None = None
     model: ModelName | None = None

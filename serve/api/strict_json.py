@@ -8,6 +8,10 @@ from serve.errors import ApiError
 __all__ = ["parse_object"]
 
 DEEPEST = 8
+MOST_KEYS = 100
+"""Of an object."""
+MOST_VALUES = 100_000
+"""Of a body: reading millions of numbers, or saying what is wrong with each, would keep all clients waiting."""
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -18,6 +22,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """
     if not body.strip():
         raise _refused("empty", "Send a JSON object")
+    if body.count(b",") + body.count(b"[") > MOST_VALUES:
+        raise _refused(f"of more than {MOST_VALUES} values", "Send less, in several requests")
     try:
         value = json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_finite)
         _check(value, DEEPEST)
@@ -46,6 +52,8 @@ def _refused(found: str, advice: str) -> ApiError:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_KEYS:
+        raise _Unclear(f"of {len(pairs)} keys in one object", "Send those that are known")
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

@@ -159,6 +159,11 @@ def test_without_keys_only_this_machine_is_answered(backend):
                 assert said(ask(served, method, path), 403)["code"] == "not_local"
 
 
+@pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "Via"])
+def test_what_a_proxy_on_this_machine_hands_on_is_not_of_this_machine(served, name):
+    assert said(served.get("/v1/models", headers={name: "127.0.0.1"}), 403)["code"] == "not_local"
+
+
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:8000", "[::1]:8000", "[::1]"])
 def test_this_machine_goes_by_its_own_names(served, host):
     assert served.get("/v1/models", headers={"host": host}).status_code == 200
