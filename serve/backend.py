@@ -156,6 +156,16 @@ class EvaluationOrder:
     """None: the model's."""
     with_prototypes: bool = True
 
+    @property
+    def generated(self) -> dict[str, Any]:
+        """How its pictures are generated, as ``Evaluation.generated`` shows it."""
+        if not self.n:
+            return {}
+        shown = ("num_inference_steps", "guidance_scale")
+        settings = {name: getattr(self.settings, name) for name in shown} if self.settings else {}
+        prototypes = "on" if self.with_prototypes else "bypassed"
+        return {"label": self.label, "seed": self.seed, "prototypes": prototypes, **settings}
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -171,6 +181,8 @@ class Evaluation:
     done: int = 0
     """Pictures measured so far."""
     source: Literal["uploaded", "generated"] = "uploaded"
+    generated: dict[str, Any] = field(default_factory=dict)
+    """``label`` (null: all), ``seed``, ``prototypes``, ``num_inference_steps``, ``guidance_scale``; uploaded: empty."""
     results: dict[str, Any] = field(default_factory=dict)
     """``fid``, ``kid``, ``inception_score``, ``precision``, ``recall``: {value, low, high}, None where not measured;
     ``n_reference``, ``features``, ``features_sha256``, ``warnings``."""

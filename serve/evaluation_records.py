@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from serve.backend import Evaluation, EvaluationOrder
 from serve.errors import ApiError
@@ -200,9 +200,9 @@ class EvaluationRecords:
     def _evaluation(self, id: str, card: Mapping[str, Any]) -> Evaluation:
         order, outcome = card["order"], self._outcome(id)
         n = card["uploaded"] or order["n"]
-        begun = Evaluation(
-            id, order["model"], "queued", card["created"], n, source="uploaded" if card["uploaded"] else "generated"
-        )
+        source: Literal["uploaded", "generated"] = "uploaded" if card["uploaded"] else "generated"
+        generated = order_of(card).generated
+        begun = Evaluation(id, order["model"], "queued", card["created"], n, source=source, generated=generated)
         if outcome is None:
             progress = self._progress(id)
             return replace(begun, status="running", done=progress["done"]) if "runner" in progress else begun

@@ -204,7 +204,7 @@ class Gateway:
         if self._evaluator is None:
             raise _not_enabled("The service has no evaluator", "evaluator")
         found: list[Neighbour] = await self._evaluator.ask(
-            "neighbours", self._catalogue[model].model.name, image, until=time.time() + ANSWER_S
+            "neighbours", self._catalogue[model].model.name, image, k, until=time.time() + ANSWER_S
         )
         return found
 

@@ -28,11 +28,14 @@ function headersOf(body, more) {
   return headers;
 }
 
+/** Serve's proxy says it a second time. */
+export const requestIdOf = (response) => (response.headers.get("x-request-id") ?? "").split(",")[0];
+
 async function refusal(response) {
   const said = await response.json().catch(() => null);
   const known = {
     status: response.status,
-    requestId: response.headers.get("x-request-id") ?? "",
+    requestId: requestIdOf(response),
     retryAfter: Number(response.headers.get("retry-after")) || null,
     code: said?.error?.code ?? "",
   };

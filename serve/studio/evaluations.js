@@ -76,7 +76,7 @@ function show(all) {
   const open = all.filter(isOpen).length;
   if (all.length) say(by("evaluation-progress"), open ? `${plural(open, "evaluation")} on the way.` : "");
   by("no-evaluations").hidden = all.length > 0;
-  showMeasured(all);
+  showMeasured(all, models);
 }
 
 async function follow() {

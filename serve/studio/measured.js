@@ -29,6 +29,16 @@ function figure(results, [key, title]) {
   return row;
 }
 
+function generatedWith({ model, generated }, models) {
+  const { label, seed, num_inference_steps: steps, guidance_scale: guidance, prototypes } = generated;
+  if (seed === undefined) return "";
+  const names = models.find(({ id }) => id === model)?.classes ?? [];
+  const settings = guidance === undefined ? [] : [plural(steps, "step"), `guidance ${guidance}`];
+  const bypassed = prototypes === "bypassed" ? ["prototypes bypassed"] : [];
+  const ofWhat = label === null ? "all classes" : (names[label] ?? `class ${label}`);
+  return [ofWhat, `seeds from ${seed}`, ...settings, ...bypassed].join(", ");
+}
+
 function described(one) {
   const { n_reference: real, features, features_sha256: sha } = one.results;
   const against = real ? ` against ${plural(real, "real picture")}` : "";
@@ -36,12 +46,14 @@ function described(one) {
   return `${one.model}, ${moment(one.created)}${against}${seenBy}`;
 }
 
-function article(one, name) {
+function article(one, models) {
+  const { name } = one;
   const element = copyOf("evaluation-template");
   element.dataset.status = one.status;
   element.querySelector("h3").textContent = `${name} · ${plural(one.n, "picture")}, ${one.source}`;
   const count = one.status === "running" ? `, ${one.done} of ${one.n}` : "";
   element.querySelector(".state").textContent = `${STATES[one.status]}${count}`;
+  element.querySelector(".asked").textContent = generatedWith(one, models);
   element.querySelector(".hint").textContent = described(one);
   const progress = element.querySelector("progress");
   progress.hidden = !isOpen(one);
@@ -89,8 +101,8 @@ function panel(finished, [key, title, better]) {
   return figure;
 }
 
-/** `all`: newest first. */
-export function showMeasured(all) {
-  by("evaluation-list").replaceChildren(...named(all).map((one) => article(one, one.name)));
+/** `all`: newest first; `models` have the names of their classes. */
+export function showMeasured(all, models) {
+  by("evaluation-list").replaceChildren(...named(all).map((one) => article(one, models)));
   compare(named(all));
 }

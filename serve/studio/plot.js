@@ -15,9 +15,9 @@ function drawn(tag, attributes, text = "") {
 function scaleOf(points) {
   const ends = points.flatMap(({ value, low, high }) => [value, low ?? value, high ?? value]);
   const [from, to] = [Math.min(...ends), Math.max(...ends)];
-  const room = to - from || Math.abs(to) || 1;
-  const [start, span] = [from - 0.08 * room, 1.16 * room];
-  return (value) => LEFT + ((value - start) / span) * (WIDTH - LEFT - RIGHT);
+  const width = WIDTH - LEFT - RIGHT;
+  if (from === to) return () => LEFT + width / 2;
+  return (value) => LEFT + width * (0.07 + (0.86 * (value - from)) / (to - from));
 }
 
 function row({ name, value, low, high }, index, x) {

@@ -1,6 +1,6 @@
 // Server-sent events of a POST, which EventSource cannot send.
 
-import { Problem, send } from "./api.js";
+import { Problem, requestIdOf, send } from "./api.js";
 
 function parsed(block) {
   const data = block
@@ -25,7 +25,7 @@ async function* blocks(body) {
 /** The events of a generation, each as its JSON; an event `error` is thrown. */
 export async function* generation(order, signal) {
   const response = await send("images/generations", { body: { ...order, stream: true }, signal });
-  const requestId = response.headers.get("x-request-id") ?? "";
+  const requestId = requestIdOf(response);
   for await (const block of blocks(response.body)) {
     const event = parsed(block);
     if (event?.error) throw new Problem(event.error.message, { code: event.error.code, requestId });

@@ -140,7 +140,9 @@ class InProcess:
                 return evaluation
         id = f"ev-{len(self._evaluations)}"
         source = "uploaded" if order.images else "generated"
-        made = Evaluation(id, order.model, "queued", int(time.time()), order.n or len(order.images), source=source)
+        made = Evaluation(
+            id, order.model, "queued", int(time.time()), order.n or len(order.images), 0, source, order.generated
+        )
         self._evaluations[id] = (owner, idempotency_key, order, made)
         return made
 

@@ -44,7 +44,9 @@ def test_a_new_evaluation_is_queued_and_is_there_for_other_processes(records, tm
     assert (created.status, created.n, created.done, created.source) == ("queued", 3, 0, "uploaded")
     assert created.created == 1_000_000
     assert EvaluationRecords(str(tmp_path)).get(created.id, "ada") == created
-    assert records.create(GENERATED, "ada").source == "generated"
+    generated = records.create(GENERATED, "ada")
+    assert (generated.source, generated.generated["prototypes"]) == ("generated", "bypassed")
+    assert (generated.generated["guidance_scale"], created.generated) == (2.0, {})
 
 
 def test_an_order_comes_back_as_it_was_given(records):

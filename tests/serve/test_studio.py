@@ -247,6 +247,7 @@ def test_evaluations_run_and_are_compared(studio, small_run_picture):
         page.get_by_role("spinbutton", name="Pictures").fill("2")
         page.get_by_role("button", name="Start").click()
         expect(page.locator("[data-status=succeeded]")).to_have_count(1)
+        expect(page.locator(".evaluation .asked")).to_contain_text("all classes, seeds from 0, 3 steps, guidance 2.5")
         page.get_by_label("picture files of yours").check()
         page.get_by_label("Choose files").set_input_files([small_run_picture] * 2)
         expect(page.locator("#chosen")).to_contain_text("2 pictures, ")
@@ -277,10 +278,10 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(studio):
         expect(page.get_by_text("Synthetic images. Not for clinical use.")).to_be_visible()
 
 
-def test_a_key_is_asked_for_once_and_refusals_are_told_in_words(backend, tmp_path):
+def test_a_key_is_asked_for_once_and_refusals_are_told_in_words(sampler, tmp_path):
     keys = str(tmp_path / "keys.yaml")
     key = add_key(keys, "reader", ["images", "bank"], 2)
-    with running(backend, keys=keys) as address, open_page(address, refusals=(401, 429)) as page:
+    with running(InProcess(sampler), keys=keys) as address, open_page(address, refusals=(401, 429)) as page:
         field = page.get_by_role("textbox", name="API key")
         field.fill("vr_wrong")
         page.get_by_role("button", name="Go on").click()
