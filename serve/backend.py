@@ -58,8 +58,6 @@ class ImageOrder:
     settings: SamplingSettings
     bank_id: str | None = None
     """Instead of a caption: the entry of the bank that has it."""
-    with_prototypes: bool = True
-    """False: the prototype condition is bypassed at inference, with the weights that were trained with it."""
     deadline: float | None = None
     """Unix time by which it has to be finished."""
     previews: int = 0
@@ -154,17 +152,15 @@ class EvaluationOrder:
     seed: int = 0
     settings: SamplingSettings | None = None
     """None: the model's."""
-    with_prototypes: bool = True
 
     @property
     def generated(self) -> dict[str, Any]:
         """How its pictures are generated, as ``Evaluation.generated`` shows it."""
         if not self.n:
             return {}
-        shown = ("num_inference_steps", "guidance_scale")
+        shown = ("prototypes", "num_inference_steps", "guidance_scale")
         settings = {name: getattr(self.settings, name) for name in shown} if self.settings else {}
-        prototypes = "on" if self.with_prototypes else "bypassed"
-        return {"label": self.label, "seed": self.seed, "prototypes": prototypes, **settings}
+        return {"label": self.label, "seed": self.seed, **settings}
 
 
 @dataclass(frozen=True)

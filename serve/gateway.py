@@ -5,17 +5,17 @@ sees nothing but a delay.
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
-from ray.serve.handle import DeploymentHandle
+from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentResponseGenerator
 from ray.util.metrics import Counter, Histogram
 
 from serve.backend import (
@@ -83,8 +83,9 @@ class Resender:
                     return await response
             except DIED as error:
                 await self._pause(attempt, error)
-            finally:
-                response.cancel()  # nothing where it has ended; where the client is gone it ends the work
+            except BaseException:
+                _abandon(response)
+                raise
         raise AssertionError("unreachable")
 
     async def stream(self, method: str, *arguments: Any, until: float) -> AsyncIterator[Any]:
@@ -103,10 +104,11 @@ class Resender:
                         yield answer
             except DIED as error:
                 await self._pause(attempt, error)
-            finally:
-                responses.cancel()
+            except BaseException:
+                _abandon(responses)
+                raise
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _bounded(self, until: float) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(max(0.0, until - time.time())):
@@ -258,6 +260,12 @@ class Gateway:
 
 def _end(order: ImageOrder) -> float:
     return time.time() + ANSWER_S if order.deadline is None else order.deadline + LATE_S
+
+
+def _abandon(response: DeploymentResponse | DeploymentResponseGenerator) -> None:
+    """End the work on what nobody waits for any more; of a failed response Serve raises the failure again."""
+    with contextlib.suppress(Exception):
+        response.cancel()
 
 
 def _not_enabled(what: str, setting: str) -> ApiError:

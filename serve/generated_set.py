@@ -72,4 +72,4 @@ def _image_orders(order: EvaluationOrder, defaults: SamplingSettings, prior: Map
     labels = [label for label, count in counts.items() for _ in range(count)]
     for seed, label in enumerate(labels, start=order.seed):
         settings = order.settings or defaults
-        yield ImageOrder(order.model, label, None, seed, settings, with_prototypes=order.with_prototypes)
+        yield ImageOrder(order.model, label, None, seed, settings)

@@ -116,14 +116,13 @@ class SamplerReplica:
         Raises:
             ApiError: a caption or settings that the model cannot take.
         """
-        settings = replace(order.settings, prototypes="on" if order.with_prototypes else "bypassed")
         try:
             label, caption, entry = self._subject(order)
-            request = self._sampler.requests([label], [caption], [order.seed], settings)[0]
+            request = self._sampler.requests([label], [caption], [order.seed], order.settings)[0]
         except DataError:
             raise self._wrong_caption("prompt") from None
         deadline = None if order.deadline is None else time.monotonic() + order.deadline - time.time()
-        return _Work(replace(request, deadline=deadline), label, caption, entry, settings)
+        return _Work(replace(request, deadline=deadline), label, caption, entry, order.settings)
 
     def _subject(self, order: ImageOrder) -> tuple[int, str, BankEntry | None]:
         """Class, caption, and the bank's entry that it came from."""

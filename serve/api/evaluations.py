@@ -83,7 +83,6 @@ def _order(asked: EvaluationRequest, card: ModelCard) -> EvaluationOrder:
         label=None if wanted.label is None else class_number(card, wanted.label),
         seed=wanted.seed,
         settings=settings_of(wanted, card),
-        with_prototypes=wanted.prototypes == "on",
     )
 
 

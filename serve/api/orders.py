@@ -38,7 +38,6 @@ def image_orders(
         seed=seed,
         settings=settings_of(request, card),
         bank_id=None if request.bank == DRAW else request.bank,
-        with_prototypes=request.prototypes == "on",
         deadline=time.time() + (request.deadline_seconds or limits.deadline_seconds),
         previews=request.partial_images,
         request_id=request_id,
@@ -58,7 +57,7 @@ def first_seed(given: int | None, idempotency_key: str | None, owner: str) -> in
 
 def settings_of(request: ImageRequest | GenerateRequest, card: ModelCard) -> SamplingSettings:
     """The model's, with what the request says instead."""
-    names = ("num_inference_steps", "guidance_scale", "solver")
+    names = ("num_inference_steps", "guidance_scale", "solver", "prototypes")
     said = {name: value for name in names if (value := getattr(request, name, None)) is not None}
     return dataclasses.replace(card.settings, **said)
 

@@ -82,8 +82,7 @@ class InProcess:
             if not found:
                 raise ApiError(400, "There is no such entry.", "unknown_bank_id", "bank")
             caption = found[0]
-        settings = dataclasses.replace(order.settings, prototypes="on" if order.with_prototypes else "bypassed")
-        return self.sampler.generate(label, caption, seed=order.seed, settings=settings)[0]
+        return self.sampler.generate(label, caption, seed=order.seed, settings=order.settings)[0]
 
     def _described(self, order: ImageOrder, made: Generated) -> MadeImage:
         ids = [

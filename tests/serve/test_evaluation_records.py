@@ -17,8 +17,7 @@ GENERATED = EvaluationOrder(
     n=40,
     label=2,
     seed=7,
-    settings=SamplingSettings(guidance_scale=2.0, guidance_interval=(100, 800)),
-    with_prototypes=False,
+    settings=SamplingSettings(guidance_scale=2.0, guidance_interval=(100, 800), prototypes="bypassed"),
 )
 
 

@@ -37,9 +37,9 @@ def test_seeds_run_on_and_classes_are_in_proportion(sampler):
 def test_an_order_decides_over_the_defaults(sampler):
     handle = Handle(sampler)
     settings = replace(FAST, guidance_scale=0.5)
-    made = asyncio.run(_taken(handle, replace(ORDER, label=2, settings=settings, with_prototypes=False)))
+    made = asyncio.run(_taken(handle, replace(ORDER, label=2, settings=settings)))
     assert {one.label for one in made} == {2}
-    assert {(one.settings, one.with_prototypes) for one in handle.orders} == {(settings, False)}
+    assert {one.settings for one in handle.orders} == {settings}
 
 
 def test_no_more_are_under_way_than_allowed(sampler):

@@ -61,11 +61,11 @@ def test_a_caption_without_a_class_leaves_the_class_to_the_backend(served, backe
 
 def test_what_a_request_says_comes_before_what_the_model_does(served, backend):
     (plain,) = orders_of(served, backend, prompt="NV")
-    assert plain.settings.num_inference_steps == 2 and plain.with_prototypes and plain.previews == 0
+    assert plain.settings.num_inference_steps == 2 and plain.settings.prototypes == "on" and plain.previews == 0
     said = {"guidance_scale": 0, "solver": "ddim", "prototypes": "bypassed", "deadline_seconds": 60}
     before = time.time()
     (order,) = orders_of(served, backend, prompt="NV", **said)
-    assert (order.settings.guidance_scale, order.settings.solver, order.with_prototypes) == (0, "ddim", False)
+    assert (order.settings.guidance_scale, order.settings.solver, order.settings.prototypes) == (0, "ddim", "bypassed")
     assert order.settings.guidance_convention == plain.settings.guidance_convention
     assert before + 60 <= order.deadline <= time.time() + 60
     assert plain.deadline > before + 200 and order.request_id and order.model == NAME

@@ -193,9 +193,9 @@ def test_with_and_without_prototypes_stand_side_by_side_of_one_seed_and_caption(
         are_finished(page, 4)
         expect(page.locator(".card.pair")).to_have_count(2)
         expect(page.locator(".card.pair").first.locator("img")).to_have_count(2)
-    orders = {(one.with_prototypes, one.seed, one.bank_id) for one in backend.orders[asked:]}
+    orders = {(one.settings.prototypes, one.seed, one.bank_id) for one in backend.orders[asked:]}
     (bank_id,) = {one.bank_id for one in backend.orders[asked:]}
-    assert orders == {(on, seed, bank_id) for on in (True, False) for seed in (11, 12)}
+    assert orders == {(on, seed, bank_id) for on in ("on", "bypassed") for seed in (11, 12)}
 
 
 def test_every_picture_can_have_a_caption_of_its_own(studio, backend):
