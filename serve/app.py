@@ -9,6 +9,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
+from serve.api.audit import log_to_stdout
 from serve.api.build import build_api
 from serve.autoscaling import by_pending_rows, by_requests
 from serve.captioner import Captioner
@@ -51,6 +52,7 @@ class Ingress:
         evaluator: DeploymentHandle | None,
     ) -> None:
         self._service = service
+        log_to_stdout()
         with_reference = [model.name for model in service.models if has_reference(model)]
         self._gateway = Gateway(
             Catalogue(service.models, service.limits.inference_steps, with_reference),
@@ -60,7 +62,7 @@ class Ingress:
         )
 
     def __serve_build_asgi_app__(self) -> Any:
-        return build_api(self._gateway, self._service)
+        return build_api(self._gateway, self._service, names_answers=False)
 
 
 def _ingress(service: Service) -> serve.Deployment:

@@ -1,4 +1,7 @@
-"""What routes are handed: the computing side, the settings, who asks, and the audit line."""
+"""What routes are handed: the computing side, the settings, who asks, and the audit line.
+
+All of them coroutines: FastAPI sends others to a pool of threads, which costs most of the time where 1,000 wait.
+"""
 
 from typing import Annotated
 
@@ -27,23 +30,23 @@ __all__ = [
 BEARER = HTTPBearer(auto_error=False, description="An API key: vr_...")
 
 
-def _backend(request: Request) -> Backend:
+async def _backend(request: Request) -> Backend:
     return request.app.state.backend
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     return request.app.state.service
 
 
-def _rates(request: Request) -> Rates:
+async def _rates(request: Request) -> Rates:
     return request.app.state.rates
 
 
-def _audit(request: Request) -> AuditLine:
+async def _audit(request: Request) -> AuditLine:
     return request.state.audit
 
 
-def allow(request: Request, wanted: SecurityScopes, _: Annotated[object, Depends(BEARER)]) -> Owner:
+async def allow(request: Request, wanted: SecurityScopes, _: Annotated[object, Depends(BEARER)]) -> Owner:
     """The owner that the door let in, if the key has the scopes."""
     owner: Owner = request.state.owner
     for scope in wanted.scopes:

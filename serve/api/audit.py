@@ -2,9 +2,10 @@
 
 import json
 import logging
+import sys
 from dataclasses import asdict, dataclass
 
-__all__ = ["LEFT", "AuditLine"]
+__all__ = ["LEFT", "AuditLine", "log_to_stdout"]
 
 LEFT = 499
 """The client went, or was too slow to take it, before the answer was whole."""
@@ -37,3 +38,10 @@ class AuditLine:
     def write(self) -> None:
         """As JSON."""
         LOG.info(json.dumps(asdict(self)))
+
+
+def log_to_stdout() -> None:
+    """For a process whose output is collected, as Ray collects each worker's in a file."""
+    LOG.setLevel(logging.INFO)
+    LOG.addHandler(logging.StreamHandler(sys.stdout))
+    LOG.propagate = False

@@ -19,12 +19,13 @@ from vapray import __version__
 __all__ = ["build_api"]
 
 
-def build_api(backend: Backend, settings: Service) -> FastAPI:
+def build_api(backend: Backend, settings: Service, *, names_answers: bool = True) -> FastAPI:
     """An ASGI application.
 
     Args:
         backend: whatever computes.
         settings: of the service; ``keys``, ``limits``, ``studio``, ``docs`` and what is offered count here.
+        names_answers: put ``x-request-id`` on answers; Serve's proxy does so by itself.
 
     Raises:
         ConfigError: a file of keys that cannot be used.
@@ -47,5 +48,5 @@ def build_api(backend: Backend, settings: Service) -> FastAPI:
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_middleware(Upload, limits=settings.limits)
     app.add_middleware(Door, owners=Owners(settings.keys), has_keys=settings.keys is not None)
-    app.add_middleware(Envelope)  # the last one added lies outermost
+    app.add_middleware(Envelope, names_answers=names_answers)  # the last one added lies outermost
     return app

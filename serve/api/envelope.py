@@ -30,8 +30,8 @@ SECURITY = {
 class Envelope:
     """ASGI middleware; everything else lies within it."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, names_answers: bool) -> None:
+        self.app, self._names_answers = app, names_answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -40,7 +40,7 @@ class Envelope:
             return
         line = AuditLine(request=_request_id(Headers(scope=scope)), method=scope["method"])
         scope.setdefault("state", {})["audit"] = line
-        answering = _Answering(send, line, scope["path"])
+        answering = _Answering(send, line, scope["path"], self._names_answers)
         try:
             await self.app(scope, receive, answering.send)
         except ApiError as error:
@@ -61,8 +61,9 @@ class Envelope:
 class _Answering:
     """The way out."""
 
-    def __init__(self, send: Send, line: AuditLine, path: str) -> None:
+    def __init__(self, send: Send, line: AuditLine, path: str, names_answers: bool) -> None:
         self._send, self._line, self._path, self._began = send, line, path, time.perf_counter()
+        self._names_answers = names_answers
         self._started = self.finished = False
 
     @property
@@ -73,7 +74,8 @@ class _Answering:
         if message["type"] == "http.response.start":
             self._started = True
             headers = MutableHeaders(raw=message.setdefault("headers", []))
-            headers["x-request-id"] = self._line.request
+            if self._names_answers:
+                headers["x-request-id"] = self._line.request
             headers["openai-processing-ms"] = str(self.milliseconds)
             headers["cache-control"] = "no-cache" if self._path.startswith("/studio/") else "no-store"
             for name, value in SECURITY.items():

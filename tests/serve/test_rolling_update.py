@@ -21,7 +21,7 @@ def deploy(address: str, folder: Path, checkpoint: Path, port: int, **model: obj
     """With two samplers and two ingresses."""
     replicas = {"min": 2, "max": 2, "num_cpus": 0.5}
     file = write_settings(
-        folder, checkpoint, port, model={"replicas": replicas, **model}, ingress=replicas, evaluator=None
+        folder, checkpoint, port, model={"replicas": replicas, **model}, ingress=dict(replicas), evaluator=None
     )
     command = [sys.executable, "-m", "tests.serve.deploying", address, str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)

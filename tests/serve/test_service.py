@@ -5,6 +5,7 @@ import io
 import socket
 import threading
 import time
+import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -25,7 +26,9 @@ SHARE = {"replicas": {"min": 2, "max": 2, "num_cpus": 0.5}}
 
 @pytest.fixture(scope="module")
 def service(small_checkpoint, tmp_path_factory):
-    with running_service(tmp_path_factory.mktemp("service"), small_checkpoint, model=SHARE) as running:
+    folder = tmp_path_factory.mktemp("service")
+    parts = {"captioner": {}, "show_training_images": True}
+    with running_service(folder, small_checkpoint, model=SHARE, **parts) as running:
         yield running
 
 
@@ -41,6 +44,29 @@ def test_openais_client_works_with_another_base_url(service):
     assert len(answer.data) == 2
     assert read_provenance(base64.b64decode(answer.data[0].b64_json))["Synthetic"]
     assert [event.type for event in events] == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
+
+
+def test_an_answer_has_one_name_that_its_client_may_choose(service):
+    for asked in ({}, {"x-request-id": "mine-1"}):
+        request = urllib.request.Request(f"{service.base}/v1/models", headers=asked)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            names = answer.headers.get_all("x-request-id")
+        assert len(names) == 1
+        assert names[0] == asked.get("x-request-id", names[0])
+
+
+def test_a_set_is_generated_measured_and_compared_with_real_pictures(service):
+    with openai.OpenAI(base_url=f"{service.base}/v1", api_key="none") as client:
+        taken = client.post("/evaluations", body={"generate": {"n": 6}}, cast_to=dict)
+        while (found := client.get(f"/evaluations/{taken['id']}", cast_to=dict))["status"] in ("queued", "running"):
+            time.sleep(0.5)
+        picture = client.images.generate(prompt="MEL").data[0].b64_json
+        near = client.post("/neighbours", body={"image": picture, "k": 2}, cast_to=dict)
+        said = client.post("/captions", body={"image": picture}, cast_to=dict)
+    assert found["status"] == "succeeded", found
+    assert found["results"]["fid"]["value"] > 0
+    assert len(near["data"]) == 2
+    assert said["captioner"] == "measured captions"
 
 
 def test_a_seed_is_a_picture_under_any_load(service, small_checkpoint):
@@ -62,6 +88,7 @@ def test_a_seed_is_a_picture_under_any_load(service, small_checkpoint):
     assert len({picture.tobytes() for picture in pictures}) == 1
 
 
+@pytest.mark.slow
 def test_a_replica_killed_under_load_costs_no_request(service):
     """Every one of 300 requests is answered, though one of two samplers dies while it works on some of them."""
     struck = threading.Event()
@@ -101,7 +128,8 @@ def test_what_a_client_that_leaves_has_asked_for_is_cancelled(service):
     assert service.wait_for_count("sampler_cancelled", before + 1) >= before + 1
 
 
-def test_the_proxys_memory_is_bounded_and_overload_is_told(small_checkpoint, tmp_path):
+@pytest.mark.slow
+def test_memory_is_bounded_and_overload_is_told(small_checkpoint, tmp_path):
     """Of 2,000 requests at once as many are answered as may wait, the others are told to come again."""
     model = {"max_waiting": 64, "replicas": {"num_cpus": 0.5}}
     with running_service(tmp_path, small_checkpoint, model=model) as service:
