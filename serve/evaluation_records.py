@@ -201,7 +201,7 @@ class EvaluationRecords:
         order, outcome = card["order"], self._outcome(id)
         n = card["uploaded"] or order["n"]
         source: Literal["uploaded", "generated"] = "uploaded" if card["uploaded"] else "generated"
-        generated = order_of(card).generated
+        generated = order_of(order).generated
         begun = Evaluation(id, order["model"], "queued", card["created"], n, source=source, generated=generated)
         if outcome is None:
             progress = self._progress(id)
