@@ -20,6 +20,7 @@ from serve.errors import ApiError
 from serve.evaluation_records import EvaluationRecords, Task
 from serve.generated_set import generate_set
 from serve.pictures import frame_of
+from serve.resender import Resender
 from serve.settings import Model, Service
 from vapray.errors import VaprayError
 from vapray.evaluation.service.neighbours import TrainingNeighbours, real_thumbnail
@@ -90,7 +91,8 @@ class Evaluator:
     def __init__(
         self, service: Service, samplers: Mapping[str, Any], heartbeat_seconds: float = HEARTBEAT_SECONDS
     ) -> None:
-        self._state, self._samplers, self._heartbeat_seconds = service.state, samplers, heartbeat_seconds
+        self._state, self._heartbeat_seconds = service.state, heartbeat_seconds
+        self._samplers = {name: Resender(handle, name) for name, handle in samplers.items()}
         self._records = EvaluationRecords(service.state)
         self._records.sweep()
         self._opened = {model.name: _Opened(model) for model in service.models}

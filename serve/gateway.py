@@ -1,22 +1,13 @@
-"""The backend that asks Ray Serve's replicas.
-
-A picture is a pure function of its order, so an order whose replica dies is sent again to another one, and the client
-sees nothing but a delay.
-"""
+"""The backend that asks Ray Serve's replicas."""
 
 import asyncio
-import contextlib
-import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from ray.exceptions import RayActorError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
-from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentResponseGenerator
-from ray.util.metrics import Counter, Histogram
+from ray.serve.handle import DeploymentHandle
+from ray.util.metrics import Histogram
 
 from serve.backend import (
     BankCaption,
@@ -31,100 +22,21 @@ from serve.backend import (
     PartialImage,
 )
 from serve.catalogue import Catalogue
-from serve.errors import ApiError, overloaded, unavailable
+from serve.errors import ApiError
 from serve.evaluation_records import EvaluationRecords
 from serve.health import Health
 from serve.node_metrics import exported_metrics
-from vapray.errors import EngineDied
+from serve.resender import Resender
 
-__all__ = ["Gateway", "Handles", "Resender"]
+__all__ = ["Gateway", "Handles"]
 
 LOG = logging.getLogger(__name__)
 
-RESENDS = 6
-FIRST_PAUSE_S = 0.1
 LATE_S = 2.0
 """How long after its deadline an order may still be answered by the replica, which has it end as overdue itself."""
 ANSWER_S = 60.0
 """For what is no picture and has no deadline of its own."""
 EVALUATION_S = 86_400.0
-RETRY_AFTER_S = 2.0
-DIED = (RayActorError, EngineDied)
-
-
-class Resender:
-    """Asks a deployment until a replica lives long enough to answer.
-
-    Args:
-        handle: of the deployment.
-        name: of the model or the part, for messages and as the tag of metrics.
-    """
-
-    def __init__(self, handle: DeploymentHandle, name: str) -> None:
-        self._handle, self._name = handle, name
-        self._resent = Counter("vapray_resent", "Orders sent again after a replica's death.", ("name",))
-        self._resent.set_default_tags({"name": name})
-
-    async def ask(self, method: str, *arguments: Any, until: float) -> Any:
-        """The answer of one replica.
-
-        Args:
-            method: of the replica.
-            arguments: of it.
-            until: Unix time after which nobody waits any more.
-
-        Raises:
-            ApiError: the replica's own; 429 where too much waits; 503 where no replica answers in time.
-        """
-        for attempt in itertools.count():
-            response = getattr(self._handle, method).remote(*arguments)
-            try:
-                async with self._bounded(until):
-                    return await response
-            except DIED as error:
-                await self._pause(attempt, error)
-            except BaseException:
-                _abandon(response)
-                raise
-        raise AssertionError("unreachable")
-
-    async def stream(self, method: str, *arguments: Any, until: float) -> AsyncIterator[Any]:
-        """The answers of one replica, in order; after a death another one's, without those that were seen before."""
-        seen = 0
-        for attempt in itertools.count():
-            responses = getattr(self._handle.options(stream=True), method).remote(*arguments)
-            try:
-                for place in itertools.count():
-                    async with self._bounded(until):
-                        answer = await anext(responses, None)
-                    if answer is None:
-                        return
-                    if place >= seen:
-                        seen += 1
-                        yield answer
-            except DIED as error:
-                await self._pause(attempt, error)
-            except BaseException:
-                _abandon(responses)
-                raise
-
-    @contextlib.asynccontextmanager
-    async def _bounded(self, until: float) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(max(0.0, until - time.time())):
-                yield
-        except TimeoutError:
-            raise unavailable(f"{self._name} was not up in time.", RETRY_AFTER_S) from None
-        except BackPressureError:
-            raise overloaded(RETRY_AFTER_S) from None
-        except DeploymentUnavailableError:
-            raise unavailable(f"{self._name} could not be deployed.", RETRY_AFTER_S) from None
-
-    async def _pause(self, attempt: int, error: Exception) -> None:
-        if attempt == RESENDS:
-            raise unavailable(f"The replicas of {self._name} keep dying.", RETRY_AFTER_S) from error
-        self._resent.inc()
-        await asyncio.sleep(FIRST_PAUSE_S * 2**attempt)
 
 
 @dataclass(frozen=True)
@@ -260,12 +172,6 @@ class Gateway:
 
 def _end(order: ImageOrder) -> float:
     return time.time() + ANSWER_S if order.deadline is None else order.deadline + LATE_S
-
-
-def _abandon(response: DeploymentResponse | DeploymentResponseGenerator) -> None:
-    """End the work on what nobody waits for any more; of a failed response Serve raises the failure again."""
-    with contextlib.suppress(Exception):
-        response.cancel()
 
 
 def _not_enabled(what: str, setting: str) -> ApiError:

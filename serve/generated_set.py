@@ -1,13 +1,14 @@
 """A set of pictures asked from a sampler's replicas, in order, a bounded number at a time."""
 
 import asyncio
+import itertools
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from typing import Any
 
 from serve.backend import EvaluationOrder, ImageOrder, MadeImage
 from serve.errors import ApiError
-from vapray.errors import VaprayError
+from serve.resender import Resender
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.plan import label_counts
 
@@ -16,17 +17,20 @@ __all__ = ["generate_set"]
 UNDER_WAY = 32
 """Pictures that are asked for at a time."""
 MOST_TRIES = 20
-"""Of a picture, where a sampler is busy or its replica dies; with the pauses between them some seven minutes."""
+"""Of a picture, where the samplers are busy or keep dying; with the pauses between them some seven minutes."""
 LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_SECONDS = 600.0
+"""For one picture, a replica's start included."""
+BUSY = (429, 503)
 
 
 async def generate_set(
-    sampler: Any, order: EvaluationOrder, defaults: SamplingSettings, prior: Mapping[int, int]
+    sampler: Resender, order: EvaluationOrder, defaults: SamplingSettings, prior: Mapping[int, int]
 ) -> AsyncGenerator[MadeImage, None]:
     """Pictures with seeds ``order.seed``, ``order.seed + 1``, ..., their captions drawn from the bank.
 
     Args:
-        sampler: handle whose ``make.remote(ImageOrder)`` gives a ``MadeImage``.
+        sampler: asks its replicas.
         order: of a set to generate.
         defaults: settings where the order has none.
         prior: images of each class; without a label the set has the classes in this proportion.
@@ -47,24 +51,17 @@ async def generate_set(
             task.cancel()
 
 
-async def _made(sampler: Any, order: ImageOrder) -> MadeImage:
-    tries = 0
-    while True:
+async def _made(sampler: Resender, order: ImageOrder) -> MadeImage:
+    for tries in itertools.count(1):
         try:
-            made: MadeImage = await sampler.make.remote(order)
+            made: MadeImage = await sampler.ask("make", order, until=time.time() + LONGEST_SECONDS)
             return made
-        except Exception as error:  # a replica's death comes in as many kinds as Ray has
-            tries += 1
-            if _is_final(error) or tries == MOST_TRIES:
+        except ApiError as error:
+            if error.status not in BUSY or tries == MOST_TRIES:
                 raise
-            pause = getattr(error, "retry_after_s", None) or 0.25 * 2**tries
+            pause = error.retry_after_s or 0.25 * 2**tries
         await asyncio.sleep(min(LONGEST_PAUSE_SECONDS, pause))
-
-
-def _is_final(error: Exception) -> bool:
-    if isinstance(error, ApiError):
-        return error.status not in (429, 503)
-    return isinstance(error, VaprayError)
+    raise AssertionError("unreachable")
 
 
 def _image_orders(order: EvaluationOrder, defaults: SamplingSettings, prior: Mapping[int, int]) -> Iterator[ImageOrder]:

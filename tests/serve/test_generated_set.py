@@ -5,10 +5,12 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from ray.exceptions import ActorDiedError
 
 from serve.backend import EvaluationOrder, ImageOrder
 from serve.errors import ApiError, overloaded, unavailable
 from serve.generated_set import UNDER_WAY, generate_set
+from serve.resender import Resender
 from tests.serve.handles import Handle
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.sampler import Sampler
@@ -24,7 +26,7 @@ def sampler(small_checkpoint) -> Sampler:
 
 
 async def _taken(handle: Handle, order: EvaluationOrder) -> list:
-    return [made async for made in generate_set(handle, order, FAST, PRIOR)]
+    return [made async for made in generate_set(Resender(handle, "demo"), order, FAST, PRIOR)]
 
 
 def test_seeds_run_on_and_classes_are_in_proportion(sampler):
@@ -49,7 +51,7 @@ def test_no_more_are_under_way_than_allowed(sampler):
     assert handle.under_way == 0
 
 
-@pytest.mark.parametrize("error", [overloaded(0.001), unavailable("Gone.", 0.001), RuntimeError("a replica died")])
+@pytest.mark.parametrize("error", [overloaded(0.001), unavailable("Gone.", 0.001), ActorDiedError()])
 def test_a_picture_that_was_not_made_is_asked_for_again(sampler, error):
     failures: list[ImageOrder] = []
 
