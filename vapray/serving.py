@@ -151,7 +151,8 @@ def _module(import_path: str) -> ModuleType:
 def _require_free(host: str, port: int) -> None:
     """Serve would say so half a minute later."""
     try:
-        with socket.create_server((host, port)):
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             pass
     except OSError as error:
-        raise ConfigError(f"{host}:{port} cannot be listened on ({error.strerror}). Give another --port.") from None
+        why = os.strerror(error.errno or 0)
+        raise ConfigError(f"{host}:{port} cannot be listened on ({why}). Give another --port.") from None
