@@ -66,7 +66,7 @@ def volumes_of_one_node(manifests: Sequence[Manifest]) -> Iterator[str]:
     for manifest in manifests:
         pods: Counter[str] = Counter()
         for pod in manifest.pods():
-            pods.update({claim: pod.most for claim in pod.claims()})
+            pods.update(dict.fromkeys(pod.claims(), pod.most))
         for claim, most in pods.items():
             if most > 1 and claim in modes and not modes[claim] & FOR_MANY:
                 yield f"{manifest.where}: up to {most} pods mount {claim}, which is {', '.join(sorted(modes[claim]))}"
