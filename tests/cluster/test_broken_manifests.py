@@ -65,6 +65,24 @@ def without_key_volume(tree: Tree) -> None:
 
 
 BROKEN = {
+    "misspelt field of a cluster": (
+        "ray-cluster.yaml",
+        lambda t: t["spec"].update(enableInTreeAutoscalling=True),
+        "fields",
+        "Did you mean enableInTreeAutoscaling?",
+    ),
+    "misspelt field of a job": (
+        "ray-job.pipeline.yaml",
+        lambda t: t["spec"].update(backofLimit=3),
+        "fields",
+        "Did you mean backoffLimit?",
+    ),
+    "misspelt field of a group": (
+        "ray-cluster.yaml",
+        lambda t: t["spec"]["workerGroupSpecs"][0].update(maxReplica=3),
+        "fields",
+        "group cpu: unknown field maxReplica. Did you mean maxReplicas?",
+    ),
     "no ray version": ("ray-cluster.yaml", lambda t: t["spec"].pop("rayVersion"), "ray version", "no rayVersion"),
     "another ray": (
         "ray-cluster.yaml",

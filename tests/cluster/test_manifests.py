@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from copy import deepcopy
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,10 +18,11 @@ import yaml
 
 from serve.settings import Service
 from tests.cluster.rendering import render
-from tests.cluster.schemas import DEFINITIONS, violations
+from tests.cluster.schemas import DEFINITIONS, fields, violations
 from tests.conftest import ROOT
 from vapray.config.file import load
 from vapray.doctor.manifests import examine
+from vapray.doctor.ray_fields import KINDS, SECTIONS, WORKER_GROUP
 from vapray.serve_file import parse_serve_config, read_serve_file
 
 CLUSTER = ROOT / "cluster"
@@ -44,11 +46,32 @@ def everything() -> list[tuple[str, dict[str, Any]]]:
     return files + [(overlay, tree) for overlay in OVERLAYS for tree in rendered(overlay)]
 
 
+UNKNOWN_TO_KUBERAY = {"Namespace", "ConfigMap", "PodMonitor"}
+
+
 @needs_definitions
 def test_every_manifest_is_strictly_valid_for_kuberay():
-    trees = [(where, tree) for where, tree in everything() if tree["apiVersion"].startswith("ray.io/")]
-    wrong = {f"{where} {tree['kind']}": found for where, tree in trees if (found := violations(tree))}
-    assert len(trees) == len(PLAIN) + 3 * len(OVERLAYS) and wrong == {}
+    trees = [(where, tree) for where, tree in everything() if tree["kind"] not in UNKNOWN_TO_KUBERAY]
+    wrong = {f"{where} {tree['kind']}": found for where, tree in trees if (found := violations(deepcopy(tree)))}
+    kinds = {tree["kind"] for _, tree in trees}
+    assert kinds == {*KINDS, "StatefulSet", "Service", "PersistentVolumeClaim", "NetworkPolicy"} and wrong == {}
+    assert len(trees) == len(PLAIN) + 8 * len(OVERLAYS)
+
+
+@needs_definitions
+def test_the_doctors_field_names_are_kuberays():
+    assert {kind: fields(kind) for kind in KINDS} == KINDS
+    assert {name: fields("RayCluster", name) for name in SECTIONS} == SECTIONS
+    assert fields("RayCluster", "workerGroupSpecs") == WORKER_GROUP
+
+
+@needs_definitions
+@pytest.mark.parametrize(("name", "key"), [("redis.yaml", "serviceName"), ("network-policy.yaml", "ingress")])
+def test_a_misspelt_field_of_kubernetes_own_kinds_is_refused(name, key):
+    tree = next(t for t in yaml.safe_load_all((CLUSTER / "base" / name).read_text()) if key in t["spec"])
+    place = tree["spec"]["template"]["spec"]["containers"][0] if key == "serviceName" else tree["spec"]["ingress"][0]
+    place["prots"] = []
+    assert any("prots" in violation for violation in violations(tree))
 
 
 @needs_definitions

@@ -9,9 +9,25 @@ import yaml
 
 from vapray.errors import ConfigError
 
-__all__ = ["LOADER", "Container", "Manifest", "Pod", "RaySpec", "Tree", "items", "read_manifests", "section"]
+__all__ = [
+    "LOADER",
+    "RAY_SPECS",
+    "Container",
+    "Manifest",
+    "Pod",
+    "RaySpec",
+    "Tree",
+    "items",
+    "read_manifests",
+    "section",
+]
 
-RAY_SPECS = {"RayCluster": (), "RayJob": ("rayClusterSpec",), "RayService": ("rayClusterConfig",)}
+RAY_SPECS: dict[str, tuple[str, ...]] = {
+    "RayCluster": (),
+    "RayJob": ("rayClusterSpec",),
+    "RayService": ("rayClusterConfig",),
+}
+"""Where a kind describes a Ray cluster, below its ``spec``."""
 POD_TEMPLATES = {
     "Deployment": ("template",),
     "StatefulSet": ("template",),

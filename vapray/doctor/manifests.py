@@ -11,6 +11,7 @@ from vapray.doctor import pod_manifests as pods
 from vapray.doctor import ray_manifests as ray
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.doctor.manifest_files import Manifest, read_manifests
+from vapray.doctor.ray_fields import unknown_fields
 from vapray.errors import ConfigError
 
 __all__ = ["examine"]
@@ -45,6 +46,7 @@ class Check:
 
 
 CHECKS = (
+    Check("fields", unknown_fields, "Mend it: the API server refuses the object, or drops the field without a word."),
     Check("ray version", ray.different_versions, "Name in rayVersion the Ray of the image and of constraints.txt."),
     Check("ray image", ray.different_images, "All Ray processes need one Ray and one Python: use one image."),
     Check("image tags", pods.loose_tags, "Name a version: what latest means changes under a running cluster."),
