@@ -21,8 +21,9 @@ from tests.cluster.rendering import render
 from tests.cluster.schemas import DEFINITIONS, fields, violations
 from tests.conftest import ROOT
 from vapray.config.file import load
+from vapray.doctor.manifest_files import RAY_SPECS
 from vapray.doctor.manifests import examine
-from vapray.doctor.ray_fields import KINDS, SECTIONS, WORKER_GROUP
+from vapray.doctor.ray_fields import known_fields
 from vapray.serve_file import parse_serve_config, read_serve_file
 
 CLUSTER = ROOT / "cluster"
@@ -54,15 +55,14 @@ def test_every_manifest_is_strictly_valid_for_kuberay():
     trees = [(where, tree) for where, tree in everything() if tree["kind"] not in UNKNOWN_TO_KUBERAY]
     wrong = {f"{where} {tree['kind']}": found for where, tree in trees if (found := violations(deepcopy(tree)))}
     kinds = {tree["kind"] for _, tree in trees}
-    assert kinds == {*KINDS, "StatefulSet", "Service", "PersistentVolumeClaim", "NetworkPolicy"} and wrong == {}
+    assert kinds == {*RAY_SPECS, "StatefulSet", "Service", "PersistentVolumeClaim", "NetworkPolicy"} and wrong == {}
     assert len(trees) == len(PLAIN) + 8 * len(OVERLAYS)
 
 
 @needs_definitions
 def test_the_doctors_field_names_are_kuberays():
-    assert {kind: fields(kind) for kind in KINDS} == KINDS
-    assert {name: fields("RayCluster", name) for name in SECTIONS} == SECTIONS
-    assert fields("RayCluster", "workerGroupSpecs") == WORKER_GROUP
+    for name, known in known_fields().items():
+        assert known == (fields(name) if name in RAY_SPECS else fields("RayCluster", name)), name
 
 
 @needs_definitions
