@@ -149,6 +149,34 @@ def test_the_pipelines_config_fits_the_pods_that_stay(overlay):
     assert config.run.root.startswith("s3://") == bool(groups)
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_actor_of_the_pipeline_fits_one_pod(overlay):
+    spec = object_of(rendered(overlay), "RayJob")["spec"]
+    config = config_of(spec["entrypoint"])
+    groups = spec["rayClusterSpec"].get("workerGroupSpecs") or [spec["rayClusterSpec"]["headGroupSpec"]]
+    for name in type(config.pools).model_fields:
+        pool = getattr(config.pools, name)
+        fits = [gpus_of(g["template"]) >= pool.num_gpus and cpus_of(g["template"]) >= pool.num_cpus for g in groups]
+        assert any(fits), name
+
+
+def cpus_of(template: dict[str, Any]) -> int:
+    return int(template["spec"]["containers"][0]["resources"]["limits"]["cpu"])
+
+
+def test_tls_is_an_option_that_tells_its_feature_gate(tmp_path):
+    path = tmp_path / "rendered.yaml"
+    objects = render(CLUSTER / "tls", deepcopy(rendered("multi-gpu")))
+    path.write_text(yaml.safe_dump_all(objects))
+    told = [finding for finding in examine(str(path)) if finding.state != "ok"]
+    assert len(told) == 3 and all(
+        "tlsOptions needs the feature gate RayClusterMTLS" in finding.found for finding in told
+    )
+    assert not DEFINITIONS.is_dir() or not [
+        v for tree in objects if tree["kind"] in RAY_SPECS for v in violations(tree)
+    ]
+
+
 def config_of(entrypoint: str) -> Any:
     python, dash_m, module, option, file, *overrides = shlex.split(entrypoint)
     assert (python, dash_m, option) == ("python", "-m", "--config") and find_spec(module)
