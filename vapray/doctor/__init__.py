@@ -1,1 +1,1 @@
-"""Whether this machine, this run's folder, this dataset and this cluster can do what a config asks, and manifests hold."""
+"""Whether this machine, this run's folder, this dataset and this cluster do for a config, and manifests for a cluster."""
