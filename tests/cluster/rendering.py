@@ -6,14 +6,31 @@ So that overlays are checked where there is no kubectl; where there is one, a te
 import re
 from collections.abc import Iterator
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["render"]
+from tests.conftest import ROOT
 
+__all__ = ["CLUSTER", "OVERLAYS", "object_of", "render", "rendered"]
+
+CLUSTER = ROOT / "cluster"
+OVERLAYS = sorted(path.name for path in (CLUSTER / "overlays").iterdir())
 KNOWN = {"apiVersion", "kind", "namespace", "resources", "components", "configMapGenerator", "images", "patches"}
+
+
+@cache
+def rendered(overlay: str) -> list[dict[str, Any]]:
+    """The objects of an overlay; not to be changed."""
+    return render(CLUSTER / "overlays" / overlay)
+
+
+def object_of(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """The only one of its kind."""
+    (found,) = [tree for tree in objects if tree["kind"] == kind]
+    return found
 
 
 def render(folder: Path, inherited: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
