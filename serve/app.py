@@ -7,6 +7,7 @@ from typing import Any
 
 from ray import serve
 from ray.serve import Application
+from ray.serve.config import BackpressureConfig
 from ray.serve.handle import DeploymentHandle
 
 from serve.api.audit import log_to_stdout
@@ -20,12 +21,14 @@ from serve.gateway import Gateway, Handles
 from serve.health import Health, deployment_of
 from serve.sampler import SamplerReplica
 from serve.settings import Model, Replicas, Service, read_settings
+from vapray.api_keys import read_keys
+from vapray.sampling.opening import read_card
 
-__all__ = ["build"]
+__all__ = ["build", "examine"]
 
 HEALTH = {"health_check_period_s": 2, "health_check_timeout_s": 10}
 CLIENTS = 4000
-"""Requests that one ingress replica has open at once; beyond, the proxy answers 429 by itself."""
+"""Requests that one ingress replica works on at once, and as many may wait; to the rest the proxy says 429."""
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -38,6 +41,25 @@ def build(args: dict[str, Any]) -> Application:
     samplers = {model.name: _sampler(model, service) for model in service.models}
     captioners = {model.name: _captioner(model, service) for model in service.models if service.captioner}
     return _ingress(service).bind(service, samplers, captioners, _evaluator(service, samplers))
+
+
+def examine(args: dict[str, Any]) -> dict[str, float]:
+    """What can be known before anything starts, from the machine that starts it.
+
+    Returns:
+        ``cpus`` and ``gpus`` of the largest replica.
+
+    Raises:
+        ConfigError: settings, or a file of keys that cannot be read.
+        CheckpointError: a checkpoint that cannot be read.
+    """
+    service = read_settings(args)
+    if service.keys:
+        read_keys(service.keys)
+    for model in service.models:
+        read_card(model.checkpoint)
+    parts = [service.ingress, *(model.replicas for model in service.models)]
+    return {"cpus": max(part.num_cpus for part in parts), "gpus": max(part.num_gpus for part in parts)}
 
 
 @serve.ingress()
@@ -72,6 +94,7 @@ def _ingress(service: Service) -> serve.Deployment:
         autoscaling_config=by_requests(service.ingress, each=64),
         max_ongoing_requests=CLIENTS,
         max_queued_requests=CLIENTS,
+        backpressure_config=BackpressureConfig(status_code=429, retry_after_s=2),
         **_drained(service),
     )(Ingress)
 
@@ -97,6 +120,7 @@ def _evaluator(service: Service, samplers: dict[str, Application]) -> Applicatio
         ray_actor_options=_actor(replicas),
         autoscaling_config=by_requests(replicas, each=2),
         max_ongoing_requests=100,
+        max_queued_requests=100,
         **_drained(service),
     )(Evaluator)
     return deployment.bind(service, samplers)

@@ -3,7 +3,7 @@
 ``Gateway`` answers it from Ray Serve's replicas; whatever else answers it can stand behind the same API.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -51,7 +51,7 @@ class ImageOrder:
 
     model: str
     label: int | None
-    """Class; None: the class that the caption names, or whose bank lies nearest to it."""
+    """Class; None: that of the bank's entry, or the class that the caption names, or whose bank lies nearest to it."""
     caption: str | None
     """None: drawn from the class's bank by the seed."""
     seed: int
@@ -197,7 +197,7 @@ class Backend(Protocol):
     async def image(self, order: ImageOrder) -> MadeImage:
         """Make one."""
 
-    def image_stream(self, order: ImageOrder) -> AsyncIterator[PartialImage | MadeImage]:
+    def image_stream(self, order: ImageOrder) -> AsyncGenerator[PartialImage | MadeImage, None]:
         """Make one and show it on the way; the finished one comes last."""
 
     async def bank(self, model: str, label: int, offset: int, limit: int) -> tuple[list[BankCaption], int]:

@@ -1,6 +1,5 @@
 """What the service knows of its models without loading one: their cards and prompt banks."""
 
-import hashlib
 import json
 import time
 from collections.abc import Iterable
@@ -11,11 +10,11 @@ from serve.backend import BankCaption, ModelCard
 from serve.errors import ApiError
 from serve.settings import Model
 from vapray.bank.prompt_bank import BankEntry, PromptBank
+from vapray.checkpoint import read_file
 from vapray.config import Config
-from vapray.errors import CheckpointError
 from vapray.files import FileStore
 from vapray.sampling.generated import SamplingSettings
-from vapray.sampling.opening import Card, read_bank
+from vapray.sampling.opening import Card, read_bank, read_card
 
 __all__ = ["Catalogue", "Known"]
 
@@ -43,18 +42,10 @@ class Known:
             CheckpointError: no checkpoint, or a damaged one.
         """
         files = FileStore(model.checkpoint)
-        digests = json.loads(_read(files, "manifest.json"))
-        verified = {}
-        for name in ("checkpoint.json", "bank.parquet"):
-            verified[name] = _read(files, name)
-            if hashlib.sha256(verified[name]).hexdigest() != digests.get(name):
-                raise CheckpointError(f"{files.path(name)}: not the file that was written. Copy the checkpoint again.")
-        return cls(
-            model,
-            Card.parse(verified["checkpoint.json"], files.path("checkpoint.json")),
-            read_bank(verified["bank.parquet"], files.path("bank.parquet")),
-            digests.get(f"{model.weights}.safetensors", ""),
-        )
+        card = read_card(model.checkpoint)
+        bank = read_bank(read_file(files, "", "bank.parquet"), files.path("bank.parquet"))
+        digests = json.loads(files.read("manifest.json") or b"{}")
+        return cls(model, card, bank, digests.get(f"{model.weights}.safetensors", ""))
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -81,16 +72,6 @@ class Known:
         raise ApiError(
             400, "No such entry in the prompt bank. GET /v1/bank/{class} lists them.", "unknown_bank_id", "bank"
         )
-
-
-def _read(files: FileStore, name: str) -> bytes:
-    data = files.read(name)
-    if data is None:
-        raise CheckpointError(
-            f"{files.path(name)}: no such file. Wanted RUN/checkpoints/FINGERPRINT/files/final, which "
-            "`python -m jobs.train` writes."
-        )
-    return data
 
 
 class Catalogue:

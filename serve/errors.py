@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["ApiError", "deadline_exceeded", "overloaded", "unavailable"]
+__all__ = ["ApiError", "deadline_exceeded", "no_captions", "overloaded", "unavailable"]
 
 
 class ApiError(Exception):
@@ -48,6 +48,11 @@ def overloaded(retry_after_s: float) -> ApiError:
 def unavailable(what: str, retry_after_s: float) -> ApiError:
     """A replica that is needed is not up yet, or keeps dying."""
     return ApiError(503, f"{what} Try again later.", "unavailable", None, retry_after_s)
+
+
+def no_captions() -> ApiError:
+    """A class that nothing can be drawn for."""
+    return ApiError(404, "The prompt bank has no caption of this class. Give one as prompt.", "no_captions", "label")
 
 
 def deadline_exceeded() -> ApiError:

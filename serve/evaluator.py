@@ -9,7 +9,8 @@ import contextlib
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,11 @@ class _Reference:
     real: RealPictures
     statistics: ReferenceStatistics
 
+    @cached_property
+    def neighbours(self) -> TrainingNeighbours:
+        """Looked up among the training pictures."""
+        return TrainingNeighbours(self.statistics, self.real)
+
 
 @dataclass
 class _Attempt:
@@ -74,9 +80,7 @@ class _Attempt:
 @dataclass
 class _Opened:
     model: Model
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    reference: _Reference | None = None
-    neighbours: TrainingNeighbours | None = None
+    loading: asyncio.Task[_Reference] | None = None
 
 
 class Evaluator:
@@ -128,7 +132,7 @@ class Evaluator:
         side = reference.statistics.image_size
         frame = await asyncio.to_thread(frame_of, image, side)
         try:
-            return await asyncio.to_thread(_neighbours_of, self._opened[model], reference, frame, k)
+            return await asyncio.to_thread(_neighbours_of, reference, frame, k)
         except VaprayError as error:
             log.error("neighbours of %s: %s", model, error)
             raise _no_reference(model, "its training pictures cannot be read") from None
@@ -187,10 +191,9 @@ class Evaluator:
         opened = self._opened.get(model)
         if opened is None:
             raise ApiError(404, f"There is no model {model}. GET /v1/models lists them.", "unknown_model", "model")
-        async with opened.lock:
-            if opened.reference is None:
-                opened.reference = await asyncio.to_thread(_load, opened.model, self._state)
-        return opened.reference
+        if opened.loading is None or (opened.loading.done() and opened.loading.exception()):
+            opened.loading = asyncio.create_task(asyncio.to_thread(_load, opened.model, self._state))
+        return await asyncio.shield(opened.loading)  # whoever leaves does not take it along
 
 
 class _EndedByAnother(Exception):
@@ -213,12 +216,10 @@ def _load(model: Model, state: str) -> _Reference:
         raise _no_reference(model.name, "they cannot be read; the log of the service says why") from None
 
 
-def _neighbours_of(opened: _Opened, reference: _Reference, frame: Frames, k: int) -> list[Neighbour]:
-    if opened.neighbours is None:
-        opened.neighbours = TrainingNeighbours(reference.statistics, reference.real)
+def _neighbours_of(reference: _Reference, frame: Frames, k: int) -> list[Neighbour]:
     return [
         Neighbour(near.class_name, near.distance, real_thumbnail(near.path, reference.statistics.image_size))
-        for near in opened.neighbours.nearest(frame, k)
+        for near in reference.neighbours.nearest(frame, k)
     ]
 
 

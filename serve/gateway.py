@@ -1,9 +1,10 @@
 """The backend that asks Ray Serve's replicas."""
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from ray.serve.handle import DeploymentHandle
@@ -22,7 +23,7 @@ from serve.backend import (
     PartialImage,
 )
 from serve.catalogue import Catalogue
-from serve.errors import ApiError
+from serve.errors import ApiError, no_captions
 from serve.evaluation_records import EvaluationRecords
 from serve.health import Health
 from serve.node_metrics import exported_metrics
@@ -88,10 +89,13 @@ class Gateway:
         self._seconds.observe(time.perf_counter() - began, {"model": order.model})
         return made
 
-    async def image_stream(self, order: ImageOrder) -> AsyncIterator[PartialImage | MadeImage]:
+    async def image_stream(self, order: ImageOrder) -> AsyncGenerator[PartialImage | MadeImage, None]:
         """See ``Backend``."""
-        async for part in self._sampler(order).stream("stream", order, until=_end(order)):
-            yield part
+        began = time.perf_counter()
+        async with contextlib.aclosing(self._sampler(order).stream("stream", order, until=_end(order))) as parts:
+            async for part in parts:
+                yield part
+        self._seconds.observe(time.perf_counter() - began, {"model": order.model})
 
     async def bank(self, model: str, label: int, offset: int, limit: int) -> tuple[list[BankCaption], int]:
         """See ``Backend``."""
@@ -103,7 +107,7 @@ class Gateway:
         """See ``Backend``."""
         known = self._catalogue[model]
         if label not in known.bank.labels:
-            raise ApiError(404, "The prompt bank has no caption of this class.", "no_captions", "label")
+            raise no_captions()
         return known.caption(known.bank.draw(label, seed)[0])
 
     async def distance(self, model: str, label: int, caption: str) -> Distance:
@@ -152,7 +156,9 @@ class Gateway:
         """The same, having called a runner where none shows a sign of life."""
         is_open = evaluation.status in ("queued", "running")
         if self._evaluator and is_open and await asyncio.to_thread(self._records.dispatch, evaluation.id):
-            run = asyncio.create_task(self._evaluator.ask("run", evaluation.id, until=time.time() + EVALUATION_S))
+            run = asyncio.create_task(
+                self._evaluator.ask("run", evaluation.id, until=time.time() + EVALUATION_S), name=evaluation.id
+            )
             self._runs.add(run)
             run.add_done_callback(self._forget)
         return evaluation
@@ -160,7 +166,7 @@ class Gateway:
     def _forget(self, run: asyncio.Task[None]) -> None:
         self._runs.discard(run)
         if not run.cancelled() and (error := run.exception()):
-            LOG.error("an evaluation's runner: %s", type(error).__name__)  # the next who asks calls another one
+            LOG.error("runner of %s: %s", run.get_name(), type(error).__name__)  # the next who asks calls another one
 
     async def metrics(self) -> str:
         """See ``Backend``."""

@@ -59,7 +59,7 @@ async def _made(sampler: Resender, order: ImageOrder) -> MadeImage:
         except ApiError as error:
             if error.status not in BUSY or tries == MOST_TRIES:
                 raise
-            pause = error.retry_after_s or 0.25 * 2**tries
+            pause = max(error.retry_after_s or 0.0, 0.25 * 2**tries)
         await asyncio.sleep(min(LONGEST_PAUSE_SECONDS, pause))
     raise AssertionError("unreachable")
 

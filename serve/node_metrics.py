@@ -5,7 +5,9 @@ Serve's own metrics, of proxies and queues, are on the same port of each node; a
 
 import urllib.request
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http.client import HTTPException
 
 import ray
 
@@ -13,17 +15,20 @@ __all__ = ["exported_metrics"]
 
 OURS = "ray_vapray_"
 SECONDS = 5.0
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def exported_metrics() -> str:
     """What the service told Ray, over all nodes that answer; Ray brings it up to date every few seconds."""
-    return "\n".join([*_once(line for node in ray.nodes() if node["Alive"] for line in _lines(node)), ""])
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    with ThreadPoolExecutor(max(1, len(nodes))) as asked:
+        return "\n".join([*_once(line for lines in asked.map(_lines, nodes) for line in lines), ""])
 
 
 def _lines(node: dict[str, object]) -> list[str]:
-    with suppress(OSError):
+    with suppress(OSError, HTTPException, ValueError):
         address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-        with urllib.request.urlopen(address, timeout=SECONDS) as answer:
+        with DIRECT.open(address, timeout=SECONDS) as answer:
             return [line for line in answer.read().decode().splitlines() if _metric(line).startswith(OURS)]
     return []
 

@@ -8,10 +8,10 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
-from ray.exceptions import RayActorError
+from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, WorkerCrashedError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentResponseGenerator
 from ray.util.metrics import Counter
@@ -24,7 +24,7 @@ __all__ = ["Resender"]
 RESENDS = 6
 FIRST_PAUSE_S = 0.1
 RETRY_AFTER_S = 2.0
-DIED = (RayActorError, EngineDied)
+DIED = (RayActorError, NodeDiedError, ObjectLostError, WorkerCrashedError, EngineDied)
 
 
 class Resender:
@@ -63,7 +63,7 @@ class Resender:
                 raise
         raise AssertionError("unreachable")
 
-    async def stream(self, method: str, *arguments: Any, until: float) -> AsyncIterator[Any]:
+    async def stream(self, method: str, *arguments: Any, until: float) -> AsyncGenerator[Any, None]:
         """The answers of one replica, in order; after a death another one's, without those that were seen before."""
         seen = 0
         for attempt in itertools.count():
@@ -89,7 +89,8 @@ class Resender:
             async with asyncio.timeout(max(0.0, until - time.time())):
                 yield
         except TimeoutError:
-            raise unavailable(f"{self._name} was not up in time.", RETRY_AFTER_S) from None
+            said = f"{self._name} gave no answer in time: it is starting, or has too much to do."
+            raise unavailable(said, RETRY_AFTER_S) from None
         except BackPressureError:
             raise overloaded(RETRY_AFTER_S) from None
         except DeploymentUnavailableError:

@@ -1,6 +1,8 @@
 """The sampler's replicas: one deployment for each checkpoint, the step-level engine in a thread of its own."""
 
 import asyncio
+import logging
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import Future
@@ -9,20 +11,24 @@ from dataclasses import dataclass, replace
 from serve.autoscaling import PENDING_ROWS
 from serve.backend import Distance, ImageOrder, MadeImage, PartialImage
 from serve.catalogue import Known
-from serve.errors import ApiError, deadline_exceeded
+from serve.errors import ApiError, deadline_exceeded, no_captions
 from serve.sampler_metrics import SamplerMetrics
 from serve.settings import Model
 from vapray.bank.bank_distance import BankDistances
 from vapray.bank.prompt_bank import BankEntry
 from vapray.config import Sample
 from vapray.diffusion.image_request import ImageRequest
-from vapray.errors import ConfigError, DataError, EngineDied
+from vapray.errors import BackendError, ConfigError, DataError, EngineDied
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.live import LiveSampler, Pixels, Sketch
 from vapray.sampling.provenance import encode_png
 from vapray.sampling.sampler import Sampler
 
 __all__ = ["SamplerReplica"]
+
+LOG = logging.getLogger(__name__)
+MOST_FAILURES = 3
+"""Pictures in a row that fail for no reason of their own: a device in error stays so until its process ends."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,9 @@ class SamplerReplica:
             text_encoder=model.text_encoder,
             sample=_sample_section(self._known, model),
         )
-        self._live = LiveSampler(self._sampler)
+        self._live = LiveSampler(self._sampler, on_death=_end_process)
         self._distances = BankDistances(self._sampler.bank, self._sampler.encoder)
+        self._failures = 0
         self._metrics = SamplerMetrics(self._live, model.name)
         self._prove()
 
@@ -63,11 +70,12 @@ class SamplerReplica:
         caption = self._sampler.bank.captions(label)[0]
         settings = replace(SamplingSettings.of(self._sampler.config), num_inference_steps=2)
         self._live.submit(self._sampler.requests([label], [caption], [0], settings)[0]).result()
+        self._distances.nearest_label(caption)  # encodes the banks, which else the first who asks would wait for
 
     async def make(self, order: ImageOrder) -> MadeImage:
         """One picture."""
         work = await asyncio.to_thread(self._settle, order)
-        pixels = await _finished(self._submit(work))
+        pixels = await self._finished(self._submit(work), order)
         return await asyncio.to_thread(self._made, work, pixels)
 
     async def stream(self, order: ImageOrder) -> AsyncIterator[PartialImage | MadeImage]:
@@ -89,22 +97,19 @@ class SamplerReplica:
                 png = await asyncio.to_thread(encode_png, sketch.pixels, {"Step": f"{sketch.taken} of {sketch.steps}"})
                 yield PartialImage(index, sketch.taken, sketch.steps, png)
                 index += 1
-            yield await asyncio.to_thread(self._made, work, await _finished(ticket))
+            yield await asyncio.to_thread(self._made, work, await self._finished(ticket, order))
         finally:
             ticket.cancel()
 
     async def distance(self, label: int, caption: str) -> Distance:
         """Of a text from a class's bank."""
+        if label not in self._sampler.bank.labels:
+            raise no_captions()
         try:
             found = await asyncio.to_thread(self._distances.of, label, caption)
         except DataError:
             raise self._wrong_caption("caption") from None
         return Distance(self._known.caption(found.nearest), found.distance, found.typical, found.share_farther)
-
-    def check_health(self) -> None:
-        """Raises where the engine has stopped; Serve then replaces the replica."""
-        if not self._live.is_healthy:
-            raise EngineDied("the sampler's engine has stopped")
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What the autoscaler looks at; asked by Serve."""
@@ -130,9 +135,10 @@ class SamplerReplica:
             entry = self._known.entry(order.bank_id)
             return entry.label if order.label is None else order.label, entry.caption, entry
         if order.caption is None:
-            label = order.seed % len(self._sampler.class_names) if order.label is None else order.label
-            entry = self._sampler.bank.draw(label, order.seed)[0]
-            return label, entry.caption, entry
+            if order.label not in self._sampler.bank.labels:
+                raise no_captions()
+            entry = self._sampler.bank.draw(order.label, order.seed)[0]
+            return entry.label, entry.caption, entry
         label = order.label if order.label is not None else self._class_of(order.caption)
         return label, order.caption, None
 
@@ -156,6 +162,26 @@ class SamplerReplica:
         except (ValueError, ConfigError) as error:
             raise _refused(error) from None
 
+    async def _finished(self, ticket: Future[Pixels], order: ImageOrder) -> Pixels:
+        """Wait; whoever cancels the wait cancels the picture."""
+        try:
+            pixels = await asyncio.wrap_future(ticket)
+        except TimeoutError:
+            raise deadline_exceeded() from None
+        except EngineDied:
+            raise
+        except BackendError:
+            said = "The picture's numbers left what can be represented. Ask for less guidance."
+            raise ApiError(400, said, "not_finite", "guidance_scale") from None
+        except Exception as error:
+            LOG.error("%s: %s", order.request_id, type(error).__name__)
+            self._failures += 1
+            if self._failures == MOST_FAILURES:
+                _end_process()
+            raise EngineDied(type(error).__name__) from None  # and so it is asked from another replica
+        self._failures = 0
+        return pixels
+
     def _made(self, work: _Work, pixels: Pixels) -> MadeImage:
         bank_id = None if work.entry is None else self._known.caption(work.entry).id
         picture = self._sampler.generated(
@@ -174,12 +200,9 @@ class SamplerReplica:
         )
 
 
-async def _finished(ticket: Future[Pixels]) -> Pixels:
-    """Wait; whoever cancels the wait cancels the picture."""
-    try:
-        return await asyncio.wrap_future(ticket)
-    except TimeoutError:
-        raise deadline_exceeded() from None
+def _end_process() -> None:
+    """Only a new process can have a new engine; what was under way here is sent to another replica."""
+    os._exit(1)
 
 
 def _refused(error: Exception) -> ApiError:

@@ -60,7 +60,7 @@ class Model(Section):
     target_pending_rows: Count = 1024
     """Network rows waiting for each replica above which one more is added."""
     max_waiting: Count = 256
-    """Pictures that may wait for each replica; beyond, clients are told 429."""
+    """Pictures that a replica works on at once, and as many may wait for one; beyond, clients are told 429."""
     replicas: Replicas = Replicas()
 
 
@@ -133,7 +133,9 @@ def read_settings(args: Mapping[str, Any]) -> Service:
     try:
         return Service.model_validate(args)
     except ValidationError as error:
-        problems = [_problem(found["loc"], found["type"], found["msg"], found["input"]) for found in error.errors()]
+        # A list lacks an entry where the entry is wrong.
+        wrong = [one for one in error.errors() if one["type"] != "too_short" or not one["input"]]
+        problems = [_problem(found["loc"], found["type"], found["msg"], found["input"]) for found in wrong]
         raise ConfigError("\n  ".join(["args of the service:", *problems])) from None
 
 
@@ -145,7 +147,7 @@ def _problem(path: Sequence[int | str], kind: str, message: str, value: Any) -> 
         hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(known)}."
         return f"unknown key {name}. {hint}"
     shown = "" if isinstance(value, Mapping) else f" = {value!r}"
-    return f"{name}{shown}: {message.removeprefix('Value error, ')}."
+    return f"{name or 'settings'}{shown}: {message.removeprefix('Value error, ')}."
 
 
 def _section_at(path: Sequence[int | str]) -> type[BaseModel]:

@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from vapray.config.section import Count, Section
 from vapray.errors import ConfigError
@@ -93,9 +94,18 @@ def read_keys(path: str) -> tuple[ApiKey, ...]:
     try:
         return ApiKeys.model_validate(tree).keys
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, found['loc'])) or 'the file'}: {found['msg']}" for found in error.errors()]
+        problems = [f"{'.'.join(map(str, found['loc'])) or 'the file'}: {_said(found)}" for found in _wrong(error)]
         advice = f"Wanted what `vapray key NAME --file {path}` writes."
         raise ConfigError(f"{path}: {'; '.join(problems)}. {advice}") from None
+
+
+def _wrong(error: ValidationError) -> list[ErrorDetails]:
+    """Without the list that lacks an entry because the entry is wrong."""
+    return [one for one in error.errors() if one["type"] != "too_short" or not one["input"]]
+
+
+def _said(found: ErrorDetails) -> str:
+    return found["msg"].removeprefix("Value error, ")
 
 
 def add_key(path: str, id: str, scopes: Sequence[str], images_per_minute: int | None = None) -> str:
@@ -113,7 +123,7 @@ def add_key(path: str, id: str, scopes: Sequence[str], images_per_minute: int | 
     try:
         ApiKeys.model_validate({"keys": entries})
     except ValidationError as error:
-        wrong = {".".join(map(str, found["loc"][2:3])) or path: found["msg"] for found in reversed(error.errors())}
+        wrong = {".".join(map(str, found["loc"][2:3])) or path: _said(found) for found in _wrong(error)[::-1]}
         text = "; ".join(f"{where}: {what}" for where, what in wrong.items())
         raise ConfigError(f"{text}. No key was made.") from None
     _write_private(path, yaml.safe_dump({"keys": entries}, sort_keys=False))

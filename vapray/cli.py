@@ -141,7 +141,11 @@ def export(
 def serve(
     checkpoint: Annotated[
         list[str] | None,
-        typer.Option("--checkpoint", metavar="[NAME=]PATH", help="A folder files/final, or its URI; may be repeated."),
+        typer.Option(
+            "--checkpoint",
+            metavar="[NAME=]PATH",
+            help="files/final; replaces the file's models; may stand often.",
+        ),
     ] = None,
     config: Annotated[
         str | None, typer.Option("--config", help="Serve config file; without one, serve/laptop.yaml.")
@@ -153,7 +157,7 @@ def serve(
     debug: Debug = False,
 ) -> None:
     """Serve models: an API that OpenAI's clients speak, and a page to try it on."""
-    with ended_well(debug):
+    with ended_well(debug, interrupted="Nothing is served any more."):
         from vapray.serving import serve_until_interrupted
 
         serve_until_interrupted(config, checkpoint or (), host=host, port=port, keys=keys, address=address)

@@ -16,16 +16,18 @@ from vapray.errors import VaprayError
 __all__ = ["ended_well"]
 
 INTERRUPTED = 130
+CONTINUES = "What was committed stays; the same command continues from there."
 SECONDS_BETWEEN_REMINDERS = 2.0
 BUG = CLOSED_PIPE = 1  # as rich and click end when nobody reads
 
 
 @contextmanager
-def ended_well(debug: bool) -> Iterator[None]:
+def ended_well(debug: bool, *, interrupted: str = CONTINUES) -> Iterator[None]:
     """Turn whatever ends the block into one message and the exit code of :mod:`vapray.errors`.
 
     Args:
         debug: show tracebacks.
+        interrupted: what Ctrl-C or SIGTERM leaves.
     """
     _open_standard_streams()
     ended_by = _EndedBy()
@@ -38,8 +40,7 @@ def ended_well(debug: bool) -> Iterator[None]:
     except VaprayError as error:
         _fail(error, f"{type(error).__name__}: {error}", error.exit_code, debug)
     except KeyboardInterrupt as error:
-        said = "What was committed stays; the same command continues from there."
-        _fail(error, f"{ended_by.word}. {said}", ended_by.code, debug)
+        _fail(error, f"{ended_by.word}. {interrupted}", ended_by.code, debug)
     except BrokenPipeError as error:
         # Nobody reads any more; what is still buffered must not fail a second time at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

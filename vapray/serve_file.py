@@ -98,27 +98,26 @@ def _problems(tree: Any) -> Iterator[str]:
     if not isinstance(tree, dict):
         yield "wanted keys such as `applications:`."
         return
-    yield from _unknown(tree, ServeDeploySchema, "")
-    yield from _unknown(tree.get("http_options"), HTTPOptionsSchema, "http_options.")
-    yield from _unknown(tree.get("logging_config"), LoggingConfig, "logging_config.")
-    applications = tree.get("applications")
-    if not isinstance(applications, list) or len(applications) != 1 or not isinstance(applications[0], dict):
-        yield "applications: wanted a list of one application."
-        return
-    for application in applications:
-        yield from _unknown(application, ServeApplicationSchema, "applications.")
-        for key in ("name", "route_prefix", "import_path"):
-            if not isinstance(application.get(key), str):
-                yield f"applications.{key}: wanted a text."
-        for deployment in application.get("deployments") or []:
-            yield from _unknown(deployment, DeploymentSchema, "applications.deployments.")
-            options = deployment.get("ray_actor_options")
-            yield from _unknown(options, RayActorOptionsSchema, "applications.deployments.ray_actor_options.")
     try:
         ServeDeploySchema.model_validate(tree)
     except ValidationError as error:
         for problem in error.errors():
             yield f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}."
+        return
+    yield from _unknown(tree, ServeDeploySchema, "")
+    yield from _unknown(tree.get("http_options"), HTTPOptionsSchema, "http_options.")
+    yield from _unknown(tree.get("logging_config"), LoggingConfig, "logging_config.")
+    if len(tree["applications"]) != 1:
+        yield "applications: wanted a list of one application."
+    for application in tree["applications"]:
+        yield from _unknown(application, ServeApplicationSchema, "applications.")
+        for key in ("name", "route_prefix", "import_path"):
+            if not isinstance(application.get(key), str):
+                yield f"applications.{key}: wanted a text."
+        for deployment in application.get("deployments") or ():
+            yield from _unknown(deployment, DeploymentSchema, "applications.deployments.")
+            options = deployment.get("ray_actor_options")
+            yield from _unknown(options, RayActorOptionsSchema, "applications.deployments.ray_actor_options.")
 
 
 def _unknown(found: Any, schema: type[BaseModel], where: str) -> Iterator[str]:

@@ -8,14 +8,16 @@ import importlib
 import json
 import logging
 import os
+import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from vapray.cluster import connected, run_interruptible, silent_stderr
+from vapray.cluster import connected, require, run_interruptible, silent_stderr
 from vapray.config import Cluster
 from vapray.errors import BackendError, ConfigError
 from vapray.serve_file import ServeFile, read_serve_file
@@ -52,6 +54,9 @@ def serve_until_interrupted(
         BackendError: Ray does not start, or a model cannot be deployed; says why.
     """
     root = _find_package()
+    if not (file or checkpoints):
+        found = " or ".join(map(str, sorted(Path().glob("runs/*/checkpoints/*/files/final"))[:3]))
+        raise ConfigError(f"no model to serve. Give --checkpoint {found or 'RUN/checkpoints/FINGERPRINT/files/final'}.")
     settings = read_serve_file(file or str(root / DEFAULT_FILE)).given(_models(checkpoints), keys, host, port)
     if settings.host not in LOOPBACK and not settings.args.get("keys"):
         raise ConfigError(
@@ -59,14 +64,16 @@ def serve_until_interrupted(
             "with `vapray key NAME --file keys.yaml` and give --keys keys.yaml, or listen on 127.0.0.1."
         )
     _make_importable(root)
-    build = _builder(settings.import_path)
-    application = build(settings.args)
+    module = _module(settings.import_path)
+    needed = module.examine(settings.args)
+    _require_free(settings.host, settings.port)
+    application = module.build(settings.args)
     with connected(Cluster(address=address)):
+        require(**needed, why="a replica of the service")
         _deploy(application, settings)
 
 
 def _deploy(application: Any, settings: ServeFile) -> None:
-    import ray
     from ray import serve
 
     print("[serve] loading models", flush=True)
@@ -80,9 +87,8 @@ def _deploy(application: Any, settings: ServeFile) -> None:
         _say_where(settings)
         threading.Event().wait()
     finally:
-        with silent_stderr(), suppress(Exception):  # whatever the two say on their way out: they end
-            serve.shutdown()
-            ray.shutdown()
+        with silent_stderr(), suppress(Exception):  # whatever Serve says on its way out: it ends
+            serve.delete(settings.name)  # answers what is under way; what else a cluster serves is nobody's business
 
 
 def _why_not(status: Any, name: str, error: RuntimeError) -> str:
@@ -95,7 +101,8 @@ def _why_not(status: Any, name: str, error: RuntimeError) -> str:
 
 
 def _say_where(settings: ServeFile) -> None:
-    base = f"http://{settings.host}:{settings.port}{settings.route_prefix.rstrip('/')}"
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - where it listens is not an address
+    base = f"http://{host}:{settings.port}{settings.route_prefix.rstrip('/')}"
     key = ' -H "Authorization: Bearer $KEY"' if settings.args.get("keys") else ""
     names = ", ".join(model["name"] for model in settings.args["models"])
     body = json.dumps({"bank": "draw", "label": 0, "seed": 7})
@@ -131,10 +138,20 @@ def _make_importable(root: Path) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 
 
-def _builder(import_path: str) -> Callable[[Mapping[str, Any]], Any]:
+def _module(import_path: str) -> ModuleType:
     module, _, name = import_path.partition(":")
+    if name != "build":
+        raise ConfigError(f"import_path = {import_path}: wanted serve.app:build.")
     try:
-        builder: Callable[[Mapping[str, Any]], Any] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        return importlib.import_module(module)
+    except ImportError as error:
         raise ConfigError(f"import_path = {import_path}: {error}. Wanted serve.app:build.") from None
-    return builder
+
+
+def _require_free(host: str, port: int) -> None:
+    """Serve would say so half a minute later."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{host}:{port} cannot be listened on ({error.strerror}). Give another --port.") from None

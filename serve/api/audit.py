@@ -3,7 +3,8 @@
 import json
 import logging
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 
 __all__ = ["LEFT", "AuditLine", "log_to_stdout"]
 
@@ -17,6 +18,8 @@ class AuditLine:
     """Filled while a request is served."""
 
     request: str
+    time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
+    """When it came, UTC."""
     key: str | None = None
     method: str = ""
     route: str | None = None

@@ -1,5 +1,6 @@
 """Who may come in; nothing of a request is read before."""
 
+from starlette._utils import get_route_path
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,7 +23,7 @@ class Door:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
-        if scope["type"] == "http" and not (self._has_keys and _is_open(scope["path"])):
+        if scope["type"] == "http" and not (self._has_keys and _is_open(get_route_path(scope))):
             owner = self._owners.of(HTTPConnection(scope))
             scope["state"]["owner"], scope["state"]["audit"].key = owner, owner.id
         await self.app(scope, receive, send)

@@ -1,10 +1,11 @@
 """Pictures on their way as server-sent events, as OpenAI has them."""
 
 import asyncio
+import contextlib
 import json
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from fastapi import Response
@@ -25,6 +26,7 @@ EVENTS: dict[int | str, dict[str, Any]] = {
 }
 """For the OpenAPI document."""
 
+Stream = AsyncGenerator[PartialImage | MadeImage, None]
 Coming = tuple[int, PartialImage | MadeImage | Exception | None]
 """Which of the images; None: its stream has ended."""
 
@@ -39,7 +41,7 @@ class EventStream(Response):
 
     def __init__(
         self,
-        streams: Sequence[AsyncIterator[PartialImage | MadeImage]],
+        streams: Sequence[Stream],
         orders: Sequence[ImageOrder],
         size: str,
         headers: Mapping[str, str],
@@ -101,10 +103,11 @@ class EventStream(Response):
         }
 
 
-async def _pump(index: int, stream: AsyncIterator[PartialImage | MadeImage], coming: "asyncio.Queue[Coming]") -> None:
+async def _pump(index: int, stream: Stream, coming: "asyncio.Queue[Coming]") -> None:
     try:
-        async for event in stream:
-            await coming.put((index, event))
+        async with contextlib.aclosing(stream):
+            async for event in stream:
+                await coming.put((index, event))
         await coming.put((index, None))
     except Exception as error:
         await coming.put((index, error))

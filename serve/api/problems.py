@@ -81,5 +81,5 @@ def _nearest(path: Sequence[str], model: type[BaseModel]) -> str:
     for name in path[:-1]:
         kinds = get_args(model.model_fields[name].annotation)
         model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
-    close = difflib.get_close_matches(path[-1], model.model_fields, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(path[-1][:LONGEST_NAME], model.model_fields, n=1, cutoff=0.5)
     return f" Did you mean {close[0]}?" if close else f" Known: {', '.join(model.model_fields)}."

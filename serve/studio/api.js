@@ -29,7 +29,7 @@ function headersOf(body, more) {
 }
 
 /** Serve's proxy says it a second time. */
-export const requestIdOf = (response) => (response.headers.get("x-request-id") ?? "").split(",")[0];
+export const requestIdOf = (response) => response.headers.get("x-request-id") ?? "";
 
 async function refusal(response) {
   const said = await response.json().catch(() => null);

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from datetime import UTC, datetime
 
 import pytest
 
@@ -30,6 +31,7 @@ def test_a_request_for_images_is_one_line_that_tells_all_but_the_texts(keyed, sa
     answer = served.images(prompt=SECRET, label="NV", n=2, seed=5, user=SECRET)
     (line,) = lines()
     assert line.pop("milliseconds") >= 0
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(line.pop("time"))).total_seconds()) < 600
     assert line == {
         "request": answer.headers["x-request-id"],
         "key": "ward-7",

@@ -244,11 +244,14 @@ def test_neighbours_of_what_is_no_picture_are_refused(service):
 
 
 def test_neighbours_whose_files_are_gone_are_not_shown(service, caplog):
-    evaluator = Evaluator(service, {})
-    asyncio.run(evaluator.neighbours("small", NOISE[0], 1))
-    known = evaluator._opened["small"].neighbours
-    known._paths = {name: f"{path}.gone" for name, path in known._paths.items()}
+    async def look_twice() -> None:
+        evaluator = Evaluator(service, {})
+        await evaluator.neighbours("small", NOISE[0], 1)
+        known = (await evaluator._reference("small")).neighbours
+        known._paths = {name: f"{path}.gone" for name, path in known._paths.items()}
+        await evaluator.neighbours("small", NOISE[0], 1)
+
     with pytest.raises(ApiError) as refused:
-        asyncio.run(evaluator.neighbours("small", NOISE[0], 1))
+        asyncio.run(look_twice())
     assert (refused.value.status, refused.value.code) == (404, "no_reference")
     assert "gone" not in refused.value.message and "cannot be read" in caplog.text

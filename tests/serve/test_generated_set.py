@@ -66,6 +66,21 @@ def test_a_picture_that_was_not_made_is_asked_for_again(sampler, error):
     assert [one.seed for one in made] == list(range(5, 13))
 
 
+def test_a_sampler_that_stays_busy_is_waited_for_some_minutes(sampler, monkeypatch):
+    pauses: list[float] = []
+
+    async def count(seconds: float) -> None:
+        pauses.append(seconds)
+
+    def busy(order: ImageOrder) -> None:
+        raise overloaded(2.0)
+
+    monkeypatch.setattr("serve.generated_set.asyncio.sleep", count)
+    with pytest.raises(ApiError, match="as much waiting"):
+        asyncio.run(_taken(Handle(sampler, busy), replace(ORDER, n=2)))
+    assert sum(pauses) > 300
+
+
 def test_what_is_refused_ends_the_set_and_the_rest_is_cancelled(sampler):
     def refuse(order: ImageOrder) -> None:
         if order.seed == 5:

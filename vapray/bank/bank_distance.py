@@ -1,8 +1,9 @@
 """How far a text lies from the captions of a class, as the text encoder sees them."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,8 @@ class BankDistances:
 
     def __init__(self, bank: PromptBank, encoder: TextEncoder) -> None:
         self._bank, self._encoder = bank, encoder
-        self._class = lru_cache(maxsize=None)(self._encode_class)
+        self._classes: dict[int, _Class] = {}
+        self._encoding = threading.Lock()
 
     def of(self, label: int, text: str) -> TextDistance:
         """Of a text from a class.
@@ -62,7 +64,7 @@ class BankDistances:
             DataError: a text that the encoder cannot take, or a class without captions.
         """
         known = self._class(label)
-        apart = self._apart(known, text)
+        apart = 1 - known.directions @ self._directions([text])[0]
         place = int(apart.argmin())
         distance = max(0.0, float(apart[place]))
         return TextDistance(
@@ -75,10 +77,14 @@ class BankDistances:
         Raises:
             DataError: a text that the encoder cannot take.
         """
-        return min(self._bank.labels, key=lambda label: (float(self._apart(self._class(label), text).min()), label))
+        (asked,) = self._directions([text])
+        return max(self._bank.labels, key=lambda label: (float((self._class(label).directions @ asked).max()), -label))
 
-    def _apart(self, known: _Class, text: str) -> NDArray[np.float32]:
-        return 1 - known.directions @ self._directions([text])[0]
+    def _class(self, label: int) -> _Class:
+        with self._encoding:  # who comes second waits rather than encode the same again
+            if label not in self._classes:
+                self._classes[label] = self._encode_class(label)
+            return self._classes[label]
 
     def _encode_class(self, label: int) -> _Class:
         distinct = list({entry.caption: entry for entry in reversed(self._bank.entries(label))}.values())[::-1]

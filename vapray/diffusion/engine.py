@@ -30,7 +30,7 @@ from vapray.diffusion.progress import Progress, Row
 from vapray.diffusion.rota import Rota, context_lengths, fitting_size
 from vapray.diffusion.schedule import Schedule
 from vapray.diffusion.solver import advance, solver_plan
-from vapray.errors import BackendError
+from vapray.errors import EngineDied
 from vapray.models.precision import Precision, matrix_products
 from vapray.models.prediction import Denoiser
 
@@ -126,9 +126,10 @@ class Engine:
                 if under_way := [image for image in images if not image.ended]:
                     self._call(under_way)
             except BaseException as error:
-                # Nobody shall wait for an engine that has stopped.
+                # Nobody shall wait for an engine that has stopped, and nobody else shall queue.
+                self._closed = True
                 for image in images:
-                    self._end(image, BackendError(f"{image.request}: the engine stopped: {error!r}"))
+                    self._end(image, EngineDied(f"{image.request}: the engine stopped: {error!r}"))
                 raise
             finally:
                 with self._changed:

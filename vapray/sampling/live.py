@@ -37,11 +37,15 @@ class Sketch:
 class LiveSampler:
     """Steps a sampler's engines and decodes what they finish, each in a thread of its own.
 
-    Nothing of torch runs in the thread that submits. An engine without work costs nothing.
+    No network runs in the thread that submits. An engine without work costs nothing.
+
+    Args:
+        sampler: whose engines.
+        on_death: called in the thread of an engine that has stopped by itself; what was under way has failed by then.
     """
 
-    def __init__(self, sampler: Sampler) -> None:
-        self.sampler = sampler
+    def __init__(self, sampler: Sampler, on_death: Callable[[], None] = lambda: None) -> None:
+        self.sampler, self._on_death = sampler, on_death
         self._threads: dict[Prototypes, threading.Thread] = {}
         self._starting = threading.Lock()
 
@@ -85,11 +89,6 @@ class LiveSampler:
                 self.sampler.engine_for(prototypes).close()
                 thread.join()
 
-    @property
-    def is_healthy(self) -> bool:
-        """Whether no thread has stopped by itself."""
-        return all(thread.is_alive() for thread in self._threads.values())
-
     def stats(self) -> dict[Prototypes, EngineStats]:
         """Of each engine that was ever asked."""
         return {prototypes: self.sampler.engine_for(prototypes).stats() for prototypes in list(self._threads)}
@@ -99,10 +98,17 @@ class LiveSampler:
         with self._starting:
             if prototypes not in self._threads:
                 name = f"sampler, prototypes {prototypes}"
-                thread = threading.Thread(target=engine.run_until_closed, name=name, daemon=True)
+                thread = threading.Thread(target=self._live_of, args=(engine,), name=name, daemon=True)
                 thread.start()
                 self._threads[prototypes] = thread
         return engine
+
+    def _live_of(self, engine: Engine) -> None:
+        try:
+            engine.run_until_closed()
+        except BaseException:
+            self._on_death()
+            raise
 
     def _hand_out(self, ticket: Future[Tensor], picture: Future[Pixels]) -> None:
         """In the engine's thread: decode, unless nobody waits any more."""

@@ -37,6 +37,20 @@ def read_final(path: str, weights: str) -> dict[str, bytes]:
     Raises:
         CheckpointError: not such a folder (says where one lies), damaged, or without a file that is needed.
     """
+    contents = read_checkpoint(_open_final(path), "")
+    needed = ["checkpoint.json", "bank.parquet", "autoencoder/config.json"]
+    missing = [name for name in [*needed, *_weights_file(weights)] if name not in contents]
+    if missing:
+        others = [kind for kind in ("ema", "raw") if f"{kind}.safetensors" in contents]
+        instead = f" Its weights are {' and '.join(others)}: load with weights={others[0]!r}." if others else ""
+        raise CheckpointError(
+            f"{path}: {', '.join(missing)} missing.{instead if missing == _weights_file(weights) else ''}"
+        )
+    return contents
+
+
+def _open_final(path: str) -> FileStore:
+    """The folder, which has the two files by which it is known."""
     if os.path.isfile(path):
         what = f"{NEVER_OPENED}." if path.endswith(PICKLES) else "a file, wanted a folder."
         raise CheckpointError(f"{path}: {what} {_advice(FileStore(os.path.dirname(path) or '.'))}")
@@ -48,16 +62,7 @@ def read_final(path: str, weights: str) -> dict[str, bytes]:
         aside = f" {pickles[0]} is {NEVER_OPENED}." if pickles and "manifest.json" in absent else ""
         what = f"no complete checkpoint, it has no {' and no '.join(absent)}" if names else "no such folder"
         raise CheckpointError(f"{path}: {what}.{aside} {_advice(files)}")
-    contents = read_checkpoint(files, "")
-    needed = ["checkpoint.json", "bank.parquet", "autoencoder/config.json"]
-    missing = [name for name in [*needed, *_weights_file(weights)] if name not in contents]
-    if missing:
-        others = [kind for kind in ("ema", "raw") if f"{kind}.safetensors" in contents]
-        instead = f" Its weights are {' and '.join(others)}: load with weights={others[0]!r}." if others else ""
-        raise CheckpointError(
-            f"{path}: {', '.join(missing)} missing.{instead if missing == _weights_file(weights) else ''}"
-        )
-    return contents
+    return files
 
 
 def _weights_file(weights: str) -> list[str]:
@@ -122,9 +127,9 @@ def read_card(path: str) -> Card:
     """The card of a checkpoint's ``final`` folder, without reading its weights.
 
     Raises:
-        CheckpointError: none there, damaged, or of a newer version.
+        CheckpointError: none there (says where one lies), damaged, or of a newer version.
     """
-    return Card.parse(read_file(FileStore(path), "", "checkpoint.json"), f"{path}/checkpoint.json")
+    return Card.parse(read_file(_open_final(path), "", "checkpoint.json"), f"{path}/checkpoint.json")
 
 
 _UPDATE = "Use the version of vapray that wrote it, or train again."
