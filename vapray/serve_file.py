@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from vapray.errors import ConfigError
 from vapray.strict_yaml import parse_yaml
 
-__all__ = ["ServeFile", "read_serve_file"]
+__all__ = ["ServeFile", "parse_serve_config", "read_serve_file"]
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,18 @@ def read_serve_file(path: str) -> ServeFile:
         raise ConfigError(
             f"{path}: cannot be read ({error}). Give a Serve config file such as serve/laptop.yaml."
         ) from None
-    tree, _ = parse_yaml(text, where=path)
+    return parse_serve_config(text, where=path)
+
+
+def parse_serve_config(text: str, *, where: str) -> ServeFile:
+    """The same for a text that stands elsewhere, such as in a manifest.
+
+    Raises:
+        ConfigError: every key that Serve does not know or cannot take, in one error.
+    """
+    tree, _ = parse_yaml(text, where=where)
     if problems := list(_problems(tree)):
-        raise ConfigError("\n  ".join([f"{path}:", *problems]))
+        raise ConfigError("\n  ".join([f"{where}:", *problems]))
     (application,) = tree["applications"]
     return ServeFile(
         name=application["name"],

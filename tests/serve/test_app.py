@@ -52,7 +52,7 @@ def test_the_dashboard_shows_what_the_service_tells():
     from serve.sampler_metrics import DESCRIPTIONS, GAUGES
 
     told = {f"sampler_{name}" for name in (*DESCRIPTIONS, *GAUGES)} | set(re.findall(r'"vapray_(\w+)"', code))
-    panels = json.loads((ROOT / "cluster/grafana-serving.json").read_text())["panels"]
+    panels = json.loads((ROOT / "cluster/monitoring/grafana-serving.json").read_text())["panels"]
     shown = {name for panel in panels for target in panel["targets"] for name in names(target["expr"])}
     assert shown
     assert shown <= told

@@ -1,1 +1,1 @@
-"""Whether this machine, this run's folder, this dataset and this cluster can do what a config asks."""
+"""Whether this machine, a run's folder, a dataset and a cluster do for a config, and manifests for a cluster."""
