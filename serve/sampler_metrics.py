@@ -1,6 +1,7 @@
 """What a sampler's replica tells Prometheus, through Ray's own exporter of each node."""
 
 import threading
+import time
 from typing import TypeVar
 
 from ray.util.metrics import Counter, Gauge
@@ -37,18 +38,12 @@ class SamplerMetrics:
         self._told = dict.fromkeys(COUNTED, 0)
         self._counters = {name: _tagged(Counter, name, text, model) for name, text in DESCRIPTIONS.items()}
         self._gauges = {name: _tagged(Gauge, name, text, model) for name, text in GAUGES.items()}
-        self._ended = threading.Event()
         threading.Thread(target=self._watch, name="sampler metrics", daemon=True).start()
-
-    def close(self) -> None:
-        """Tell the last time."""
-        self._ended.set()
 
     def _watch(self) -> None:
         while True:
             self._tell(list(self._live.stats().values()))
-            if self._ended.wait(SECONDS):
-                return
+            time.sleep(SECONDS)
 
     def _tell(self, engines: list[EngineStats]) -> None:
         for name, counter in self._counters.items():
