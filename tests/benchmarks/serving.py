@@ -9,7 +9,8 @@ service   `vapray serve`, one sampler with one thread, so many clients that each
 
 The network has random weights of the width asked for (0: the checkpoint's own); what it costs does not hang on them.
 solver seconds     CPU time of the sampler's engine thread
-overhead           CPU time of all else that serves: proxy, ingress, the sampler's other threads (routing, PNG)
+overhead           CPU time of all else that serves: proxy, ingress, the sampler's other threads (routing, PNG), less
+                   what the same processes take while nobody asks; with_idle counts that too
 slow clients       so many others send their request a byte a second meanwhile
 """
 
@@ -136,6 +137,13 @@ def cpu_seconds(service: Running) -> tuple[float, float]:
     return max(threads), rest + sum(threads) - max(threads)
 
 
+def idle_share(service: Running, seconds: float = 15.0) -> float:
+    """CPU seconds a second of all but the engine, while nobody asks."""
+    before = cpu_seconds(service)[1]
+    time.sleep(seconds)
+    return (cpu_seconds(service)[1] - before) / seconds
+
+
 @contextlib.contextmanager
 def slow_clients(service: Running, count: int) -> Iterator[None]:
     """So many connections that send a byte a second."""
@@ -181,6 +189,7 @@ def main() -> None:
         sampler = Sampler.load(str(checkpoint))
         with running_service(Path(folder), checkpoint, evaluator=None) as service:
             served(service, orders[: asked.clients], asked.clients)
+            idle = idle_share(service)
             bare, over_http, dripped = [], [], []
             usual, beside_slow = [], []
             solver = overhead = 0.0
@@ -197,18 +206,21 @@ def main() -> None:
                 dripped.append(seconds)
                 beside_slow += latencies
     count = asked.repetitions * asked.images
+    net = overhead - idle * sum(over_http)
     report(
         "serving",
         {**vars(asked), "device": "cpu", "threads": 1},
         {
             "images_per_second_vs_bare": statistics.median(bare) / statistics.median(over_http),
-            "overhead_vs_solver": overhead / solver,
+            "overhead_vs_solver": net / solver,
+            "overhead_with_idle_vs_solver": overhead / solver,
             "p99_beside_slow_clients": float(np.quantile(beside_slow, 0.99) / np.quantile(usual, 0.99)),
         },
         {
             "images_per_second": asked.images / statistics.median(over_http),
             "bare_images_per_second": asked.images / statistics.median(bare),
-            "overhead_ms_per_image": 1e3 * overhead / count,
+            "overhead_ms_per_image": 1e3 * net / count,
+            "idle_cores": idle,
             "solver_ms_per_image": 1e3 * solver / count,
             "p50_s": float(np.quantile(usual, 0.5)),
             "p99_s": float(np.quantile(usual, 0.99)),
