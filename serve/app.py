@@ -58,7 +58,8 @@ def examine(args: dict[str, Any]) -> dict[str, float]:
         read_keys(service.keys)
     for model in service.models:
         read_card(model.checkpoint)
-    parts = [service.ingress, *(model.replicas for model in service.models)]
+    others = [part.replicas for part in (service.evaluator, service.captioner) if part]
+    parts = [service.ingress, *others, *(model.replicas for model in service.models)]
     return {"cpus": max(part.num_cpus for part in parts), "gpus": max(part.num_gpus for part in parts)}
 
 

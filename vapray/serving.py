@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vapray.cluster import connected, require, run_interruptible, silent_stderr
+from vapray.cluster import connected, readable_errors, require, run_interruptible, silent_stderr
 from vapray.config import Cluster
 from vapray.errors import BackendError, ConfigError
 from vapray.serve_file import ServeFile, read_serve_file
@@ -63,10 +63,11 @@ def serve_until_interrupted(
             f"http_options.host = {settings.host}: others than this machine could ask, and no keys are set. Make one "
             "with `vapray key NAME --file keys.yaml` and give --keys keys.yaml, or listen on 127.0.0.1."
         )
+    if not (address or os.environ.get("RAY_ADDRESS")):  # a running Serve listens there already
+        _require_free(settings.host, settings.port)
     _make_importable(root)
     module = _module(settings.import_path)
     needed = module.examine(settings.args)
-    _require_free(settings.host, settings.port)
     application = module.build(settings.args)
     with connected(Cluster(address=address)):
         require(**needed, why="a replica of the service")
@@ -79,7 +80,8 @@ def _deploy(application: Any, settings: ServeFile) -> None:
     print("[serve] loading models", flush=True)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
-        serve.start(http_options=dict(settings.http_options), logging_config=dict(settings.logging_config))
+        with readable_errors("Ray Serve"):
+            serve.start(http_options=dict(settings.http_options), logging_config=dict(settings.logging_config))
         try:
             run_interruptible(lambda: serve.run(application, name=settings.name, route_prefix=settings.route_prefix))
         except RuntimeError as error:

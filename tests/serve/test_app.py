@@ -2,6 +2,8 @@
 
 import json
 import re
+import socket
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -9,9 +11,11 @@ import pytest
 from serve.app import build
 from serve.autoscaling import PENDING_ROWS, PendingRows
 from tests.conftest import ROOT
+from tests.serve.running import free_port
 from tests.serve.test_serve_file import FILES
-from vapray.errors import ConfigError
+from vapray.errors import CheckpointError, ConfigError
 from vapray.serve_file import read_serve_file
+from vapray.serving import serve_until_interrupted
 
 MODEL = {"name": "demo", "checkpoint": "runs/demo"}
 
@@ -36,6 +40,26 @@ def test_wrong_settings_are_refused_before_anything_starts(args, said):
     with pytest.raises(ConfigError) as refused:
         build(args)
     assert said in str(refused.value)
+
+
+def start(file: str | None = None, checkpoints: tuple[str, ...] = (), **options: object) -> None:
+    serve_until_interrupted(file, checkpoints, **{"host": None, "port": None, "keys": None, "address": None, **options})
+
+
+def test_what_cannot_work_is_said_before_ray_starts(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(ConfigError, match="no model to serve"):
+        start()
+    with pytest.raises(ConfigError, match="no keys are set"):
+        start(checkpoints=("nowhere",), host="0.0.0.0")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{port} cannot be listened on"):
+            start(checkpoints=("nowhere",), port=port)
+    with pytest.raises(CheckpointError, match="nowhere: no such folder"):
+        start(checkpoints=("nowhere",), port=free_port())
 
 
 @pytest.mark.parametrize(
