@@ -47,7 +47,7 @@ def examine(args: dict[str, Any]) -> dict[str, float]:
     """What can be known before anything starts, from the machine that starts it.
 
     Returns:
-        ``cpus`` and ``gpus`` of the largest replica.
+        ``CPU`` and ``GPU`` of the largest replicas.
 
     Raises:
         ConfigError: settings, or a file of keys that cannot be read.
@@ -60,7 +60,7 @@ def examine(args: dict[str, Any]) -> dict[str, float]:
         read_card(model.checkpoint)
     others = [part.replicas for part in (service.evaluator, service.captioner) if part]
     parts = [service.ingress, *others, *(model.replicas for model in service.models)]
-    return {"cpus": max(part.num_cpus for part in parts), "gpus": max(part.num_gpus for part in parts)}
+    return {"CPU": max(part.num_cpus for part in parts), "GPU": max(part.num_gpus for part in parts)}
 
 
 @serve.ingress()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from vapray.config import Config
+from vapray.config.execution import Pools
 from vapray.config.file import load
 
 
@@ -66,3 +67,11 @@ def test_an_empty_file_is_the_defaults(tmp_path):
 def test_what_was_written_as_json_is_read_again():
     config = load(None, ["train.betas=[0.5, 0.9]", "cluster.num_cpus=3"])
     assert Config.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_a_pool_of_which_one_key_is_set_keeps_its_other_defaults():
+    pools = load(overrides=["pools.ingest.max_size=4", "pools.caption.max_size=3"]).pools
+    assert pools.ingest == Pools().ingest.model_copy(update={"max_size": 4})
+    assert pools.caption == Pools().caption.model_copy(update={"max_size": 3})
+    assert pools.bank == Pools().bank
+    assert load(overrides=["pools.caption.max_size=1"]).pools.caption.min_size == 1

@@ -226,9 +226,9 @@ def test_a_dashboard_that_answers_strangers_ends_with_code_5(status, state, monk
 
 
 def test_a_local_root_on_several_nodes_ends_with_code_2():
-    config = load(None, ["run.root=runs/demo"])
-    assert cluster._shared(config.run.root, config.cluster, 2).exit_code == 2
-    assert cluster._shared("s3://bucket/run", config.cluster, 2).state == "ok"
+    finding = cluster._unsaid("/runs/demo", 2)
+    assert (finding.state, finding.exit_code) == ("failed", 2)
+    assert "cluster.shared_filesystem=true" in finding.advice
 
 
 def test_the_wanted_versions_are_those_of_the_project():

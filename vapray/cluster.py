@@ -10,18 +10,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from vapray.autoscaler import autoscales, could_be_added
 from vapray.config import Cluster, Pool
 from vapray.errors import BackendError, ConfigError, VaprayError
+from vapray.placement import Demand, advice_on, shortfall
 from vapray.reaper import reaped
 
 __all__ = [
     "connected",
+    "live_nodes",
     "require",
     "require_shared_root",
     "run_interruptible",
     "run_remote",
     "silent_stderr",
-    "survey",
 ]
 
 ENVIRONMENT = {
@@ -98,24 +100,36 @@ def silent_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def require(*, cpus: float, gpus: float, why: str) -> None:
+def require(demand: Demand, *, say: Callable[[str], None] = print) -> None:
     """Refuse at once what would otherwise wait for ever.
 
+    Args:
+        demand: what has to find its places.
+        say: hears, once, that it has to wait for nodes which an autoscaler can add.
+
     Raises:
-        BackendError: the cluster as a whole has less, and nothing is set to add nodes.
+        BackendError: no node that is up could hold it, and none that the autoscaler could add.
     """
+    nodes = live_nodes()
+    missing = shortfall(demand, nodes)
+    if missing is None:
+        return
+    if not autoscales():
+        raise BackendError(f"{missing}. {advice_on(demand, nodes)}")
+    if not could_be_added(demand):
+        raise BackendError(f"{missing}, and no node type of its autoscaler can mend that. {advice_on(demand, nodes)}")
+    say(f"waiting for nodes: {missing}; the autoscaler adds some")
+
+
+def live_nodes() -> dict[str, dict[str, float]]:
+    """What each node has when nothing runs on it, by its address and the first digits of its id."""
     import ray
 
-    have = ray.cluster_resources()
-    advice = {
-        "CPU": "Ask for less, raise cluster.num_cpus of an embedded Ray, or add nodes.",
-        "GPU": "Add nodes with GPUs, or set num_gpus=0 of its pool where a CPU will do.",
+    return {
+        f"node {node['NodeManagerAddress']} ({node['NodeID'][:6]})": node["Resources"]
+        for node in ray.nodes()
+        if node["Alive"]
     }
-    for name, wanted in (("CPU", cpus), ("GPU", gpus)):
-        if wanted > have.get(name, 0):
-            raise BackendError(
-                f"{why} needs {wanted:g} {name}s and the cluster has {have.get(name, 0):g}. {advice[name]}"
-            )
 
 
 def require_shared_root(cluster: Cluster, root: str) -> None:
@@ -134,32 +148,15 @@ def require_shared_root(cluster: Cluster, root: str) -> None:
         )
 
 
-def survey(address: str) -> dict[str, Any]:
-    """What the cluster at an address has: ``cpus``, ``gpus``, ``nodes`` and their ``addresses``.
-
-    Raises:
-        BackendError: no cluster answers there.
-    """
-    import ray
-
-    with connected(Cluster(address=address)):
-        have = ray.cluster_resources()
-        addresses = [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]
-    return {
-        "cpus": have.get("CPU", 0),
-        "gpus": have.get("GPU", 0),
-        "nodes": len(addresses),
-        "addresses": addresses,
-    }
-
-
 def run_remote(function: Callable[..., Any], *arguments: Any, pool: Pool) -> Any:
     """Run one function once, somewhere on the cluster with the resources of ``pool``'s actor."""
     import ray
 
     name = function.__name__.strip("_")
-    require(cpus=pool.num_cpus, gpus=pool.num_gpus, why=name)
-    task = ray.remote(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, max_retries=RETRIES_OF_A_TASK)(function)
+    require(Demand(name, pool.bundle))
+    task = ray.remote(
+        num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, resources=pool.resources, max_retries=RETRIES_OF_A_TASK
+    )(function)
     with readable_errors(name):
         try:
             return ray.get(task.remote(*arguments))

@@ -7,9 +7,11 @@ sealed part is held against the sha256 in the manifest as well.
 
 import hashlib
 import io
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any
+from itertools import islice
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +23,9 @@ from vapray.files import FileStore
 from vapray.manifest import Part
 from vapray.tables import REJECT, Table
 
-__all__ = ["PartFolder", "all_differ", "first_times", "hashes_of"]
+__all__ = ["PartFolder", "all_differ", "first_times", "hashes_of", "read_ahead"]
+
+Found = TypeVar("Found")
 
 HASHED_WHOLE_BYTES = 32 * 2**20
 """A sealed part up to this size is hashed (0.1 s at most) when a process first opens it. A larger one only when all
@@ -134,8 +138,7 @@ class PartFolder:
 
     def _look_at(self, names: Sequence[str]) -> Iterator[tuple[str, tuple[Part, NDArray[np.int64]] | None]]:
         """Parts and the hashes of their keys, in the order of the names; None for what cannot be used."""
-        with ThreadPoolExecutor(READERS) as pool:
-            yield from zip(names, pool.map(self._hashes_of, names), strict=True)
+        yield from zip(names, read_ahead(self._hashes_of, names), strict=True)
 
     def _hashes_of(self, name: str) -> tuple[Part, NDArray[np.int64]] | None:
         opened = self.open(name)
@@ -162,6 +165,16 @@ class PartFolder:
 
     def _path(self, name: str) -> str:
         return f"{self._folder}/{name}"
+
+
+def read_ahead(read: Callable[[str], Found], names: Iterable[str]) -> Iterator[Found]:
+    """What ``read`` says of each name, in their order; ``READERS`` of them are under way or waiting to be taken."""
+    coming = iter(names)
+    with ThreadPoolExecutor(READERS) as pool:
+        begun = deque(pool.submit(read, name) for name in islice(coming, READERS))
+        while begun:
+            yield begun.popleft().result()
+            begun.extend(pool.submit(read, name) for name in islice(coming, 1))
 
 
 def _name(keys: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ import pickle
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -25,6 +25,8 @@ import pyarrow.compute as pc
 from vapray.cluster import readable_errors, require
 from vapray.config import Pool
 from vapray.errors import BackendError, EngineDied, TooManyRejects, VaprayError
+from vapray.parts import read_ahead
+from vapray.placement import Demand
 from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.tables import REJECT
@@ -33,8 +35,9 @@ __all__ = ["PartWorker", "RowMap", "map_rows", "plan_rows"]
 
 Only = Mapping[str, Sequence[str]]
 ROWS_OF_A_PLAN_PART = 8192
-RETRIES_OF_A_PART = 3
-RESTARTS_OF_AN_ACTOR = 8
+RESTARTS_OF_AN_ACTOR = 5
+WHILE_IT_IS_RESTARTED = -1
+"""Attempts at a part: of a machine that is lost Ray hears late, and counts each time that it does not answer."""
 
 
 class RowMap(Protocol):
@@ -72,10 +75,9 @@ def map_rows(
         only: column -> accepted values; other rows are not asked for.
         key: output key of a source key; a source row whose output key is committed is done.
     """
-    require(cpus=pool.num_cpus, gpus=pool.num_gpus, why=f"an actor of {run.name}")
-    items = list(_pending(source, run.output.keys(), key, pool.batch_rows, only))
+    require(Demand(f"an actor of {run.name}", pool.bundle), say=run.progress.say)
+    items, asked = _plan(source, run.output.keys(), key, pool.batch_rows, only)
     todo = sum(len(item.rows) for item in items)
-    asked = _count(source, only)
     run.progress.expect(asked, done=asked - todo)
     if items:
         _map_items(run, source, items, build, pool, columns)
@@ -96,7 +98,7 @@ def _map_items(
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # importing it has reset this; its errors are raised too
     rows = [{"item": json.dumps(asdict(item))} for item in items]
     with warnings.catch_warnings():
-        # Without the two bounds Ray Data replaces dying actors for ever, and it can be told them in this way only.
+        # Without a bound Ray Data replaces dying actors for ever, and it can be told one in this way only.
         warnings.simplefilter("ignore", DeprecationWarning)
         receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             PartWorker,
@@ -104,13 +106,14 @@ def _map_items(
             batch_size=1,
             num_cpus=pool.num_cpus,
             num_gpus=pool.num_gpus,
+            resources=pool.resources,
             max_restarts=RESTARTS_OF_AN_ACTOR,
-            max_task_retries=RETRIES_OF_A_PART,
+            max_task_retries=WHILE_IT_IS_RESTARTED,
             max_concurrency=pool.overlap,
             compute=ActorPoolStrategy(
                 min_size=min(pool.min_size, len(items)),
                 max_size=min(pool.max_size, len(items)),
-                max_tasks_in_flight_per_actor=pool.overlap + 1,
+                max_tasks_in_flight_per_actor=2 * pool.overlap,  # below 1.75 of it Ray Data never lets a pool grow
             ),
         )
     with readable_errors(run.name):
@@ -125,10 +128,10 @@ def _map_items(
 
 def _died(run: StageRun) -> str:
     return (
-        f"{run.name}: a process of pools.{run.name} died {RETRIES_OF_A_PART + 1} times over the same rows, or "
-        f"{RESTARTS_OF_AN_ACTOR + 1} times in all. {len(run.output.keys()):,} rows are committed in {run.output.uri} "
-        f"and stay. Most often memory ran out: lower pools.{run.name}.max_size or batch_rows and run the same command "
-        "again. With batch_rows=1 what is left over are the rows that it dies of."
+        f"{run.name}: an actor of pools.{run.name} died {RESTARTS_OF_AN_ACTOR + 1} times. "
+        f"{len(run.output.keys()):,} rows are committed in {run.output.uri} and stay. Most often memory ran out: lower "
+        f"pools.{run.name}.max_size or batch_rows and run the same command again. "
+        "With batch_rows=1 what is left over are the rows that it dies of."
     )
 
 
@@ -189,16 +192,18 @@ class PartWorker:
         return {"asked": [len(item.rows)], "error": [b""]}
 
 
-def _pending(source: Version, done: set[str], key: str, batch_rows: int, only: Only | None) -> Iterator[_WorkItem]:
-    for name in source.part_names():
+def _plan(source: Version, done: set[str], key: str, batch_rows: int, only: Only | None) -> tuple[list[_WorkItem], int]:
+    """What is left to do, and how many rows are asked for with what is done."""
+
+    def look(name: str) -> tuple[str, list[int], int]:
         rows = _asked(source, name, only)
-        left = [row for row, value in rows if key.format(value) not in done]
-        for begin in range(0, len(left), batch_rows):
-            yield _WorkItem(name, left[begin : begin + batch_rows])
+        return name, [row for row, value in rows if key.format(value) not in done], len(rows)
 
-
-def _count(source: Version, only: Only | None) -> int:
-    return sum(len(_asked(source, name, only)) for name in source.part_names())
+    items, asked = [], 0
+    for name, left, count in read_ahead(look, source.part_names()):
+        items += [_WorkItem(name, left[begin : begin + batch_rows]) for begin in range(0, len(left), batch_rows)]
+        asked += count
+    return items, asked
 
 
 def _asked(source: Version, name: str, only: Only | None) -> list[tuple[int, str]]:

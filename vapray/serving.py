@@ -20,6 +20,7 @@ from typing import Any
 from vapray.cluster import connected, readable_errors, require, run_interruptible, silent_stderr
 from vapray.config import Cluster
 from vapray.errors import BackendError, ConfigError
+from vapray.placement import Demand
 from vapray.serve_file import ServeFile, read_serve_file
 
 __all__ = ["serve_until_interrupted"]
@@ -70,7 +71,8 @@ def serve_until_interrupted(
     needed = module.examine(settings.args)
     application = module.build(settings.args)
     with connected(Cluster(address=address)):
-        require(**needed, why="a replica of the service")
+        for name, most in needed.items():  # each alone, for they may be of different replicas
+            require(Demand("a replica of the service", {name: most}))
         _deploy(application, settings)
 
 

@@ -47,7 +47,7 @@ class Stage:
 _TRAIN_EXECUTION = {
     "workers", "use_gpu", "report_every", "checkpoint_every", "keep_checkpoints", "max_failures", "max_skipped_steps",
     "grace_seconds", "strict_checkpoints", "prefetch", "recompute", "accumulate_steps", "compile",
-    "min_workers", "tracker", "init_from", "sharding",
+    "min_workers", "tracker", "init_from", "sharding", "resources_per_worker",
 }  # fmt: skip
 _TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TRAIN_EXECUTION)
 _FRAME = ("data.modality", "data.image_size")

@@ -24,7 +24,7 @@ from vapray.errors import DataError
 from vapray.files import FileStore
 from vapray.lease import Lease
 from vapray.manifest import Manifest, Part, fingerprint
-from vapray.parts import PartFolder, all_differ, first_times, hashes_of
+from vapray.parts import PartFolder, all_differ, first_times, hashes_of, read_ahead
 from vapray.tables import REJECT, TABLES, Table
 
 __all__ = ["Manifest", "Part", "Store", "Version", "fingerprint"]
@@ -185,9 +185,11 @@ class Version:
         return [*dict.fromkeys([*(columns or self.kind.schema.names), self.kind.key, REJECT])]
 
     def _each_part(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Of pictures and arrays one at a time, for they are large; else some ahead."""
         listed = self._listed if self.manifest() else {}
-        for name in listed or self._parts.names():
-            yield self._parts.read(name, columns, listed.get(name))
+        large = any(pa.types.is_binary(self.kind.schema.field(name).type) for name in columns)
+        each = map if large else read_ahead
+        yield from each(lambda name: self._parts.read(name, columns, listed.get(name)), listed or self._parts.names())
 
     @property
     def _manifest_name(self) -> str:

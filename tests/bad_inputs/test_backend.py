@@ -20,6 +20,7 @@ from vapray.captioning.opening import open_captioner
 from vapray.cluster import readable_errors, require
 from vapray.config.file import load
 from vapray.errors import DataError
+from vapray.placement import Demand
 
 from .refusal import BACKEND, DATA, refused
 
@@ -44,9 +45,10 @@ def test_a_key_that_is_named_and_not_there_is_told(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_gpu_that_is_not_there_is_told_before_anything_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
+    monkeypatch.setattr("vapray.cluster.live_nodes", lambda: {"node 10.0.0.1": {"CPU": 4.0}})
+    monkeypatch.setattr("vapray.cluster.autoscales", lambda: False)
     words = ["an actor of caption needs 1 GPUs and the cluster has 0", "num_gpus=0 of its pool"]
-    refused(BACKEND, lambda: require(cpus=1, gpus=1, why="an actor of caption"), *words)
+    refused(BACKEND, lambda: require(Demand("an actor of caption", {"CPU": 1, "GPU": 1})), *words)
 
 
 def test_an_error_of_a_task_is_told_without_rays_traceback() -> None:

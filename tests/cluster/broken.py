@@ -33,6 +33,11 @@ def without_key_volume(tree: Tree) -> None:
     mounts[:] = [mount for mount in mounts if mount["name"] != "keys"]
 
 
+def few_pods(tree: Tree) -> None:
+    for group, most in zip(tree["spec"]["rayClusterSpec"]["workerGroupSpecs"], (1, 0, 1, 1), strict=True):
+        group.update(maxReplicas=most)
+
+
 BROKEN: dict[str, tuple[str, Callable[[Tree], object], str, str]] = {
     "misspelt field of a cluster": (
         "ray-cluster.yaml",
@@ -167,6 +172,18 @@ BROKEN: dict[str, tuple[str, Callable[[Tree], object], str, str]] = {
         lambda t: t["spec"].update(shutdownAfterJobFinishes=True),
         "jobs",
         "deletionRules with shutdownAfterJobFinishes",
+    ),
+    "a role that no group offers": (
+        "ray-job.pipeline.yaml",
+        lambda t: t["spec"].update(entrypoint=t["spec"]["entrypoint"] + " pools.caption.resources.capton=1"),
+        "offers",
+        "an actor of caption needs 1 x {CPU: 2, GPU: 1, capton: 1}, and all pods of all groups hold 0",
+    ),
+    "more workers than GPUs": (
+        "ray-job.pipeline.yaml",
+        few_pods,
+        "offers",
+        "train.workers 8 needs 8 x {CPU: 1, GPU: 1}, and all pods of all groups hold 2",
     ),
     "alpha field": (
         "ray-cluster.yaml",

@@ -16,6 +16,8 @@ from serve.settings import Service
 from tests.cluster.rendering import CLUSTER, OVERLAYS, object_of, rendered
 from tests.conftest import ROOT
 from vapray.config.file import load
+from vapray.doctor.offers import offered
+from vapray.placement import demands_of, places
 from vapray.serve_file import parse_serve_config, read_serve_file
 
 
@@ -38,30 +40,24 @@ def gpus_of(template: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_pipelines_config_fits_the_pods_that_stay(overlay):
-    """A stage refuses to start where the nodes that are up could never hold one of its actors."""
+def test_the_pipeline_finds_places_in_pods_that_may_come(overlay):
+    """Also where none is up: a stage waits for what the autoscaler can add."""
     spec = object_of(rendered(overlay), "RayJob")["spec"]
-    config = config_of(spec["entrypoint"])
-    groups = spec["rayClusterSpec"].get("workerGroupSpecs", ())
-    gpus = sum(group["minReplicas"] * gpus_of(group["template"]) for group in groups)
-    pools = [getattr(config.pools, name) for name in type(config.pools).model_fields]
-    assert max(pool.num_gpus for pool in pools) <= gpus and config.train.workers * config.train.use_gpu <= gpus
-    assert config.run.root.startswith("s3://") == bool(groups)
-
-
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_actor_of_the_pipeline_fits_one_pod(overlay):
-    spec = object_of(rendered(overlay), "RayJob")["spec"]
-    config = config_of(spec["entrypoint"])
     groups = spec["rayClusterSpec"].get("workerGroupSpecs") or [spec["rayClusterSpec"]["headGroupSpec"]]
-    for name in type(config.pools).model_fields:
-        pool = getattr(config.pools, name)
-        fits = [gpus_of(g["template"]) >= pool.num_gpus and cpus_of(g["template"]) >= pool.num_cpus for g in groups]
-        assert any(fits), name
+    config = config_of(spec["entrypoint"])
+    for demand in demands_of(config):
+        held = [group.get("maxReplicas", 1) * places(offered(group), demand.bundle) for group in groups]
+        assert sum(held) >= demand.count, demand
+    assert config.run.root.startswith("s3://") == ("workerGroupSpecs" in spec["rayClusterSpec"])
 
 
-def cpus_of(template: dict[str, Any]) -> int:
-    return int(template["spec"]["containers"][0]["resources"]["limits"]["cpu"])
+def test_several_gpu_groups_take_each_its_own_work():
+    """So that captions do not start on the pods of 8 GPUs that are for training."""
+    spec = object_of(rendered("multi-gpu"), "RayJob")["spec"]
+    config = config_of(spec["entrypoint"])
+    for demand in demands_of(config):
+        fits = {g["groupName"] for g in spec["rayClusterSpec"]["workerGroupSpecs"] if places(offered(g), demand.bundle)}
+        assert len(fits) == 1 or "GPU" not in demand.bundle, (demand, fits)
 
 
 def config_of(entrypoint: str) -> Any:

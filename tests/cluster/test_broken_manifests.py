@@ -25,6 +25,7 @@ def folder(tmp_path) -> Path:
         shutil.copy(ROOT / "cluster/base" / name, tmp_path)
     shutil.copy(ROOT / "cluster/ray-up.on-prem.yaml", tmp_path)
     shutil.copy(ROOT / "constraints.txt", tmp_path)
+    shutil.copytree(ROOT / "jobs/configs", tmp_path / "jobs/configs")
     return tmp_path
 
 

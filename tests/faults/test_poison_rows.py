@@ -12,7 +12,7 @@ from vapray.cluster import RETRIES_OF_A_TASK, connected, run_remote
 from vapray.config import Cluster, Config, Pool
 from vapray.errors import BackendError
 from vapray.progress import StageProgress
-from vapray.row_map import RETRIES_OF_A_PART, map_rows
+from vapray.row_map import RESTARTS_OF_AN_ACTOR, map_rows
 from vapray.stage_run import StageRun
 from vapray.store import Store, Version
 from vapray.tables import TABLES, part_of
@@ -64,9 +64,9 @@ def test_a_row_that_kills_its_process_ends_in_a_clear_failure_and_costs_no_other
     with pytest.raises(BackendError) as failure:
         map_images(images, diary, bears=False)
     assert failure.value.exit_code == 5
-    assert f"pools.caption died {RETRIES_OF_A_PART + 1} times over the same rows" in str(failure.value)
+    assert f"pools.caption died {RESTARTS_OF_AN_ACTOR + 1} times." in str(failure.value)
     asked = diary.read_text().splitlines()
-    assert asked.count(f"image-02 {POISON}") == RETRIES_OF_A_PART + 1  # it did die, and not for ever
+    assert asked.count(f"image-02 {POISON}") == RESTARTS_OF_AN_ACTOR + 1  # it did die, and not for ever
     output = Version(images.files, "captions", "1" * 12)
     committed = output.keys()
     assert POISON not in committed

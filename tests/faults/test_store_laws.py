@@ -16,7 +16,7 @@ from tests.faults.failing_disk import FailingDisk, Killed, When, folder_in_memor
 from tests.test_store import seal
 from vapray.errors import DataError, LeaseHeld
 from vapray.lease import Lease
-from vapray.row_map import PartWorker, _pending
+from vapray.row_map import PartWorker, _plan
 from vapray.store import Manifest, Store, Version
 from vapray.tables import REJECT, TABLES, part_of
 
@@ -128,7 +128,7 @@ class Attempt:
         yield
         mark = Mark(self.number if self.marked else 0)
         worker = PartWorker(lambda: mark, source, output, ["image_id"])
-        items = list(_pending(source, output.keys(), "{}", self.batch_rows, None))
+        items, _ = _plan(source, output.keys(), "{}", self.batch_rows, None)
         self.left = [(worker, {"item": [json.dumps({"part": item.part, "rows": item.rows})]}) for item in items]
         yield
         while self.left:

@@ -1,10 +1,10 @@
 """Where a run lives, on which Ray, and how many actors work at a stage."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from vapray.config.section import Count, Positive, Section, Share
+from vapray.config.section import Count, Positive, Quantity, Section, Share
 
 __all__ = ["Cluster", "Pool", "Pools", "Run"]
 
@@ -44,6 +44,8 @@ class Pool(Section):
     """Logical CPUs an actor reserves; fractions keep a laptop from starving."""
     num_gpus: Annotated[float, Field(ge=0)] = 0
     """GPUs an actor reserves."""
+    resources: dict[str, Quantity] = Field(default_factory=dict)
+    """Custom resources an actor reserves, such as {caption: 1}: it runs only where nodes were started with them."""
     batch_rows: Count = 128
     """Rows of one unit of work, which is also one committed part."""
     overlap: Count = 1
@@ -53,6 +55,11 @@ class Pool(Section):
     def device(self) -> str:
         """Of torch, in its actors."""
         return "cuda" if self.num_gpus else "cpu"
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """What an actor reserves, by Ray's names."""
+        return {"CPU": self.num_cpus, **({"GPU": self.num_gpus} if self.num_gpus else {}), **self.resources}
 
 
 class Pools(Section):
@@ -65,3 +72,21 @@ class Pools(Section):
     encode: Pool = Pool(batch_rows=256, max_size=1)
     sample: Pool = Pool(batch_rows=128, min_size=2)
     evaluate: Pool = Pool(batch_rows=256, min_size=2)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_what_is_not_named(cls, given: Any) -> Any:
+        """A pool of which only some keys are given keeps its own defaults, not those of any pool."""
+        if not isinstance(given, dict):
+            return given
+        own = {name: field.default for name, field in cls.model_fields.items()}
+        return {
+            name: _filled(pool, own[name]) if name in own and isinstance(pool, dict) else pool
+            for name, pool in given.items()
+        }
+
+
+def _filled(given: dict[str, Any], own: Pool) -> dict[str, Any]:
+    most = given.get("max_size")
+    least = min(own.min_size, most) if isinstance(most, int) and most > 0 else own.min_size
+    return {**own.model_dump(), "min_size": least, **given}

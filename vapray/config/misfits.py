@@ -15,12 +15,15 @@ __all__ = ["find_misfits"]
 
 UNET_STEP = 4
 """Two halvings between the three resolutions of the U-Net."""
+RAYS_OWN = frozenset({"CPU", "GPU", "memory", "object_store_memory", ""})
+"""What Ray takes by other settings, or not at all."""
 
 
 def find_misfits(config: "Config") -> Iterator[Misfit]:
     """Every pair of settings that cannot work together."""
     yield from _sizes(config)
     yield from _counts(config)
+    yield from _roles(config)
     yield from _places(config)
     yield from find_caption_misfits(config)
     yield from _encoder(config)
@@ -80,6 +83,15 @@ def _counts(config: "Config") -> Iterator[Misfit]:
         keys = ("data.validation_share", "data.test_share")
         text = f"{held_out[0]:g} and {held_out[1]:g} leave nothing to train on. Their sum has to be below 1."
         yield Misfit(keys, f"{keys[0]} and {keys[1]}: {text}")
+
+
+def _roles(config: "Config") -> Iterator[Misfit]:
+    asked = {f"pools.{name}.resources": pool.resources for name, pool in config.pools}
+    for key, resources in {**asked, "train.resources_per_worker": config.train.resources_per_worker}.items():
+        for name in sorted(RAYS_OWN & {*resources}):
+            instead = "train.use_gpu" if key.startswith("train") else key.replace("resources", "num_cpus or num_gpus")
+            text = f"{key} = {name or 'nothing'}: names a resource of your own, such as caption. Or set {instead}."
+            yield Misfit((key,), text)
 
 
 def _places(config: "Config") -> Iterator[Misfit]:

@@ -4,13 +4,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Count", "Momentum", "Natural", "Positive", "Section", "Share"]
+__all__ = ["Count", "Momentum", "Natural", "Positive", "Quantity", "Section", "Share"]
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+Quantity = Annotated[float, Field(ge=0.0001)]
+"""Of a resource of Ray, which counts no finer."""
 
 
 class Section(BaseModel):

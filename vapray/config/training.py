@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import Count, Momentum, Natural, Positive, Section, Share
+from vapray.config.section import Count, Momentum, Natural, Positive, Quantity, Section, Share
 
 __all__ = ["Train"]
 
@@ -62,6 +62,8 @@ class Train(Section):
     about a minute when they are back. Each loss counts for ``max_failures``. 0: it waits for all of them."""
     use_gpu: bool = False
     """One GPU a worker."""
+    resources_per_worker: dict[str, Quantity] = Field(default_factory=dict)
+    """Custom resources a worker reserves beside its CPU and GPU, such as {train: 1}, as those of an actor pool."""
     report_every: Count = 25
     """Steps between two points of the learning curve."""
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
@@ -82,3 +84,8 @@ class Train(Section):
     """Restarts of the worker group from the last checkpoint."""
     grace_seconds: Annotated[float, Field(ge=0)] = 20
     """How long an interrupted run waits for a last checkpoint; below what the cluster grants before it kills."""
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """What a worker reserves, by Ray's names."""
+        return {"CPU": 1, **({"GPU": 1} if self.use_gpu else {}), **self.resources_per_worker}

@@ -1,25 +1,28 @@
-"""The Ray cluster that a run would join: does it answer, is it large enough, is it open to strangers?"""
+"""The Ray cluster that a run would join: does it answer, is it large enough, whole, and closed to strangers?"""
 
 import json
+import math
 import os
 import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from vapray.config import Cluster, Config
-from vapray.doctor.devices import gpus_asked
+from vapray.config import Config
 from vapray.doctor.findings import Finding, failed, ok, warning
+from vapray.doctor.nodes import findings_on
+from vapray.placement import Demand, advice_on, demands_of, shortfall
 
 __all__ = ["examine"]
 
-CONNECT_SECONDS, ANSWER_SECONDS = 3, 30
-DASHBOARD_PORT = 8265
-# In a process of its own: Ray waits long for what does not answer, and cannot be interrupted while it does.
-SURVEY = "import json, sys; from vapray.cluster import survey; print(json.dumps(survey(sys.argv[1])))"
+CONNECT_SECONDS, NODE_SECONDS = 3, 30
+# Starting Ray's client, the nodes' answers, then three short questions, and an autoscaler's word on each stage.
+SURVEY_SECONDS = 30 + 3 * NODE_SECONDS + 60
+DASHBOARD_PORT, SERVE_PORT = 8265, 8000
 START = "Start one with `ray start --head`, or leave cluster.address (and RAY_ADDRESS) empty for an embedded Ray."
 
 
@@ -28,20 +31,41 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _usage_statistics()
     address = config.cluster.address or os.environ.get("RAY_ADDRESS")
     if not address:
-        cpus = config.cluster.num_cpus or max(4, os.cpu_count() or 1)
-        yield _fits("ray", f"embedded, {cpus} logical CPUs, no dashboard", config, cpus, None)
+        yield _embedded(config)
         return
     if refusal := _refusal(address):
         yield failed("ray", f"{address}: {refusal}", START, 5)
         return
-    answer = _survey(address)
+    root = config.run.root if "://" in config.run.root else os.path.abspath(config.run.root)
+    data_root = os.path.abspath(config.data.root) if config.data.root else None
+    answer = _survey(address, root, data_root, list(demands_of(config)))
     if isinstance(answer, str):
         yield failed("ray", f"{address}: {answer}", START, 5)
         return
-    found = f"{address}: {answer['nodes']} nodes, {answer['cpus']:g} CPUs, {answer['gpus']:g} GPUs"
-    yield _fits("ray", found, config, answer["cpus"], answer["gpus"])
-    yield _shared(config.run.root, config.cluster, answer["nodes"])
-    yield _dashboard(answer["addresses"])
+    alive = [node for node in answer["nodes"] if node["alive"]]
+    yield ok("ray", f"{address}: {len(alive)} nodes, {_sum(alive, 'CPU'):g} CPUs, {_sum(alive, 'GPU'):g} GPUs")
+    yield from _fitting(answer["short"])
+    yield from findings_on(answer, root=root, data_root=data_root, seconds=NODE_SECONDS)
+    if len(alive) > 1 and "://" not in root and not config.cluster.shared_filesystem:
+        yield _unsaid(root, len(alive))
+    addresses = sorted({node["address"] for node in alive})
+    yield _dashboard(addresses)
+    yield _serve(addresses)
+
+
+def _sum(nodes: Sequence[Mapping[str, Any]], name: str) -> float:
+    return float(sum(node["resources"].get(name, 0) for node in nodes))
+
+
+def _fitting(short: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """What each stage asks for, against single nodes."""
+    if not short:
+        yield ok("places", "every stage finds nodes for what it asks")
+    for lack in short:
+        if lack["waits"]:
+            yield warning("places", lack["missing"], "The autoscaler can add nodes for it, and has been asked to.")
+        else:
+            yield failed("places", lack["missing"], lack["advice"], 5)
 
 
 def _usage_statistics() -> Finding:
@@ -52,14 +76,15 @@ def _usage_statistics() -> Finding:
     )
 
 
-def _fits(check: str, found: str, config: Config, cpus: float, gpus: float | None) -> Finding:
-    wanted = {"train.workers": config.train.workers, "pools.autoencoder.num_cpus": config.pools.autoencoder.num_cpus}
-    short = [f"{key} asks for {count:g} CPUs" for key, count in wanted.items() if count > cpus]
-    if gpus is not None:
-        short += [f"{key} asks for {count:g} GPUs" for key, count in gpus_asked(config).items() if count > gpus]
-    if short:
-        return failed(check, f"{found}; {', '.join(short)}", "Ask for less, or add nodes.", 5)
-    return ok(check, found)
+def _embedded(config: Config) -> Finding:
+    """GPUs are looked at where devices are."""
+    cpus = config.cluster.num_cpus or max(4, os.cpu_count() or 1)
+    node = {"an embedded Ray": {"CPU": float(cpus), "GPU": math.inf}}
+    found = f"embedded, {cpus} logical CPUs, no dashboard"
+    for demand in demands_of(config):
+        if missing := shortfall(demand, node):
+            return failed("ray", f"{found}; {missing}", advice_on(demand, node), 5)
+    return ok("ray", found)
 
 
 def _refusal(address: str) -> str | None:
@@ -74,13 +99,15 @@ def _refusal(address: str) -> str | None:
     return None
 
 
-def _survey(address: str) -> dict[str, Any] | str:
+def _survey(address: str, root: str, data_root: str | None, demands: list[Demand]) -> dict[str, Any] | str:
     """What the cluster has, or why that cannot be told."""
-    command = [sys.executable, "-c", SURVEY, address]
+    asked = {"address": address, "root": root, "data_root": data_root, "seconds": NODE_SECONDS}
+    order = json.dumps(asked | {"demands": [asdict(demand) for demand in demands]})
+    command = [sys.executable, "-m", "vapray.survey", order]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SURVEY_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        return f"something listens, but does not answer as Ray does within {ANSWER_SECONDS} s"
+        return f"something listens, but does not answer as Ray does within {SURVEY_SECONDS} s"
     try:
         answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
         return answer
@@ -88,11 +115,11 @@ def _survey(address: str) -> dict[str, Any] | str:
         return "no Ray cluster answers" + "".join(f" ({line})" for line in done.stderr.strip().splitlines()[-1:])
 
 
-def _shared(root: str, cluster: Cluster, nodes: int) -> Finding:
-    if nodes > 1 and "://" not in root and not cluster.shared_filesystem:
-        advice = "Give a URI such as s3://bucket/run, or cluster.shared_filesystem=true if every node mounts it."
-        return failed("shared run.root", f"{root} is a local path and there are {nodes} nodes", advice, 2)
-    return ok("shared run.root", f"{root}, {nodes} node{'s' if nodes > 1 else ''}")
+def _unsaid(root: str, nodes: int) -> Finding:
+    advice = "If all of them mount it, say cluster.shared_filesystem=true; or give a URI such as s3://bucket/run."
+    return failed(
+        "local run.root", f"{root} is a local path and there are {nodes} nodes: a run refuses that", advice, 2
+    )
 
 
 def _dashboard(addresses: list[str]) -> Finding:
@@ -104,6 +131,17 @@ def _dashboard(addresses: list[str]) -> Finding:
         found = f"port {DASHBOARD_PORT} of {', '.join(open_ones)} answers without a token"
         return failed("ray dashboard", found, advice, 5)
     return ok("ray dashboard", "closed to other machines, or asks for a token")
+
+
+def _serve(addresses: Sequence[str]) -> Finding:
+    """Ray's token does not guard what Ray Serve listens on: there are only the API's own keys."""
+    open_ones = [address for address in addresses if _answers_strangers(f"http://{address}:{SERVE_PORT}/v1/models")]
+    outside = [address for address in open_ones if not address.startswith("127.")]
+    if outside:
+        advice = "Serve with args.keys (vapray key makes them), or let it listen on 127.0.0.1."
+        found = f"port {SERVE_PORT} of {', '.join(outside)} lists its models without a key"
+        return failed("serve", found, advice, 5)
+    return ok("serve", f"port {SERVE_PORT}: nothing there for whoever has no key")
 
 
 def _answers_strangers(url: str) -> bool:

@@ -11,6 +11,7 @@ from vapray.doctor import pod_manifests as pods
 from vapray.doctor import ray_manifests as ray
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.doctor.manifest_files import Manifest, read_manifests
+from vapray.doctor.offers import unmet_demands
 from vapray.doctor.ray_fields import unknown_fields
 from vapray.errors import ConfigError
 
@@ -58,6 +59,7 @@ CHECKS = (
     Check("volumes", pods.volumes_of_one_node, "Use ReadWriteMany: pods on other nodes would wait for ever."),
     Check("serve config", ray.unsound_services, "Mend it: Serve itself passes over keys that it does not know."),
     Check("root", pods.root_containers, "Set runAsNonRoot: true and allowPrivilegeEscalation: false."),
+    Check("offers", unmet_demands, "Add it to resources of a group, raise maxReplicas, or ask for less in entrypoint."),
     Check("jobs", ray.refused_jobs, "The API server takes that, and KubeRay's operator refuses it."),
     Check("hardening", pods.writable_containers, "Set readOnlyRootFilesystem: true, capabilities.drop: [ALL].", False),
     Check("feature gates", ray.alpha_features, "Enable it: it is alpha, and off in KubeRay 1.7 by default.", False),

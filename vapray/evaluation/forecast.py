@@ -1,9 +1,10 @@
 """What evaluating would cost."""
 
+from vapray.config import Config
 from vapray.data.forecast import reading_seconds
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, of_pool, part_overhead
 
-__all__ = ["forecast"]
+__all__ = ["classifier_seconds", "forecast"]
 
 # One core of the laptop. Features are taken at 64 pixels whatever the picture; attributes at its own size.
 SECONDS_OF_FEATURES, SECONDS_TO_MEASURE_A_PIXEL = 9e-3, 5e-6
@@ -20,17 +21,22 @@ def forecast(outlook: Outlook) -> Forecast:
     real, pixels = images.splits.get("train", 0) + images.held_out, config.data.image_size**2
     rows = real + images.held_out + outlook.rows["samples"] + config.sample.n_images
     attributes = (images.held_out + config.sample.n_images) * pixels * SECONDS_TO_MEASURE_A_PIXEL
-    classifier = config.evaluate.classifier_steps * IMAGES_OF_A_STEP * pixels * FLOPS_OF_A_CLASSIFIED_PIXEL
     measuring = rows * SECONDS_OF_FEATURES + real * reading_seconds(images) + attributes
     return Forecast(
         rows=rows,
         part_bytes=rows * BYTES_OF_A_ROW + part_overhead(rows, pool),
         file_bytes=2 * BYTES_OF_A_REPORT,
         startup_seconds=6.0,
-        work_seconds=measuring / workers + classifier / FLOPS_OF_A_CORE,
+        work_seconds=measuring / workers + classifier_seconds(config),
         peak_bytes=WORKSPACE_BYTES
         + PICTURES_AT_ONCE * BYTES_OF_FEATURES
         + images.splits.get("train", 0) * pixels * 3 * 2,
         workers=workers,
         device=device,
     )
+
+
+def classifier_seconds(config: Config) -> float:
+    """Of the one task that trains it."""
+    pixels = config.evaluate.classifier_steps * IMAGES_OF_A_STEP * config.data.image_size**2
+    return pixels * FLOPS_OF_A_CLASSIFIED_PIXEL / FLOPS_OF_A_CORE

@@ -6,7 +6,7 @@ from vapray.latents.forecast import autoencoder_size
 from vapray.latents.turns import pictures_at_once
 from vapray.models.size import network_size
 
-__all__ = ["forecast"]
+__all__ = ["SECONDS_TO_WRITE", "forecast", "network_passes"]
 
 # What noise of a PNG stays after compression, and its provenance in text chunks.
 PACKED, BYTES_OF_PROVENANCE = 0.6, 400
@@ -28,7 +28,7 @@ def forecast(outlook: Outlook) -> Forecast:
     network, autoencoder = network_size(config, outlook.images.num_classes), autoencoder_size(config)
     workers, device = of_pool(pool)
     rate, basis = flop_rate(device)
-    passes = settings.num_inference_steps * (2 + _guided_share(config)) * settings.n_images
+    passes = network_passes(config) * settings.n_images
     flops = passes * network.flops + 2 * settings.n_images * autoencoder.decoder_flops
     rows, side = 2 * settings.n_images, config.data.image_size
     png = 3 * side**2 * PACKED + BYTES_OF_PROVENANCE
@@ -46,6 +46,11 @@ def forecast(outlook: Outlook) -> Forecast:
         device=device,
         basis=basis,
     )
+
+
+def network_passes(config: Config) -> float:
+    """Of one row of the network, for an image of each arm: one with guidance, and an untrained one without."""
+    return config.sample.num_inference_steps * (2 + _guided_share(config))
 
 
 def _guided_share(config: Config) -> float:

@@ -28,6 +28,7 @@ from vapray.errors import BackendError, CheckpointError, TrainingDiverged, Vapra
 from vapray.latents.latent_space import LatentSpace
 from vapray.latents.opening import stored_autoencoder
 from vapray.models.cost import forward_flops
+from vapray.placement import train_demand
 from vapray.stage_run import StageRun
 from vapray.training.dataset import discard, materialise
 from vapray.training.final import final_checkpoint, final_notes
@@ -36,7 +37,7 @@ from vapray.training.loop import train
 from vapray.training.memory import out_of_memory
 from vapray.training.rank import worker_of
 
-__all__ = ["run"]
+__all__ = ["run", "scaling_of"]
 
 START_TIMEOUT, SECONDS_FOR_FEWER = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30"
 """An elastic group that does not get its places in time, for a lost node is missed late, is tried again smaller."""
@@ -48,8 +49,7 @@ def run(run: StageRun) -> None:
     config, inputs = run.config, run.inputs
     workers = config.train.workers
     least = config.train.min_workers or workers
-    key = "min_workers" if config.train.min_workers else "workers"
-    require(cpus=least, gpus=least * config.train.use_gpu, why=f"train.{key} {least}")
+    require(train_demand(config), say=run.progress.say)
     encoder = text_encoder_of(config.bank)
     with watched(run.progress) as board:
         job = TrainingJob(
@@ -93,21 +93,16 @@ def _save_before_the_end(run: StageRun, board: Board) -> None:
 
 
 def _fit(job: TrainingJob) -> None:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     settings = job.config.train
-    workers = _numbers_of_workers(settings)
-    if isinstance(workers, tuple):
+    if isinstance(_numbers_of_workers(settings), tuple):
         os.environ[START_TIMEOUT] = SECONDS_FOR_FEWER
     trainer = TorchTrainer(
         _train_rank,
         train_loop_config={"job": job},
-        scaling_config=ScalingConfig(
-            num_workers=workers,
-            use_gpu=settings.use_gpu,
-            resources_per_worker=_resources(settings.use_gpu),
-        ),
+        scaling_config=scaling_of(settings),
         torch_config=TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
         run_config=RunConfig(
             name="ray_train",
@@ -126,8 +121,12 @@ def _fit(job: TrainingJob) -> None:
         raise result.return_value
 
 
-def _resources(use_gpu: bool) -> dict[str, float]:
-    return {"CPU": 1, "GPU": 1} if use_gpu else {"CPU": 1}
+def scaling_of(settings: Train) -> Any:
+    """How many workers, and what each reserves: Ray's ``ScalingConfig``."""
+    from ray.train import ScalingConfig
+
+    workers = _numbers_of_workers(settings)
+    return ScalingConfig(num_workers=workers, use_gpu=settings.use_gpu, resources_per_worker=settings.bundle)
 
 
 def _numbers_of_workers(settings: Train) -> Any:

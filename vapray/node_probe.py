@@ -1,0 +1,122 @@
+"""What a node of a cluster can tell of itself; sent there as text of a program, so it needs nothing but Python and Ray.
+
+On the node no file of this project is needed, for whether there are any is one of the questions.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import tempfile
+import time
+from typing import Any
+
+__all__ = ["NodeProbe"]
+
+SHARED_MEMORY = "/dev/shm"  # noqa: S108
+PACKAGES = ("ray", "vapray", "torch")
+
+
+class NodeProbe:
+    """An actor's class: one on each node."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, Any] = {}
+
+    def look(self, data_root: str | None) -> dict[str, Any]:
+        """Versions of Python and of ``packages`` (None: not to be found; nothing is imported), disks in bytes."""
+        disk = shutil.disk_usage(tempfile.gettempdir())
+        shared = shutil.disk_usage(SHARED_MEMORY) if os.path.isdir(SHARED_MEMORY) else None
+        return {
+            "python": platform.python_version(),
+            "packages": {name: _version(name) for name in PACKAGES},
+            "disk": [disk.free, disk.total],
+            "shared_memory": [shared.free, shared.total] if shared else None,
+            "data_root": _trouble_with(data_root) if data_root else None,
+        }
+
+    def now(self) -> float:
+        """Its clock, in seconds since the epoch."""
+        return time.time()
+
+    def write(self, root: str, name: str, data: bytes) -> str | None:
+        """Write a file below a folder or URI; what went wrong, or None."""
+        try:
+            self._files(root).write(name, data)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def read(self, root: str, name: str) -> bytes | str | None:
+        """What stands there (None: nothing), or as text what went wrong."""
+        try:
+            found: bytes | None = self._files(root).read(name)
+            return found
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+    def remove(self, root: str, name: str) -> None:
+        """Remove it, and the folders that were made for it."""
+        self._files(root).remove(name)
+
+    def _files(self, root: str) -> Any:
+        if root not in self._opened:
+            self._opened[root] = _files(root)
+        return self._opened[root]
+
+
+class _Folder:
+    """A folder of the node, for nodes on which there is no ``vapray`` to open it with."""
+
+    def __init__(self, root: str) -> None:
+        self.root, self.missing = root, _missing(root)
+
+    def write(self, name: str, data: bytes) -> None:
+        os.makedirs(self.root, exist_ok=True)
+        with open(os.path.join(self.root, name), "wb") as file:
+            file.write(data)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            with open(os.path.join(self.root, name), "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+
+    def remove(self, name: str) -> None:
+        os.remove(os.path.join(self.root, name))
+        for folder in self.missing:
+            os.rmdir(folder)
+
+
+def _files(root: str) -> Any:
+    if "://" not in root:
+        return _Folder(root)
+    from vapray.files import FileStore
+
+    return FileStore(root)
+
+
+def _missing(folder: str) -> list[str]:
+    """Deepest first."""
+    if os.path.isdir(folder) or folder == os.path.dirname(folder):
+        return []
+    return [folder, *_missing(os.path.dirname(folder))]
+
+
+def _version(name: str) -> str | None:
+    if importlib.util.find_spec(name) is None:
+        return None
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "of unknown version"
+
+
+def _trouble_with(folder: str) -> str | None:
+    try:
+        with os.scandir(folder) as entries:
+            return None if any(True for _ in entries) else "is empty"
+    except OSError as error:
+        return error.strerror or str(error)

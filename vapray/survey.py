@@ -1,0 +1,135 @@
+"""A look at a running cluster from a driver: what its nodes have, say of themselves, and share.
+
+    python -m vapray.survey ORDER   prints an answer, both JSON
+
+A process of its own, since Ray waits long for what does not answer, and cannot be interrupted while it does.
+"""
+
+import json
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from vapray import node_probe
+from vapray.autoscaler import autoscales, could_be_added
+from vapray.cluster import connected, live_nodes
+from vapray.config import Cluster
+from vapray.placement import Demand, advice_on, shortfall
+
+__all__ = ["survey"]
+
+CLOCK_READINGS = 3
+
+
+def survey(address: str, root: str, data_root: str | None, demands: list[Demand], seconds: float) -> dict[str, Any]:
+    """Ask every node, and leave nothing behind.
+
+    Args:
+        address: of the cluster.
+        root: ``run.root``, an absolute path or URI.
+        data_root: what every node has to be able to read; None: nothing.
+        demands: what a run would ask for.
+        seconds: how long a node may take to answer.
+
+    Returns:
+        ``nodes`` (address, id, alive, resources, and what :meth:`NodeProbe.look` says, ``silent`` without an answer),
+        ``clock`` (node id -> seconds ahead of this machine, and how exactly that is known), ``unshared`` (node id ->
+        what it finds in ``root`` instead of what another node wrote there), ``short`` (stages and what they lack).
+
+    Raises:
+        BackendError: no cluster answers at the address.
+    """
+    import ray
+
+    with connected(Cluster(address=address)):
+        nodes = {node["NodeID"]: node for node in ray.nodes()}
+        probes = {name: _probe(name) for name, node in nodes.items() if node["Alive"]}
+        looks = _answers({name: probe.look.remote(data_root) for name, probe in probes.items()}, seconds)
+        awake = {name: probes[name] for name, look in looks.items() if isinstance(look, dict)}
+        return {
+            "nodes": [_card(node, looks.get(name)) for name, node in nodes.items()],
+            "clock": {name: _ahead(probe.now, seconds) for name, probe in awake.items()},
+            "unshared": _unshared(awake, root, seconds),
+            "short": _short(demands),
+        }
+
+
+def _probe(node: str) -> Any:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ray.cloudpickle.register_pickle_by_value(node_probe)
+    there = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+    actor: Any = ray.remote(node_probe.NodeProbe)
+    return actor.options(num_cpus=0, scheduling_strategy=there).remote()
+
+
+def _answers(asked: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Of those that answer in time; an error's last line, as text, of those that fail."""
+    import ray
+
+    ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=seconds) if asked else ([], [])
+    answers: dict[str, Any] = {}
+    for name, reference in asked.items():
+        if reference in ready:
+            try:
+                answers[name] = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                answers[name] = str(error).strip().splitlines()[-1]
+    return answers
+
+
+def _card(node: Mapping[str, Any], look: Any) -> dict[str, Any]:
+    named = {"address": node["NodeManagerAddress"], "id": node["NodeID"], "alive": node["Alive"]}
+    if not isinstance(look, dict):
+        look = {"silent": look or True} if node["Alive"] else {"died": node.get("DeathReasonMessage") or "unknown"}
+    return {**named, "resources": node["Resources"], **look}
+
+
+def _ahead(now: Any, seconds: float) -> list[float]:
+    """Half of a round trip is how exactly the other clock is known: the quickest of a few counts."""
+    import ray
+
+    readings = []
+    for _ in range(CLOCK_READINGS):
+        with suppress(ray.exceptions.RayError):
+            begin = time.time()
+            there = ray.get(now.remote(), timeout=seconds)
+            end = time.time()
+            readings.append((end - begin, there - (begin + end) / 2))
+    trip, ahead = min(readings, default=(0.0, 0.0))
+    return [ahead, trip / 2]
+
+
+def _unshared(awake: Mapping[str, Any], root: str, seconds: float) -> dict[str, str]:
+    """One node writes a small file, all others read it; the writer removes it again."""
+    if not awake:
+        return {}
+    name, data = f"doctor-{uuid.uuid4().hex}", uuid.uuid4().bytes
+    writer, *others = awake
+    written = _answers({writer: awake[writer].write.remote(root, name, data)}, seconds)
+    if written.get(writer, "no answer") is not None:
+        return {writer: f"cannot write there ({written.get(writer, 'no answer')})"}
+    found = _answers({other: awake[other].read.remote(root, name) for other in others}, seconds)
+    _answers({writer: awake[writer].remove.remote(root, name)}, seconds)
+    return {other: _instead(found.get(other, "no answer")) for other in others if found.get(other, "") != data}
+
+
+def _instead(found: bytes | str | None) -> str:
+    return found if isinstance(found, str) else "finds nothing there" if found is None else "finds another file there"
+
+
+def _short(demands: list[Demand]) -> list[dict[str, Any]]:
+    nodes = live_nodes()
+    short = [(demand, missing) for demand in demands if (missing := shortfall(demand, nodes))]
+    add: Callable[[Demand], bool] = could_be_added if short and autoscales() else lambda demand: False
+    return [{"missing": missing, "advice": advice_on(demand, nodes), "waits": add(demand)} for demand, missing in short]
+
+
+if __name__ == "__main__":
+    order = json.loads(sys.argv[1])
+    order["demands"] = [Demand(**demand) for demand in order["demands"]]
+    print(json.dumps(survey(**order)))
