@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vapray import __version__
+from vapray.capacity.command import capacity
 from vapray.command import ended_well
 from vapray.errors import ConfigError
 
@@ -142,9 +143,7 @@ def serve(
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(
-            "--checkpoint",
-            metavar="[NAME=]PATH",
-            help="files/final; replaces the file's models; may stand often.",
+            "--checkpoint", metavar="[NAME=]PATH", help="files/final; replaces the file's models; may stand often."
         ),
     ] = None,
     config: Annotated[
@@ -181,6 +180,9 @@ def key(
         from vapray.api_keys import add_key
 
         print(add_key(file, name, scopes or ["images", "bank"], images_per_minute))
+
+
+app.command()(capacity)
 
 
 def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:
