@@ -38,6 +38,9 @@ test: $(VENV)/dev  ## The tests
 test-slow: $(VENV)/dev  ## The tests that kill processes for minutes
 	@$(BIN)/python -m pytest -q -m slow --timeout=900 $(PYTEST)
 
+test-cluster: $(VENV)/dev  ## Jobs and faults on several machines, made of namespaces; takes root (about 15 minutes)
+	@$(BIN)/python -m pytest -q -m cluster --timeout=900 $(PYTEST)
+
 check: $(VENV)/dev  ## Linters, types, and the rules about who imports whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -52,4 +55,4 @@ clean:  ## Remove what can be made again
 	rm -rf $(VENV) runs build *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-slow check format clean
+.PHONY: help demo test test-slow test-cluster check format clean

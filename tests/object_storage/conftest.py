@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from s3fs import S3FileSystem
@@ -23,16 +24,22 @@ BUCKET = "tests"
 FOLDERS = itertools.count()
 
 
-@pytest.fixture(scope="session")
-def server_port() -> Iterator[int]:
-    """Of an S3 server with one bucket."""
-    command = [sys.executable, "-m", "tests.object_storage.server", BUCKET]
+@contextmanager
+def s3_server(host: str) -> Iterator[int]:
+    """The port of an S3 server with one bucket, for the time of a ``with`` block."""
+    command = [sys.executable, "-m", "tests.object_storage.server", BUCKET, host]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
             yield int(server.stdout.readline())
         finally:
             server.kill()
+
+
+@pytest.fixture(scope="session")
+def server_port() -> Iterator[int]:
+    with s3_server("127.0.0.1") as port:
+        yield port
 
 
 @pytest.fixture(scope="session")

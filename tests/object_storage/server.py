@@ -1,4 +1,4 @@
-"""A real S3 server program, moto's: ``python -m tests.object_storage.server BUCKET`` prints its port and serves.
+"""A real S3 server program, moto's: ``python -m tests.object_storage.server BUCKET HOST`` prints its port and serves.
 
 It keeps HTTP/1.0's one request for each connection, so that whoever stands between can count requests. Writes go
 through one at a time: S3 decides a conditional write in one step, moto in two.
@@ -37,6 +37,6 @@ if __name__ == "__main__":
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     s3_backends[ACCOUNT]["aws"].create_bucket(sys.argv[1], "us-east-1")
     app = one_write_at_a_time(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=OneRequestEach)
+    server = make_server(sys.argv[2], 0, app, threaded=True, request_handler=OneRequestEach)
     print(server.server_port, flush=True)
     server.serve_forever()

@@ -1,6 +1,5 @@
 """Every stage on an S3 server whose connections break, with the command killed in the middle."""
 
-import io
 import itertools
 import json
 import os
@@ -16,9 +15,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas
 import pytest
-from PIL import Image
 
 from tests.conftest import ROOT, SMALL
+from tests.finished_run import TABLES, frame, metrics
 from tests.object_storage.conftest import BUCKET, CREDENTIALS
 from tests.object_storage.proxy import SLOW_DOWN, Fault, FaultProxy, Request
 from vapray.files import FileStore
@@ -29,7 +28,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 RUN = f"s3://{BUCKET}/pipeline"
 EVERY = 9
-TABLES = ["images", "captions", "bank", "latents", "samples", "measurements"]
 
 
 class EveryNinth:
@@ -91,28 +89,10 @@ def test_the_tables_are_those_of_a_run_on_disk(walk, proxy, small_run, table):
     pandas.testing.assert_frame_equal(frame(FileStore(RUN), table), frame(FileStore(str(small_run)), table))
 
 
-def frame(files: FileStore, table: str) -> pandas.DataFrame:
-    """All rows; pictures as pixels, since their provenance names a checkpoint that notes how fast it was trained."""
-    (version,) = files.names(table)
-    parts = json.loads(files.read(f"{table}/{version}/manifest.json"))["parts"]
-    data = (io.BytesIO(files.read(f"{table}/{version}/parts/{part['name']}")) for part in parts)
-    whole = pandas.concat(pandas.read_parquet(part) for part in data)
-    if "png" in whole:
-        whole["png"] = [Image.open(io.BytesIO(png)).tobytes() for png in whole["png"]]
-    return whole.sort_values(whole.columns[0]).reset_index(drop=True)
-
-
 def test_the_metrics_are_those_of_a_run_on_disk(walk, proxy, small_run):
     found, local = metrics(FileStore(RUN)), metrics(FileStore(str(small_run)))
     assert found == local
     assert {"fid", "recall", "caption_adherence"} <= found.keys()
-
-
-def metrics(files: FileStore) -> dict[str, object]:
-    """Without speeds, and without the checkpoint's digest, which covers its speed."""
-    card = json.loads(files.read("report/metrics.json"))
-    del card["stages"], card["provenance"]["checkpoint_sha256"]
-    return card
 
 
 def test_a_checkpoint_on_the_store_draws_what_the_one_on_disk_draws(walk, proxy, small_checkpoint):
