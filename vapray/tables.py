@@ -11,7 +11,7 @@ Arrays stand as little-endian bytes beside their shape:
     moments   float16 [2C, h, w]       mean and log-variance of the latent; C, h and w are columns
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["REJECT", "TABLES", "Table", "pack", "part_of", "unpack"]
+__all__ = ["REJECT", "TABLES", "Table", "held_out_split", "pack", "part_of", "unpack"]
 
 REJECT = "reject"
 _ROW_OF_IMAGE = [
@@ -159,6 +159,11 @@ TABLES = {
         ),
     )
 }
+
+
+def held_out_split(splits: Collection[str]) -> str | None:
+    """Which of a dataset's splits is compared with as real and not trained on."""
+    return next((split for split in ("test", "validation") if split in splits), None)
 
 
 def pack(array: NDArray[np.generic]) -> bytes:

@@ -121,7 +121,12 @@ RELEASED = (
 )
 
 
-@pytest.mark.parametrize("options", [(), ("prototypes.injection=cross_attention",), ("label_token=false",), RELEASED])
+BLOCK = ("prototypes.enabled=false", "prototypes.instead=block")
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("prototypes.injection=cross_attention",), ("label_token=false",), RELEASED, BLOCK]
+)
 def test_forecasts_know_the_options_of_the_prototypes(options: tuple[str, ...]) -> None:
     config = load(None, [*SMALL, "model.width=64", "data.image_size=64", *(f"model.{option}" for option in options)])
     tokens = round(tokens_of_a_caption(config))

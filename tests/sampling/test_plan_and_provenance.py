@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vapray.bank.prompt_bank import BankEntry, PromptBank
+from vapray.errors import DataError
 from vapray.sampling.plan import label_counts, plan_samples
 from vapray.sampling.provenance import encode_png, read_provenance
 
@@ -16,8 +17,8 @@ BANK = PromptBank(
 )
 
 
-def plan(arm="generated", **changes):
-    return plan_samples(BANK, **({"n_images": 50, "seed": 0, "uniform_labels": False, "arm": arm} | changes))
+def plan(arm="generated", texts=BANK, **changes):
+    return plan_samples(BANK, texts, **({"n_images": 50, "seed": 0, "uniform_labels": False, "arm": arm} | changes))
 
 
 @given(st.dictionaries(st.integers(0, 9), st.integers(1, 10_000), min_size=1), st.integers(1, 500))
@@ -43,6 +44,19 @@ def test_arms_are_paired():
 def test_captions_come_from_the_rows_own_class():
     classes = {entry.image_id: entry.label for label in BANK.labels for entry in BANK.entries(label)}
     assert all(classes[row["source_image_id"]] == row["label"] for row in plan())
+
+
+def test_unseen_texts_keep_the_prior_of_training():
+    texts = PromptBank(BankEntry(f"t{label}{number}", label, "unseen") for label in (0, 1) for number in range(9))
+    rows = plan(texts=texts)
+    assert Counter(row["label"] for row in rows) == {0: 10, 1: 40}
+    assert {row["caption"] for row in rows} == {"unseen"}
+    assert [row["seed"] for row in rows] == [row["seed"] for row in plan()]
+
+
+def test_a_class_without_texts_is_told():
+    with pytest.raises(DataError, match=r"no captions for class 1\."):
+        plan(texts=PromptBank([BankEntry("t", 0, "unseen")]))
 
 
 def test_seeds_differ_between_images_and_runs():

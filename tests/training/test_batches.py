@@ -114,17 +114,35 @@ def test_the_text_of_a_dropped_row_is_left_out_and_changes_nothing():
     assert torch.equal(losses(network, full).total, losses(network, batch).total)
 
 
-def test_what_is_read_is_the_rows_own(tmp_path):
+@pytest.mark.parametrize("captions", [(19, 0, 7, 7), (0, 0, 3, 19)])
+def test_what_is_read_is_what_was_asked_for(captions, tmp_path):
     in_memory = tiny_rows()
-    asked, sides = np.array([19, 0, 7, 7]), np.array([1, 0, 0, 1])
+    asked, sides, captions = np.array([19, 0, 7, 7]), np.array([1, 0, 0, 1]), np.array(captions)
     for rows in (in_memory, mapped(in_memory, tmp_path / "rows.arrow")):
-        for lengths in (rows.lengths(asked), np.minimum(rows.lengths(asked), [9, 1, 0, 2])):
-            moments, context = rows.read(asked, sides, lengths)
+        for lengths in (rows.lengths(captions), np.minimum(rows.lengths(captions), [9, 1, 0, 2])):
+            moments, context = rows.read(asked, sides, captions, lengths)
             np.testing.assert_array_equal(moments, in_memory.moments[asked, sides])
             assert context.shape == (4, lengths.max(), rows.tokens.shape[1])
-            for row, length, found in zip(asked, lengths, context.numpy(), strict=True):
+            for row, length, found in zip(captions, lengths, context.numpy(), strict=True):
                 np.testing.assert_array_equal(found[:length], in_memory.tokens[rows.offsets[row] :][:length])
                 assert not found[length:].any()
+
+
+def test_shuffled_captions_change_captions_alone():
+    all_rows = ("train.batch_size=20", "train.drop_probability=0")
+    own, shuffled = batch_of(*all_rows), batch_of(*all_rows, "train.shuffled_captions=1")
+    assert torch.equal(own.clean_BCHW, shuffled.clean_BCHW)
+    assert torch.equal(own.label_B, shuffled.label_B)
+    assert torch.equal(own.draws.noise, shuffled.draws.noise)
+    ours, others = captions_of(own), captions_of(shuffled)
+    assert all(mine != other for mine, other in zip(ours, others, strict=True))
+    labels = own.label_B.tolist()
+    assert sorted(zip(labels, ours, strict=True)) == sorted(zip(labels, others, strict=True))
+
+
+def captions_of(batch: Batch) -> list[list[list[float]]]:
+    """Without padding."""
+    return [batch.context_BLD[row, : batch.context_length_B[row]].tolist() for row in range(len(batch.label_B))]
 
 
 def mapped(rows: TrainingRows, path: Path) -> TrainingRows:
@@ -140,6 +158,6 @@ def test_rows_without_any_text_have_contexts_of_no_tokens(tmp_path):
     some = tiny_rows(2)
     silent = mapped(TrainingRows(some.labels, some.moments, some.tokens[:0], some.offsets * 0), tmp_path / "rows.arrow")
     both = np.array([0, 1])
-    moments, context = silent.read(both, both, silent.lengths(both))
+    moments, context = silent.read(both, both, both, silent.lengths(both))
     np.testing.assert_array_equal(moments, some.moments[both, both])
     assert context.shape == (2, 0, some.tokens.shape[1])

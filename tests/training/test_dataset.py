@@ -54,7 +54,7 @@ def test_contexts_are_padded_to_the_longest_asked_for(tmp_path):
     rows = materialise(*tables(tmp_path, IDS), tmp_path / "cache")
     asked = np.array([0, 3])
     assert rows.lengths(asked).tolist() == [1, 4]
-    _, context = rows.read(asked, np.zeros(2, dtype=np.int64), rows.lengths(asked))
+    _, context = rows.read(asked, np.zeros(2, dtype=np.int64), asked, rows.lengths(asked))
     assert context.shape == (2, 4, 5)
     assert context[0, 0].tolist() == [0] * 5
     assert context[1].unique().tolist() == [3]
@@ -95,6 +95,6 @@ def test_pages_that_were_read_take_no_memory_and_come_back(tmp_path):
 
     before = rows.moments.copy()
     assert resident() > 0
-    rows.read(np.array([3, 4]), np.array([0, 1]), np.array([1, 1]))
+    rows.read(np.array([3, 4]), np.array([0, 1]), np.array([3, 4]), np.array([1, 1]))
     assert resident() == 0
     np.testing.assert_array_equal(rows.moments, before)

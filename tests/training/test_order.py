@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vapray.training.order import SampleOrder
+from vapray.training.order import SampleOrder, caption_owners
 
 LABELS = np.array([0] * 50 + [1] * 5 + [2] * 2)
 
@@ -41,3 +41,19 @@ def test_balanced_batches_hold_every_class_equally_often():
     balanced = order(balance_classes=True)
     seen = np.concatenate([LABELS[balanced.rows(step)] for step in range(200)])
     np.testing.assert_allclose(np.bincount(seen) / len(seen), 1 / 3, atol=0.03)
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.3, 1])
+def test_a_share_of_each_class_exchanges_captions_and_none_of_them_keeps_its_own(share):
+    owners = caption_owners(LABELS, shuffled=share, seed=3)
+    assert sorted(owners) == list(range(len(LABELS)))
+    assert (LABELS[owners] == LABELS).all()
+    moved = owners != np.arange(len(LABELS))
+    counts = [round(share * int((LABELS == label).sum())) for label in range(3)]
+    assert [int(moved[LABELS == label].sum()) for label in range(3)] == [n if n > 1 else 0 for n in counts]
+
+
+def test_who_exchanges_captions_follows_from_the_seed():
+    first, again, other = (caption_owners(LABELS, shuffled=0.5, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)

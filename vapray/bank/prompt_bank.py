@@ -55,23 +55,23 @@ class PromptBank:
             raise DataError("prompt bank: no captions. Wanted at least one row of the train split")
 
     @classmethod
-    def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> "PromptBank":
+    def from_rows(cls, rows: Iterable[Mapping[str, Any]], split: str = "train") -> "PromptBank":
         """Build from rows of the captions or the bank table.
 
         Args:
             rows: mappings with image_id, label, split, caption and, if there, group and context [L, D].
+            split: of all of them; another than train is for samples that are asked of unseen texts on purpose.
 
         Raises:
-            DataError: a row of another split than train (captions of held-out images must never
-                condition a sample), or what the constructor refuses.
+            DataError: a row of another split, or what the constructor refuses.
         """
-        return cls(_entry_of_row(row) for row in rows)
+        return cls(_entry_of_row(row, split) for row in rows)
 
     @classmethod
-    def of(cls, bank: "Version") -> "PromptBank":
-        """The train split of the table ``bank``."""
+    def of(cls, bank: "Version", split: str = "train") -> "PromptBank":
+        """A split of the table ``bank``."""
         rows = bank.read(["image_id", "label", "split", "group", "caption"]).to_pylist()
-        return cls.from_rows(row for row in rows if row["split"] == "train")
+        return cls.from_rows((row for row in rows if row["split"] == split), split)
 
     @classmethod
     def from_table(cls, table: "pa.Table") -> "PromptBank":
@@ -152,10 +152,10 @@ def _draw_index(label: int, seed: int, turn: int, count: int) -> int:
     return int.from_bytes(digest, "big") % count
 
 
-def _entry_of_row(row: Mapping[str, Any]) -> BankEntry:
-    if row["split"] != "train":
+def _entry_of_row(row: Mapping[str, Any], split: str) -> BankEntry:
+    if row["split"] != split:
         raise DataError(
-            f"prompt bank: image {row['image_id']!r} is of split {row['split']!r}; wanted rows of train only"
+            f"prompt bank: image {row['image_id']!r} is of split {row['split']!r}; wanted rows of {split} only"
         )
     return BankEntry(
         image_id=str(row["image_id"]),

@@ -140,6 +140,9 @@ def _baselines(config: "Config") -> Iterator[Misfit]:
     if model.prototypes.enabled:
         text = f"model.network = {model.network}: has no prototypes. Say so with model.prototypes.enabled=false."
         yield Misfit(("model.network", "model.prototypes.enabled"), text)
+    if model.prototypes.instead == "block":
+        text = f"model.prototypes.instead = block: model.network {model.network} has no place for it. Take it out."
+        yield Misfit(("model.prototypes.instead", "model.network"), text)
 
 
 def _released(config: "Config") -> Iterator[Misfit]:
@@ -150,6 +153,9 @@ def _released(config: "Config") -> Iterator[Misfit]:
     if model.null_text == "empty" and model.condition == "class":
         text = "model.null_text = empty: model.condition=class reads no text. Set null_text=learned."
         yield Misfit(("model.null_text", "model.condition"), text)
+    if model.prototypes.enabled and model.prototypes.instead == "block":
+        text = "model.prototypes.instead = block: stands where prototypes are not. Set model.prototypes.enabled=false."
+        yield Misfit(("model.prototypes.instead", "model.prototypes.enabled"), text)
     if not model.label_token and not model.prototypes.enabled:
         text = "model.label_token = false: without prototypes nothing tells the class. Enable one of them."
         yield Misfit(("model.label_token", "model.prototypes.enabled"), text)

@@ -51,6 +51,9 @@ class PrototypeSection(Section):
 
     enabled: bool = True
     """False: no prototypes at all."""
+    instead: Literal["nothing", "block"] = "nothing"
+    """Where prototypes are not enabled. block: in their place a block of as many parameters (those that the settings
+    below would give a PCM), to tell what prototypes do from what more weights do."""
     per_class: Count | None = None
     """None: two for each patch token, as in the released configuration."""
     alpha: Annotated[float, Field(ge=0)] = 0.1
@@ -67,6 +70,11 @@ class PrototypeSection(Section):
     """Their standard deviation at first; released: 1."""
     update_every: Count = 1
     """Prototypes move at every k-th step; gradients in between are discarded."""
+
+    @property
+    def has_block(self) -> bool:
+        """Whether there is a PCM, or a block in its place."""
+        return self.enabled or self.instead == "block"
 
 
 class Model(Section):

@@ -16,6 +16,9 @@ class Sample(Section):
     """Generated images."""
     labels: Literal["training_prior", "uniform"] = "training_prior"
     """How often each class is asked for."""
+    texts: Literal["training", "held_out"] = "training"
+    """Whose captions condition them. held_out: those of pictures that were not trained on, to see what texts do that
+    the network has never read; how often each class is asked for stays as ``labels`` says."""
     solver: Literal["dpm_solver_2m", "ddim"] = "dpm_solver_2m"
     """ODE solver."""
     num_inference_steps: Count = 20

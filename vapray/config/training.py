@@ -36,6 +36,9 @@ class Train(Section):
     """At step k the decay is at most (1+k)/(10+k)."""
     drop_probability: Share = 0.1
     """Label and text are dropped together."""
+    shuffled_captions: Share = 0.0
+    """A control: this share of the training images is given the caption of another image of its class. What a network
+    still gains over the class alone is then not what captions say of a picture."""
     flip: bool = True
     """Horizontal flips."""
     balance_classes: bool = False

@@ -13,7 +13,14 @@ import torch
 from numpy.random import Generator, Philox
 from torch import Tensor
 
-__all__ = ["TrainingDraws", "draw_other_labels", "draw_posterior_noise", "draw_sampling_noise", "draw_training"]
+__all__ = [
+    "Purpose",
+    "TrainingDraws",
+    "draw_other_labels",
+    "draw_posterior_noise",
+    "draw_sampling_noise",
+    "draw_training",
+]
 
 
 class Purpose(IntEnum):
@@ -22,7 +29,9 @@ class Purpose(IntEnum):
     TRAINING = 1
     POSTERIOR = 2
     SAMPLING = 3
-    OTHER_LABELS = 4
+    ORDER = 4
+    OTHER_LABELS = 5
+    CAPTION_OWNERS = 6
 
 
 @dataclass(frozen=True)

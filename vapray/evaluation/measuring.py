@@ -9,7 +9,7 @@ sets    reference      real training images          features
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from vapray.evaluation.classifier import Classifier
 from vapray.evaluation.features import FeatureExtractor
 from vapray.tables import pack, unpack
 
-__all__ = ["CLASSIFIER", "SETS", "Examiner", "features_of", "held_out_split", "probabilities_of"]
+__all__ = ["CLASSIFIER", "SETS", "Examiner", "features_of", "probabilities_of"]
 
 CLASSIFIER = "classifier.safetensors"
 """Among the files of ``measurements``; the manifest's notes have its ``classifier_sha256``."""
@@ -75,11 +75,6 @@ class Examiner:
 
     def _attributes(self, image: NDArray[np.uint8]) -> str:
         return json.dumps(measure(image, self._modality) if self._modality in MEASURES else {})
-
-
-def held_out_split(splits: Collection[str]) -> str | None:
-    """Which of a dataset's splits is compared with as real and not trained on."""
-    return next((split for split in ("test", "validation") if split in splits), None)
 
 
 def features_of(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ from vapray.errors import DataError
 from vapray.evaluation.baselines import class_mean_images
 from vapray.evaluation.classifier import Classifier, train_classifier
 from vapray.evaluation.features import FeatureExtractor, load_extractor
-from vapray.evaluation.measuring import CLASSIFIER, Examiner, held_out_split
+from vapray.evaluation.measuring import CLASSIFIER, Examiner
 from vapray.evaluation.metrics import Provenance, StageTime
 from vapray.evaluation.report.assembly import assemble
 from vapray.evaluation.report.render import render_report
@@ -39,7 +39,7 @@ from vapray.latents.opening import open_autoencoder
 from vapray.row_map import map_rows
 from vapray.stage_run import StageRun
 from vapray.store import Version
-from vapray.tables import TABLES, part_of
+from vapray.tables import TABLES, held_out_split, part_of
 
 __all__ = ["run"]
 
@@ -211,5 +211,10 @@ _NETWORKS = {"uvit": "U-ViT", "dit": "DiT", "unet": "latent-diffusion U-Net"}
 def _sees(config: Config) -> str:
     """How it is conditioned, in the words of the paper's table 1."""
     prototypes = " with PCM" if config.model.prototypes.enabled else ""
+    if not prototypes and config.model.prototypes.has_block:
+        prototypes = " with a block as large as PCM"
+    shuffled = (
+        f", {config.train.shuffled_captions:.0%} of them another image's" if config.train.shuffled_captions else ""
+    )
     balanced = ", class-balancing loss" if config.train.class_balancing else ""
-    return f"{'captions' if config.model.condition == 'caption' else 'class only'}{prototypes}{balanced}"
+    return f"{'captions' if config.model.condition == 'caption' else 'class only'}{shuffled}{prototypes}{balanced}"

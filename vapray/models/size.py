@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from vapray.bank.forecast import context_width, tokens_of_a_caption
 from vapray.config import Config
+from vapray.models.condition_size import MLP_RATIO, condition_size
 
 __all__ = ["NetworkSize", "network_size"]
 
 # Activations kept for the backward pass of one block, in token widths: both norms and what they read, queries, keys,
 # values, what attention gives, and the MLP's hidden layer before and after its GELU; an out-block also merges.
-KEPT_OF_A_BLOCK, KEPT_OF_A_MERGE, KEPT_OF_PROTOTYPES = 17, 3, 14
-MLP_RATIO = 4
+KEPT_OF_A_BLOCK, KEPT_OF_A_MERGE = 17, 3
 # Of diffusers' U-Net, in channels of a pixel: norm, activation and convolution twice, and the sum of both ways.
 KEPT_OF_A_RESIDUAL, KEPT_OF_AN_ATTENTION = 8, 7
 SINUSOID_OF_DIT = 256
@@ -45,12 +45,12 @@ def _uvit(config: Config, num_classes: int) -> NetworkSize:
     width, depth, patches = config.model.width, config.model.depth, _patches(config)
     tokens = 1 + config.model.label_token + patches
     tokens += tokens_of_a_caption(config) if config.model.condition == "caption" else 0
-    prototypes = (config.model.prototypes.per_class or 2 * patches) if config.model.prototypes.enabled else 0
-    kept = KEPT_OF_A_BLOCK * (depth + 1) + KEPT_OF_A_MERGE * (depth // 2) + KEPT_OF_PROTOTYPES * bool(prototypes)
+    kept = KEPT_OF_A_BLOCK * (depth + 1) + KEPT_OF_A_MERGE * (depth // 2)
+    condition = condition_size(config, num_classes=num_classes, patches=patches, tokens=tokens)
     return NetworkSize(
-        parameters=_parameters_of_uvit(config, num_classes, patches, prototypes),
-        flops=_flops_of_uvit(config, tokens, prototypes),
-        kept_values=kept * tokens * width + 4 * prototypes * width,
+        parameters=_parameters_of_uvit(config, num_classes, patches) + condition.parameters,
+        flops=_flops_of_uvit(config, tokens) + condition.flops,
+        kept_values=kept * tokens * width + condition.kept_values,
         passing_values=(depth // 2 + 2 * MLP_RATIO + 6) * tokens * width,
     )
 
@@ -151,7 +151,8 @@ def _channels(config: Config) -> int:
     return 3 if config.autoencoder.kind == "pixels" else config.autoencoder.channels
 
 
-def _parameters_of_uvit(config: Config, num_classes: int, patches: int, prototypes: int) -> int:
+def _parameters_of_uvit(config: Config, num_classes: int, patches: int) -> int:
+    """Without what stands behind the encoder."""
     model, channels = config.model, _channels(config)
     width, square, patch_values = model.width, model.width**2, channels * model.patch_size**2
     block = 4 * square + width + 4 * width + _parameters_of_mlp(width)
@@ -161,36 +162,14 @@ def _parameters_of_uvit(config: Config, num_classes: int, patches: int, prototyp
     if model.condition == "caption":
         learned = model.null_text == "learned"
         ends += (context_width(config) + 1 + learned) * width + config.bank.max_tokens * width
-    condition = (num_classes + 1) * prototypes * width + _parameters_of_pcm(config)
-    whole = (model.depth + 1) * block + model.depth // 2 * (2 * square + width) + ends
-    return whole + (condition if prototypes else 0)
+    return (model.depth + 1) * block + model.depth // 2 * (2 * square + width) + ends
 
 
 def _parameters_of_mlp(width: int) -> int:
     return 2 * MLP_RATIO * width**2 + (MLP_RATIO + 1) * width
 
 
-def _parameters_of_pcm(config: Config) -> int:
-    """Without the prototypes themselves."""
-    pcm, width = config.model.prototypes, config.model.width
-    square, attention, norm = width**2, 4 * width**2 + width, 2 * width
-    injection = {
-        "cross_attention": attention + norm + square + width,
-        "self_attention": 2 * (attention + norm) + square + width,
-        "released": attention + norm + 2 * square + _parameters_of_mlp(width),
-    }[pcm.injection]
-    return injection + (3 * (square + width) if pcm.target == "released" else square)
-
-
-def _flops_of_uvit(config: Config, tokens: int, prototypes: int) -> int:
+def _flops_of_uvit(config: Config, tokens: int) -> int:
     width, depth, square = config.model.width, config.model.depth, config.model.width**2
     block = 2 * tokens * (4 + 2 * MLP_RATIO) * square + 4 * tokens**2 * width
-    merge = 4 * tokens * square
-    looked_up = 4 * prototypes * square + 4 * tokens * prototypes * width + 4 * tokens * square
-    injected = {
-        "cross_attention": 2 * tokens * square,
-        "self_attention": 2 * tokens * 5 * square + 4 * tokens**2 * width,
-        "released": 2 * tokens * (2 + 2 * MLP_RATIO) * square,
-    }[config.model.prototypes.injection]
-    whole = (depth + 1) * block + depth // 2 * merge
-    return whole + (looked_up + injected if prototypes else 0)
+    return (depth + 1) * block + depth // 2 * 4 * tokens * square

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vapray.models.attention import Block
+from vapray.models.matched_block import MatchedBlock
 from vapray.models.prediction import NoisePrediction
 from vapray.models.prototypes import PrototypeCondition, PrototypeOptions
 from vapray.models.text_tokens import NullText, TextTokens
@@ -88,8 +89,9 @@ class UViT(nn.Module):
         self.patch_out = nn.Linear(width, patch_values)
         self.smooth = nn.Conv2d(latent_channels, latent_channels, 3, padding=1)
         self.reset_parameters()
-        # After our own init, which visits every nn.Linear: the PCM's zero has to stay zero.
+        # After our own init, which visits every nn.Linear: their zeros have to stay zero.
         self.prototypes = prototypes
+        self.matched_block: MatchedBlock | None = None
 
     def reset_parameters(self) -> None:
         """Truncated normal of std 0.02 for weights, embeddings and positions; zero for biases."""
@@ -186,6 +188,8 @@ class UViT(nn.Module):
                 conditioned = self.prototypes(tokens, row_B, real_BL, reconstruct=reconstruct)
                 tokens = conditioned.tokens_BLD
                 reconstruction_B = reconstruction_B if (loss := conditioned.reconstruction_B) is None else loss
+            if self.matched_block is not None and self.matched_block.after == place:
+                tokens = self.matched_block(tokens, mask)
         for block in self.out_blocks:
             tokens = self._pass(block, tokens, mask, skips.pop())
         return tokens, reconstruction_B
@@ -212,6 +216,7 @@ def build_uvit(
     *,
     seed: int,
     pcm: PrototypeOptions | None,
+    matched_block: bool = False,
     latent_side: int,
     latent_channels: int,
     patch_size: int,
@@ -228,6 +233,11 @@ def build_uvit(
     """Build a U-ViT on the CPU with weights that follow from ``seed`` alone; leave torch's generator alone.
 
     The U-ViT's weights are the same with and without ``pcm``; the other arguments are those of ``UViT``.
+
+    Args:
+        seed: of all weights.
+        pcm: what its PCM is like; None for none.
+        matched_block: whether in the place of that PCM stands a block of as many parameters without prototypes.
 
     Raises:
         ValueError: sizes that do not fit together.
@@ -257,4 +267,8 @@ def build_uvit(
                 mlp_ratio=mlp_ratio,
                 options=pcm,
             )
+            if matched_block:
+                parameters = sum(weight.numel() for weight in model.prototypes.parameters())
+                model.prototypes = None
+                model.matched_block = MatchedBlock(width, num_heads, parameters=parameters, after=pcm.after)
     return model

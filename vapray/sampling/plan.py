@@ -9,21 +9,27 @@ from vapray.bank.prompt_bank import PromptBank
 __all__ = ["label_counts", "plan_samples"]
 
 
-def plan_samples(bank: PromptBank, *, n_images: int, seed: int, uniform_labels: bool, arm: str) -> list[dict[str, Any]]:
+def plan_samples(
+    bank: PromptBank, texts: PromptBank, *, n_images: int, seed: int, uniform_labels: bool, arm: str
+) -> list[dict[str, Any]]:
     """Rows of the table ``plan``.
 
     Image i of any arm has the same class, caption and seed, so arms are paired.
 
     Args:
         bank: captions of training images; its class sizes are the training prior.
+        texts: what captions are drawn from: the same, or captions of held-out images.
         n_images: rows.
         seed: of the run.
         uniform_labels: every class equally often, instead of the training prior.
         arm: goes into ``sample_id``.
+
+    Raises:
+        DataError: a class without texts.
     """
     prior = {label: 1 if uniform_labels else len(bank.entries(label)) for label in bank.labels}
     labels = [label for label, count in label_counts(prior, n_images).items() for _ in range(count)]
-    return [_row(bank, arm, number, label, seed) for number, label in enumerate(labels)]
+    return [_row(texts, arm, number, label, seed) for number, label in enumerate(labels)]
 
 
 def label_counts(prior: Mapping[int, int], n_images: int) -> dict[int, int]:
@@ -37,9 +43,9 @@ def label_counts(prior: Mapping[int, int], n_images: int) -> dict[int, int]:
     return counts
 
 
-def _row(bank: PromptBank, arm: str, number: int, label: int, seed: int) -> dict[str, Any]:
+def _row(texts: PromptBank, arm: str, number: int, label: int, seed: int) -> dict[str, Any]:
     image_seed = int.from_bytes(hashlib.blake2b(f"{seed} {number}".encode(), digest_size=4).digest(), "big")
-    entry = bank.draw(label, image_seed)[0]
+    entry = texts.draw(label, image_seed)[0]
     return {
         "sample_id": f"{arm}-{number:06d}",
         "arm": arm,

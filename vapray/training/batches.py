@@ -12,7 +12,7 @@ from vapray.diffusion.objective import ClassBalancing
 from vapray.diffusion.randomness import TrainingDraws, draw_other_labels, draw_posterior_noise, draw_training
 from vapray.latents.latent_space import LatentSpace, sample_latent
 from vapray.training.dataset import TrainingRows
-from vapray.training.order import SampleOrder
+from vapray.training.order import SampleOrder, caption_owners
 
 __all__ = ["Batch", "Batches"]
 
@@ -94,6 +94,7 @@ class Batches:
         self._config, self._rows, self._space = config, rows, space
         self._num_classes = int(rows.labels.max()) + 1
         self._places = np.arange(rank, config.train.batch_size, world)
+        self._captions = caption_owners(rows.labels, shuffled=config.train.shuffled_captions, seed=config.run.seed)
         self._order = SampleOrder(
             rows.labels,
             batch_size=config.train.batch_size,
@@ -105,10 +106,11 @@ class Batches:
         """The batch of a step (from 0)."""
         rows = self._order.rows(step)[self._places]
         draws = self._draws(step)
-        lengths = self._rows.lengths(rows)
+        captions = self._captions[rows]
+        lengths = self._rows.lengths(captions)
         lengths = np.where(draws.drop_B.numpy(), np.minimum(lengths, 1), lengths)
         sides = draws.flip_B.numpy().astype(np.int64) * self._config.train.flip
-        moments, context = self._rows.read(rows, sides, lengths)
+        moments, context = self._rows.read(rows, sides, captions, lengths)
         noise = draw_posterior_noise(self._config.run.seed, step, self._places.tolist(), self._shape)
         latents = self._space.normalise(sample_latent(moments.float(), noise))
         label = torch.from_numpy(self._rows.labels[rows].astype(np.int64))

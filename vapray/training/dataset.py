@@ -65,19 +65,24 @@ class TrainingRows:
         return self.offsets[rows + 1] - self.offsets[rows]
 
     def read(
-        self, rows: NDArray[np.int64], sides: NDArray[np.int64], lengths: NDArray[np.int64]
+        self,
+        rows: NDArray[np.int64],
+        sides: NDArray[np.int64],
+        captions: NDArray[np.int64],
+        lengths: NDArray[np.int64],
     ) -> tuple[Tensor, Tensor]:
         """Moments and contexts of some rows: the one copy that is made of them, and no page stays mapped for it.
 
         Args:
-            rows: which.
+            rows: whose moments.
             sides: 0 for the picture, 1 for its mirror image.
+            captions: the rows whose contexts.
             lengths: how many tokens of each context, from its first.
 
         Returns:
             float16 [B, 2C, h, w] and float16 [B, L, width], zeros behind the end of a context.
         """
-        moments, contexts = torch.from_numpy(self.moments[rows, sides]), self._contexts(rows, lengths)
+        moments, contexts = torch.from_numpy(self.moments[rows, sides]), self._contexts(captions, lengths)
         if self.file:
             self.file.forget_pages()
         return moments, contexts

@@ -37,7 +37,8 @@ def build_network(config: Config, *, num_classes: int, latent_channels: int, con
     return build_uvit(
         **sizes,
         patch_size=model.patch_size,
-        pcm=_prototype_options(model.prototypes) if model.prototypes.enabled else None,
+        pcm=_prototype_options(model.prototypes) if model.prototypes.has_block else None,
+        matched_block=not model.prototypes.enabled,
         context_width=context_width if model.condition == "caption" else None,
         max_context=config.bank.max_tokens,
         label_token=model.label_token,

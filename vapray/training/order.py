@@ -5,7 +5,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SampleOrder"]
+from vapray.diffusion.randomness import Purpose
+
+__all__ = ["SampleOrder", "caption_owners"]
 
 
 class SampleOrder:
@@ -54,6 +56,23 @@ class _Classes:
         return self._members[self._begins[classes] + (uniform[:, 1] * self._counts[classes]).astype(np.int64)]
 
 
+def caption_owners(labels: NDArray[np.integer], *, shuffled: float, seed: int) -> NDArray[np.int64]:
+    """The row whose caption each row is trained with, [N].
+
+    Args:
+        labels: [N], the class of each row.
+        shuffled: share of each class's rows that exchange captions with one another, none keeping its own; a class of
+            which fewer than two rows are to do so keeps all.
+        seed: of the run.
+    """
+    owners = np.arange(len(labels))
+    shares = np.random.Generator(np.random.Philox(key=[seed, Purpose.CAPTION_OWNERS]))
+    for label in np.unique(labels):
+        members = shares.permutation(np.flatnonzero(labels == label))
+        if (count := round(shuffled * len(members))) > 1:
+            owners[members[:count]] = np.roll(members[:count], 1)
+    return owners
+
+
 def _generator(seed: int, counter: int) -> np.random.Generator:
-    purpose = 4  # apart from the streams of vapray.diffusion.randomness
-    return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, counter]))
+    return np.random.Generator(np.random.Philox(key=[seed, Purpose.ORDER], counter=[0, 0, 0, counter]))

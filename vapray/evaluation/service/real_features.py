@@ -17,11 +17,11 @@ from vapray.data.frames import read_frames
 from vapray.errors import DataError
 from vapray.evaluation.compare.lineage import REPORT
 from vapray.evaluation.features import FeatureExtractor
-from vapray.evaluation.measuring import KEY_PREFIX, held_out_split
+from vapray.evaluation.measuring import KEY_PREFIX
 from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.service.real_pictures import RealPictures
 from vapray.store import Store, Version, fingerprint
-from vapray.tables import TABLES, pack, part_of
+from vapray.tables import TABLES, held_out_split, pack, part_of
 
 __all__ = ["REAL_SETS", "real_features"]
 

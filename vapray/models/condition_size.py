@@ -1,0 +1,72 @@
+"""The arithmetic of what stands behind a U-ViT's encoder: a PCM, a block in its place, or nothing. No torch."""
+
+from dataclasses import dataclass
+
+from vapray.config import Config
+
+__all__ = ["ConditionSize", "condition_size", "hidden_width"]
+
+MLP_RATIO = 4
+KEPT_OF_PROTOTYPES, KEPT_OF_MATCHED_BLOCK = 14, 8
+"""Activations that a backward pass needs, in token widths; of the block without its MLP."""
+
+
+@dataclass(frozen=True)
+class ConditionSize:
+    """Of the module, for one image.
+
+    Attributes:
+        parameters: all of them.
+        flops: of a forward pass without L_recon.
+        kept_values: activations that a backward pass needs.
+    """
+
+    parameters: int = 0
+    flops: int = 0
+    kept_values: int = 0
+
+
+def condition_size(config: Config, *, num_classes: int, patches: int, tokens: int) -> ConditionSize:
+    """Of what ``model.prototypes`` asks for, in a sequence of ``tokens``."""
+    section, width = config.model.prototypes, config.model.width
+    if not section.has_block:
+        return ConditionSize()
+    prototypes = section.per_class or 2 * patches
+    parameters = (num_classes + 1) * prototypes * width + _parameters_of_pcm(config)
+    if section.enabled:
+        kept = KEPT_OF_PROTOTYPES * tokens * width + 4 * prototypes * width
+        return ConditionSize(parameters, _flops_of_pcm(config, tokens, prototypes), kept)
+    hidden = hidden_width(width, parameters)
+    return ConditionSize(
+        parameters=5 * width**2 + 7 * width + hidden * (2 * width + 1),
+        flops=2 * tokens * (5 * width**2 + 2 * width * hidden) + 4 * tokens**2 * width,
+        kept_values=tokens * (KEPT_OF_MATCHED_BLOCK * width + 2 * hidden),
+    )
+
+
+def hidden_width(width: int, parameters: int) -> int:
+    """Of the MLP in a ``MatchedBlock`` of ``width`` with about so many parameters: at most ``width`` away."""
+    return max(1, round((parameters - 5 * width**2 - 7 * width) / (2 * width + 1)))
+
+
+def _parameters_of_pcm(config: Config) -> int:
+    """Without the prototypes themselves."""
+    pcm, width = config.model.prototypes, config.model.width
+    square, attention, norm = width**2, 4 * width**2 + width, 2 * width
+    injection = {
+        "cross_attention": attention + norm + square + width,
+        "self_attention": 2 * (attention + norm) + square + width,
+        "released": attention + norm + 2 * square + 2 * MLP_RATIO * square + (MLP_RATIO + 1) * width,
+    }[pcm.injection]
+    return injection + (3 * (square + width) if pcm.target == "released" else square)
+
+
+def _flops_of_pcm(config: Config, tokens: int, prototypes: int) -> int:
+    width, square = config.model.width, config.model.width**2
+    looked_up = 4 * prototypes * square + 4 * tokens * prototypes * width + 4 * tokens * square
+    injected = {
+        "cross_attention": 2 * tokens * square,
+        "self_attention": 2 * tokens * 5 * square + 4 * tokens**2 * width,
+        "released": 2 * tokens * (2 + 2 * MLP_RATIO) * square,
+    }[config.model.prototypes.injection]
+    return looked_up + injected

@@ -1,0 +1,42 @@
+"""What stands in a PCM's place to tell prototypes from mere size: a block with as many parameters, and none."""
+
+from torch import Tensor, nn
+
+from vapray.models.attention import SelfAttention
+from vapray.models.condition_size import hidden_width
+from vapray.models.prototypes import PrototypePlace
+
+__all__ = ["MatchedBlock"]
+
+
+class MatchedBlock(nn.Module):
+    """``x + Z(MLP(LN(SelfAttn(LN(x)))))`` with Z zero at first, as in the PCM.
+
+    Args:
+        width: D.
+        num_heads: of the attention.
+        parameters: how many to have; the MLP is as wide as that takes.
+        after: where in the U-ViT it stands, as a PCM does.
+    """
+
+    def __init__(self, width: int, num_heads: int, *, parameters: int, after: PrototypePlace) -> None:
+        super().__init__()
+        self.after = after
+        hidden = hidden_width(width, parameters)
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = SelfAttention(width, num_heads)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.inject = nn.Linear(width, width)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.zeros_(self.inject.weight)
+
+    def forward(self, tokens_BLD: Tensor, mask: Tensor | None) -> Tensor:
+        """[B, L, D] to [B, L, D]; ``mask`` as in ``attend``."""
+        mixed = self.attention(self.attention_norm(tokens_BLD), mask)
+        changed: Tensor = tokens_BLD + self.inject(self.mlp(self.mlp_norm(mixed)))
+        return changed
