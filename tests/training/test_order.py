@@ -49,8 +49,8 @@ def test_a_share_of_each_class_exchanges_captions_and_none_of_them_keeps_its_own
     assert sorted(owners) == list(range(len(LABELS)))
     assert (LABELS[owners] == LABELS).all()
     moved = owners != np.arange(len(LABELS))
-    counts = [round(share * int((LABELS == label).sum())) for label in range(3)]
-    assert [int(moved[LABELS == label].sum()) for label in range(3)] == [n if n > 1 else 0 for n in counts]
+    counts = [round(share * int((label == LABELS).sum())) for label in range(3)]
+    assert [int(moved[label == LABELS].sum()) for label in range(3)] == [n if n > 1 else 0 for n in counts]
 
 
 def test_who_exchanges_captions_follows_from_the_seed():

@@ -232,12 +232,8 @@ def build_uvit(
 ) -> UViT:
     """Build a U-ViT on the CPU with weights that follow from ``seed`` alone; leave torch's generator alone.
 
-    The U-ViT's weights are the same with and without ``pcm``; the other arguments are those of ``UViT``.
-
-    Args:
-        seed: of all weights.
-        pcm: what its PCM is like; None for none.
-        matched_block: whether in the place of that PCM stands a block of as many parameters without prototypes.
+    With ``matched_block`` a block of as many parameters, without prototypes, stands in the place of such a PCM. The
+    U-ViT's weights are the same with either and with none; the other arguments are those of ``UViT``.
 
     Raises:
         ValueError: sizes that do not fit together.
