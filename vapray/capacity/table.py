@@ -56,8 +56,8 @@ def print_pool_sizes(found: PoolSizes) -> None:
     """A line for each size."""
     console = Console(width=WIDTH, highlight=False)
     console.print(
-        f"{found.stage}: {found.items:,} items of {found.item_seconds:.3g} s of an actor, {found.simulated:,} simulated, "
-        "one after the other.\n"
+        f"{found.stage}: {found.items:,} items of {found.item_seconds:.3g} s of an actor, {found.simulated:,} simulated"
+        ", one after the other.\n"
         f"{found.bound:,.0f} actors keep the driver busy all the time; more do not help.\n",
         markup=False,
     )
