@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from vapray.autoscaler import autoscales, could_be_added
+from vapray.autoscaler import add_nodes, autoscales
 from vapray.config import Cluster, Pool
 from vapray.errors import BackendError, ConfigError, VaprayError
 from vapray.placement import Demand, advice_on, shortfall
@@ -101,11 +101,11 @@ def silent_stderr() -> Iterator[None]:
 
 
 def require(demand: Demand, *, say: Callable[[str], None] = print) -> None:
-    """Refuse at once what would otherwise wait for ever.
+    """Refuse at once what would otherwise wait for ever, and wait for what an autoscaler adds.
 
     Args:
         demand: what has to find its places.
-        say: hears, once, that it has to wait for nodes which an autoscaler can add.
+        say: hears that nodes are waited for.
 
     Raises:
         BackendError: no node that is up could hold it, and none that the autoscaler could add.
@@ -116,9 +116,8 @@ def require(demand: Demand, *, say: Callable[[str], None] = print) -> None:
         return
     if not autoscales():
         raise BackendError(f"{missing}. {advice_on(demand, nodes)}")
-    if not could_be_added(demand):
+    if not add_nodes(demand, missing, say):
         raise BackendError(f"{missing}, and no node type of its autoscaler can mend that. {advice_on(demand, nodes)}")
-    say(f"waiting for nodes: {missing}; the autoscaler adds some")
 
 
 def live_nodes() -> dict[str, dict[str, float]]:
@@ -148,12 +147,21 @@ def require_shared_root(cluster: Cluster, root: str) -> None:
         )
 
 
-def run_remote(function: Callable[..., Any], *arguments: Any, pool: Pool) -> Any:
-    """Run one function once, somewhere on the cluster with the resources of ``pool``'s actor."""
+def run_remote(
+    name: str, function: Callable[..., Any], *arguments: Any, pool: Pool, say: Callable[[str], None] = print
+) -> Any:
+    """Run one function once, somewhere on the cluster with the resources of ``pool``'s actor.
+
+    Args:
+        name: of the stage, for messages.
+        function: what to run.
+        arguments: its arguments.
+        pool: whose resources it takes.
+        say: hears that nodes are waited for.
+    """
     import ray
 
-    name = function.__name__.strip("_")
-    require(Demand(name, pool.bundle))
+    require(Demand(f"a task of {name}", pool.bundle), say=say)
     task = ray.remote(
         num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, resources=pool.resources, max_retries=RETRIES_OF_A_TASK
     )(function)

@@ -3,6 +3,7 @@
 On the node no file of this project is needed, for whether there are any is one of the questions.
 """
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -24,13 +25,14 @@ class NodeProbe:
     def __init__(self) -> None:
         self._opened: dict[str, Any] = {}
 
-    def look(self, data_root: str | None) -> dict[str, Any]:
+    def look(self, root: str, data_root: str | None) -> dict[str, Any]:
         """Versions of Python and of ``packages`` (None: not to be found; nothing is imported), disks in bytes."""
         disk = shutil.disk_usage(tempfile.gettempdir())
         shared = shutil.disk_usage(SHARED_MEMORY) if os.path.isdir(SHARED_MEMORY) else None
         return {
             "python": platform.python_version(),
             "packages": {name: _version(name) for name in PACKAGES},
+            "opens_root": "://" not in root or _version("vapray") is not None,
             "disk": [disk.free, disk.total],
             "shared_memory": [shared.free, shared.total] if shared else None,
             "data_root": _trouble_with(data_root) if data_root else None,
@@ -85,9 +87,10 @@ class _Folder:
             return None
 
     def remove(self, name: str) -> None:
-        os.remove(os.path.join(self.root, name))
-        for folder in self.missing:
-            os.rmdir(folder)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(self.root, name))
+            for folder in self.missing:
+                os.rmdir(folder)
 
 
 def _files(root: str) -> Any:

@@ -39,6 +39,8 @@ class Demand:
 def demands_of(config: Config) -> Iterator[Demand]:
     """What each stage asks for; a pool starts with the actors that find a place, training with all or the fewest."""
     for name in Pools.model_fields:
+        if name == "autoencoder" and config.autoencoder.kind == "pixels":
+            continue
         stages = {"caption": ("caption", "examine")}.get(name, (name,))
         yield Demand(f"an actor of {name}", getattr(config.pools, name).bundle, stages=stages)
     yield train_demand(config)
@@ -53,8 +55,15 @@ def train_demand(config: Config) -> Demand:
 
 def places(node: Bundle, bundle: Bundle) -> int:
     """How many times an empty node holds a bundle."""
-    asked = {name: amount for name, amount in bundle.items() if amount > 0}
-    return min((math.floor(node.get(name, 0) / amount + TOLERANCE) for name, amount in asked.items()), default=10**9)
+    held = (_held(name, node.get(name, 0), amount) for name, amount in bundle.items() if amount > 0)
+    return min(held, default=10**9)
+
+
+def _held(name: str, have: float, amount: float) -> int:
+    """A share of a GPU lies on one GPU."""
+    if name == "GPU" and amount < 1:
+        return math.floor(have + TOLERANCE) * math.floor(1 / amount + TOLERANCE)
+    return math.floor(have / amount + TOLERANCE)
 
 
 def shortfall(demand: Demand, nodes: Mapping[str, Bundle]) -> str | None:

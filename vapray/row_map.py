@@ -123,15 +123,15 @@ def _map_items(
                     raise pickle.loads(receipt["error"])
                 run.progress.advance(receipt["asked"])
         except ray.exceptions.RayActorError as error:
-            raise BackendError(_died(run)) from error
+            raise BackendError(_died(run, error)) from error
 
 
-def _died(run: StageRun) -> str:
+def _died(run: StageRun, error: Exception) -> str:
     return (
-        f"{run.name}: an actor of pools.{run.name} died {RESTARTS_OF_AN_ACTOR + 1} times. "
-        f"{len(run.output.keys()):,} rows are committed in {run.output.uri} and stay. Most often memory ran out: lower "
-        f"pools.{run.name}.max_size or batch_rows and run the same command again. "
-        "With batch_rows=1 what is left over are the rows that it dies of."
+        f"{run.name}: an actor of pools.{run.name} died and was not started again; each is, {RESTARTS_OF_AN_ACTOR} "
+        f"times. {len(run.output.keys()):,} rows are committed in {run.output.uri} and stay. Ray says: "
+        f"{str(error).strip().splitlines()[-1]} Most often memory ran out: lower pools.{run.name}.max_size or "
+        "batch_rows and run the same command again. With batch_rows=1 what is left over are the rows that it dies of."
     )
 
 

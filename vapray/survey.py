@@ -9,12 +9,12 @@ import json
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from vapray import node_probe
-from vapray.autoscaler import autoscales, could_be_added
+from vapray.autoscaler import autoscales
 from vapray.cluster import connected, live_nodes
 from vapray.config import Cluster
 from vapray.placement import Demand, advice_on, shortfall
@@ -37,7 +37,9 @@ def survey(address: str, root: str, data_root: str | None, demands: list[Demand]
     Returns:
         ``nodes`` (address, id, alive, resources, and what :meth:`NodeProbe.look` says, ``silent`` without an answer),
         ``clock`` (node id -> seconds ahead of this machine, and how exactly that is known), ``unshared`` (node id ->
-        what it finds in ``root`` instead of what another node wrote there), ``short`` (stages and what they lack).
+        what it finds in ``root`` instead of what another node wrote there), ``short`` (stages and what they lack),
+        ``autoscales`` (whether an autoscaler is there that a stage would ask for it; here it is not asked, since that
+        starts nodes).
 
     Raises:
         BackendError: no cluster answers at the address.
@@ -47,13 +49,14 @@ def survey(address: str, root: str, data_root: str | None, demands: list[Demand]
     with connected(Cluster(address=address)):
         nodes = {node["NodeID"]: node for node in ray.nodes()}
         probes = {name: _probe(name) for name, node in nodes.items() if node["Alive"]}
-        looks = _answers({name: probe.look.remote(data_root) for name, probe in probes.items()}, seconds)
+        looks = _answers({name: probe.look.remote(root, data_root) for name, probe in probes.items()}, seconds)
         awake = {name: probes[name] for name, look in looks.items() if isinstance(look, dict)}
         return {
             "nodes": [_card(node, looks.get(name)) for name, node in nodes.items()],
-            "clock": {name: _ahead(probe.now, seconds) for name, probe in awake.items()},
-            "unshared": _unshared(awake, root, seconds),
+            "clock": {name: read for name, probe in awake.items() if (read := _ahead(probe.now, seconds))},
+            "unshared": _unshared({name: awake[name] for name in awake if looks[name]["opens_root"]}, root, seconds),
             "short": _short(demands),
+            "autoscales": autoscales(),
         }
 
 
@@ -89,8 +92,8 @@ def _card(node: Mapping[str, Any], look: Any) -> dict[str, Any]:
     return {**named, "resources": node["Resources"], **look}
 
 
-def _ahead(now: Any, seconds: float) -> list[float]:
-    """Half of a round trip is how exactly the other clock is known: the quickest of a few counts."""
+def _ahead(now: Any, seconds: float) -> list[float] | None:
+    """Half of a round trip is how exactly the other clock is known: the quickest of a few counts. None: no answer."""
     import ray
 
     readings = []
@@ -100,7 +103,9 @@ def _ahead(now: Any, seconds: float) -> list[float]:
             there = ray.get(now.remote(), timeout=seconds)
             end = time.time()
             readings.append((end - begin, there - (begin + end) / 2))
-    trip, ahead = min(readings, default=(0.0, 0.0))
+    if not readings:
+        return None
+    trip, ahead = min(readings)
     return [ahead, trip / 2]
 
 
@@ -111,8 +116,9 @@ def _unshared(awake: Mapping[str, Any], root: str, seconds: float) -> dict[str, 
     name, data = f"doctor-{uuid.uuid4().hex}", uuid.uuid4().bytes
     writer, *others = awake
     written = _answers({writer: awake[writer].write.remote(root, name, data)}, seconds)
-    if written.get(writer, "no answer") is not None:
-        return {writer: f"cannot write there ({written.get(writer, 'no answer')})"}
+    if (failure := written.get(writer, "no answer")) is not None:
+        awake[writer].remove.remote(root, name)  # should it be written after all
+        return {writer: f"cannot write there ({failure})"}
     found = _answers({other: awake[other].read.remote(root, name) for other in others}, seconds)
     _answers({writer: awake[writer].remove.remote(root, name)}, seconds)
     return {other: _instead(found.get(other, "no answer")) for other in others if found.get(other, "") != data}
@@ -125,8 +131,7 @@ def _instead(found: bytes | str | None) -> str:
 def _short(demands: list[Demand]) -> list[dict[str, Any]]:
     nodes = live_nodes()
     short = [(demand, missing) for demand in demands if (missing := shortfall(demand, nodes))]
-    add: Callable[[Demand], bool] = could_be_added if short and autoscales() else lambda demand: False
-    return [{"missing": missing, "advice": advice_on(demand, nodes), "waits": add(demand)} for demand, missing in short]
+    return [{"missing": missing, "advice": advice_on(demand, nodes)} for demand, missing in short]
 
 
 if __name__ == "__main__":

@@ -65,6 +65,24 @@ def test_a_simulation_names_the_size_from_which_the_driver_limits():
     assert [int(found) for found in re.findall(r"^ +(\d+)  ", output, re.MULTILINE)][:3] == [8, 16, 32]
 
 
+def test_a_stage_of_few_items_is_simulated_too():
+    code, output = run("images=1000", "--simulate", "ingest")
+    assert code == 0, output
+    assert "2 items" in output and re.search(r"^ +2  ", output, re.MULTILINE)
+
+
+def test_a_slower_network_between_nodes_slows_training_down():
+    times = [
+        json.loads(
+            run(f"config={ROOT}/jobs/configs/isic2018.yaml", "gpus=64", f"limits.node_gigabits={rate}", "--json")[1]
+        )
+        for rate in (400, 1)
+    ]
+    fast, slow = (next(one for one in (found[0]["stages"]) if one["stage"] == "train") for found in times)
+    assert slow["bottleneck"] == "gradient exchange" != fast["bottleneck"]
+    assert slow["wall_seconds"] > 10 * fast["wall_seconds"]
+
+
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
@@ -80,6 +98,8 @@ def test_a_simulation_names_the_size_from_which_the_driver_limits():
         (["images=1"], "wanted at least 1 of each"),
         (["settings=[train.batch_sise=3]"], "Did you mean batch_size?"),
         (["settings=[train.workers=3]"], "follow from the plan"),
+        (["settings=[pools.caption.max_size=3]"], "follow from the plan"),
+        (["settings=[caption.captioner=vllm, caption.model=x]"], "what vLLM takes of CPUs is not known"),
         (["settings=[caption.captioner=openai, caption.model=x]"], "what its server takes is not known here"),
         (["config=gone.yaml"], "gone.yaml"),
         (["gone.yaml"], "gone.yaml: cannot be read"),

@@ -63,7 +63,7 @@ def pool(config: Config, folder: Path) -> Any:
 
 def task(config: Config, folder: Path) -> Any:
     """One task with the resources of a pool's actor."""
-    return [run_remote(resources_here, pool=config.pools.caption)]
+    return [run_remote("caption", resources_here, pool=config.pools.caption)]
 
 
 def training(config: Config, folder: Path) -> Any:

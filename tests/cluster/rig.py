@@ -190,13 +190,13 @@ class Rig:
             return []
         return [process for process in _family(self._powered[machine].pid) if _title(process).startswith(title)]
 
-    def alive(self) -> set[str]:
-        """Addresses of the machines that Ray counts as its own."""
+    def counts(self, state: str) -> set[str]:
+        """Addresses of the machines that Ray counts as ``ALIVE``, or as ``DEAD``; none while the head does not say."""
         answer = self.ask("/nodes?view=summary")
         if answer.status_code != 200:
             return set()
         nodes = answer.json()["data"]["summary"]
-        return {node["ip"] for node in nodes if node.get("raylet", {}).get("state") == "ALIVE"}
+        return {node["ip"] for node in nodes if node.get("raylet", {}).get("state") == state}
 
     def ask(self, path: str, token: str | None = "") -> httpx.Response:
         """GET from the dashboard; with the right token unless another is given, with none where it is None."""
@@ -260,7 +260,7 @@ class Rig:
         for machine in self._machines:
             if not self.is_on(machine):  # also one that gave up because this host was too busy, as a pod would
                 self.start(machine)
-        return len(self.alive()) == len(self._machines)
+        return len(self.counts("ALIVE")) == len(self._machines)
 
     def _answers(self) -> bool:
         return self.ask("/api/version").status_code == 200

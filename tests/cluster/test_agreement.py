@@ -51,13 +51,31 @@ def test_the_pipeline_finds_places_in_pods_that_may_come(overlay):
     assert config.run.root.startswith("s3://") == ("workerGroupSpecs" in spec["rayClusterSpec"])
 
 
+def jobs_and_their_groups(overlay: str) -> list[tuple[str, Any, list[dict[str, Any]]]]:
+    """The pipeline on its own cluster, and each stage on the standing one: name, config, groups."""
+    pipeline = object_of(rendered(overlay), "RayJob")["spec"]
+    standing = object_of(rendered(overlay), "RayCluster")["spec"]["workerGroupSpecs"]
+    jobs = {path.name.split(".")[1]: yaml.safe_load(path.read_text())["spec"] for path in (CLUSTER / "jobs").iterdir()}
+    return [
+        ("pipeline", config_of(pipeline["entrypoint"]), pipeline["rayClusterSpec"]["workerGroupSpecs"]),
+        *((name, config_of(job["entrypoint"]), standing) for name, job in jobs.items()),
+    ]
+
+
 def test_several_gpu_groups_take_each_its_own_work():
     """So that captions do not start on the pods of 8 GPUs that are for training."""
-    spec = object_of(rendered("multi-gpu"), "RayJob")["spec"]
-    config = config_of(spec["entrypoint"])
-    for demand in demands_of(config):
-        fits = {g["groupName"] for g in spec["rayClusterSpec"]["workerGroupSpecs"] if places(offered(g), demand.bundle)}
-        assert len(fits) == 1 or "GPU" not in demand.bundle, (demand, fits)
+    for name, config, groups in jobs_and_their_groups("multi-gpu"):
+        for demand in demands_of(config):
+            if name in ("pipeline", *demand.stages) or (name == "audit" and "examine" in demand.stages):
+                fits = {group["groupName"] for group in groups if places(offered(group), demand.bundle)}
+                assert len(fits) == 1 or "GPU" not in demand.bundle, (name, demand, fits)
+
+
+def test_the_one_gpu_takes_every_role():
+    for name, config, groups in jobs_and_their_groups("single-gpu"):
+        for demand in demands_of(config):
+            if name in demand.stages:
+                assert any(places(offered(group), demand.bundle) for group in groups), (name, demand)
 
 
 def config_of(entrypoint: str) -> Any:

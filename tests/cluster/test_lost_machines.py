@@ -79,7 +79,7 @@ def test_a_machine_is_lost_while_it_captions(rig, begin, unbroken, tmp_path):
     assert set(actors) <= set(rig.kill(machine))
     assert not is_sealed(tmp_path / "caption", "caption")
     assert job.wait() == 0, job.said()
-    until(lambda: rig.address(machine) not in rig.alive(), "Ray counts the machine as lost")
+    until(lambda: rig.address(machine) in rig.counts("DEAD"), "Ray counts the machine as lost")
     assert whole(unbroken, "caption", tmp_path / "caption")
 
 
@@ -90,7 +90,7 @@ def test_a_cut_cable_and_the_actor_behind_it_that_works_on(rig, begin, unbroken,
     rig.cut(machine)
     try:
         assert not is_sealed(tmp_path / "caption", "caption")
-        until(lambda: rig.address(machine) not in rig.alive(), "Ray counts the machine as lost")
+        until(lambda: rig.address(machine) in rig.counts("DEAD"), "Ray counts the machine as lost")
         assert all(lives(actor) for actor in actors), "they died by themselves: nobody was cut off"
         assert job.wait() == 0, job.said()
     finally:

@@ -13,9 +13,10 @@ from vapray.errors import TrainingDiverged
 from vapray.training.batches import Batches
 from vapray.training.state import save_weights
 
-# Means over two ranks are the same, and only the norm that clips adds up in another order. Measured: 1.2e-7, and 1.5e-5
-# for the biases of DiT's keys, which have no gradient but rounding.
+# Means over two ranks are the same, and only the norm that clips adds up in another order. Measured: 1.2e-7.
 TOLERANCE = {"atol": 3e-5, "rtol": 1e-3}
+WITHOUT_GRADIENT = "attn1.to_k.bias"
+"""Of DiT's keys: what it adds to all scores alike softmax takes away, and of the rounding Adam makes full steps."""
 CLASS_ONLY = ("model.condition=class", "model.prototypes.enabled=false")
 SETTINGS = {
     "plain": ("train.validate_every=2",),
@@ -136,6 +137,8 @@ def assert_close(folder, one, other):
         first, second = weights(folder, one, file), weights(folder, other, file)
         assert first.keys() == second.keys()
         for name, weight in first.items():
+            if name.endswith(WITHOUT_GRADIENT):
+                continue
             torch.testing.assert_close(weight, second[name], **TOLERANCE, msg=lambda text, name=name: f"{name}: {text}")
 
 

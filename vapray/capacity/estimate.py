@@ -31,7 +31,7 @@ ADVICE = {
     "actors starting": "fewer workers would do",
     "one task": "a part of the stage is one process: evaluate on a sample of the pictures",
     "training rows on nodes": "a node copies all training rows before its first step: shorter contexts",
-    "gradient exchange": "fewer workers with a larger share each, or train.accumulate_steps",
+    "gradient exchange": "no more workers than a node holds, or a faster network (limits.node_gigabits)",
     "step overhead": "the share of a batch is too small: a larger train.batch_size, or fewer workers",
     "loader": "more loader processes than vapray has; a smaller share of the batch on each GPU",
     "driver memory": "a driver with more memory, or shard the run by pictures",

@@ -13,6 +13,7 @@ from vapray.capacity.workload import Workload
 from vapray.config import Pool
 from vapray.data.forecast import reading_seconds
 from vapray.evaluation.forecast import classifier_seconds
+from vapray.placement import places
 from vapray.row_map import ROWS_OF_A_PLAN_PART
 
 __all__ = ["Table", "commit_seconds", "map_stage", "plan_table", "pool_seconds"]
@@ -64,6 +65,8 @@ def map_stage(stage: str, source: Table, work: Workload, figures: Figures) -> tu
     phases = {name: value for name, value in phases.items() if value}
     requests = flow.requests(sum(phases.values())) + Requests(puts=_files(stage, work))
     driver, node = _driver_bytes(stage, source, work, figures), forecast.peak_bytes
+    # That of evaluate is the peak of one task, which runs before its actors.
+    of_a_node = node if stage == "evaluate" else node * math.ceil(workers / _nodes(stage, work))
     uses_gpu = bool(pool.num_gpus) and GPU in row
     return StageEstimate(
         stage=stage,
@@ -77,7 +80,7 @@ def map_stage(stage: str, source: Table, work: Workload, figures: Figures) -> tu
         driver_bytes=driver,
         node_bytes=node,
         disk_bytes=0,
-        exceeded=exceeded(work.plan.limits, driver=driver, node=node, disk=0),
+        exceeded=exceeded(work.plan.limits, driver=driver, node=of_a_node, disk=0),
         figures={name: figures.all[name] for name in figures.taken()},
         gpus=math.ceil(workers * pool.num_gpus) if uses_gpu else 0,
         gpu_seconds=row.get(GPU, 0.0) * source.rows * max(1.0, pool.num_gpus),
@@ -105,7 +108,7 @@ def commit_seconds(figures: Figures) -> float:
 def _workers(stage: str, work: Workload, pool: Pool) -> int:
     plan = work.plan
     if pool.num_gpus:
-        return max(1, int(plan.gpus_for(stage) / pool.num_gpus))
+        return max(1, places({"GPU": plan.gpus_for(stage)}, {"GPU": pool.num_gpus}))
     return max(1, plan.gpus_for(stage) * plan.cores_per_gpu // _cores_of(pool))
 
 
@@ -147,8 +150,11 @@ def _pool(
 
 
 def _bytes_per_second(stage: str, work: Workload) -> float:
-    nodes = math.ceil(work.plan.gpus_for(stage) / work.plan.gpus_per_node)
-    return nodes * work.plan.limits.node_gigabits * 1e9 / 8
+    return _nodes(stage, work) * work.plan.limits.node_gigabits * 1e9 / 8
+
+
+def _nodes(stage: str, work: Workload) -> int:
+    return math.ceil(work.plan.gpus_for(stage) / work.plan.gpus_per_node)
 
 
 def _moved(stage: str, source: Table, flow: PartFlow, work: Workload, figures: Figures) -> float:

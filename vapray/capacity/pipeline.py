@@ -1,6 +1,6 @@
 """All stages of a plan, one after the other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vapray.capacity.estimate import Estimate, StageEstimate
 from vapray.capacity.figures import Figures, read_figures
@@ -21,7 +21,8 @@ def estimate(plan: Plan) -> Estimate:
         ConfigError: the plan, its figures or the run's settings are wrong.
     """
     work, figures = workload_of(plan), read_figures(plan.figures)
-    return Estimate(plan, tuple(_stages(work, figures)), tuple(_notes(work)))
+    stages = tuple(_stages(work, figures))
+    return Estimate(plan, stages, tuple(_notes(work, stages)))
 
 
 def _stages(work: Workload, figures: Figures) -> Iterator[StageEstimate]:
@@ -50,7 +51,9 @@ def _measured(images: Table, samples: Table, work: Workload) -> Table:
     return Table(looked_at + samples.rows, images.parts + samples.parts, images.bytes + samples.bytes)
 
 
-def _notes(work: Workload) -> Iterator[str]:
+def _notes(work: Workload, stages: Sequence[StageEstimate]) -> Iterator[str]:
+    sizes = ", ".join(f"pools.{one.stage}.max_size={one.workers}" for one in stages if one.stage != "train")
+    yield f"As many processes as said here take settings: {sizes}, train.workers={workers_of(work)}."
     workers, asked = workers_of(work), work.plan.gpus_for("train")
     if work.config.train.use_gpu and workers < asked:
         batch = work.config.train.batch_size

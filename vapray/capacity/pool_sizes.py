@@ -15,7 +15,6 @@ __all__ = ["PoolSizes", "driver_bound_size", "pool_sizes"]
 
 SIZES = (8, 16, 32, 64, 128, 256, 512, 1024)
 MOST_ITEMS = 40_000
-"""Of a simulation: a longer stage goes on like this."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,9 @@ class PoolSizes:
 
     Attributes:
         stage: which.
-        items: of the stage; at most ``MOST_ITEMS`` were simulated.
+        items: of the stage.
         item_seconds: of an actor, mean, commits included.
+        simulated: how many of the items; a longer stage goes on like this.
         bound: actors that keep the driver busy all the time.
         outcomes: by pool size.
     """
@@ -33,12 +33,13 @@ class PoolSizes:
     stage: str
     items: int
     item_seconds: float
+    simulated: int
     bound: float
     outcomes: dict[int, Outcome]
 
 
 def pool_sizes(plan: Plan, stage: str) -> PoolSizes:
-    """Simulate a stage of a plan.
+    """Simulate a stage of a plan; an actor takes its items one after the other, whatever ``overlap`` its pool has.
 
     Raises:
         ConfigError: there is no such stage, or it has no pool.
@@ -50,9 +51,12 @@ def pool_sizes(plan: Plan, stage: str) -> PoolSizes:
     figures = read_figures(plan.figures)
     commit = commit_seconds(figures)
     lengths = _lengths(found.item_seconds, plan.spread, min(found.items, MOST_ITEMS))
-    outcomes = {size: _simulated(lengths, size, commit, figures) for size in SIZES if size <= found.items}
+    start = found.phases["actors starting"]
+    sizes = [size for size in SIZES if size <= found.items] or [found.items]
+    outcomes = {size: _simulated(lengths, size, start, commit, figures) for size in sizes}
     mean = found.item_seconds + commit
-    return PoolSizes(stage, found.items, mean, driver_bound_size(mean, figures["driver_item_seconds"]), outcomes)
+    bound = driver_bound_size(mean, figures["driver_item_seconds"])
+    return PoolSizes(stage, found.items, mean, len(lengths), bound, outcomes)
 
 
 def driver_bound_size(item_seconds: float, driver_seconds: float) -> float:
@@ -65,7 +69,7 @@ def _lengths(mean: float, spread: float, count: int) -> list[float]:
     return [mean * draws.lognormvariate(-(spread**2) / 2, spread) for _ in range(count)]
 
 
-def _simulated(lengths: list[float], size: int, commit: float, figures: Figures) -> Outcome:
-    pool = ActorPool(size, size, start_seconds=figures["actor_start_seconds"], overhead_seconds=commit)
+def _simulated(lengths: list[float], size: int, start: float, commit: float, figures: Figures) -> Outcome:
+    pool = ActorPool(size, size, start_seconds=start, overhead_seconds=commit)
     driver = Driver(seconds_per_item=figures["driver_item_seconds"], poll_seconds=figures["poll_seconds"])
     return simulate(lengths, pool, driver)

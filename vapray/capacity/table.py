@@ -55,9 +55,9 @@ def print_sweep(estimates: Sequence[Estimate]) -> None:
 def print_pool_sizes(found: PoolSizes) -> None:
     """A line for each size."""
     console = Console(width=WIDTH, highlight=False)
-    first = min(found.items, *(sum(one.items_of_actors) for one in found.outcomes.values()))
     console.print(
-        f"{found.stage}: {found.items:,} items of {found.item_seconds:.3g} s of an actor, {first:,} simulated.\n"
+        f"{found.stage}: {found.items:,} items of {found.item_seconds:.3g} s of an actor, {found.simulated:,} simulated"
+        ", one after the other.\n"
         f"{found.bound:,.0f} actors keep the driver busy all the time; more do not help.\n",
         markup=False,
     )
@@ -105,7 +105,8 @@ def _stages(estimate: Estimate) -> Table:
 
 
 def _workers(stage: StageEstimate) -> str:
-    return f"{stage.workers:,} {stage.device}{'s' if stage.workers > 1 else ''}"
+    device = "GPU" if stage.device == "GPU" else "process"
+    return f"{stage.workers:,} {device}{('es' if device == 'process' else 's') if stage.workers > 1 else ''}"
 
 
 def _amounts(of: Estimate | StageEstimate, plan: Plan | None = None) -> tuple[str, ...]:

@@ -98,11 +98,15 @@ def _row_seconds(work: Workload, workers: int, figures: Figures) -> float:
 
 
 def _exchange(gradient_bytes: float, workers: int, work: Workload, figures: Figures) -> float:
-    """A ring: each rank sends and receives twice the gradients, less its own part."""
+    """Rings: each rank sends and receives twice the gradients, less its own part.
+
+    Between nodes as many rings as a node has network cards use all of its network together.
+    """
     if workers == 1:
         return 0.0
     within = workers <= work.plan.gpus_per_node
-    rate = figures["allreduce_node_bytes_per_second" if within else "allreduce_network_bytes_per_second"]
+    network = work.plan.limits.node_gigabits * 1e9 / 8
+    rate = figures["allreduce_node_bytes_per_second"] if within else network
     return 2 * (workers - 1) / workers * gradient_bytes / rate
 
 

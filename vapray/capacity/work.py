@@ -9,6 +9,7 @@ from vapray.bank.forecast import tokens_of_a_caption
 from vapray.capacity.figures import Figures
 from vapray.capacity.workload import Workload
 from vapray.data.forecast import reading_seconds
+from vapray.errors import ConfigError
 from vapray.evaluation.forecast import classifier_seconds
 from vapray.latents.forecast import autoencoder_size
 from vapray.models.size import network_size
@@ -21,7 +22,7 @@ PASSES_OF_TWO_SIDES = 2
 
 
 def seconds_of_a_row(stage: str, work: Workload, figures: Figures) -> Mapping[str, float]:
-    """Of a row of the stage's forecast; a picture for ``encode``."""
+    """Of a row of the stage's source: a picture, a caption, a sample."""
     return _STAGES[stage](work, figures)
 
 
@@ -38,6 +39,10 @@ def _caption(work: Workload, figures: Figures) -> Mapping[str, float]:
     captioner = work.config.caption.captioner
     if captioner != "vllm":
         return _alone("caption")(work, figures)
+    if not work.config.pools.caption.num_gpus:
+        raise ConfigError(
+            "pools.caption.num_gpus = 0: what vLLM takes of CPUs is not known here. Give its actors GPUs."
+        )
     prompt = figures["picture_tokens"] + figures["question_tokens"] + figures["knowledge_tokens"]
     flops = 2 * figures["vlm_parameters"] / figures["gpu_peak_flops"]
     prefill = prompt * flops / figures["vlm_prefill_mfu"]
@@ -47,7 +52,7 @@ def _caption(work: Workload, figures: Figures) -> Mapping[str, float]:
 
 
 def _bank(work: Workload, figures: Figures) -> Mapping[str, float]:
-    if work.config.bank.encoder == "hashing":
+    if work.config.bank.encoder == "hashing" or not work.config.pools.bank.num_gpus:
         return _alone("bank")(work, figures)
     flops = 2 * figures["text_tower_parameters"] * tokens_of_a_caption(work.config)
     return {GPU: flops / (figures["gpu_peak_flops"] * figures["bank_mfu"])}
@@ -71,9 +76,9 @@ def _sample(work: Workload, figures: Figures) -> Mapping[str, float]:
 
 
 def _evaluate(work: Workload, figures: Figures) -> Mapping[str, float]:
-    """Without the classifier, which one task trains."""
-    forecast = work.alone["evaluate"]
-    return {CPU: (forecast.work_seconds - classifier_seconds(work.config)) / forecast.rows}
+    """Without the classifier, which one task trains; held-out pictures are measured twice, which the forecast knows."""
+    source = work.training_rows + work.images.held_out + work.alone["sample"].rows
+    return {CPU: (work.alone["evaluate"].work_seconds - classifier_seconds(work.config)) / source}
 
 
 _STAGES: Mapping[str, Callable[[Workload, Figures], Mapping[str, float]]] = {

@@ -4,6 +4,7 @@ Rows, bytes and the work of CPUs are the rooms' own forecasts; what they say of 
 """
 
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -93,7 +94,7 @@ def _splits(plan: Plan) -> dict[str, int]:
 
 def _config(plan: Plan) -> Config:
     for setting in plan.settings:
-        if setting.startswith(PLACED):
+        if setting.startswith(PLACED) or re.match(r"pools\.\w+\.(min|max)_size=", setting):
             raise ConfigError(f"settings: {setting}: places and workers follow from the plan. Leave it out.")
     named = {"train.steps": plan.steps, "train.batch_size": plan.batch_size, "sample.n_images": plan.generated}
     asked = [f"{key}={value}" for key, value in named.items() if value is not None]

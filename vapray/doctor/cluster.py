@@ -20,8 +20,8 @@ from vapray.placement import Demand, advice_on, demands_of, shortfall
 __all__ = ["examine"]
 
 CONNECT_SECONDS, NODE_SECONDS = 3, 30
-# Starting Ray's client, the nodes' answers, then three short questions, and an autoscaler's word on each stage.
-SURVEY_SECONDS = 30 + 3 * NODE_SECONDS + 60
+# Starting Ray's client, the nodes' answers, then three short questions.
+SURVEY_SECONDS = 30 + 4 * NODE_SECONDS
 DASHBOARD_PORT, SERVE_PORT = 8265, 8000
 START = "Start one with `ray start --head`, or leave cluster.address (and RAY_ADDRESS) empty for an embedded Ray."
 
@@ -44,7 +44,7 @@ def examine(config: Config) -> Iterator[Finding]:
         return
     alive = [node for node in answer["nodes"] if node["alive"]]
     yield ok("ray", f"{address}: {len(alive)} nodes, {_sum(alive, 'CPU'):g} CPUs, {_sum(alive, 'GPU'):g} GPUs")
-    yield from _fitting(answer["short"])
+    yield from _fitting(answer["short"], autoscales=answer["autoscales"])
     yield from findings_on(answer, root=root, data_root=data_root, seconds=NODE_SECONDS)
     if len(alive) > 1 and "://" not in root and not config.cluster.shared_filesystem:
         yield _unsaid(root, len(alive))
@@ -57,13 +57,14 @@ def _sum(nodes: Sequence[Mapping[str, Any]], name: str) -> float:
     return float(sum(node["resources"].get(name, 0) for node in nodes))
 
 
-def _fitting(short: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """What each stage asks for, against single nodes."""
+def _fitting(short: Sequence[Mapping[str, Any]], *, autoscales: bool) -> Iterator[Finding]:
+    """What each stage asks for, against single nodes that are up."""
     if not short:
         yield ok("places", "every stage finds nodes for what it asks")
     for lack in short:
-        if lack["waits"]:
-            yield warning("places", lack["missing"], "The autoscaler can add nodes for it, and has been asked to.")
+        if autoscales:
+            advice = "Whether the autoscaler can add nodes for it is asked when the stage starts: asking starts them."
+            yield warning("places", lack["missing"], advice)
         else:
             yield failed("places", lack["missing"], lack["advice"], 5)
 

@@ -41,7 +41,7 @@ def findings_on(answer: Mapping[str, Any], *, root: str, data_root: str | None, 
     yield _disks(awake)
     yield _shared_memory(awake)
     yield _clocks(answer["clock"], names)
-    yield _shared(answer["unshared"], names, root, len(awake))
+    yield _shared(answer["unshared"], names, root, sum(node["opens_root"] for node in awake))
     if data_root:
         yield _pictures(awake, data_root)
 
@@ -136,7 +136,9 @@ def _shared(unshared: Mapping[str, str], names: Mapping[str, str], root: str, co
         more = f" and {len(unshared) - SHOWN} more" if len(unshared) > SHOWN else ""
         advice = "Mount one file system there on every node, or give a URI such as s3://bucket/run."
         return failed("shared run.root", f"{root}, written by one node: {said}{more}", advice, 2)
-    how = "a file written by one was read by all" if count > 1 else "the one node can write there"
+    if not count:
+        return ok("shared run.root", f"{root}: not tried, for on the nodes there is no vapray to open it with")
+    how = f"a file written by one of {count} was read by all" if count > 1 else "the one node can write there"
     return ok("shared run.root", f"{root}: {how}")
 
 

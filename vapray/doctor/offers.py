@@ -9,12 +9,14 @@ from typing import Any
 from vapray.config import Config
 from vapray.config.file import load
 from vapray.doctor.manifest_files import Manifest, Tree, items, section
-from vapray.errors import VaprayError
+from vapray.errors import ConfigError
 from vapray.placement import Bundle, Demand, demands_of, places
 
 __all__ = ["offered", "unmet_demands"]
 
 IN_THE_IMAGE = "/app/"
+PLACES = ("run.root=s3://nowhere/run", "data.root=nowhere")
+"""Those of the entry point are of the pods, not of this machine."""
 UNITS = {"m": 1e-3, "k": 1e3, "Ki": 2**10, "M": 1e6, "Mi": 2**20, "G": 1e9, "Gi": 2**30}
 
 
@@ -23,6 +25,9 @@ def unmet_demands(manifests: Sequence[Manifest]) -> Iterator[str]:
     clusters = {manifest.name: manifest for manifest in manifests if manifest.kind == "RayCluster"}
     for manifest in manifests:
         if manifest.kind != "RayJob" or (job := _job_of(manifest)) is None:
+            continue
+        if isinstance(job, str):
+            yield f"{manifest.where}: {job}"
             continue
         selected = section(manifest.spec, "clusterSelector").get("ray.io/cluster")
         ray = manifest.ray() or (clusters[str(selected)].ray() if selected in clusters else None)
@@ -44,8 +49,9 @@ def _unmet(where: str, demand: Demand, groups: Sequence[tuple[Bundle, int]]) -> 
 def _groups(tree: Tree) -> list[tuple[Bundle, int]]:
     """What one pod has, and how many there may be; the head's own first."""
     groups: list[tuple[Bundle, int]] = [(offered(section(tree, "headGroupSpec")), 1)]
+    key = "maxReplicas" if tree.get("enableInTreeAutoscaling") else "replicas"
     for group in items(tree, "workerGroupSpecs"):
-        most = group.get("maxReplicas", group.get("replicas", 1))
+        most = group.get(key, group.get("replicas", 1))
         groups.append((offered(group), most if isinstance(most, int) else 1))
     return groups
 
@@ -81,19 +87,22 @@ def _number(quantity: Any) -> float:
         return 0.0
 
 
-def _job_of(manifest: Manifest) -> tuple[str, Config] | None:
-    """The stage and its config; None for an entry point of another kind, or one whose file is not here."""
+def _job_of(manifest: Manifest) -> tuple[str, Config] | str | None:
+    """The stage and its config, or why it would end at once; None for an entry point of another kind.
+
+    A config file that is found nowhere above the manifest is left to who has it.
+    """
     try:
         words = shlex.split(str(manifest.spec.get("entrypoint", "")))
         module = words[words.index("-m") + 1]
-        at = words.index("--config") + 1
-        file, overrides = words[at].removeprefix(IN_THE_IMAGE), words[at + 1 :]
+        file = words[words.index("--config") + 1].removeprefix(IN_THE_IMAGE)
     except (ValueError, IndexError):
         return None
+    overrides = [word for word in words[words.index(module) + 1 :] if "=" in word and not word.startswith("-")]
     for folder in Path(manifest.file).resolve().parents:
         if (folder / file).is_file():
             try:
-                return module.removeprefix("jobs."), load(str(folder / file), overrides)
-            except VaprayError:  # its places are of the pods, not of this machine
-                return None
+                return module.removeprefix("jobs."), load(str(folder / file), [*overrides, *PLACES])
+            except ConfigError as error:
+                return f"the job would end with: {error}"
     return None

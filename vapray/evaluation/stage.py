@@ -53,7 +53,9 @@ def run(run: StageRun) -> None:
     )
     pool = config.pools.evaluate
     run.progress.say("training the classifier that judges labels on real images")
-    classifier = run_remote(_prepare, config, inputs["images"], run.output, counts, pool=pool)
+    classifier = run_remote(
+        run.name, _prepare, config, inputs["images"], run.output, counts, pool=pool, say=run.progress.say
+    )
     _keep(run, classifier)
     map_rows(
         run,

@@ -34,7 +34,9 @@ def run(run: StageRun) -> None:
         columns=["image_id", "label", "split", "group", "path"],
         key="{}/0",
     )
-    run.notes["latent_space"] = run_remote(_latent_space, run.config, run.inputs["autoencoder"], run.output, pool=pool)
+    run.notes["latent_space"] = run_remote(
+        run.name, _latent_space, run.config, run.inputs["autoencoder"], run.output, pool=pool, say=run.progress.say
+    )
 
 
 class _EncodeImages:

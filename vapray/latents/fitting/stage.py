@@ -33,7 +33,18 @@ def run(run: StageRun) -> None:
     run.progress.expect(optimiser_steps(run.config), "steps")
     with watched(run.progress) as board:
         pool = run.config.pools.autoencoder
-        run.notes.update(run_remote(_make, run.config, run.inputs["images"], run.output, board.post, pool=pool))
+        run.notes.update(
+            run_remote(
+                run.name,
+                _make,
+                run.config,
+                run.inputs["images"],
+                run.output,
+                board.post,
+                pool=pool,
+                say=run.progress.say,
+            )
+        )
 
 
 def _make(config: Config, images: Version, output: Version, report: Callable[..., None]) -> dict[str, Any]:
