@@ -13,6 +13,7 @@ from vapray import __version__
 from vapray.capacity.command import capacity
 from vapray.command import ended_well
 from vapray.errors import ConfigError
+from vapray.experiments.command import experiment
 
 if TYPE_CHECKING:
     from vapray.store import Version
@@ -183,6 +184,7 @@ def key(
 
 
 app.command()(capacity)
+app.command()(experiment)
 
 
 def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:

@@ -44,6 +44,8 @@ RETRIES_OF_A_TASK = 2
 def connected(cluster: Cluster) -> Iterator[None]:
     """Ray for the time of a ``with`` block: the cluster at ``address``, or one embedded in this process.
 
+    Within a block of this kind another one is nothing more.
+
     Raises:
         BackendError: no cluster answers at ``address``.
     """
@@ -52,6 +54,9 @@ def connected(cluster: Cluster) -> Iterator[None]:
         os.environ.setdefault(name, value)
     import ray
 
+    if ray.is_initialized():
+        yield
+        return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
     embedded = {

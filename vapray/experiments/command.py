@@ -1,0 +1,69 @@
+"""The command ``vapray experiment``; what it needs is imported inside of it, so that ``--help`` answers at once."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from vapray.command import ended_well
+from vapray.errors import ConfigError
+
+__all__ = ["experiment"]
+
+
+def experiment(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Such as jobs/experiments/captions.yaml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="section.key=value")] = None,
+    results: Annotated[
+        str | None, typer.Option("--results", help="Folder or URI of records and tables; without one, run.root's.")
+    ] = None,
+    row: Annotated[list[str] | None, typer.Option("--row", help="Only this row; may stand often.")] = None,
+    seed: Annotated[list[int] | None, typer.Option("--seed", help="Only this seed; may stand often.")] = None,
+    beside: Annotated[int, typer.Option("--parallel", min=1, help="Rows and seeds made at a time.")] = 1,
+    tables_only: Annotated[bool, typer.Option("--tables", help="Only lay out what is there.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Make every run of an experiment that is not there yet, and its tables; the same command continues."""
+    with ended_well(debug):
+        _experiment(file, overrides or (), results, row or (), seed or (), beside, tables_only=tables_only)
+
+
+def _experiment(
+    file: str,
+    overrides: Sequence[str],
+    results: str | None,
+    rows: Sequence[str],
+    seeds: Sequence[int],
+    beside: int,
+    *,
+    tables_only: bool,
+) -> None:
+    from pathlib import Path
+
+    from vapray.experiments.description import read_experiment
+    from vapray.experiments.records import read_record
+    from vapray.experiments.running import make_all, make_beside, prepare, run_names, settings_of
+    from vapray.experiments.tables import tables_of
+    from vapray.files import FileStore
+    from vapray.progress import Display
+
+    found = read_experiment(file)
+    names = list(run_names(found, rows, seeds))
+    for name in names:  # what is wrong with any is said before the first is made
+        settings_of(found, name, overrides)
+    root = settings_of(found, names[0], overrides).run.root
+    folder = results or f"{root.rstrip('/')}/experiments/{Path(file).stem}"
+    files = FileStore(folder)
+    if not tables_only and beside > 1:
+        if not (rows or seeds):
+            prepare(found, names, overrides, Display())
+        make_beside(["experiment", file, *overrides, "--results", folder], names, beside)
+    if not tables_only:
+        make_all(found, names, files, overrides, Display())
+    records = {name: record for name in run_names(found) if (record := read_record(files, name))}
+    if not records:
+        raise ConfigError(f"{folder}: no run is finished, so there are no tables. Leave --tables out.")
+    tables = tables_of(found, records)
+    files.write_all({"table.md": tables.to_markdown().encode(), "index.html": tables.to_html().encode()})
+    print(f"\n{tables.to_markdown()}")
+    print(f"  table  {folder}/table.md\n  page   {folder}/index.html")

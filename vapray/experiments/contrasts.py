@@ -1,0 +1,111 @@
+"""Differences between rows: seeds are the replicates, and runs with the same seed are pairs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from vapray.experiments.description import Contrast, Experiment
+
+__all__ = ["Difference", "Finding", "findings", "holm"]
+
+LEVEL = 0.95
+Numbers = Mapping[tuple[str, str, int, str], float]
+"""(row, measure, seed, number) -> value."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Second minus first under one measure, over seeds.
+
+    Attributes:
+        mean: over pairs.
+        low: of the paired t-interval at ``LEVEL``; NaN with fewer than two pairs.
+        high: of it.
+        p: two-sided, of the paired t-test; NaN with fewer than two pairs.
+        pairs: number of seeds that both rows have.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a contrast comes to.
+
+    Attributes:
+        contrast: the question.
+        differences: by measure.
+        p_holm: of the first measure, corrected over the primary contrasts; NaN for one that is not primary.
+        resolved: the first measure's interval leaves out 0, its corrected p is below 1 - ``LEVEL``, and the sign is
+            the same under every measure.
+    """
+
+    contrast: Contrast
+    differences: Mapping[str, Difference]
+    p_holm: float
+    resolved: bool
+
+
+def findings(experiment: Experiment, numbers: Numbers) -> list[Finding]:
+    """Of all contrasts, in their order."""
+    found = [_differences(experiment, contrast, numbers) for contrast in experiment.contrasts]
+    first = next(iter(experiment.measures))
+    primary = [place for place, contrast in enumerate(experiment.contrasts) if contrast.primary]
+    corrected = dict(zip(primary, holm([found[place][first].p for place in primary]), strict=True))
+    return [
+        Finding(contrast, found[place], corrected.get(place, math.nan), _resolved(found[place], corrected.get(place)))
+        for place, contrast in enumerate(experiment.contrasts)
+    ]
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Corrected p of several tests; one that is NaN counts as a test and stays NaN.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure (1979).
+    """
+    order = sorted(range(len(p)), key=lambda place: (math.isnan(p[place]), p[place]))
+    corrected, highest = [math.nan] * len(p), 0.0
+    for rank, place in enumerate(order):
+        if not math.isnan(p[place]):
+            highest = max(highest, min(1.0, (len(p) - rank) * p[place]))
+            corrected[place] = highest
+    return corrected
+
+
+def _differences(experiment: Experiment, contrast: Contrast, numbers: Numbers) -> dict[str, Difference]:
+    return {
+        measure: _paired(
+            [
+                numbers.get((contrast.second, measure, seed, contrast.number), math.nan)
+                - numbers.get((contrast.first, measure, seed, contrast.number), math.nan)
+                for seed in experiment.seeds
+            ]
+        )
+        for measure in experiment.measures
+    }
+
+
+def _paired(differences: Sequence[float]) -> Difference:
+    known = np.array([one for one in differences if math.isfinite(one)])
+    if len(known) < 2:
+        return Difference(float(known.mean()) if len(known) else math.nan, math.nan, math.nan, math.nan, len(known))
+    mean, error = float(known.mean()), float(stats.sem(known))
+    if not error:
+        return Difference(mean, mean, mean, 0.0 if mean else 1.0, len(known))
+    low, high = stats.t.interval(LEVEL, len(known) - 1, loc=mean, scale=error)
+    return Difference(mean, float(low), float(high), float(stats.ttest_1samp(known, 0.0).pvalue), len(known))
+
+
+def _resolved(differences: Mapping[str, Difference], p_holm: float | None) -> bool:
+    first = next(iter(differences.values()))
+    if math.isnan(first.low) or first.low <= 0 <= first.high:
+        return False
+    agree = all(math.copysign(1, one.mean) == math.copysign(1, first.mean) for one in differences.values())
+    return agree and (p_holm is None or p_holm < 1 - LEVEL)

@@ -1,0 +1,113 @@
+"""An experiment as a YAML file describes it; the docstring under a field is its help."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from vapray.config.section import Natural, Section
+from vapray.errors import ConfigError
+from vapray.strict_yaml import parse_yaml
+
+__all__ = ["Contrast", "Experiment", "Row", "read_experiment"]
+
+Settings = dict[str, Any]
+"""Dotted key -> value, as on the command line."""
+
+
+class Row(Section):
+    """A row of the table: settings of its own, or a folder of pictures from elsewhere."""
+
+    settings: Settings = Field(default_factory=dict)
+    """Over those of the experiment."""
+    folder: str | None = None
+    """Pictures made by something else, in folders or not; measured against the real ones, once."""
+    paper: dict[str, float] = Field(default_factory=dict)
+    """Number -> what the paper reports."""
+    note: str = ""
+    """Stands under the table."""
+
+
+class Contrast(Section):
+    """A question to the table: does the second row differ from the first?"""
+
+    first: str
+    second: str
+    number: str = "kid"
+    """Of ``metrics.json``."""
+    primary: bool = True
+    """Counts in Holm's correction; others are told without one."""
+
+
+class Experiment(Section):
+    """The whole file."""
+
+    title: str
+    question: str
+    config: str | None = None
+    """Config file of all runs; None: the demo's."""
+    settings: Settings = Field(default_factory=dict)
+    """Of all runs, over the file's."""
+    seeds: Annotated[tuple[Natural, ...], Field(strict=False, min_length=1)] = (0,)
+    """``run.seed`` of each repetition. Rows with the same seed share order, noise and first weights where they can."""
+    measures: Annotated[dict[str, Settings], Field(min_length=1)] = {"default": {}}
+    """Name -> settings of ``evaluate``: every run is measured by each. A contrast's sign has to agree in all."""
+    rows: Annotated[dict[str, Row], Field(min_length=1)]
+    numbers: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = (
+        "fid", "kid", "inception_score", "precision", "recall",
+    )  # fmt: skip
+    """Columns."""
+    contrasts: Annotated[tuple[Contrast, ...], Field(strict=False)] = ()
+    status: Literal["exploratory", "preregistered"] = "exploratory"
+    """preregistered: this file was committed before the first of its results."""
+
+    @model_validator(mode="after")
+    def _names_known(self) -> Self:
+        if wrong := list(self._unknown_names()):
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def _unknown_names(self) -> Iterator[str]:
+        for contrast in self.contrasts:
+            for name in (contrast.first, contrast.second):
+                if name not in self.rows:
+                    yield f"contrasts: there is no row {name!r}; rows: {', '.join(self.rows)}"
+                elif self.rows[name].folder:
+                    yield f"contrasts: {name!r} is a folder and has no seeds to pair"
+        for name, row in self.rows.items():
+            if row.folder and row.settings:
+                yield f"rows.{name}: a folder has no settings; leave one of the two out"
+
+    def overrides(self, row: str, measure: str, seed: int) -> list[str]:
+        """What ``vapray.config.file.load`` takes for one run."""
+        merged: Mapping[str, Any] = {
+            **self.settings,
+            **self.rows[row].settings,
+            **self.measures[measure],
+            "run.seed": seed,
+        }
+        return [f"{key}={json.dumps(value)}" for key, value in merged.items()]
+
+
+def read_experiment(path: str) -> Experiment:
+    """Read a file.
+
+    Raises:
+        ConfigError: it is not there, or not an experiment; with every problem.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        known = ", ".join(sorted(map(str, Path("jobs/experiments").glob("*.yaml"))))
+        hint = f" There are: {known}." if known else ""
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).{hint}") from None
+    tree, _ = parse_yaml(text, where=path)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: holds no experiment: wanted title, question and rows.")
+    try:
+        return Experiment.model_validate(tree)
+    except ValidationError as error:
+        texts = [f"{'.'.join(map(str, found['loc']))}: {found['msg']}".removeprefix(": ") for found in error.errors()]
+        raise ConfigError("\n  ".join([f"{path}: {len(texts)} problems", *texts])) from None

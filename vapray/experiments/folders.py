@@ -1,0 +1,56 @@
+"""A folder of pictures from elsewhere as a row: measured against the real ones of the other rows."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vapray.config import Config
+from vapray.data.frames import read_frames
+from vapray.errors import DataError
+from vapray.evaluation.service.real_pictures import RealPictures
+from vapray.evaluation.service.reference import ReferenceStatistics
+from vapray.evaluation.service.set_measurement import SetMeasurement
+from vapray.store import Version
+
+__all__ = ["measure_folder"]
+
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+BATCH = 128
+
+
+def measure_folder(folder: str, images: Version, config: Config, say: Callable[[str], None]) -> dict[str, Any]:
+    """Numbers of all pictures below a folder, under the names of ``metrics.json``.
+
+    Args:
+        folder: with pictures, in folders or not.
+        images: the real ones.
+        config: sections ``data``, ``evaluate`` and ``run`` say how pictures are prepared and compared.
+        say: hears that real pictures are measured anew, and how many pictures cannot be read.
+
+    Raises:
+        DataError: no folder, or fewer than two pictures that can be read.
+    """
+    paths = sorted(str(path) for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
+    if not paths:
+        raise DataError(f"{folder}: holds no pictures. Give a folder of {', '.join(sorted(PICTURES))}.")
+    reference = ReferenceStatistics.load(RealPictures(images, ()), config, config.run.root, say)
+    measured, bad = SetMeasurement(reference, "generated"), 0
+    for begin in range(0, len(paths), BATCH):
+        frames, _, reasons = read_frames(paths[begin : begin + BATCH], config.data.image_size)
+        bad += len(reasons)
+        if len(frames):
+            measured.add(frames)
+    if bad:
+        say(f"{folder}: {bad:,} of {len(paths):,} pictures cannot be read and are left out")
+    found = measured.results()
+    numbers = {name: value and value["value"] for name, value in found.items() if value is None or _is_number(value)}
+    return numbers | {
+        "n_generated": found["n"],
+        "n_real": found["n_reference"],
+        "features": found["features"],
+        "warnings": found["warnings"],
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, dict) and "value" in value

@@ -1,0 +1,117 @@
+"""What a finished run of an experiment leaves: one JSON file, from which alone the tables are made."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vapray.config import Config
+from vapray.errors import DataError
+from vapray.files import FileStore
+from vapray.stages import STAGES
+
+__all__ = ["Record", "RunName", "deciding_settings", "read_record", "write_record"]
+
+
+@dataclass(frozen=True)
+class RunName:
+    """One run of an experiment."""
+
+    row: str
+    measure: str
+    seed: int
+
+    @property
+    def file(self) -> str:
+        """Of its record, below the experiment's results."""
+        return f"{_slug(self.row)}/{_slug(self.measure)}-seed{self.seed}.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run's numbers with what they rest on.
+
+    Attributes:
+        row: of the experiment.
+        measure: of the experiment.
+        seed: ``run.seed``.
+        settings: every setting that decides a result, by dotted key; of a folder what it was measured with.
+        metrics: ``metrics.json`` without times of stages.
+        budget: parameters, forward_flops, steps, images (seen in training), train_seconds; empty for a folder.
+    """
+
+    row: str
+    measure: str
+    seed: int
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    budget: Mapping[str, float]
+
+    def number(self, key: str) -> float:
+        """Of ``metrics``, by its name there; NaN where it was not measured."""
+        further = self.metrics.get("further", {})
+        value = self.metrics.get(key, further.get(key))
+        return math.nan if value is None else float(value)
+
+
+def deciding_settings(config: Config) -> dict[str, Any]:
+    """Dotted key -> value of every setting that decides a result; where and how fast is left out."""
+    tree = config.model_dump(mode="json")
+    sections = dict.fromkeys(key for stage in STAGES for key in stage.sections)
+    return dict(sorted(leaf for key in sections for leaf in _leaves(key, _at(tree, key))))
+
+
+def read_record(files: FileStore, name: RunName) -> Record | None:
+    """A finished run; None where there is none yet.
+
+    Raises:
+        DataError: the file is damaged, or was made by hand.
+    """
+    data = files.read(name.file)
+    if data is None:
+        return None
+    where = files.path(name.file)
+    try:
+        tree = json.loads(data)
+        digest = tree.pop("sha256")
+        record = Record(**tree)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{where}: no record of a run ({error}). Delete it; the run is made again.") from None
+    if digest != _digest(record):
+        raise DataError(f"{where}: was changed after it was written. Delete it; the run is made again.")
+    return record
+
+
+def write_record(files: FileStore, name: RunName, record: Record) -> None:
+    """Whole or not at all."""
+    tree = {**asdict(record), "sha256": _digest(record)}
+    files.write(name.file, (json.dumps(tree, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> Sequence[str]:
+    """Keys whose values differ."""
+    as_read = json.loads(json.dumps(second))
+    return sorted(key for key in {*first, *as_read} if first.get(key) != as_read.get(key))
+
+
+def _digest(record: Record) -> str:
+    return hashlib.sha256(json.dumps(asdict(record), sort_keys=True).encode()).hexdigest()
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _at(tree: Any, key: str) -> Any:
+    for name in key.split("."):
+        tree = tree[name]
+    return tree
+
+
+def _leaves(path: str, value: Any) -> Sequence[tuple[str, Any]]:
+    if not isinstance(value, dict) or not value:
+        return [(path, value)]
+    return [leaf for key, item in value.items() for leaf in _leaves(f"{path}.{key}", item)]

@@ -1,0 +1,167 @@
+"""Runs of an experiment, one after the other or several at a time; a finished one is never made again."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+from vapray.cluster import connected
+from vapray.config import Config
+from vapray.config.file import load
+from vapray.errors import BackendError, ConfigError
+from vapray.evaluation.compare.lineage import REPORT
+from vapray.evaluation.metrics import Metrics
+from vapray.experiments.description import Experiment
+from vapray.experiments.folders import measure_folder
+from vapray.experiments.records import Record, RunName, deciding_settings, differing, read_record, write_record
+from vapray.files import FileStore
+from vapray.pipeline import run_pipeline
+from vapray.progress import Display
+from vapray.store import Version
+
+__all__ = ["make_all", "make_beside", "prepare", "run_names", "settings_of"]
+
+STAGES = ("ingest", "caption", "bank", "autoencoder", "encode", "train", "sample", "evaluate")
+SHARED = STAGES[:5]
+
+
+def run_names(experiment: Experiment, rows: Sequence[str] = (), seeds: Sequence[int] = ()) -> Iterator[RunName]:
+    """Every run, seeds outermost, so that what is paired is there first; a folder has one, of the first seed.
+
+    Raises:
+        ConfigError: ``rows`` or ``seeds`` asks for what the experiment has not.
+    """
+    if unknown := [row for row in rows if row not in experiment.rows]:
+        raise ConfigError(f"--row {unknown[0]}: there is none. Rows: {', '.join(experiment.rows)}.")
+    if other := [seed for seed in seeds if seed not in experiment.seeds]:
+        raise ConfigError(f"--seed {other[0]}: the experiment has seeds {', '.join(map(str, experiment.seeds))}.")
+    for seed in seeds or experiment.seeds:
+        for row in rows or experiment.rows:
+            if experiment.rows[row].folder is None or seed == experiment.seeds[0]:
+                for measure in experiment.measures:
+                    yield RunName(row, measure, seed)
+
+
+def settings_of(experiment: Experiment, name: RunName, overrides: Sequence[str] = ()) -> Config:
+    """The whole configuration of a run.
+
+    Raises:
+        ConfigError: settings that are wrong, with the row whose they are.
+    """
+    try:
+        return load(experiment.config, [*experiment.overrides(name.row, name.measure, name.seed), *overrides])
+    except ConfigError as error:
+        raise ConfigError(f"row {name.row!r}: {error}") from None
+
+
+def make_all(
+    experiment: Experiment,
+    names: Sequence[RunName],
+    results: FileStore,
+    overrides: Sequence[str],
+    display: Display,
+) -> None:
+    """Make the runs that have no record yet, and write their records.
+
+    Raises:
+        ConfigError: a record was made with other settings than the experiment has now.
+        VaprayError: from the run that failed; the records of those before it stay.
+    """
+    missing = [name for name in names if not _is_there(experiment, name, results, overrides)]
+    display.line(f"{len(names) - len(missing)} of {len(names)} runs are there.")
+    with ExitStack() as stack:
+        for number, name in enumerate(missing, start=1):
+            config = settings_of(experiment, name, overrides)
+            if number == 1:
+                stack.enter_context(connected(config.cluster))
+            display.line(f"\nRun {number} of {len(missing)}: {name.row}, {name.measure}, seed {name.seed}")
+            write_record(results, name, _made(experiment, name, config, display))
+
+
+def prepare(experiment: Experiment, names: Sequence[RunName], overrides: Sequence[str], display: Display) -> None:
+    """Make what several runs read, once, before they are made beside each other."""
+    configs = [settings_of(experiment, name, overrides) for name in names]
+    with connected(configs[0].cluster):
+        for config in configs:
+            run_pipeline(config, SHARED, display)
+
+
+def make_beside(command: Sequence[str], names: Sequence[RunName], workers: int) -> None:
+    """Have every row and seed made by a process of its own, several at a time, as the cluster has places.
+
+    Args:
+        command: of the experiment, to which ``--row`` and ``--seed`` are added.
+        names: the runs.
+        workers: processes at a time.
+
+    Raises:
+        BackendError: some failed; the others are finished first.
+    """
+    pairs = list(dict.fromkeys((name.row, name.seed) for name in names))
+
+    def make(pair: tuple[str, int]) -> str:
+        row, seed = pair
+        words = [
+            sys.executable,
+            "-c",
+            "from vapray.cli import main; main()",
+            *command,
+            "--row",
+            row,
+            "--seed",
+            str(seed),
+        ]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        return f"{row}, seed {seed}: {done.stderr.strip().splitlines()[-1:]}" if done.returncode else ""
+
+    with ThreadPoolExecutor(workers) as pool:
+        if failed := [said for said in pool.map(make, pairs) if said]:
+            raise BackendError(
+                f"{len(failed)} of {len(pairs)} failed: {'; '.join(failed[:3])}. The same command goes on."
+            )
+
+
+def _is_there(experiment: Experiment, name: RunName, results: FileStore, overrides: Sequence[str]) -> bool:
+    record = read_record(results, name)
+    if record is None:
+        return False
+    asked = deciding_settings(settings_of(experiment, name, overrides))
+    if keys := differing(record.settings, asked):
+        raise ConfigError(
+            f"{results.path(name.file)} was made with other settings ({', '.join(keys[:3])}). Delete it to have the "
+            "run made again, or give another --results."
+        )
+    return True
+
+
+def _made(experiment: Experiment, name: RunName, config: Config, display: Display) -> Record:
+    folder = experiment.rows[name.row].folder
+    settings = deciding_settings(config)
+    if folder is not None:
+        images = run_pipeline(config, ["ingest"], display)["images"]
+        metrics = measure_folder(folder, images, config, display.line)
+        return Record(name.row, name.measure, name.seed, settings, metrics, {})
+    finished = run_pipeline(config, STAGES, display)
+    return Record(
+        name.row, name.measure, name.seed, settings, _metrics(finished["measurements"]), _budget(finished, config)
+    )
+
+
+def _metrics(evaluation: Version) -> dict[str, Any]:
+    """Without times of stages, which no result rests on."""
+    path = f"{evaluation.folder}/files/{REPORT}"
+    metrics = Metrics.from_json(evaluation.files.read(path) or b"", evaluation.files.path(path)).to_dict()
+    return {key: value for key, value in metrics.items() if key != "stages"}
+
+
+def _budget(finished: dict[str, Version], config: Config) -> dict[str, float]:
+    manifest = finished["checkpoints"].sealed()
+    return {
+        "parameters": manifest.notes["parameters"],
+        "forward_flops": manifest.notes["forward_flops"],
+        "steps": config.train.steps,
+        "images": manifest.notes["rows"],
+        "train_seconds": manifest.seconds,
+    }

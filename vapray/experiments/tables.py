@@ -1,0 +1,164 @@
+"""The tables of an experiment, from its records alone: Markdown for a document, HTML for a browser."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vapray.evaluation.report.explained import KINDS
+from vapray.evaluation.report.page import page
+from vapray.experiments.contrasts import Finding, findings
+from vapray.experiments.description import Experiment
+from vapray.experiments.records import Record, RunName
+
+__all__ = ["Tables", "tables_of"]
+
+ABSENT = "–"
+FLOORS = {"real, held out": "{}_real_split", "real, held out, through the autoencoder": "{}_real_reconstructed"}
+"""Name of a row -> the number that holds what it scores."""
+NAMES = {kind.key: kind.name for kind in KINDS}
+BUDGET = ("parameters", "GFLOP a pass", "steps", "images seen", "training")
+
+Cells = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is shown.
+
+    Attributes:
+        experiment: whose they are.
+        head: column names.
+        rows: name of a row, then its cells.
+        questions: contrast, measure, difference with interval, p, what it comes to.
+        notes: lines under the tables.
+    """
+
+    experiment: Experiment
+    head: Cells
+    rows: Sequence[Cells]
+    questions: Sequence[Cells]
+    notes: Sequence[str]
+
+    def to_markdown(self) -> str:
+        """As it stands in a document."""
+        parts = [_markdown(self.head, self.rows)]
+        if self.questions:
+            parts.append(_markdown(QUESTION_HEAD, self.questions))
+        if self.notes:
+            parts.append("\n".join(f"* {note}" for note in self.notes))
+        return "\n\n".join(parts) + "\n"
+
+    def to_html(self) -> str:
+        """A page without anything outside it."""
+        return page("experiment.html.jinja", tables=self, question_head=QUESTION_HEAD)
+
+
+QUESTION_HEAD = ("contrast", "number", "measured by", "difference over seeds", "p (Holm)", "verdict")
+
+
+def tables_of(experiment: Experiment, records: Mapping[RunName, Record]) -> Tables:
+    """Lay out what is there; what is not yet stands as a dash."""
+    columns = [(measure, number) for measure in experiment.measures for number in experiment.numbers]
+    several = len(experiment.measures) > 1
+    head = ["", *(f"{NAMES.get(number, number)}{f' ({measure})' if several else ''}" for measure, number in columns)]
+    paper = [number for number in experiment.numbers if any(number in row.paper for row in experiment.rows.values())]
+    head += [f"{NAMES.get(number, number)}, paper" for number in paper] + ["seeds", *BUDGET]
+    rows = [_row(experiment, name, columns, paper, records) for name in experiment.rows]
+    rows += _floors(columns, paper, records)
+    found = findings(experiment, _numbers(experiment, records))
+    questions = [cells for one in found for cells in _question(one, experiment)]
+    return Tables(experiment, tuple(head), rows, questions, tuple(_notes(experiment, records)))
+
+
+def _row(
+    experiment: Experiment,
+    row: str,
+    columns: Sequence[tuple[str, str]],
+    paper: Sequence[str],
+    records: Mapping[RunName, Record],
+) -> Cells:
+    of_row = [record for record in records.values() if record.row == row]
+    cells = [_mean([r.number(number) for r in of_row if r.measure == measure]) for measure, number in columns]
+    reported = [_number(experiment.rows[row].paper.get(number, math.nan)) for number in paper]
+    seeds = len({record.seed for record in of_row})
+    return row, *cells, *reported, str(seeds or ABSENT), *_budget(next((r.budget for r in of_row if r.budget), {}))
+
+
+def _floors(
+    columns: Sequence[tuple[str, str]], paper: Sequence[str], records: Mapping[RunName, Record]
+) -> Iterator[Cells]:
+    """Real pictures where generated ones stand: no row can be expected below the first."""
+    for name, key in FLOORS.items():
+        cells = [
+            _mean([r.number(key.format(number)) for r in records.values() if r.measure == measure])
+            for measure, number in columns
+        ]
+        if any(cell != ABSENT for cell in cells):
+            yield name, *cells, *([ABSENT] * (len(paper) + 1 + len(BUDGET)))
+
+
+def _budget(budget: Mapping[str, float]) -> Cells:
+    if not budget:
+        return (ABSENT,) * len(BUDGET)
+    return (
+        f"{budget['parameters'] / 1e6:.3g} M",
+        f"{budget['forward_flops'] / 1e9:.3g}",
+        f"{budget['steps']:,.0f}",
+        f"{budget['images']:,.0f}",
+        f"{budget['train_seconds'] / 60:.1f} min",
+    )
+
+
+def _question(finding: Finding, experiment: Experiment) -> Iterator[Cells]:
+    contrast = finding.contrast
+    verdict = "resolved" if finding.resolved else "not resolved"
+    for place, (measure, one) in enumerate(finding.differences.items()):
+        interval = "" if math.isnan(one.low) else f" [{_number(one.low)}, {_number(one.high)}]"
+        told = f"{_number(one.mean)}{interval}, n = {one.pairs}" if one.pairs else ABSENT
+        p = _number(finding.p_holm if contrast.primary else one.p)
+        yield (
+            f"{contrast.second} − {contrast.first}" if place == 0 else "",
+            NAMES.get(contrast.number, contrast.number) if place == 0 else "",
+            measure,
+            told,
+            (p if contrast.primary else f"{p}, uncorrected") if place == 0 else "",
+            (verdict if contrast.primary else f"{verdict}, secondary") if place == 0 else "",
+        )
+
+
+def _notes(experiment: Experiment, records: Mapping[RunName, Record]) -> Iterator[str]:
+    yield "Mean ± standard deviation over seeds; a difference has a 95 % paired t-interval over seeds."
+    for measure in experiment.measures:
+        first = next((record for record in records.values() if record.measure == measure and record.budget), None)
+        if first:
+            metrics, made = first.metrics, first.metrics["provenance"]
+            yield (
+                f"{measure}: {made['extractor']} at {made['resize']} pixels, {metrics['n_generated']:,} generated "
+                f"against {metrics['n_real']:,} training pictures; {made['captioner']}; {made['preparation']}."
+            )
+    for name, row in experiment.rows.items():
+        if row.note:
+            yield f"{name}: {row.note}"
+
+
+def _numbers(experiment: Experiment, records: Mapping[RunName, Record]) -> dict[tuple[str, str, int, str], float]:
+    asked = {contrast.number for contrast in experiment.contrasts}
+    return {(n.row, n.measure, n.seed, key): record.number(key) for n, record in records.items() for key in asked}
+
+
+def _mean(values: Sequence[float]) -> str:
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return ABSENT
+    return _number(float(np.mean(known))) + (f" ± {_number(float(np.std(known, ddof=1)))}" if len(known) > 1 else "")
+
+
+def _number(value: float) -> str:
+    return ABSENT if math.isnan(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Cells]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '\\|') for cell in line)} |" for line in lines)
