@@ -52,7 +52,7 @@ class Experiment(Section):
     """Of all runs, over the file's."""
     seeds: Annotated[tuple[Natural, ...], Field(strict=False, min_length=1)] = (0,)
     """``run.seed`` of each repetition. Rows with the same seed share order, noise and first weights where they can."""
-    measures: Annotated[dict[str, Settings], Field(min_length=1)] = {"default": {}}
+    measures: Annotated[dict[str, Settings], Field(min_length=1, default_factory=lambda: {"default": {}})]
     """Name -> settings of ``evaluate``: every run is measured by each. A contrast's sign has to agree in all."""
     rows: Annotated[dict[str, Row], Field(min_length=1)]
     numbers: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = (

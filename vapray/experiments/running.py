@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
@@ -144,9 +144,8 @@ def _made(experiment: Experiment, name: RunName, config: Config, display: Displa
         metrics = measure_folder(folder, images, config, display.line)
         return Record(name.row, name.measure, name.seed, settings, metrics, {})
     finished = run_pipeline(config, STAGES, display)
-    return Record(
-        name.row, name.measure, name.seed, settings, _metrics(finished["measurements"]), _budget(finished, config)
-    )
+    metrics, budget = _metrics(finished["measurements"]), _budget(finished, config)
+    return Record(name.row, name.measure, name.seed, settings, metrics, budget)
 
 
 def _metrics(evaluation: Version) -> dict[str, Any]:
@@ -156,7 +155,7 @@ def _metrics(evaluation: Version) -> dict[str, Any]:
     return {key: value for key, value in metrics.items() if key != "stages"}
 
 
-def _budget(finished: dict[str, Version], config: Config) -> dict[str, float]:
+def _budget(finished: Mapping[str, Version], config: Config) -> dict[str, float]:
     manifest = finished["checkpoints"].sealed()
     return {
         "parameters": manifest.notes["parameters"],

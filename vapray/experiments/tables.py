@@ -161,4 +161,4 @@ def _number(value: float) -> str:
 
 def _markdown(head: Sequence[str], rows: Sequence[Cells]) -> str:
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '\\|') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,127 @@
+"""What a table says is what the records say."""
+
+import json
+
+import pytest
+
+from vapray.config.file import load
+from vapray.errors import ConfigError, DataError
+from vapray.experiments.description import Experiment, read_experiment
+from vapray.experiments.records import Record, RunName, deciding_settings, read_record, write_record
+from vapray.experiments.running import make_all, run_names, settings_of
+from vapray.experiments.tables import tables_of
+from vapray.files import FileStore
+from vapray.progress import Display
+
+BUDGET = {"parameters": 330_402, "forward_flops": 81e6, "steps": 1250, "images": 80_000, "train_seconds": 90.0}
+EXPERIMENT = """
+title: A title
+question: A question?
+settings: {data.image_size: 32}
+seeds: [0, 1]
+measures: {plain: {}, halved: {evaluate.halves: 4}}
+rows:
+  one: {settings: {train.steps: 9}, paper: {fid: 19.8}}
+  two: {note: a note}
+numbers: [fid, recall]
+contrasts: [{first: one, second: two, number: fid}]
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path) -> Experiment:
+    return written(tmp_path, EXPERIMENT)
+
+
+def written(folder, text: str) -> Experiment:
+    (folder / "e.yaml").write_text(text)
+    return read_experiment(str(folder / "e.yaml"))
+
+
+def record(name: RunName, fid: float, settings=None) -> Record:
+    provenance = {"extractor": "e", "resize": 64, "captioner": "measured captions", "preparation": "p"}
+    metrics = {"fid": fid, "recall": None, "n_generated": 600, "n_real": 500, "provenance": provenance}
+    return Record(name.row, name.measure, name.seed, settings or {}, metrics, BUDGET)
+
+
+def test_settings_are_those_of_all_then_of_the_row_then_of_the_measure(experiment):
+    config = settings_of(experiment, RunName("one", "halved", 1), ["train.steps=7"])
+    assert (config.data.image_size, config.evaluate.halves, config.run.seed, config.train.steps) == (32, 4, 1, 7)
+    assert settings_of(experiment, RunName("one", "plain", 0)).train.steps == 9
+
+
+def test_seeds_are_outermost_so_that_pairs_are_there_first(experiment):
+    names = list(run_names(experiment))
+    assert len(names) == 8
+    assert [name.seed for name in names] == [0] * 4 + [1] * 4
+    assert {name.row for name in run_names(experiment, ["two"], [1])} == {"two"}
+
+
+def test_a_record_comes_back_as_it_was_and_a_changed_one_is_refused(tmp_path):
+    files, name = FileStore(str(tmp_path)), RunName("Captions, unseen", "plain", 3)
+    assert read_record(files, name) is None
+    write_record(files, name, record(name, 1.5))
+    assert name.file == "captions-unseen/plain-seed3.json"
+    assert read_record(files, name) == record(name, 1.5)
+    path = tmp_path / name.file
+    path.write_text(path.read_text().replace("1.5", "1.4"))
+    with pytest.raises(DataError, match=r"was changed after it was written"):
+        read_record(files, name)
+    path.write_text("{}")
+    with pytest.raises(DataError, match="no record of a run"):
+        read_record(files, name)
+
+
+def test_where_and_how_fast_do_not_count_as_settings():
+    keys = deciding_settings(load(None, []))
+    assert {"train.learning_rate", "sample.texts", "model.prototypes.alpha", "run.seed"} <= keys.keys()
+    assert not {key for key in keys if key.startswith(("pools.", "cluster.", "run.root", "data.root", "train.workers"))}
+
+
+def test_cells_are_means_over_seeds_beside_the_papers_number(experiment):
+    values = {("one", 0): 10.0, ("one", 1): 12.0, ("two", 0): 8.0, ("two", 1): 10.5}
+    records = {name: record(name, values[name.row, name.seed]) for name in run_names(experiment)}
+    text = tables_of(experiment, records).to_markdown()
+    assert "| one | 11 ± 1.41 | – | 11 ± 1.41 | – | 19.8 | 2 | 0.33 M | 0.081 | 1,250 | 80,000 | 1.5 min |" in text
+    assert "| two − one | FID | plain | -1.75 [-4.93, 1.43], n = 2 | 0.0903 | not resolved |" in text
+    assert "* two: a note" in text
+
+
+def test_what_is_not_made_yet_is_a_dash(experiment):
+    name = RunName("one", "plain", 0)
+    tables = tables_of(experiment, {name: record(name, 10.0)})
+    assert tables.rows[0][:4] == ("one", "10", "–", "–")
+    assert set(tables.rows[1][1:]) == {"–"}
+    assert "–" in tables.questions[0]
+    assert "<h1>A title</h1>" in tables.to_html()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("second: two", "second: too"), "there is no row 'too'; rows: one, two"),
+        (("title: A title\n", ""), "title: Field required"),
+        (("note: a note", "nte: a note"), "rows.two.nte"),
+        (("two: {note", "two: {folder: x, settings: {train.steps: 1}, note"), "a folder has no settings"),
+        (("seeds: [0, 1]", "seeds: []"), "seeds"),
+        (("two: {note", "two: {folder: x, note"), "'two' is a folder and has no seeds to pair"),
+    ],
+)
+def test_a_wrong_experiment_is_told_in_full(tmp_path, change, words):
+    with pytest.raises(ConfigError) as error:
+        written(tmp_path, EXPERIMENT.replace(*change))
+    assert words in str(error.value)
+
+
+def test_wrong_settings_are_told_with_their_row(tmp_path):
+    experiment = written(tmp_path, EXPERIMENT.replace("train.steps", "train.stps"))
+    with pytest.raises(ConfigError, match=r"row 'one': .*unknown key train\.stps\. Did you mean steps\?"):
+        settings_of(experiment, RunName("one", "plain", 0))
+
+
+def test_a_record_of_other_settings_is_not_taken_for_this_experiments(experiment, tmp_path):
+    files, name = FileStore(str(tmp_path / "results")), RunName("one", "plain", 0)
+    settings = json.loads(json.dumps(deciding_settings(settings_of(experiment, name, ["train.steps=8"]))))
+    write_record(files, name, record(name, 1.0, settings))
+    with pytest.raises(ConfigError, match=r"was made with other settings \(train\.steps\)"):
+        make_all(experiment, [name], files, [], Display())
