@@ -60,7 +60,10 @@ class Record:
 def deciding_settings(config: Config) -> dict[str, Any]:
     """Dotted key -> value of every setting that decides a result; where and how fast is left out."""
     tree = config.model_dump(mode="json")
-    sections = dict.fromkeys(key for stage in STAGES for key in stage.sections)
+    del tree["data"]["root"]  # the dataset itself is what `ingest` goes by
+    sections = dict.fromkeys(
+        ["data", *(key for stage in STAGES for key in stage.sections if not key.startswith("data."))]
+    )
     return dict(sorted(leaf for key in sections for leaf in _leaves(key, _at(tree, key))))
 
 
