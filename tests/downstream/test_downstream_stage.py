@@ -1,16 +1,23 @@
 """The stage as a user runs it, after a small run."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
-import pandas
 from safetensors import safe_open
 
 from tests.conftest import SMALL
+from tests.finished_run import frame
+from vapray.config import Config
 from vapray.config.file import load
 from vapray.dry_run import foresee
+from vapray.files import FileStore
+from vapray.pipeline import Walk
+from vapray.progress import Display
 from vapray.stages import itinerary
+from vapray.store import Version
+from vapray.tables import part_of
 
 TINY = (
     "downstream.steps=6",
@@ -19,6 +26,8 @@ TINY = (
     "downstream.seeds=[0,1]",
     "downstream.n_synthetic=12",
 )
+EARLIER = {"auc": 0.123, "f1": 0.456, "steps": 6, "n_real": 1, "n_real_groups": 1, "n_synthetic": 12, "n_test": 1}
+"""Numbers that no training finds."""
 
 
 def test_it_runs_where_it_is_named_and_nowhere_else():
@@ -28,46 +37,47 @@ def test_it_runs_where_it_is_named_and_nowhere_else():
     assert len(named) == len(itinerary(None)) + 1
 
 
-def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
-    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+def test_a_grid_becomes_a_table_and_what_is_committed_is_not_trained_again(small_run, job, tmp_path):
+    root = Path(shutil.copytree(small_run, tmp_path / "run"))
+    config = load(None, [f"run.root={root}", *SMALL, *TINY])
+    (foreseen,) = foresee(config, ["downstream"])
+    version = open_version(config)
+    point = {"key": "small/1/real+synthetic/1", "network": "small", "share": 1.0, "arm": "real+synthetic", "seed": 1}
+    version.write_part(part_of(version.kind, [point | EARLIER]))
 
-
-def test_a_grid_becomes_a_table_and_goes_on_where_it_was_stopped(small_run, job, tmp_path):
-    root = tmp_path / "run"
-    shutil.copytree(small_run, root)
-    (foreseen,) = foresee(load(None, [f"run.root={root}", *SMALL, *TINY]), ["downstream"])
     done = job("downstream", *TINY, root=root)
     assert done.returncode == 0, done.stdout + done.stderr
-    (version,) = (root / "downstream").iterdir()
-    rows = pandas.concat(pandas.read_parquet(part) for part in (version / "parts").iterdir())
-    manifest = json.loads((version / "manifest.json").read_text())
-    assert len(rows) == manifest["rows"] == foreseen.rows == 1 * 2 * 3 * 2
+    assert "1 of 12 rows were done before" in done.stdout
+    rows, images = (frame(FileStore(str(root)), table) for table in ("downstream", "images"))
+    assert len(rows) == version.sealed().rows == foreseen.rows == 12
+    assert rows[rows.key == point["key"]][[*EARLIER]].to_dict("records") == [EARLIER]
 
-    assert set(rows.steps) == {6} and rows.auc.between(0, 1).all() and rows.f1.between(0, 1).all()
-    assert rows.groupby("arm").n_synthetic.unique().map(list).to_dict() == {
-        "real": [0], "real+synthetic": [12], "synthetic_then_real": [12],
+    trained = rows[rows.key != point["key"]]
+    assert trained.auc.between(0, 1).all() and trained.f1.between(0, 1).all()
+    assert {*trained.steps} == {6} and {*trained.n_test} == {(images.split == "test").sum()}
+    assert {arm: {*found} for arm, found in trained.groupby("arm").n_synthetic} == {
+        "real": {0}, "real+synthetic": {12}, "synthetic_then_real": {12},
     }  # fmt: skip
-    assert (rows.groupby("share").n_real.nunique() == 1).all()
-    assert rows.n_real.max() == (pandas.read_parquet(root / "images").split == "train").sum()
+    counts = {share: {*found} for share, found in trained.groupby("share").n_real}
+    assert counts[1.0] == {(images.split == "train").sum()} and len(counts[0.1]) == 1
+    assert trained[trained.share == 0.1].n_real_groups.min() >= images["class"].nunique()
 
-    record = json.loads((version / "files/downstream/downstream.json").read_text())
+    files = Path(version.uri) / "files"
+    record = json.loads((files / "downstream" / "downstream.json").read_text())
     assert {(line["share"], line["arm"]) for line in record["rows"]} == {*zip(rows.share, rows.arm, strict=True)}
-    assert (version / "files/downstream/table.md").read_text().count("| small |") == len(record["rows"])
-    with safe_open(version / "files/small.safetensors", "pt") as file:
-        assert len(json.loads(file.metadata()["class_names"])) == rows_classes(root)
-
-    before = contents(version / "parts")
-    lost = sorted(before)[3]
-    (version / "parts" / lost).unlink()
-    (version / "manifest.json").unlink()
-    again = job("downstream", *TINY, root=root)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert "11 of 12 rows were done before" in again.stdout
-    after = contents(version / "parts")
-    assert {name for name in after if after[name] != before[name]} == {lost}
-    made_again = pandas.concat(pandas.read_parquet(part) for part in (version / "parts").iterdir())
-    assert {*rows.weights_sha256} == {*made_again.weights_sha256}  # one seed, one network
+    assert (files / "downstream" / "table.md").read_text().count("| small |") == len(record["rows"]) == 6
+    with safe_open(files / "small.safetensors", "pt") as file:
+        assert {*json.loads(file.metadata()["class_names"])} == {*images["class"]}
+    assert rows[rows.key == "small/1/real/0"].weights_sha256.item() == sha256(files / "small.safetensors")
 
 
-def rows_classes(root: Path) -> int:
-    return int(pandas.concat(pandas.read_parquet(p) for p in (root / "images").glob("*/parts/*")).label.nunique())
+def open_version(config: Config) -> Version:
+    """What the stage is about to fill."""
+    walk = Walk(config, Display())
+    version = [walk.look(stage) for stage in itinerary(["downstream"])][-1].version
+    assert version is not None
+    return version
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -73,10 +73,10 @@ def test_the_grid_has_every_point_once_and_keeps_one_network_of_each_kind():
 
 REFUSED = {
     "seeds=[1,2,1]": "downstream.seeds: names 1 2 times",
-    "networks=[maxvit] image_side=100": "maxvit wants a multiple of 32",
-    "networks=[densenet121] image_side=16": "densenet121 wants at least 32",
+    "networks=[maxvit]; image_side=100": "maxvit wants a multiple of 32",
+    "networks=[densenet121]; image_side=16": "densenet121 wants at least 32",
     "n_synthetic=601": "sample.n_images makes 600",
-    "weights={densenet121:a.pth}": "downstream.networks names no such one",
+    "weights={maxvit: a.pth}": "downstream.networks names no such one",
     "shares=[0]": "downstream.shares",
 }
 
@@ -84,7 +84,7 @@ REFUSED = {
 @pytest.mark.parametrize("words", REFUSED)
 def test_settings_that_cannot_work_are_refused(words):
     with pytest.raises(ConfigError) as refusal:
-        load(None, [f"downstream.{word}" for word in words.split()])
+        load(None, [f"downstream.{word}" for word in words.split("; ")])
     assert REFUSED[words] in str(refusal.value)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -74,7 +75,7 @@ def read_synthetic(samples: Version, config: Config) -> Pictures:
     return Pictures(frames, labels, [""] * len(place))
 
 
-def _rows_of(samples: Version, ids: list[str]) -> Iterator[dict[str, object]]:
+def _rows_of(samples: Version, ids: list[str]) -> Iterator[dict[str, Any]]:
     for part in samples.read_parts(["sample_id", "label", "png"]):
         yield from part.filter(pc.is_in(part.column("sample_id"), pa.array(ids, pa.string()))).to_pylist()
 
