@@ -25,6 +25,7 @@ def forecast(outlook: Outlook) -> Forecast:
     rate, basis = flop_rate(device)
     points = points_of(settings)
     train, test = images.splits.get("train", 0), images.held_out
+    synthetic = settings.n_synthetic or config.sample.n_images
     passes = PASSES * settings.steps * settings.batch_size + test
     flops = sum(FLOPS_OF_A_PIXEL[point.network] for point in points) * passes * _pixels(config)
     reading = (train + test) * reading_seconds(images)
@@ -35,7 +36,9 @@ def forecast(outlook: Outlook) -> Forecast:
         file_bytes=_weights(config) + BYTES_OF_A_TABLE + groups * BYTES_OF_A_GROUP + len(points) * BYTES_OF_A_POINT,
         startup_seconds=6.0 + reading,
         work_seconds=flops / rate / min(workers, len(points)),
-        peak_bytes=WORKSPACE_BYTES + max(_training_bytes(config)) + 2 * (train + test) * _pixels(config) * 3,
+        peak_bytes=WORKSPACE_BYTES
+        + max(_training_bytes(config))
+        + (2 * (train + synthetic) + test) * _pixels(config) * 3,
         workers=workers,
         device=device,
         basis=basis,

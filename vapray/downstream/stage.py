@@ -78,9 +78,10 @@ class _TrainClassifiers:
     def __init__(self, config: Config, images: Version, samples: Version, held_out: str, output: Version) -> None:
         self._config, self._output = config, output
         self._class_names: list[str] = images.sealed().notes["class_names"]
-        self._real, self._test = read_real(images, "train", config), read_real(images, held_out, config)
-        self._all = together(self._real, read_synthetic(samples, config))
-        self._synthetic = np.arange(len(self._real.labels), len(self._all.labels))
+        real, self._test = read_real(images, "train", config), read_real(images, held_out, config)
+        self._groups, self._labels = real.groups, real.labels
+        self._pictures = together(real, read_synthetic(samples, config))
+        self._synthetic = np.arange(len(real.labels), len(self._pictures.labels))
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """A part of ``downstream``; a network whose weights end as no numbers is a reject."""
@@ -95,11 +96,11 @@ class _TrainClassifiers:
 
     def _train(self, point: Point) -> dict[str, Any]:
         began, settings, device = time.monotonic(), self._config.downstream, self._config.pools.downstream.device
-        chosen = rows_of_share(self._real.groups, self._real.labels, point.share, self._config.run.seed)
+        chosen = rows_of_share(self._groups, self._labels, point.share, self._config.run.seed)
         phases = phases_of(point.arm, chosen, self._synthetic, settings)
         network = train_network(
             point.network,
-            self._all,
+            self._pictures,
             phases,
             settings,
             num_classes=len(self._class_names),
@@ -112,7 +113,7 @@ class _TrainClassifiers:
             self._output.files.write(f"{self._output.folder}/files/{point.network}.safetensors", weights)
         return {
             "n_real": len(chosen),
-            "n_real_groups": len({self._real.groups[row] for row in chosen}),
+            "n_real_groups": len({self._groups[row] for row in chosen}),
             "n_synthetic": 0 if point.arm == "real" else len(self._synthetic),
             "n_test": len(self._test.labels),
             "steps": sum(phase.steps for phase in phases),
