@@ -19,7 +19,7 @@ from vapray.dry_run_table import in_time
 from vapray.forecast import Forecast, Images, Outlook, by_last_run, rest_of
 from vapray.latents.forecast import autoencoder_size
 from vapray.models.size import network_size
-from vapray.stages import STAGES
+from vapray.stages import STAGES, itinerary
 from vapray.store import Manifest, Part, Store
 from vapray.training.forecast import committed_rows
 from vapray.training.forecast import forecast as train_forecast
@@ -92,14 +92,14 @@ def test_a_bad_key_ends_with_code_2_as_in_a_run(tmp_path):
 def test_rows_are_those_of_the_manifests(small_run, tmp_path):
     """Forecast without any table, every stage has the rows that the real run then counted."""
     foreseen = prospects(tmp_path / "elsewhere")
-    for stage in STAGES:
+    for stage in itinerary(None):
         assert foreseen[stage.name].rows == newest_manifest(small_run, stage.writes)["rows"], stage.name
 
 
 def test_bytes_are_within_a_factor_of_2(small_run, tmp_path):
     foreseen = prospects(tmp_path / "elsewhere", f"data.root={tmp_path / 'phantoms'}")
     besides = {"ingest": ["records"], "sample": ["plan"], "audit": ["audit"], "evaluate": ["report"]}
-    for stage in STAGES:
+    for stage in itinerary(None):
         folders = [small_run / name for name in (stage.writes, *besides.get(stage.name, []))]
         written = bytes_below(*folders)
         if stage.name == "ingest":

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["STAGE_NAMES", "app", "main", "run_job"]
 
 # A copy of the names in vapray.stages, whose import takes a second.
-STAGE_NAMES = ("ingest", "caption", "audit", "bank", "autoencoder", "encode", "train", "sample", "evaluate")
+STAGE_NAMES = (
+    "ingest", "caption", "audit", "bank", "autoencoder", "encode", "train", "sample", "evaluate", "downstream",
+)  # fmt: skip
 STAGES_OF_A_NAME = {"audit": ["examine", "audit"]}
 
 app = typer.Typer(

@@ -15,7 +15,7 @@ from vapray.errors import DataError
 from vapray.forecast import Forecast, Outlook, by_last_run, rest_of
 from vapray.pipeline import Standing, Walk
 from vapray.progress import Display
-from vapray.stages import STAGES, Stage
+from vapray.stages import STAGES, Stage, itinerary
 from vapray.store import Manifest, Version
 from vapray.tables import TABLES
 from vapray.training.forecast import committed_rows
@@ -60,24 +60,24 @@ def foresee(config: Config, names: Sequence[str] | None = None) -> list[Prospect
         ConfigError: as the run would.
         DataError: as the run would, for a dataset that is not there.
     """
-    look_ahead = _LookAhead(config, names)
-    return [prospect for stage in STAGES if (prospect := look_ahead.at(stage))]
+    look_ahead = _LookAhead(config)
+    return [found for stage, wanted in itinerary(names).items() if (found := look_ahead.at(stage, wanted=wanted))]
 
 
 class _LookAhead:
-    def __init__(self, config: Config, names: Sequence[str] | None) -> None:
-        self._config, self._names, self._walk = config, names, Walk(config, Display())
+    def __init__(self, config: Config) -> None:
+        self._config, self._walk = config, Walk(config, Display())
         self._rows: dict[str, int] = {}
         self._planned: set[str] = set()
 
-    def at(self, stage: Stage) -> Prospect | None:
+    def at(self, stage: Stage, *, wanted: bool) -> Prospect | None:
         standing = self._walk.look(stage)
         if stage.name == "ingest":
             self._images = count_images(self._config, standing.version if standing.manifest else None)
         outlook = Outlook(self._config, self._images, dict(self._rows))
         whole = standing.manifest or self._forecast(stage, standing, outlook)
         self._rows[stage.writes] = whole.rows
-        if self._names is not None and stage.name not in self._names:
+        if not wanted:
             return None
         self._planned.add(stage.writes)
         if isinstance(whole, Manifest):

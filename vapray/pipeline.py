@@ -19,7 +19,7 @@ from vapray.errors import DataError, LeaseHeld
 from vapray.progress import Display
 from vapray.rerun import reasons_to_rerun
 from vapray.stage_run import StageRun
-from vapray.stages import OUTSIDE, STAGES, Stage
+from vapray.stages import OUTSIDE, STAGES, Stage, itinerary
 from vapray.store import Manifest, Store, Version, fingerprint
 
 __all__ = ["Standing", "Walk", "run_pipeline"]
@@ -35,7 +35,8 @@ def run_pipeline(
 
     Args:
         config: the tree.
-        names: the stages to run; None for all. Tables that they read from others must be finished.
+        names: the stages to run; None for all but those on request. Tables that they read from others must be
+            finished.
         display: where to show progress.
 
     Returns:
@@ -45,12 +46,12 @@ def run_pipeline(
         VaprayError: from the stage that failed; what was committed stays, and the same command continues.
     """
     walk = Walk(config, display or Display())
-    wanted = [stage for stage in STAGES if names is None or stage.name in names]
-    for stage in wanted:
+    way = itinerary(names)
+    for stage in (stage for stage, wanted in way.items() if wanted):
         walk.outside(stage)  # what is wrong with it is said now, not after the hours of the stages before
     with ExitStack() as stack:
-        for stage in STAGES:
-            walk.visit(stage, wanted=stage in wanted, stack=stack)
+        for stage, wanted in way.items():
+            walk.visit(stage, wanted=wanted, stack=stack)
     return walk.finished
 
 

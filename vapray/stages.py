@@ -4,20 +4,22 @@ phantoms ─► images ─┬─► captions ─┬─► examinations ─► au
                     │             └─► bank ────────┐
                     ├─► autoencoder ─► latents ────┼─► checkpoints ─► samples ─► report
                     └──────────────────────────────┴─────────────────────────────►
+                    └────────────────────────────────────────────────► downstream
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from vapray.bank.signature import encoder_signature
 from vapray.captioning.signature import captions_signature, model_signature, prompts_signature
 from vapray.config import Config, Train
 from vapray.data.dataset import dataset_signature
+from vapray.downstream.signature import classifier_weights_signature
 from vapray.evaluation.audit.signature import others_signature, ratings_signature
 from vapray.latents.signature import autoencoder_signature, perceptual_signature
 from vapray.training.signature import initial_weights_signature
 
-__all__ = ["OUTSIDE", "STAGES", "Stage"]
+__all__ = ["OUTSIDE", "STAGES", "Stage", "itinerary"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Stage:
         sections: dotted config keys that decide its result.
         schema: version of what it writes.
         uses_ray: whether it does more than one plain process can.
+        on_request: whether it runs only where it is named.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Stage:
     sections: tuple[str, ...] = ()
     schema: int = 1
     uses_ray: bool = True
+    on_request: bool = False
 
 
 # How often to report, save or retry, and on how many workers, does not decide what is learned.
@@ -100,6 +104,14 @@ STAGES = (
         (*_FRAME, "caption.prompt_set", "evaluate", "run.seed"),
         schema=3,
     ),
+    Stage(
+        "downstream",
+        "downstream",
+        "downstream",
+        ("images", "samples"),
+        ("data.image_size", "downstream", "run.seed"),
+        on_request=True,
+    ),
 )
 
 
@@ -112,4 +124,15 @@ OUTSIDE: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
     "train": {"initial weights": initial_weights_signature},
     "audit": {"prompts": prompts_signature, "other captions": others_signature, "ratings": ratings_signature},
     "evaluate": {"prompts": prompts_signature},
+    "downstream": {"initial weights": classifier_weights_signature},
 }
+
+
+def itinerary(names: Collection[str] | None) -> Mapping[Stage, bool]:
+    """The stages that a walk comes by, in order, and which of them it is to run.
+
+    Args:
+        names: of the stages to run; None for all but those that run on request.
+    """
+    wanted = {stage: not stage.on_request if names is None else stage.name in names for stage in STAGES}
+    return {stage: is_wanted for stage, is_wanted in wanted.items() if is_wanted or not stage.on_request}

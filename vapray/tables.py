@@ -3,8 +3,8 @@
 Stages do not import one another; they meet here. Every table is plain Parquet that pandas reads without vapray.
 A part holds finished rows and rejects together: a reject has its key, a reason in ``reject``, and nulls elsewhere.
 
-``records``, ``audited`` and ``plan`` are what ingest, examine and sample set out to do; ``examinations`` and
-``measurements`` are what examine and evaluate found.
+``records``, ``audited``, ``plan`` and ``grid`` are what ingest, examine, sample and downstream set out to do;
+``examinations``, ``measurements`` and ``downstream`` are what examine, evaluate and downstream found.
 
 Arrays stand as little-endian bytes beside their shape:
     context   float16 [L, width]       L and width are columns
@@ -22,6 +22,13 @@ from numpy.typing import NDArray
 __all__ = ["REJECT", "TABLES", "Table", "held_out_split", "pack", "part_of", "unpack"]
 
 REJECT = "reject"
+_POINT_OF_THE_GRID = [
+    ("key", pa.string()),
+    ("network", pa.string()),
+    ("share", pa.float64()),
+    ("arm", pa.string()),
+    ("seed", pa.int64()),
+]
 _ROW_OF_IMAGE = [
     ("image_id", pa.string()),
     ("label", pa.int32()),
@@ -155,6 +162,22 @@ TABLES = {
                 ("features", pa.binary()),
                 ("probabilities", pa.binary()),
                 ("attributes", pa.string()),
+            ],
+        ),
+        _table("grid", _POINT_OF_THE_GRID),
+        _table(
+            "downstream",
+            [
+                *_POINT_OF_THE_GRID,
+                ("n_real", pa.int32()),
+                ("n_real_groups", pa.int32()),
+                ("n_synthetic", pa.int32()),
+                ("n_test", pa.int32()),
+                ("steps", pa.int32()),
+                ("auc", pa.float64()),
+                ("f1", pa.float64()),
+                ("weights_sha256", pa.string()),
+                ("seconds", pa.float64()),
             ],
         ),
     )

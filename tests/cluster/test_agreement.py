@@ -15,10 +15,12 @@ import yaml
 from serve.settings import Service
 from tests.cluster.rendering import CLUSTER, OVERLAYS, object_of, rendered
 from tests.conftest import ROOT
+from vapray.cli import STAGES_OF_A_NAME
 from vapray.config.file import load
 from vapray.doctor.offers import offered
 from vapray.placement import demands_of, places
 from vapray.serve_file import parse_serve_config, read_serve_file
+from vapray.stages import itinerary
 
 
 def test_the_service_is_the_one_of_the_projects_serve_config():
@@ -51,31 +53,38 @@ def test_the_pipeline_finds_places_in_pods_that_may_come(overlay):
     assert config.run.root.startswith("s3://") == ("workerGroupSpecs" in spec["rayClusterSpec"])
 
 
-def jobs_and_their_groups(overlay: str) -> list[tuple[str, Any, list[dict[str, Any]]]]:
-    """The pipeline on its own cluster, and each stage on the standing one: name, config, groups."""
+def jobs_and_their_groups(overlay: str) -> list[tuple[set[str], Any, list[dict[str, Any]]]]:
+    """The pipeline on its own cluster, and each stage on the standing one: stages, config, groups."""
     pipeline = object_of(rendered(overlay), "RayJob")["spec"]
     standing = object_of(rendered(overlay), "RayCluster")["spec"]["workerGroupSpecs"]
     jobs = {path.name.split(".")[1]: yaml.safe_load(path.read_text())["spec"] for path in (CLUSTER / "jobs").iterdir()}
     return [
-        ("pipeline", config_of(pipeline["entrypoint"]), pipeline["rayClusterSpec"]["workerGroupSpecs"]),
-        *((name, config_of(job["entrypoint"]), standing) for name, job in jobs.items()),
+        (
+            {stage.name for stage in itinerary(None)},
+            config_of(pipeline["entrypoint"]),
+            pipeline["rayClusterSpec"]["workerGroupSpecs"],
+        ),
+        *(
+            ({name, *STAGES_OF_A_NAME.get(name, ())}, config_of(job["entrypoint"]), standing)
+            for name, job in jobs.items()
+        ),
     ]
 
 
 def test_several_gpu_groups_take_each_its_own_work():
     """So that captions do not start on the pods of 8 GPUs that are for training."""
-    for name, config, groups in jobs_and_their_groups("multi-gpu"):
+    for stages, config, groups in jobs_and_their_groups("multi-gpu"):
         for demand in demands_of(config):
-            if name in ("pipeline", *demand.stages) or (name == "audit" and "examine" in demand.stages):
+            if stages.intersection(demand.stages):
                 fits = {group["groupName"] for group in groups if places(offered(group), demand.bundle)}
-                assert len(fits) == 1 or "GPU" not in demand.bundle, (name, demand, fits)
+                assert len(fits) == 1 or "GPU" not in demand.bundle, (stages, demand, fits)
 
 
 def test_the_one_gpu_takes_every_role():
-    for name, config, groups in jobs_and_their_groups("single-gpu"):
+    for stages, config, groups in jobs_and_their_groups("single-gpu"):
         for demand in demands_of(config):
-            if name in demand.stages:
-                assert any(places(offered(group), demand.bundle) for group in groups), (name, demand)
+            if stages.intersection(demand.stages):
+                assert any(places(offered(group), demand.bundle) for group in groups), (stages, demand)
 
 
 def config_of(entrypoint: str) -> Any:

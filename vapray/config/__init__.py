@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from vapray.config.captioning import Bank, Caption, Endpoint, Vllm
 from vapray.config.data import Data
+from vapray.config.downstream import Downstream
 from vapray.config.evaluation import Audit, Evaluate
 from vapray.config.execution import Cluster, Pool, Pools, Run
 from vapray.config.misfit import Misfits
@@ -19,7 +20,7 @@ from vapray.config.sampling import Sample
 from vapray.config.section import Section
 from vapray.config.training import Train
 
-__all__ = ["Audit", "Bank", "Cluster", "Config", "Endpoint", "Pool", "Pools", "Sample", "Train", "Vllm"]
+__all__ = ["Audit", "Bank", "Cluster", "Config", "Downstream", "Endpoint", "Pool", "Pools", "Sample", "Train", "Vllm"]
 
 
 class Config(Section):
@@ -40,6 +41,7 @@ class Config(Section):
     sample: Sample = Sample()
     evaluate: Evaluate = Evaluate()
     audit: Audit = Audit()
+    downstream: Downstream = Downstream()
 
     @property
     def latent_side(self) -> int:

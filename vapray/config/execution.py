@@ -72,6 +72,7 @@ class Pools(Section):
     encode: Pool = Pool(batch_rows=256, max_size=1)
     sample: Pool = Pool(batch_rows=128, min_size=2)
     evaluate: Pool = Pool(batch_rows=256, min_size=2)
+    downstream: Pool = Pool(batch_rows=1, min_size=2, num_cpus=1)
 
     @model_validator(mode="before")
     @classmethod

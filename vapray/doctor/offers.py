@@ -11,6 +11,7 @@ from vapray.config.file import load
 from vapray.doctor.manifest_files import Manifest, Tree, items, section
 from vapray.errors import ConfigError
 from vapray.placement import Bundle, Demand, demands_of, places
+from vapray.stages import itinerary
 
 __all__ = ["offered", "unmet_demands"]
 
@@ -34,8 +35,9 @@ def unmet_demands(manifests: Sequence[Manifest]) -> Iterator[str]:
         if ray is None:
             continue
         name, config = job
+        stages = {stage.name for stage in itinerary(None)} if name == "pipeline" else {name}
         for demand in demands_of(config):
-            if name == "pipeline" or name in demand.stages:
+            if stages.intersection(demand.stages):
                 yield from _unmet(manifest.where, demand, _groups(ray.tree))
 
 

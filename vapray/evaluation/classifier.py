@@ -20,7 +20,7 @@ LABEL = "small classifier trained on real training images"
 """What stands beside numbers that rest on it."""
 
 
-def _network(num_classes: int) -> nn.Sequential:
+def small_network(num_classes: int) -> nn.Sequential:
     """Three strided convolutions: a picture of 32 pixels costs 2.6 million multiplications."""
     layers: list[nn.Module] = []
     for wide_in, wide_out, kernel, stride in ((3, 24, 5, 2), (24, 48, 3, 2), (48, 64, 3, 1)):
@@ -76,7 +76,7 @@ def read_classifier(data: bytes, num_classes: int, image_size: tuple[int, int]) 
     Raises:
         DataError: damaged, or of another number of classes.
     """
-    network = _network(num_classes)
+    network = small_network(num_classes)
     try:
         network.load_state_dict(load_safetensors(data))
     except Exception as error:  # safetensors and torch raise kinds of their own
@@ -129,7 +129,7 @@ def train_classifier(
         raise DataError(f"classifier: wanted labels in 0..{num_classes - 1}, got {sorted(set(targets.tolist()))}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _network(num_classes).to(device)
+        network = small_network(num_classes).to(device)
     _fit(network, planes, targets, torch.Generator().manual_seed(seed), steps, batch_images, device)
     return Classifier(network.eval(), num_classes, (planes.shape[2], planes.shape[3]), device)
 

@@ -1,4 +1,4 @@
-"""How sure a number is: half-sampling for distances between sets, the bootstrap for means over images.
+"""How sure a number is: half-sampling for distances of sets, the bootstrap for means over images, t over repetitions.
 
 A bootstrap sample repeats images. A repeated image narrows a fitted Gaussian and sits at distance 0 from
 itself, so bootstrapped distances are biased upward; a half-sample repeats none.
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from vapray.errors import DataError
 
@@ -83,3 +84,18 @@ def bootstrap_interval(
         return None
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), level, "bootstrap over images")
+
+
+def t_interval(values: Sequence[float], *, level: float = 0.95) -> Interval | None:
+    """The interval of a mean over independent repetitions, such as seeds; takes them for normal.
+
+    Returns:
+        None for fewer than two: one repetition does not tell how far another would fall.
+
+    Source: Student, The probable error of a mean (1908).
+    """
+    if len(values) < 2:
+        return None
+    reach = stats.t.ppf((1 + level) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    mean = float(np.mean(values))
+    return Interval(mean - float(reach), mean + float(reach), level, "Student's t over repetitions")

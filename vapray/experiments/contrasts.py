@@ -3,10 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
-import numpy as np
 from scipy import stats
 
+from vapray.evaluation.intervals import t_interval
 from vapray.experiments.description import Contrast, Experiment
 
 __all__ = ["Difference", "Finding", "findings", "holm"]
@@ -93,14 +94,14 @@ def _differences(experiment: Experiment, contrast: Contrast, numbers: Numbers) -
 
 
 def _paired(differences: Sequence[float]) -> Difference:
-    known = np.array([one for one in differences if math.isfinite(one)])
-    if len(known) < 2:
-        return Difference(float(known.mean()) if len(known) else math.nan, math.nan, math.nan, math.nan, len(known))
-    mean, error = float(known.mean()), float(stats.sem(known))
-    if not error:
-        return Difference(mean, mean, mean, 0.0 if mean else 1.0, len(known))
-    low, high = stats.t.interval(LEVEL, len(known) - 1, loc=mean, scale=error)
-    return Difference(mean, float(low), float(high), float(stats.ttest_1samp(known, 0.0).pvalue), len(known))
+    known = [one for one in differences if math.isfinite(one)]
+    mean = fmean(known) if known else math.nan
+    interval = t_interval(known, level=LEVEL)
+    if interval is None:
+        return Difference(mean, math.nan, math.nan, math.nan, len(known))
+    spread = interval.high > interval.low
+    p = float(stats.ttest_1samp(known, 0.0).pvalue) if spread else float(mean == 0)
+    return Difference(mean, interval.low, interval.high, p, len(known))
 
 
 def _resolved(differences: Mapping[str, Difference], p_holm: float | None) -> bool:

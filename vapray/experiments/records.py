@@ -11,7 +11,7 @@ from typing import Any
 from vapray.config import Config
 from vapray.errors import DataError
 from vapray.files import FileStore
-from vapray.stages import STAGES
+from vapray.stages import itinerary
 
 __all__ = ["Record", "RunName", "deciding_settings", "read_record", "write_record"]
 
@@ -62,7 +62,7 @@ def deciding_settings(config: Config) -> dict[str, Any]:
     tree = config.model_dump(mode="json")
     del tree["data"]["root"]  # the dataset itself is what `ingest` goes by
     sections = dict.fromkeys(
-        ["data", *(key for stage in STAGES for key in stage.sections if not key.startswith("data."))]
+        ["data", *(key for stage in itinerary(None) for key in stage.sections if not key.startswith("data."))]
     )
     return dict(sorted(leaf for key in sections for leaf in _leaves(key, _at(tree, key))))
 

@@ -1,0 +1,1 @@
+"""Does synthetic data help? Classifiers trained with and without generated images, tested on real ones."""

@@ -1,0 +1,126 @@
+"""The networks: built anew, or from weights of a file with a new last layer."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+
+from vapray.errors import CheckpointError
+from vapray.evaluation.classifier import small_network
+
+__all__ = ["MEAN", "STD", "build_network", "to_safetensors"]
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet, by which published weights expect red, green and blue in 0..1 to be shifted and scaled."""
+WINDOWS_OF_A_SIDE = 32
+"""MaxViT-T at 224 pixels has windows of 7: other sides keep the number of windows, and so the network's shape."""
+_OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d\.)")
+"""In the published file of DenseNet-121: ``norm.1.weight``, which torchvision calls ``norm1.weight``."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    build: Callable[[int, int], nn.Module]
+    last_layer: str
+
+
+def _densenet121(num_classes: int, side: int) -> nn.Module:
+    from torchvision.models import densenet121
+
+    return densenet121(weights=None, num_classes=num_classes)
+
+
+def _maxvit(num_classes: int, side: int) -> nn.Module:
+    """MaxViT-T (Tu et al., 2022), as torchvision's ``maxvit_t``, for any side that is a multiple of 32."""
+    from torchvision.models.maxvit import MaxVit
+
+    return MaxVit(
+        input_size=(side, side),
+        stem_channels=64,
+        partition_size=side // WINDOWS_OF_A_SIDE,
+        block_channels=[64, 128, 256, 512],
+        block_layers=[2, 2, 5, 2],
+        head_dim=32,
+        stochastic_depth_prob=0.2,
+        num_classes=num_classes,
+    )
+
+
+def _small(num_classes: int, side: int) -> nn.Module:
+    return small_network(num_classes)
+
+
+_KINDS = {
+    "densenet121": _Kind(_densenet121, "classifier."),
+    "maxvit": _Kind(_maxvit, "classifier.5."),
+    "small": _Kind(_small, "11."),
+}
+
+
+def build_network(name: str, num_classes: int, side: int, weights: str | None = None) -> nn.Module:
+    """A network on the CPU; what is drawn for it comes from torch's own generator.
+
+    Args:
+        name: as in ``downstream.networks``.
+        num_classes: K, of its last layer.
+        side: of its pictures in pixels.
+        weights: a state dict, ``.safetensors`` or pickled, whose last layer is left out; None: drawn.
+
+    Returns:
+        Float32 [B, 3, S, S] in, logits [B, K] out.
+
+    Raises:
+        CheckpointError: no weights of this network, or a file that cannot be read.
+    """
+    kind = _KINDS[name]
+    network = kind.build(num_classes, side)
+    if weights is not None:
+        _fill(network, name, weights, _read(name, weights), kind.last_layer)
+    return network
+
+
+def to_safetensors(network: nn.Module, name: str, class_names: list[str], side: int) -> bytes:
+    """The weights; what to feed the network and what it answers stands in the file's metadata."""
+    metadata = {
+        "network": name,
+        "class_names": json.dumps(class_names),
+        "image_side": str(side),
+        "mean": json.dumps(MEAN),
+        "std": json.dumps(STD),
+    }
+    weights = {key: weight.cpu().contiguous() for key, weight in network.state_dict().items()}
+    return save_safetensors(weights, metadata)
+
+
+def _fill(network: nn.Module, name: str, path: str, found: Mapping[str, Tensor], last_layer: str) -> None:
+    own = network.state_dict()
+    wanted = {key: weight for key, weight in own.items() if not key.startswith(last_layer)}
+    wrong = [key for key, weight in wanted.items() if key not in found or found[key].shape != weight.shape]
+    if wrong:
+        raise CheckpointError(
+            f"downstream.weights {name} = {path}: {len(wrong)} of {len(wanted)} weights are not there or of another "
+            f"shape, such as {wrong[0]}. Give torchvision's weights of this network; those of MaxViT are for "
+            "downstream.image_side=224."
+        )
+    network.load_state_dict(own | {key: found[key] for key in wanted})
+
+
+def _read(name: str, path: str) -> Mapping[str, Tensor]:
+    try:
+        found: Mapping[str, Tensor] = (
+            load_file(path)
+            if Path(path).suffix == ".safetensors"
+            else torch.load(path, weights_only=True, map_location="cpu")
+        )
+        return {_OLD_NAME.sub(r"\1\2", key): weight for key, weight in found.items()}
+    except Exception as error:  # damaged files raise whatever they like
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise CheckpointError(
+            f"downstream.weights {name} = {path}: cannot be read as weights ({reason}). Copy the file again."
+        ) from error

@@ -1,0 +1,136 @@
+"""downstream: classifiers trained with and without generated images.
+
+in    images, samples (the arm ``generated``)
+out   the table ``downstream``: a row for each classifier; files/downstream/{table.md,downstream.json};
+      files/NETWORK.safetensors, each network trained on all real images, from the first seed
+
+Fan-out: a point of the grid (network, share, arm, seed) is one unit of work of ``pools.downstream`` and one committed
+part. Points need nothing of one another and none is ended early, so that there is nothing for Ray Tune to schedule; and
+its record of trials would be a second one beside the table's parts, by which a killed stage continues.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vapray.config import Config
+from vapray.downstream.grid import Point, is_kept, points_of
+from vapray.downstream.networks import to_safetensors
+from vapray.downstream.pictures import read_real, read_synthetic, side_of, together
+from vapray.downstream.scores import score
+from vapray.downstream.subsets import refuse_shared_groups, rows_of_share
+from vapray.downstream.summary import REGIME, markdown, summarise
+from vapray.downstream.training import phases_of, probabilities, train_network
+from vapray.errors import DataError, TrainingDiverged
+from vapray.evaluation.measuring import held_out_split
+from vapray.row_map import map_rows, plan_rows
+from vapray.stage_run import StageRun
+from vapray.store import Version
+from vapray.tables import TABLES, part_of
+
+__all__ = ["run"]
+
+
+def run(run: StageRun) -> None:
+    """Run the stage."""
+    config = run.config
+    held_out, n_test = _held_out(run.inputs["images"])
+    points = [{"key": point.key, **asdict(point)} for point in points_of(config.downstream)]
+    planned = plan_rows(run, "grid", pa.Table.from_pylist(points))
+    map_rows(
+        run,
+        planned,
+        partial(_TrainClassifiers, config, run.inputs["images"], run.inputs["samples"], held_out, run.output),
+        pool=config.pools.downstream,
+        columns=list(points[0]),
+    )
+    _write_table(run, [point["key"] for point in points], held_out, n_test)
+
+
+def _held_out(images: Version) -> tuple[str, int]:
+    """The split that classifiers are tested on, and its images.
+
+    Raises:
+        DataError: none, of fewer than two classes, or with a group of the train split.
+    """
+    rows = images.read(["split", "label", "group"])
+    split = held_out_split(rows.column("split").unique().to_pylist())
+    train, test = (rows.filter(pc.field("split") == name) for name in ("train", split or "test"))
+    if test.num_rows == 0 or len(test.column("label").unique()) < 2 or train.num_rows == 0:
+        raise DataError(
+            f"{images.uri}: a test takes held-out images of at least two classes, and training some of the train "
+            "split. Give the dataset such splits, or set data.test_share."
+        )
+    refuse_shared_groups(train.column("group").to_pylist(), test.column("group").to_pylist())
+    return str(split), test.num_rows
+
+
+class _TrainClassifiers:
+    """Points of the grid to classifiers and their scores; holds all pictures, prepared once."""
+
+    def __init__(self, config: Config, images: Version, samples: Version, held_out: str, output: Version) -> None:
+        self._config, self._output = config, output
+        self._class_names: list[str] = images.sealed().notes["class_names"]
+        real, self._test = read_real(images, "train", config), read_real(images, held_out, config)
+        self._groups, self._labels = real.groups, real.labels
+        self._pictures = together(real, read_synthetic(samples, config))
+        self._synthetic = np.arange(len(real.labels), len(self._pictures.labels))
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """A part of ``downstream``; a network whose weights end as no numbers is a reject."""
+        done, rejects = [], {}
+        for row in rows.to_pylist():
+            point = Point(**{name: row[name] for name in ("network", "share", "arm", "seed")})
+            try:
+                done.append(row | self._train(point))
+            except TrainingDiverged as error:
+                rejects[row["key"]] = str(error)
+        return part_of(TABLES["downstream"], done, rejects)
+
+    def _train(self, point: Point) -> dict[str, Any]:
+        began, settings, device = time.monotonic(), self._config.downstream, self._config.pools.downstream.device
+        chosen = rows_of_share(self._groups, self._labels, point.share, self._config.run.seed)
+        phases = phases_of(point.arm, chosen, self._synthetic, settings)
+        network = train_network(
+            point.network,
+            self._pictures,
+            phases,
+            settings,
+            num_classes=len(self._class_names),
+            seed=point.seed,
+            device=device,
+        )
+        found = score(probabilities(network, self._test.images, device), self._test.labels)
+        weights = to_safetensors(network, point.network, self._class_names, side_of(self._config))
+        if is_kept(point, settings):
+            self._output.files.write(f"{self._output.folder}/files/{point.network}.safetensors", weights)
+        return {
+            "n_real": len(chosen),
+            "n_real_groups": len({self._groups[row] for row in chosen}),
+            "n_synthetic": 0 if point.arm == "real" else len(self._synthetic),
+            "n_test": len(self._test.labels),
+            "steps": sum(phase.steps for phase in phases),
+            "auc": found.auc,
+            "f1": found.f1,
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "seconds": time.monotonic() - began,
+        }
+
+
+def _write_table(run: StageRun, keys: list[str], held_out: str, n_test: int) -> None:
+    by_key = {row["key"]: row for row in run.output.read().to_pylist()}
+    groups = summarise([by_key[key] for key in keys if key in by_key])
+    test = {"split": held_out, "images": n_test}
+    record = {"regime": REGIME, "test": test, "rows": [asdict(group) for group in groups]}
+    table = markdown(groups, f"{n_test:,} real images of the {held_out} split")
+    folder = f"{run.output.folder}/files/downstream"
+    run.output.files.write(f"{folder}/downstream.json", json.dumps(record, indent=2).encode())
+    run.output.files.write(f"{folder}/table.md", table.encode())
+    run.progress.say(f"table: {run.output.files.path(folder)}/table.md")

@@ -1,0 +1,139 @@
+"""Training one classifier: what an arm learns from, and for how many steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vapray.config import Downstream
+from vapray.config.downstream import Classifier
+from vapray.downstream.networks import MEAN, STD, build_network
+from vapray.downstream.pictures import Pictures
+from vapray.errors import TrainingDiverged
+
+__all__ = ["Phase", "phases_of", "probabilities", "train_network"]
+
+IMAGES_OF_A_TEST_BATCH = 128
+MIRRORED_AXES = {"none": (), "horizontal": (3,), "both": (2, 3)}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps over one set of pictures, under a learning rate that rises and falls once.
+
+    Attributes:
+        rows: positions of the pictures.
+        steps: optimiser steps.
+    """
+
+    rows: NDArray[np.int64]
+    steps: int
+
+
+def phases_of(
+    arm: str, real: NDArray[np.int64], synthetic: NDArray[np.int64], settings: Downstream
+) -> tuple[Phase, ...]:
+    """What an arm trains on; the steps of its phases add up to ``settings.steps`` in every arm.
+
+    Args:
+        arm: as in ``downstream.arms``.
+        real: positions of the real pictures of its share.
+        synthetic: positions of the generated ones.
+        settings: the section.
+    """
+    if arm == "real":
+        return (Phase(real, settings.steps),)
+    if arm == "real+synthetic":
+        return (Phase(np.concatenate([real, synthetic]), settings.steps),)
+    first = min(max(1, round(settings.synthetic_steps * settings.steps)), settings.steps - 1)
+    return Phase(synthetic, first), Phase(real, settings.steps - first)
+
+
+def train_network(
+    name: Classifier,
+    pictures: Pictures,
+    phases: Sequence[Phase],
+    settings: Downstream,
+    *,
+    num_classes: int,
+    seed: int,
+    device: str = "cpu",
+) -> nn.Module:
+    """Train one classifier; on a CPU one seed gives one set of weights, and torch's own state is untouched.
+
+    Args:
+        name: the network.
+        pictures: of which the phases name rows.
+        phases: one after the other, each with an optimiser of its own.
+        settings: the section.
+        num_classes: K.
+        seed: of initial weights, draws and flips.
+        device: torch device name.
+
+    Returns:
+        The network on ``device``, to be asked and not to be trained.
+
+    Raises:
+        CheckpointError: the weights to start from cannot be used.
+    """
+    planes = torch.from_numpy(pictures.images).permute(0, 3, 1, 2)
+    labels = torch.from_numpy(pictures.labels)
+    with torch.random.fork_rng(devices=[torch.device(device)] if device == "cuda" else []):
+        torch.manual_seed(seed)
+        side = planes.shape[-1]
+        network = build_network(name, num_classes, side, settings.weights.get(name)).to(device).train()
+        for phase in phases:
+            _fit(network, planes, labels, phase, settings, device)
+    return network.eval()
+
+
+def probabilities(network: nn.Module, images: NDArray[np.uint8], device: str = "cpu") -> NDArray[np.float64]:
+    """[N, K], rows that sum to 1, of uint8 [N, S, S, 3].
+
+    Raises:
+        TrainingDiverged: the network answers with values that are not finite.
+    """
+    planes = torch.from_numpy(images).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        logits = [network(_scaled(part, device)).cpu() for part in planes.split(IMAGES_OF_A_TEST_BATCH)]
+    found = torch.cat(logits).double().softmax(dim=1).numpy()
+    if not np.isfinite(found).all():
+        raise TrainingDiverged("answers with values that are not finite")
+    return found
+
+
+def _fit(network: nn.Module, planes: Tensor, labels: Tensor, phase: Phase, settings: Downstream, device: str) -> None:
+    rows = torch.from_numpy(phase.rows)
+    weights = _balanced(labels[rows])
+    rate = settings.learning_rate
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=rate, total_steps=phase.steps)
+    for _ in range(phase.steps):
+        drawn = rows[torch.multinomial(weights, settings.batch_size, replacement=True)]
+        logits = network(_scaled(_mirrored(planes[drawn], settings.flips), device))
+        loss = functional.cross_entropy(logits, labels[drawn].to(device))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+
+
+def _balanced(labels: Tensor) -> Tensor:
+    """Weights [N] under which every class that is there is equally likely."""
+    return 1.0 / torch.bincount(labels)[labels].double()
+
+
+def _mirrored(planes: Tensor, flips: str) -> Tensor:
+    for axis in MIRRORED_AXES[flips]:
+        chosen = torch.rand(len(planes)) < 0.5
+        planes = torch.where(chosen[:, None, None, None], planes.flip(axis), planes)
+    return planes
+
+
+def _scaled(planes: Tensor, device: str) -> Tensor:
+    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
+    return (planes.to(device).float() / 255 - mean) / std
