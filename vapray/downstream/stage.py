@@ -29,11 +29,10 @@ from vapray.downstream.subsets import refuse_shared_groups, rows_of_share
 from vapray.downstream.summary import REGIME, markdown, summarise
 from vapray.downstream.training import phases_of, probabilities, train_network
 from vapray.errors import DataError, TrainingDiverged
-from vapray.evaluation.measuring import held_out_split
 from vapray.row_map import map_rows, plan_rows
 from vapray.stage_run import StageRun
 from vapray.store import Version
-from vapray.tables import TABLES, part_of
+from vapray.tables import TABLES, held_out_split, part_of
 
 __all__ = ["run"]
 
