@@ -46,7 +46,7 @@ def views(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _planes(images: NDArray[np.uint8]) -> Tensor:
-    return torch.tensor(images).permute(0, 3, 1, 2).float()
+    return torch.tensor(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
 
 
 def _view(planes: Tensor, down: int, right: int) -> Tensor:
