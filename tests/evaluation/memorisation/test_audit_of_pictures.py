@@ -91,7 +91,7 @@ def test_four_copies_among_sixty_pictures_are_found_and_named(
     found = look(version, 120)
     assert found.verdict == COPIES
     assert found.pixels.copies == 4
-    assert "as near as planted copies" in found.why
+    assert "4 are copies: as near as planted ones" in found.why
     pairs = {(pair.generated, pair.training) for pair in found.nearest_by_pixels[:4]}
     assert pairs == {(f"sample/generated-{row:04d}", f"image/reference-{100 + row:04d}") for row in range(4)}
 

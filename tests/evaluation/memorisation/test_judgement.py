@@ -63,8 +63,7 @@ def test_too_few_held_out_pictures_cannot_tell_even_of_copies() -> None:
 
 def test_a_search_that_misses_planted_copies_cannot_say_none() -> None:
     blind = judge(new(300), new(50), np.full(100, 0.9))
-    assert blind.verdict == CANNOT_TELL
-    assert blind.copy_distance is None
+    assert (blind.verdict, blind.single_found) == (CANNOT_TELL, 0.0)
     assert judge(new(300), PLANTED, np.full(100, 0.9)).verdict == NONE
 
 

@@ -27,10 +27,11 @@ FEWEST_HELD_OUT = round(1 / QUANTILE)
 """Below it no held-out picture stands for that share."""
 CHANCE = 0.005
 """A share this unlikely for new pictures speaks of copies; two searches give a false alarm in 1 of 100 audits."""
-MUST_BE_FOUND = 0.9
+MUST_BE_FOUND = 0.8
 """Share of planted copies, below which a search that finds nothing says nothing."""
-MOST_PLANTED = 0.95
-"""Share of planted copies within the distance at which a single picture is called a copy."""
+MOST_PLANTED, CLEARLY_NEARER = 0.95, 2 / 3
+"""A single picture is called a copy within what this share of planted copies is within, and within this part of the
+distance of the nearest held-out picture."""
 LEVEL = 0.95
 Distances = NDArray[np.float64]
 
@@ -56,9 +57,11 @@ class Judged:
     planted_found: float
     """Share of planted copies at or below the threshold."""
     copy_distance: float | None
-    """What 95 % of planted copies are within; None where held-out pictures are too, so that it tells nothing."""
+    """Within it a single picture is called a copy; None where too few are held out, or some of them are copies."""
+    single_found: float
+    """Share of planted copies within it."""
     copies: int
-    """Generated pictures within it: each of them as near to a training picture as a copy, and no held-out one is."""
+    """Generated pictures within it."""
 
     @property
     def verdict(self) -> Verdict:
@@ -84,6 +87,7 @@ def judge(held_out: Distances, planted: Distances, generated: Distances) -> Judg
         below = int((generated <= threshold).sum())
         chance = float(betabinom.sf(below - 1, len(generated), rank, len(held_out) + 1 - rank))
     copy_distance = _copy_distance(held_out, planted)
+    single = -1.0 if copy_distance is None else copy_distance
     return Judged(
         n_held_out=len(held_out),
         n_generated=len(generated),
@@ -96,7 +100,8 @@ def judge(held_out: Distances, planted: Distances, generated: Distances) -> Judg
         chance=chance,
         planted_found=float((planted <= threshold).mean()) if len(planted) and threshold is not None else 0.0,
         copy_distance=copy_distance,
-        copies=0 if copy_distance is None else int((generated <= copy_distance).sum()),
+        single_found=float((planted <= single).mean()) if len(planted) else 0.0,
+        copies=int((generated <= single).sum()),
     )
 
 
@@ -106,10 +111,9 @@ def verdict_of(pixels: Judged, features: Judged) -> Verdict:
 
 
 def _copy_distance(held_out: Distances, planted: Distances) -> float | None:
-    if len(held_out) < FEWEST_HELD_OUT or not len(planted):
+    if len(held_out) < FEWEST_HELD_OUT or not len(planted) or not held_out.min():
         return None
-    within = float(np.quantile(planted, MOST_PLANTED))
-    return within if within < held_out.min() else None
+    return float(min(np.quantile(planted, MOST_PLANTED), CLEARLY_NEARER * held_out.min()))
 
 
 def _interval(below: int, count: int) -> Interval:

@@ -5,6 +5,7 @@ does not grow with the training set.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -135,5 +136,5 @@ def _columns(measure: str, found: tuple[str | None, float, float]) -> dict[str, 
     return dict(zip((f"{measure}_{what}" for what in ("neighbour", "distance", "around")), found, strict=True))
 
 
-def _stacked(column: pa.ChunkedArray, dtype: str, *shape: int) -> NDArray[np.generic]:
+def _stacked(column: pa.ChunkedArray, dtype: str, *shape: int) -> NDArray[Any]:
     return np.stack([unpack(data, dtype, *shape) for data in column.to_pylist()])
