@@ -121,8 +121,8 @@ def _why(pixels: Judged, features: Judged) -> str:
     if verdict != CANNOT_TELL:
         return (
             f"{pixels.below} of {pixels.n_generated} generated pictures are as near to a training picture as the "
-            f"nearest {QUANTILE:.0%} of {pixels.n_held_out} held-out ones, no more than chance allows, and none is a copy by "
-            f"itself, as {pixels.single_found:.0%} of the planted copies would be."
+            f"nearest {QUANTILE:.0%} of {pixels.n_held_out} held-out ones, no more than chance allows, and none is as "
+            f"near as {pixels.single_found:.0%} of the planted copies are."
         )
     if pixels.n_held_out < FEWEST_HELD_OUT:
         return (
@@ -138,10 +138,8 @@ def _why(pixels: Judged, features: Judged) -> str:
 
 
 def _evidence(name: str, found: Judged) -> str:
-    single = (
-        f" {found.copies} are as near as planted copies, and no held-out picture nearly is." if found.copies else ""
-    )
+    copies = f" {found.copies} are copies: as near as planted ones, and no held-out picture is." if found.copies else ""
     return (
         f"In {name} {found.below} of {found.n_generated} generated pictures ({found.share:.1%}) lie where "
-        f"{found.expected:.1%} of new ones do.{single}"
+        f"{found.expected:.1%} of new ones do.{copies}"
     )
