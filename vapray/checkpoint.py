@@ -24,6 +24,8 @@ from vapray.files import FileStore
 __all__ = [
     "SCHEMA",
     "folder_contents",
+    "manifest_sha256",
+    "place_in_run",
     "read_checkpoint",
     "read_file",
     "read_newest_step",
@@ -83,6 +85,28 @@ def _listed(files: FileStore, folder: str) -> dict[str, str]:
     if digests is None:
         raise CheckpointError(f"{where}/{MANIFEST}: damaged. {_ADVICE}")
     return digests
+
+
+def manifest_sha256(files: FileStore, folder: str) -> str:
+    """What stands for all of a checkpoint, as :func:`write_checkpoint` returns it.
+
+    Raises:
+        CheckpointError: no manifest.
+    """
+    manifest = files.read(f"{folder}/{MANIFEST}")
+    if manifest is None:
+        raise CheckpointError(f"{files.path(folder)}: no complete checkpoint (its {MANIFEST} is missing).")
+    return hashlib.sha256(manifest).hexdigest()
+
+
+def place_in_run(checkpoint: str) -> tuple[str | None, str]:
+    """ROOT and FINGERPRINT of ROOT/checkpoints/FINGERPRINT/files/final; None and nothing for another path or URI."""
+    files = FileStore(checkpoint)
+    *above, folder, fingerprint, last, final = ["", "", "", *files.path("").rstrip("/").split("/")]
+    if (folder, last, final) != ("checkpoints", "files", "final"):
+        return None, ""
+    root = "/".join(above[3:]) or "/"
+    return root if files.is_local else files.filesystem.unstrip_protocol(root), fingerprint
 
 
 def folder_contents(folder: str | Path) -> dict[str, bytes]:

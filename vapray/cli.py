@@ -126,6 +126,9 @@ def export(
     with_text_encoder: Annotated[
         bool, typer.Option("--with-text-encoder", help="Take the files of an open_clip or transformers encoder along.")
     ] = False,
+    accept_unaudited: Annotated[
+        bool, typer.Option("--accept-unaudited", help="Export without a passed audit for copies; the card says so.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Write a trained model as a diffusers folder that loads without vapray and gives the same pixels."""
@@ -133,7 +136,12 @@ def export(
         from vapray.export.folder import export_checkpoint
 
         exported = export_checkpoint(
-            checkpoint, folder, weights=weights, with_bank=not without_bank, with_text_encoder=with_text_encoder
+            checkpoint,
+            folder,
+            weights=weights,
+            with_bank=not without_bank,
+            with_text_encoder=with_text_encoder,
+            accept_unaudited=accept_unaudited,
         )
         for name, size in exported.files.items():
             print(f"{size:>14,} bytes  {folder}/{name}")

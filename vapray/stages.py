@@ -102,7 +102,7 @@ STAGES = (
         "measurements",
         ("images", "captions", "autoencoder", "checkpoints", "samples"),
         (*_FRAME, "caption.prompt_set", "evaluate", "run.seed"),
-        schema=3,
+        schema=4,
     ),
     Stage(
         "downstream",

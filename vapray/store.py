@@ -210,10 +210,16 @@ class Store:
         """The version of a table with this fingerprint, finished or not."""
         return Version(self.files, table, fingerprint)
 
-    def newest(self, table: str) -> Manifest | None:
-        """The manifest that was finished last, whatever its fingerprint; damaged ones are no news here."""
-        manifests = []
+    def finished(self, table: str) -> list[Version]:
+        """Finished versions of a table, newest first; one whose manifest is damaged is as good as gone."""
+        versions = []
         for name in self.files.names(table):
+            version = self.version(table, name)
             with contextlib.suppress(DataError):
-                manifests.append(self.version(table, name).manifest())
-        return max((one for one in manifests if one), key=lambda manifest: manifest.finished, default=None)
+                if version.manifest():
+                    versions.append(version)
+        return sorted(versions, key=lambda version: version.sealed().finished, reverse=True)
+
+    def newest(self, table: str) -> Manifest | None:
+        """The manifest that was finished last, whatever its fingerprint."""
+        return next((version.sealed() for version in self.finished(table)), None)

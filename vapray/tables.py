@@ -3,12 +3,14 @@
 Stages do not import one another; they meet here. Every table is plain Parquet that pandas reads without vapray.
 A part holds finished rows and rejects together: a reject has its key, a reason in ``reject``, and nulls elsewhere.
 
-``records``, ``audited``, ``plan`` and ``grid`` are what ingest, examine, sample and downstream set out to do;
-``examinations``, ``measurements`` and ``downstream`` are what examine, evaluate and downstream found.
+``records``, ``audited``, ``plan``, ``suspects`` and ``grid`` are what ingest, examine, sample, evaluate and downstream
+set out to do; ``examinations``, ``measurements`` and ``downstream`` are what examine, evaluate and downstream found, and
+``nearest`` what evaluate found of suspects.
 
 Arrays stand as little-endian bytes beside their shape:
     context   float16 [L, width]       L and width are columns
     moments   float16 [2C, h, w]       mean and log-variance of the latent; C, h and w are columns
+    pixels    uint8                    as vapray.evaluation.memorisation.views has them
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -162,6 +164,24 @@ TABLES = {
                 ("features", pa.binary()),
                 ("probabilities", pa.binary()),
                 ("attributes", pa.string()),
+                ("pixels", pa.binary()),
+            ],
+        ),
+        _table(
+            "suspects",
+            [("key", pa.string()), ("set", pa.string()), ("pixels", pa.binary()), ("features", pa.binary())],
+        ),
+        _table(
+            "nearest",
+            [
+                ("key", pa.string()),
+                ("set", pa.string()),
+                ("pixel_neighbour", pa.string()),
+                ("pixel_distance", pa.float64()),
+                ("pixel_around", pa.float64()),
+                ("feature_neighbour", pa.string()),
+                ("feature_distance", pa.float64()),
+                ("feature_around", pa.float64()),
             ],
         ),
         _table("grid", _POINT_OF_THE_GRID),

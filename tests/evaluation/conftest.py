@@ -5,6 +5,7 @@ import pytest
 
 from vapray.evaluation.adherence import Adherence, AttributeAgreement
 from vapray.evaluation.intervals import Interval
+from vapray.evaluation.memorisation.audit import Memorisation, audit
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
 from vapray.evaluation.report.content import (
     CaptionExample,
@@ -83,7 +84,22 @@ def adherence() -> Adherence:
 
 
 @pytest.fixture
-def report(metrics: Metrics, adherence: Adherence) -> ReportData:
+def memorisation() -> Memorisation:
+    """Of pictures as new as held-out ones."""
+    distances = {"held_out": np.linspace(0.5, 1, 200), "planted": np.zeros(12), "generated": np.linspace(0.5, 1, 100)}
+    rows = [
+        {"key": f"{name}/{number}/copied", "set": name}
+        | {f"{measure}_neighbour": "image/1" for measure in ("pixel", "feature")}
+        | {f"{measure}_distance": value for measure in ("pixel", "feature")}
+        | {f"{measure}_around": 1.0 for measure in ("pixel", "feature")}
+        for name, values in distances.items()
+        for number, value in enumerate(values)
+    ]
+    return audit(rows, related_left_out=3, n_training=1200)
+
+
+@pytest.fixture
+def report(metrics: Metrics, adherence: Adherence, memorisation: Memorisation) -> ReportData:
     pictures = list(np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8))
     return ReportData(
         title="Phantoms <b>& more</b>",
@@ -94,7 +110,8 @@ def report(metrics: Metrics, adherence: Adherence) -> ReportData:
         splits={"train": 1200, "test": 340},
         classes=[ClassRow("NV", 640, 300, 300, 0.031, 17.2, 0.81), ClassRow("VASC", 60, 40, 1, None, None, None)],
         examples=[ClassExamples("NV", pictures[:2], [GeneratedPicture(pictures[2], HOSTILE, pictures[0])])],
-        neighbours=[Neighbours(pictures[2], pictures[1], "NV", "VASC", 0.731)],
+        memorisation=memorisation,
+        neighbours={"pixels": [Neighbours(pictures[2], pictures[1], "NV", "VASC", 0.731)]},
         curves=[Curve("Loss", "Error of the noise.", range(50), [1 / (i + 1) for i in range(50)])],
         health=[Curve("Effective rank", "Directions of a class.", range(50), [9 - i / 10 for i in range(50)])],
         audited=True,

@@ -16,6 +16,7 @@ from tests.evaluation.phone import overflow_at_phone_width
 from vapray.errors import DataError
 from vapray.evaluation.adherence import Adherence
 from vapray.evaluation.intervals import Interval
+from vapray.evaluation.memorisation.judgement import COPIES
 from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.report.cautions import cautions
 from vapray.evaluation.report.content import Curve, ReportData
@@ -159,7 +160,7 @@ def test_a_run_that_measured_almost_nothing_still_has_a_page(report: ReportData,
         curves=(),
         health=(),
         caption_examples=(),
-        neighbours=(),
+        neighbours={},
         rejects=(),
         versions={},
         splits={},
@@ -197,11 +198,16 @@ def test_labels_that_beat_real_pictures_are_called_typical_not_better(metrics: M
 
 
 def test_a_generator_beyond_its_ceilings_is_under_suspicion(report: ReportData) -> None:
-    assert not {"Memorisation", "FID beyond real pictures"} & {one.about for one in cautions(report)}
-    further = {"nearest_training_share_near": 0.9, "fid_at_held_out_count": 1.0, "label_accuracy_real": 0.4}
-    copied = replace(report, metrics=replace(report.metrics, further=further, caption_adherence=0.99))
+    suspicious = {"Copies of training pictures", "FID beyond real pictures"}
+    assert not suspicious & {one.about for one in cautions(report)}
+    further = {"fid_at_held_out_count": 1.0, "label_accuracy_real": 0.4}
+    copied = replace(
+        report,
+        metrics=replace(report.metrics, further=further, caption_adherence=0.99),
+        memorisation=replace(report.memorisation, verdict=COPIES),
+    )
     found = {one.about for one in cautions(copied)}
-    assert {"Memorisation", "FID beyond real pictures"} <= found
+    assert suspicious <= found
     assert {"Label accuracy beyond real pictures", "Caption adherence beyond real pictures"} <= found
 
 

@@ -30,7 +30,7 @@ def checkpoints(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture
 def exported(checkpoints, tmp_path) -> Path:
-    export_checkpoint(str(checkpoints["diffusers"]), str(tmp_path / "model"))
+    export_checkpoint(str(checkpoints["diffusers"]), str(tmp_path / "model"), accept_unaudited=True)
     return tmp_path / "model"
 
 
@@ -60,7 +60,7 @@ def test_weights_and_captions_are_those_of_the_checkpoint(exported, checkpoints)
 
 def test_an_export_says_nothing_of_the_machine_the_images_and_the_patients(checkpoints, tmp_path):
     for kind, checkpoint in checkpoints.items():
-        export_checkpoint(str(checkpoint), str(tmp_path / kind))
+        export_checkpoint(str(checkpoint), str(tmp_path / kind), accept_unaudited=True)
         known = (checkpoint / "checkpoint.json").read_text() + (checkpoint / "autoencoder/config.json").read_text()
         assert str(checkpoint.parent) in known or kind == "class"
         for name, data in files_of(tmp_path / kind).items():
@@ -77,14 +77,14 @@ def test_sha256sum_verifies_an_export(exported):
 
 
 def test_the_same_checkpoint_gives_the_same_bytes_again(exported, checkpoints, tmp_path):
-    export_checkpoint(str(checkpoints["diffusers"]), str(tmp_path / "again" / "model"))
+    export_checkpoint(str(checkpoints["diffusers"]), str(tmp_path / "again" / "model"), accept_unaudited=True)
     assert files_of(exported) == files_of(tmp_path / "again" / "model")
 
 
 @pytest.mark.parametrize("kind", ["diffusers", "tower", "class"])
 @pytest.mark.parametrize("with_bank", [True, False])
 def test_the_card_says_what_must_be_said(kind, with_bank, checkpoints, tmp_path):
-    export_checkpoint(str(checkpoints[kind]), str(tmp_path / "model"), with_bank=with_bank)
+    export_checkpoint(str(checkpoints[kind]), str(tmp_path / "model"), with_bank=with_bank, accept_unaudited=True)
     card = (tmp_path / "model" / "README.md").read_text()
     front = yaml.safe_load(card.split("---\n")[1])
     assert front["license"] == "unknown" and front["library_name"] == "diffusers"
@@ -102,7 +102,7 @@ def test_the_card_says_what_must_be_said(kind, with_bank, checkpoints, tmp_path)
 
 def test_the_text_encoder_goes_along_where_it_is_asked_for(checkpoints, tmp_path):
     tower = checkpoints["tower"].parent / "tower"
-    export_checkpoint(str(checkpoints["tower"]), str(tmp_path / "model"), with_text_encoder=True)
+    export_checkpoint(str(checkpoints["tower"]), str(tmp_path / "model"), with_text_encoder=True, accept_unaudited=True)
     taken = files_of(tmp_path / "model" / "text_encoder" / "files")
     assert "model.safetensors" in taken and taken.items() <= files_of(tower).items()
     card = (tmp_path / "model" / "README.md").read_text()
@@ -115,11 +115,15 @@ def test_a_text_encoder_that_was_changed_does_not_go_along(checkpoints, tmp_path
     moved = tower.rename(tmp_path / "moved")
     try:
         with pytest.raises(ConfigError, match=r"bank\.model"):
-            export_checkpoint(str(run / "final"), str(tmp_path / "model"), with_text_encoder=True)
+            export_checkpoint(
+                str(run / "final"), str(tmp_path / "model"), with_text_encoder=True, accept_unaudited=True
+            )
         shutil.copytree(moved, tower)
         (tower / "vocab.txt").write_text("other\n")
         with pytest.raises(CheckpointError, match="trained with the text encoder"):
-            export_checkpoint(str(run / "final"), str(tmp_path / "model"), with_text_encoder=True)
+            export_checkpoint(
+                str(run / "final"), str(tmp_path / "model"), with_text_encoder=True, accept_unaudited=True
+            )
     finally:
         shutil.rmtree(tower, ignore_errors=True)
         moved.rename(tower)
@@ -128,7 +132,7 @@ def test_a_text_encoder_that_was_changed_does_not_go_along(checkpoints, tmp_path
 
 def test_an_earlier_export_is_replaced_whole(exported, checkpoints):
     assert (exported / "vae").exists() and (exported / "prompt_bank").exists()
-    export_checkpoint(str(checkpoints["class"]), str(exported))
+    export_checkpoint(str(checkpoints["class"]), str(exported), accept_unaudited=True)
     assert not (exported / "prompt_bank").exists()
     assert list(exported.parent.iterdir()) == [exported]
 
@@ -155,7 +159,7 @@ def test_the_earlier_export_is_there_again_when_the_new_one_cannot_take_its_plac
 ):
     before, failed = files_of(exported), refuse_renames(monkeypatch, error, "new")
     with pytest.raises(told):
-        export_checkpoint(str(checkpoints["class"]), str(exported))
+        export_checkpoint(str(checkpoints["class"]), str(exported), accept_unaudited=True)
     assert failed == ["new"]
     assert files_of(exported) == before
     assert list(exported.parent.iterdir()) == [exported]
@@ -164,7 +168,7 @@ def test_the_earlier_export_is_there_again_when_the_new_one_cannot_take_its_plac
 def test_an_earlier_export_that_cannot_be_put_back_is_kept_and_told(exported, checkpoints, monkeypatch):
     before, failed = files_of(exported), refuse_renames(monkeypatch, OSError(errno.EACCES, "no"), "new", "old")
     with pytest.raises(ConfigError, match=r"cannot be put back \(no\)\. It lies in .*/old: move it by hand") as told:
-        export_checkpoint(str(checkpoints["class"]), str(exported))
+        export_checkpoint(str(checkpoints["class"]), str(exported), accept_unaudited=True)
     assert failed == ["new", "old"]
     (kept,) = exported.parent.glob(".model-*/old")
     assert str(kept) in str(told.value) and files_of(kept) == before
@@ -183,7 +187,7 @@ def test_what_somebody_has_worked_on_is_never_written_over(work, said, exported,
     work(exported)
     before = files_of(exported)
     with pytest.raises((ConfigError, CheckpointError), match=said):
-        export_checkpoint(str(checkpoints["diffusers"]), str(exported))
+        export_checkpoint(str(checkpoints["diffusers"]), str(exported), accept_unaudited=True)
     assert files_of(exported) == before
 
 
@@ -199,7 +203,7 @@ def test_a_place_that_cannot_take_an_export_is_refused(folder, said, checkpoints
     monkeypatch.chdir(tmp_path)
     Path("taken").touch()
     with pytest.raises(ConfigError, match=said):
-        export_checkpoint(str(checkpoints["class"]), folder)
+        export_checkpoint(str(checkpoints["class"]), folder, accept_unaudited=True)
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
@@ -210,7 +214,7 @@ def test_a_damaged_checkpoint_is_not_exported(name, checkpoints, tmp_path):
     data[len(data) // 2] ^= 1
     (copied / name).write_bytes(data)
     with pytest.raises(CheckpointError, match=f"{name}: sha256"):
-        export_checkpoint(str(copied), str(tmp_path / "model"))
+        export_checkpoint(str(copied), str(tmp_path / "model"), accept_unaudited=True)
     assert not (tmp_path / "model").exists()
 
 
@@ -223,7 +227,9 @@ def test_a_checkpoint_is_read_from_any_store(checkpoints):
 
 
 def test_the_command_says_what_it_wrote_and_how_it_loads(checkpoints, tmp_path):
-    done = CliRunner().invoke(app, ["export", str(checkpoints["diffusers"]), str(tmp_path / "model"), "--without-bank"])
+    done = CliRunner().invoke(
+        app, ["export", str(checkpoints["diffusers"]), str(tmp_path / "model"), "--without-bank", "--accept-unaudited"]
+    )
     assert done.exit_code == 0, done.output
     assert f"bytes  {tmp_path}/model/vae/diffusion_pytorch_model.safetensors" in done.output
     assert f"DiffusionPipeline.from_pretrained('{tmp_path}/model', trust_remote_code=True)" in done.output

@@ -2,6 +2,8 @@
 
 from vapray.config import Config
 from vapray.data.forecast import reading_seconds
+from vapray.evaluation.memorisation.planting import PLANTED, PLANTS
+from vapray.evaluation.memorisation.suspects import MOST_HELD_OUT
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, of_pool, part_overhead
 
 __all__ = ["classifier_seconds", "forecast"]
@@ -10,24 +12,31 @@ __all__ = ["classifier_seconds", "forecast"]
 SECONDS_OF_FEATURES, SECONDS_TO_MEASURE_A_PIXEL = 9e-3, 5e-6
 FLOPS_OF_A_CLASSIFIED_PIXEL, IMAGES_OF_A_STEP, FLOPS_OF_A_CORE = 15e3, 48, 20e9
 BYTES_OF_A_ROW, BYTES_OF_A_REPORT = 400, 250_000
+# Of pictures as the search for copies has them: a training picture is one view, of the others there are 100.
+BYTES_OF_A_VIEW, BYTES_OF_A_THUMBNAIL, VIEWS = 14 * 14 * 3, 32 * 32 * 3, 100
 # Twelve planes of 64 x 64 float32, their padded copies and what they are made from.
 BYTES_OF_FEATURES, PICTURES_AT_ONCE = 12 * 66 * 66 * 4 * 3, 128
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Real pictures of two splits, the held-out ones again through the autoencoder, every sample, and class means."""
+    """Real pictures of two splits, the held-out ones again through the autoencoder, samples, class means, copies."""
     config, images, pool = outlook.config, outlook.images, outlook.config.pools.evaluate
     workers, device = of_pool(pool)
     real, pixels = images.splits.get("train", 0) + images.held_out, config.data.image_size**2
-    rows = real + images.held_out + outlook.rows["samples"] + config.sample.n_images
+    planted = min(PLANTED, images.splits.get("train", 0)) * len(PLANTS)
+    rows = real + images.held_out + outlook.rows["samples"] + config.sample.n_images + planted
+    suspects = min(images.held_out, MOST_HELD_OUT) + config.sample.n_images + planted
     attributes = (images.held_out + config.sample.n_images) * pixels * SECONDS_TO_MEASURE_A_PIXEL
     measuring = rows * SECONDS_OF_FEATURES + real * reading_seconds(images) + attributes
+    pairs = suspects * images.splits.get("train", 0)
+    searching = pairs * VIEWS * 2 * BYTES_OF_A_VIEW / FLOPS_OF_A_CORE
+    pixel_bytes = images.splits.get("train", 0) * BYTES_OF_A_VIEW + 2 * suspects * BYTES_OF_A_THUMBNAIL
     return Forecast(
         rows=rows,
-        part_bytes=rows * BYTES_OF_A_ROW + part_overhead(rows, pool),
+        part_bytes=(rows + 2 * suspects) * BYTES_OF_A_ROW + pixel_bytes + part_overhead(rows, pool),
         file_bytes=2 * BYTES_OF_A_REPORT,
         startup_seconds=6.0,
-        work_seconds=measuring / workers + classifier_seconds(config),
+        work_seconds=(measuring + searching) / workers + classifier_seconds(config),
         peak_bytes=WORKSPACE_BYTES
         + PICTURES_AT_ONCE * BYTES_OF_FEATURES
         + images.splits.get("train", 0) * pixels * 3 * 2,

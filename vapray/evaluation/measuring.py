@@ -1,9 +1,10 @@
 """Pictures to rows of the table ``measurements``: features, class probabilities, attributes.
 
-sets    reference      real training images          features
-        held_out       real images not trained on    features, probabilities
+sets    reference      real training images          features, pixels
+        held_out       real images not trained on    features, probabilities, pixels
         reconstructed  the same through f_E and f_D  features, attributes
-        generated      the model's images            features, probabilities, attributes
+        generated      the model's images            features, probabilities, attributes, pixels
+        planted        copies of training images     features, pixels
         untrained      the network before training   features
         class_mean     class means with noise        features
 """
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from vapray.captioning.measured.measure import MEASURES, measure
 from vapray.evaluation.classifier import Classifier
 from vapray.evaluation.features import FeatureExtractor
+from vapray.evaluation.memorisation.views import cores, thumbnails
 from vapray.tables import pack, unpack
 
 __all__ = ["CLASSIFIER", "SETS", "Examiner", "features_of", "probabilities_of"]
@@ -25,18 +27,20 @@ __all__ = ["CLASSIFIER", "SETS", "Examiner", "features_of", "probabilities_of"]
 CLASSIFIER = "classifier.safetensors"
 """Among the files of ``measurements``; the manifest's notes have its ``classifier_sha256``."""
 
-SETS = ("reference", "held_out", "reconstructed", "generated", "untrained", "class_mean")
+SETS = ("reference", "held_out", "reconstructed", "generated", "planted", "untrained", "class_mean")
 # A key tells what a picture was made from, so that work on one source can be counted without its rows.
 KEY_PREFIX = {
     "reference": "image",
     "held_out": "image",
     "reconstructed": "reconstructed",
     "generated": "sample",
+    "planted": "planted",
     "untrained": "sample",
     "class_mean": "class_mean",
 }
 WITH_PROBABILITIES = ("held_out", "generated")
 WITH_ATTRIBUTES = ("reconstructed", "generated")
+WITH_PIXELS = ("held_out", "generated", "planted")
 
 
 class Examiner:
@@ -61,6 +65,7 @@ class Examiner:
         nothing: list[Any] = [None] * len(ids)
         probabilities = self._classifier.probabilities(images).astype(np.float32)
         attributes = [self._attributes(image) for image in images] if name in WITH_ATTRIBUTES else nothing
+        pixels = _pixels(name, images)
         return [
             {
                 "key": f"{KEY_PREFIX[name]}/{ids[i]}",
@@ -69,12 +74,20 @@ class Examiner:
                 "features": pack(features[i]),
                 "probabilities": pack(probabilities[i]) if name in WITH_PROBABILITIES else None,
                 "attributes": attributes[i],
+                "pixels": None if pixels is None else pack(pixels[i]),
             }
             for i in range(len(ids))
         ]
 
     def _attributes(self, image: NDArray[np.uint8]) -> str:
         return json.dumps(measure(image, self._modality) if self._modality in MEASURES else {})
+
+
+def _pixels(name: str, images: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """What the search for copies compares: of training pictures one view, of those that it looks up what all are of."""
+    if name == "reference":
+        return cores(thumbnails(images))
+    return thumbnails(images) if name in WITH_PIXELS else None
 
 
 def features_of(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:

@@ -1,15 +1,17 @@
 """evaluate: generated pictures beside real ones become numbers and a report.
 
 in    images, captions, samples; the autoencoder and the checkpoint
-out   the table ``measurements`` (what each actor found in each picture), files/report/{metrics.json,index.html},
-      files/classifier.safetensors
+out   the table ``measurements`` (what each actor found in each picture), files/classifier.safetensors,
+      files/report/{metrics.json,memorisation.json,index.html}; besides, ``suspects`` and ``nearest``
 
-Fan-out: one task trains the classifier on real training frames; actors measure pictures; the driver reduces.
+Fan-out: one task trains the classifier on real training frames and plants copies; actors measure pictures; actors look
+up the nearest training pictures of those that might be copies; the driver reduces.
 """
 
 import hashlib
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,7 +29,12 @@ from vapray.errors import DataError
 from vapray.evaluation.baselines import class_mean_images
 from vapray.evaluation.classifier import Classifier, train_classifier
 from vapray.evaluation.features import FeatureExtractor, load_extractor
-from vapray.evaluation.measuring import CLASSIFIER, Examiner
+from vapray.evaluation.frechet import FeatureStatistics
+from vapray.evaluation.measuring import CLASSIFIER, Examiner, features_of
+from vapray.evaluation.memorisation.audit import Memorisation, audit
+from vapray.evaluation.memorisation.planting import PLANTED, plant
+from vapray.evaluation.memorisation.search import NeighbourSearch
+from vapray.evaluation.memorisation.suspects import suspects_of, unrelated
 from vapray.evaluation.metrics import Provenance, StageTime
 from vapray.evaluation.report.assembly import assemble
 from vapray.evaluation.report.render import render_report
@@ -36,12 +43,15 @@ from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.description import describe_autoencoder
 from vapray.latents.latent_space import split_moments
 from vapray.latents.opening import open_autoencoder
-from vapray.row_map import map_rows
+from vapray.row_map import map_rows, plan_rows
 from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.tables import TABLES, held_out_split, part_of
 
 __all__ = ["run"]
+
+COMPARED = ["key", "set", "pixels", "features"]
+"""Columns that the search for copies reads."""
 
 
 def run(run: StageRun) -> None:
@@ -74,7 +84,7 @@ def run(run: StageRun) -> None:
         columns=["sample_id", "arm", "label", "png"],
         key="sample/{}",
     )
-    _write_report(run, held_out)
+    _write_report(run, held_out, _look_for_copies(run, held_out))
 
 
 def _held_out_split(images: Version) -> str:
@@ -95,9 +105,10 @@ def _keep(run: StageRun, classifier: Classifier) -> None:
 
 def _prepare(config: Config, images: Version, output: Version, label_counts: dict[int, int]) -> Classifier:
     """Train the classifier, and measure the class means: both need all training frames at once."""
-    rows = [row for row in images.read(["label", "split", "path"]).to_pylist() if row["split"] == "train"]
+    rows = [row for row in images.read(["image_id", "label", "split", "path"]).to_pylist() if row["split"] == "train"]
     frames, kept, _ = read_frames([row["path"] for row in rows], config.data.image_size)
     labels = np.array([rows[position]["label"] for position in kept], dtype=np.int64)
+    ids = [rows[position]["image_id"] for position in kept]
     classes = len(images.sealed().notes["class_names"])
     seed = config.run.seed
     classifier = train_classifier(frames, labels, classes, seed=seed, steps=config.evaluate.classifier_steps)
@@ -106,7 +117,20 @@ def _prepare(config: Config, images: Version, output: Version, label_counts: dic
         "class_mean", [f"{number:06d}" for number in range(len(means))], owners.tolist(), means
     )
     output.write_part(part_of(TABLES["measurements"], measured))
+    output.write_part(
+        part_of(TABLES["measurements"], _planted(frames, ids, labels, _examiner(config, classifier), seed))
+    )
     return classifier
+
+
+def _planted(
+    frames: NDArray[np.uint8], ids: list[str], labels: NDArray[np.int64], examiner: Examiner, seed: int
+) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+    drawn = rng.permutation(len(frames))[:PLANTED]
+    copies = {(row, kind): copy for row in drawn for kind, copy in plant(frames[row], rng).items()}
+    names = [f"{ids[row]}/{kind}" for row, kind in copies]
+    return examiner.rows("planted", names, [int(labels[row]) for row, _ in copies], np.stack(list(copies.values())))
 
 
 class _MeasureImages:
@@ -156,18 +180,44 @@ def _reconstruct(autoencoder: Autoencoder, images: NDArray[np.uint8]) -> NDArray
     return autoencoder.decode(means)
 
 
-def _write_report(run: StageRun, held_out: str) -> None:
+def _look_for_copies(run: StageRun, held_out: str) -> Memorisation:
+    """Search all training pictures for those nearest to generated, planted and unrelated held-out ones."""
+    images = run.inputs["images"].read(["image_id", "group", "split"])
+    apart = unrelated(images, held_out)
+    asked = (part.filter(pc.field("set") != "reference") for part in run.output.read_parts(COMPARED))
+    suspects = plan_rows(run, "suspects", suspects_of(pa.concat_tables(asked), apart, run.config.run.seed))
+    nearest = Version(run.output.files, "nearest", run.output.fingerprint)
+    training_rows = run.output.read(["set", "features"]).filter(pc.field("set") == "reference")
+    training = FeatureStatistics.of(features_of(training_rows.to_pylist()))
+    run.progress.say("looking for copies of training pictures among the generated ones")
+    map_rows(
+        replace(run, output=nearest),
+        suspects,
+        partial(NeighbourSearch, run.output, training.mean, training.scale),
+        pool=run.config.pools.evaluate,
+        columns=COMPARED,
+    )
+    return audit(
+        nearest.read().to_pylist(),
+        related_left_out=images.filter(pc.field("split") == held_out).num_rows - len(apart),
+        n_training=training.count,
+    )
+
+
+def _write_report(run: StageRun, held_out: str, memorisation: Memorisation) -> None:
     config, inputs = run.config, run.inputs
     captions = inputs["captions"].read(["image_id", "caption"]).to_pylist()
     samples = inputs["samples"].read(["sample_id", "arm", "caption"]).to_pylist()
     by_key = {f"reconstructed/{row['image_id']}": row["caption"] for row in captions}
     by_key |= {f"sample/{row['sample_id']}": row["caption"] for row in samples if row["arm"] == "generated"}
-    rows = run.output.read().to_pylist()
+    rows = run.output.read([name for name in run.output.kind.schema.names if name != "pixels"]).to_pylist()
     extractor = load_extractor(config.evaluate.features)
     findings = summarise(rows, by_key, load_prompt_set(config.prompt_set), extractor, config)
-    metrics = metrics_of(findings, _stage_times(run), _provenance(run, extractor))
-    page = render_report(assemble(run, held_out, metrics, findings))
+    metrics = metrics_of(findings, memorisation, _stage_times(run), _provenance(run, extractor))
+    page = render_report(assemble(run, held_out, metrics, findings, memorisation))
     folder = f"{run.output.folder}/files/report"
+    origin = {"checkpoint_sha256": metrics.provenance.checkpoint_sha256, "weights": config.sample.weights}
+    run.output.files.write(f"{folder}/memorisation.json", memorisation.to_json(**origin, features_of=extractor.name))
     run.output.files.write(f"{folder}/metrics.json", metrics.to_json().encode())
     run.output.files.write(f"{folder}/index.html", page.encode())
 

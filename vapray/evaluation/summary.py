@@ -28,8 +28,9 @@ from vapray.evaluation.features import FeatureExtractor
 from vapray.evaluation.inception_score import inception_score
 from vapray.evaluation.intervals import Interval, bootstrap_interval
 from vapray.evaluation.measuring import SETS, features_of, probabilities_of
+from vapray.evaluation.memorisation.audit import Memorisation
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
-from vapray.evaluation.nearest import Nearest, nearest_training
+from vapray.evaluation.nearest import relative_distance
 
 __all__ = ["Findings", "summarise"]
 
@@ -50,7 +51,8 @@ class Findings:
     label_accuracy_real: float
     inception_score: float
     adherence: Adherence | None
-    nearest: Nearest
+    relative_distance: float
+    """To the nearest training picture, over the same of held-out pictures."""
     fid_at_held_out_count: float
     """Of as many generated images as are held out: FID falls with the count, so this is what the real floors face."""
     n_held_out: int
@@ -91,9 +93,7 @@ def summarise(
         label_accuracy_real=balanced_accuracy(probabilities_of(sets["held_out"]), features["held_out"].labels),
         inception_score=inception_score(probabilities, seed=seed).mean,
         adherence=_adherence(sets, captions, prompt_set, config),
-        nearest=nearest_training(
-            reference, features["held_out"], generated, *(_keys(sets[name]) for name in ("reference", "generated"))
-        ),
+        relative_distance=relative_distance(reference, features["held_out"], generated),
         fid_at_held_out_count=fid_between(reference, _as_many(generated, len(features["held_out"].labels), seed)),
         n_held_out=len(features["held_out"].labels),
         n_real=len(reference.labels),
@@ -102,13 +102,17 @@ def summarise(
     )
 
 
-def metrics_of(findings: Findings, stages: Mapping[str, StageTime], provenance: Provenance) -> Metrics:
+def metrics_of(
+    findings: Findings, memorisation: Memorisation, stages: Mapping[str, StageTime], provenance: Provenance
+) -> Metrics:
     """The numbers of ``metrics.json``."""
     scores, adherence, floors = findings.scores, findings.adherence, findings.fid_floors
     measured = (adherence.adherence, adherence.shuffled, adherence.ceiling) if adherence else (math.nan,) * 3
     intervals: dict[str, Interval | None] = {
         **scores.intervals,
         "label_accuracy": findings.label_accuracy_interval,
+        "copies_share_pixels": memorisation.pixels.interval,
+        "copies_share_features": memorisation.features.interval,
     }
     further = {
         "density": scores.density,
@@ -117,8 +121,13 @@ def metrics_of(findings: Findings, stages: Mapping[str, StageTime], provenance: 
         "fid_at_held_out_count": findings.fid_at_held_out_count,
         "n_held_out": findings.n_held_out,
         "label_accuracy_real": findings.label_accuracy_real,
-        "nearest_training_relative": findings.nearest.relative,
-        "nearest_training_share_near": findings.nearest.share_near,
+        "nearest_training_relative": findings.relative_distance,
+        "copies_share_pixels": memorisation.pixels.share,
+        "copies_share_features": memorisation.features.share,
+        "copies_share_expected": memorisation.pixels.expected,
+        "copies_certain": max(memorisation.pixels.copies, memorisation.features.copies),
+        "copies_planted_found": memorisation.pixels.planted_found,
+        "copies_n_held_out": memorisation.pixels.n_held_out,
     }
     if adherence:
         intervals |= {
@@ -163,10 +172,6 @@ def _feature_set(rows: Rows, extractor: FeatureExtractor, config: Config) -> Fea
         extractor.resize,
         f"centred square, {config.data.image_size} pixels",
     )
-
-
-def _keys(rows: Rows) -> list[str]:
-    return [row["key"] for row in rows]
 
 
 def _as_many(features: FeatureSet, count: int, seed: int) -> FeatureSet:

@@ -10,6 +10,7 @@ from pathlib import Path
 from vapray.errors import ConfigError
 from vapray.export.checkpoint_files import component_files
 from vapray.export.checksums import CARD_FILE, SUMS_FILE, changed_files, listed_files, sums_of
+from vapray.export.clearance import clearance
 from vapray.export.model_card import loading_lines, model_card
 from vapray.export.opening import open_checkpoint
 
@@ -27,7 +28,13 @@ class Exported:
 
 
 def export_checkpoint(
-    checkpoint: str, folder: str, *, weights: str = "ema", with_bank: bool = True, with_text_encoder: bool = False
+    checkpoint: str,
+    folder: str,
+    *,
+    weights: str = "ema",
+    with_bank: bool = True,
+    with_text_encoder: bool = False,
+    accept_unaudited: bool = False,
 ) -> Exported:
     """Write a checkpoint as a diffusers folder that loads without vapray.
 
@@ -37,8 +44,11 @@ def export_checkpoint(
         weights: ema or raw.
         with_bank: whether the captions of the training images go along.
         with_text_encoder: whether the files of a text tower go along; the hashing encoder is code and always does.
+        accept_unaudited: whether it may leave although no audit of its run says that it draws no copies of training
+            pictures; the model card says so.
 
     Raises:
+        DataError: its run's audit for copies was not passed, and ``accept_unaudited`` is false.
         CheckpointError: as of ``Sampler.load``.
         ConfigError: unknown weights, a folder that holds something else or cannot be written, no text tower there.
         BackendError: a text tower that is not to be had.
@@ -47,8 +57,11 @@ def export_checkpoint(
         raise ConfigError(f"weights = {weights!r}: wanted one of ema, raw.")
     _refuse_target(folder)
     opened = open_checkpoint(checkpoint, weights=weights, with_bank=with_bank, with_text_encoder=with_text_encoder)
+    audited = clearance(checkpoint, weights)
+    if not accept_unaudited:
+        audited.require(checkpoint)
     files = component_files(opened)
-    files[CARD_FILE] = model_card(opened, Path(folder).resolve().name).encode()
+    files[CARD_FILE] = model_card(opened, audited, Path(folder).resolve().name).encode()
     files[SUMS_FILE] = sums_of(files)
     try:
         _replace(Path(folder), files)

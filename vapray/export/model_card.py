@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vapray import __version__
+from vapray.export.clearance import Clearance
 from vapray.export.opening import OpenedCheckpoint
 from vapray.latents.description import describe_autoencoder
 from vapray.model_files import is_directory, public_name
@@ -34,11 +35,12 @@ TOWER_PACKAGES = {"open_clip": "open_clip_torch, transformers", "transformers": 
 TO_BE_GIVEN = "describe shape, size, colour and texture"
 
 
-def model_card(opened: OpenedCheckpoint, folder: str) -> str:
+def model_card(opened: OpenedCheckpoint, audited: Clearance, folder: str) -> str:
     """Markdown with YAML front matter; no path of this machine is in it.
 
     Args:
         opened: the checkpoint.
+        audited: what is known of copies of training pictures.
         folder: name of the export's folder.
     """
     environment = Environment(
@@ -53,6 +55,7 @@ def model_card(opened: OpenedCheckpoint, folder: str) -> str:
         **_of_model(opened),
         **_of_captions(opened),
         **_of_data(opened),
+        audited=audited,
         lines=loading_lines(opened, folder),
     )
 

@@ -14,8 +14,8 @@ from vapray.config import Config
 from vapray.data.decode import decode
 from vapray.data.frames import read_frame
 from vapray.errors import BadImage
+from vapray.evaluation.memorisation.audit import Memorisation, Pair
 from vapray.evaluation.metrics import Metrics
-from vapray.evaluation.nearest import Nearest
 from vapray.evaluation.report.content import (
     CaptionExample,
     ClassExamples,
@@ -36,7 +36,8 @@ from vapray.tables import REJECT, TABLES
 __all__ = ["assemble"]
 
 PICTURES_OF_A_CLASS = 6
-NEAREST_PAIRS = 9
+NEAREST_PAIRS = 6
+"""Of each search."""
 REASONS_OF_A_STAGE = 10
 CURVES = {
     "loss": ("Denoising loss", "Mean squared error of the predicted noise; 1 is knowing nothing."),
@@ -63,7 +64,9 @@ SHARES, SHARE = ("Cosine", "Usage", "Attention entropy"), (0.0, 1.0)
 Rows = list[dict[str, Any]]
 
 
-def assemble(run: StageRun, held_out: str, metrics: Metrics, findings: Findings) -> ReportData:
+def assemble(
+    run: StageRun, held_out: str, metrics: Metrics, findings: Findings, memorisation: Memorisation
+) -> ReportData:
     """Collect pictures, texts and numbers of a finished run; ``held_out`` is the split that it was measured on."""
     config, inputs, history = run.config, run.inputs, run.history
     names: list[str] = history["ingest"].notes["class_names"]
@@ -82,7 +85,11 @@ def assemble(run: StageRun, held_out: str, metrics: Metrics, findings: Findings)
         splits=_splits(images),
         classes=_class_rows(names, unseen, findings),
         examples=[_class_examples(label, name, unseen, generated, frame) for label, name in enumerate(names)],
-        neighbours=_neighbours(findings.nearest, names, by_id, generated, frame),
+        memorisation=memorisation,
+        neighbours={
+            "pixels": _neighbours(memorisation.nearest_by_pixels, names, by_id, generated, frame),
+            "features": _neighbours(memorisation.nearest_by_features, names, by_id, generated, frame),
+        },
         curves=_curves(history),
         health=[
             replace(curve, scale=SHARE) if curve.name in SHARES else curve
@@ -133,16 +140,16 @@ def _class_examples(label: int, name: str, unseen: Rows, generated: Rows, frame:
 
 
 def _neighbours(
-    nearest: Nearest, names: Sequence[str], images: Mapping[str, dict[str, Any]], generated: Rows, frame: Any
+    nearest: Sequence[Pair], names: Sequence[str], images: Mapping[str, dict[str, Any]], generated: Rows, frame: Any
 ) -> list[Neighbours]:
     by_key = {f"sample/{row['sample_id']}": row for row in generated}
     pairs = []
-    for key, (found, distance) in sorted(nearest.neighbours.items(), key=lambda item: item[1][1])[:NEAREST_PAIRS]:
-        image_id = found.removeprefix("image/")
-        training, made = frame(image_id), by_key[key]
+    for pair in nearest[:NEAREST_PAIRS]:
+        image_id = pair.training.removeprefix("image/")
+        training, made = frame(image_id), by_key[pair.generated]
         if training is not None:
             owner = names[images[image_id]["label"]]
-            pairs.append(Neighbours(decode(made["png"]), training, names[made["label"]], owner, distance))
+            pairs.append(Neighbours(decode(made["png"]), training, names[made["label"]], owner, pair.relative))
     return pairs
 
 

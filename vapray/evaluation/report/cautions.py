@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vapray.evaluation.adherence import Adherence
+from vapray.evaluation.memorisation.audit import Memorisation
+from vapray.evaluation.memorisation.judgement import CANNOT_TELL, COPIES
 from vapray.evaluation.metrics import Metrics
-from vapray.evaluation.nearest import NEAR
 from vapray.evaluation.report.content import ReportData
 from vapray.evaluation.report.wording import known, number, percent
 
@@ -17,8 +18,6 @@ FEW_TO_LEARN, FEW_TO_JUDGE = 20, 30
 """Training and generated pictures of a class."""
 CLEAR = 0.05
 """A share that is more than this above its ceiling is said to be."""
-SUSPICIOUS = 5
-"""Times ``NEAR``: so many generated pictures near a training picture speak of copies."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +31,25 @@ class Caution:
 def cautions(report: ReportData) -> list[Caution]:
     """Everything a reader has to know before quoting a number; the gravest first."""
     metrics = report.metrics
-    found = [*_memorisation(metrics), *_beyond_real(metrics), *_sizes(metrics), *_classes(report), *_rejects(report)]
+    found = [
+        *_memorisation(report.memorisation),
+        *_fid(metrics),
+        *_beyond_real(metrics),
+        *_sizes(metrics),
+        *_classes(report),
+        *_rejects(report),
+    ]
     return [*found, *_captions(report.adherence, metrics), *_features(metrics)]
 
 
-def _memorisation(metrics: Metrics) -> Iterator[Caution]:
-    share = metrics.further.get("nearest_training_share_near")
-    if known(share) and share > SUSPICIOUS * NEAR:
-        yield Caution(
-            "Memorisation",
-            f"{percent(share)} of the generated pictures lie nearer to a training picture than all but "
-            f"{percent(NEAR)} of held-out real ones do. Look at the nearest pairs below for copies.",
-        )
+def _memorisation(found: Memorisation) -> Iterator[Caution]:
+    if found.verdict == COPIES:
+        yield Caution("Copies of training pictures", f"{found.why} Look at the nearest pairs below.")
+    if found.verdict == CANNOT_TELL:
+        yield Caution("Copies cannot be ruled out", found.why)
+
+
+def _fid(metrics: Metrics) -> Iterator[Caution]:
     fid, real = metrics.further.get("fid_at_held_out_count"), metrics.fid_real_split
     if known(fid) and known(real) and fid < real:
         yield Caution(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.evaluation.adherence import Adherence
+from vapray.evaluation.memorisation.audit import Memorisation
 from vapray.evaluation.metrics import Metrics
 
 Image = NDArray[np.uint8]
@@ -42,7 +43,7 @@ class Neighbours:
     """Of the generated one."""
     training_class_name: str
     distance: float
-    """Over the distance that a held-out real picture usually has; 0 is a copy."""
+    """Over the mean distance of the 50 nearest training pictures; 0 is a copy."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,9 @@ class ReportData:
     """Split -> real pictures."""
     classes: Sequence[ClassRow]
     examples: Sequence[ClassExamples]
-    neighbours: Sequence[Neighbours]
-    """Nearest first."""
+    memorisation: Memorisation
+    neighbours: Mapping[str, Sequence[Neighbours]]
+    """By what was compared, ``pixels`` or ``features``; nearest first."""
     curves: Sequence[Curve]
     health: Sequence[Curve]
     """Of the class prototypes over training; empty for a network without them."""

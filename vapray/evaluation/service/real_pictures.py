@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from vapray.checkpoint import place_in_run
 from vapray.errors import DataError
-from vapray.files import FileStore
 from vapray.store import Store, Version
 
 __all__ = ["RealPictures", "find_real_pictures"]
@@ -41,7 +41,7 @@ def find_real_pictures(checkpoint: str, class_names: Sequence[str], run: str | N
     Raises:
         DataError: ``run`` is given and has no finished pictures of these classes.
     """
-    inside, fingerprint = _place_in_run(checkpoint)
+    inside, fingerprint = place_in_run(checkpoint)
     root = run or inside
     if root is None:
         return None
@@ -55,40 +55,19 @@ def find_real_pictures(checkpoint: str, class_names: Sequence[str], run: str | N
     return RealPictures(images, tuple(_evaluations(store, images))) if images else None
 
 
-def _place_in_run(checkpoint: str) -> tuple[str | None, str]:
-    """ROOT and FINGERPRINT of ROOT/checkpoints/FINGERPRINT/files/final."""
-    files = FileStore(checkpoint)
-    *above, folder, fingerprint, last, final = ["", "", "", *files.path("").rstrip("/").split("/")]
-    if (folder, last, final) != ("checkpoints", "files", "final"):
-        return None, ""
-    root = "/".join(above[3:]) or "/"
-    return root if files.is_local else files.filesystem.unstrip_protocol(root), fingerprint
-
-
 def _trained_on(store: Store, fingerprint: str) -> Version | None:
     wanted = None
     with contextlib.suppress(DataError):
         manifest = store.version("checkpoints", fingerprint).manifest() if fingerprint else None
         wanted = manifest and manifest.inputs.get("images")
-    return next((one for one in _finished(store, "images") if one.sealed().content_hash == wanted), None)
+    return next((one for one in store.finished("images") if one.sealed().content_hash == wanted), None)
 
 
 def _newest_with(store: Store, class_names: Sequence[str]) -> Version | None:
-    fitting = (one for one in _finished(store, "images") if one.sealed().notes.get("class_names") == list(class_names))
+    fitting = (one for one in store.finished("images") if one.sealed().notes.get("class_names") == list(class_names))
     return next(fitting, None)
 
 
 def _evaluations(store: Store, images: Version) -> Iterator[Version]:
     content = images.sealed().content_hash
-    return (one for one in _finished(store, "measurements") if one.sealed().inputs.get("images") == content)
-
-
-def _finished(store: Store, table: str) -> list[Version]:
-    """Newest first; a version whose manifest is damaged is as good as gone."""
-    finished = []
-    for name in store.files.names(table):
-        version = store.version(table, name)
-        with contextlib.suppress(DataError):
-            if version.manifest():
-                finished.append(version)
-    return sorted(finished, key=lambda version: version.sealed().finished, reverse=True)
+    return (one for one in store.finished("measurements") if one.sealed().inputs.get("images") == content)

@@ -1,0 +1,1 @@
+"""The memorisation audit: are generated pictures copies of training pictures?"""
