@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.errors import DataError
-from vapray.evaluation.features import FeatureExtractor
+from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
 from vapray.evaluation.frechet import FeatureStatistics, frechet_distance
 from vapray.evaluation.intervals import Interval, half_sampling_interval
 from vapray.evaluation.kernel import kernel_mmd2
@@ -27,16 +27,14 @@ class FeatureSet:
     """[N, F], not yet scaled."""
     labels: NDArray[np.int64]
     """[N]."""
-    extractor: str
-    extractor_sha256: str
-    resize: int
+    space: FeatureSpace
     preparation: str
     """How pictures became arrays, as the data room names it; equal for sets that may be compared."""
 
     @property
     def origin(self) -> tuple[str, str, int, str]:
         """What must agree before two sets are compared."""
-        return self.extractor, self.extractor_sha256, self.resize, self.preparation
+        return self.space.name, self.space.sha256, self.space.resize, self.preparation
 
 
 def extract(
@@ -50,12 +48,12 @@ def extract(
     if len(images) != len(labels):
         raise DataError(f"{len(images)} pictures and {len(labels)} labels")
     features = np.asarray(extractor(images), dtype=np.float64)
-    return FeatureSet(features, labels, extractor.name, extractor.sha256, extractor.resize, preparation)
+    return FeatureSet(features, labels, extractor.space, preparation)
 
 
 @dataclass(frozen=True)
 class SetScores:
-    """A generated set's distance to the reference. Features are standardised on the reference."""
+    """A generated set's distance to the reference, of features that :func:`standardised` gives."""
 
     fid: float
     kid: float
@@ -93,14 +91,17 @@ def _refuse_unlike(reference: FeatureSet, generated: FeatureSet) -> None:
 
 
 def standardised(reference: FeatureSet, generated: FeatureSet) -> tuple[Features, Features]:
-    """Both with the reference's mean taken away and divided by its deviations.
+    """Both with the reference's mean taken away and divided by its deviations; as they are if their space says so.
 
-    The mean does not matter to FID. It does to KID: features far from 0 would rule its cubic kernel.
+    The mean does not matter to FID. It does to KID: features far from 0 would rule its cubic kernel. Published numbers
+    are of Inception's features as they are, so these stay.
 
     Raises:
         DataError: the sets were prepared differently.
     """
     _refuse_unlike(reference, generated)
+    if not reference.space.standardised:
+        return reference.features, generated.features
     statistics = FeatureStatistics.of(reference.features)
     real, made = ((x.features - statistics.mean) / statistics.scale for x in (reference, generated))
     return real, made
