@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from vapray.errors import DataError
 from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
 from vapray.evaluation.frechet import FeatureStatistics, frechet_distance
-from vapray.evaluation.intervals import Interval, half_sampling_interval
+from vapray.evaluation.intervals import Interval, half_sampling_around, random_halves
 from vapray.evaluation.kernel import kernel_mmd2
-from vapray.evaluation.neighbours import neighbour_scores
+from vapray.evaluation.pairwise import pairwise_scores
 
 Features = NDArray[np.float64]
 FID_MIN_CLASS_IMAGES = 300
@@ -125,14 +125,17 @@ def compare_sets(
         DataError: the sets were prepared differently, or one has k or fewer images.
     """
     real, made = standardised(reference, generated)
-    near = neighbour_scores(real, made, k=k, seed=seed)
+    halves = random_halves([len(real), len(made)], draws, seed)
+    pairs = pairwise_scores(real, made, halves, k=k, seed=seed)
+    fid, near = _fid(real, made), pairs.near
+    fid_of_halves = [_fid(real[some], made[others]) for some, others in halves]
     intervals = {
-        name: half_sampling_interval(statistic, [real, made], draws=draws, seed=seed)
-        for name, statistic in (("fid", _fid), ("kid", kernel_mmd2))
+        "fid": half_sampling_around(fid, fid_of_halves),
+        "kid": half_sampling_around(pairs.kid, pairs.kid_of_halves),
     }
     return SetScores(
-        _fid(real, made),
-        kernel_mmd2(real, made),
+        fid,
+        pairs.kid,
         near.precision,
         near.recall,
         near.density,
