@@ -12,9 +12,11 @@ from torch.nn import functional
 
 from tests.bank.tiny_models import biomedclip
 from vapray.config import Evaluate
+from vapray.config.file import load
+from vapray.doctor.models import examine
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
 from vapray.evaluation.classifier import train_classifier
-from vapray.evaluation.extractors.weight_files import INCEPTION_FILE
+from vapray.evaluation.extractors.weight_files import INCEPTION_FILE, features_signature
 from vapray.evaluation.features import FeatureExtractor, extractor_of
 from vapray.evaluation.inception_score import inception_score
 
@@ -78,6 +80,20 @@ def test_an_extractor_without_its_package_names_the_extra(monkeypatch: pytest.Mo
     for features in ("inception_v3", "dinov2", "biomedclip"):
         with pytest.raises(BackendError, match=rf"{features}.*not installed.*\[features\]"):
             asked(features, Path("anywhere"))
+
+
+def test_the_stage_runs_again_when_weights_change_and_names_a_file_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "squeezenet.pth"
+    config = load(None, ["evaluate.features=squeezenet", f"evaluate.weights={path}"])
+    (doctors,) = (one for one in examine(config) if one.check == "features")
+    assert doctors.state == "failed"
+    with pytest.raises(ConfigError, match="no such file"):
+        features_signature(config)
+    weights.squeezenet(path, "1_0")
+    before = features_signature(config)
+    weights.squeezenet(path, "1_1")
+    assert before != features_signature(config) != ""
+    assert features_signature(load(None, [])) == ""
 
 
 def test_another_network_s_weights_are_refused(inception: Path, tmp_path: Path) -> None:

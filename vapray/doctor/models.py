@@ -56,9 +56,9 @@ def _extractors(config: Config) -> Iterator[Finding]:
     try:
         require_extractor_packages(settings.features)
     except BackendError as error:
-        yield failed("feature extractor", str(error), "", error.exit_code)
+        yield failed("features", str(error), "", error.exit_code)
     else:
-        yield from _found("feature extractor", lambda: _extractor(settings))
+        yield from _found("features", lambda: _extractor(settings))
 
 
 def _extractor(settings: Evaluate) -> str:

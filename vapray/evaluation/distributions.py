@@ -5,6 +5,7 @@ Unlike :mod:`vapray.evaluation.neighbours` it sees how often, and not only wheth
 Source: Sajjadi et al., Assessing generative models via precision and recall (arXiv 1806.00035), algorithm 1, section 4.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,9 @@ def distribution_scores(
     both = np.concatenate([rows[np.sort(rng.choice(len(rows), count, False))] for rows in (real, generated)])
     curves = []
     for _ in range(runs):
-        _, owners = kmeans2(both.astype(np.float64), clusters, minit="++", rng=rng, missing="warn")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # an empty cluster takes no part in either set
+            _, owners = kmeans2(both.astype(np.float64), clusters, minit="++", rng=rng)
         shares = [np.bincount(part, minlength=clusters) / count for part in (owners[:count], owners[count:])]
         curves.append(precision_recall_curve(shares[0], shares[1], angles))
     precision, recall = np.mean(curves, axis=0)

@@ -79,11 +79,12 @@ def kernel_mmd2(a: Features, b: Features, *, block_rows: int = BLOCK_ROWS) -> fl
         raise DataError(f"KID: wanted [N, F] and [M, F], got {list(a.shape)} and {list(b.shape)}")
     if min(len(a), len(b)) < 2:
         raise DataError(f"KID needs at least 2 images in each set, got {len(a)} and {len(b)}")
-    a, b = a.astype(np.float64), b.astype(np.float64)
+    first, second = a.astype(np.float64), b.astype(np.float64)
     all_a, all_b = np.ones((1, len(a))), np.ones((1, len(b)))
     width = a.shape[1]
     sums = KernelSums(width, all_a, all_a), KernelSums(width, all_b, all_b), KernelSums(width, all_a, all_b)
-    for (one, other), measure in zip(((a, a), (b, b), (a, b)), sums, strict=True):
+    pairs = ((first, first), (second, second), (first, second))
+    for (one, other), measure in zip(pairs, sums, strict=True):
         sweep(one, other, [measure], block_rows)
     return float(discrepancies(*sums)[0])
 

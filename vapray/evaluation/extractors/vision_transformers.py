@@ -6,6 +6,7 @@ bicubic. Both are normalised by the mean and deviation in the model's own config
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,8 +51,9 @@ def dinov2(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
             "such as that of hf-hub:timm/vit_base_patch14_dinov2.lvd142m."
         )
     require_device(device)
-    network = _timm_model(folder).eval().requires_grad_(False).to(device)
-    known = network.pretrained_cfg
+    model = _timm_model(folder)
+    known = model.pretrained_cfg
+    network = model.eval().requires_grad_(False).to(device)
     return _extractor(network, f"DINOv2 ({architecture})", settings, (DINOV2_SIDE, known["mean"], known["std"]), device)
 
 
@@ -95,7 +97,7 @@ def _extractor(
     return NetworkExtractor(space, forward, device)
 
 
-def _timm_model(folder: Path) -> nn.Module:
+def _timm_model(folder: Path) -> Any:
     import timm
 
     try:
