@@ -4,8 +4,8 @@
 
 Both get the same float32 features and logits, drawn once. Every measurement is a process of its own, ours and theirs by
 turns; seconds are medians, memory is the process's largest resident set. torch-fidelity's KID is the mean over 100
-subsets of 1,000 images, ours is of all pairs, whose expectation is the same: their difference is told in standard errors
-of the former. It is also told how long ours takes where 20 halves give KID an interval, which theirs has not.
+subsets of 1,000 images, ours is of all pairs, whose expectation is the same: their difference is told in standard
+errors of the former. It is also told how long ours takes where 20 halves give KID an interval, which theirs has not.
 """
 
 import argparse
