@@ -4,8 +4,8 @@ Stages do not import one another; they meet here. Every table is plain Parquet t
 A part holds finished rows and rejects together: a reject has its key, a reason in ``reject``, and nulls elsewhere.
 
 ``records``, ``audited``, ``plan``, ``suspects`` and ``grid`` are what ingest, examine, sample, evaluate and downstream
-set out to do; ``examinations``, ``measurements`` and ``downstream`` are what examine, evaluate and downstream found, and
-``nearest`` what evaluate found of suspects.
+set out to do; ``examinations``, ``measurements`` and ``downstream`` are what they found, and ``nearest`` what evaluate
+found of suspects.
 
 Arrays stand as little-endian bytes beside their shape:
     context   float16 [L, width]       L and width are columns

@@ -34,6 +34,12 @@ OVERRIDES = {
     "enumeration": ("sample.solver=euler", "sample.solver = 'euler': wanted one of dpm_solver_2m, ddim"),
     "number of an enumeration": ("autoencoder.factor=3", "autoencoder.factor = 3: wanted one of 2, 4, 8"),
     "unknown encoder": ("bank.encoder=clip", "bank.encoder = 'clip': wanted one of hashing, open_clip, transformers"),
+    "features without weights": (
+        "evaluate.features=vgg16",
+        "evaluate.features = vgg16: needs evaluate.weights, a weights file",
+    ),
+    "weights of nothing": ("evaluate.weights=w.pth", "evaluate.features = random_convolutions does not read it"),
+    "pixels of nothing": ("evaluate.pixels=caffe", "evaluate.pixels = caffe: evaluate.features ="),
     "encoder without a model": ("bank.encoder=open_clip", "bank.encoder = open_clip: needs bank.model, a directory or"),
     "model without an encoder": ("bank.model=x", "bank.model = x: the hashing encoder has none. Set bank.encoder"),
     "padding without a model": ("bank.context_length=full", "bank.context_length = full: the hashing encoder has none"),

@@ -80,6 +80,21 @@ def test_a_collapse_to_one_class_raises_fid_and_lowers_recall_but_not_precision(
     assert collapsed.precision > good.precision - 0.15
 
 
+def test_copies_of_the_reference_are_at_distance_zero_with_recall_one(reference: FeatureSet, good: SetScores) -> None:
+    copies = compare_sets(reference, features(*scenes(300, 0)), draws=2)
+    assert (copies.precision, copies.recall, copies.coverage) == (1.0, 1.0, 1.0)
+    assert copies.fid < 1e-6 * good.fid
+    assert copies.kid < 0 < good.kid + abs(copies.kid)
+
+
+def test_a_collapse_lowers_coverage_and_density_of_noise_is_low(reference: FeatureSet, good: SetScores) -> None:
+    images, labels = scenes(1500, 1)
+    collapsed = compare_sets(reference, features(images[labels == 2], labels[labels == 2]), draws=2)
+    assert collapsed.coverage < 0.6 * good.coverage
+    noise = compare_sets(reference, features(noisy(images[:300], 60.0), labels[:300]), draws=2)
+    assert noise.density < 0.5 * good.density
+
+
 def test_the_class_mean_floor_is_far_above_the_real_split(reference: FeatureSet, held_out: FeatureSet) -> None:
     made = class_mean_images(*scenes(300, 0), dict.fromkeys(range(5), 60), np.random.default_rng(0))
     assert fid_between(reference, features(*made)) > 10 * fid_between(reference, held_out)

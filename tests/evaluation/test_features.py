@@ -13,7 +13,7 @@ PUBLISHED_SHA256 = "4c46bd9cb5bfaf9577dab4e7f249de424cc85380cb704ec8a52df7fb7104
 
 
 def test_the_weights_are_those_that_recorded_numbers_rest_on() -> None:
-    assert RandomConvolutions().sha256 == PUBLISHED_SHA256
+    assert RandomConvolutions().space.sha256 == PUBLISHED_SHA256
 
 
 def test_features_depend_neither_on_batch_size_nor_on_torch_s_random_state() -> None:
@@ -22,14 +22,14 @@ def test_features_depend_neither_on_batch_size_nor_on_torch_s_random_state() -> 
     together = RandomConvolutions()(images)
     torch.manual_seed(2)
     apart = RandomConvolutions(batch_images=2)(images)
-    assert together.shape == (9, RandomConvolutions().width)
+    assert together.shape == (9, RandomConvolutions().space.width)
     np.testing.assert_allclose(together, apart, rtol=1e-5, atol=1e-6)
 
 
 def test_another_seed_is_another_extractor() -> None:
     images, _ = scenes(2, 0)
     first, second = RandomConvolutions(0), RandomConvolutions(1)
-    assert first.sha256 != second.sha256
+    assert first.space.sha256 != second.space.sha256
     assert not np.allclose(first(images), second(images))
 
 
@@ -50,7 +50,7 @@ def test_colour_texture_and_layout_each_move_the_features(change: str) -> None:
 
 
 def test_no_images_give_no_rows() -> None:
-    assert RandomConvolutions()(np.zeros((0, 32, 32, 3), np.uint8)).shape == (0, RandomConvolutions().width)
+    assert RandomConvolutions()(np.zeros((0, 32, 32, 3), np.uint8)).shape == (0, RandomConvolutions().space.width)
 
 
 def test_pictures_of_another_type_are_refused() -> None:
@@ -66,4 +66,4 @@ def test_an_unknown_extractor_is_answered_with_the_nearest_name() -> None:
 def test_a_registered_extractor_is_built_with_its_options() -> None:
     register_extractor("coarse", lambda resize: RandomConvolutions(resize=resize))
     assert "coarse" in extractor_names()
-    assert load_extractor("coarse", resize=16).resize == 16
+    assert load_extractor("coarse", resize=16).space.resize == 16

@@ -76,6 +76,30 @@ def test_statistics_do_not_depend_on_how_rows_are_sharded(cuts: list[int], rando
     assert frechet_distance(merged, other) == pytest.approx(frechet_distance(whole, other), rel=1e-12)
 
 
+@pytest.mark.parametrize("shards", [1, 3, 16, 300])
+def test_fid_does_not_depend_on_the_number_of_shards_where_covariances_are_singular(shards: int) -> None:
+    features, other = gaussian(300, 400, 0, shift=20.0), gaussian(350, 400, 1, shift=20.5)
+    merged = FeatureStatistics.empty(400)
+    for part in np.array_split(features, shards):
+        merged = merged.merge(FeatureStatistics.of(part))
+    whole = FeatureStatistics.of(features)
+    np.testing.assert_allclose(merged.scatter, whole.scatter, atol=1e-12 * np.abs(whole.scatter).max())
+    assert frechet_distance(merged, FeatureStatistics.of(other)) == pytest.approx(fid(features, other), rel=1e-6)
+
+
+def test_a_singular_covariance_gives_the_root_of_scipy() -> None:
+    import scipy.linalg
+
+    a, b = gaussian(12, 16, 0), gaussian(400, 16, 1)
+    covariances = [np.cov(x, rowvar=False) for x in (a, b)]
+    root_b = scipy.linalg.sqrtm(covariances[1])
+    # tr (A B)^(1/2) of a singular A as that of B^(1/2) A B^(1/2), which is symmetric.
+    cross = np.sqrt(np.clip(scipy.linalg.eigvalsh(root_b @ covariances[0] @ root_b), 0, None)).sum()
+    shift = a.mean(axis=0) - b.mean(axis=0)
+    wanted = shift @ shift + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * cross
+    assert fid(a, b) == pytest.approx(wanted, rel=1e-6)
+
+
 def test_streamed_updates_equal_one_pass() -> None:
     features = gaussian(100, 8, 0)
     streamed = FeatureStatistics.empty(8)

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from vapray.evaluation import nearest
 from vapray.evaluation.comparison import FeatureSet
+from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.nearest import relative_distance
 
 RNG = np.random.default_rng(3)
@@ -13,7 +14,7 @@ TRAINING = RNG.normal(size=(400, 6))
 
 
 def features(rows: NDArray[np.float64], classes: int = 4) -> FeatureSet:
-    return FeatureSet(rows, np.arange(len(rows)) % classes, "some", "0" * 64, 64, "square")
+    return FeatureSet(rows, np.arange(len(rows)) % classes, FeatureSpace("some", "0" * 64, 6, 64), "square")
 
 
 def test_copies_are_at_distance_0() -> None:

@@ -12,12 +12,27 @@ __all__ = ["Audit", "Evaluate"]
 class Evaluate(Section):
     """The measurements."""
 
-    features: Literal["random_convolutions"] = "random_convolutions"
-    """Extractor of FID, KID, precision and recall."""
+    features: Literal[
+        "random_convolutions", "inception_v3", "vgg16", "squeezenet", "dinov2", "biomedclip", "classifier"
+    ] = "random_convolutions"
+    """Extractor of FID, KID, precision and recall. random_convolutions: embedded, without semantics; classifier: the
+    one that judges labels, before its last layer; the others are trained networks, whose ``weights`` have to be there.
+    inception_v3, dinov2 and biomedclip need the extra ``features``."""
+    weights: str | None = None
+    """For inception_v3 torch-fidelity's file, None: the one in torch hub's cache; for vgg16 and squeezenet a file of
+    torchvision's layout; for dinov2 a directory as timm's models have it (config.json, model.safetensors), for
+    biomedclip one as open_clip's have it, or hf-hub:OWNER/NAME."""
+    revision: str | None = None
+    """Of the hub's: commit, tag or branch."""
+    pixels: Literal["imagenet", "caffe"] = "imagenet"
+    """What the weights of vgg16 or squeezenet were trained on: torchvision's RGB, or Caffe's BGR in 0..255 without the
+    mean."""
     classifier_steps: Count = 200
     """Of the small classifier that judges labels, trained on real images."""
     neighbours: Count = 3
-    """k of precision and recall."""
+    """k of precision, recall, density and coverage."""
+    prd: bool = False
+    """Also the precision and recall of distributions (PRD): F8 and F1/8 over clusters."""
     halves: Count = 20
     """Random halves behind the intervals of FID and KID."""
     control_rounds: Count = 20

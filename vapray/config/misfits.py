@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vapray.config.autoencoder_misfits import find_autoencoder_misfits
 from vapray.config.caption_misfits import find_caption_misfits
 from vapray.config.downstream_misfits import find_downstream_misfits
+from vapray.config.evaluation_misfits import find_evaluation_misfits
 from vapray.config.misfit import Misfit
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def find_misfits(config: "Config") -> Iterator[Misfit]:
     yield from _audit(config)
     yield from find_autoencoder_misfits(config)
     yield from find_downstream_misfits(config)
+    yield from find_evaluation_misfits(config)
 
 
 def _sizes(config: "Config") -> Iterator[Misfit]:

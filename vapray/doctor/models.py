@@ -6,9 +6,11 @@ from importlib.util import find_spec
 from vapray.bank.tower_files import find_tower, require_packages
 from vapray.captioning.prompt_choice import prompt_set_of
 from vapray.captioning.vlm_files import find_vlm
-from vapray.config import Config
+from vapray.config import Config, Evaluate
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.errors import BackendError, VaprayError
+from vapray.evaluation.extractors.weight_files import find_weights
+from vapray.evaluation.extractors.weight_files import require_packages as require_extractor_packages
 from vapray.latents.trained_files import find_perceptual_files, find_trained
 
 __all__ = ["examine"]
@@ -18,10 +20,11 @@ FETCHED = "Fine where there is a network: it is fetched with its first use."
 
 
 def examine(config: Config) -> Iterator[Finding]:
-    """The captioner's, the text encoder's, the autoencoder's."""
+    """The captioner's, the text encoder's, the autoencoder's, the feature extractor's."""
     yield from _captioners(config)
     yield from _text_encoders(config)
     yield from _found("autoencoder", lambda: _autoencoder(config))
+    yield from _extractors(config)
 
 
 def _captioners(config: Config) -> Iterator[Finding]:
@@ -46,6 +49,20 @@ def _text_encoders(config: Config) -> Iterator[Finding]:
         yield failed("text encoder", str(error), "", error.exit_code)
     else:
         yield from _found("text encoder", lambda: _encoder(config))
+
+
+def _extractors(config: Config) -> Iterator[Finding]:
+    settings = config.evaluate
+    try:
+        require_extractor_packages(settings.features)
+    except BackendError as error:
+        yield failed("features", str(error), "", error.exit_code)
+    else:
+        yield from _found("features", lambda: _extractor(settings))
+
+
+def _extractor(settings: Evaluate) -> str:
+    return ", ".join([settings.features, *(str(path) for path in find_weights(settings, download=False))])
 
 
 def _captioner(config: Config) -> str:

@@ -18,6 +18,8 @@ from vapray.errors import DataError
 
 LABEL = "small classifier trained on real training images"
 """What stands beside numbers that rest on it."""
+FEATURES = 256
+"""Numbers before its last layer."""
 
 
 def small_network(num_classes: int) -> nn.Sequential:
@@ -29,7 +31,7 @@ def small_network(num_classes: int) -> nn.Sequential:
             nn.BatchNorm2d(wide_out),
             nn.ReLU(),
         ]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(256, num_classes))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(FEATURES, num_classes))
 
 
 def _planes(images: NDArray[np.uint8]) -> Tensor:
@@ -62,12 +64,23 @@ class Classifier:
         Raises:
             DataError: another type or size than that of training.
         """
+        return self._passed(self.network, images, batch_images).double().softmax(dim=1).numpy()
+
+    def features(self, images: NDArray[np.uint8], *, batch_images: int = 256) -> NDArray[np.float32]:
+        """What enters the last layer, float32 [N, 256], of RGB uint8 [N, H, W, 3].
+
+        Raises:
+            DataError: another type or size than that of training.
+        """
+        layers = nn.Sequential(*list(self.network.children())[:-1])
+        return self._passed(layers, images, batch_images).numpy()
+
+    def _passed(self, layers: nn.Module, images: NDArray[np.uint8], batch_images: int) -> Tensor:
         planes = _planes(images)
         if tuple(planes.shape[-2:]) != self.image_size:
             raise DataError(f"classifier trained at {self.image_size} pixels, got {tuple(planes.shape[-2:])}")
         with torch.no_grad():
-            logits = [self.network(_scaled(part, self.device)).cpu() for part in planes.split(batch_images)]
-        return torch.cat(logits).double().softmax(dim=1).numpy()
+            return torch.cat([layers(_scaled(part, self.device)).cpu() for part in planes.split(batch_images)])
 
 
 def read_classifier(data: bytes, num_classes: int, image_size: tuple[int, int]) -> Classifier:

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.errors import DataError
-from vapray.evaluation.features import FeatureExtractor
+from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
 from vapray.evaluation.frechet import FeatureStatistics, frechet_distance
-from vapray.evaluation.intervals import Interval, half_sampling_interval
+from vapray.evaluation.intervals import Interval, half_sampling_around, random_halves
 from vapray.evaluation.kernel import kernel_mmd2
-from vapray.evaluation.neighbours import neighbour_scores
+from vapray.evaluation.pairwise import pairwise_scores
 
 Features = NDArray[np.float64]
 FID_MIN_CLASS_IMAGES = 300
@@ -27,16 +27,14 @@ class FeatureSet:
     """[N, F], not yet scaled."""
     labels: NDArray[np.int64]
     """[N]."""
-    extractor: str
-    extractor_sha256: str
-    resize: int
+    space: FeatureSpace
     preparation: str
     """How pictures became arrays, as the data room names it; equal for sets that may be compared."""
 
     @property
     def origin(self) -> tuple[str, str, int, str]:
         """What must agree before two sets are compared."""
-        return self.extractor, self.extractor_sha256, self.resize, self.preparation
+        return self.space.name, self.space.sha256, self.space.resize, self.preparation
 
 
 def extract(
@@ -50,12 +48,12 @@ def extract(
     if len(images) != len(labels):
         raise DataError(f"{len(images)} pictures and {len(labels)} labels")
     features = np.asarray(extractor(images), dtype=np.float64)
-    return FeatureSet(features, labels, extractor.name, extractor.sha256, extractor.resize, preparation)
+    return FeatureSet(features, labels, extractor.space, preparation)
 
 
 @dataclass(frozen=True)
 class SetScores:
-    """A generated set's distance to the reference. Features are standardised on the reference."""
+    """A generated set's distance to the reference, of features that :func:`standardised` gives."""
 
     fid: float
     kid: float
@@ -93,14 +91,17 @@ def _refuse_unlike(reference: FeatureSet, generated: FeatureSet) -> None:
 
 
 def standardised(reference: FeatureSet, generated: FeatureSet) -> tuple[Features, Features]:
-    """Both with the reference's mean taken away and divided by its deviations.
+    """Both with the reference's mean taken away and divided by its deviations; as they are if their space says so.
 
-    The mean does not matter to FID. It does to KID: features far from 0 would rule its cubic kernel.
+    The mean does not matter to FID. It does to KID: features far from 0 would rule its cubic kernel. Published numbers
+    are of Inception's features as they are, so these stay.
 
     Raises:
         DataError: the sets were prepared differently.
     """
     _refuse_unlike(reference, generated)
+    if not reference.space.standardised:
+        return reference.features, generated.features
     statistics = FeatureStatistics.of(reference.features)
     real, made = ((x.features - statistics.mean) / statistics.scale for x in (reference, generated))
     return real, made
@@ -124,14 +125,17 @@ def compare_sets(
         DataError: the sets were prepared differently, or one has k or fewer images.
     """
     real, made = standardised(reference, generated)
-    near = neighbour_scores(real, made, k=k, seed=seed)
+    halves = random_halves([len(real), len(made)], draws, seed)
+    pairs = pairwise_scores(real, made, halves, k=k, seed=seed)
+    fid, near = _fid(real, made), pairs.near
+    fid_of_halves = [_fid(real[some], made[others]) for some, others in halves]
     intervals = {
-        name: half_sampling_interval(statistic, [real, made], draws=draws, seed=seed)
-        for name, statistic in (("fid", _fid), ("kid", kernel_mmd2))
+        "fid": half_sampling_around(fid, fid_of_halves),
+        "kid": half_sampling_around(pairs.kid, pairs.kid_of_halves),
     }
     return SetScores(
-        _fid(real, made),
-        kernel_mmd2(real, made),
+        fid,
+        pairs.kid,
         near.precision,
         near.recall,
         near.density,

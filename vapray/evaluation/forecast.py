@@ -12,6 +12,15 @@ __all__ = ["classifier_seconds", "forecast"]
 SECONDS_OF_FEATURES, SECONDS_TO_MEASURE_A_PIXEL = 9e-3, 5e-6
 FLOPS_OF_A_CLASSIFIED_PIXEL, IMAGES_OF_A_STEP, FLOPS_OF_A_CORE = 15e3, 48, 20e9
 BYTES_OF_A_ROW, BYTES_OF_A_REPORT = 400, 250_000
+# Of trained extractors: multiplications for a picture, and features; of dinov2 those of ViT-B.
+TRAINED = {
+    "inception_v3": (5.7e9, 2048),
+    "vgg16": (15.5e9, 4096),
+    "squeezenet": (0.8e9, 512),
+    "dinov2": (22e9, 768),
+    "biomedclip": (17.6e9, 512),
+    "classifier": (0.0, 256),
+}
 # Of pictures as the search for copies has them: a training picture is one view, of the others there are 100.
 BYTES_OF_A_VIEW, BYTES_OF_A_THUMBNAIL, VIEWS = 14 * 14 * 3, 32 * 32 * 3, 100
 # Twelve planes of 64 x 64 float32, their padded copies and what they are made from.
@@ -27,13 +36,15 @@ def forecast(outlook: Outlook) -> Forecast:
     rows = real + images.held_out + outlook.rows["samples"] + config.sample.n_images + planted
     suspects = min(images.held_out, MOST_HELD_OUT) + config.sample.n_images + planted
     attributes = (images.held_out + config.sample.n_images) * pixels * SECONDS_TO_MEASURE_A_PIXEL
-    measuring = rows * SECONDS_OF_FEATURES + real * reading_seconds(images) + attributes
+    seconds_of_features, features = _of_features(config)
+    measuring = rows * seconds_of_features + real * reading_seconds(images) + attributes
     pairs = suspects * images.splits.get("train", 0)
     searching = pairs * VIEWS * 2 * BYTES_OF_A_VIEW / FLOPS_OF_A_CORE
     pixel_bytes = images.splits.get("train", 0) * BYTES_OF_A_VIEW + 2 * suspects * BYTES_OF_A_THUMBNAIL
+    row_bytes = BYTES_OF_A_ROW + 4 * features
     return Forecast(
         rows=rows,
-        part_bytes=(rows + 2 * suspects) * BYTES_OF_A_ROW + pixel_bytes + part_overhead(rows, pool),
+        part_bytes=(rows + 2 * suspects) * row_bytes + pixel_bytes + part_overhead(rows, pool),
         file_bytes=2 * BYTES_OF_A_REPORT,
         startup_seconds=6.0,
         work_seconds=(measuring + searching) / workers + classifier_seconds(config),
@@ -43,6 +54,14 @@ def forecast(outlook: Outlook) -> Forecast:
         workers=workers,
         device=device,
     )
+
+
+def _of_features(config: Config) -> tuple[float, int]:
+    """Seconds on one core for a picture, and numbers that a row is larger by than the embedded extractor's."""
+    if config.evaluate.features not in TRAINED:
+        return SECONDS_OF_FEATURES, 0
+    multiplications, width = TRAINED[config.evaluate.features]
+    return 2 * multiplications / FLOPS_OF_A_CORE, width
 
 
 def classifier_seconds(config: Config) -> float:

@@ -96,6 +96,10 @@ class FeatureStatistics:
 
 def _factor(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """L [F, R] with L L^T = covariance, of the numerical rank R."""
+    lower, failed = scipy.linalg.lapack.dpotrf(covariance, lower=True, clean=True)
+    pivots = np.diag(lower) ** 2
+    if not failed and pivots.min() > pivots.max() * len(pivots) * np.finfo(np.float64).eps:
+        return np.asarray(lower)
     values, vectors = scipy.linalg.eigh(covariance)
     kept = values > max(values[-1], 0.0) * len(values) * np.finfo(np.float64).eps
     factor: NDArray[np.float64] = vectors[:, kept] * np.sqrt(values[kept])

@@ -28,19 +28,6 @@ class Interval:
     method: str = ""
 
 
-def _draws(
-    statistic: Statistic,
-    sets: Sequence[Rows],
-    choose: Callable[[np.random.Generator, int], NDArray[np.int64]],
-    draws: int,
-    seed: int,
-) -> NDArray[np.float64]:
-    if not sets or min(len(rows) for rows in sets) < 2:
-        raise DataError(f"an interval needs at least 2 images per set, got {[len(rows) for rows in sets]}")
-    rng = np.random.default_rng(seed)
-    return np.array([statistic(*(rows[choose(rng, len(rows))] for rows in sets)) for _ in range(draws)])
-
-
 def half_sampling_interval(
     statistic: Statistic, sets: Sequence[Rows], *, draws: int = 100, level: float = 0.95, seed: int = 0
 ) -> Interval:
@@ -62,10 +49,32 @@ def half_sampling_interval(
 
     Source: Politis, Romano, Large sample confidence regions based on subsamples (1994).
     """
-    halves = _draws(statistic, sets, lambda rng, n: rng.permutation(n)[: max(2, n // 2)], draws, seed)
-    low, high = np.quantile(halves - halves.mean(), [(1 - level) / 2, (1 + level) / 2])
-    whole = statistic(*sets)
+    chosen = random_halves([len(rows) for rows in sets], draws, seed)
+    halves = [statistic(*(rows[half] for rows, half in zip(sets, one, strict=True))) for one in chosen]
+    return half_sampling_around(statistic(*sets), halves, level)
+
+
+def random_halves(counts: Sequence[int], draws: int, seed: int) -> list[list[NDArray[np.int64]]]:
+    """For every draw a random half of the rows of every set; ``counts`` are the sets' sizes.
+
+    Raises:
+        DataError: a set of fewer than two images.
+    """
+    _refuse_too_few(counts)
+    rng = np.random.default_rng(seed)
+    return [[rng.permutation(n)[: max(2, n // 2)] for n in counts] for _ in range(draws)]
+
+
+def half_sampling_around(whole: float, halves: Sequence[float] | NDArray[np.float64], level: float = 0.95) -> Interval:
+    """See :func:`half_sampling_interval`, where the statistic of the whole and of its halves is known."""
+    values = np.asarray(halves)
+    low, high = np.quantile(values - values.mean(), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(whole + low), float(whole + high), level, "half-sampling")
+
+
+def _refuse_too_few(counts: Sequence[int]) -> None:
+    if not counts or min(counts) < 2:
+        raise DataError(f"an interval needs at least 2 images per set, got {list(counts)}")
 
 
 def bootstrap_interval(
@@ -79,7 +88,11 @@ def bootstrap_interval(
     Raises:
         DataError: a set of fewer than two images.
     """
-    values = _draws(statistic, sets, lambda rng, n: rng.integers(0, n, n), draws, seed)
+    _refuse_too_few([len(rows) for rows in sets])
+    rng = np.random.default_rng(seed)
+    values = np.array(
+        [statistic(*(rows[rng.integers(0, len(rows), len(rows))] for rows in sets)) for _ in range(draws)]
+    )
     if not np.isfinite(values).all():
         return None
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])

@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.errors import DataError
+from vapray.evaluation.pairs import BLOCK_ROWS, Block, sweep
+
+__all__ = ["KernelDistance", "KernelSums", "discrepancies", "kernel_distance", "kernel_mmd2"]
 
 Features = NDArray[np.floating[Any]]
 
@@ -24,18 +27,49 @@ class KernelDistance:
     subset_size: int
 
 
-def _kernel_sum(a: Features, b: Features, block_rows: int) -> float:
-    """Sum of k(x, y) = (x.y / F + 1)^3 over all pairs, never holding more than one block of the matrix."""
-    gamma = 1.0 / a.shape[1]
-    blocks = (a[i : i + block_rows] for i in range(0, len(a), block_rows))
-    return float(sum(((block @ b.T * gamma + 1.0) ** 3).sum() for block in blocks))
+class KernelSums:
+    """Sums of k(x, y) = (x.y / F + 1)^3 over pairs of unlike rows, for D choices of rows at once.
+
+    Args:
+        width: F.
+        left: [D, N], 1 where a choice has a row of the first set, else 0.
+        right: [D, M], of the second; the same array where both sets are one.
+        shifts: [N] and [M], what has to be added to the products of a pair's rows; None: nothing.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        left: NDArray[np.float64],
+        right: NDArray[np.float64],
+        shifts: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    ) -> None:
+        self._width, self._left, self._right, self._shifts = width, left, right, shifts
+        self.sums = np.zeros(len(left))
+        """[D]."""
+
+    def add(self, block: Block) -> None:
+        """Take in a block of products."""
+        base = block.products
+        if self._shifts:
+            base = base + (self._shifts[0][block.rows, None] + self._shifts[1][block.columns])
+        base = base / self._width
+        base += 1.0
+        kernel = base * base
+        kernel *= base
+        if self._left is self._right and not block.mirrored:
+            np.fill_diagonal(kernel, 0.0)
+        sums = ((self._left[:, block.rows] @ kernel) * self._right[:, block.columns]).sum(axis=1)
+        self.sums += 2 * sums if block.mirrored else sums
 
 
-def _kernel_trace(a: Features) -> float:
-    return float(((np.einsum("nf,nf->n", a, a) / a.shape[1] + 1.0) ** 3).sum())
+def discrepancies(within_a: KernelSums, within_b: KernelSums, between: KernelSums) -> NDArray[np.float64]:
+    """[D], the unbiased squared discrepancy of every choice of rows."""
+    n, m = between._left.sum(axis=1), between._right.sum(axis=1)
+    return within_a.sums / (n * (n - 1)) + within_b.sums / (m * (m - 1)) - 2.0 * between.sums / (n * m)
 
 
-def kernel_mmd2(a: Features, b: Features, *, block_rows: int = 2048) -> float:
+def kernel_mmd2(a: Features, b: Features, *, block_rows: int = BLOCK_ROWS) -> float:
     """The unbiased squared discrepancy of two full sets [N, F] and [M, F]; may be slightly negative.
 
     Raises:
@@ -43,13 +77,16 @@ def kernel_mmd2(a: Features, b: Features, *, block_rows: int = 2048) -> float:
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise DataError(f"KID: wanted [N, F] and [M, F], got {list(a.shape)} and {list(b.shape)}")
-    n, m = len(a), len(b)
-    if min(n, m) < 2:
-        raise DataError(f"KID needs at least 2 images in each set, got {n} and {m}")
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    within_a = (_kernel_sum(a, a, block_rows) - _kernel_trace(a)) / (n * (n - 1))
-    within_b = (_kernel_sum(b, b, block_rows) - _kernel_trace(b)) / (m * (m - 1))
-    return within_a + within_b - 2.0 * _kernel_sum(a, b, block_rows) / (n * m)
+    if min(len(a), len(b)) < 2:
+        raise DataError(f"KID needs at least 2 images in each set, got {len(a)} and {len(b)}")
+    first, second = a.astype(np.float64), b.astype(np.float64)
+    all_a, all_b = np.ones((1, len(a))), np.ones((1, len(b)))
+    width = a.shape[1]
+    sums = KernelSums(width, all_a, all_a), KernelSums(width, all_b, all_b), KernelSums(width, all_a, all_b)
+    pairs = ((first, first), (second, second), (first, second))
+    for (one, other), measure in zip(pairs, sums, strict=True):
+        sweep(one, other, [measure], block_rows)
+    return float(discrepancies(*sums)[0])
 
 
 def kernel_distance(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vapray.captioning.measured.measure import MEASURES, measure
 from vapray.evaluation.classifier import Classifier
-from vapray.evaluation.features import FeatureExtractor
+from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
 from vapray.evaluation.memorisation.views import cores, thumbnails
 from vapray.tables import pack, unpack
 
@@ -54,6 +54,11 @@ class Examiner:
 
     def __init__(self, extractor: FeatureExtractor, classifier: Classifier, modality: str) -> None:
         self._extractor, self._classifier, self._modality = extractor, classifier, modality
+
+    @property
+    def space(self) -> FeatureSpace:
+        """Of the features."""
+        return self._extractor.space
 
     def rows(
         self, name: str, ids: Sequence[str], labels: Sequence[int], images: NDArray[np.uint8]

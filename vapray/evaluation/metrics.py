@@ -31,7 +31,7 @@ class Provenance:
     preparation: str
     """How pictures were decoded and cropped, the same for training, reference and generated images."""
     classifier: str
-    """What ``inception_score`` and ``label_accuracy`` rest on."""
+    """What ``label_accuracy`` rests on."""
     guidance_scale: float
     guidance_convention: str
     """The formula that ``guidance_scale`` enters, for example ``c + s (c - u)``."""
@@ -50,6 +50,8 @@ class Provenance:
     """Floating-point operations of one network evaluation for one image with a caption of mean length."""
     training_images: int | None = None
     """Images seen in training, repeated ones too."""
+    inception_score_of: str = ""
+    """Whose class probabilities ``inception_score`` is of."""
     autoencoder: str = ""
     """What latents were made and decoded by, and how well it rebuilds held-out pictures."""
 

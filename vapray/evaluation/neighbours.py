@@ -4,14 +4,17 @@ Sources: Kynkäänniemi et al. (arXiv 1904.06991), equations 1-3;
 Naeem et al. (arXiv 2002.09797), equations 5 and 7.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from vapray.errors import DataError
+from vapray.evaluation.pairs import BLOCK_ROWS, Block, sweep
+
+__all__ = ["Balls", "NeighbourScores", "Neighbourhoods", "kept_rows", "neighbour_scores"]
 
 Features = NDArray[np.floating[Any]]
 
@@ -33,36 +36,100 @@ class NeighbourScores:
     """Images on each side."""
 
 
-def _squared_distances(
-    a: NDArray[np.float64], b: NDArray[np.float64], block_rows: int
-) -> Iterator[NDArray[np.float64]]:
-    """Blocks [R, M] of squared distances from rows of ``a`` to all of ``b``, in order.
+def _squared_distances(block: Block, norms_a: NDArray[np.float64], norms_b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[R, C] of a block of products; ``norms`` are squared lengths.
 
     Distances below float64's rounding of the operands are 0, so that copies of a picture are at distance 0.
     """
-    norms_a, norms_b = (np.einsum("nf,nf->n", rows, rows) for rows in (a, b))
-    for start in range(0, len(a), block_rows):
-        sums = norms_a[start : start + block_rows, None] + norms_b
-        squared = sums - 2.0 * (a[start : start + block_rows] @ b.T)
-        yield np.where(squared <= 1e-12 * sums, 0.0, squared)
+    sums = norms_a[block.rows, None] + norms_b[block.columns]
+    squared = block.products * -2.0
+    squared += sums
+    sums *= 1e-12
+    squared[squared <= sums] = 0.0
+    return squared
 
 
-def _squared_radii(rows: NDArray[np.float64], k: int, block_rows: int) -> NDArray[np.float64]:
-    """[N], to the k-th nearest other row; index k because a row is its own nearest."""
-    blocks = _squared_distances(rows, rows, block_rows)
-    return np.concatenate([np.partition(block, k, axis=1)[:, k] for block in blocks])
+def _smallest(squared: NDArray[np.float64], k: int, axis: int) -> NDArray[np.float64]:
+    """[N, k] or fewer, along an axis."""
+    found = torch.from_numpy(squared).topk(min(k, squared.shape[axis]), dim=axis, largest=False, sorted=False).values
+    return found.numpy() if axis == 1 else found.numpy().T
 
 
-def _equal_counts(real: Features, generated: Features, seed: int) -> tuple[Features, Features]:
-    """Both sets cut at random to the smaller one: balls shrink as a set grows, so counts must agree."""
-    count = min(len(real), len(generated))
+class Balls:
+    """For each of the first ``count`` rows of a set the ball to its k-th nearest other one, from pairs of the set.
+
+    Args:
+        norms: [N], squared lengths of the rows.
+        k: neighbours.
+        count: rows that count.
+    """
+
+    def __init__(self, norms: NDArray[np.float64], k: int, count: int) -> None:
+        self.norms, self.k = norms[:count], k
+        # One more than k, because a row is its own nearest.
+        self._nearest = np.full((count, k + 1), np.inf)
+
+    def add(self, block: Block) -> None:
+        """Take in a block of products."""
+        count = len(self.norms)
+        if kept := block.cut(count, count):
+            squared = _squared_distances(kept, self.norms, self.norms)
+            self._keep(kept.rows, _smallest(squared, self.k + 1, axis=1))
+            if kept.mirrored:
+                self._keep(kept.columns, _smallest(squared, self.k + 1, axis=0))
+
+    def _keep(self, rows: slice, found: NDArray[np.float64]) -> None:
+        both = np.concatenate([self._nearest[rows], found], axis=1)
+        self._nearest[rows] = np.partition(both, self.k, axis=1)[:, : self.k + 1]
+
+    @property
+    def squared_radii(self) -> NDArray[np.float64]:
+        """[count]."""
+        return self._nearest.max(axis=1)
+
+
+class Neighbourhoods:
+    """Who lies in whose ball, from pairs of a real and a generated set whose balls are known."""
+
+    def __init__(self, real: Balls, generated: Balls) -> None:
+        self._real, self._generated = real, generated
+        self._real_radii, self._generated_radii = real.squared_radii, generated.squared_radii
+        self._balls_around = np.zeros(len(generated.norms))
+        self._recalled, self._covered = (np.zeros(len(real.norms), dtype=bool) for _ in range(2))
+
+    def add(self, block: Block) -> None:
+        """Take in a block of products."""
+        if kept := block.cut(len(self._real.norms), len(self._generated.norms)):
+            squared = _squared_distances(kept, self._real.norms, self._generated.norms)
+            in_real_ball = squared <= self._real_radii[kept.rows, None]
+            self._balls_around[kept.columns] += in_real_ball.sum(axis=0)
+            self._covered[kept.rows] |= in_real_ball.any(axis=1)
+            self._recalled[kept.rows] |= (squared <= self._generated_radii[kept.columns]).any(axis=1)
+
+    @property
+    def scores(self) -> NeighbourScores:
+        """Of all pairs so far."""
+        around, k = self._balls_around, self._real.k
+        return NeighbourScores(
+            precision=float((around > 0).mean()),
+            recall=float(self._recalled.mean()),
+            density=float(around.mean() / k),
+            coverage=float(self._covered.mean()),
+            k=k,
+            count=len(around),
+        )
+
+
+def kept_rows(n_real: int, n_generated: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of either set, cut at random to the smaller one: balls shrink as a set grows, so counts must agree."""
+    count = min(n_real, n_generated)
     rng = np.random.default_rng(seed)
-    cut = [x if len(x) == count else x[np.sort(rng.choice(len(x), count, False))] for x in (real, generated)]
-    return cut[0], cut[1]
+    kept = [np.arange(n) if n == count else np.sort(rng.choice(n, count, False)) for n in (n_real, n_generated)]
+    return kept[0], kept[1]
 
 
 def neighbour_scores(
-    real: Features, generated: Features, *, k: int = 3, seed: int = 0, block_rows: int = 1024
+    real: Features, generated: Features, *, k: int = 3, seed: int = 0, block_rows: int = BLOCK_ROWS
 ) -> NeighbourScores:
     """Precision, recall, density and coverage of ``generated`` [M, F] against ``real`` [N, F], exact.
 
@@ -71,7 +138,7 @@ def neighbour_scores(
         generated: what is judged.
         k: neighbours that set a ball's radius; a point on the surface is inside.
         seed: of the subset that is kept of the larger set.
-        block_rows: rows of the distance matrix held at once.
+        block_rows: rows and columns of the distance matrix held at once.
 
     Raises:
         DataError: widths differ, or a set with k or fewer images.
@@ -81,22 +148,13 @@ def neighbour_scores(
         raise DataError(f"neighbours: wanted [N, F] and [M, F], got {shapes}")
     if min(len(real), len(generated)) <= k:
         raise DataError(f"{k} neighbours need more than {k} images, got {len(real)} and {len(generated)}")
-    real, generated = _equal_counts(real, generated, seed)
+    kept = kept_rows(len(real), len(generated), seed)
     # About the common centre, where the products lose the fewest digits.
     centre = real.mean(axis=0, dtype=np.float64)
-    return _scores(real - centre, generated - centre, k, block_rows)
-
-
-def _scores(real: NDArray[np.float64], generated: NDArray[np.float64], k: int, block_rows: int) -> NeighbourScores:
-    real_radii = _squared_radii(real, k, block_rows)
-    generated_radii = _squared_radii(generated, k, block_rows)
-    count = len(real)
-    balls_around = np.zeros(count)
-    recalled = covered = 0
-    for start, block in zip(range(0, count, block_rows), _squared_distances(real, generated, block_rows), strict=True):
-        in_real_ball = block <= real_radii[start : start + block_rows, None]
-        balls_around += in_real_ball.sum(axis=0)
-        covered += int(in_real_ball.any(axis=1).sum())
-        recalled += int((block <= generated_radii).any(axis=1).sum())
-    precision, density = (balls_around > 0).mean(), balls_around.mean() / k
-    return NeighbourScores(float(precision), recalled / count, float(density), covered / count, k, count)
+    sets = [rows[chosen] - centre for rows, chosen in zip((real, generated), kept, strict=True)]
+    balls = [Balls(np.einsum("nf,nf->n", rows, rows), k, len(rows)) for rows in sets]
+    for rows, own in zip(sets, balls, strict=True):
+        sweep(rows, rows, [own], block_rows)
+    neighbourhoods = Neighbourhoods(balls[0], balls[1])
+    sweep(sets[0], sets[1], [neighbourhoods], block_rows)
+    return neighbourhoods.scores

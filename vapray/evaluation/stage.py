@@ -8,6 +8,7 @@ Fan-out: one task trains the classifier on real training frames and plants copie
 up the nearest training pictures of those that might be copies; the driver reduces.
 """
 
+import contextlib
 import hashlib
 import time
 from collections import Counter
@@ -27,8 +28,9 @@ from vapray.data.decode import decode
 from vapray.data.frames import read_frames
 from vapray.errors import DataError
 from vapray.evaluation.baselines import class_mean_images
-from vapray.evaluation.classifier import Classifier, train_classifier
-from vapray.evaluation.features import FeatureExtractor, load_extractor
+from vapray.evaluation.classifier import LABEL, Classifier, read_classifier, train_classifier
+from vapray.evaluation.extractors.extractor import FeatureSpace
+from vapray.evaluation.features import extractor_of
 from vapray.evaluation.frechet import FeatureStatistics
 from vapray.evaluation.measuring import CLASSIFIER, Examiner, features_of
 from vapray.evaluation.memorisation.audit import Memorisation, audit
@@ -63,10 +65,10 @@ def run(run: StageRun) -> None:
     )
     pool = config.pools.evaluate
     run.progress.say("training the classifier that judges labels on real images")
-    classifier = run_remote(
+    classifier, space = run_remote(
         run.name, _prepare, config, inputs["images"], run.output, counts, pool=pool, say=run.progress.say
     )
-    _keep(run, classifier)
+    run.notes["classifier_sha256"] = hashlib.sha256(classifier.to_safetensors()).hexdigest()
     map_rows(
         run,
         inputs["images"],
@@ -84,7 +86,7 @@ def run(run: StageRun) -> None:
         columns=["sample_id", "arm", "label", "png"],
         key="sample/{}",
     )
-    _write_report(run, held_out, _look_for_copies(run, held_out))
+    _write_report(run, held_out, space, _look_for_copies(run, held_out))
 
 
 def _held_out_split(images: Version) -> str:
@@ -96,31 +98,39 @@ def _held_out_split(images: Version) -> str:
     )
 
 
-def _keep(run: StageRun, classifier: Classifier) -> None:
-    """For who measures further pictures against this run's real ones."""
-    data = classifier.to_safetensors()
-    run.output.files.write(f"{run.output.folder}/files/{CLASSIFIER}", data)
-    run.notes["classifier_sha256"] = hashlib.sha256(data).hexdigest()
+def _prepare(
+    config: Config, images: Version, output: Version, label_counts: dict[int, int]
+) -> tuple[Classifier, FeatureSpace]:
+    """Train the classifier, and measure the class means: both need all training frames at once.
 
-
-def _prepare(config: Config, images: Version, output: Version, label_counts: dict[int, int]) -> Classifier:
-    """Train the classifier, and measure the class means: both need all training frames at once."""
+    The classifier is kept for who measures further pictures against this run's real ones.
+    """
     rows = [row for row in images.read(["image_id", "label", "split", "path"]).to_pylist() if row["split"] == "train"]
     frames, kept, _ = read_frames([row["path"] for row in rows], config.data.image_size)
     labels = np.array([rows[position]["label"] for position in kept], dtype=np.int64)
     ids = [rows[position]["image_id"] for position in kept]
     classes = len(images.sealed().notes["class_names"])
     seed = config.run.seed
-    classifier = train_classifier(frames, labels, classes, seed=seed, steps=config.evaluate.classifier_steps)
+    classifier = _kept(output, classes, config.data.image_size)
+    if classifier is None:
+        classifier = train_classifier(frames, labels, classes, seed=seed, steps=config.evaluate.classifier_steps)
+        output.files.write(f"{output.folder}/files/{CLASSIFIER}", classifier.to_safetensors())
     means, owners = class_mean_images(frames, labels, label_counts, np.random.default_rng(seed))
-    measured = _examiner(config, classifier).rows(
-        "class_mean", [f"{number:06d}" for number in range(len(means))], owners.tolist(), means
-    )
+    examiner = _examiner(config, classifier)
+    measured = examiner.rows("class_mean", [f"{number:06d}" for number in range(len(means))], owners.tolist(), means)
     output.write_part(part_of(TABLES["measurements"], measured))
-    output.write_part(
-        part_of(TABLES["measurements"], _planted(frames, ids, labels, _examiner(config, classifier), seed))
-    )
-    return classifier
+    output.write_part(part_of(TABLES["measurements"], _planted(frames, ids, labels, examiner, seed)))
+    return classifier, examiner.space
+
+
+def _kept(output: Version, classes: int, side: int) -> Classifier | None:
+    """Of an earlier attempt at this version: its rows may already rest on it."""
+    data = output.files.read(f"{output.folder}/files/{CLASSIFIER}")
+    if data is None:
+        return None
+    with contextlib.suppress(DataError):
+        return read_classifier(data, classes, (side, side))
+    return None
 
 
 def _planted(
@@ -172,7 +182,8 @@ class _MeasureSamples:
 
 
 def _examiner(config: Config, classifier: Classifier) -> Examiner:
-    return Examiner(load_extractor(config.evaluate.features), classifier, config.data.modality)
+    extractor = extractor_of(config.evaluate, config.pools.evaluate.device, classifier)
+    return Examiner(extractor, classifier, config.data.modality)
 
 
 def _reconstruct(autoencoder: Autoencoder, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -204,20 +215,19 @@ def _look_for_copies(run: StageRun, held_out: str) -> Memorisation:
     )
 
 
-def _write_report(run: StageRun, held_out: str, memorisation: Memorisation) -> None:
+def _write_report(run: StageRun, held_out: str, space: FeatureSpace, memorisation: Memorisation) -> None:
     config, inputs = run.config, run.inputs
     captions = inputs["captions"].read(["image_id", "caption"]).to_pylist()
     samples = inputs["samples"].read(["sample_id", "arm", "caption"]).to_pylist()
     by_key = {f"reconstructed/{row['image_id']}": row["caption"] for row in captions}
     by_key |= {f"sample/{row['sample_id']}": row["caption"] for row in samples if row["arm"] == "generated"}
     rows = run.output.read([name for name in run.output.kind.schema.names if name != "pixels"]).to_pylist()
-    extractor = load_extractor(config.evaluate.features)
-    findings = summarise(rows, by_key, load_prompt_set(config.prompt_set), extractor, config)
-    metrics = metrics_of(findings, memorisation, _stage_times(run), _provenance(run, extractor))
+    findings = summarise(rows, by_key, load_prompt_set(config.prompt_set), space, config)
+    metrics = metrics_of(findings, memorisation, _stage_times(run), _provenance(run, space))
     page = render_report(assemble(run, held_out, metrics, findings, memorisation))
     folder = f"{run.output.folder}/files/report"
     origin = {"checkpoint_sha256": metrics.provenance.checkpoint_sha256, "weights": config.sample.weights}
-    run.output.files.write(f"{folder}/memorisation.json", memorisation.to_json(**origin, features_of=extractor.name))
+    run.output.files.write(f"{folder}/memorisation.json", memorisation.to_json(**origin, features_of=space.name))
     run.output.files.write(f"{folder}/metrics.json", metrics.to_json().encode())
     run.output.files.write(f"{folder}/index.html", page.encode())
 
@@ -231,15 +241,15 @@ def _stage_times(run: StageRun) -> dict[str, StageTime]:
     return times | {run.name: StageTime(seconds, rows, rows / seconds)}
 
 
-def _provenance(run: StageRun, extractor: FeatureExtractor) -> Provenance:
+def _provenance(run: StageRun, space: FeatureSpace) -> Provenance:
     config = run.config
     formulas = {"excess": "c + s (c - u)", "classifier_free": "u + s (c - u)"}
     captioner, trained = run.history["caption"].notes["captioner"], run.history["train"].notes
     return Provenance(
-        extractor=extractor.name,
-        extractor_sha256=extractor.sha256,
-        extractor_width=extractor.width,
-        resize=extractor.resize,
+        extractor=space.name,
+        extractor_sha256=space.sha256,
+        extractor_width=space.width,
+        resize=space.resize,
         preparation=f"centred square, {config.data.image_size} pixels",
         classifier="small convolutional classifier trained on the real training images of this run",
         guidance_scale=config.sample.guidance_scale,
@@ -253,6 +263,7 @@ def _provenance(run: StageRun, extractor: FeatureExtractor) -> Provenance:
         network=f"{_NETWORKS[config.model.network]}, {_sees(config)}, {trained['parameters'] / 1e6:.3g}M parameters",
         forward_flops=trained["forward_flops"],
         training_images=trained["rows"],
+        inception_score_of=LABEL if space.class_weights is None else space.name,
         autoencoder=describe_autoencoder(config.autoencoder, run.history["autoencoder"].notes),
     )
 

@@ -23,8 +23,10 @@ from vapray.evaluation.comparison import (
     compare_sets,
     fid_between,
     size_warnings,
+    standardised,
 )
-from vapray.evaluation.features import FeatureExtractor
+from vapray.evaluation.distributions import DistributionScores, distribution_scores
+from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.inception_score import inception_score
 from vapray.evaluation.intervals import Interval, bootstrap_interval
 from vapray.evaluation.measuring import SETS, features_of, probabilities_of
@@ -50,6 +52,8 @@ class Findings:
     label_accuracy_interval: Interval | None
     label_accuracy_real: float
     inception_score: float
+    distributions: DistributionScores | None
+    """None unless ``evaluate.prd``."""
     adherence: Adherence | None
     relative_distance: float
     """To the nearest training picture, over the same of held-out pictures."""
@@ -65,7 +69,7 @@ def summarise(
     rows: Rows,
     captions: Mapping[str, str],
     prompt_set: PromptSet,
-    extractor: FeatureExtractor,
+    space: FeatureSpace,
     config: Config,
 ) -> Findings:
     """Reduce measurements.
@@ -74,11 +78,11 @@ def summarise(
         rows: of the table ``measurements``, every set.
         captions: key of a measurement -> the caption of that picture, for ``generated`` and ``reconstructed``.
         prompt_set: parses captions.
-        extractor: that made the features.
+        space: of the features.
         config: sections ``data``, ``evaluate`` and ``run``.
     """
     sets = {name: [row for row in rows if row["set"] == name] for name in SETS}
-    features = {name: _feature_set(some, extractor, config) for name, some in sets.items()}
+    features = {name: _feature_set(some, space, config) for name, some in sets.items()}
     reference, generated = features["reference"], features["generated"]
     settings, seed = config.evaluate, config.run.seed
     floors = ("held_out", "reconstructed", "untrained", "class_mean")
@@ -91,14 +95,15 @@ def summarise(
         label_accuracy=balanced_accuracy(probabilities, generated.labels),
         label_accuracy_interval=_label_interval(probabilities, generated.labels, config),
         label_accuracy_real=balanced_accuracy(probabilities_of(sets["held_out"]), features["held_out"].labels),
-        inception_score=inception_score(probabilities, seed=seed).mean,
+        inception_score=_inception_score(generated, probabilities, seed),
+        distributions=_distribution_scores(reference, generated, config),
         adherence=_adherence(sets, captions, prompt_set, config),
         relative_distance=relative_distance(reference, features["held_out"], generated),
         fid_at_held_out_count=fid_between(reference, _as_many(generated, len(features["held_out"].labels), seed)),
         n_held_out=len(features["held_out"].labels),
         n_real=len(reference.labels),
         n_generated=len(generated.labels),
-        warnings=size_warnings(len(reference.labels), len(generated.labels), extractor.width),
+        warnings=size_warnings(len(reference.labels), len(generated.labels), space.width),
     )
 
 
@@ -129,6 +134,8 @@ def metrics_of(
         "copies_planted_found": memorisation.pixels.planted_found,
         "copies_n_held_out": memorisation.pixels.n_held_out,
     }
+    if findings.distributions:
+        further |= {"prd_f8": findings.distributions.f8, "prd_f1_8": findings.distributions.f1_8}
     if adherence:
         intervals |= {
             "caption_adherence": adherence.adherence_interval,
@@ -163,13 +170,23 @@ def metrics_of(
     )
 
 
-def _feature_set(rows: Rows, extractor: FeatureExtractor, config: Config) -> FeatureSet:
+def _inception_score(generated: FeatureSet, judged: NDArray[np.float64], seed: int) -> float:
+    """Of the network behind the features; of the classifier's ``judged`` where that has no classes."""
+    known = generated.space.probabilities(generated.features)
+    return inception_score(judged if known is None else known, seed=seed).mean
+
+
+def _distribution_scores(reference: FeatureSet, generated: FeatureSet, config: Config) -> DistributionScores | None:
+    if not config.evaluate.prd:
+        return None
+    return distribution_scores(*standardised(reference, generated), seed=config.run.seed)
+
+
+def _feature_set(rows: Rows, space: FeatureSpace, config: Config) -> FeatureSet:
     return FeatureSet(
         features_of(rows),
         np.array([row["label"] for row in rows], dtype=np.int64),
-        extractor.name,
-        extractor.sha256,
-        extractor.resize,
+        space,
         f"centred square, {config.data.image_size} pixels",
     )
 

@@ -1,15 +1,15 @@
 """Opening the weights of LPIPS: which network a file is of, and whether the heads belong to it."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vapray.config.network import Autoencoder as Settings
-from vapray.errors import CheckpointError, ConfigError
+from vapray.errors import ConfigError
 from vapray.latents.perceptual import TAPS, PerceptualDistance
 from vapray.latents.trained_files import find_perceptual_files
+from vapray.weights_file import read_weights
 
 __all__ = ["open_perceptual"]
 
@@ -24,7 +24,7 @@ def open_perceptual(settings: Settings, device: str = "cpu") -> PerceptualDistan
     find_perceptual_files(settings)
     if not settings.lpips_backbone:
         return None
-    weights = _read("lpips_backbone", settings.lpips_backbone)
+    weights = read_weights("autoencoder.lpips_backbone", settings.lpips_backbone)
     backbone, layers = _network_of(weights, settings.lpips_backbone)
     heads = _heads(settings.lpips_heads, backbone, layers) if settings.lpips_heads else None
     return PerceptualDistance(backbone, layers, heads, settings.lpips_pixels).to(device)
@@ -48,7 +48,7 @@ def _network_of(weights: Mapping[str, Tensor], path: str) -> tuple[str, nn.Seque
 
 
 def _heads(path: str, backbone: str, layers: nn.Sequential) -> list[Tensor]:
-    weights = _read("lpips_heads", path)
+    weights = read_weights("autoencoder.lpips_heads", path)
     heads = [weights[name].float() for name in sorted(weights) if name.startswith("lin")]
     found, wanted = [head.numel() for head in heads], _tap_widths(backbone, layers)
     if found != wanted:
@@ -67,14 +67,3 @@ def _tap_widths(backbone: str, layers: nn.Sequential) -> list[int]:
             if number in TAPS[backbone]:
                 widths.append(values.shape[1])
     return widths
-
-
-def _read(key: str, path: str) -> dict[str, Any]:
-    try:
-        weights = torch.load(path, weights_only=True, map_location="cpu")
-        return {str(name): weight for name, weight in weights.items() if isinstance(weight, Tensor)}
-    except Exception as error:  # damaged zip archives and pickles raise whatever they like
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0][:200]
-        raise CheckpointError(
-            f"autoencoder.{key} = {path}: cannot be read as weights ({reason}). Copy the file again."
-        ) from error

@@ -47,6 +47,8 @@ KINDS = (
     Kind("recall", "Recall", percent, "higher", "Real pictures that lie among generated ones: variety."),
     Kind("density", "Density", number, "higher", "How many real neighbourhoods a generated picture lies in, over k."),
     Kind("coverage", "Coverage", percent, "higher", "Real pictures with a generated one in their neighbourhood."),
+    Kind("prd_f8", "PRD F8", percent, "higher", "Kinds of real pictures that are made as often: variety."),
+    Kind("prd_f1_8", "PRD F1/8", percent, "higher", "Generated pictures of real kinds, no more than there are."),
     Kind(
         "label_accuracy",
         "Label accuracy",
@@ -59,7 +61,7 @@ KINDS = (
         "Inception Score",
         number,
         "higher",
-        "Are single pictures clear to that classifier, and all together varied? 1 is the least.",
+        "Are single pictures clear to a classifier, and all together varied? 1 is the least.",
     ),
     Kind(
         "caption_adherence",

@@ -54,6 +54,7 @@ def _provenance_rows(metrics: Metrics, report: ReportData) -> list[tuple[str, st
         ("Features", f"{p.extractor}, {p.extractor_width} numbers per picture, seen at {p.resize} pixels"),
         ("Extractor sha256", p.extractor_sha256),
         ("Classifier", p.classifier),
+        ("Inception Score of", p.inception_score_of or wording.ABSENT),
         ("Captions", p.captioner),
         ("Preparation", p.preparation),
         ("Autoencoder", p.autoencoder or wording.ABSENT),

@@ -16,7 +16,7 @@ from vapray.config import Config
 from vapray.data.frames import read_frames
 from vapray.errors import DataError
 from vapray.evaluation.compare.lineage import REPORT
-from vapray.evaluation.features import FeatureExtractor
+from vapray.evaluation.extractors.extractor import FeatureExtractor
 from vapray.evaluation.measuring import KEY_PREFIX
 from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.service.real_pictures import RealPictures
@@ -56,7 +56,7 @@ def real_features(real: RealPictures, config: Config, extractor: FeatureExtracto
 def _same_measure(version: Version, config: Config, extractor: FeatureExtractor) -> bool:
     report = f"{version.folder}/files/{REPORT}"
     made = Metrics.from_json(version.files.read(report) or b"", version.files.path(report)).provenance
-    asked = (extractor.sha256, extractor.resize, config.data.image_size)
+    asked = (extractor.space.sha256, extractor.space.resize, config.data.image_size)
     found = (made.extractor_sha256, made.resize, version.sealed().sections.get("data.image_size"))
     return asked == found
 
@@ -67,7 +67,11 @@ def _real_rows(version: Version) -> pa.Table:
 
 
 def _kept(real: RealPictures, config: Config, extractor: FeatureExtractor, store: Store, say: Say) -> pa.Table:
-    sections = {"data.image_size": config.data.image_size, "resize": extractor.resize, "extractor": extractor.sha256}
+    sections = {
+        "data.image_size": config.data.image_size,
+        "resize": extractor.space.resize,
+        "extractor": extractor.space.sha256,
+    }
     inputs = {"images": real.images.sealed().content_hash}
     name = fingerprint("reference", 1, sections, inputs)
     version = store.version("measurements", name)

@@ -16,7 +16,8 @@ from vapray.config import Config
 from vapray.errors import DataError
 from vapray.evaluation.classifier import Classifier, read_classifier
 from vapray.evaluation.comparison import FeatureSet
-from vapray.evaluation.features import FeatureExtractor, load_extractor
+from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
+from vapray.evaluation.features import extractor_of
 from vapray.evaluation.measuring import CLASSIFIER, features_of
 from vapray.evaluation.service.real_features import real_features
 from vapray.evaluation.service.real_pictures import RealPictures
@@ -52,18 +53,21 @@ class ReferenceStatistics:
             say: is told when that is done.
 
         Raises:
-            DataError: too many pictures cannot be read, or fewer than two are for training.
+            DataError: too many pictures cannot be read, fewer than two are for training, or the features are of a
+                classifier that no evaluation has kept.
+            ConfigError, CheckpointError, BackendError: the extractor's weights; see ``extractor_of``.
         """
-        extractor = load_extractor(config.evaluate.features)
+        classifier = _classifier(real, config)
+        extractor = extractor_of(config.evaluate, classifier=classifier)
         rows = real_features(real, config, extractor, state, say)
         reference, held_out = (
-            _feature_set(rows.filter(pc.equal(rows["set"], name)), extractor, config)
+            _feature_set(rows.filter(pc.equal(rows["set"], name)), extractor.space, config)
             for name in ("reference", "held_out")
         )
         if len(reference.labels) < 2:
             raise DataError(f"{real.images.uri}: {len(reference.labels)} training pictures, wanted at least 2.")
         keys = rows.filter(pc.equal(rows["set"], "reference"))["key"].to_pylist()
-        return cls(reference, held_out, tuple(keys), extractor, _classifier(real, config), config)
+        return cls(reference, held_out, tuple(keys), extractor, classifier, config)
 
     @property
     def image_size(self) -> int:
@@ -80,20 +84,16 @@ class ReferenceStatistics:
         return FeatureSet(
             features,
             np.zeros(len(features), dtype=np.int64),
-            self.reference.extractor,
-            self.reference.extractor_sha256,
-            self.reference.resize,
+            self.reference.space,
             self.reference.preparation,
         )
 
 
-def _feature_set(rows: pa.Table, extractor: FeatureExtractor, config: Config) -> FeatureSet:
+def _feature_set(rows: pa.Table, space: FeatureSpace, config: Config) -> FeatureSet:
     return FeatureSet(
-        features_of(rows.to_pylist()) if rows.num_rows else np.zeros((0, extractor.width)),
+        features_of(rows.to_pylist()) if rows.num_rows else np.zeros((0, space.width)),
         rows["label"].to_numpy().astype(np.int64),
-        extractor.name,
-        extractor.sha256,
-        extractor.resize,
+        space,
         f"centred square, {config.data.image_size} pixels",
     )
 

@@ -69,11 +69,11 @@ class SetMeasurement:
         made = reference.feature_set(np.concatenate(self._features).astype(np.float64))
         return {
             **self._distances(made),
-            "inception_score": self._inception_score(),
+            "inception_score": self._inception_score(made),
             "n": self.count,
             "n_reference": len(reference.keys),
-            "features": reference.extractor.name,
-            "features_sha256": reference.extractor.sha256,
+            "features": reference.extractor.space.name,
+            "features_sha256": reference.extractor.space.sha256,
             "warnings": self._warnings(),
         }
 
@@ -100,18 +100,20 @@ class SetMeasurement:
     def _has_neighbourhoods(self) -> bool:
         return min(self.count, len(self._reference.keys)) > self._reference.config.evaluate.neighbours
 
-    def _inception_score(self) -> Number | None:
-        if not self._probabilities or self.count < SPLITS:
+    def _inception_score(self, made: FeatureSet) -> Number | None:
+        probabilities = made.space.probabilities(made.features)
+        if probabilities is None and self._probabilities:
+            probabilities = np.concatenate(self._probabilities).astype(np.float64)
+        if probabilities is None or self.count < SPLITS:
             return None
-        probabilities = np.concatenate(self._probabilities).astype(np.float64)
         return _number(inception_score(probabilities, splits=SPLITS, seed=self._reference.config.run.seed).mean)
 
     def _warnings(self) -> list[str]:
         reference, k = self._reference, self._reference.config.evaluate.neighbours
-        warnings = list(size_warnings(len(reference.keys), self.count, reference.extractor.width, self._name))
+        warnings = list(size_warnings(len(reference.keys), self.count, reference.extractor.space.width, self._name))
         if not self._has_neighbourhoods:
             warnings.append(f"precision, recall and the intervals need more than {k} images in each set.")
-        if reference.classifier is None:
+        if reference.classifier is None and reference.extractor.space.class_weights is None:
             warnings.append(
                 "inception_score is not measured: the run keeps no classifier. Its stage evaluate trains one."
             )

@@ -1,0 +1,239 @@
+"""Laws of the extractors with weights of their own: they give what their libraries give, from files alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tests.bank.tiny_models import biomedclip
+from vapray.config import Evaluate
+from vapray.config.file import load
+from vapray.doctor.models import examine
+from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
+from vapray.evaluation.classifier import train_classifier
+from vapray.evaluation.extractors.weight_files import INCEPTION_FILE, features_signature
+from vapray.evaluation.features import FeatureExtractor, extractor_of
+from vapray.evaluation.inception_score import inception_score
+
+from . import extractor_weights as weights
+from .pictures import Images, scenes
+
+WEIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "weights"
+REAL_SQUEEZENET = WEIGHTS / "squeezenet1_0_deepcompression_caffe_imagenet.pth"
+"""Of ImageNet, see the note beside it."""
+
+
+def asked(features: str, path: Path | None = None, **more: Any) -> FeatureExtractor:
+    settings = {"features": features, "weights": str(path) if path else None, **more}
+    return extractor_of(Evaluate.model_validate(settings))
+
+
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return weights.inception(tmp_path_factory.mktemp("inception") / INCEPTION_FILE)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Images:
+    return scenes(2, 0)[0]
+
+
+def planes(pictures: Images) -> Tensor:
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
+
+
+def test_inception_s_features_and_score_are_those_of_torch_fidelity(inception: Path, pictures: Images) -> None:
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    from torch_fidelity.metric_isc import isc_features_to_metric
+
+    theirs = FeatureExtractorInceptionV3("x", ["2048", "logits_unbiased"], str(inception))
+    features, logits = theirs(planes(pictures))
+    extractor = asked("inception_v3", inception)
+    assert not extractor.space.standardised
+    ours = extractor(pictures)
+    np.testing.assert_allclose(ours, features, rtol=1e-5, atol=1e-6)
+    probabilities = extractor.space.probabilities(ours)
+    assert probabilities is not None
+    np.testing.assert_allclose(probabilities, logits.double().softmax(dim=1), rtol=1e-4)
+    score = isc_features_to_metric(logits, splits=2, shuffle=False)["inception_score_mean"]
+    assert inception_score(probabilities, splits=2, seed=None).mean == pytest.approx(score, rel=1e-5)
+
+
+def test_inception_is_found_in_torch_hub_s_cache_and_never_fetched(
+    inception: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(BackendError, match=f"Fetch https.*{INCEPTION_FILE}"):
+        asked("inception_v3")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / INCEPTION_FILE).symlink_to(inception)
+    assert asked("inception_v3").space == asked("inception_v3", inception).space
+
+
+def test_an_extractor_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vapray.evaluation.extractors.weight_files.find_spec", lambda name: None)
+    for features in ("inception_v3", "dinov2", "biomedclip"):
+        with pytest.raises(BackendError, match=rf"{features}.*not installed.*\[features\]"):
+            asked(features, Path("anywhere"))
+
+
+def test_the_stage_runs_again_when_weights_change_and_names_a_file_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "squeezenet.pth"
+    config = load(None, ["evaluate.features=squeezenet", f"evaluate.weights={path}"])
+    (doctors,) = (one for one in examine(config) if one.check == "features")
+    assert doctors.state == "failed"
+    with pytest.raises(ConfigError, match="no such file"):
+        features_signature(config)
+    weights.squeezenet(path, "1_0")
+    before = features_signature(config)
+    weights.squeezenet(path, "1_1")
+    assert before != features_signature(config) != ""
+    assert features_signature(load(None, [])) == ""
+
+
+def test_another_network_s_weights_are_refused(inception: Path, tmp_path: Path) -> None:
+    squeezenet = weights.squeezenet(tmp_path / "squeezenet.pth", "1_1")
+    for features, path in (("squeezenet", inception), ("vgg16", squeezenet), ("inception_v3", squeezenet)):
+        with pytest.raises(ConfigError, match="not the weights of"):
+            asked(features, path)
+
+
+def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "sprung",)
+
+    torch.save({"features.0.weight": Trap()}, tmp_path / "trap.pth")
+    for features in ("squeezenet", "vgg16", "inception_v3"):
+        with pytest.raises(CheckpointError, match="cannot be read as weights"):
+            asked(features, tmp_path / "trap.pth")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_vgg16_gives_the_second_fully_connected_layer_of_torchvision_s(tmp_path: Path, pictures: Images) -> None:
+    import torchvision
+
+    path = weights.vgg16(tmp_path / "vgg16.pth")
+    with torch.device("meta"):
+        network = torchvision.models.vgg16(weights=None, init_weights=False).eval()
+    network.load_state_dict(torch.load(path, weights_only=True), assign=True)
+    seen = torchvision.transforms.functional.normalize(
+        functional.interpolate(planes(pictures) / 255, size=(224, 224), mode="bilinear", antialias=True),
+        (0.485, 0.456, 0.406),
+        (0.229, 0.224, 0.225),
+    )
+    with torch.no_grad():
+        wanted = network.classifier[:5](network.avgpool(network.features(seen)).flatten(1))
+    assert (wanted[0] - wanted[1]).abs().max() > 0.01 * wanted.abs().max() > 0
+    np.testing.assert_allclose(asked("vgg16", path)(pictures), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("version", ["1_0", "1_1"])
+def test_squeezenet_s_version_is_told_by_its_file(version: str, tmp_path: Path, pictures: Images) -> None:
+    extractor = asked("squeezenet", weights.squeezenet(tmp_path / "squeezenet.pth", version))
+    assert version.replace("_", ".") in extractor.space.name
+    features = extractor(pictures)
+    assert features.shape == (2, 512) == (2, extractor.space.width)
+    np.testing.assert_allclose(features[:1], extractor(pictures[:1]), rtol=1e-4, atol=1e-6)
+
+
+def test_pixels_make_another_extractor(tmp_path: Path, pictures: Images) -> None:
+    path = weights.squeezenet(tmp_path / "squeezenet.pth", "1_1")
+    imagenet, caffe = asked("squeezenet", path), asked("squeezenet", path, pixels="caffe")
+    assert imagenet.space.sha256 != caffe.space.sha256
+    assert not np.allclose(imagenet(pictures), caffe(pictures), rtol=0.01)
+
+
+@pytest.mark.skipif(not REAL_SQUEEZENET.is_file(), reason="the trained SqueezeNet is not on this machine")
+def test_caffe_s_pixels_are_blue_first_without_the_mean(pictures: Images) -> None:
+    import torchvision
+
+    network = torchvision.models.squeezenet1_0(weights=None).eval()
+    network.load_state_dict(torch.load(REAL_SQUEEZENET, weights_only=True))
+    large = functional.interpolate(planes(pictures).float(), size=(224, 224), mode="bilinear", antialias=True)
+    seen = torch.stack([large[:, 2] - 104, large[:, 1] - 117, large[:, 0] - 123], dim=1)
+    with torch.no_grad():
+        wanted = network.features(seen).mean(dim=(2, 3))
+    ours = asked("squeezenet", REAL_SQUEEZENET, pixels="caffe")(pictures)
+    np.testing.assert_allclose(ours, wanted, rtol=1e-3, atol=1e-3 * wanted.max())
+
+
+def test_dinov2_is_timm_s_class_token_and_interpolates_its_positions(tmp_path: Path, pictures: Images) -> None:
+    import timm
+
+    folder = weights.dinov2(tmp_path / "dinov2")
+    extractor = asked("dinov2", folder)
+    network = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0, img_size=224).eval()
+    seen = functional.interpolate(planes(pictures) / 255, size=(224, 224), mode="bicubic", antialias=True)
+    mean, deviation = (torch.tensor(network.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
+    with torch.no_grad():
+        wanted = network((seen.clamp(0, 1) - mean) / deviation)
+    np.testing.assert_allclose(extractor(pictures), wanted, rtol=1e-4, atol=1e-5)
+    assert (extractor.space.width, extractor.space.resize) == (32, 224)
+
+
+def test_a_folder_of_another_model_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
+    folder = weights.dinov2(tmp_path / "dinov2")
+    card = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(card | {"architecture": "vit_tiny_patch16_224"}))
+    with pytest.raises(ConfigError, match="no DINOv2"):
+        asked("dinov2", folder)
+    (folder / "config.json").write_text(json.dumps(card))
+    (folder / "model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(CheckpointError, match="cannot be loaded by timm"):
+        asked("dinov2", folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"model\.safetensors"):
+        asked("dinov2", folder)
+
+
+def test_biomedclip_is_open_clip_s_image_embedding(tmp_path: Path, pictures: Images) -> None:
+    import open_clip
+
+    folder = biomedclip(tmp_path / "biomedclip")
+    card = json.loads((folder / "open_clip_config.json").read_text())
+    card["model_cfg"]["vision_cfg"]["image_size"] = 224
+    (folder / "open_clip_config.json").write_text(json.dumps(card))
+    text = card["model_cfg"]["text_cfg"]
+    local = text | {"hf_model_name": str(folder), "hf_model_pretrained": False}
+    network = open_clip.create_model(f"local-dir:{folder}", text_cfg=local, require_pretrained=True).eval()
+    large = functional.interpolate(planes(pictures) / 255, size=(224, 224), mode="bicubic", antialias=True)
+    mean, deviation = (torch.tensor(of).view(3, 1, 1) for of in (network.visual.image_mean, network.visual.image_std))
+    with torch.no_grad():
+        wanted = network.encode_image((large.clamp(0, 1) - mean) / deviation)
+    extractor = asked("biomedclip", folder)
+    np.testing.assert_allclose(extractor(pictures), wanted, rtol=1e-4, atol=1e-5)
+    assert (extractor.space.width, extractor.space.resize) == (16, 224)
+
+
+def test_the_classifier_s_features_are_what_its_last_layer_sees() -> None:
+    images, labels = scenes(40, 0)
+    classifier = train_classifier(images, labels, 5, steps=3)
+    extractor = extractor_of(Evaluate(features="classifier"), classifier=classifier)
+    last = list(classifier.network.children())[-1]
+    with torch.no_grad():
+        probabilities = last(torch.from_numpy(np.asarray(extractor(images)))).softmax(dim=1)
+    np.testing.assert_allclose(probabilities, classifier.probabilities(images), atol=1e-6)
+    other = train_classifier(images, labels, 5, steps=4)
+    assert extractor.space.sha256 != extractor_of(Evaluate(features="classifier"), classifier=other).space.sha256
+    with pytest.raises(DataError, match="keeps no classifier"):
+        extractor_of(Evaluate(features="classifier"))
+
+
+def test_no_pictures_give_no_rows_and_wrong_ones_are_refused(tmp_path: Path) -> None:
+    extractor = asked("squeezenet", weights.squeezenet(tmp_path / "squeezenet.pth", "1_1"))
+    assert extractor(np.zeros((0, 8, 8, 3), np.uint8)).shape == (0, 512)
+    with pytest.raises(DataError, match="uint8"):
+        extractor(np.zeros((1, 8, 8, 3), np.float32))  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
+def test_a_device_that_is_not_here_is_refused(tmp_path: Path) -> None:
+    settings = Evaluate(features="squeezenet", weights=str(weights.squeezenet(tmp_path / "s.pth", "1_1")))
+    with pytest.raises(BackendError, match=r"pools\.evaluate\.num_gpus=0"):
+        extractor_of(settings, "cuda")

@@ -1,0 +1,56 @@
+"""One sweep over the pairs says what each measure says by itself."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from vapray.errors import DataError
+from vapray.evaluation.intervals import random_halves
+from vapray.evaluation.kernel import kernel_mmd2
+from vapray.evaluation.neighbours import neighbour_scores
+from vapray.evaluation.pairwise import pairwise_scores
+
+
+def two_sets(n: int, m: int, offset: float) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((n, 6)) + offset, 0.8 * rng.standard_normal((m, 6)) + offset + 0.4
+
+
+@pytest.mark.parametrize(("n", "m"), [(90, 90), (130, 41), (41, 130)])
+@pytest.mark.parametrize("offset", [0.0, 5.0])
+def test_it_is_kid_its_halves_and_the_neighbours(n: int, m: int, offset: float) -> None:
+    real, generated = two_sets(n, m, offset)
+    halves = random_halves([n, m], 4, seed=1)
+    found = pairwise_scores(real, generated, halves, seed=2, block_rows=17)
+    assert found.kid == pytest.approx(kernel_mmd2(real, generated), rel=1e-9)
+    apart = [kernel_mmd2(real[some], generated[others]) for some, others in halves]
+    np.testing.assert_allclose(found.kid_of_halves, apart, rtol=1e-9, atol=1e-9)
+    assert found.near == neighbour_scores(real, generated, seed=2)
+
+
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_neighbours_are_those_of_brute_force(k: int) -> None:
+    real, generated = two_sets(64, 64, 1.0)
+    real_radii, made_radii = (np.sort(cdist(rows, rows), axis=1)[:, k, None] for rows in (real, generated))
+    between = cdist(real, generated)
+    near = pairwise_scores(real, generated, k=k, block_rows=10).near
+    assert near.precision == (between <= real_radii).any(axis=0).mean()
+    assert near.recall == (between <= made_radii.T).any(axis=1).mean()
+    assert near.coverage == (between <= real_radii).any(axis=1).mean()
+    assert near.density == pytest.approx((between <= real_radii).sum() / (k * 64))
+
+
+def test_copies_of_the_reference_lie_in_every_ball_and_at_no_distance() -> None:
+    real, _ = two_sets(80, 80, 300.0)
+    found = pairwise_scores(real, real[::-1].copy())
+    assert (found.near.precision, found.near.recall, found.near.coverage) == (1.0, 1.0, 1.0)
+    # Unlike pairs within the sets and all pairs between them: the copies' own kernel values are the difference.
+    assert found.kid < 0
+
+
+def test_sets_that_cannot_be_compared_are_refused() -> None:
+    real, generated = two_sets(20, 20, 0.0)
+    with pytest.raises(DataError, match="more than 3"):
+        pairwise_scores(real, generated[:3])
+    with pytest.raises(DataError, match="wanted"):
+        pairwise_scores(real, generated[:, :2])

@@ -1,0 +1,71 @@
+"""Pictures to findings in one plain process, with an extractor that is not the embedded one."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vapray.captioning.prompt_set import load_prompt_set
+from vapray.config import Config, Evaluate
+from vapray.config.file import load
+from vapray.evaluation.classifier import Classifier, train_classifier
+from vapray.evaluation.extractors.extractor import FeatureSpace
+from vapray.evaluation.features import extractor_of
+from vapray.evaluation.inception_score import inception_score
+from vapray.evaluation.measuring import SETS, Examiner, features_of
+from vapray.evaluation.summary import Findings, summarise
+
+from .pictures import noisy, scenes
+
+COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return load(None, ["evaluate.features=classifier", "evaluate.prd=true", "evaluate.halves=2"])
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return train_classifier(*scenes(COUNT, 0), 5, steps=10)
+
+
+@pytest.fixture(scope="module")
+def rows(config: Config, classifier: Classifier) -> list[dict]:
+    examiner = Examiner(extractor_of(config.evaluate, classifier=classifier), classifier, config.data.modality)
+    found = []
+    for number, name in enumerate(SETS):
+        images, labels = scenes(COUNT, number)
+        images = noisy(images, 40.0) if name in ("untrained", "class_mean") else images
+        found += examiner.rows(name, [f"{i:03d}" for i in range(COUNT)], labels.tolist(), images)
+    return found
+
+
+def findings(rows: list[dict], space: FeatureSpace, config: Config) -> Findings:
+    captions = {row["key"]: "A large oval lesion." for row in rows if row["set"] in ("generated", "reconstructed")}
+    return summarise(rows, captions, load_prompt_set(config.prompt_set), space, config)
+
+
+def test_the_classifier_s_features_become_findings(config: Config, classifier: Classifier, rows: list[dict]) -> None:
+    space = extractor_of(Evaluate(features="classifier"), classifier=classifier).space
+    found = findings(rows, space, config)
+    assert found.fid_floors["untrained"] > 1.3 * found.fid_floors["held_out"] > 0
+    assert found.distributions is not None
+    assert 0.5 < found.distributions.f8 <= 1
+    assert math.isfinite(found.scores.kid)
+    assert found.n_generated == COUNT
+
+
+def test_a_network_with_classes_gives_the_inception_score(
+    config: Config, classifier: Classifier, rows: list[dict]
+) -> None:
+    space = extractor_of(Evaluate(features="classifier"), classifier=classifier).space
+    made = features_of([row for row in rows if row["set"] == "generated"])
+    head = np.random.default_rng(0).standard_normal((7, space.width)).astype(np.float32)
+    own = replace(space, class_weights=head)
+    logits = made @ head.T.astype(np.float64)
+    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+    wanted = inception_score(probabilities / probabilities.sum(axis=1, keepdims=True), seed=config.run.seed).mean
+    assert findings(rows, own, config).inception_score == pytest.approx(wanted, rel=1e-9)
+    assert findings(rows, space, config).inception_score != pytest.approx(wanted, rel=1e-3)

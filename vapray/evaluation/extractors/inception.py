@@ -1,0 +1,58 @@
+"""Inception-v3 of the published FID, KID and Inception Score: torch-fidelity's network, the original's weights.
+
+Pictures are resized to 299 pixels as TensorFlow 1 did (bilinear, not antialiased) and brought to (x - 128) / 128, by
+the network itself. Its logits for the Inception Score are its features times its last layer's weights, without bias,
+as in torch-fidelity; so they are not stored.
+"""
+
+import io
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vapray.config import Evaluate
+from vapray.errors import ConfigError
+from vapray.evaluation.extractors.extractor import FeatureSpace
+from vapray.evaluation.extractors.network_extractor import NetworkExtractor, require_device, sha256_with
+from vapray.evaluation.extractors.weight_files import inception_file, require_packages
+from vapray.weights_file import read_weights
+
+__all__ = ["inception_v3"]
+
+SIDE, WIDTH = 299, 2048
+
+
+def inception_v3(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
+    """Its third pooling layer, 2048 numbers; nothing is downloaded.
+
+    Raises:
+        ConfigError: no such file, or another network's.
+        CheckpointError: a damaged file.
+        BackendError: torch-fidelity is not installed, the cache has no file, or no such device.
+    """
+    require_packages("inception_v3")
+    path = inception_file(settings.weights)
+    require_device(device)
+    network = _network(read_weights("evaluate.weights", path), str(path)).to(device)
+    name, logits = "Inception-v3 pool3", network.fc.weight.cpu().numpy()
+    space = FeatureSpace(name, sha256_with(name, [path]), WIDTH, SIDE, standardised=False, class_weights=logits)
+    return NetworkExtractor(space, lambda pictures: network(pictures)[0], device)
+
+
+def _network(weights: dict[str, Tensor], where: str) -> Any:
+    """A ``FeatureExtractorInceptionV3``; it unpickles whatever it is given, so it is given what was read safely."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    safe = io.BytesIO()
+    torch.save(weights, safe)
+    safe.seek(0)
+    try:
+        network: nn.Module = FeatureExtractorInceptionV3("inception_v3", [str(WIDTH)], safe)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"evaluate.weights = {where}: not the weights of torch-fidelity's Inception-v3 ({reason}...). "
+            "torchvision's Inception is another network."
+        ) from None
+    return network

@@ -1,0 +1,98 @@
+"""VGG16 and SqueezeNet as torchvision builds them, with weights from a file.
+
+Pictures are resized to 224 pixels, antialiased bilinear, and normalised as ``evaluate.pixels`` says.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from vapray.config import Evaluate
+from vapray.evaluation.extractors.extractor import FeatureSpace, to_planes
+from vapray.evaluation.extractors.network_extractor import (
+    IMAGENET_DEVIATION,
+    IMAGENET_MEAN,
+    NetworkExtractor,
+    filled,
+    normalised,
+    sha256_with,
+)
+from vapray.evaluation.extractors.weight_files import find_weights
+from vapray.weights_file import read_weights
+
+__all__ = ["squeezenet", "vgg16"]
+
+SIDE = 224
+CAFFE_MEAN = (104.0, 117.0, 123.0)
+"""Of blue, green and red in 0..255."""
+
+
+def vgg16(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
+    """The second fully connected layer of VGG16 behind its ReLU, 4096 numbers.
+
+    Raises:
+        ConfigError: no such file, or another network's.
+        CheckpointError: a damaged file.
+        BackendError: no such device.
+
+    Source: Kynkäänniemi et al. (arXiv 1904.06991), section 3.
+    """
+
+    def build(_: Mapping[str, Tensor]) -> tuple[str, nn.Module]:
+        from torchvision.models import vgg16
+
+        network = vgg16(weights=None)
+        network.classifier = network.classifier[:5]
+        return "VGG16 fc2", network
+
+    return _extractor(settings, device, build, 4096, without=("classifier.6.",))
+
+
+def squeezenet(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
+    """The mean over places of the last fire module of SqueezeNet 1.0 or 1.1, whichever the file is of; 512 numbers.
+
+    Raises:
+        ConfigError: no such file, or another network's.
+        CheckpointError: a damaged file.
+        BackendError: no such device.
+    """
+
+    def build(weights: Mapping[str, Tensor]) -> tuple[str, nn.Module]:
+        from torchvision.models import squeezenet1_0, squeezenet1_1
+
+        first = weights.get("features.0.weight")
+        newer = first is not None and len(first) == 64
+        network = (squeezenet1_1 if newer else squeezenet1_0)(weights=None)
+        network.classifier = nn.AdaptiveAvgPool2d(1)
+        return f"SqueezeNet 1.{int(newer)} pooled", network
+
+    return _extractor(settings, device, build, 512, without=("classifier.",))
+
+
+def _extractor(
+    settings: Evaluate,
+    device: str,
+    build: Callable[[Mapping[str, Tensor]], tuple[str, nn.Module]],
+    width: int,
+    without: tuple[str, ...],
+) -> NetworkExtractor:
+    (path,) = find_weights(settings)
+    read = read_weights("evaluate.weights", path)
+    weights = {name: weight for name, weight in read.items() if not name.startswith(without)}
+    with torch.device("meta"):
+        name, layers = build(weights)
+    network = filled(layers, weights, f"evaluate.weights = {path}", device)
+    seen = f"{name}, {settings.pixels} pixels"
+    space = FeatureSpace(seen, sha256_with(seen, [path]), width, SIDE)
+    prepare = _caffe if settings.pixels == "caffe" else _imagenet
+    return NetworkExtractor(space, lambda pictures: network(prepare(to_planes(pictures, SIDE))), device)
+
+
+def _imagenet(planes_B3HW: Tensor) -> Tensor:
+    return normalised(planes_B3HW, IMAGENET_MEAN, IMAGENET_DEVIATION)
+
+
+def _caffe(planes_B3HW: Tensor) -> Tensor:
+    mean = planes_B3HW.new_tensor(CAFFE_MEAN).view(3, 1, 1)
+    return (planes_B3HW.flip(1) + 1) * 127.5 - mean

@@ -1,0 +1,126 @@
+"""DINOv2 through timm, and BiomedCLIP's image tower through open_clip; from folders or the hub's cache.
+
+DINOv2: resized to 224 pixels, antialiased bicubic, as for the FD of Stein et al. (arXiv 2306.04675); position
+embeddings are interpolated from the side that it was trained at. BiomedCLIP: resized to its own side, antialiased
+bicubic. Both are normalised by the mean and deviation in the model's own config.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vapray.config import Evaluate
+from vapray.errors import CheckpointError, ConfigError, VaprayError
+from vapray.evaluation.extractors.extractor import FeatureSpace, to_planes
+from vapray.evaluation.extractors.network_extractor import (
+    NetworkExtractor,
+    filled,
+    normalised,
+    require_device,
+    sha256_with,
+)
+from vapray.evaluation.extractors.weight_files import find_weights, model_folder, require_packages
+from vapray.model_files import read_card
+from vapray.weights_file import read_weights
+
+__all__ = ["biomedclip", "dinov2"]
+
+DINOV2_SIDE = 224
+CLIP_MEAN, CLIP_DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+"""OpenAI's, which open_clip takes where a config names none."""
+TINY_TEXT_TOWER = {"context_length": 1, "vocab_size": 1, "width": 64, "heads": 1, "layers": 1}
+"""open_clip builds both towers; this one is thrown away."""
+
+
+def dinov2(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
+    """The class token of DINOv2 of any size, behind its last normalisation.
+
+    Raises:
+        ConfigError: no such directory, files missing in it, or another model.
+        CheckpointError: timm cannot load it.
+        BackendError: timm is not installed, the model cannot be had, or no such device.
+    """
+    require_packages("dinov2")
+    folder = model_folder(settings)
+    architecture = str(read_card(folder / "config.json").get("architecture"))
+    if "dinov2" not in architecture:
+        raise ConfigError(
+            f"evaluate.weights = {settings.weights}: architecture {architecture} is no DINOv2. Give a folder of timm "
+            "such as that of hf-hub:timm/vit_base_patch14_dinov2.lvd142m."
+        )
+    require_device(device)
+    model = _timm_model(folder)
+    known = model.pretrained_cfg
+    network = model.eval().requires_grad_(False).to(device)
+    return _extractor(network, f"DINOv2 ({architecture})", settings, (DINOV2_SIDE, known["mean"], known["std"]), device)
+
+
+def biomedclip(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
+    """The image embedding of an open_clip model, which BiomedCLIP is; behind the projection, not at length one.
+
+    Raises:
+        ConfigError: no such directory, files missing in it, or not the weights of its config.
+        CheckpointError: a damaged file, or a config that open_clip does not know.
+        BackendError: open_clip is not installed, the model cannot be had, or no such device.
+    """
+    require_packages("biomedclip")
+    config, path = find_weights(settings)
+    card = read_card(config)
+    seen = card.get("preprocess_cfg") or {}
+    tower = _image_tower(card, config)
+    weights = read_weights("evaluate.weights", path)
+    visual = {name.removeprefix("visual."): w for name, w in weights.items() if name.startswith("visual.")}
+    network = filled(tower, visual, f"evaluate.weights = {settings.weights}", device)
+    side = int(card["model_cfg"]["vision_cfg"].get("image_size", 224))
+    look = (side, tuple(seen.get("mean", CLIP_MEAN)), tuple(seen.get("std", CLIP_DEVIATION)))
+    return _extractor(network, "BiomedCLIP image embedding", settings, look, device)
+
+
+def _extractor(
+    network: nn.Module,
+    name: str,
+    settings: Evaluate,
+    look: tuple[int, tuple[float, ...], tuple[float, ...]],
+    device: str,
+) -> NetworkExtractor:
+    side, mean, deviation = look
+
+    def forward(pictures: Tensor) -> Tensor:
+        features: Tensor = network(normalised(to_planes(pictures, side, "bicubic"), mean, deviation))
+        return features
+
+    with torch.inference_mode():
+        width = forward(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)).shape[1]
+    space = FeatureSpace(name, sha256_with(name, find_weights(settings)), width, side)
+    return NetworkExtractor(space, forward, device)
+
+
+def _timm_model(folder: Path) -> Any:
+    import timm
+
+    try:
+        return timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0, img_size=DINOV2_SIDE)
+    except (VaprayError, MemoryError):
+        raise
+    except Exception as error:  # whatever timm raises of damaged files
+        raise CheckpointError(_unloadable(folder, "timm", error)) from error
+
+
+def _image_tower(card: dict[str, object], path: Path) -> nn.Module:
+    import open_clip
+
+    try:
+        model = card["model_cfg"]
+        assert isinstance(model, dict)
+        vision = {**model["vision_cfg"], "timm_model_pretrained": False}
+        tower: nn.Module = open_clip.CLIP(model["embed_dim"], vision, TINY_TEXT_TOWER).visual
+    except Exception as error:  # whatever open_clip raises of a config that it does not know
+        raise CheckpointError(_unloadable(path, "open_clip", error)) from error
+    return tower
+
+
+def _unloadable(path: Path, package: str, error: Exception) -> str:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return f"{path}: cannot be loaded by {package} ({reason}). Copy or download the model again."
