@@ -44,7 +44,7 @@ class KernelSums:
         right: NDArray[np.float64],
         shifts: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     ) -> None:
-        self._width, self._left, self._right, self._shifts = width, left, right, shifts
+        self._width, self.left, self.right, self._shifts = width, left, right, shifts
         self.sums = np.zeros(len(left))
         """[D]."""
 
@@ -57,15 +57,15 @@ class KernelSums:
         base += 1.0
         kernel = base * base
         kernel *= base
-        if self._left is self._right and not block.mirrored:
+        if self.left is self.right and not block.mirrored:
             np.fill_diagonal(kernel, 0.0)
-        sums = ((self._left[:, block.rows] @ kernel) * self._right[:, block.columns]).sum(axis=1)
+        sums = ((self.left[:, block.rows] @ kernel) * self.right[:, block.columns]).sum(axis=1)
         self.sums += 2 * sums if block.mirrored else sums
 
 
 def discrepancies(within_a: KernelSums, within_b: KernelSums, between: KernelSums) -> NDArray[np.float64]:
     """[D], the unbiased squared discrepancy of every choice of rows."""
-    n, m = between._left.sum(axis=1), between._right.sum(axis=1)
+    n, m = between.left.sum(axis=1), between.right.sum(axis=1)
     return within_a.sums / (n * (n - 1)) + within_b.sums / (m * (m - 1)) - 2.0 * between.sums / (n * m)
 
 
