@@ -15,6 +15,7 @@ from typing import Any
 from vapray import __version__
 from vapray.cluster import connected, require_shared_root
 from vapray.config import Config
+from vapray.config.dotted import value_at
 from vapray.errors import DataError, LeaseHeld
 from vapray.progress import Display
 from vapray.rerun import reasons_to_rerun
@@ -188,7 +189,7 @@ class Walk:
 
     def _sections(self, stage: Stage) -> dict[str, Any]:
         tree = self.config.model_dump(mode="json")
-        return {key: _at(tree, key) for key in stage.sections}
+        return {key: value_at(tree, key) for key in stage.sections}
 
     def _inputs(self, stage: Stage) -> dict[str, str]:
         inputs = {
@@ -229,9 +230,3 @@ def _summary(manifest: Manifest) -> str:
     rate = manifest.rows / manifest.seconds if manifest.seconds else 0.0
     rejects = f", {manifest.rejects:,} rejects" if manifest.rejects else ""
     return f"[{manifest.stage}] {manifest.rows:,} rows in {manifest.seconds:.1f} s ({rate:,.1f}/s){rejects}"
-
-
-def _at(tree: Any, key: str) -> Any:
-    for name in key.split("."):
-        tree = tree[name]
-    return tree

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vapray.config import Config
+from vapray.config.dotted import leaves, value_at
 from vapray.errors import DataError
 from vapray.files import FileStore
 from vapray.stages import itinerary
@@ -64,7 +65,7 @@ def deciding_settings(config: Config) -> dict[str, Any]:
     sections = dict.fromkeys(
         ["data", *(key for stage in itinerary(None) for key in stage.sections if not key.startswith("data."))]
     )
-    return dict(sorted(leaf for key in sections for leaf in _leaves(key, _at(tree, key))))
+    return dict(sorted(leaf for key in sections for leaf in leaves(key, value_at(tree, key))))
 
 
 def read_record(files: FileStore, name: RunName) -> Record | None:
@@ -106,15 +107,3 @@ def _digest(record: Record) -> str:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-
-
-def _at(tree: Any, key: str) -> Any:
-    for name in key.split("."):
-        tree = tree[name]
-    return tree
-
-
-def _leaves(path: str, value: Any) -> Sequence[tuple[str, Any]]:
-    if not isinstance(value, dict) or not value:
-        return [(path, value)]
-    return [leaf for key, item in value.items() for leaf in _leaves(f"{path}.{key}", item)]

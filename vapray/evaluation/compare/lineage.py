@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vapray.config.dotted import leaves
 from vapray.errors import DataError
 from vapray.evaluation.metrics import Metrics
 from vapray.store import Manifest, Store, Version
@@ -39,7 +40,7 @@ class FinishedRun:
     def settings(self) -> dict[str, Any]:
         """Dotted key -> value of every config value that decided a result."""
         sections = {key: value for one in self.manifests.values() for key, value in one.sections.items()}
-        return {leaf: value for key, section in sections.items() for leaf, value in _leaves(key, section)}
+        return {leaf: value for key, section in sections.items() for leaf, value in leaves(key, section)}
 
     @property
     def outside(self) -> dict[str, str]:
@@ -128,11 +129,3 @@ def _require_complete(chain: Iterable[tuple[Version, Manifest]], evaluation: Ver
             f"{evaluation.uri}: the {' and '.join(sorted(missing))} that it measured are gone. "
             "Run the pipeline again with the settings of that run."
         )
-
-
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        yield path, value
-        return
-    for key, item in value.items():
-        yield from _leaves(f"{path}.{key}", item)
