@@ -51,6 +51,8 @@ def test_the_classifier_s_features_become_findings(config: Config, classifier: C
     space = extractor_of(Evaluate(features="classifier"), classifier=classifier).space
     found = findings(rows, space, config)
     assert found.fid_floors["untrained"] > 1.3 * found.fid_floors["held_out"] > 0
+    assert found.kid_floors.keys() == {"held_out", "reconstructed"}
+    assert all(math.isfinite(value) for value in found.kid_floors.values())
     assert found.distributions is not None
     assert 0.5 < found.distributions.f8 <= 1
     assert math.isfinite(found.scores.kid)

@@ -22,6 +22,7 @@ from vapray.evaluation.comparison import (
     compare_classes,
     compare_sets,
     fid_between,
+    kid_between,
     size_warnings,
     standardised,
 )
@@ -46,6 +47,8 @@ class Findings:
     scores: SetScores
     fid_floors: Mapping[str, float]
     """FID of ``held_out``, ``reconstructed``, ``untrained`` and ``class_mean`` against the reference."""
+    kid_floors: Mapping[str, float]
+    """KID of ``held_out`` and ``reconstructed`` against it."""
     classes: Sequence[ClassScores]
     class_accuracy: Mapping[int, float]
     label_accuracy: float
@@ -90,6 +93,7 @@ def summarise(
     return Findings(
         scores=compare_sets(reference, generated, draws=settings.halves, k=settings.neighbours, seed=seed),
         fid_floors={name: fid_between(reference, features[name]) for name in floors},
+        kid_floors={name: kid_between(reference, features[name]) for name in ("held_out", "reconstructed")},
         classes=compare_classes(reference, generated),
         class_accuracy=class_accuracies(probabilities, generated.labels),
         label_accuracy=balanced_accuracy(probabilities, generated.labels),
@@ -123,6 +127,8 @@ def metrics_of(
         "density": scores.density,
         "coverage": scores.coverage,
         "fid_real_reconstructed": floors["reconstructed"],
+        "kid_real_split": findings.kid_floors["held_out"],
+        "kid_real_reconstructed": findings.kid_floors["reconstructed"],
         "fid_at_held_out_count": findings.fid_at_held_out_count,
         "n_held_out": findings.n_held_out,
         "label_accuracy_real": findings.label_accuracy_real,

@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.errors import DataError
-from vapray.evaluation.comparison import FeatureSet, compare_sets, fid_between, size_warnings, standardised
+from vapray.evaluation.comparison import FeatureSet, compare_sets, fid_between, kid_between, size_warnings
 from vapray.evaluation.inception_score import inception_score
 from vapray.evaluation.intervals import Interval
-from vapray.evaluation.kernel import kernel_mmd2
 from vapray.evaluation.service.reference import ReferenceStatistics
 
 __all__ = ["SetMeasurement"]
@@ -91,7 +90,7 @@ class SetMeasurement:
             }
         return {
             "fid": _number(fid_between(reference, made)),
-            "kid": _number(kernel_mmd2(*standardised(reference, made))),
+            "kid": _number(kid_between(reference, made)),
             "precision": None,
             "recall": None,
         }
