@@ -1,0 +1,37 @@
+"""Every experiment of the project can be begun: its file is read, and the settings of all its runs fit together."""
+
+import pytest
+
+from tests.conftest import ROOT
+from vapray.experiments.description import read_experiment
+from vapray.experiments.records import RunName, deciding_settings
+from vapray.experiments.running import run_names, settings_of
+from vapray.models.size import network_size
+
+FILES = sorted((ROOT / "jobs" / "experiments").glob("*.yaml"))
+TABLE_1 = [path for path in FILES if path.stem.startswith("table1")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_its_runs_have_settings_that_fit_and_differ(path, monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    experiment = read_experiment(str(path))
+    places = [f"run.root={tmp_path}", "data.root=anywhere"]
+    found = {name: deciding_settings(settings_of(experiment, name, places)) for name in run_names(experiment)}
+    assert len(found) >= 4
+    assert len({str(settings) for settings in found.values()}) == len(found), "two rows are the same run"
+    head = path.read_text().splitlines()[0]
+    assert head.startswith(f"# vapray experiment jobs/experiments/{path.name}")
+
+
+@pytest.mark.parametrize("path", TABLE_1, ids=lambda path: path.stem)
+def test_no_baseline_is_much_smaller_than_ours(path, monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    experiment = read_experiment(str(path))
+    measure, seed = next(iter(experiment.measures)), experiment.seeds[0]
+    places = [f"run.root={tmp_path}", "data.root=anywhere"]
+    sizes = {
+        row: network_size(settings_of(experiment, RunName(row, measure, seed), places), 8).parameters
+        for row in experiment.rows
+    }
+    assert min(sizes.values()) > 0.85 * max(sizes.values()), sizes
