@@ -128,7 +128,8 @@ class Lease:
         """Who holds; a card that cannot be read stands for a holder whose last heartbeat wrote it."""
         with contextlib.suppress(ValueError, TypeError):
             holder = _Holder(**json.loads(self._files.read(self._name(number)) or b""))
-            if holder.expires < self._clock() + 2 * self._lifetime:  # no heartbeat writes more than one lifetime
+            # No heartbeat writes more than one lifetime, and clocks differ by less than another.
+            if holder.expires < (self._written(number) or self._clock()) + 2 * self._lifetime:
                 return holder
         return _Holder("", "", "", 0, 0.0, self._written(number) + self._lifetime)
 

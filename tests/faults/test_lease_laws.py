@@ -204,6 +204,16 @@ def test_a_flipped_bit_in_a_card_never_crashes_a_start_and_never_blocks_for_more
             stop_heart(later)
 
 
+@pytest.mark.parametrize("seconds", [60, 100, 800, 1e9])
+def test_a_card_that_promises_more_than_a_heartbeat_does_blocks_no_longer(files, seconds):
+    card = card_of(files, machine="far", expires=time.time() + 60 + seconds)
+    files.write("v/lease-000001.json", json.dumps(card).encode())
+    assert not attempt(Lease(files, "v"))
+    later = Lease(files, "v", clock=lambda: time.time() + 121)
+    assert attempt(later)
+    stop_heart(later)
+
+
 def test_a_damaged_card_heals_with_the_next_heartbeat(files):
     with Lease(files, "v", lifetime_seconds=0.4) as lease:
         files.write("v/lease-000001.json", b"torn")
