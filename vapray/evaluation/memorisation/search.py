@@ -132,9 +132,5 @@ class NeighbourSearch:
         return (_stacked(features, "float32", -1).astype(np.float64) - self._mean) / self._scale
 
 
-def _columns(measure: str, found: tuple[str | None, float, float]) -> dict[str, str | float | None]:
-    return dict(zip((f"{measure}_{what}" for what in ("neighbour", "distance", "around")), found, strict=True))
-
-
 def _stacked(column: pa.ChunkedArray, dtype: str, *shape: int) -> NDArray[Any]:
     return np.stack([unpack(data, dtype, *shape) for data in column.to_pylist()])
