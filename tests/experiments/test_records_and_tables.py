@@ -87,6 +87,14 @@ def test_cells_are_means_over_seeds_beside_the_papers_number(experiment):
     assert "* two: a note" in text
 
 
+def test_real_pictures_are_floors_and_count_once_a_seed(experiment):
+    records = {name: record(name, 10.0) for name in run_names(experiment)}
+    for name, one in records.items():
+        one.metrics["fid_real_split"] = 3.0 + name.seed
+    floors = [row for row in tables_of(experiment, records).rows if row[0].startswith("real")]
+    assert [row[:3] for row in floors] == [("real, held out", "3.5 ± 0.707", "–")]
+
+
 def test_what_is_not_made_yet_is_a_dash(experiment):
     name = RunName("one", "plain", 0)
     tables = tables_of(experiment, {name: record(name, 10.0)})

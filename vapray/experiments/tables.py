@@ -89,10 +89,11 @@ def _row(
 def _floors(
     columns: Sequence[tuple[str, str]], paper: Sequence[str], records: Mapping[RunName, Record]
 ) -> Iterator[Cells]:
-    """Real pictures where generated ones stand: no row can be expected below the first."""
+    """Real pictures where generated ones stand: no row can be expected below the first. One run of each seed tells."""
+    one_of_each = {(record.measure, record.seed): record for record in records.values() if record.budget}
     for name, key in FLOORS.items():
         cells = [
-            _mean([r.number(key.format(number)) for r in records.values() if r.measure == measure])
+            _mean([r.number(key.format(number)) for r in one_of_each.values() if r.measure == measure])
             for measure, number in columns
         ]
         if any(cell != ABSENT for cell in cells):
