@@ -112,6 +112,9 @@ def test_what_is_not_made_yet_is_a_dash(experiment):
         (("note: a note", "nte: a note"), "rows.two.nte"),
         (("two: {note", "two: {folder: x, settings: {train.steps: 1}, note"), "a folder has no settings"),
         (("seeds: [0, 1]", "seeds: []"), "seeds"),
+        (("numbers: [fid, recall]", "numbers: [fid, recal]"), "there is no number 'recal'; known: "),
+        (("number: fid", "number: fdi"), "there is no number 'fdi'"),
+        (("two: {note", "One!: {}\n  two: {note"), "files are named by them: one, One!, two"),
         (("two: {note", "two: {folder: x, note"), "'two' is a folder and has no seeds to pair"),
     ],
 )

@@ -117,41 +117,6 @@ def metrics_of(
     """The numbers of ``metrics.json``."""
     scores, adherence, floors = findings.scores, findings.adherence, findings.fid_floors
     measured = (adherence.adherence, adherence.shuffled, adherence.ceiling) if adherence else (math.nan,) * 3
-    intervals: dict[str, Interval | None] = {
-        **scores.intervals,
-        "label_accuracy": findings.label_accuracy_interval,
-        "copies_share_pixels": memorisation.pixels.interval,
-        "copies_share_features": memorisation.features.interval,
-    }
-    further = {
-        "density": scores.density,
-        "coverage": scores.coverage,
-        "fid_real_reconstructed": floors["reconstructed"],
-        "kid_real_split": findings.kid_floors["held_out"],
-        "kid_real_reconstructed": findings.kid_floors["reconstructed"],
-        "fid_at_held_out_count": findings.fid_at_held_out_count,
-        "n_held_out": findings.n_held_out,
-        "label_accuracy_real": findings.label_accuracy_real,
-        "nearest_training_relative": findings.relative_distance,
-        "copies_share_pixels": memorisation.pixels.share,
-        "copies_share_features": memorisation.features.share,
-        "copies_share_expected": memorisation.pixels.expected,
-        "copies_certain": max(memorisation.pixels.copies, memorisation.features.copies),
-        "copies_planted_found": memorisation.pixels.planted_found,
-        "copies_n_held_out": memorisation.pixels.n_held_out,
-    }
-    if findings.distributions:
-        further |= {"prd_f8": findings.distributions.f8, "prd_f1_8": findings.distributions.f1_8}
-    if adherence:
-        intervals |= {
-            "caption_adherence": adherence.adherence_interval,
-            "caption_adherence_relative": adherence.relative_interval,
-        }
-        further |= {
-            "caption_adherence_relative": adherence.relative,
-            "caption_entropy_bits": adherence.caption_entropy_bits,
-            "caption_entropy_within_class_bits": adherence.caption_entropy_within_class_bits,
-        }
     return Metrics(
         fid=scores.fid,
         kid=scores.kid,
@@ -170,10 +135,55 @@ def metrics_of(
         features=provenance.extractor,
         stages=stages,
         provenance=provenance,
-        intervals=intervals,
-        further=further,
+        intervals=_intervals(findings, memorisation),
+        further=_further(findings, memorisation),
         warnings=findings.warnings,
     )
+
+
+def _intervals(findings: Findings, memorisation: Memorisation) -> dict[str, Interval | None]:
+    found: dict[str, Interval | None] = {
+        **findings.scores.intervals,
+        "label_accuracy": findings.label_accuracy_interval,
+        "copies_share_pixels": memorisation.pixels.interval,
+        "copies_share_features": memorisation.features.interval,
+    }
+    if adherence := findings.adherence:
+        found |= {
+            "caption_adherence": adherence.adherence_interval,
+            "caption_adherence_relative": adherence.relative_interval,
+        }
+    return found
+
+
+def _further(findings: Findings, memorisation: Memorisation) -> dict[str, float | None]:
+    """Numbers outside the contract."""
+    found: dict[str, float | None] = {
+        "density": findings.scores.density,
+        "coverage": findings.scores.coverage,
+        "fid_real_reconstructed": findings.fid_floors["reconstructed"],
+        "kid_real_split": findings.kid_floors["held_out"],
+        "kid_real_reconstructed": findings.kid_floors["reconstructed"],
+        "fid_at_held_out_count": findings.fid_at_held_out_count,
+        "n_held_out": findings.n_held_out,
+        "label_accuracy_real": findings.label_accuracy_real,
+        "nearest_training_relative": findings.relative_distance,
+        "copies_share_pixels": memorisation.pixels.share,
+        "copies_share_features": memorisation.features.share,
+        "copies_share_expected": memorisation.pixels.expected,
+        "copies_certain": max(memorisation.pixels.copies, memorisation.features.copies),
+        "copies_planted_found": memorisation.pixels.planted_found,
+        "copies_n_held_out": memorisation.pixels.n_held_out,
+    }
+    if findings.distributions:
+        found |= {"prd_f8": findings.distributions.f8, "prd_f1_8": findings.distributions.f1_8}
+    if adherence := findings.adherence:
+        found |= {
+            "caption_adherence_relative": adherence.relative,
+            "caption_entropy_bits": adherence.caption_entropy_bits,
+            "caption_entropy_within_class_bits": adherence.caption_entropy_within_class_bits,
+        }
+    return found
 
 
 def _inception_score(generated: FeatureSet, judged: NDArray[np.float64], seed: int) -> float:

@@ -1,6 +1,7 @@
 """An experiment as a YAML file describes it; the docstring under a field is its help."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -9,9 +10,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from vapray.config.section import Natural, Section
 from vapray.errors import ConfigError
+from vapray.evaluation.report.explained import KINDS
 from vapray.strict_yaml import parse_yaml
 
-__all__ = ["Contrast", "Experiment", "Row", "read_experiment"]
+__all__ = ["Contrast", "Experiment", "Row", "read_experiment", "slug"]
+
+KNOWN = frozenset(kind.key for kind in KINDS)
+"""Numbers that a run measures."""
 
 Settings = dict[str, Any]
 """Dotted key -> value, as on the command line."""
@@ -76,6 +81,11 @@ class Experiment(Section):
                     yield f"contrasts: there is no row {name!r}; rows: {', '.join(self.rows)}"
                 elif self.rows[name].folder:
                     yield f"contrasts: {name!r} is a folder and has no seeds to pair"
+        for number in {*self.numbers, *(contrast.number for contrast in self.contrasts)} - KNOWN:
+            yield f"there is no number {number!r}; known: {', '.join(sorted(KNOWN))}"
+        for names in (self.rows, self.measures):
+            if len({slug(name) for name in names}) < len(names) or not all(map(slug, names)):
+                yield f"names have to differ in letters and digits, for files are named by them: {', '.join(names)}"
         for name, row in self.rows.items():
             if row.folder and row.settings:
                 yield f"rows.{name}: a folder has no settings; leave one of the two out"
@@ -89,6 +99,11 @@ class Experiment(Section):
             "run.seed": seed,
         }
         return [f"{key}={json.dumps(value)}" for key, value in merged.items()]
+
+
+def slug(name: str) -> str:
+    """A name as files bear it."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def read_experiment(path: str) -> Experiment:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from vapray.config import Config
 from vapray.config.dotted import leaves, value_at
 from vapray.errors import DataError
+from vapray.experiments.description import slug
 from vapray.files import FileStore
 from vapray.stages import itinerary
 
@@ -28,7 +28,7 @@ class RunName:
     @property
     def file(self) -> str:
         """Of its record, below the experiment's results."""
-        return f"{_slug(self.row)}/{_slug(self.measure)}-seed{self.seed}.json"
+        return f"{slug(self.row)}/{slug(self.measure)}-seed{self.seed}.json"
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,3 @@ def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> Sequence[s
 
 def _digest(record: Record) -> str:
     return hashlib.sha256(json.dumps(asdict(record), sort_keys=True).encode()).hexdigest()
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
