@@ -11,7 +11,7 @@ from vapray.files import FileStore
 
 __all__ = ["TABLES", "digests_of_the_weights", "frame", "metrics"]
 
-TABLES = ["images", "captions", "bank", "latents", "samples", "measurements"]
+TABLES = ["images", "captions", "bank", "latents", "samples", "references", "measurements"]
 
 
 def frame(files: FileStore, table: str) -> pandas.DataFrame:

@@ -103,7 +103,7 @@ STAGES = (
         "measurements",
         ("images", "captions", "autoencoder", "checkpoints", "samples"),
         (*_FRAME, "caption.prompt_set", "evaluate", "run.seed"),
-        schema=4,
+        schema=5,
     ),
     Stage(
         "downstream",

@@ -5,7 +5,7 @@ A part holds finished rows and rejects together: a reject has its key, a reason 
 
 ``records``, ``audited``, ``plan``, ``suspects`` and ``grid`` are what ingest, examine, sample, evaluate and downstream
 set out to do; ``examinations``, ``measurements`` and ``downstream`` are what they found, and ``nearest`` what evaluate
-found of suspects.
+found of suspects. ``references`` is what evaluate found of real pictures, for all that are compared with them.
 
 Arrays stand as little-endian bytes beside their shape:
     context   float16 [L, width]       L and width are columns
@@ -30,6 +30,15 @@ _POINT_OF_THE_GRID = [
     ("share", pa.float64()),
     ("arm", pa.string()),
     ("seed", pa.int64()),
+]
+_MEASURED = [
+    ("key", pa.string()),
+    ("set", pa.string()),
+    ("label", pa.int32()),
+    ("features", pa.binary()),
+    ("probabilities", pa.binary()),
+    ("attributes", pa.string()),
+    ("pixels", pa.binary()),
 ]
 _ROW_OF_IMAGE = [
     ("image_id", pa.string()),
@@ -155,18 +164,8 @@ TABLES = {
                 ("png", pa.binary()),
             ],
         ),
-        _table(
-            "measurements",
-            [
-                ("key", pa.string()),
-                ("set", pa.string()),
-                ("label", pa.int32()),
-                ("features", pa.binary()),
-                ("probabilities", pa.binary()),
-                ("attributes", pa.string()),
-                ("pixels", pa.binary()),
-            ],
-        ),
+        _table("references", _MEASURED),
+        _table("measurements", _MEASURED),
         _table(
             "suspects",
             [("key", pa.string()), ("set", pa.string()), ("pixels", pa.binary()), ("features", pa.binary())],

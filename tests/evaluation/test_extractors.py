@@ -1,12 +1,14 @@
 """Laws of the extractors with weights of their own: they give what their libraries give, from files alone."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from torch import Tensor
 from torch.nn import functional
 
@@ -14,6 +16,7 @@ from tests.bank.tiny_models import biomedclip
 from vapray.config import Evaluate
 from vapray.config.file import load
 from vapray.doctor.models import examine
+from vapray.downstream.networks import MEAN, STD, build_network, to_safetensors
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
 from vapray.evaluation.classifier import train_classifier
 from vapray.evaluation.extractors.weight_files import INCEPTION_FILE, features_signature
@@ -116,8 +119,6 @@ def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> No
 
 
 def test_vgg16_gives_the_second_fully_connected_layer_of_torchvision_s(tmp_path: Path, pictures: Images) -> None:
-    import torchvision
-
     path = weights.vgg16(tmp_path / "vgg16.pth")
     with torch.device("meta"):
         network = torchvision.models.vgg16(weights=None, init_weights=False).eval()
@@ -131,6 +132,26 @@ def test_vgg16_gives_the_second_fully_connected_layer_of_torchvision_s(tmp_path:
         wanted = network.classifier[:5](network.avgpool(network.features(seen)).flatten(1))
     assert (wanted[0] - wanted[1]).abs().max() > 0.01 * wanted.abs().max() > 0
     np.testing.assert_allclose(asked("vgg16", path)(pictures), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_densenet121_gives_the_mean_of_its_last_maps_at_the_side_its_file_tells(
+    tmp_path: Path, pictures: Images
+) -> None:
+    torch.manual_seed(0)
+    network = build_network("densenet121", 3, 32).eval()
+    kept, published = tmp_path / "densenet121.safetensors", tmp_path / "densenet121.pth"
+    kept.write_bytes(to_safetensors(network, "densenet121", ["a", "b", "c"], 32))
+    of_torchvision = {re.sub(r"(denselayer\d+\.(?:norm|conv))", r"\1.", k): w for k, w in network.state_dict().items()}
+    torch.save(of_torchvision, published)
+    seen = torchvision.transforms.functional.normalize(
+        functional.interpolate(planes(pictures) / 255, size=(32, 32), mode="bilinear", antialias=True), MEAN, STD
+    )
+    with torch.no_grad():
+        wanted = network.features(seen).relu().mean((2, 3))
+    extractor = asked("densenet121", kept)
+    assert (extractor.space.resize, extractor.space.width) == (32, 1024)
+    np.testing.assert_allclose(extractor(pictures), wanted, rtol=1e-4, atol=1e-5)
+    assert asked("densenet121", published).space.resize == 224
 
 
 @pytest.mark.parametrize("version", ["1_0", "1_1"])
@@ -151,8 +172,6 @@ def test_pixels_make_another_extractor(tmp_path: Path, pictures: Images) -> None
 
 @pytest.mark.skipif(not REAL_SQUEEZENET.is_file(), reason="the trained SqueezeNet is not on this machine")
 def test_caffe_s_pixels_are_blue_first_without_the_mean(pictures: Images) -> None:
-    import torchvision
-
     network = torchvision.models.squeezenet1_0(weights=None).eval()
     network.load_state_dict(torch.load(REAL_SQUEEZENET, weights_only=True))
     large = functional.interpolate(planes(pictures).float(), size=(224, 224), mode="bilinear", antialias=True)

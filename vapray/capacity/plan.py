@@ -82,7 +82,7 @@ class Plan(Section):
     batch_size: Count | None = None
     """Images of a step; None: the run's ``train.batch_size``."""
     generated: Annotated[int, Field(ge=2)] | None = None
-    """Pictures to make; None: the run's ``sample.n_images``. As many are made by the untrained network."""
+    """Pictures to make; None: the run's ``sample.n_images``."""
     gpus: Count = 8
     """Of each stage that uses GPUs."""
     gpus_of: GpusOfStages = GpusOfStages()

@@ -71,7 +71,8 @@ def _sample(work: Workload, figures: Figures) -> Mapping[str, float]:
     if not work.config.pools.sample.num_gpus:
         return {**_alone("sample")(work, figures), STORE: figures["put_seconds"]}
     size, autoencoder = network_size(work.config, work.plan.classes), autoencoder_size(work.config)
-    flops = network_passes(work.config) / 2 * size.flops + autoencoder.decoder_flops
+    passes = network_passes(work.config) / work.alone["sample"].rows
+    flops = passes * size.flops + autoencoder.decoder_flops
     return {GPU: flops / (figures["gpu_peak_flops"] * figures["sample_mfu"])} | waits
 
 

@@ -13,20 +13,27 @@ class Evaluate(Section):
     """The measurements."""
 
     features: Literal[
-        "random_convolutions", "inception_v3", "vgg16", "squeezenet", "dinov2", "biomedclip", "classifier"
+        "random_convolutions",
+        "inception_v3",
+        "vgg16",
+        "squeezenet",
+        "densenet121",
+        "dinov2",
+        "biomedclip",
+        "classifier",
     ] = "random_convolutions"
     """Extractor of FID, KID, precision and recall. random_convolutions: embedded, without semantics; classifier: the
     one that judges labels, before its last layer; the others are trained networks, whose ``weights`` have to be there.
     inception_v3, dinov2 and biomedclip need the extra ``features``."""
     weights: str | None = None
-    """For inception_v3 torch-fidelity's file, None: the one in torch hub's cache; for vgg16 and squeezenet a file of
-    torchvision's layout; for dinov2 a directory as timm's models have it (config.json, model.safetensors), for
-    biomedclip one as open_clip's have it, or hf-hub:OWNER/NAME."""
+    """For inception_v3 torch-fidelity's file, None: the one in torch hub's cache; for vgg16, squeezenet and densenet121
+    a file of torchvision's layout, such as a DenseNet-121 that stage downstream kept; for dinov2 a directory as timm's
+    models have it (config.json, model.safetensors), for biomedclip one as open_clip's have it, or hf-hub:OWNER/NAME."""
     revision: str | None = None
     """Of the hub's: commit, tag or branch."""
     pixels: Literal["imagenet", "caffe"] = "imagenet"
-    """What the weights of vgg16 or squeezenet were trained on: torchvision's RGB, or Caffe's BGR in 0..255 without the
-    mean."""
+    """What the weights of vgg16, squeezenet or densenet121 were trained on: torchvision's RGB, or Caffe's BGR in 0..255
+    without the mean."""
     classifier_steps: Count = 200
     """Of the small classifier that judges labels, trained on real images."""
     neighbours: Count = 3

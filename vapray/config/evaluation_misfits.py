@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["find_evaluation_misfits"]
 
 WITHOUT_WEIGHTS = ("random_convolutions", "classifier")
-WITH_PIXELS, OF_THE_HUB = ("vgg16", "squeezenet"), ("dinov2", "biomedclip")
+WITH_PIXELS, OF_THE_HUB = ("vgg16", "squeezenet", "densenet121"), ("dinov2", "biomedclip")
 
 
 def find_evaluation_misfits(config: "Config") -> Iterator[Misfit]:

@@ -1,18 +1,15 @@
 """The networks: built anew, or from weights of a file with a new last layer."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
-from safetensors.torch import load_file
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from vapray.errors import CheckpointError
 from vapray.evaluation.classifier import small_network
+from vapray.weights_file import read_weights
 
 __all__ = ["MEAN", "STD", "build_network", "to_safetensors"]
 
@@ -20,8 +17,6 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, by which published weights expect red, green and blue in 0..1 to be shifted and scaled."""
 WINDOWS_OF_A_SIDE = 32
 """MaxViT-T at 224 pixels has windows of 7: other sides keep the number of windows, and so the network's shape."""
-_OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d\.)")
-"""In the published file of DenseNet-121: ``norm.1.weight``, which torchvision calls ``norm1.weight``."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +76,7 @@ def build_network(name: str, num_classes: int, side: int, weights: str | None = 
     kind = _KINDS[name]
     network = kind.build(num_classes, side)
     if weights is not None:
-        _fill(network, name, weights, _read(name, weights), kind.last_layer)
+        _fill(network, name, weights, read_weights(f"downstream.weights {name}", weights), kind.last_layer)
     return network
 
 
@@ -109,18 +104,3 @@ def _fill(network: nn.Module, name: str, path: str, found: Mapping[str, Tensor],
             "downstream.image_side=224."
         )
     network.load_state_dict(own | {key: found[key] for key in wanted})
-
-
-def _read(name: str, path: str) -> Mapping[str, Tensor]:
-    try:
-        found: Mapping[str, Tensor] = (
-            load_file(path)
-            if Path(path).suffix == ".safetensors"
-            else torch.load(path, weights_only=True, map_location="cpu")
-        )
-        return {_OLD_NAME.sub(r"\1\2", key): weight for key, weight in found.items()}
-    except Exception as error:  # damaged files raise whatever they like
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise CheckpointError(
-            f"downstream.weights {name} = {path}: cannot be read as weights ({reason}). Copy the file again."
-        ) from error

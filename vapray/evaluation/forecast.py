@@ -17,6 +17,7 @@ TRAINED = {
     "inception_v3": (5.7e9, 2048),
     "vgg16": (15.5e9, 4096),
     "squeezenet": (0.8e9, 512),
+    "densenet121": (2.8e9, 1024),
     "dinov2": (22e9, 768),
     "biomedclip": (17.6e9, 512),
     "classifier": (0.0, 256),
@@ -33,18 +34,22 @@ def forecast(outlook: Outlook) -> Forecast:
     workers, device = of_pool(pool)
     real, pixels = images.splits.get("train", 0) + images.held_out, config.data.image_size**2
     planted = min(PLANTED, images.splits.get("train", 0)) * len(PLANTS)
-    rows = real + images.held_out + outlook.rows["samples"] + config.sample.n_images + planted
+    samples = outlook.rows["samples"]
+    real_side = real + 2 * images.held_out + planted  # reconstructions and class means are as many as are held out
     suspects = min(images.held_out, MOST_HELD_OUT) + config.sample.n_images + planted
     attributes = (images.held_out + config.sample.n_images) * pixels * SECONDS_TO_MEASURE_A_PIXEL
     seconds_of_features, features = _of_features(config)
-    measuring = rows * seconds_of_features + real * reading_seconds(images) + attributes
+    measured = real_side + samples
+    measuring = measured * seconds_of_features + real * reading_seconds(images) + attributes
     pairs = suspects * images.splits.get("train", 0)
     searching = pairs * VIEWS * 2 * BYTES_OF_A_VIEW / FLOPS_OF_A_CORE
     pixel_bytes = images.splits.get("train", 0) * BYTES_OF_A_VIEW + 2 * suspects * BYTES_OF_A_THUMBNAIL
     row_bytes = BYTES_OF_A_ROW + 4 * features
     return Forecast(
-        rows=rows,
-        part_bytes=(rows + 2 * suspects) * row_bytes + pixel_bytes + part_overhead(rows, pool),
+        rows=samples,
+        part_bytes=(real_side + samples + 2 * suspects) * row_bytes
+        + pixel_bytes
+        + part_overhead(real_side + samples, pool),
         file_bytes=2 * BYTES_OF_A_REPORT,
         startup_seconds=6.0,
         work_seconds=(measuring + searching) / workers + classifier_seconds(config),

@@ -7,10 +7,10 @@ from typing import Any
 from vapray.config import Config
 from vapray.data.frames import read_frames
 from vapray.errors import DataError
-from vapray.evaluation.service.real_pictures import RealPictures
+from vapray.evaluation.service.real_pictures import RealPictures, measured_references
 from vapray.evaluation.service.reference import ReferenceStatistics
 from vapray.evaluation.service.set_measurement import SetMeasurement
-from vapray.store import Version
+from vapray.store import Store, Version
 
 __all__ = ["measure_folder"]
 
@@ -33,7 +33,8 @@ def measure_folder(folder: str, images: Version, config: Config, say: Callable[[
     paths = sorted(str(path) for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
     if not paths:
         raise DataError(f"{folder}: holds no pictures. Give a folder of {', '.join(sorted(PICTURES))}.")
-    reference = ReferenceStatistics.load(RealPictures(images, ()), config, config.run.root, say)
+    real = RealPictures(images, measured_references(Store(config.run.root), images))
+    reference = ReferenceStatistics.load(real, config, config.run.root, say)
     measured, bad = SetMeasurement(reference, "generated"), 0
     for begin in range(0, len(paths), BATCH):
         frames, _, reasons = read_frames(paths[begin : begin + BATCH], config.data.image_size)

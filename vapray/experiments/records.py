@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from vapray.config import Config
@@ -59,13 +60,21 @@ class Record:
 
 
 def deciding_settings(config: Config) -> dict[str, Any]:
-    """Dotted key -> value of every setting that decides a result; where and how fast is left out."""
+    """Dotted key -> value of every setting that decides a result; where and how fast is left out.
+
+    Of a file or folder of this machine that is its name.
+    """
     tree = config.model_dump(mode="json")
     del tree["data"]["root"]  # the dataset itself is what `ingest` goes by
     sections = dict.fromkeys(
         ["data", *(key for stage in itinerary(None) for key in stage.sections if not key.startswith("data."))]
     )
-    return dict(sorted(leaf for key in sections for leaf in leaves(key, value_at(tree, key))))
+    found = sorted(leaf for key in sections for leaf in leaves(key, value_at(tree, key)))
+    return {key: Path(value).name if _is_place(value) else value for key, value in found}
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(("/", "./", "../", "~"))
 
 
 def read_record(files: FileStore, name: RunName) -> Record | None:

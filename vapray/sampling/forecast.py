@@ -5,6 +5,7 @@ from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_po
 from vapray.latents.forecast import autoencoder_size
 from vapray.latents.turns import pictures_at_once
 from vapray.models.size import network_size
+from vapray.sampling.plan import arm_sizes
 
 __all__ = ["SECONDS_TO_WRITE", "forecast", "network_passes"]
 
@@ -19,7 +20,7 @@ WITHOUT_GRADIENTS = 1.6
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """``sample.n_images`` generated, with guidance, and as many by the untrained network, without.
+    """``sample.n_images`` generated, with guidance, and some by the untrained network, without.
 
     Measured peak resident memory of 128 images on a CPU, over what there was before, beside ``peak_bytes``: 33 and
     40 MB at the demo's settings, 281 and 225 MB at width 256, depth 12 and 256 patches.
@@ -28,9 +29,8 @@ def forecast(outlook: Outlook) -> Forecast:
     network, autoencoder = network_size(config, outlook.images.num_classes), autoencoder_size(config)
     workers, device = of_pool(pool)
     rate, basis = flop_rate(device)
-    passes = network_passes(config) * settings.n_images
-    flops = passes * network.flops + 2 * settings.n_images * autoencoder.decoder_flops
-    rows, side = 2 * settings.n_images, config.data.image_size
+    rows, side = sum(arm_sizes(settings.n_images).values()), config.data.image_size
+    flops = network_passes(config) * network.flops + rows * autoencoder.decoder_flops
     png = 3 * side**2 * PACKED + BYTES_OF_PROVENANCE
     batch = max(settings.batch_sizes)
     decoded = min(batch, pictures_at_once(side, side)) * PLANES_AT_ONCE * autoencoder.widest_values
@@ -49,8 +49,9 @@ def forecast(outlook: Outlook) -> Forecast:
 
 
 def network_passes(config: Config) -> float:
-    """Of one row of the network, for an image of each arm: one with guidance, and an untrained one without."""
-    return config.sample.num_inference_steps * (2 + _guided_share(config))
+    """Of one row of the network, for all images of the stage: generated with guidance, untrained ones without."""
+    generated, untrained = arm_sizes(config.sample.n_images).values()
+    return config.sample.num_inference_steps * (generated * (1 + _guided_share(config)) + untrained)
 
 
 def _guided_share(config: Config) -> float:

@@ -6,7 +6,16 @@ from typing import Any
 
 from vapray.bank.prompt_bank import PromptBank
 
-__all__ = ["label_counts", "plan_samples"]
+__all__ = ["ARMS", "arm_sizes", "label_counts", "plan_samples"]
+
+ARMS = ("generated", "untrained")
+MOST_UNTRAINED = 256
+"""Images of the untrained network: enough to show where the metrics start."""
+
+
+def arm_sizes(n_images: int) -> dict[str, int]:
+    """Arm -> its images, for ``sample.n_images``."""
+    return dict(zip(ARMS, (n_images, min(n_images, MOST_UNTRAINED)), strict=True))
 
 
 def plan_samples(
@@ -14,7 +23,7 @@ def plan_samples(
 ) -> list[dict[str, Any]]:
     """Rows of the table ``plan``.
 
-    Image i of any arm has the same class, caption and seed, so arms are paired.
+    Image i of two arms of one size has the same class, caption and seed, so these are paired.
 
     Args:
         bank: captions of training images; its class sizes are the training prior.

@@ -4,8 +4,8 @@ in    files/final of the checkpoint; image_id, label, caption of the bank's trai
 out   sample_id, arm, label, class, caption, source_image_id, seed, png
       files/images/<arm>/<class>/<sample_id>.png, and files/images/<arm>/metadata.jsonl
 
-Arms: ``generated``, and ``untrained``, the same captions and seeds through the network before its first step, which
-shows where the metrics start.
+Arms: ``generated``, and ``untrained``, a few images of the network before its first step, which show where the metrics
+start.
 """
 
 import json
@@ -19,15 +19,13 @@ from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Config
 from vapray.errors import DataError
 from vapray.row_map import map_rows, plan_rows
-from vapray.sampling.plan import plan_samples
+from vapray.sampling.plan import ARMS, arm_sizes, plan_samples
 from vapray.sampling.sampler import Sampler, SamplingSettings, Weights
 from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.tables import TABLES, held_out_split, part_of
 
 __all__ = ["run"]
-
-ARMS = ("generated", "untrained")
 
 
 def run(run: StageRun) -> None:
@@ -37,11 +35,11 @@ def run(run: StageRun) -> None:
     texts = bank if config.sample.texts == "training" else _held_out_texts(run.inputs["bank"])
     plans = [
         row
-        for arm in ARMS
+        for arm, n_images in arm_sizes(config.sample.n_images).items()
         for row in plan_samples(
             bank,
             texts,
-            n_images=config.sample.n_images,
+            n_images=n_images,
             seed=config.run.seed,
             uniform_labels=config.sample.labels == "uniform",
             arm=arm,

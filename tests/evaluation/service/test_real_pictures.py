@@ -14,7 +14,7 @@ from vapray.store import Store
 @pytest.fixture
 def run(small_run: Path, tmp_path: Path) -> Path:
     """A copy of what matters of the run."""
-    for table in ("images", "checkpoints", "measurements"):
+    for table in ("images", "checkpoints", "references"):
         shutil.copytree(small_run / table, tmp_path / "run" / table)
     return tmp_path / "run"
 
@@ -28,7 +28,7 @@ def test_a_checkpoint_is_followed_to_the_pictures_of_its_run(run, card):
         found = find_real_pictures(path, card.class_names)
         assert found and found.class_names == card.class_names
         assert found.images.read(["path"]).num_rows == 90
-        assert [version.table for version in found.evaluations] == ["measurements"]
+        assert [version.table for version in found.references] == ["references"]
 
 
 def test_a_checkpoint_that_lies_alone_has_none_unless_a_run_is_named(run, card, tmp_path):
@@ -47,7 +47,7 @@ def test_of_several_datasets_the_one_that_was_trained_on_is_taken(run, card):
     found = find_real_pictures(checkpoint_in(run), card.class_names)
     assert found and found.images.fingerprint == name
     elsewhere = find_real_pictures("/nowhere/files/final", card.class_names, str(run))
-    assert elsewhere and elsewhere.images.fingerprint == "another" and not elsewhere.evaluations
+    assert elsewhere and elsewhere.images.fingerprint == "another" and not elsewhere.references
 
 
 def test_a_named_run_without_these_classes_is_refused(run):

@@ -35,14 +35,14 @@ def test_an_evaluation_spares_looking_at_the_pictures(reference, real, card, tmp
 
 
 def test_what_is_measured_without_an_evaluation_is_the_same_and_measured_once(reference, real, card, tmp_path):
-    told, unmeasured = Told(), replace(real, evaluations=())
+    told, unmeasured = Told(), replace(real, references=())
     for _ in range(2):
         assert same(ReferenceStatistics.load(unmeasured, card.config, str(tmp_path), told), reference)
     assert len(told) == 1 and "measuring the real pictures" in told[0]
 
 
 def test_two_that_measure_at_the_same_time_share_one_version(reference, real, card, tmp_path):
-    told, unmeasured, barrier = Told(), replace(real, evaluations=()), threading.Barrier(2)
+    told, unmeasured, barrier = Told(), replace(real, references=()), threading.Barrier(2)
 
     def load(_: int) -> ReferenceStatistics:
         barrier.wait()
@@ -56,9 +56,9 @@ def test_two_that_measure_at_the_same_time_share_one_version(reference, real, ca
 
 @pytest.mark.parametrize("what", ["manifest.json", "parts/*.parquet"])
 def test_damaged_features_are_noticed_and_made_again(reference, real, card, tmp_path, what):
-    told, unmeasured = Told(), replace(real, evaluations=())
+    told, unmeasured = Told(), replace(real, references=())
     ReferenceStatistics.load(unmeasured, card.config, str(tmp_path), told)
-    (file,) = tmp_path.glob(f"reference/measurements/*/{what}")
+    (file,) = tmp_path.glob(f"reference/references/*/{what}")
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
@@ -77,9 +77,9 @@ def test_features_of_another_picture_size_are_not_taken(reference, real, card, t
 
 @pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"\0" * 999)])
 def test_a_classifier_that_is_not_what_was_written_is_not_used(real, card, tmp_path, damage):
-    evaluation = real.evaluations[0]
+    evaluation = real.references[0]
     shutil.copytree(evaluation.files.path(evaluation.folder), tmp_path / evaluation.folder)
-    copy = replace(real, evaluations=(Store(str(tmp_path)).version("measurements", evaluation.fingerprint),))
+    copy = replace(real, references=(Store(str(tmp_path)).version("references", evaluation.fingerprint),))
     assert ReferenceStatistics.load(copy, card.config, str(tmp_path), print).classifier
     damage(tmp_path / evaluation.folder / "files" / "classifier.safetensors")
     assert ReferenceStatistics.load(copy, card.config, str(tmp_path), print).classifier is None

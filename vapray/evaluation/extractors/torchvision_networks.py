@@ -1,6 +1,7 @@
-"""VGG16 and SqueezeNet as torchvision builds them, with weights from a file.
+"""VGG16, SqueezeNet and DenseNet-121 as torchvision builds them, with weights from a file.
 
-Pictures are resized to 224 pixels, antialiased bilinear, and normalised as ``evaluate.pixels`` says.
+Pictures are resized to 224 pixels (DenseNet-121: to those it was trained at, where its file tells), antialiased
+bilinear, and normalised as ``evaluate.pixels`` says.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,9 +20,9 @@ from vapray.evaluation.extractors.network_extractor import (
     sha256_with,
 )
 from vapray.evaluation.extractors.weight_files import find_weights
-from vapray.weights_file import read_weights
+from vapray.weights_file import metadata_of, read_weights
 
-__all__ = ["squeezenet", "vgg16"]
+__all__ = ["densenet121", "squeezenet", "vgg16"]
 
 SIDE = 224
 CAFFE_MEAN = (104.0, 117.0, 123.0)
@@ -70,6 +71,25 @@ def squeezenet(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
     return _extractor(settings, device, build, 512, without=("classifier.",))
 
 
+def densenet121(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
+    """The mean over places before the last layer of DenseNet-121, 1024 numbers; such as one of stage ``downstream``.
+
+    Raises:
+        ConfigError: no such file, or another network's.
+        CheckpointError: a damaged file.
+        BackendError: no such device.
+    """
+
+    def build(_: Mapping[str, Tensor]) -> tuple[str, nn.Module]:
+        from torchvision.models import densenet121
+
+        network = densenet121(weights=None)
+        network.classifier = nn.Identity()
+        return "DenseNet-121 pooled", network
+
+    return _extractor(settings, device, build, 1024, without=("classifier.",))
+
+
 def _extractor(
     settings: Evaluate,
     device: str,
@@ -84,9 +104,10 @@ def _extractor(
         name, layers = build(weights)
     network = filled(layers, weights, f"evaluate.weights = {path}", device)
     seen = f"{name}, {settings.pixels} pixels"
-    space = FeatureSpace(seen, sha256_with(seen, [path]), width, SIDE)
+    side = int(metadata_of(path).get("image_side", SIDE))
+    space = FeatureSpace(seen, sha256_with(seen, [path]), width, side)
     prepare = _caffe if settings.pixels == "caffe" else _imagenet
-    return NetworkExtractor(space, lambda pictures: network(prepare(to_planes(pictures, SIDE))), device)
+    return NetworkExtractor(space, lambda pictures: network(prepare(to_planes(pictures, side))), device)
 
 
 def _imagenet(planes_B3HW: Tensor) -> Tensor:

@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["MOST_HELD_OUT", "suspects_of", "unrelated"]
+__all__ = ["COLUMNS", "MOST_HELD_OUT", "suspects_of", "unrelated"]
 
 MOST_HELD_OUT = 2000
 """Held-out pictures that are looked up; 1 % of them are 20."""
 COLUMNS = ["key", "set", "pixels", "features"]
+"""Of measurements, that a search reads."""
 
 
 def unrelated(images: pa.Table, held_out: str) -> set[str]:

@@ -16,6 +16,7 @@ from vapray.data.frames import read_frame
 from vapray.errors import BadImage
 from vapray.evaluation.memorisation.audit import Memorisation, Pair
 from vapray.evaluation.metrics import Metrics
+from vapray.evaluation.references import References
 from vapray.evaluation.report.content import (
     CaptionExample,
     ClassExamples,
@@ -65,16 +66,16 @@ Rows = list[dict[str, Any]]
 
 
 def assemble(
-    run: StageRun, held_out: str, metrics: Metrics, findings: Findings, memorisation: Memorisation
+    run: StageRun, references: References, metrics: Metrics, findings: Findings, memorisation: Memorisation
 ) -> ReportData:
-    """Collect pictures, texts and numbers of a finished run; ``held_out`` is the split that it was measured on."""
+    """Collect pictures, texts and numbers of a finished run."""
     config, inputs, history = run.config, run.inputs, run.history
     names: list[str] = history["ingest"].notes["class_names"]
     images: Rows = inputs["images"].read(["image_id", "label", "split", "path"]).to_pylist()
     samples = inputs["samples"].read(["sample_id", "arm", "label", "caption", "source_image_id", "png"])
     generated: Rows = samples.filter(pc.field("arm") == "generated").to_pylist()
     by_id = {row["image_id"]: row for row in images}
-    unseen = [row for row in images if row["split"] == held_out]
+    unseen = [row for row in images if row["split"] == references.held_out]
     frame = partial(_frame, by_id, config.data.image_size)
     return ReportData(
         title=f"{config.data.modality.replace('_', ' ').capitalize()}: generated beside real",
@@ -97,7 +98,7 @@ def assemble(
         ],
         caption_examples=_caption_examples(inputs["captions"], by_id, names, history["caption"].notes, config),
         audited="audit" in history,
-        rejects=_rejects(history, run.output),
+        rejects=_rejects(history, references.version, run.output),
         versions=history["train"].versions,
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
     )
@@ -202,9 +203,9 @@ def _caption_examples(
     ]
 
 
-def _rejects(history: Mapping[str, Manifest], output: Version) -> list[Rejects]:
+def _rejects(history: Mapping[str, Manifest], references: Version, output: Version) -> list[Rejects]:
     """Of the stages before this one, and of this one, which has no manifest yet."""
-    found = [*_reasons("evaluate", output)]
+    found = [*_reasons("evaluate", references), *_reasons("evaluate", output)]
     for stage, manifest in history.items():
         for table in TABLES if manifest.rejects else ():
             version = Version(output.files, table, manifest.fingerprint)

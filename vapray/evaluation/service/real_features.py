@@ -1,6 +1,6 @@
 """Features of real pictures: those that an evaluation has measured, or measured once and kept.
 
-What is kept is a version of the table ``measurements`` of its own, so that the store's promises hold for it: of two
+What is kept is a version of the table ``references`` of its own, so that the store's promises hold for it: of two
 that make it the first wins, it is read only when whole, and held against its sha256.
 """
 
@@ -15,10 +15,8 @@ import pyarrow.compute as pc
 from vapray.config import Config
 from vapray.data.frames import read_frames
 from vapray.errors import DataError
-from vapray.evaluation.compare.lineage import REPORT
 from vapray.evaluation.extractors.extractor import FeatureExtractor
 from vapray.evaluation.measuring import KEY_PREFIX
-from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.service.real_pictures import RealPictures
 from vapray.store import Store, Version, fingerprint
 from vapray.tables import TABLES, held_out_split, pack, part_of
@@ -46,7 +44,7 @@ def real_features(real: RealPictures, config: Config, extractor: FeatureExtracto
     Raises:
         DataError: they have to be measured, and too many of them cannot be read.
     """
-    for version in real.evaluations:
+    for version in real.references:
         with contextlib.suppress(DataError):
             if _same_measure(version, config, extractor):
                 return _real_rows(version)
@@ -54,11 +52,9 @@ def real_features(real: RealPictures, config: Config, extractor: FeatureExtracto
 
 
 def _same_measure(version: Version, config: Config, extractor: FeatureExtractor) -> bool:
-    report = f"{version.folder}/files/{REPORT}"
-    made = Metrics.from_json(version.files.read(report) or b"", version.files.path(report)).provenance
-    asked = (extractor.space.sha256, extractor.space.resize, config.data.image_size)
-    found = (made.extractor_sha256, made.resize, version.sealed().sections.get("data.image_size"))
-    return asked == found
+    made = version.sealed()
+    found = (made.notes.get("extractor_sha256"), made.notes.get("resize"), made.sections.get("data.image_size"))
+    return found == (extractor.space.sha256, extractor.space.resize, config.data.image_size)
 
 
 def _real_rows(version: Version) -> pa.Table:
@@ -74,7 +70,7 @@ def _kept(real: RealPictures, config: Config, extractor: FeatureExtractor, store
     }
     inputs = {"images": real.images.sealed().content_hash}
     name = fingerprint("reference", 1, sections, inputs)
-    version = store.version("measurements", name)
+    version = store.version("references", name)
     try:
         if version.manifest():
             return _real_rows(version)
@@ -82,7 +78,7 @@ def _kept(real: RealPictures, config: Config, extractor: FeatureExtractor, store
     except DataError as error:
         say(f"measuring the real pictures of {real.images.uri} again: {error}")
         store.files.remove(version.folder)
-    version = store.version("measurements", name)
+    version = store.version("references", name)
     version.write_part(_measure(real, config, extractor))
     version.seal(stage="reference", sections=sections, inputs=inputs, seconds=0.0, versions={}, notes={})
     return _real_rows(version)
@@ -105,7 +101,7 @@ def _measure(real: RealPictures, config: Config, extractor: FeatureExtractor) ->
         ]
         rejects |= {batch[position]["image_id"]: reason for position, reason in reasons.items()}
     _refuse_too_few(real, config, rejects, len(asked))
-    return part_of(TABLES["measurements"], rows)
+    return part_of(TABLES["references"], rows)
 
 
 def _refuse_too_few(real: RealPictures, config: Config, rejects: dict[str, str], asked: int) -> None:

@@ -1,14 +1,14 @@
 """From a checkpoint to the real pictures that it was trained on, as its run keeps them."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vapray.checkpoint import place_in_run
 from vapray.errors import DataError
 from vapray.store import Store, Version
 
-__all__ = ["RealPictures", "find_real_pictures"]
+__all__ = ["RealPictures", "find_real_pictures", "measured_references"]
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class RealPictures:
 
     images: Version
     """The table ``images``."""
-    evaluations: tuple[Version, ...]
-    """Finished versions of ``measurements`` of these pictures, newest first."""
+    references: tuple[Version, ...]
+    """Finished versions of ``references`` of these pictures, newest first."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ def find_real_pictures(checkpoint: str, class_names: Sequence[str], run: str | N
             f"{run}: no finished pictures of the classes {', '.join(class_names)}. Give the root of a run that has "
             "them, as its folder `images` tells, or leave run out."
         )
-    return RealPictures(images, tuple(_evaluations(store, images))) if images else None
+    return RealPictures(images, measured_references(store, images)) if images else None
 
 
 def _trained_on(store: Store, fingerprint: str) -> Version | None:
@@ -68,6 +68,7 @@ def _newest_with(store: Store, class_names: Sequence[str]) -> Version | None:
     return next(fitting, None)
 
 
-def _evaluations(store: Store, images: Version) -> Iterator[Version]:
+def measured_references(store: Store, images: Version) -> tuple[Version, ...]:
+    """What evaluations have measured on some pictures, newest first."""
     content = images.sealed().content_hash
-    return (one for one in store.finished("measurements") if one.sealed().inputs.get("images") == content)
+    return tuple(one for one in store.finished("references") if one.sealed().inputs.get("images") == content)

@@ -99,7 +99,7 @@ def _feature_set(rows: pa.Table, space: FeatureSpace, config: Config) -> Feature
 
 
 def _classifier(real: RealPictures, config: Config) -> Classifier | None:
-    for version in real.evaluations:
+    for version in real.references:
         if version.sealed().sections.get("data.image_size") == config.data.image_size:
             with contextlib.suppress(DataError):
                 if found := _kept_classifier(version, len(real.class_names), config.data.image_size):
