@@ -45,7 +45,7 @@ OVERRIDES = {
     "padding without a model": ("bank.context_length=full", "bank.context_length = full: the hashing encoder has none"),
     "unknown captioner": (
         "caption.captioner=blip",
-        "caption.captioner = 'blip': wanted one of measured, given, vllm, openai",
+        "caption.captioner = 'blip': wanted one of measured, given, drawn, vllm, openai",
     ),
     "list": ("train.betas=[1, 1]", "train.betas = [1, 1]: wanted a list of 2, each a number, at least 0 and below 1"),
     "short list": ("train.betas=[0.9]", "train.betas = [0.9]: wanted a list of 2"),

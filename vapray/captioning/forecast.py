@@ -9,16 +9,17 @@ SECONDS_TO_MEASURE_A_PIXEL = 2e-6  # one core of the laptop
 # A model of 7e9 parameters over 1,500 tokens: both turns of a conversation, what the prefix cache spares left out.
 FLOPS_OF_A_CONVERSATION = 2 * 7e9 * 1500
 SECONDS_TO_START_AN_ENGINE = 90.0
-BYTES_OF_A_ROW = {"measured": 150, "given": 150, "vllm": 500, "openai": 500}
+BYTES_OF_A_ROW = {"measured": 150, "given": 150, "drawn": 150, "vllm": 500, "openai": 500}
+BLIND = ("given", "drawn")  # captioners that look at no picture
 MEASURED_IN_MEMORY = 60  # bytes of a pixel: masks, distances and smoothed planes of one picture
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Every picture is read and looked at once, 1:1; for given captions none is."""
+    """Every picture is read and looked at once, 1:1; for given and drawn captions none is."""
     config, rows = outlook.config, outlook.rows["images"]
     pool, side, captioner = config.pools.caption, config.caption.image_side, config.caption.captioner
     workers, device = of_pool(pool)
-    reading = 0.0 if captioner == "given" else reading_seconds(outlook.images)
+    reading = 0.0 if captioner in BLIND else reading_seconds(outlook.images)
     picture_bytes = pool.batch_rows * side**2 * 3 + max(outlook.images.pixels * 9, side**2 * MEASURED_IN_MEMORY)
     return Forecast(
         rows=rows,
@@ -26,7 +27,7 @@ def forecast(outlook: Outlook) -> Forecast:
         file_bytes=0,
         startup_seconds=SECONDS_TO_START_AN_ENGINE if captioner == "vllm" else 3.0,
         work_seconds=rows * (_looking_seconds(captioner, side, device) + reading) / workers,
-        peak_bytes=0 if captioner == "given" else picture_bytes,
+        peak_bytes=0 if captioner in BLIND else picture_bytes,
         workers=workers,
         device=device,
     )
@@ -36,7 +37,7 @@ def _looking_seconds(captioner: str, side: int, device: str) -> float:
     """One picture, one worker; of an endpoint we know nothing and assume a GPU of its own."""
     if captioner == "measured":
         return measuring_seconds(side)
-    if captioner == "given":
+    if captioner in BLIND:
         return 0.0
     return FLOPS_OF_A_CONVERSATION / flop_rate("GPU" if captioner == "openai" else device)[0]
 

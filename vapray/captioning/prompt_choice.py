@@ -8,20 +8,23 @@ from vapray.errors import ConfigError
 
 __all__ = ["prompt_set_of"]
 
+_WORDING = ("measured", "drawn")
+"""Captioners that word attributes by the prompt set's texts."""
+
 
 def prompt_set_of(config: Config) -> PromptSet:
     """The prompt set in force.
 
     Raises:
-        ConfigError: there is none, it lacks an attribute to omit, or the measured captioner cannot measure for it.
+        ConfigError: there is none, it lacks an attribute to omit, or the captioner cannot measure and word for it.
     """
     caption, prompt_set = config.caption, load_prompt_set(config.prompt_set)
     if unknown := set(caption.omit) - set(prompt_set.attributes):
         known = ", ".join(prompt_set.attributes)
         raise ConfigError(f"caption.omit: unknown {', '.join(sorted(unknown))}; {config.prompt_set} has {known}.")
-    if caption.captioner == "measured" and (lacks := next(_unmeasurable(prompt_set), None)):
+    if caption.captioner in _WORDING and (lacks := next(_unmeasurable(prompt_set), None)):
         raise ConfigError(
-            f"caption.captioner = measured with the prompt set {config.prompt_set}: {lacks}. Take one of "
+            f"caption.captioner = {caption.captioner} with the prompt set {config.prompt_set}: {lacks}. Take one of "
             f"{', '.join(known_prompt_sets())}, or set caption.captioner to one that asks a model (vllm, openai) or "
             "takes your own captions (given)."
         )

@@ -14,12 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vapray.captioning.captioner import CaptionDraft, Captioner, CaptionReject, cache_key
+from vapray.captioning.drawn import DrawnCaptions
 from vapray.captioning.given import GivenCaptions
 from vapray.captioning.opening import open_captioner
+from vapray.captioning.prompt_choice import prompt_set_of
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.config import Config
+from vapray.data.dataset import true_attributes
 from vapray.data.frames import read_frames
-from vapray.row_map import map_rows
+from vapray.row_map import RowMap, map_rows
 from vapray.stage_run import StageRun
 from vapray.store import Version
 from vapray.tables import TABLES, part_of
@@ -31,11 +34,14 @@ TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 
 def run(run: StageRun) -> None:
     """Run the stage."""
-    given = run.config.caption.captioner == "given"
+    blind: dict[str, Callable[[], RowMap]] = {
+        "given": partial(_TakeCaptions, run.config),
+        "drawn": partial(_WordTruth, run.config),
+    }
     map_rows(
         run,
         run.inputs["images"],
-        partial(_TakeCaptions, run.config) if given else partial(_open, run.config, run.output),
+        blind.get(run.config.caption.captioner, partial(_open, run.config, run.output)),
         pool=run.config.pools.caption,
         columns=["image_id", "label", "split", "group", "path", "text", "sha256"],
     )
@@ -79,6 +85,21 @@ class _TakeCaptions:
     def __call__(self, rows: pa.Table) -> pa.Table:
         asked = rows.to_pylist()
         return _part(asked, [self._given.take(row["image_id"], row["text"]) for row in asked], self._made)
+
+
+class _WordTruth:
+    """No picture is read."""
+
+    def __init__(self, config: Config) -> None:
+        caption = config.caption
+        self._drawn = DrawnCaptions(
+            true_attributes(config) or {}, prompt_set_of(config), config.run.seed, caption.omit, caption.corrupted
+        )
+        self._made = _provenance(config, self._drawn.name, self._drawn.revision, self._drawn.sampling)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        asked = rows.to_pylist()
+        return _part(asked, [self._drawn.take(row["image_id"], row["split"]) for row in asked], self._made)
 
 
 def _provenance(config: Config, name: str, revision: str, sampling: Mapping[str, Any]) -> dict[str, str]:

@@ -17,6 +17,7 @@ _OF_ANSWERS = (
 )  # fmt: skip
 _READERS = {
     "caption.captions": "given",
+    "caption.corrupted": "drawn",
     **{f"caption.{name}": "vllm or caption.captioner=openai" for name in _OF_ANSWERS},
     "vllm": "vllm",
     "endpoint": "openai",
@@ -24,6 +25,7 @@ _READERS = {
 """Settings and sections that only some captioners read."""
 _WITHOUT_STRATEGIES = {
     "measured": "the measured captioner runs vaps only; the others prompt a model.",
+    "drawn": "it words what pictures were drawn with; the others prompt a model.",
     "given": "your own captions are taken as they are. Take it out.",
 }
 
@@ -45,6 +47,12 @@ def _missing(config: "Config") -> Iterator[Misfit]:
             f"data.source = {data.source} brings no texts of its own."
         )
         yield Misfit(("caption.captioner", "caption.captions", "data.source"), text)
+    if caption.captioner == "drawn" and data.source != "phantom":
+        text = f"caption.captioner = drawn: only phantoms are drawn; data.source = {data.source} brings pictures."
+        yield Misfit(("caption.captioner", "data.source"), text)
+    if caption.corrupted and caption.captioner != "drawn":
+        text = f"caption.corrupted = {caption.corrupted:g}: only caption.captioner=drawn knows what is true."
+        yield Misfit(("caption.corrupted", "caption.captioner"), text)
     if caption.captioner in _MODEL_NAMES and not caption.model:
         text = f"caption.captioner = {caption.captioner}: needs caption.model, {_MODEL_NAMES[caption.captioner]}."
         yield Misfit(("caption.captioner", "caption.model"), text)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import Count, Natural, Positive, Section
+from vapray.config.section import Count, Natural, Positive, Section, Share
 
 __all__ = ["Bank", "Caption", "Endpoint", "Vllm"]
 
@@ -12,9 +12,12 @@ __all__ = ["Bank", "Caption", "Endpoint", "Vllm"]
 class Caption(Section):
     """Images to captions."""
 
-    captioner: Literal["measured", "given", "vllm", "openai"] = "measured"
-    """measured (embedded: classical image analysis), given (your own captions), or a multimodal LLM: vllm (in the
-    pool's actors) or openai (any endpoint that speaks that API)."""
+    captioner: Literal["measured", "given", "drawn", "vllm", "openai"] = "measured"
+    """measured (embedded: classical image analysis), given (your own captions), drawn (of phantoms: the truth), or a
+    multimodal LLM: vllm (in the pool's actors) or openai (any endpoint that speaks that API)."""
+    corrupted: Share = 0.0
+    """A control, of captioner drawn: in captions of training images each attribute is with this probability another
+    than the picture has, as if a captioner had hallucinated it. Those of other images stay true."""
     strategy: Literal["direct", "impression", "impression+knowledge", "vaps"] = "vaps"
     """vaps asks all three questions; the others are for the ablation and need a multimodal LLM."""
     prompt_set: str | None = None

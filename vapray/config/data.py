@@ -20,6 +20,9 @@ class Phantom(Section):
     """Pixels."""
     height: Annotated[int, Field(ge=32)] = 96
     """Pixels."""
+    unseen: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Attributes, such as [shape, colours]: about a quarter of the combinations of their values in each class is drawn
+    in the test split and nowhere else, and nothing else there. Of attributes that are no shares."""
 
 
 class Data(Section):

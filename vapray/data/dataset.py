@@ -64,6 +64,7 @@ def draw_phantoms(config: Config) -> Path:
             image_width=data.phantom.width,
             image_height=data.phantom.height,
             seed=config.run.seed,
+            unseen=data.phantom.unseen,
             shares={
                 "train": 1 - data.validation_share - data.test_share,
                 "validation": data.validation_share,
@@ -78,5 +79,6 @@ def phantom_root(config: Config) -> Path:
     data, phantom = config.data, config.data.phantom
     shares = f"{data.validation_share:g}-{data.test_share:g}"
     drawn = f"{data.modality}-{phantom.n_images}-{phantom.width}x{phantom.height}"
+    drawn += f"-unseen-{'+'.join(phantom.unseen)}" if phantom.unseen else ""
     name = f"v{DRAWING_VERSION}-{drawn}-{shares}-seed{config.run.seed}"
     return Path(data.root or Path(config.run.root) / "phantoms").absolute() / name

@@ -18,6 +18,7 @@ __all__ = ["loading_lines", "model_card"]
 CAPTIONERS = {
     "measured": "worded from image analysis (`measured`); no language model saw the images",
     "given": "given with the images",
+    "drawn": "worded from what the images were drawn with (`drawn`)",
     "vllm": "written by the multimodal LLM {model}",
     "openai": "written by the multimodal LLM {model}",
 }

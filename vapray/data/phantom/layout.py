@@ -52,6 +52,7 @@ def write_isic2018(
     seed: int = 0,
     shares: Mapping[str, float] = SHARES,
     priors: Mapping[str, float] | None = None,
+    unseen: Sequence[str] = (),
 ) -> PhantomFolder:
     """Draw a data set; the folder appears under its name only when it is complete.
 
@@ -64,14 +65,15 @@ def write_isic2018(
         seed: same seed, same bytes.
         shares: of the images by split; divided by their sum.
         priors: weight of each class; None for equal ones.
+        unseen: attributes of whose combinations a quarter is in the test split alone.
 
     Raises:
-        ConfigError: unknown modality, split or class, or too few images or pixels.
+        ConfigError: unknown modality, split, class or attribute, or too few images, pixels or combinations.
         DataError: ``root`` holds files already.
     """
     target, drawn = Path(root).absolute(), find_modality(modality)
     _check_request(target, drawn, n_images, min(image_width, image_height), shares, priors)
-    views = plan_views(drawn, n_images, seed=seed, shares=shares, priors=priors)
+    views = plan_views(drawn, n_images, seed=seed, shares=shares, priors=priors, unseen=unseen)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:

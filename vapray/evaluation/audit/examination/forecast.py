@@ -9,7 +9,7 @@ from vapray.forecast import Forecast, Outlook, part_overhead
 
 __all__ = ["forecast"]
 
-BYTES_OF_A_ROW = {"measured": 90, "given": 250, "vllm": 900, "openai": 900}
+BYTES_OF_A_ROW = {"measured": 90, "given": 250, "drawn": 250, "vllm": 900, "openai": 900}
 
 
 def forecast(outlook: Outlook) -> Forecast:
