@@ -7,7 +7,7 @@ import pytest
 from vapray.config.file import load
 from vapray.errors import ConfigError, DataError
 from vapray.experiments.description import Experiment, read_experiment
-from vapray.experiments.records import Record, RunName, deciding_settings, read_record, write_record
+from vapray.experiments.records import Record, RunName, deciding_settings, differing, read_record, write_record
 from vapray.experiments.running import make_all, run_names, settings_of
 from vapray.experiments.tables import tables_of
 from vapray.files import FileStore
@@ -136,3 +136,11 @@ def test_a_record_of_other_settings_is_not_taken_for_this_experiments(experiment
     write_record(files, name, record(name, 1.0, settings))
     with pytest.raises(ConfigError, match=r"was made with other settings \(train\.steps\)"):
         make_all(experiment, [name], files, [], Display())
+
+
+def test_a_record_that_is_older_than_a_setting_had_its_default():
+    asked = deciding_settings(load(None, ["train.steps=8"]))
+    older = {key: value for key, value in asked.items() if key != "train.shuffled_captions"}
+    assert not differing(older, asked)
+    assert differing(older, asked | {"train.shuffled_captions": 0.5}) == ["train.shuffled_captions"]
+    assert differing(older | {"train.gone": 1}, asked) == ["train.gone"]

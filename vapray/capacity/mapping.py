@@ -12,7 +12,7 @@ from vapray.capacity.work import CPU, GPU, seconds_of_a_row
 from vapray.capacity.workload import Workload
 from vapray.config import Pool
 from vapray.data.forecast import reading_seconds
-from vapray.evaluation.forecast import classifier_seconds
+from vapray.evaluation.forecast import classifier_seconds, reference_rows
 from vapray.placement import places
 from vapray.row_map import ROWS_OF_A_PLAN_PART
 
@@ -198,7 +198,7 @@ def _one_task(stage: str, work: Workload, written: Table, figures: Figures) -> f
 def _driver_bytes(stage: str, source: Table, work: Workload, figures: Figures) -> float:
     held = {
         "sample": work.training_rows * figures["prompt_bank_bytes"],
-        "evaluate": work.alone["evaluate"].rows * figures["report_row_bytes"],
+        "evaluate": (reference_rows(work.images) + work.alone["evaluate"].rows) * figures["report_row_bytes"],
     }
     keys = source.rows * (figures["scan_row_bytes"] + figures["key_bytes"])  # both when a run goes on near its end
     return DRIVER_BYTES + keys + held.get(stage, 0)

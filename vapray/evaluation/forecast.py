@@ -4,9 +4,9 @@ from vapray.config import Config
 from vapray.data.forecast import reading_seconds
 from vapray.evaluation.memorisation.planting import PLANTED, PLANTS
 from vapray.evaluation.memorisation.suspects import MOST_HELD_OUT
-from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, of_pool, part_overhead
+from vapray.forecast import WORKSPACE_BYTES, Forecast, Images, Outlook, of_pool, part_overhead
 
-__all__ = ["classifier_seconds", "forecast"]
+__all__ = ["classifier_seconds", "forecast", "reference_rows"]
 
 # One core of the laptop. Features are taken at 64 pixels whatever the picture; attributes at its own size.
 SECONDS_OF_FEATURES, SECONDS_TO_MEASURE_A_PIXEL = 9e-3, 5e-6
@@ -33,13 +33,11 @@ def forecast(outlook: Outlook) -> Forecast:
     config, images, pool = outlook.config, outlook.images, outlook.config.pools.evaluate
     workers, device = of_pool(pool)
     real, pixels = images.splits.get("train", 0) + images.held_out, config.data.image_size**2
-    planted = min(PLANTED, images.splits.get("train", 0)) * len(PLANTS)
-    samples = outlook.rows["samples"]
-    real_side = real + 2 * images.held_out + planted  # reconstructions and class means are as many as are held out
-    suspects = min(images.held_out, MOST_HELD_OUT) + config.sample.n_images + planted
+    samples, suspects = outlook.rows["samples"], min(images.held_out, MOST_HELD_OUT) + config.sample.n_images
+    suspects += _planted(images)
     attributes = (images.held_out + config.sample.n_images) * pixels * SECONDS_TO_MEASURE_A_PIXEL
     seconds_of_features, features = _of_features(config)
-    measured = real_side + samples
+    measured = reference_rows(images) + samples
     measuring = measured * seconds_of_features + real * reading_seconds(images) + attributes
     pairs = suspects * images.splits.get("train", 0)
     searching = pairs * VIEWS * 2 * BYTES_OF_A_VIEW / FLOPS_OF_A_CORE
@@ -47,9 +45,7 @@ def forecast(outlook: Outlook) -> Forecast:
     row_bytes = BYTES_OF_A_ROW + 4 * features
     return Forecast(
         rows=samples,
-        part_bytes=(real_side + samples + 2 * suspects) * row_bytes
-        + pixel_bytes
-        + part_overhead(real_side + samples, pool),
+        part_bytes=(measured + 2 * suspects) * row_bytes + pixel_bytes + part_overhead(measured, pool),
         file_bytes=2 * BYTES_OF_A_REPORT,
         startup_seconds=6.0,
         work_seconds=(measuring + searching) / workers + classifier_seconds(config),
@@ -59,6 +55,15 @@ def forecast(outlook: Outlook) -> Forecast:
         workers=workers,
         device=device,
     )
+
+
+def reference_rows(images: Images) -> int:
+    """Of the table ``references``: real pictures, reconstructions and class means as many as are held out, copies."""
+    return images.splits.get("train", 0) + 3 * images.held_out + _planted(images)
+
+
+def _planted(images: Images) -> int:
+    return min(PLANTED, images.splits.get("train", 0)) * len(PLANTS)
 
 
 def _of_features(config: Config) -> tuple[float, int]:

@@ -104,10 +104,11 @@ def write_record(files: FileStore, name: RunName, record: Record) -> None:
     files.write(name.file, (json.dumps(tree, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
-def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> Sequence[str]:
-    """Keys whose values differ."""
-    as_read = json.loads(json.dumps(second))
-    return sorted(key for key in {*first, *as_read} if first.get(key) != as_read.get(key))
+def differing(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Sequence[str]:
+    """Keys whose values differ; a setting that is younger than the record had its default there."""
+    defaults, as_read = (json.loads(json.dumps(one)) for one in (deciding_settings(Config()), asked))
+    found = {**{key: value for key, value in defaults.items() if key in as_read}, **recorded}
+    return sorted(key for key in {*found, *as_read} if found.get(key) != as_read.get(key))
 
 
 def _digest(record: Record) -> str:

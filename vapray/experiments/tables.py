@@ -114,7 +114,8 @@ def _budget(budget: Mapping[str, float]) -> Cells:
 
 def _question(finding: Finding, experiment: Experiment) -> Iterator[Cells]:
     contrast = finding.contrast
-    verdict = "resolved" if finding.resolved else "not resolved"
+    fewest = min(one.pairs for one in finding.differences.values())
+    verdict = "resolved" if finding.resolved else "not resolved" if fewest > 1 else "not run"
     for place, (measure, one) in enumerate(finding.differences.items()):
         interval = "" if math.isnan(one.low) else f" [{_number(one.low)}, {_number(one.high)}]"
         told = f"{_number(one.mean)}{interval}, n = {one.pairs}" if one.pairs else ABSENT

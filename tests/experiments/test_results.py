@@ -1,0 +1,59 @@
+"""RESULTS.md says what its records say: every table in it is laid out anew from committed JSON and compared."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vapray.experiments.description import Experiment, read_experiment
+from vapray.experiments.records import Record, RunName, deciding_settings, differing, read_record
+from vapray.experiments.running import run_names, settings_of
+from vapray.experiments.tables import tables_of
+from vapray.files import FileStore
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = re.compile(r"^```\n\$ vapray experiment (\S+) --results (\S+) --tables\n```\n\n(.*?)(?=^## |\Z)", re.M | re.S)
+BLOCKS = [match.groups() for match in TABLE.finditer((ROOT / "RESULTS.md").read_text())]
+
+
+def records_of(experiment: Experiment, folder: str) -> dict[RunName, Record]:
+    files = FileStore(str(ROOT / folder))
+    return {name: record for name in run_names(experiment) if (record := read_record(files, name))}
+
+
+def test_there_are_tables() -> None:
+    assert BLOCKS
+
+
+@pytest.mark.parametrize(("file", "folder", "text"), BLOCKS, ids=[block[0] for block in BLOCKS])
+def test_every_cell_is_what_the_records_say(file: str, folder: str, text: str) -> None:
+    experiment = read_experiment(str(ROOT / file))
+    records = records_of(experiment, folder)
+    written = tables_of(experiment, records).to_markdown().strip().splitlines()
+    assert text.strip().splitlines()[: len(written)] == written
+
+
+@pytest.mark.parametrize(("file", "folder", "text"), BLOCKS, ids=[block[0] for block in BLOCKS])
+def test_records_were_made_with_the_settings_of_their_file(file: str, folder: str, text: str) -> None:
+    experiment = read_experiment(str(ROOT / file))
+    for name, record in records_of(experiment, folder).items():
+        assert not differing(
+            record.settings, deciding_settings(settings_of(experiment, name, ["data.root=anywhere"]))
+        ), name
+
+
+def test_the_protocol_was_committed_before_the_first_of_its_results() -> None:
+    first_of_protocol, first_of_results = (added("results/protocol.yaml"), added("results/runs"))
+    if not first_of_protocol or not first_of_results:
+        pytest.skip("this copy of the project has no history")
+    assert first_of_protocol != first_of_results
+    asked = ["git", "merge-base", "--is-ancestor", first_of_protocol, first_of_results]
+    assert subprocess.run(asked, cwd=ROOT, check=False).returncode == 0
+
+
+def added(path: str) -> str:
+    """The commit that first had it; empty where none is known."""
+    asked = ["git", "log", "--diff-filter=A", "--format=%H", "--reverse", "--", path]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.split("\n")[0] if done.returncode == 0 else ""
