@@ -99,8 +99,8 @@ def references_of(run: StageRun) -> References:
             _measure(real, held_out, classifier)
         statistics = _statistics(version)
         if is_ours:
-            measured = version.read(COLUMNS)
-            look_up(real, version, statistics, suspects_of(measured, apart, SEED), nearest)
+            others = (part.filter(pc.field("set") != "reference") for part in version.read_parts(COLUMNS))
+            look_up(real, version, statistics, suspects_of(pa.concat_tables(others), apart, SEED), nearest)
             seal(
                 {
                     "classifier_sha256": hashlib.sha256(classifier.to_safetensors()).hexdigest(),
