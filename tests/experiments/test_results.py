@@ -43,16 +43,23 @@ def test_records_were_made_with_the_settings_of_their_file(file: str, folder: st
         ), name
 
 
-def test_the_protocol_was_committed_before_the_first_of_its_results() -> None:
-    first_of_protocol, first_of_results = (added("results/protocol.yaml"), added("results/runs"))
-    if not first_of_protocol or first_of_protocol == first_of_results:
-        pytest.skip("this copy of the project has no history of its own")
-    asked = ["git", "merge-base", "--is-ancestor", first_of_protocol, first_of_results]
-    assert subprocess.run(asked, cwd=ROOT, check=False).returncode == 0
+def test_the_protocol_is_older_than_each_of_its_results() -> None:
+    changed = commit_of("-1", "results/protocol.yaml")
+    for record in sorted((ROOT / "results/runs").glob("*/*.json")):
+        made = commit_of("-1", "--diff-filter=A", str(record.relative_to(ROOT)))
+        if not changed or made == changed:
+            pytest.skip("this copy of the project has no history of its own")
+        asked = ["git", "merge-base", "--is-ancestor", changed, made]
+        assert subprocess.run(asked, cwd=ROOT, check=False).returncode == 0, record
 
 
-def added(path: str) -> str:
-    """The commit that first had it; empty where none is known."""
-    asked = ["git", "log", "--diff-filter=A", "--format=%H", "--reverse", "--", path]
-    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.split("\n")[0] if done.returncode == 0 else ""
+def commit_of(*asked: str) -> str:
+    """Of a file; empty where none is known."""
+    done = subprocess.run(
+        ["git", "log", "--format=%H", *asked[:-1], "--", asked[-1]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip()
