@@ -18,6 +18,7 @@ from vapray.downstream.signature import classifier_weights_signature
 from vapray.evaluation.audit.signature import others_signature, ratings_signature
 from vapray.evaluation.extractors.weight_files import features_signature
 from vapray.latents.signature import autoencoder_signature, perceptual_signature
+from vapray.sampling.texts import bank_signature
 from vapray.training.signature import initial_weights_signature
 
 __all__ = ["OUTSIDE", "STAGES", "Stage", "itinerary"]
@@ -123,6 +124,7 @@ OUTSIDE: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
     "bank": {"text encoder": encoder_signature},
     "autoencoder": {"autoencoder model": autoencoder_signature, "perceptual network": perceptual_signature},
     "train": {"initial weights": initial_weights_signature},
+    "sample": {"another run's bank": bank_signature},
     "audit": {"prompts": prompts_signature, "other captions": others_signature, "ratings": ratings_signature},
     "evaluate": {"prompts": prompts_signature, "feature weights": features_signature},
     "downstream": {"initial weights": classifier_weights_signature},

@@ -196,7 +196,7 @@ class Rig:
         if answer.status_code != 200:
             return set()
         nodes = answer.json()["data"]["summary"]
-        return {node["ip"] for node in nodes if node.get("raylet", {}).get("state") == state}
+        return {node["ip"] for node in nodes if "ip" in node and node.get("raylet", {}).get("state") == state}
 
     def ask(self, path: str, token: str | None = "") -> httpx.Response:
         """GET from the dashboard; with the right token unless another is given, with none where it is None."""

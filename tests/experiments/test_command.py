@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,8 +33,8 @@ def finished(small_run, tmp_path_factory) -> tuple[Path, str]:
     return folder, ran(folder).stdout
 
 
-def ran(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from vapray.cli import main; main()", "experiment", str(folder / "small.yaml")]
+def ran(folder: Path, *words: str, name: str = "small") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from vapray.cli import main; main()", "experiment", str(folder / f"{name}.yaml")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, "--results", str(folder / "results"), *words],
@@ -65,3 +66,52 @@ def test_the_same_command_again_makes_nothing_and_says_the_same(finished):
     assert said.split("\n| ")[-2:] == again.split("\n| ")[-2:]
     assert (folder / "results" / "table.md").read_text() in again
     assert "<h1>Small</h1>" in (folder / "results" / "index.html").read_text()
+
+
+LAST_STAGES = {
+    "audit": ({"rows": {"small": {}}, "numbers": ["contradicted", "mentioned_colours", "rejected"]}, "audits"),
+    "downstream": (
+        {
+            "rows": {
+                "real": {"settings": {"downstream.arms": ["real"]}, "paper": {"auc_at_1": 0.964}},
+                "both": {"settings": {"downstream.arms": ["real+synthetic"]}},
+            },
+            "numbers": ["auc_at_0.5", "auc_at_1", "f1_at_1"],
+        },
+        "downstream",
+    ),
+}
+
+
+@pytest.mark.parametrize("stage", LAST_STAGES)
+def test_an_experiment_may_end_in_another_stage(stage, small_run, tmp_path):
+    description, table = LAST_STAGES[stage]
+    root = shutil.copytree(small_run, tmp_path / "run")
+    classifiers = ("downstream.shares=[0.5, 1]", "downstream.seeds=[0]", "downstream.steps=2")
+    experiment = {
+        "title": "Small",
+        "question": "Does it run?",
+        "stage": stage,
+        "settings": settings(f"run.root={root}", *SMALL, *classifiers),
+        **description,
+    }
+    (tmp_path / f"{stage}.yaml").write_text(yaml.safe_dump(experiment))
+    said = ran(tmp_path, name=stage).stdout
+    found = {
+        path.parent.name: json.loads(path.read_text())["metrics"]
+        for path in (tmp_path / "results").glob("*/default-seed0.json")
+    }
+    files = [json.loads(path.read_text()) for path in (root / table).glob(f"*/files/{stage}/{stage}.json")]
+    assert "| small | " in said if stage == "audit" else "| real | " in said and "| 0.964 | " in said
+    if stage == "audit":
+        (audit,) = files
+        assert found["small"]["contradicted"] == audit["findings"]["contradicted"]["value"]
+        colours = next(one for one in audit["findings"]["attributes"] if one["name"] == "colours")
+        assert found["small"]["mentioned_colours"] == colours["mentioned"]["value"] > 0
+        assert "90 captions held against the truth of drawn pictures." in said
+    else:
+        rows = {(row["arm"], row["share"]): row for one in files for row in one["rows"]}
+        for row, arm in (("real", "real"), ("both", "real+synthetic")):
+            assert found[row]["auc_at_0.5"] == rows[arm, 0.5]["auc"]["value"]
+            assert found[row]["f1_at_1"] == rows[arm, 1.0]["f1"]["value"]
+        assert "real | – | – | " not in said and "Mean ± standard deviation" in said

@@ -116,6 +116,9 @@ def test_what_is_not_made_yet_is_a_dash(experiment):
         (("number: fid", "number: fdi"), "there is no number 'fdi'"),
         (("two: {note", "One!: {}\n  two: {note"), "files are named by them: one, One!, two"),
         (("two: {note", "two: {folder: x, note"), "'two' is a folder and has no seeds to pair"),
+        (("seeds: [0, 1]", "stage: audit"), "there is no number 'fid'; known: contradicted, "),
+        (("seeds: [0, 1]", "stage: downstream"), "there is no number 'recall'; known: auc_at_SHARE"),
+        (("seeds: [0, 1]", "stage: train"), "stage: Input should be 'evaluate', 'downstream' or 'audit'"),
     ],
 )
 def test_a_wrong_experiment_is_told_in_full(tmp_path, change, words):
@@ -128,6 +131,19 @@ def test_wrong_settings_are_told_with_their_row(tmp_path):
     experiment = written(tmp_path, EXPERIMENT.replace("train.steps", "train.stps"))
     with pytest.raises(ConfigError, match=r"row 'one': .*unknown key train\.stps\. Did you mean steps\?"):
         settings_of(experiment, RunName("one", "plain", 0))
+
+
+def test_a_run_of_several_classifiers_is_refused_before_it_begins(tmp_path):
+    text = EXPERIMENT.replace("seeds: [0, 1]", "stage: downstream").replace("[fid, recall]", "[auc_at_1]")
+    experiment = written(tmp_path, text.replace("number: fid", "number: auc_at_1"))
+    with pytest.raises(ConfigError, match=r"row 'one': downstream\.arms: a run of an experiment has one"):
+        settings_of(experiment, RunName("one", "plain", 0))
+
+
+def test_a_folder_takes_no_part_in_other_stages(tmp_path):
+    text = EXPERIMENT.replace("seeds: [0, 1]", "stage: downstream").replace("two: {note", "two: {folder: x, note")
+    with pytest.raises(ConfigError, match=r"rows\.two: a folder of pictures can be evaluated, and takes no part in"):
+        written(tmp_path, text)
 
 
 def test_a_record_of_other_settings_is_not_taken_for_this_experiments(experiment, tmp_path):

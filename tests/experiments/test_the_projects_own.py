@@ -3,6 +3,7 @@
 import pytest
 
 from tests.conftest import ROOT
+from vapray.captioning.prompt_set import load_prompt_set
 from vapray.experiments.description import read_experiment
 from vapray.experiments.records import RunName, deciding_settings
 from vapray.experiments.running import run_names, settings_of
@@ -20,8 +21,21 @@ def test_its_runs_have_settings_that_fit_and_differ(path, monkeypatch, tmp_path)
     found = {name: deciding_settings(settings_of(experiment, name, places)) for name in run_names(experiment)}
     assert len(found) >= 4
     assert len({str(settings) for settings in found.values()}) == len(found), "two rows are the same run"
-    head = path.read_text().splitlines()[0]
-    assert head.startswith(f"# vapray experiment jobs/experiments/{path.name}")
+    head = [line for line in path.read_text().splitlines() if line.startswith("# vapray experiment")]
+    assert head[0].startswith(f"# vapray experiment jobs/experiments/{path.name}")
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.stem.startswith("caption_audit")], ids=lambda p: p.stem
+)
+def test_attributes_of_an_audit_are_those_of_its_prompts(path, monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    experiment = read_experiment(str(path))
+    places = [f"run.root={tmp_path}", "data.root=anywhere"]
+    for name in run_names(experiment):
+        attributes = load_prompt_set(settings_of(experiment, name, places).prompt_set).attributes
+        asked = {number.partition("_")[2] for number in experiment.numbers if "ed_" in number}
+        assert asked and asked <= set(attributes)
 
 
 @pytest.mark.parametrize("path", TABLE_1, ids=lambda path: path.stem)

@@ -142,6 +142,16 @@ class PromptBank:
         entries = self.entries(label)
         return [entries[_draw_index(label, seed, turn, len(entries))] for turn in range(n)]
 
+    def reduced(self, count: int) -> "PromptBank":
+        """At most ``count`` entries of each class, chosen by image id: fewer ones are among every larger number."""
+        return PromptBank(
+            entry for label in self.labels for entry in sorted(self.entries(label), key=_place_of_choice)[:count]
+        )
+
+
+def _place_of_choice(entry: BankEntry) -> bytes:
+    return hashlib.blake2b(f"choice {entry.image_id}".encode(), digest_size=16).digest()
+
 
 def _draw_index(label: int, seed: int, turn: int, count: int) -> int:
     """Uniform in 0..count-1, up to 2^-64.

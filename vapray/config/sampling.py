@@ -19,6 +19,12 @@ class Sample(Section):
     texts: Literal["training", "held_out"] = "training"
     """Whose captions condition them. held_out: those of pictures that were not trained on, to see what texts do that
     the network has never read; how often each class is asked for stays as ``labels`` says."""
+    bank: str | None = None
+    """``run.root`` of another run, whose captions condition them in place of this run's, class by class."""
+    bank_classes: dict[str, str] = Field(default_factory=dict)
+    """Class of this run -> class of ``bank`` with its captions, such as {AKIEC: AK}, where they do not share a name."""
+    captions_per_class: Count | None = None
+    """Captions of each class that are drawn from; None: all. Fewer ones are among every larger number."""
     solver: Literal["dpm_solver_2m", "ddim"] = "dpm_solver_2m"
     """ODE solver."""
     num_inference_steps: Count = 20

@@ -10,13 +10,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from vapray.config.section import Natural, Section
 from vapray.errors import ConfigError
-from vapray.evaluation.report.explained import KINDS
+from vapray.experiments.outcomes import OUTCOMES, LastStage
 from vapray.strict_yaml import parse_yaml
 
 __all__ = ["Contrast", "Experiment", "Row", "read_experiment", "slug"]
-
-KNOWN = frozenset(kind.key for kind in KINDS)
-"""Numbers that a run measures."""
 
 Settings = dict[str, Any]
 """Dotted key -> value, as on the command line."""
@@ -55,6 +52,8 @@ class Experiment(Section):
     """Config file of all runs; None: the demo's."""
     settings: Settings = Field(default_factory=dict)
     """Of all runs, over the file's."""
+    stage: LastStage = "evaluate"
+    """That a run ends in, and whose numbers the table has."""
     seeds: Annotated[tuple[Natural, ...], Field(strict=False, min_length=1)] = (0,)
     """``run.seed`` of each repetition. Rows with the same seed share order, noise and first weights where they can."""
     measures: Annotated[dict[str, Settings], Field(min_length=1, default_factory=lambda: {"default": {}})]
@@ -81,14 +80,18 @@ class Experiment(Section):
                     yield f"contrasts: there is no row {name!r}; rows: {', '.join(self.rows)}"
                 elif self.rows[name].folder:
                     yield f"contrasts: {name!r} is a folder and has no seeds to pair"
-        for number in {*self.numbers, *(contrast.number for contrast in self.contrasts)} - KNOWN:
-            yield f"there is no number {number!r}; known: {', '.join(sorted(KNOWN))}"
+        outcome = OUTCOMES[self.stage]
+        for number in {*self.numbers, *(contrast.number for contrast in self.contrasts)}:
+            if outcome.name(number) is None:
+                yield f"there is no number {number!r}; known: {outcome.known}"
         for names in (self.rows, self.measures):
             if len({slug(name) for name in names}) < len(names) or not all(map(slug, names)):
                 yield f"names have to differ in letters and digits, for files are named by them: {', '.join(names)}"
         for name, row in self.rows.items():
             if row.folder and row.settings:
                 yield f"rows.{name}: a folder has no settings; leave one of the two out"
+            if row.folder and self.stage != "evaluate":
+                yield f"rows.{name}: a folder of pictures can be evaluated, and takes no part in {self.stage}"
 
     def overrides(self, row: str, measure: str, seed: int) -> list[str]:
         """What ``vapray.config.file.load`` takes for one run."""

@@ -13,7 +13,7 @@ from vapray.config.dotted import leaves, value_at
 from vapray.errors import DataError
 from vapray.experiments.description import slug
 from vapray.files import FileStore
-from vapray.stages import itinerary
+from vapray.stages import STAGES
 
 __all__ = ["Record", "RunName", "deciding_settings", "read_record", "write_record"]
 
@@ -41,8 +41,9 @@ class Record:
         measure: of the experiment.
         seed: ``run.seed``.
         settings: every setting that decides a result, by dotted key; of a folder what it was measured with.
-        metrics: ``metrics.json`` without times of stages.
-        budget: parameters, forward_flops, steps, images (seen in training), train_seconds; empty for a folder.
+        metrics: what the last stage found; of ``evaluate`` it is ``metrics.json`` without times of stages.
+        budget: parameters, forward_flops, steps, images (seen in training), train_seconds; empty where nothing was
+            trained.
     """
 
     row: str
@@ -67,7 +68,11 @@ def deciding_settings(config: Config) -> dict[str, Any]:
     tree = config.model_dump(mode="json")
     del tree["data"]["root"]  # the dataset itself is what `ingest` goes by
     sections = dict.fromkeys(
-        ["data", *(key for stage in itinerary(None) for key in stage.sections if not key.startswith("data."))]
+        [
+            "data",
+            "train.init_from",  # to stages its content counts
+            *(key for stage in STAGES for key in stage.sections if not key.startswith("data.")),
+        ]
     )
     found = sorted(leaf for key in sections for leaf in leaves(key, value_at(tree, key)))
     return {key: Path(value).name if _is_place(value) else value for key, value in found}

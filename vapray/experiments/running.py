@@ -5,16 +5,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
 
 from vapray.cluster import connected
 from vapray.config import Config
 from vapray.config.file import load
 from vapray.errors import BackendError, ConfigError
-from vapray.evaluation.compare.lineage import REPORT
-from vapray.evaluation.metrics import Metrics
 from vapray.experiments.description import Experiment
 from vapray.experiments.folders import measure_folder
+from vapray.experiments.outcomes import OUTCOMES
 from vapray.experiments.records import Record, RunName, deciding_settings, differing, read_record, write_record
 from vapray.files import FileStore
 from vapray.pipeline import run_pipeline
@@ -23,8 +21,8 @@ from vapray.store import Version
 
 __all__ = ["make_all", "make_beside", "prepare", "run_names", "settings_of"]
 
-STAGES = ("ingest", "caption", "bank", "autoencoder", "encode", "train", "sample", "evaluate")
-SHARED = STAGES[:5]
+SHARED = ("ingest", "caption", "bank", "autoencoder", "encode")
+"""What rows may have in common."""
 
 
 def run_names(experiment: Experiment, rows: Sequence[str] = (), seeds: Sequence[int] = ()) -> Iterator[RunName]:
@@ -51,9 +49,12 @@ def settings_of(experiment: Experiment, name: RunName, overrides: Sequence[str] 
         ConfigError: settings that are wrong, with the row whose they are.
     """
     try:
-        return load(experiment.config, [*experiment.overrides(name.row, name.measure, name.seed), *overrides])
+        config = load(experiment.config, [*experiment.overrides(name.row, name.measure, name.seed), *overrides])
+        if misfit := OUTCOMES[experiment.stage].misfit(config):
+            raise ConfigError(misfit)
     except ConfigError as error:
         raise ConfigError(f"row {name.row!r}: {error}") from None
+    return config
 
 
 def make_all(
@@ -85,7 +86,7 @@ def prepare(experiment: Experiment, names: Sequence[RunName], overrides: Sequenc
     configs = [settings_of(experiment, name, overrides) for name in names]
     with connected(configs[0].cluster):
         for config in configs:
-            run_pipeline(config, SHARED, display)
+            run_pipeline(config, [one for one in OUTCOMES[experiment.stage].stages if one in SHARED], display)
 
 
 def make_beside(command: Sequence[str], names: Sequence[RunName], workers: int) -> None:
@@ -143,19 +144,15 @@ def _made(experiment: Experiment, name: RunName, config: Config, display: Displa
         images = run_pipeline(config, ["ingest"], display)["images"]
         metrics = measure_folder(folder, images, config, display.line)
         return Record(name.row, name.measure, name.seed, settings, metrics, {})
-    finished = run_pipeline(config, STAGES, display)
-    metrics, budget = _metrics(finished["measurements"]), _budget(finished, config)
+    outcome = OUTCOMES[experiment.stage]
+    finished = run_pipeline(config, outcome.stages, display)
+    metrics, budget = outcome.read(finished[outcome.table]), _budget(finished, config)
     return Record(name.row, name.measure, name.seed, settings, metrics, budget)
 
 
-def _metrics(evaluation: Version) -> dict[str, Any]:
-    """Without times of stages, which no result rests on."""
-    path = f"{evaluation.folder}/files/{REPORT}"
-    metrics = Metrics.from_json(evaluation.files.read(path) or b"", evaluation.files.path(path)).to_dict()
-    return {key: value for key, value in metrics.items() if key != "stages"}
-
-
 def _budget(finished: Mapping[str, Version], config: Config) -> dict[str, float]:
+    if "checkpoints" not in finished:
+        return {}
     manifest = finished["checkpoints"].sealed()
     return {
         "parameters": manifest.notes["parameters"],

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vapray.evaluation.report.explained import KINDS
 from vapray.evaluation.report.page import page
 from vapray.experiments.contrasts import Finding, findings
 from vapray.experiments.description import Experiment
+from vapray.experiments.outcomes import OUTCOMES
 from vapray.experiments.records import Record, RunName
 
 __all__ = ["Tables", "tables_of"]
@@ -17,7 +17,6 @@ __all__ = ["Tables", "tables_of"]
 ABSENT = "–"
 FLOORS = {"real, held out": "{}_real_split", "real, held out, through the autoencoder": "{}_real_reconstructed"}
 """Name of a row -> the number that holds what it scores."""
-NAMES = {kind.key: kind.name for kind in KINDS}
 BUDGET = ("parameters", "GFLOP a pass", "steps", "images seen", "training")
 
 Cells = tuple[str, ...]
@@ -62,9 +61,10 @@ def tables_of(experiment: Experiment, records: Mapping[RunName, Record]) -> Tabl
     """Lay out what is there; what is not yet stands as a dash."""
     columns = [(measure, number) for measure in experiment.measures for number in experiment.numbers]
     several = len(experiment.measures) > 1
-    head = ["", *(f"{NAMES.get(number, number)}{f' ({measure})' if several else ''}" for measure, number in columns)]
+    names = {number: OUTCOMES[experiment.stage].name(number) for number in experiment.numbers}
+    head = ["", *(f"{names[number]}{f' ({measure})' if several else ''}" for measure, number in columns)]
     paper = [number for number in experiment.numbers if any(number in row.paper for row in experiment.rows.values())]
-    head += [f"{NAMES.get(number, number)}, paper" for number in paper] + ["seeds", *BUDGET]
+    head += [f"{names[number]}, paper" for number in paper] + ["seeds", *BUDGET]
     rows = [_row(experiment, name, columns, paper, records) for name in experiment.rows]
     rows += _floors(columns, paper, records)
     found = findings(experiment, _numbers(experiment, records))
@@ -122,7 +122,7 @@ def _question(finding: Finding, experiment: Experiment) -> Iterator[Cells]:
         p = _number(finding.p_holm if contrast.primary else one.p)
         yield (
             f"{contrast.second} − {contrast.first}" if place == 0 else "",
-            NAMES.get(contrast.number, contrast.number) if place == 0 else "",
+            (OUTCOMES[experiment.stage].name(contrast.number) or "") if place == 0 else "",
             measure,
             told,
             (p if contrast.primary else f"{p}, uncorrected") if place == 0 else "",
@@ -133,13 +133,9 @@ def _question(finding: Finding, experiment: Experiment) -> Iterator[Cells]:
 def _notes(experiment: Experiment, records: Mapping[RunName, Record]) -> Iterator[str]:
     yield "Mean ± standard deviation over seeds; a difference has a 95 % paired t-interval over seeds."
     for measure in experiment.measures:
-        first = next((record for record in records.values() if record.measure == measure and record.budget), None)
-        if first:
-            metrics, made = first.metrics, first.metrics["provenance"]
-            yield (
-                f"{measure}: {made['extractor']} at {made['resize']} pixels, {metrics['n_generated']:,} generated "
-                f"against {metrics['n_real']:,} training pictures; {made['captioner']}; {made['preparation']}."
-            )
+        made = (one for one in records.values() if one.measure == measure and not experiment.rows[one.row].folder)
+        if first := next(made, None):
+            yield f"{measure}: {OUTCOMES[experiment.stage].told(first.metrics)}"
     for name, row in experiment.rows.items():
         if row.note:
             yield f"{name}: {row.note}"

@@ -17,13 +17,13 @@ import pyarrow as pa
 
 from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Config
-from vapray.errors import DataError
 from vapray.row_map import map_rows, plan_rows
 from vapray.sampling.plan import ARMS, arm_sizes, plan_samples
 from vapray.sampling.sampler import Sampler, SamplingSettings, Weights
+from vapray.sampling.texts import texts_for_samples
 from vapray.stage_run import StageRun
 from vapray.store import Version
-from vapray.tables import TABLES, held_out_split, part_of
+from vapray.tables import TABLES, part_of
 
 __all__ = ["run"]
 
@@ -32,7 +32,7 @@ def run(run: StageRun) -> None:
     """Run the stage."""
     config = run.config
     bank = PromptBank.of(run.inputs["bank"])
-    texts = bank if config.sample.texts == "training" else _held_out_texts(run.inputs["bank"])
+    texts = texts_for_samples(config, run.inputs["bank"], run.history["ingest"].notes["class_names"])
     plans = [
         row
         for arm, n_images in arm_sizes(config.sample.n_images).items()
@@ -49,15 +49,6 @@ def run(run: StageRun) -> None:
     build = partial(_MakeImages, config, run.inputs["checkpoints"], run.output)
     map_rows(run, planned, build, pool=config.pools.sample, columns=planned.kind.schema.names)
     _write_metadata(run.output)
-
-
-def _held_out_texts(bank: Version) -> PromptBank:
-    if split := held_out_split(bank.read(["split"]).column(0).unique().to_pylist()):
-        return PromptBank.of(bank, split)
-    raise DataError(
-        f"{bank.uri}: sample.texts=held_out, but every image is in the train split. Give the dataset a test split, set "
-        "data.test_share, or draw captions of training images with sample.texts=training."
-    )
 
 
 class _MakeImages:

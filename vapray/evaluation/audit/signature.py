@@ -30,8 +30,6 @@ def newest_captions(root: str) -> Version:
     Raises:
         DataError: there are none.
     """
-    store = Store(root)
-    manifest = store.newest("captions")
-    if manifest is None:
-        raise DataError(f"audit.others {root}: no finished captions there. Give the run.root of a captioned run.")
-    return store.version("captions", manifest.fingerprint)
+    if newest := next(iter(Store(root).finished("captions")), None):
+        return newest
+    raise DataError(f"audit.others {root}: no finished captions there. Give the run.root of a captioned run.")

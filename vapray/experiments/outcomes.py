@@ -1,0 +1,161 @@
+"""What a run of an experiment comes to: the numbers of the stage that it ends in, by names that tables know."""
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from vapray.config import Config
+from vapray.evaluation.compare.lineage import REPORT
+from vapray.evaluation.metrics import Metrics
+from vapray.evaluation.report.explained import KINDS
+from vapray.stages import STAGES
+from vapray.store import Version
+
+__all__ = ["OUTCOMES", "LastStage", "Outcome"]
+
+LastStage = Literal["evaluate", "downstream", "audit"]
+Numbers = dict[str, Any]
+
+
+class Outcome(ABC):
+    """One kind of experiment.
+
+    Attributes:
+        stages: that a run walks through, in order.
+        table: whose files hold the numbers.
+        known: the names of its numbers, for people.
+    """
+
+    stages: tuple[str, ...]
+    table: str
+    known: str
+
+    @abstractmethod
+    def name(self, number: str) -> str | None:
+        """The head of a number's column; None where there is no such number."""
+
+    @abstractmethod
+    def read(self, version: Version) -> Numbers:
+        """The numbers of a finished run."""
+
+    @abstractmethod
+    def told(self, metrics: Mapping[str, Any]) -> str:
+        """What was measured, in a line under the table."""
+
+    def misfit(self, config: Config) -> str | None:
+        """What is wrong with the settings of a row for this kind of run; None for nothing."""
+        return None
+
+
+class _Evaluation(Outcome):
+    """Generated pictures beside real ones."""
+
+    stages = ("ingest", "caption", "bank", "autoencoder", "encode", "train", "sample", "evaluate")
+    table = "measurements"
+    _names: ClassVar = {kind.key: kind.name for kind in KINDS}
+    known = ", ".join(sorted(_names))
+
+    def name(self, number: str) -> str | None:
+        return self._names.get(number)
+
+    def read(self, version: Version) -> Numbers:
+        """Without times of stages, which no result rests on."""
+        path = f"{version.folder}/files/{REPORT}"
+        metrics = Metrics.from_json(version.files.read(path) or b"", version.files.path(path)).to_dict()
+        return {key: value for key, value in metrics.items() if key != "stages"}
+
+    def told(self, metrics: Mapping[str, Any]) -> str:
+        made = metrics["provenance"]
+        return (
+            f"{made['extractor']} at {made['resize']} pixels, {metrics['n_generated']:,} generated against "
+            f"{metrics['n_real']:,} training pictures; {made['captioner']}; {made['preparation']}."
+        )
+
+
+class _Downstream(Outcome):
+    """A classifier that is trained with generated pictures, or without: means over ``downstream.seeds``."""
+
+    stages = (*_Evaluation.stages[:-1], "downstream")
+    table = "downstream"
+    known = "auc_at_SHARE, f1_at_SHARE, such as auc_at_0.01"
+    _number = re.compile(r"(auc|f1)_at_(0\.\d*[1-9]|1)")
+    _names: ClassVar = {"auc": "mAUC", "f1": "macro F1"}
+
+    def name(self, number: str) -> str | None:
+        found = self._number.fullmatch(number)
+        return f"{self._names[found[1]]}, {100 * float(found[2]):g} % real" if found else None
+
+    def read(self, version: Version) -> Numbers:
+        record = _json(version, "downstream/downstream.json")
+        scores = {
+            f"{key}_at_{row['share']:g}": row[key]["value"] for row in record["rows"] for key in self._names
+        }  # one network and arm: `misfit`
+        first = record["rows"][0]
+        return scores | {name: first[name] for name in ("network", "arm", "steps", "n_synthetic", "seeds")} | {
+            "regime": record["regime"], "test": record["test"],
+        }  # fmt: skip
+
+    def told(self, metrics: Mapping[str, Any]) -> str:
+        test = metrics["test"]
+        return (
+            f"{metrics['network']}, {metrics['steps']:,} steps, tested on {test['images']:,} real pictures of the "
+            f"{test['split']} split; {metrics['regime']}."
+        )
+
+    def misfit(self, config: Config) -> str | None:
+        for name in ("networks", "arms"):
+            if len(getattr(config.downstream, name)) > 1:
+                return f"downstream.{name}: a run of an experiment has one; give each a row or a measure."
+        return None
+
+
+class _Audit(Outcome):
+    """Captions held against their pictures."""
+
+    stages = ("ingest", "caption", "examine", "audit")
+    table = "audits"
+    known = "contradicted, by_chance, consistency, rejected, mentioned_ATTRIBUTE, contradicted_ATTRIBUTE"
+    _names: ClassVar = {
+        "contradicted": "Contradicted",
+        "by_chance": "Contradicted by chance",
+        "consistency": "Consistency",
+        "rejected": "Rejected",
+    }
+    _of_attribute = re.compile(r"(mentioned|contradicted)_([a-z_]+)")
+
+    def name(self, number: str) -> str | None:
+        found = self._of_attribute.fullmatch(number)
+        return f"{found[2].replace('_', ' ').capitalize()} {found[1]}" if found else self._names.get(number)
+
+    def read(self, version: Version) -> Numbers:
+        record = _json(version, "audit/audit.json")
+        findings, consistency, rejects = record["findings"], record["consistency"], sum(record["rejects"].values())
+        numbers: Numbers = {
+            "contradicted": _value(findings["contradicted"]),
+            "by_chance": findings["by_chance"],
+            "consistency": consistency and consistency["overall"],
+            "rejected": rejects / (rejects + record["captions"]),
+        }
+        for one in findings["attributes"]:
+            for key in ("mentioned", "contradicted"):
+                numbers[f"{key}_{one['name']}"] = _value(one[key])
+        return numbers | {key: record[key] for key in ("captioner", "reference")} | {"captions": findings["captions"]}
+
+    def told(self, metrics: Mapping[str, Any]) -> str:
+        against = {"truth": "the truth of drawn pictures", "measurement": "what is measured in the picture"}
+        reference = against.get(metrics["reference"], "nothing: a measurement does not judge itself")
+        return f"{metrics['captions']:,} captions held against {reference}."
+
+
+def _json(version: Version, name: str) -> Any:
+    return json.loads(version.files.read(f"{version.folder}/files/{name}") or b"null")
+
+
+def _value(rate: Mapping[str, Any] | None) -> float | None:
+    return None if rate is None else rate["value"]
+
+
+OUTCOMES: Mapping[str, Outcome] = {"evaluate": _Evaluation(), "downstream": _Downstream(), "audit": _Audit()}
+assert {name for one in OUTCOMES.values() for name in one.stages} <= {stage.name for stage in STAGES}

@@ -1,0 +1,82 @@
+"""The captions that images are sampled for: of this run's training, of held-out pictures, of another run's bank."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vapray.bank.prompt_bank import PromptBank
+from vapray.config import Config, Sample
+from vapray.errors import DataError
+from vapray.store import Store, Version
+from vapray.tables import held_out_split
+
+__all__ = ["bank_signature", "texts_for_samples"]
+
+
+def bank_signature(config: Config) -> str:
+    """Content of the bank of ``sample.bank``, empty where there is none; raises DataError."""
+    return _bank_of(config.sample.bank).sealed().content_hash if config.sample.bank else ""
+
+
+def texts_for_samples(config: Config, bank: Version, class_names: Sequence[str]) -> PromptBank:
+    """What captions are drawn from, by the labels of the model.
+
+    Args:
+        config: section ``sample``.
+        bank: of this run.
+        class_names: of the model, by label.
+
+    Raises:
+        DataError: no such captions, or ``sample.bank`` has no class of a name.
+    """
+    sample, count = config.sample, config.sample.captions_per_class
+    if sample.bank:
+        theirs = _bank_of(sample.bank)
+        texts = _relabelled(_split_of(theirs, sample.texts), _class_names(sample.bank, theirs), class_names, sample)
+    else:
+        texts = _split_of(bank, sample.texts)
+    return texts if count is None else texts.reduced(count)
+
+
+def _bank_of(root: str) -> Version:
+    if newest := next(iter(Store(root).finished("bank")), None):
+        return newest
+    raise DataError(f"sample.bank {root}: no finished bank there. Give the run.root of a run with captions.")
+
+
+def _split_of(bank: Version, texts: str) -> PromptBank:
+    if texts == "training":
+        return PromptBank.of(bank)
+    if split := held_out_split(bank.read(["split"]).column(0).unique().to_pylist()):
+        return PromptBank.of(bank, split)
+    raise DataError(
+        f"{bank.uri}: sample.texts=held_out, but every image is in the train split. Give the dataset a test split, set "
+        "data.test_share, or draw captions of training images with sample.texts=training."
+    )
+
+
+def _class_names(root: str, bank: Version) -> Sequence[str]:
+    """By label, of the pictures that a bank's captions were written for."""
+    store, content = Store(root), bank.sealed().inputs["captions"]
+    for captions in store.finished("captions"):
+        if captions.sealed().content_hash == content:
+            for images in store.finished("images"):
+                if images.sealed().content_hash == captions.sealed().inputs["images"]:
+                    names: list[str] = images.sealed().notes["class_names"]
+                    return names
+    raise DataError(f"sample.bank {root}: the pictures of its captions are gone, and with them the names of classes.")
+
+
+def _relabelled(texts: PromptBank, theirs: Sequence[str], ours: Sequence[str], sample: Sample) -> PromptBank:
+    wanted = [sample.bank_classes.get(name, name) for name in ours]
+    places = {name.casefold(): label for label, name in enumerate(theirs) if label in texts.labels}
+    if missing := [name for name in wanted if name.casefold() not in places]:
+        raise DataError(
+            f"sample.bank {sample.bank}: has no captions of {', '.join(missing)}. It has: "
+            f"{', '.join(theirs[label] for label in texts.labels)}. Say which of them to take: "
+            f"sample.bank_classes={{{missing[0]}: NAME}}"
+        )
+    return PromptBank(
+        replace(entry, label=label)
+        for label, name in enumerate(wanted)
+        for entry in texts.entries(places[name.casefold()])
+    )
