@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from vapray.errors import DataError
-from vapray.evaluation.frechet import FeatureStatistics, frechet_distance
+from vapray.evaluation.frechet import FeatureStatistics, frechet_distance, sum_of_singular_values
 
 Features = NDArray[np.float64]
 
@@ -98,6 +99,18 @@ def test_a_singular_covariance_gives_the_root_of_scipy() -> None:
     shift = a.mean(axis=0) - b.mean(axis=0)
     wanted = shift @ shift + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * cross
     assert fid(a, b) == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize(("smallest", "needs_svd"), [(1e-1, False), (1e-3, False), (1e-7, True), (0.0, True)])
+@pytest.mark.parametrize("shape", [(60, 60), (40, 60), (60, 40)])
+def test_singular_values_add_up_however_small_some_are(smallest, needs_svd, shape, monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    values = np.append(np.geomspace(1.0, max(smallest, 1e-7), min(shape) - 1), smallest)
+    left, right = (np.linalg.qr(rng.standard_normal((side, len(values))))[0] for side in shape)
+    asked, worked_out = [], scipy.linalg.svdvals
+    monkeypatch.setattr(scipy.linalg, "svdvals", lambda matrix: asked.append(1) or worked_out(matrix))
+    assert sum_of_singular_values(left * values @ right.T) == pytest.approx(values.sum(), rel=2e-9)
+    assert bool(asked) == needs_svd
 
 
 def test_streamed_updates_equal_one_pass() -> None:

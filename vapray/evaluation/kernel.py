@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vapray.errors import DataError
-from vapray.evaluation.pairs import BLOCK_ROWS, Block, sweep
+from vapray.evaluation.pairs import BLOCK_ROWS, Block, CentredRows, sweep
 
 __all__ = ["KernelDistance", "KernelSums", "discrepancies", "kernel_distance", "kernel_mmd2"]
 
 Features = NDArray[np.floating[Any]]
+Choices = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,37 +33,68 @@ class KernelDistance:
 class KernelSums:
     """Sums of k(x, y) = (x.y / F + 1)^3 over pairs of unlike rows, for D choices of rows at once.
 
+    With p the product of centred rows over F, k = (a + b + p)^3, where a hangs on x alone and b on y. The sums of
+    (a + b)^3 and of 3 (a + b)^2 p follow from sums over rows, in float64; pairs are met for p^2 and p^3 alone. So
+    nothing large is rounded to the float32 of the products, wherever the features lie.
+
     Args:
-        width: F.
+        a: the first set.
+        b: the second one; the same object for the pairs of a set.
         left: [D, N], 1 where a choice has a row of the first set, else 0.
-        right: [D, M], of the second; the same array where both sets are one.
-        shifts: [N] and [M], what has to be added to the products of a pair's rows; None: nothing.
+        right: [D, M], of the second.
     """
 
-    def __init__(
-        self,
-        width: int,
-        left: NDArray[np.float64],
-        right: NDArray[np.float64],
-        shifts: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    ) -> None:
-        self._width, self.left, self.right, self._shifts = width, left, right, shifts
-        self.sums = np.zeros(len(left))
+    def __init__(self, a: CentredRows, b: CentredRows, left: Choices, right: Choices) -> None:
+        self._width, self.left, self.right = a.width, left, right
+        self._a, self._b = (0.5 + rows.shifts / a.width for rows in (a, b))
+        self._left = torch.from_numpy(np.concatenate([left, left * self._a]))
+        self._right, self._weighted = right, right * self._b
+        self.sums = _sums_over_rows(a, b, left, right, self._a, self._b)
         """[D]."""
+        if a is b:
+            self.sums -= _of_rows_with_themselves(a, left, self._a)
 
     def add(self, block: Block) -> None:
         """Take in a block of products."""
-        base = block.products
-        if self._shifts:
-            base = base + (self._shifts[0][block.rows, None] + self._shifts[1][block.columns])
-        base = base / self._width
-        base += 1.0
-        kernel = base * base
-        kernel *= base
-        if self.left is self.right and not block.mirrored:
-            np.fill_diagonal(kernel, 0.0)
-        sums = ((self.left[:, block.rows] @ kernel) * self.right[:, block.columns]).sum(axis=1)
-        self.sums += 2 * sums if block.mirrored else sums
+        p = block.products / self._width
+        if block.own:
+            p.fill_diagonal_(0.0)
+        squares = p * p
+        count, columns = len(self.left), block.columns
+        left = self._left[:, block.rows].to(p.dtype)
+        of_squares = _exact(left @ squares)
+        of_cubes = _exact(left[:count] @ squares.mul_(p))
+        right, weighted = self._right[:, columns], self._weighted[:, columns]
+        found = 3 * (of_squares[count:] * right + of_squares[:count] * weighted) + of_cubes * right
+        self.sums += (2 if block.mirrored else 1) * found.sum(axis=1)
+
+
+def _exact(found: Tensor) -> NDArray[np.float64]:
+    exact: NDArray[np.float64] = found.double().numpy()
+    return exact
+
+
+def _sums_over_rows(
+    first: CentredRows,
+    second: CentredRows,
+    left: Choices,
+    right: Choices,
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """[D], of (a + b)^3 + 3 (a + b)^2 p over all pairs."""
+    of_a, of_b = ([chosen @ ends**power for power in range(4)] for chosen, ends in ((left, a), (right, b)))
+    cubes = of_a[3] * of_b[0] + 3 * of_a[2] * of_b[1] + 3 * of_a[1] * of_b[2] + of_a[0] * of_b[3]
+    rows_a = [(left * a**power) @ first.exact for power in range(3)]
+    rows_b = [(right * b**power) @ second.exact for power in range(3)]
+    products = rows_a[2] * rows_b[0] + 2 * rows_a[1] * rows_b[1] + rows_a[0] * rows_b[2]
+    return cubes + 3 * products.sum(axis=1) / first.width
+
+
+def _of_rows_with_themselves(rows: CentredRows, chosen: Choices, a: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[D], what of the sum over all pairs is of a row with itself."""
+    found: NDArray[np.float64] = chosen @ ((2 * a) ** 3 + 3 * (2 * a) ** 2 * rows.norms / rows.width)
+    return found
 
 
 def discrepancies(within_a: KernelSums, within_b: KernelSums, between: KernelSums) -> NDArray[np.float64]:
@@ -79,14 +113,13 @@ def kernel_mmd2(a: Features, b: Features, *, block_rows: int = BLOCK_ROWS) -> fl
         raise DataError(f"KID: wanted [N, F] and [M, F], got {list(a.shape)} and {list(b.shape)}")
     if min(len(a), len(b)) < 2:
         raise DataError(f"KID needs at least 2 images in each set, got {len(a)} and {len(b)}")
-    first, second = a.astype(np.float64), b.astype(np.float64)
-    all_a, all_b = np.ones((1, len(a))), np.ones((1, len(b)))
-    width = a.shape[1]
-    sums = KernelSums(width, all_a, all_a), KernelSums(width, all_b, all_b), KernelSums(width, all_a, all_b)
-    pairs = ((first, first), (second, second), (first, second))
-    for (one, other), measure in zip(pairs, sums, strict=True):
-        sweep(one, other, [measure], block_rows)
-    return float(discrepancies(*sums)[0])
+    centre = a.mean(axis=0, dtype=np.float64)
+    first, second = CentredRows.about(centre, a), CentredRows.about(centre, b)
+    found = []
+    for one, other in ((first, first), (second, second), (first, second)):
+        found.append(KernelSums(one, other, np.ones((1, len(one))), np.ones((1, len(other)))))
+        sweep(one, other, [found[-1]], block_rows, exact=True)
+    return float(discrepancies(*found)[0])
 
 
 def kernel_distance(

@@ -1,22 +1,34 @@
 """Improved precision and recall, density and coverage: does one set lie in the neighbourhoods of the other?
 
-Sources: Kynkäänniemi et al. (arXiv 1904.06991), equations 1-3;
-Naeem et al. (arXiv 2002.09797), equations 5 and 7.
+Exact, though products are float32: these tell who may be a neighbour, with a bound on their error, and distances that
+they cannot decide on are worked out again in float64.
+
+Sources: Kynkäänniemi et al. (arXiv 1904.06991), equations 1-3; Naeem et al. (arXiv 2002.09797), equations 5 and 7;
+the bound: Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.1.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vapray.errors import DataError
-from vapray.evaluation.pairs import BLOCK_ROWS, Block, sweep
+from vapray.evaluation.pairs import BLOCK_ROWS, Block, CentredRows, sweep
 
 __all__ = ["Balls", "NeighbourScores", "Neighbourhoods", "kept_rows", "neighbour_scores"]
 
 Features = NDArray[np.floating[Any]]
+Indices = NDArray[np.int64]
+Values = NDArray[np.float64]
+SPARE = 8
+"""Nearest rows that are remembered beyond those asked for, since float32 may order them otherwise."""
+SURFACE = 1e-12
+"""Points this far outside a ball are on its surface: float64's rounding of a squared distance, as a share of it."""
+PAIRS_AT_ONCE, ROWS_AT_ONCE = 128, 512
 
 
 @dataclass(frozen=True)
@@ -36,56 +48,85 @@ class NeighbourScores:
     """Images on each side."""
 
 
-def _squared_distances(block: Block, norms_a: NDArray[np.float64], norms_b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[R, C] of a block of products; ``norms`` are squared lengths.
-
-    Distances below float64's rounding of the operands are 0, so that copies of a picture are at distance 0.
-    """
-    sums = norms_a[block.rows, None] + norms_b[block.columns]
-    squared = block.products * -2.0
-    squared += sums
-    sums *= 1e-12
-    squared[squared <= sums] = 0.0
-    return squared
+def _slack(rows: CentredRows) -> float:
+    """Most by which a squared distance can be off, over the sum of both squared lengths."""
+    return (rows.width + 16) * 2.0**-24
 
 
-def _smallest(squared: NDArray[np.float64], k: int, axis: int) -> NDArray[np.float64]:
-    """[N, k] or fewer, along an axis."""
-    found = torch.from_numpy(squared).topk(min(k, squared.shape[axis]), dim=axis, largest=False, sorted=False).values
-    return found.numpy() if axis == 1 else found.numpy().T
+def _squared_distances(block: Block, norms_a: Values, norms_b: Values) -> Tensor:
+    """float32 [R, C] of a block of products, off by ``_slack`` at the most; ``norms`` are squared lengths."""
+    a, b = (torch.from_numpy(some.astype(np.float32)) for some in (norms_a[block.rows], norms_b[block.columns]))
+    return torch.add(a[:, None], b).add_(block.products, alpha=-2.0)
+
+
+def _exact_squares(a: CentredRows, b: CentredRows, i: Indices, j: Indices) -> Values:
+    """float64 [P], the squared distances of rows i of ``a`` from rows j of ``b``."""
+    found = np.empty(len(i))
+    for begin in range(0, len(i), PAIRS_AT_ONCE):
+        some = slice(begin, begin + PAIRS_AT_ONCE)
+        apart = a.exact[i[some]] - b.exact[j[some]]
+        found[some] = np.einsum("pf,pf->p", apart, apart)
+    return found
 
 
 class Balls:
     """For each of the first ``count`` rows of a set the ball to its k-th nearest other one, from pairs of the set.
 
     Args:
-        norms: [N], squared lengths of the rows.
+        rows: the set.
         k: neighbours.
         count: rows that count.
     """
 
-    def __init__(self, norms: NDArray[np.float64], k: int, count: int) -> None:
-        self.norms, self.k = norms[:count], k
-        # One more than k, because a row is its own nearest.
-        self._nearest = np.full((count, k + 1), np.inf)
+    def __init__(self, rows: CentredRows, k: int, count: int) -> None:
+        self.rows = CentredRows(rows.exact[:count], rows.centre)
+        self.k, self._kept = k, k + SPARE
+        self._nearest = torch.full((count, self._kept), torch.inf)
+        self._which = torch.zeros((count, self._kept), dtype=torch.int64)
 
     def add(self, block: Block) -> None:
         """Take in a block of products."""
-        count = len(self.norms)
+        count = len(self.rows)
         if kept := block.cut(count, count):
-            squared = _squared_distances(kept, self.norms, self.norms)
-            self._keep(kept.rows, _smallest(squared, self.k + 1, axis=1))
+            squared = _squared_distances(kept, self.rows.norms, self.rows.norms)
+            if kept.own:
+                squared.fill_diagonal_(torch.inf)
+            self._keep(kept.rows, squared, kept.columns.start)
             if kept.mirrored:
-                self._keep(kept.columns, _smallest(squared, self.k + 1, axis=0))
+                self._keep(kept.columns, squared.T, kept.rows.start)
 
-    def _keep(self, rows: slice, found: NDArray[np.float64]) -> None:
-        both = np.concatenate([self._nearest[rows], found], axis=1)
-        self._nearest[rows] = np.partition(both, self.k, axis=1)[:, : self.k + 1]
+    def _keep(self, rows: slice, squared: Tensor, first: int) -> None:
+        values, which = squared.topk(min(self._kept, squared.shape[1]), dim=1, largest=False, sorted=False)
+        values, which = (
+            torch.cat(both, dim=1) for both in ((self._nearest[rows], values), (self._which[rows], which + first))
+        )
+        self._nearest[rows], chosen = values.topk(self._kept, dim=1, largest=False, sorted=False)
+        self._which[rows] = which.gather(1, chosen)
 
-    @property
-    def squared_radii(self) -> NDArray[np.float64]:
-        """[count]."""
-        return self._nearest.max(axis=1)
+    @cached_property
+    def squared_radii(self) -> Values:
+        """float64 [count]."""
+        norms, nearest = self.rows.norms, self._nearest.double().numpy()
+        # A k-th neighbour is no farther than float32's and its error; whoever that bound lets in may be one.
+        bound = np.partition(nearest, self.k - 1, axis=1)[:, self.k - 1] + 2 * _slack(self.rows) * (norms + norms.max())
+        possible = nearest <= bound[:, None]
+        i, place = np.nonzero(possible)
+        squares = np.full(nearest.shape, np.inf)
+        squares[i, place] = _exact_squares(self.rows, self.rows, i, self._which.numpy()[i, place])
+        radii = np.partition(squares, self.k - 1, axis=1)[:, self.k - 1]
+        crowded = np.flatnonzero(possible.all(axis=1))
+        for begin in range(0, len(crowded), ROWS_AT_ONCE):
+            some = crowded[begin : begin + ROWS_AT_ONCE]
+            radii[some] = self._among_all(some)
+        return radii
+
+    def _among_all(self, rows: Indices) -> Values:
+        """Squared radii of rows that may have more near ones than were remembered: float64's products choose them."""
+        squares = self.rows.norms - 2.0 * (self.rows.exact[rows] @ self.rows.exact.T)
+        squares[np.arange(len(rows)), rows] = np.inf
+        nearest = np.argpartition(squares, self._kept - 1, axis=1)[:, : self._kept]
+        exact = _exact_squares(self.rows, self.rows, np.repeat(rows, self._kept), nearest.ravel())
+        return np.partition(exact.reshape(nearest.shape), self.k - 1, axis=1)[:, self.k - 1]
 
 
 class Neighbourhoods:
@@ -93,18 +134,35 @@ class Neighbourhoods:
 
     def __init__(self, real: Balls, generated: Balls) -> None:
         self._real, self._generated = real, generated
-        self._real_radii, self._generated_radii = real.squared_radii, generated.squared_radii
-        self._balls_around = np.zeros(len(generated.norms))
-        self._recalled, self._covered = (np.zeros(len(real.norms), dtype=bool) for _ in range(2))
+        self._balls_around = np.zeros(len(generated.rows), dtype=np.int64)
+        self._recalled, self._covered = (np.zeros(len(real.rows), dtype=bool) for _ in range(2))
 
     def add(self, block: Block) -> None:
         """Take in a block of products."""
-        if kept := block.cut(len(self._real.norms), len(self._generated.norms)):
-            squared = _squared_distances(kept, self._real.norms, self._generated.norms)
-            in_real_ball = squared <= self._real_radii[kept.rows, None]
-            self._balls_around[kept.columns] += in_real_ball.sum(axis=0)
-            self._covered[kept.rows] |= in_real_ball.any(axis=1)
-            self._recalled[kept.rows] |= (squared <= self._generated_radii[kept.columns]).any(axis=1)
+        if kept := block.cut(len(self._real.rows), len(self._generated.rows)):
+            squared = _squared_distances(kept, self._real.rows.norms, self._generated.rows.norms)
+            real, generated = self._inside(kept, squared, self._real)
+            self._balls_around += np.bincount(generated, minlength=len(self._balls_around))
+            self._covered[real] = True
+            self._recalled[self._inside(kept, squared, self._generated)[0]] = True
+
+    def _inside(self, block: Block, squared: Tensor, balls: Balls) -> tuple[Indices, Indices]:
+        """Pairs of a real and a generated row of which one lies in the other's ball, of these balls."""
+        real, generated, slack = self._real.rows, self._generated.rows, _slack(self._real.rows)
+        reach, other = slack * real.norms[block.rows], slack * generated.norms[block.columns]
+        if balls is self._real:
+            reach = reach + balls.squared_radii[block.rows]
+        else:
+            other = other + balls.squared_radii[block.columns]
+        farthest = torch.add(*(torch.from_numpy(some.astype(np.float32)) for some in (reach[:, None], other)))
+        i, j = (squared <= farthest).nonzero().numpy().T
+        found = squared.numpy()[i, j]
+        i, j = i + block.rows.start, j + block.columns.start
+        radius = balls.squared_radii[i if balls is self._real else j]
+        inside = found < radius - slack * (real.norms[i] + generated.norms[j])
+        near = np.flatnonzero(~inside)
+        inside[near] = _exact_squares(real, generated, i[near], j[near]) <= radius[near] * (1 + SURFACE)
+        return i[inside], j[inside]
 
     @property
     def scores(self) -> NeighbourScores:
@@ -151,8 +209,8 @@ def neighbour_scores(
     kept = kept_rows(len(real), len(generated), seed)
     # About the common centre, where the products lose the fewest digits.
     centre = real.mean(axis=0, dtype=np.float64)
-    sets = [rows[chosen] - centre for rows, chosen in zip((real, generated), kept, strict=True)]
-    balls = [Balls(np.einsum("nf,nf->n", rows, rows), k, len(rows)) for rows in sets]
+    sets = [CentredRows.about(centre, rows[chosen]) for rows, chosen in zip((real, generated), kept, strict=True)]
+    balls = [Balls(rows, k, len(rows)) for rows in sets]
     for rows, own in zip(sets, balls, strict=True):
         sweep(rows, rows, [own], block_rows)
     neighbourhoods = Neighbourhoods(balls[0], balls[1])

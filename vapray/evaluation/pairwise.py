@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from vapray.errors import DataError
 from vapray.evaluation.kernel import KernelSums, discrepancies
 from vapray.evaluation.neighbours import Balls, Neighbourhoods, NeighbourScores, kept_rows
-from vapray.evaluation.pairs import BLOCK_ROWS, OfPairs, sweep
+from vapray.evaluation.pairs import BLOCK_ROWS, CentredRows, OfPairs, sweep
 
 __all__ = ["PairwiseScores", "pairwise_scores"]
 
@@ -55,17 +55,15 @@ def pairwise_scores(
     counts = [len(real), len(generated)]
     if min(counts) <= max(k, 1):
         raise DataError(f"{k} neighbours need more than {max(k, 1)} images, got {counts[0]} and {counts[1]}")
-    # About the common centre, where distances lose the fewest digits; KID's kernel wants that undone.
     centre = real.mean(axis=0)
     kept = kept_rows(counts[0], counts[1], seed)
     orders = [_first(rows, count) for rows, count in zip(kept, counts, strict=True)]
-    sets = [rows[order] - centre for rows, order in zip((real, generated), orders, strict=True)]
+    sets = [CentredRows.about(centre, rows[order]) for rows, order in zip((real, generated), orders, strict=True)]
     chosen = [_choices(order, [half[side] for half in halves]) for side, order in enumerate(orders)]
-    shifts = [rows @ centre + centre @ centre / 2 for rows in sets]
-    balls = [Balls(np.einsum("nf,nf->n", rows, rows), k, min(counts)) for rows in sets]
+    balls = [Balls(rows, k, min(counts)) for rows in sets]
     sums = []
     for a, b in ((0, 0), (1, 1), (0, 1)):
-        sums.append(KernelSums(real.shape[1], chosen[a], chosen[b], (shifts[a], shifts[b])))
+        sums.append(KernelSums(sets[a], sets[b], chosen[a], chosen[b]))
         measure: OfPairs = balls[a] if a == b else (between := Neighbourhoods(balls[0], balls[1]))
         sweep(sets[a], sets[b], [sums[-1], measure], block_rows)
     found = discrepancies(*sums)
