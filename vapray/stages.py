@@ -104,7 +104,7 @@ STAGES = (
         "measurements",
         ("images", "captions", "autoencoder", "checkpoints", "samples"),
         (*_FRAME, "caption.prompt_set", "evaluate", "run.seed"),
-        schema=5,
+        schema=6,
     ),
     Stage(
         "downstream",

@@ -44,7 +44,8 @@ def rows(config: Config, classifier: Classifier) -> list[dict]:
 
 def findings(rows: list[dict], space: FeatureSpace, config: Config) -> Findings:
     captions = {row["key"]: "A large oval lesion." for row in rows if row["set"] in ("generated", "reconstructed")}
-    return summarise(rows, captions, load_prompt_set(config.prompt_set), space, config)
+    sources = {row["key"]: row["key"].replace("sample", "image") for row in rows if row["set"] == "generated"}
+    return summarise(rows, captions, sources, load_prompt_set(config.prompt_set), space, config)
 
 
 def test_the_classifier_s_features_become_findings(config: Config, classifier: Classifier, rows: list[dict]) -> None:
@@ -57,6 +58,7 @@ def test_the_classifier_s_features_become_findings(config: Config, classifier: C
     assert 0.5 < found.distributions.f8 <= 1
     assert math.isfinite(found.scores.kid)
     assert found.n_generated == COUNT
+    assert found.source_rank is not None and found.source_rank.images == COUNT
 
 
 def test_a_network_with_classes_gives_the_inception_score(

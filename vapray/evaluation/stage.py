@@ -82,12 +82,13 @@ def _look_for_copies(run: StageRun, references: References) -> Memorisation:
 def _write_report(run: StageRun, references: References, memorisation: Memorisation) -> None:
     config, inputs, space = run.config, run.inputs, references.space
     captions = inputs["captions"].read(["image_id", "caption"]).to_pylist()
-    samples = inputs["samples"].read(["sample_id", "arm", "caption"]).to_pylist()
+    samples = inputs["samples"].read(["sample_id", "arm", "caption", "source_image_id"]).to_pylist()
     by_key = {f"reconstructed/{row['image_id']}": row["caption"] for row in captions}
     by_key |= {f"sample/{row['sample_id']}": row["caption"] for row in samples if row["arm"] == "generated"}
+    sources = {f"sample/{row['sample_id']}": f"image/{row['source_image_id']}" for row in samples}
     without_pixels = [name for name in run.output.kind.schema.names if name != "pixels"]
     rows = [row for version in (references.version, run.output) for row in version.read(without_pixels).to_pylist()]
-    findings = summarise(rows, by_key, load_prompt_set(config.prompt_set), space, config)
+    findings = summarise(rows, by_key, sources, load_prompt_set(config.prompt_set), space, config)
     metrics = metrics_of(findings, memorisation, _stage_times(run), _provenance(run, space))
     page = render_report(assemble(run, references, metrics, findings, memorisation))
     folder = f"{run.output.folder}/files/report"

@@ -28,12 +28,14 @@ from vapray.evaluation.comparison import (
 )
 from vapray.evaluation.distributions import DistributionScores, distribution_scores
 from vapray.evaluation.extractors.extractor import FeatureSpace
+from vapray.evaluation.frechet import FeatureStatistics
 from vapray.evaluation.inception_score import inception_score
 from vapray.evaluation.intervals import Interval, bootstrap_interval
 from vapray.evaluation.measuring import SETS, features_of, probabilities_of
 from vapray.evaluation.memorisation.audit import Memorisation
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
 from vapray.evaluation.nearest import relative_distance
+from vapray.evaluation.source_rank import SourceRank, source_rank
 
 __all__ = ["Findings", "summarise"]
 
@@ -58,6 +60,7 @@ class Findings:
     distributions: DistributionScores | None
     """None unless ``evaluate.prd``."""
     adherence: Adherence | None
+    source_rank: SourceRank | None
     relative_distance: float
     """To the nearest training picture, over the same of held-out pictures."""
     fid_at_held_out_count: float
@@ -71,6 +74,7 @@ class Findings:
 def summarise(
     rows: Rows,
     captions: Mapping[str, str],
+    sources: Mapping[str, str],
     prompt_set: PromptSet,
     space: FeatureSpace,
     config: Config,
@@ -80,6 +84,7 @@ def summarise(
     Args:
         rows: of the table ``measurements``, every set.
         captions: key of a measurement -> the caption of that picture, for ``generated`` and ``reconstructed``.
+        sources: key of a generated picture -> that of the real one whose caption it was made for.
         prompt_set: parses captions.
         space: of the features.
         config: sections ``data``, ``evaluate`` and ``run``.
@@ -102,6 +107,7 @@ def summarise(
         inception_score=_inception_score(generated, probabilities, seed),
         distributions=_distribution_scores(reference, generated, config),
         adherence=_adherence(sets, captions, prompt_set, config),
+        source_rank=_source_rank(sets, features, sources, config),
         relative_distance=relative_distance(reference, features["held_out"], generated),
         fid_at_held_out_count=fid_between(reference, _as_many(generated, len(features["held_out"].labels), seed)),
         n_held_out=len(features["held_out"].labels),
@@ -153,6 +159,8 @@ def _intervals(findings: Findings, memorisation: Memorisation) -> dict[str, Inte
             "caption_adherence": adherence.adherence_interval,
             "caption_adherence_relative": adherence.relative_interval,
         }
+    if rank := findings.source_rank:
+        found["caption_source_rank"] = rank.interval
     return found
 
 
@@ -183,6 +191,8 @@ def _further(findings: Findings, memorisation: Memorisation) -> dict[str, float 
             "caption_entropy_bits": adherence.caption_entropy_bits,
             "caption_entropy_within_class_bits": adherence.caption_entropy_within_class_bits,
         }
+    if rank := findings.source_rank:
+        found["caption_source_rank"] = rank.mean
     return found
 
 
@@ -238,6 +248,28 @@ def _adherence(
     settings = config.evaluate
     return measure_adherence(
         generated, real, score, rounds=settings.control_rounds, draws=settings.resamples, seed=config.run.seed
+    )
+
+
+def _source_rank(
+    sets: Mapping[str, Rows], features: Mapping[str, FeatureSet], sources: Mapping[str, str], config: Config
+) -> SourceRank | None:
+    """In features in units of the training pictures' deviations, whatever FID takes them in."""
+    reference, held_out, generated = (features[name] for name in ("reference", "held_out", "generated"))
+    scale = FeatureStatistics.of(reference.features).scale
+    rows = {row["key"]: place for place, row in enumerate([*sets["reference"], *sets["held_out"]])}
+    trained_on = np.repeat([1, 0], [len(reference.labels), len(held_out.labels)])
+    return source_rank(
+        generated.features / scale,
+        {
+            place: rows[sources[row["key"]]]
+            for place, row in enumerate(sets["generated"])
+            if sources.get(row["key"]) in rows
+        },
+        np.concatenate([reference.features, held_out.features]) / scale,
+        2 * np.concatenate([reference.labels, held_out.labels]) + trained_on,
+        draws=config.evaluate.resamples,
+        seed=config.run.seed,
     )
 
 

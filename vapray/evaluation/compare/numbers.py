@@ -13,7 +13,17 @@ from vapray.evaluation.report.wording import ABSENT, UNBROKEN, Number, interval_
 __all__ = ["NumberRow", "number_rows", "obstacles"]
 
 OF_FEATURES = frozenset(
-    ("fid", "fid_at_held_out_count", "kid", "precision", "recall", "density", "coverage", "nearest_training_relative")
+    (
+        "fid",
+        "fid_at_held_out_count",
+        "kid",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "nearest_training_relative",
+        "caption_source_rank",
+    )
 )
 OF_CAPTIONS = frozenset(("caption_adherence", "caption_adherence_relative"))
 FALLS_WITH_COUNT = frozenset(("fid",))

@@ -78,6 +78,13 @@ KINDS = (
         "The same between shuffled captions (0 %) and real pictures (100 %).",
     ),
     Kind(
+        "caption_source_rank",
+        "Rank of the caption's source",
+        percent,
+        "higher",
+        "Real pictures of the class that are farther away than the one whose caption was given; 50 % is chance.",
+    ),
+    Kind(
         "nearest_training_relative",
         "Distance to training",
         number,
