@@ -45,6 +45,11 @@ def close(rng: np.random.Generator) -> np.ndarray:
     return np.repeat(rng.standard_normal((6, 40)), 16, axis=0) + 1e-7 * rng.standard_normal((96, 40))
 
 
+def closer(rng: np.random.Generator) -> np.ndarray:
+    """The same, and float64's products see single points too."""
+    return np.repeat(rng.standard_normal((6, 40)), 16, axis=0) + 1e-9 * rng.standard_normal((96, 40))
+
+
 def lattice(rng: np.random.Generator) -> np.ndarray:
     """Rows whose distances are equal but for the last digits of float32 and beyond."""
     return np.sqrt(2) * np.eye(96) * (1 + 1e-9 * rng.standard_normal((96, 1)))
@@ -65,7 +70,7 @@ def order(distances: np.ndarray) -> np.ndarray:
     return np.argsort(distances, axis=1)[:, :4]
 
 
-@pytest.mark.parametrize("draw", [close, lattice, uneven])
+@pytest.mark.parametrize("draw", [close, closer, lattice, uneven])
 @pytest.mark.parametrize("block_rows", [25, 1000])
 def test_neighbours_are_exact_where_float32_cannot_tell_them(draw, block_rows: int) -> None:
     rng = np.random.default_rng(0)

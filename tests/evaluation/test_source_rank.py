@@ -54,12 +54,32 @@ def test_a_source_that_is_alone_or_unknown_is_left_out(rng):
     assert source_rank(real, {}, real, groups, draws=10, seed=0) is None
 
 
+@pytest.mark.parametrize("captions_of_a_class", [2, 4, 16])
+def test_few_captions_for_many_pictures_leave_chance_where_it_is(rng, captions_of_a_class):
+    real, groups, _ = drawn(rng)
+    few = np.concatenate([np.flatnonzero(groups == group)[:captions_of_a_class] for group in range(CLASSES)])
+    held, means = 0, []
+    for _ in range(20):
+        sources = rng.choice(few, 600)
+        made = 5.0 * groups[sources][:, None] + 0.7 * rng.standard_normal((len(sources), WIDTH))
+        found = rank(made, sources, real, groups)
+        held += found.interval.low <= 0.5 <= found.interval.high
+        means.append(found.mean)
+    assert held >= 16
+    assert np.mean(means) == pytest.approx(0.5, abs=0.03)
+
+
+def test_one_caption_a_class_leaves_nothing_to_rank(rng):
+    real, groups, _ = drawn(rng)
+    sources = dict(enumerate([0, 0, OF_A_CLASS, OF_A_CLASS]))
+    assert source_rank(real[:4], sources, real, groups, draws=10, seed=0) is None
+
+
 def test_large_classes_are_sampled_and_give_the_same_answer_as_small_ones(rng):
     real, groups, sources = drawn(rng)
-    assert OTHERS < OF_A_CLASS
     made = real[sources] + rng.standard_normal((len(sources), WIDTH))
+    assert min(len(np.unique(sources[groups[sources] == group])) for group in range(CLASSES)) > OTHERS
     few = np.concatenate([np.flatnonzero(groups == group)[: OTHERS // 2] for group in range(CLASSES)])
     chosen = np.isin(sources, few)
-    places = np.searchsorted(few, sources[chosen])
-    apart = rank(made[chosen], places, real[few], groups[few]).mean
+    apart = rank(made[chosen], sources[chosen], real, groups).mean
     assert rank(made, sources, real, groups).mean == pytest.approx(apart, abs=0.03)

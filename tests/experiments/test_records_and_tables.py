@@ -7,6 +7,7 @@ import pytest
 from vapray.config.file import load
 from vapray.errors import ConfigError, DataError
 from vapray.experiments.description import Experiment, read_experiment
+from vapray.experiments.outcomes import OUTCOMES
 from vapray.experiments.records import Record, RunName, deciding_settings, differing, read_record, write_record
 from vapray.experiments.running import make_all, run_names, settings_of
 from vapray.experiments.tables import tables_of
@@ -113,6 +114,7 @@ def test_what_is_not_made_yet_is_a_dash(experiment):
         (("two: {note", "two: {folder: x, settings: {train.steps: 1}, note"), "a folder has no settings"),
         (("seeds: [0, 1]", "seeds: []"), "seeds"),
         (("numbers: [fid, recall]", "numbers: [fid, recal]"), "there is no number 'recal'; known: "),
+        (("paper: {fid", "paper: {fidd"), "there is no number 'fidd'"),
         (("number: fid", "number: fdi"), "there is no number 'fdi'"),
         (("two: {note", "One!: {}\n  two: {note"), "files are named by them: one, One!, two"),
         (("two: {note", "two: {folder: x, note"), "'two' is a folder and has no seeds to pair"),
@@ -135,6 +137,7 @@ def test_wrong_settings_are_told_with_their_row(tmp_path):
 
 def test_a_run_of_several_classifiers_is_refused_before_it_begins(tmp_path):
     text = EXPERIMENT.replace("seeds: [0, 1]", "stage: downstream").replace("[fid, recall]", "[auc_at_1]")
+    text = text.replace("{fid: 19.8}", "{auc_at_1: 0.9}")
     experiment = written(tmp_path, text.replace("number: fid", "number: auc_at_1"))
     with pytest.raises(ConfigError, match=r"row 'one': downstream\.arms: a run of an experiment has one"):
         settings_of(experiment, RunName("one", "plain", 0))
@@ -160,3 +163,28 @@ def test_a_record_that_is_older_than_a_setting_had_its_default():
     assert not differing(older, asked)
     assert differing(older, asked | {"train.shuffled_captions": 0.5}) == ["train.shuffled_captions"]
     assert differing(older | {"train.gone": 1}, asked) == ["train.gone"]
+
+
+def test_settings_of_stages_that_a_run_does_not_come_by_do_not_count():
+    audited = deciding_settings(load(None, ["train.steps=8"]), OUTCOMES["audit"].stages)
+    assert "caption.captioner" in audited and not {key for key in audited if key.startswith(("train.", "downstream."))}
+    evaluated = deciding_settings(load(None, ["downstream.steps=8"]), OUTCOMES["evaluate"].stages)
+    assert "train.steps" in evaluated and "train.init_from" in evaluated and "downstream.steps" not in evaluated
+    everything = deciding_settings(load(None, ["downstream.steps=9"]))
+    assert not differing(everything, evaluated)
+
+
+@pytest.mark.parametrize(
+    ("stage", "number", "words"),
+    [
+        ("downstream", "auc_at_0.05", "there will be no number auc_at_0.05: 0.05 is none of downstream.shares"),
+        ("audit", "contradicted_nose", "there will be no number contradicted_nose: the attributes are shape, "),
+    ],
+)
+def test_numbers_that_no_run_will_have_are_told_before_the_first(tmp_path, stage, number, words):
+    text = EXPERIMENT.replace("seeds: [0, 1]", f"stage: {stage}").replace("[fid, recall]", f"[{number}]")
+    text = text.replace("number: fid", f"number: {number}").replace("{fid: 19.8}", f"{{{number}: 1}}")
+    text = text.replace("settings: {data", "settings: {downstream.arms: [real], data")
+    with pytest.raises(ConfigError) as error:
+        settings_of(written(tmp_path, text), RunName("one", "plain", 0))
+    assert words in str(error.value)

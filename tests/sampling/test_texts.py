@@ -8,8 +8,8 @@ import pytest
 from tests.conftest import SMALL
 from vapray.bank.prompt_bank import BankEntry, PromptBank
 from vapray.config.file import load
-from vapray.errors import DataError
-from vapray.sampling.texts import bank_signature, texts_for_samples
+from vapray.errors import ConfigError, DataError
+from vapray.sampling.texts import _without, bank_signature, texts_for_samples
 from vapray.store import Store, Version
 
 BANK = PromptBank(BankEntry(f"i{label}{number}", label, f"{number}") for label in (0, 1) for number in range(9))
@@ -63,10 +63,38 @@ def test_classes_of_other_names_are_matched_where_it_is_said(finished):
 
 
 def test_unseen_texts_and_fewer_captions_go_with_another_bank(finished):
+    held_out = by_class(texts(finished, "sample.texts=held_out"))
+    asked = ("sample.texts=held_out", f"sample.bank={finished.root}")
+    assert by_class(texts(finished, *asked)) == held_out
+    fewer = by_class(texts(finished, *asked, "sample.captions_per_class=1"))
+    assert all(len(some) == 1 and some[0] in held_out[label] for label, some in fewer.items())
+
+
+def test_entries_of_another_bank_are_no_pictures_of_this_run(finished):
+    own, foreign = texts(finished), texts(finished, f"sample.bank={finished.root}")
+    ids = [{entry.image_id for label in bank.labels for entry in bank.entries(label)} for bank in (own, foreign)]
+    assert len(ids[0]) == len(ids[1]) and ids[0].isdisjoint(ids[1])
+
+
+def test_unseen_captions_of_another_bank_are_of_no_picture_that_was_trained_on(finished):
     held_out = texts(finished, "sample.texts=held_out")
-    asked = ("sample.texts=held_out", f"sample.bank={finished.root}", "sample.captions_per_class=1")
+    known = held_out.entries(0)[0]
+    kept = _without(held_out, PromptBank([known]), "elsewhere")
+    assert len(kept) == len(held_out) - 1
+    assert known.image_id not in {entry.image_id for entry in kept.entries(0)}
+    with pytest.raises(DataError, match="trained on all pictures"):
+        _without(held_out, held_out, "elsewhere")
+
+
+def test_two_classes_may_take_the_captions_of_one_and_no_class_is_made_up(finished):
+    first, second, *_ = finished.class_names
+    asked = f"sample.bank={finished.root}", f"sample.bank_classes={{{second}: {first}}}"
     found = by_class(texts(finished, *asked))
-    assert found == {label: held_out.reduced(1).captions(label) for label in held_out.labels}
+    assert found[1] == found[0]
+    with pytest.raises(DataError, match=r"the model has no class nose\. Its classes: "):
+        texts(finished, f"sample.bank={finished.root}", f"sample.bank_classes={{nose: {first}}}")
+    with pytest.raises(ConfigError, match=r"sample\.bank_classes"):
+        texts(finished, f"sample.bank_classes={{{second}: {first}}}")
 
 
 def test_another_bank_counts_by_its_content(finished, tmp_path):

@@ -31,9 +31,16 @@ def find_misfits(config: "Config") -> Iterator[Misfit]:
     yield from _encoder(config)
     yield from _baselines(config)
     yield from _audit(config)
+    yield from _bank_of_samples(config)
     yield from find_autoencoder_misfits(config)
     yield from find_downstream_misfits(config)
     yield from find_evaluation_misfits(config)
+
+
+def _bank_of_samples(config: "Config") -> Iterator[Misfit]:
+    if config.sample.bank_classes and not config.sample.bank:
+        text = "sample.bank_classes: names classes of another run's bank, but sample.bank is not set. Set it."
+        yield Misfit(("sample.bank_classes", "sample.bank"), text)
 
 
 def _sizes(config: "Config") -> Iterator[Misfit]:

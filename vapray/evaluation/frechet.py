@@ -116,7 +116,7 @@ def sum_of_singular_values(matrix: NDArray[np.float64]) -> float:
     """The nuclear norm of [F, G].
 
     Squares of singular values are eigenvalues of the Gram matrix, which take a third of the time. What rounding can do
-    to the root of a small one is bounded; where the bound could be seen in the sum, the singular values are worked out.
+    to the root of a small one is estimated; where it could be seen in the sum, the singular values are worked out.
     """
     if not matrix.size:
         return 0.0

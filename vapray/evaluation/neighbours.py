@@ -48,9 +48,9 @@ class NeighbourScores:
     """Images on each side."""
 
 
-def _slack(rows: CentredRows) -> float:
-    """Most by which a squared distance can be off, over the sum of both squared lengths."""
-    return (rows.width + 16) * 2.0**-24
+def _slack(rows: CentredRows, kind: type[np.floating[Any]] = np.float32) -> float:
+    """Most by which a squared distance from products can be off, over the sum of both squared lengths."""
+    return (rows.width + 16) * float(np.finfo(kind).eps) / 2
 
 
 def _squared_distances(block: Block, norms_a: Values, norms_b: Values) -> Tensor:
@@ -121,12 +121,16 @@ class Balls:
         return radii
 
     def _among_all(self, rows: Indices) -> Values:
-        """Squared radii of rows that may have more near ones than were remembered: float64's products choose them."""
-        squares = self.rows.norms - 2.0 * (self.rows.exact[rows] @ self.rows.exact.T)
+        """Squared radii of rows that may have more near ones than were remembered: float64's products let them in."""
+        norms = self.rows.norms
+        squares = norms[rows, None] + norms - 2.0 * (self.rows.exact[rows] @ self.rows.exact.T)
         squares[np.arange(len(rows)), rows] = np.inf
-        nearest = np.argpartition(squares, self._kept - 1, axis=1)[:, : self._kept]
-        exact = _exact_squares(self.rows, self.rows, np.repeat(rows, self._kept), nearest.ravel())
-        return np.partition(exact.reshape(nearest.shape), self.k - 1, axis=1)[:, self.k - 1]
+        bound = np.partition(squares, self.k - 1, axis=1)[:, self.k - 1]
+        bound += 2 * _slack(self.rows, np.float64) * (norms[rows] + norms.max())
+        i, j = np.nonzero(squares <= bound[:, None])
+        squares[:] = np.inf
+        squares[i, j] = _exact_squares(self.rows, self.rows, rows[i], j)
+        return np.partition(squares, self.k - 1, axis=1)[:, self.k - 1]
 
 
 class Neighbourhoods:

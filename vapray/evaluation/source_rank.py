@@ -14,7 +14,7 @@ from vapray.evaluation.intervals import Interval, bootstrap_interval
 __all__ = ["SourceRank", "source_rank"]
 
 OTHERS = 99
-"""Pictures of the class that a source stands among, where there are so many."""
+"""Sources of the class that a source stands among, where there are so many."""
 Features = NDArray[np.float64]
 
 
@@ -23,12 +23,12 @@ class SourceRank:
     """The result of :func:`source_rank`."""
 
     mean: float
-    """Of the share of other real pictures of the class that are farther away than the source: 0.5 is chance, which a
+    """Of the share of other sources of the class that are farther away than the picture's own: 0.5 is chance, which a
     network that does not see captions comes to; 1 the best."""
     interval: Interval | None
     """Over images."""
     images: int
-    """With a source among the real pictures, and others of its class."""
+    """With a source among the real pictures, and other sources of its class."""
 
 
 def source_rank(
@@ -40,16 +40,16 @@ def source_rank(
     draws: int,
     seed: int,
 ) -> SourceRank | None:
-    """Rank every source among pictures of its group by their distance to what was made for its caption.
+    """Rank every source among the sources of its group by their distance to what was made for its caption.
 
-    Sources are drawn uniformly from their groups, and so are the others: where captions decide nothing, each is as
-    likely to be the nearest.
+    Among sources, because these were dealt to pictures at random: where captions decide nothing, each was as likely to
+    be a picture's own as any other, also where there are few or some were dealt to several pictures.
 
     Args:
         made: [M, F], generated.
         sources: row of ``made`` -> row of ``real``; one that is missing is left out.
         real: [N, F].
-        groups: [N], what a source shares with those it is ranked among: class, and being trained on or not.
+        groups: [N], what a source shares with those it is ranked among: its class.
         draws: of the bootstrap.
         seed: of the others, and of the bootstrap.
 
@@ -57,7 +57,8 @@ def source_rank(
         None where no picture has a source and others.
     """
     rng = np.random.default_rng(seed)
-    members = {group: np.flatnonzero(groups == group) for group in np.unique(groups).tolist()}
+    used = np.unique(np.fromiter(sources.values(), dtype=np.int64))
+    members = {group: used[groups[used] == group] for group in np.unique(groups[used]).tolist()}
     ranks = []
     for row, source in sorted(sources.items()):
         others = members[int(groups[source])]

@@ -258,7 +258,6 @@ def _source_rank(
     reference, held_out, generated = (features[name] for name in ("reference", "held_out", "generated"))
     scale = FeatureStatistics.of(reference.features).scale
     rows = {row["key"]: place for place, row in enumerate([*sets["reference"], *sets["held_out"]])}
-    trained_on = np.repeat([1, 0], [len(reference.labels), len(held_out.labels)])
     return source_rank(
         generated.features / scale,
         {
@@ -267,7 +266,7 @@ def _source_rank(
             if sources.get(row["key"]) in rows
         },
         np.concatenate([reference.features, held_out.features]) / scale,
-        2 * np.concatenate([reference.labels, held_out.labels]) + trained_on,
+        np.concatenate([reference.labels, held_out.labels]),
         draws=config.evaluate.resamples,
         seed=config.run.seed,
     )

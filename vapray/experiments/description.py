@@ -81,7 +81,8 @@ class Experiment(Section):
                 elif self.rows[name].folder:
                     yield f"contrasts: {name!r} is a folder and has no seeds to pair"
         outcome = OUTCOMES[self.stage]
-        for number in {*self.numbers, *(contrast.number for contrast in self.contrasts)}:
+        of_paper = (number for row in self.rows.values() for number in row.paper)
+        for number in {*self.numbers, *(contrast.number for contrast in self.contrasts), *of_paper}:
             if outcome.name(number) is None:
                 yield f"there is no number {number!r}; known: {outcome.known}"
         for names in (self.rows, self.measures):

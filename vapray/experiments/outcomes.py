@@ -3,10 +3,12 @@
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+from vapray.captioning.prompt_set import load_prompt_set
 from vapray.config import Config
+from vapray.errors import DataError
 from vapray.evaluation.compare.lineage import REPORT
 from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.report.explained import KINDS
@@ -44,8 +46,8 @@ class Outcome(ABC):
     def told(self, metrics: Mapping[str, Any]) -> str:
         """What was measured, in a line under the table."""
 
-    def misfit(self, config: Config) -> str | None:
-        """What is wrong with the settings of a row for this kind of run; None for nothing."""
+    def misfit(self, config: Config, numbers: Sequence[str]) -> str | None:
+        """What is wrong with the settings of a row for this kind of run and these numbers; None for nothing."""
         return None
 
 
@@ -89,6 +91,8 @@ class _Downstream(Outcome):
 
     def read(self, version: Version) -> Numbers:
         record = _json(version, "downstream/downstream.json")
+        if not record["rows"]:
+            raise DataError(f"{version.uri}: not one classifier could be trained.")
         scores = {
             f"{key}_at_{row['share']:g}": row[key]["value"] for row in record["rows"] for key in self._names
         }  # one network and arm: `misfit`
@@ -100,14 +104,18 @@ class _Downstream(Outcome):
     def told(self, metrics: Mapping[str, Any]) -> str:
         test = metrics["test"]
         return (
-            f"{metrics['network']}, {metrics['steps']:,} steps, tested on {test['images']:,} real pictures of the "
-            f"{test['split']} split; {metrics['regime']}."
+            f"means of {metrics['seeds']} {metrics['network']}, {metrics['steps']:,} steps each, tested on "
+            f"{test['images']:,} real pictures of the {test['split']} split; {metrics['regime']}."
         )
 
-    def misfit(self, config: Config) -> str | None:
+    def misfit(self, config: Config, numbers: Sequence[str]) -> str | None:
         for name in ("networks", "arms"):
             if len(getattr(config.downstream, name)) > 1:
                 return f"downstream.{name}: a run of an experiment has one; give each a row or a measure."
+        shares = {f"{share:g}" for share in config.downstream.shares}
+        for number in numbers:
+            if (share := number.rpartition("_")[2]) not in shares:
+                return f"there will be no number {number}: {share} is none of downstream.shares."
         return None
 
 
@@ -142,6 +150,14 @@ class _Audit(Outcome):
             for key in ("mentioned", "contradicted"):
                 numbers[f"{key}_{one['name']}"] = _value(one[key])
         return numbers | {key: record[key] for key in ("captioner", "reference")} | {"captions": findings["captions"]}
+
+    def misfit(self, config: Config, numbers: Sequence[str]) -> str | None:
+        attributes = load_prompt_set(config.prompt_set).attributes
+        for number in numbers:
+            found = self._of_attribute.fullmatch(number)
+            if found and found[2] not in attributes:
+                return f"there will be no number {number}: the attributes are {', '.join(attributes)}."
+        return None
 
     def told(self, metrics: Mapping[str, Any]) -> str:
         against = {"truth": "the truth of drawn pictures", "measurement": "what is measured in the picture"}

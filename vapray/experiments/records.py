@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from vapray.files import FileStore
 from vapray.stages import STAGES
 
 __all__ = ["Record", "RunName", "deciding_settings", "read_record", "write_record"]
+
+ALL_STAGES = tuple(stage.name for stage in STAGES)
 
 
 @dataclass(frozen=True)
@@ -60,20 +62,23 @@ class Record:
         return math.nan if value is None else float(value)
 
 
-def deciding_settings(config: Config) -> dict[str, Any]:
+def deciding_settings(config: Config, stages: Collection[str] = ALL_STAGES) -> dict[str, Any]:
     """Dotted key -> value of every setting that decides a result; where and how fast is left out.
 
     Of a file or folder of this machine that is its name.
+
+    Args:
+        config: the tree.
+        stages: that a run walks through.
     """
     tree = config.model_dump(mode="json")
     del tree["data"]["root"]  # the dataset itself is what `ingest` goes by
+    walked = [stage for stage in STAGES if stage.name in stages]
     sections = dict.fromkeys(
-        [
-            "data",
-            "train.init_from",  # to stages its content counts
-            *(key for stage in STAGES for key in stage.sections if not key.startswith("data.")),
-        ]
+        ["data", *(key for stage in walked for key in stage.sections if not key.startswith("data."))]
     )
+    if "train" in stages:
+        sections["train.init_from"] = None  # to the stage its content counts
     found = sorted(leaf for key in sections for leaf in leaves(key, value_at(tree, key)))
     return {key: Path(value).name if _is_place(value) else value for key, value in found}
 
@@ -110,10 +115,13 @@ def write_record(files: FileStore, name: RunName, record: Record) -> None:
 
 
 def differing(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Sequence[str]:
-    """Keys whose values differ; a setting that is younger than the record had its default there."""
+    """Keys whose values differ; a setting that is younger than the record had its default there.
+
+    Settings that a record has and its experiment does not ask for decide nothing, unless there are no such settings.
+    """
     defaults, as_read = (json.loads(json.dumps(one)) for one in (deciding_settings(Config()), asked))
-    found = {**{key: value for key, value in defaults.items() if key in as_read}, **recorded}
-    return sorted(key for key in {*found, *as_read} if found.get(key) != as_read.get(key))
+    gone = recorded.keys() - defaults.keys() - as_read.keys()
+    return sorted(gone | {key for key in as_read if recorded.get(key, defaults.get(key)) != as_read[key]})
 
 
 def _digest(record: Record) -> str:

@@ -50,7 +50,7 @@ def settings_of(experiment: Experiment, name: RunName, overrides: Sequence[str] 
     """
     try:
         config = load(experiment.config, [*experiment.overrides(name.row, name.measure, name.seed), *overrides])
-        if misfit := OUTCOMES[experiment.stage].misfit(config):
+        if misfit := OUTCOMES[experiment.stage].misfit(config, experiment.numbers):
             raise ConfigError(misfit)
     except ConfigError as error:
         raise ConfigError(f"row {name.row!r}: {error}") from None
@@ -128,7 +128,7 @@ def _is_there(experiment: Experiment, name: RunName, results: FileStore, overrid
     record = read_record(results, name)
     if record is None:
         return False
-    asked = deciding_settings(settings_of(experiment, name, overrides))
+    asked = deciding_settings(settings_of(experiment, name, overrides), OUTCOMES[experiment.stage].stages)
     if keys := differing(record.settings, asked):
         raise ConfigError(
             f"{results.path(name.file)} was made with other settings ({', '.join(keys[:3])}). Delete it to have the "
@@ -139,7 +139,7 @@ def _is_there(experiment: Experiment, name: RunName, results: FileStore, overrid
 
 def _made(experiment: Experiment, name: RunName, config: Config, display: Display) -> Record:
     folder = experiment.rows[name.row].folder
-    settings = deciding_settings(config)
+    settings = deciding_settings(config, OUTCOMES[experiment.stage].stages)
     if folder is not None:
         images = run_pipeline(config, ["ingest"], display)["images"]
         metrics = measure_folder(folder, images, config, display.line)

@@ -134,8 +134,8 @@ def _notes(experiment: Experiment, records: Mapping[RunName, Record]) -> Iterato
     yield "Mean ± standard deviation over seeds; a difference has a 95 % paired t-interval over seeds."
     for measure in experiment.measures:
         made = (one for one in records.values() if one.measure == measure and not experiment.rows[one.row].folder)
-        if first := next(made, None):
-            yield f"{measure}: {OUTCOMES[experiment.stage].told(first.metrics)}"
+        for told in dict.fromkeys(OUTCOMES[experiment.stage].told(one.metrics) for one in made):
+            yield f"{measure}: {told}"
     for name, row in experiment.rows.items():
         if row.note:
             yield f"{name}: {row.note}"

@@ -20,6 +20,9 @@ def bank_signature(config: Config) -> str:
 def texts_for_samples(config: Config, bank: Version, class_names: Sequence[str]) -> PromptBank:
     """What captions are drawn from, by the labels of the model.
 
+    Entries of another run's bank have ids of their own, since its pictures are not this run's. As unseen texts it gives
+    none whose picture this run was trained on, by its id.
+
     Args:
         config: section ``sample``.
         bank: of this run.
@@ -31,7 +34,10 @@ def texts_for_samples(config: Config, bank: Version, class_names: Sequence[str])
     sample, count = config.sample, config.sample.captions_per_class
     if sample.bank:
         theirs = _bank_of(sample.bank)
-        texts = _relabelled(_split_of(theirs, sample.texts), _class_names(sample.bank, theirs), class_names, sample)
+        texts = _split_of(theirs, sample.texts)
+        if sample.texts == "held_out":
+            texts = _without(texts, PromptBank.of(bank), sample.bank)
+        texts = _relabelled(texts, _class_names(sample.bank, theirs), class_names, sample)
     else:
         texts = _split_of(bank, sample.texts)
     return texts if count is None else texts.reduced(count)
@@ -66,7 +72,17 @@ def _class_names(root: str, bank: Version) -> Sequence[str]:
     raise DataError(f"sample.bank {root}: the pictures of its captions are gone, and with them the names of classes.")
 
 
+def _without(texts: PromptBank, trained_on: PromptBank, root: str) -> PromptBank:
+    known = {entry.image_id for label in trained_on.labels for entry in trained_on.entries(label)}
+    unseen = [entry for label in texts.labels for entry in texts.entries(label) if entry.image_id not in known]
+    if not unseen:
+        raise DataError(f"sample.bank {root}: this run was trained on all pictures of its held-out captions.")
+    return PromptBank(unseen)
+
+
 def _relabelled(texts: PromptBank, theirs: Sequence[str], ours: Sequence[str], sample: Sample) -> PromptBank:
+    if unknown := sorted(set(sample.bank_classes) - set(ours)):
+        raise DataError(f"sample.bank_classes: the model has no class {unknown[0]}. Its classes: {', '.join(ours)}.")
     wanted = [sample.bank_classes.get(name, name) for name in ours]
     places = {name.casefold(): label for label, name in enumerate(theirs) if label in texts.labels}
     if missing := [name for name in wanted if name.casefold() not in places]:
@@ -76,7 +92,7 @@ def _relabelled(texts: PromptBank, theirs: Sequence[str], ours: Sequence[str], s
             f"sample.bank_classes={{{missing[0]}: NAME}}"
         )
     return PromptBank(
-        replace(entry, label=label)
+        replace(entry, label=label, image_id=f"bank/{label}/{entry.image_id}")
         for label, name in enumerate(wanted)
         for entry in texts.entries(places[name.casefold()])
     )

@@ -82,7 +82,8 @@ KINDS = (
         "Rank of the caption's source",
         percent,
         "higher",
-        "Real pictures of the class that are farther away than the one whose caption was given; 50 % is chance.",
+        "Of the pictures whose captions were given, others of the class that are farther away than the own; 50 % is "
+        "chance.",
     ),
     Kind(
         "nearest_training_relative",
