@@ -54,7 +54,7 @@ def test_the_protocol_is_older_than_each_of_its_results() -> None:
     assert records
     for record in records:
         made = commit_of("-1", "--diff-filter=A", str(record.relative_to(ROOT)))
-        if not changed or made == changed:
+        if not changed or made in ("", changed):
             pytest.skip("this copy of the project has no history of its own")
         asked = ["git", "merge-base", "--is-ancestor", changed, made]
         assert subprocess.run(asked, cwd=ROOT, check=False).returncode == 0, record
