@@ -112,9 +112,10 @@ def sweep(
         block_rows: rows and columns of the products held at once.
         exact: products in float64, not float32.
     """
-    left, right = (a.exact, b.exact) if exact else (a.rounded, b.rounded)
+    # torch's products: two libraries' threads, one waiting busily for work, would hold each other up.
+    left, right = (torch.from_numpy(rows.exact if exact else rows.rounded) for rows in (a, b))
     for rows, columns in _places(len(a), len(b), block_rows, same=a is b):
-        products = torch.from_numpy(left[rows] @ right[columns].T)
+        products = left[rows] @ right[columns].T
         own = a is b and rows == columns
         block = Block(rows, columns, products, own, mirrored=a is b and not own)
         for measure in measures:
