@@ -178,12 +178,17 @@ def test_settings_of_stages_that_a_run_does_not_come_by_do_not_count():
     ("stage", "number", "words"),
     [
         ("downstream", "auc_at_0.05", "there will be no number auc_at_0.05: 0.05 is none of downstream.shares"),
+        ("downstream", "f1_at_0.05", "there will be no number f1_at_0.05"),
         ("audit", "contradicted_nose", "there will be no number contradicted_nose: the attributes are shape, "),
     ],
 )
 def test_numbers_that_no_run_will_have_are_told_before_the_first(tmp_path, stage, number, words):
     text = EXPERIMENT.replace("seeds: [0, 1]", f"stage: {stage}").replace("[fid, recall]", f"[{number}]")
     text = text.replace("number: fid", f"number: {number}").replace("{fid: 19.8}", f"{{{number}: 1}}")
+    if number.startswith("f1"):  # asked for by a contrast alone
+        text = text.replace(f"numbers: [{number}]", "numbers: [f1_at_1]").replace(
+            "paper: {f1_at_0.05", "paper: {f1_at_1"
+        )
     text = text.replace("settings: {data", "settings: {downstream.arms: [real], data")
     with pytest.raises(ConfigError) as error:
         settings_of(written(tmp_path, text), RunName("one", "plain", 0))

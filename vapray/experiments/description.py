@@ -81,8 +81,7 @@ class Experiment(Section):
                 elif self.rows[name].folder:
                     yield f"contrasts: {name!r} is a folder and has no seeds to pair"
         outcome = OUTCOMES[self.stage]
-        of_paper = (number for row in self.rows.values() for number in row.paper)
-        for number in {*self.numbers, *(contrast.number for contrast in self.contrasts), *of_paper}:
+        for number in self.all_numbers:
             if outcome.name(number) is None:
                 yield f"there is no number {number!r}; known: {outcome.known}"
         for names in (self.rows, self.measures):
@@ -93,6 +92,12 @@ class Experiment(Section):
                 yield f"rows.{name}: a folder has no settings; leave one of the two out"
             if row.folder and self.stage != "evaluate":
                 yield f"rows.{name}: a folder of pictures can be evaluated, and takes no part in {self.stage}"
+
+    @property
+    def all_numbers(self) -> list[str]:
+        """Those of columns, of contrasts and of the paper, each once."""
+        of_paper = (number for row in self.rows.values() for number in row.paper)
+        return list(dict.fromkeys([*self.numbers, *(contrast.number for contrast in self.contrasts), *of_paper]))
 
     def overrides(self, row: str, measure: str, seed: int) -> list[str]:
         """What ``vapray.config.file.load`` takes for one run."""

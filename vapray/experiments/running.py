@@ -50,7 +50,7 @@ def settings_of(experiment: Experiment, name: RunName, overrides: Sequence[str] 
     """
     try:
         config = load(experiment.config, [*experiment.overrides(name.row, name.measure, name.seed), *overrides])
-        if misfit := OUTCOMES[experiment.stage].misfit(config, experiment.numbers):
+        if misfit := OUTCOMES[experiment.stage].misfit(config, experiment.all_numbers):
             raise ConfigError(misfit)
     except ConfigError as error:
         raise ConfigError(f"row {name.row!r}: {error}") from None
