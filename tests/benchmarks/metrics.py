@@ -141,7 +141,7 @@ def _ours(real: np.ndarray, generated: np.ndarray, logits: np.ndarray) -> Measur
         return {"inception_score": inception_score(probabilities, seed=None).mean}
 
     def pairs() -> Numbers:
-        found = pairwise_scores(real.astype(np.float64), generated.astype(np.float64))
+        found = pairwise_scores(real, generated)
         return {"kid": found.kid, "precision": found.near.precision, "recall": found.near.recall}
 
     return {"fid": fid, "inception_score": score, "pairs": pairs}
@@ -150,7 +150,7 @@ def _ours(real: np.ndarray, generated: np.ndarray, logits: np.ndarray) -> Measur
 def _halves(real: np.ndarray, generated: np.ndarray, logits: np.ndarray) -> Measures:
     def pairs() -> Numbers:
         halves = random_halves([len(real), len(generated)], 20, 0)
-        found = pairwise_scores(real.astype(np.float64), generated.astype(np.float64), halves)
+        found = pairwise_scores(real, generated, halves)
         return {"spread": float(found.kid_of_halves.std())}
 
     return {"pairs": pairs}

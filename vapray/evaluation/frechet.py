@@ -45,14 +45,13 @@ class FeatureStatistics:
         Raises:
             DataError: not a matrix, or a value that is not finite.
         """
-        rows = np.asarray(features, dtype=np.float64)
-        if rows.ndim != 2 or not np.isfinite(rows).all():
-            raise DataError(f"features: wanted finite [N, F], got {list(rows.shape)}, perhaps with NaN")
-        if len(rows) == 0:
-            return cls.empty(rows.shape[1])
-        mean = rows.mean(axis=0)
-        deviations = rows - mean
-        return cls(len(rows), mean, deviations.T @ deviations)
+        if features.ndim != 2 or not np.isfinite(features).all():
+            raise DataError(f"features: wanted finite [N, F], got {list(features.shape)}, perhaps with NaN")
+        if len(features) == 0:
+            return cls.empty(features.shape[1])
+        mean = features.mean(axis=0, dtype=np.float64)
+        deviations = features - mean
+        return cls(len(features), mean, deviations.T @ deviations)
 
     def update(self, batch: NDArray[np.floating[Any]]) -> None:
         """Take in a batch [B, F], in place."""

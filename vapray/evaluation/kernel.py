@@ -3,7 +3,9 @@
 Source: Binkowski et al., Demystifying MMD GANs (arXiv 1801.01401), section 4 and appendix D.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,12 @@ from torch import Tensor
 from vapray.errors import DataError
 from vapray.evaluation.pairs import BLOCK_ROWS, Block, CentredRows, sweep
 
-__all__ = ["KernelDistance", "KernelSums", "discrepancies", "kernel_distance", "kernel_mmd2"]
+__all__ = ["PAIRINGS", "ChosenRows", "KernelDistance", "KernelSums", "discrepancies", "kernel_distance", "kernel_mmd2"]
 
 Features = NDArray[np.floating[Any]]
 Choices = NDArray[np.float64]
+PAIRINGS = ((0, 0), (1, 1), (0, 1))
+"""Which of two sets meet for their discrepancy."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,35 @@ class KernelDistance:
     subset_size: int
 
 
+@dataclass(frozen=True)
+class ChosenRows:
+    """A set of features, D choices of its rows, and the sums over rows that its pairs with any set take.
+
+    Attributes:
+        rows: the set, N rows of F.
+        chosen: [D, N], 1 where a choice has a row, else 0.
+    """
+
+    rows: CentredRows
+    chosen: Choices
+
+    @cached_property
+    def ends(self) -> NDArray[np.float64]:
+        """[N], what of (x.y / F + 1) hangs on the row alone."""
+        return 0.5 + self.rows.shifts / self.rows.width
+
+    @cached_property
+    def powers(self) -> NDArray[np.float64]:
+        """[4, D], sums of the ends to the powers 0 to 3."""
+        return np.stack([self.chosen @ self.ends**power for power in range(4)])
+
+    @cached_property
+    def weighted_rows(self) -> NDArray[np.float64]:
+        """[3, D, F], sums of the rows times their ends to the powers 0 to 2."""
+        weights = np.concatenate([self.chosen * self.ends**power for power in range(3)])
+        return (weights @ self.rows.exact).reshape(3, len(self.chosen), -1)
+
+
 class KernelSums:
     """Sums of k(x, y) = (x.y / F + 1)^3 over pairs of unlike rows, for D choices of rows at once.
 
@@ -40,19 +73,16 @@ class KernelSums:
     Args:
         a: the first set.
         b: the second one; the same object for the pairs of a set.
-        left: [D, N], 1 where a choice has a row of the first set, else 0.
-        right: [D, M], of the second.
     """
 
-    def __init__(self, a: CentredRows, b: CentredRows, left: Choices, right: Choices) -> None:
-        self._width, self.left, self.right = a.width, left, right
-        self._a, self._b = (0.5 + rows.shifts / a.width for rows in (a, b))
-        self._left = torch.from_numpy(np.concatenate([left, left * self._a]))
-        self._right, self._weighted = right, right * self._b
-        self.sums = _sums_over_rows(a, b, left, right, self._a, self._b)
+    def __init__(self, a: ChosenRows, b: ChosenRows) -> None:
+        self._width = a.rows.width
+        self._left = torch.from_numpy(np.concatenate([a.chosen, a.chosen * a.ends]))
+        self._right, self._weighted = b.chosen, b.chosen * b.ends
+        self.sums = _sums_over_rows(a, b)
         """[D]."""
         if a is b:
-            self.sums -= _of_rows_with_themselves(a, left, self._a)
+            self.sums -= _of_rows_with_themselves(a)
 
     def add(self, block: Block) -> None:
         """Take in a block of products."""
@@ -60,7 +90,7 @@ class KernelSums:
         if block.own:
             p.fill_diagonal_(0.0)
         squares = p * p
-        count, columns = len(self.left), block.columns
+        count, columns = len(self.sums), block.columns
         left = self._left[:, block.rows].to(p.dtype)
         of_squares = _exact(left @ squares)
         of_cubes = _exact(left[:count] @ squares.mul_(p))
@@ -74,33 +104,25 @@ def _exact(found: Tensor) -> NDArray[np.float64]:
     return exact
 
 
-def _sums_over_rows(
-    first: CentredRows,
-    second: CentredRows,
-    left: Choices,
-    right: Choices,
-    a: NDArray[np.float64],
-    b: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """[D], of (a + b)^3 + 3 (a + b)^2 p over all pairs."""
-    of_a, of_b = ([chosen @ ends**power for power in range(4)] for chosen, ends in ((left, a), (right, b)))
+def _sums_over_rows(a: ChosenRows, b: ChosenRows) -> NDArray[np.float64]:
+    """[D], of (a + b)^3 + 3 (a + b)^2 p over all pairs, with each row itself where the sets are one."""
+    of_a, of_b, rows_a, rows_b = a.powers, b.powers, a.weighted_rows, b.weighted_rows
     cubes = of_a[3] * of_b[0] + 3 * of_a[2] * of_b[1] + 3 * of_a[1] * of_b[2] + of_a[0] * of_b[3]
-    rows_a = [(left * a**power) @ first.exact for power in range(3)]
-    rows_b = [(right * b**power) @ second.exact for power in range(3)]
     products = rows_a[2] * rows_b[0] + 2 * rows_a[1] * rows_b[1] + rows_a[0] * rows_b[2]
-    return cubes + 3 * products.sum(axis=1) / first.width
-
-
-def _of_rows_with_themselves(rows: CentredRows, chosen: Choices, a: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[D], what of the sum over all pairs is of a row with itself."""
-    found: NDArray[np.float64] = chosen @ ((2 * a) ** 3 + 3 * (2 * a) ** 2 * rows.norms / rows.width)
+    found: NDArray[np.float64] = cubes + 3 * products.sum(axis=1) / a.rows.width
     return found
 
 
-def discrepancies(within_a: KernelSums, within_b: KernelSums, between: KernelSums) -> NDArray[np.float64]:
-    """[D], the unbiased squared discrepancy of every choice of rows."""
-    n, m = between.left.sum(axis=1), between.right.sum(axis=1)
-    return within_a.sums / (n * (n - 1)) + within_b.sums / (m * (m - 1)) - 2.0 * between.sums / (n * m)
+def _of_rows_with_themselves(a: ChosenRows) -> NDArray[np.float64]:
+    """[D], what of the sum over all pairs is of a row with itself."""
+    found: NDArray[np.float64] = a.chosen @ ((2 * a.ends) ** 3 + 3 * (2 * a.ends) ** 2 * a.rows.norms / a.rows.width)
+    return found
+
+
+def discrepancies(sets: Sequence[ChosenRows], sums: Sequence[KernelSums]) -> NDArray[np.float64]:
+    """[D], the unbiased squared discrepancy of every choice of rows of two sets; ``sums`` are those of PAIRINGS."""
+    (n, m), (first, second, between) = (some.chosen.sum(axis=1) for some in sets), (some.sums for some in sums)
+    return first / (n * (n - 1)) + second / (m * (m - 1)) - 2.0 * between / (n * m)
 
 
 def kernel_mmd2(a: Features, b: Features, *, block_rows: int = BLOCK_ROWS) -> float:
@@ -114,12 +136,12 @@ def kernel_mmd2(a: Features, b: Features, *, block_rows: int = BLOCK_ROWS) -> fl
     if min(len(a), len(b)) < 2:
         raise DataError(f"KID needs at least 2 images in each set, got {len(a)} and {len(b)}")
     centre = a.mean(axis=0, dtype=np.float64)
-    first, second = CentredRows.about(centre, a), CentredRows.about(centre, b)
-    found = []
-    for one, other in ((first, first), (second, second), (first, second)):
-        found.append(KernelSums(one, other, np.ones((1, len(one))), np.ones((1, len(other)))))
-        sweep(one, other, [found[-1]], block_rows, exact=True)
-    return float(discrepancies(*found)[0])
+    sets = [ChosenRows(CentredRows.about(centre, features), np.ones((1, len(features)))) for features in (a, b)]
+    sums = []
+    for one, other in PAIRINGS:
+        sums.append(KernelSums(sets[one], sets[other]))
+        sweep(sets[one].rows, sets[other].rows, [sums[-1]], block_rows, exact=True)
+    return float(discrepancies(sets, sums)[0])
 
 
 def kernel_distance(

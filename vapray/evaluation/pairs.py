@@ -34,9 +34,9 @@ class CentredRows:
     centre: NDArray[np.float64]
 
     @classmethod
-    def about(cls, centre: NDArray[np.float64], rows: NDArray[np.floating[Any]]) -> "CentredRows":
-        """Of ``rows`` [N, F]."""
-        return cls(rows - centre, centre)
+    def about(cls, centre: NDArray[np.float64], features: NDArray[np.floating[Any]]) -> "CentredRows":
+        """Of ``features`` [N, F]."""
+        return cls(features - centre, centre)
 
     def __len__(self) -> int:
         return len(self.exact)
@@ -124,5 +124,13 @@ def sweep(
 
 def _places(count: int, other: int, block_rows: int, *, same: bool) -> Iterator[tuple[slice, slice]]:
     for top in range(0, count, block_rows):
-        for left in range(top if same else 0, other, block_rows):
-            yield slice(top, min(top + block_rows, count)), slice(left, min(left + block_rows, other))
+        bottom = min(top + block_rows, count)
+        if same:
+            # Half of a block on the diagonal mirrors the other half: a quarter of its products can be left out.
+            middle = (top + bottom + 1) // 2
+            yield slice(top, middle), slice(top, middle)
+            if middle < bottom:
+                yield slice(top, middle), slice(middle, bottom)
+                yield slice(middle, bottom), slice(middle, bottom)
+        for left in range(bottom if same else 0, other, block_rows):
+            yield slice(top, bottom), slice(left, min(left + block_rows, other))

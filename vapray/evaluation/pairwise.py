@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vapray.errors import DataError
-from vapray.evaluation.kernel import KernelSums, discrepancies
+from vapray.evaluation.kernel import PAIRINGS, ChosenRows, KernelSums, discrepancies
 from vapray.evaluation.neighbours import Balls, Neighbourhoods, NeighbourScores, kept_rows
 from vapray.evaluation.pairs import BLOCK_ROWS, CentredRows, OfPairs, sweep
 
 __all__ = ["PairwiseScores", "pairwise_scores"]
 
-Rows = NDArray[np.float64]
+Features = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class PairwiseScores:
 
 
 def pairwise_scores(
-    real: Rows,
-    generated: Rows,
+    real: Features,
+    generated: Features,
     halves: Sequence[Sequence[NDArray[np.int64]]] = (),
     *,
     k: int = 3,
@@ -40,8 +41,8 @@ def pairwise_scores(
     """Compare every row with every other once.
 
     Args:
-        real: float64 [N, F].
-        generated: float64 [M, F].
+        real: [N, F].
+        generated: [M, F].
         halves: D times rows of ``real`` and rows of ``generated`` whose KID is wanted too.
         k: neighbours that set a ball's radius.
         seed: of the subset of the larger set that precision and recall keep.
@@ -55,18 +56,21 @@ def pairwise_scores(
     counts = [len(real), len(generated)]
     if min(counts) <= max(k, 1):
         raise DataError(f"{k} neighbours need more than {max(k, 1)} images, got {counts[0]} and {counts[1]}")
-    centre = real.mean(axis=0)
+    centre = real.mean(axis=0, dtype=np.float64)
     kept = kept_rows(counts[0], counts[1], seed)
     orders = [_first(rows, count) for rows, count in zip(kept, counts, strict=True)]
     sets = [CentredRows.about(centre, rows[order]) for rows, order in zip((real, generated), orders, strict=True)]
-    chosen = [_choices(order, [half[side] for half in halves]) for side, order in enumerate(orders)]
+    chosen = [
+        ChosenRows(rows, _choices(order, [half[side] for half in halves]))
+        for side, (rows, order) in enumerate(zip(sets, orders, strict=True))
+    ]
     balls = [Balls(rows, k, min(counts)) for rows in sets]
     sums = []
-    for a, b in ((0, 0), (1, 1), (0, 1)):
-        sums.append(KernelSums(sets[a], sets[b], chosen[a], chosen[b]))
+    for a, b in PAIRINGS:
+        sums.append(KernelSums(chosen[a], chosen[b]))
         measure: OfPairs = balls[a] if a == b else (between := Neighbourhoods(balls[0], balls[1]))
         sweep(sets[a], sets[b], [sums[-1], measure], block_rows)
-    found = discrepancies(*sums)
+    found = discrepancies(chosen, sums)
     return PairwiseScores(float(found[0]), found[1:], between.scores)
 
 
