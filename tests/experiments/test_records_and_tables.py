@@ -81,11 +81,22 @@ def test_where_and_how_fast_do_not_count_as_settings():
 
 def test_cells_are_means_over_seeds_beside_the_papers_number(experiment):
     values = {("one", 0): 10.0, ("one", 1): 12.0, ("two", 0): 8.0, ("two", 1): 10.5}
-    records = {name: record(name, values[name.row, name.seed]) for name in run_names(experiment)}
+    times = {"plain": 1.0, "halved": 2.0}
+    records = {name: record(name, times[name.measure] * values[name.row, name.seed]) for name in run_names(experiment)}
     text = tables_of(experiment, records).to_markdown()
-    assert "| one | 11 ± 1.41 | – | 11 ± 1.41 | – | 19.8 | 2 | 0.33 M | 0.081 | 1,250 | 80,000 | 1.5 min |" in text
+    assert "|  | FID (plain) | FID (halved) | Recall | FID, paper | seeds |" in text
+    assert "| one | 11 ± 1.41 | 22 ± 2.83 | – | 19.8 | 2 | 0.33 M | 0.081 | 1,250 | 80,000 | 1.5 min |" in text
     assert "| two − one | FID | plain | -1.75 [-4.93, 1.43], n = 2 | 0.0903 | not resolved |" in text
+    assert "|  |  | halved | -3.5 [-9.85, 2.85], n = 2 |  |  |" in text
     assert "* two: a note" in text
+
+
+def test_what_all_measures_tell_alike_stands_once(experiment):
+    records = {name: record(name, 10.0 + name.seed) for name in run_names(experiment)}
+    tables = tables_of(experiment, records)
+    assert tables.head[:4] == ("", "FID", "Recall", "FID, paper")
+    assert tables.rows[0][:3] == ("one", "10.5 ± 0.707", "–")
+    assert [cells[:3] for cells in tables.questions] == [("two − one", "FID", "plain, halved")]
 
 
 def test_real_pictures_are_floors_and_count_once_a_seed(experiment):

@@ -1,11 +1,14 @@
 """RESULTS.md says what its records say: every table in it is laid out anew from committed JSON and compared."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from vapray.cli import app
 from vapray.experiments.description import Experiment, read_experiment
 from vapray.experiments.outcomes import OUTCOMES
 from vapray.experiments.records import Record, RunName, deciding_settings, differing, read_record
@@ -34,6 +37,14 @@ def test_every_cell_is_what_the_records_say(file: str, folder: str, text: str) -
     written = tables_of(experiment, records).to_markdown().strip().splitlines()
     assert text.strip().splitlines()[: len(written)] == written
     assert text.count(written[-1]) == 1
+
+
+@pytest.mark.parametrize(("file", "folder", "text"), BLOCKS, ids=[block[0] for block in BLOCKS])
+def test_the_command_above_a_table_prints_it(file: str, folder: str, text: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / folder, tmp_path / "records")  # it leaves its page there
+    said = CliRunner().invoke(app, ["experiment", str(ROOT / file), "--results", str(tmp_path / "records"), "--tables"])
+    assert said.exit_code == 0, said.output
+    assert text[: text.index("\n\n")] in said.output
 
 
 @pytest.mark.parametrize(

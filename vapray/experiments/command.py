@@ -49,21 +49,23 @@ def _experiment(
 
     found = read_experiment(file)
     names = list(run_names(found, rows, seeds))
-    for name in names:  # what is wrong with any is said before the first is made
-        settings_of(found, name, overrides)
-    root = settings_of(found, names[0], overrides).run.root
-    folder = results or f"{root.rstrip('/')}/experiments/{Path(file).stem}"
-    files = FileStore(folder)
+    if not tables_only:  # what is wrong with any run is said before the first is made
+        for name in names:
+            settings_of(found, name, overrides)
+    if results is None:
+        root = settings_of(found, names[0], overrides).run.root
+        results = f"{root.rstrip('/')}/experiments/{Path(file).stem}"
+    files = FileStore(results)
     if not tables_only and beside > 1:
         if not (rows or seeds):
             prepare(found, names, overrides, Display())
-        make_beside(["experiment", file, *overrides, "--results", folder], names, beside)
+        make_beside(["experiment", file, *overrides, "--results", results], names, beside)
     if not tables_only:
         make_all(found, names, files, overrides, Display())
     records = {name: record for name in run_names(found) if (record := read_record(files, name))}
     if not records:
-        raise ConfigError(f"{folder}: no run is finished, so there are no tables. Leave --tables out.")
+        raise ConfigError(f"{results}: no run is finished, so there are no tables. Leave --tables out.")
     tables = tables_of(found, records)
     files.write_all({"table.md": tables.to_markdown().encode(), "index.html": tables.to_html().encode()})
     print(f"\n{tables.to_markdown()}")
-    print(f"  table  {folder}/table.md\n  page   {folder}/index.html")
+    print(f"  table  {results}/table.md\n  page   {results}/index.html")

@@ -20,6 +20,8 @@ FLOORS = {"real, held out": "{}_real_split", "real, held out, through the autoen
 BUDGET = ("parameters", "GFLOP a pass", "steps", "images seen", "training")
 
 Cells = tuple[str, ...]
+Column = tuple[tuple[str, ...], str]
+"""Measures, and the number that they tell alike."""
 
 
 @dataclass(frozen=True)
@@ -59,42 +61,59 @@ QUESTION_HEAD = ("contrast", "number", "measured by", "difference over seeds", "
 
 def tables_of(experiment: Experiment, records: Mapping[RunName, Record]) -> Tables:
     """Lay out what is there; what is not yet stands as a dash."""
-    columns = [(measure, number) for measure in experiment.measures for number in experiment.numbers]
-    several = len(experiment.measures) > 1
+    columns = _columns(experiment, records)
     names = {number: OUTCOMES[experiment.stage].name(number) for number in experiment.numbers}
-    head = ["", *(f"{names[number]}{f' ({measure})' if several else ''}" for measure, number in columns)]
+    several = len(experiment.measures) > 1
+    head = ["", *(f"{names[n]} ({by[0]})" if several and len(by) == 1 else f"{names[n]}" for by, n in columns)]
     paper = [number for number in experiment.numbers if any(number in row.paper for row in experiment.rows.values())]
     head += [f"{names[number]}, paper" for number in paper] + ["seeds", *BUDGET]
     rows = [_row(experiment, name, columns, paper, records) for name in experiment.rows]
     rows += _floors(columns, paper, records)
     found = findings(experiment, _numbers(experiment, records))
-    questions = [cells for one in found for cells in _question(one, experiment)]
+    questions = [
+        cells for one in found for cells in _question(one, experiment, alike=_told_alike(one.contrast.number, records))
+    ]
     return Tables(experiment, tuple(head), rows, questions, tuple(_notes(experiment, records)))
+
+
+def _columns(experiment: Experiment, records: Mapping[RunName, Record]) -> Sequence[Column]:
+    """Numbers by each measure, then those that all tell alike."""
+    alike = [number for number in experiment.numbers if _told_alike(number, records)]
+    by_each = [number for number in experiment.numbers if number not in alike]
+    measures = tuple(experiment.measures)
+    return [((measure,), number) for measure in measures for number in by_each] + [(measures, n) for n in alike]
+
+
+def _told_alike(number: str, records: Mapping[RunName, Record]) -> bool:
+    """Whether it is the same by every measure, such as what is asked of the pictures and not of their features."""
+    of_runs: dict[tuple[str, int], list[float]] = {}
+    for record in records.values():
+        of_runs.setdefault((record.row, record.seed), []).append(record.number(number))
+    several = [values for values in of_runs.values() if len(values) > 1]
+    return bool(several) and all(len(set(values)) == 1 for values in several)
 
 
 def _row(
     experiment: Experiment,
     row: str,
-    columns: Sequence[tuple[str, str]],
+    columns: Sequence[Column],
     paper: Sequence[str],
     records: Mapping[RunName, Record],
 ) -> Cells:
     of_row = [record for record in records.values() if record.row == row]
-    cells = [_mean([r.number(number) for r in of_row if r.measure == measure]) for measure, number in columns]
+    cells = [_mean({r.seed: r.number(number) for r in of_row if r.measure in by}) for by, number in columns]
     reported = [_number(experiment.rows[row].paper.get(number, math.nan)) for number in paper]
     seeds = len({record.seed for record in of_row})
     return row, *cells, *reported, str(seeds or ABSENT), *_budget(next((r.budget for r in of_row if r.budget), {}))
 
 
-def _floors(
-    columns: Sequence[tuple[str, str]], paper: Sequence[str], records: Mapping[RunName, Record]
-) -> Iterator[Cells]:
+def _floors(columns: Sequence[Column], paper: Sequence[str], records: Mapping[RunName, Record]) -> Iterator[Cells]:
     """Real pictures where generated ones stand: no row can be expected below the first. One run of each seed tells."""
     one_of_each = {(record.measure, record.seed): record for record in records.values() if record.budget}
     for name, key in FLOORS.items():
         cells = [
-            _mean([r.number(key.format(number)) for r in one_of_each.values() if r.measure == measure])
-            for measure, number in columns
+            _mean({r.seed: r.number(key.format(number)) for r in one_of_each.values() if r.measure in by})
+            for by, number in columns
         ]
         if any(cell != ABSENT for cell in cells):
             yield name, *cells, *([ABSENT] * (len(paper) + 1 + len(BUDGET)))
@@ -112,11 +131,14 @@ def _budget(budget: Mapping[str, float]) -> Cells:
     )
 
 
-def _question(finding: Finding, experiment: Experiment) -> Iterator[Cells]:
+def _question(finding: Finding, experiment: Experiment, *, alike: bool) -> Iterator[Cells]:
     contrast = finding.contrast
     fewest = min(one.pairs for one in finding.differences.values())
     verdict = "resolved" if finding.resolved else "not resolved" if fewest > 1 else "not run"
-    for place, (measure, one) in enumerate(finding.differences.items()):
+    told_by = finding.differences
+    if alike:
+        told_by = {", ".join(told_by): next(iter(told_by.values()))}
+    for place, (measure, one) in enumerate(told_by.items()):
         interval = "" if math.isnan(one.low) else f" [{_number(one.low)}, {_number(one.high)}]"
         told = f"{_number(one.mean)}{interval}, n = {one.pairs}" if one.pairs else ABSENT
         p = _number(finding.p_holm if contrast.primary else one.p)
@@ -146,8 +168,8 @@ def _numbers(experiment: Experiment, records: Mapping[RunName, Record]) -> dict[
     return {(n.row, n.measure, n.seed, key): record.number(key) for n, record in records.items() for key in asked}
 
 
-def _mean(values: Sequence[float]) -> str:
-    known = [value for value in values if math.isfinite(value)]
+def _mean(of_seeds: Mapping[int, float]) -> str:
+    known = [value for value in of_seeds.values() if math.isfinite(value)]
     if not known:
         return ABSENT
     return _number(float(np.mean(known))) + (f" ± {_number(float(np.std(known, ddof=1)))}" if len(known) > 1 else "")
