@@ -85,7 +85,7 @@ def test_cells_are_means_over_seeds_beside_the_papers_number(experiment):
     records = {name: record(name, times[name.measure] * values[name.row, name.seed]) for name in run_names(experiment)}
     text = tables_of(experiment, records).to_markdown()
     assert "|  | FID (plain) | FID (halved) | Recall | FID, paper | seeds |" in text
-    assert "| one | 11 ± 1.41 | 22 ± 2.83 | – | 19.8 | 2 | 0.33 M | 0.081 | 1,250 | 80,000 | 1.5 min |" in text
+    assert "| one | 11.0 ± 1.4 | 22.0 ± 2.8 | – | 19.8 | 2 | 0.33 M | 0.081 | 1,250 | 80,000 | 1.5 min |" in text
     assert "| two − one | FID | plain | -1.75 [-4.93, 1.43], n = 2 | 0.0903 | not resolved |" in text
     assert "|  |  | halved | -3.5 [-9.85, 2.85], n = 2 |  |  |" in text
     assert "* two: a note" in text
@@ -95,7 +95,7 @@ def test_what_all_measures_tell_alike_stands_once(experiment):
     records = {name: record(name, 10.0 + name.seed) for name in run_names(experiment)}
     tables = tables_of(experiment, records)
     assert tables.head[:4] == ("", "FID", "Recall", "FID, paper")
-    assert tables.rows[0][:3] == ("one", "10.5 ± 0.707", "–")
+    assert tables.rows[0][:3] == ("one", "10.5 ± 0.7", "–")
     assert [cells[:3] for cells in tables.questions] == [("two − one", "FID", "plain, halved")]
 
 
@@ -104,13 +104,13 @@ def test_real_pictures_are_floors_and_count_once_a_seed(experiment):
     for name, one in records.items():
         one.metrics["fid_real_split"] = 3.0 + name.seed
     floors = [row for row in tables_of(experiment, records).rows if row[0].startswith("real")]
-    assert [row[:3] for row in floors] == [("real, held out", "3.5 ± 0.707", "–")]
+    assert [row[:3] for row in floors] == [("real, held out", "3.50 ± 0.71", "–")]
 
 
 def test_what_is_not_made_yet_is_a_dash(experiment):
     name = RunName("one", "plain", 0)
     tables = tables_of(experiment, {name: record(name, 10.0)})
-    assert tables.rows[0][:4] == ("one", "10", "–", "–")
+    assert tables.rows[0][:4] == ("one", "10.0", "–", "–")
     assert set(tables.rows[1][1:]) == {"–"}
     assert "–" in tables.questions[0]
     assert "<h1>A title</h1>" in tables.to_html()

@@ -169,10 +169,14 @@ def _numbers(experiment: Experiment, records: Mapping[RunName, Record]) -> dict[
 
 
 def _mean(of_seeds: Mapping[int, float]) -> str:
+    """Three digits of the mean, and the standard deviation as far as these go."""
     known = [value for value in of_seeds.values() if math.isfinite(value)]
     if not known:
         return ABSENT
-    return _number(float(np.mean(known))) + (f" ± {_number(float(np.std(known, ddof=1)))}" if len(known) > 1 else "")
+    mean = float(np.mean(known))
+    digits = max(0, 2 - math.floor(math.log10(abs(mean)))) if mean else 3
+    told = f"{mean:,.{digits}f}"
+    return f"{told} ± {float(np.std(known, ddof=1)):,.{digits}f}" if len(known) > 1 else told
 
 
 def _number(value: float) -> str:
