@@ -162,6 +162,7 @@ class Walk:
                 progress,
                 begin,
                 dict(self.manifests),
+                self.outside(stage),
                 _validation(stage, self.config, tables),
             )
             importlib.import_module(f"vapray.{stage.room}.stage").run(run)

@@ -23,6 +23,7 @@ class StageRun:
         progress: where it shows its rows.
         began: ``time.monotonic()`` at its start.
         history: manifests of the stages before it, by stage.
+        outside: what it reads besides tables and settings, by the hash that its fingerprint has of it.
         validate: what training asks of the rooms above it, where there is anything to ask: the averaged network in, a
             distance to the validation split out, lower is better.
         notes: what it leaves in its manifest for the report, as JSON values.
@@ -35,5 +36,6 @@ class StageRun:
     progress: StageProgress
     began: float
     history: Mapping[str, Manifest]
+    outside: Mapping[str, str] = field(default_factory=dict)
     validate: Callable[[Any], float] | None = None
     notes: dict[str, Any] = field(default_factory=dict)

@@ -220,6 +220,12 @@ class Store:
                     versions.append(version)
         return sorted(versions, key=lambda version: version.sealed().finished, reverse=True)
 
+    def holding(self, table: str, content_hash: str | None) -> Version | None:
+        """The finished version of a table that has this content."""
+        return next(
+            (version for version in self.finished(table) if version.sealed().content_hash == content_hash), None
+        )
+
     def newest(self, table: str) -> Manifest | None:
         """The manifest that was finished last, whatever its fingerprint."""
         return next((version.sealed() for version in self.finished(table)), None)

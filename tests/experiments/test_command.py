@@ -49,6 +49,10 @@ def test_numbers_of_a_run_are_those_of_its_report(finished, small_run):
     report = json.loads((small_run / "report" / "metrics.json").read_text())
     assert record["metrics"] == {key: value for key, value in report.items() if key != "stages"}
     assert record["budget"]["steps"] == 12 and record["budget"]["parameters"] > 0
+    captions = next((small_run / "captions").glob("*/manifest.json"))
+    prompts = json.loads(captions.read_text())["inputs"]["prompts"]
+    assert record["outside"]["caption"] == record["outside"]["evaluate"] == {"prompts": prompts}
+    assert "ingest" not in record["outside"], "a folder of this machine"
 
 
 def test_a_folder_of_pictures_scores_what_they_score_as_generated_ones(finished, small_run):

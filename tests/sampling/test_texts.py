@@ -31,7 +31,8 @@ def finished(small_run) -> Finished:
 
 
 def texts(finished: Finished, *overrides: str) -> PromptBank:
-    return texts_for_samples(load(None, [*SMALL, *overrides]), finished.bank, finished.class_names)
+    config = load(None, [*SMALL, *overrides])
+    return texts_for_samples(config, finished.bank, finished.class_names, bank_signature(config))
 
 
 def by_class(bank: PromptBank) -> dict[int, tuple[str, ...]]:
@@ -103,3 +104,9 @@ def test_another_bank_counts_by_its_content(finished, tmp_path):
     assert signed == finished.bank.sealed().content_hash
     with pytest.raises(DataError, match=r"no finished bank there\. Give the run\.root of a run with captions"):
         bank_signature(load(None, [f"sample.bank={tmp_path}"]))
+
+
+def test_the_bank_that_was_signed_is_taken_or_none(finished):
+    config = load(None, [*SMALL, f"sample.bank={finished.root}"])
+    with pytest.raises(DataError, match=r"the bank that was there is gone\. Run the command again"):
+        texts_for_samples(config, finished.bank, finished.class_names, "of a bank that was finished before")

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Record:
         metrics: what the last stage found; of ``evaluate`` it is ``metrics.json`` without times of stages.
         budget: parameters, forward_flops, steps, images (seen in training), train_seconds; empty where nothing was
             trained.
+        outside: stage -> what it read besides tables and settings (weights, prompts, another run's captions), by a
+            hash of the content.
     """
 
     row: str
@@ -54,6 +56,7 @@ class Record:
     settings: Mapping[str, Any]
     metrics: Mapping[str, Any]
     budget: Mapping[str, float]
+    outside: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def number(self, key: str) -> float:
         """Of ``metrics``, by its name there; NaN where it was not measured."""
@@ -110,7 +113,7 @@ def read_record(files: FileStore, name: RunName) -> Record | None:
 
 def write_record(files: FileStore, name: RunName, record: Record) -> None:
     """Whole or not at all."""
-    tree = {**asdict(record), "sha256": _digest(record)}
+    tree = {**_tree(record), "sha256": _digest(record)}
     files.write(name.file, (json.dumps(tree, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
@@ -125,4 +128,12 @@ def differing(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Sequence
 
 
 def _digest(record: Record) -> str:
-    return hashlib.sha256(json.dumps(asdict(record), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_tree(record), sort_keys=True).encode()).hexdigest()
+
+
+def _tree(record: Record) -> dict[str, Any]:
+    """As JSON has it; records that are older than ``outside`` have none."""
+    tree = asdict(record)
+    if not record.outside:
+        del tree["outside"]
+    return tree

@@ -17,6 +17,7 @@ from vapray.experiments.records import Record, RunName, deciding_settings, diffe
 from vapray.files import FileStore
 from vapray.pipeline import run_pipeline
 from vapray.progress import Display
+from vapray.stages import OUTSIDE, STAGES
 from vapray.store import Version
 
 __all__ = ["make_all", "make_beside", "prepare", "run_names", "settings_of"]
@@ -147,7 +148,17 @@ def _made(experiment: Experiment, name: RunName, config: Config, display: Displa
     outcome = OUTCOMES[experiment.stage]
     finished = run_pipeline(config, outcome.stages, display)
     metrics, budget = outcome.read(finished[outcome.table]), _budget(finished, config)
-    return Record(name.row, name.measure, name.seed, settings, metrics, budget)
+    return Record(name.row, name.measure, name.seed, settings, metrics, budget, _outside(finished))
+
+
+def _outside(finished: Mapping[str, Version]) -> dict[str, dict[str, str]]:
+    """What each stage read besides tables and settings; not where pictures lay on this machine."""
+    found = {}
+    for stage in STAGES:
+        if stage.writes in finished and stage.name != "ingest":
+            inputs = finished[stage.writes].sealed().inputs
+            found[stage.name] = {what: inputs[what] for what in OUTSIDE.get(stage.name, ()) if inputs.get(what)}
+    return {name: hashes for name, hashes in found.items() if hashes}
 
 
 def _budget(finished: Mapping[str, Version], config: Config) -> dict[str, float]:

@@ -32,7 +32,8 @@ def run(run: StageRun) -> None:
     """Run the stage."""
     config = run.config
     bank = PromptBank.of(run.inputs["bank"])
-    texts = texts_for_samples(config, run.inputs["bank"], run.history["ingest"].notes["class_names"])
+    class_names = run.history["ingest"].notes["class_names"]
+    texts = texts_for_samples(config, run.inputs["bank"], class_names, run.outside["another run's bank"])
     plans = [
         row
         for arm, n_images in arm_sizes(config.sample.n_images).items()

@@ -13,11 +13,15 @@ __all__ = ["bank_signature", "texts_for_samples"]
 
 
 def bank_signature(config: Config) -> str:
-    """Content of the bank of ``sample.bank``, empty where there is none; raises DataError."""
-    return _bank_of(config.sample.bank).sealed().content_hash if config.sample.bank else ""
+    """Content of the newest bank of ``sample.bank``, empty where there is none; raises DataError."""
+    if not (root := config.sample.bank):
+        return ""
+    if newest := Store(root).newest("bank"):
+        return newest.content_hash
+    raise DataError(f"sample.bank {root}: no finished bank there. Give the run.root of a run with captions.")
 
 
-def texts_for_samples(config: Config, bank: Version, class_names: Sequence[str]) -> PromptBank:
+def texts_for_samples(config: Config, bank: Version, class_names: Sequence[str], another: str = "") -> PromptBank:
     """What captions are drawn from, by the labels of the model.
 
     Entries of another run's bank have ids of their own, since its pictures are not this run's. As unseen texts it gives
@@ -27,13 +31,16 @@ def texts_for_samples(config: Config, bank: Version, class_names: Sequence[str])
         config: section ``sample``.
         bank: of this run.
         class_names: of the model, by label.
+        another: content of the bank of ``sample.bank``.
 
     Raises:
-        DataError: no such captions, or ``sample.bank`` has no class of a name.
+        DataError: no such captions, or ``sample.bank`` has no class of a name, or that bank is gone.
     """
     sample, count = config.sample, config.sample.captions_per_class
     if sample.bank:
-        theirs = _bank_of(sample.bank)
+        theirs = Store(sample.bank).holding("bank", another)
+        if theirs is None:
+            raise DataError(f"sample.bank {sample.bank}: the bank that was there is gone. Run the command again.")
         texts = _split_of(theirs, sample.texts)
         if sample.texts == "held_out":
             texts = _without(texts, PromptBank.of(bank), sample.bank)
@@ -41,12 +48,6 @@ def texts_for_samples(config: Config, bank: Version, class_names: Sequence[str])
     else:
         texts = _split_of(bank, sample.texts)
     return texts if count is None else texts.reduced(count)
-
-
-def _bank_of(root: str) -> Version:
-    if newest := next(iter(Store(root).finished("bank")), None):
-        return newest
-    raise DataError(f"sample.bank {root}: no finished bank there. Give the run.root of a run with captions.")
 
 
 def _split_of(bank: Version, texts: str) -> PromptBank:
@@ -62,13 +63,11 @@ def _split_of(bank: Version, texts: str) -> PromptBank:
 
 def _class_names(root: str, bank: Version) -> Sequence[str]:
     """By label, of the pictures that a bank's captions were written for."""
-    store, content = Store(root), bank.sealed().inputs["captions"]
-    for captions in store.finished("captions"):
-        if captions.sealed().content_hash == content:
-            for images in store.finished("images"):
-                if images.sealed().content_hash == captions.sealed().inputs["images"]:
-                    names: list[str] = images.sealed().notes["class_names"]
-                    return names
+    store = Store(root)
+    captions = store.holding("captions", bank.sealed().inputs["captions"])
+    if images := captions and store.holding("images", captions.sealed().inputs["images"]):
+        names: list[str] = images.sealed().notes["class_names"]
+        return names
     raise DataError(f"sample.bank {root}: the pictures of its captions are gone, and with them the names of classes.")
 
 

@@ -8,8 +8,7 @@ from vapray.captioning.prompt_set import PromptSet
 from vapray.errors import DataError
 from vapray.evaluation.audit.claims import Described
 from vapray.evaluation.audit.findings import Consistency, Findings, Questioned, find, find_consistency
-from vapray.evaluation.audit.signature import newest_captions
-from vapray.store import Version
+from vapray.store import Store, Version
 
 __all__ = ["OtherCaptions", "compare_captions"]
 
@@ -31,13 +30,25 @@ class OtherCaptions:
     agreement: Consistency | None
 
 
-def compare_captions(root: str, ours: Sequence[Described], prompt_set: PromptSet, *, seed: int) -> OtherCaptions:
+def compare_captions(
+    root: str, content: str, ours: Sequence[Described], prompt_set: PromptSet, *, seed: int
+) -> OtherCaptions:
     """Audit another run's captions of the same pictures.
 
+    Args:
+        root: of that run.
+        content: of its captions.
+        ours: this run's.
+        prompt_set: with the attributes.
+        seed: of what is drawn for chance and intervals.
+
     Raises:
-        DataError: that run has no captions, or none of these pictures.
+        DataError: these captions are gone, or are of none of these pictures.
     """
-    captions = _of(newest_captions(root), {one.image_id for one in ours})
+    version = Store(root).holding("captions", content)
+    if version is None:
+        raise DataError(f"audit.others {root}: the captions that were there are gone. Run the command again.")
+    captions = _of(version, {one.image_id for one in ours})
     if not captions:
         raise DataError(f"audit.others {root}: captions of other pictures. Give a run over the same data set.")
     shared = [one for one in ours if one.image_id in captions]

@@ -5,9 +5,9 @@ import hashlib
 from vapray.config import Config
 from vapray.errors import DataError
 from vapray.evaluation.audit.ratings import read_ratings
-from vapray.store import Store, Version
+from vapray.store import Store
 
-__all__ = ["newest_captions", "others_signature", "ratings_signature"]
+__all__ = ["others_signature", "ratings_signature"]
 
 
 def ratings_signature(config: Config) -> str:
@@ -20,16 +20,11 @@ def ratings_signature(config: Config) -> str:
 
 
 def others_signature(config: Config) -> str:
-    """Content of the captions of ``audit.others``; raises DataError."""
-    return " ".join(newest_captions(root).sealed().content_hash for root in config.audit.others)
+    """Content of the newest captions of each of ``audit.others``, one word each; raises DataError."""
+    return " ".join(_newest_captions(root) for root in config.audit.others)
 
 
-def newest_captions(root: str) -> Version:
-    """The captions of a run that were finished last.
-
-    Raises:
-        DataError: there are none.
-    """
-    if newest := next(iter(Store(root).finished("captions")), None):
-        return newest
+def _newest_captions(root: str) -> str:
+    if newest := Store(root).newest("captions"):
+        return newest.content_hash
     raise DataError(f"audit.others {root}: no finished captions there. Give the run.root of a captioned run.")

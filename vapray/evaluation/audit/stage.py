@@ -93,7 +93,10 @@ def _audit(run: StageRun, rows: Rows, pictures: Sequence[Described], prompt_set:
         unreliable=UNRELIABLE.get(config.data.modality, ()) if _reference(config) == "measurement" else (),
         findings=findings,
         consistency=find_consistency(questioned, prompt_set, seed=seed),
-        others=[compare_captions(root, pictures, prompt_set, seed=seed) for root in config.audit.others],
+        others=[
+            compare_captions(root, content, pictures, prompt_set, seed=seed)
+            for root, content in zip(config.audit.others, run.outside["other captions"].split(), strict=True)
+        ],
         experts=_experts(rows, pictures, prompt_set, config),
         worst=_worst(findings, by_id),
     )

@@ -56,11 +56,10 @@ def find_real_pictures(checkpoint: str, class_names: Sequence[str], run: str | N
 
 
 def _trained_on(store: Store, fingerprint: str) -> Version | None:
-    wanted = None
     with contextlib.suppress(DataError):
-        manifest = store.version("checkpoints", fingerprint).manifest() if fingerprint else None
-        wanted = manifest and manifest.inputs.get("images")
-    return next((one for one in store.finished("images") if one.sealed().content_hash == wanted), None)
+        if fingerprint and (manifest := store.version("checkpoints", fingerprint).manifest()):
+            return store.holding("images", manifest.inputs.get("images"))
+    return None
 
 
 def _newest_with(store: Store, class_names: Sequence[str]) -> Version | None:
