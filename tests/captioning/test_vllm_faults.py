@@ -17,7 +17,7 @@ from vapray.tables import REJECT
 
 from .conftest import ENGINE
 
-IMAGES = 160
+IMAGES = 320
 
 
 class _Stage:
@@ -25,6 +25,7 @@ class _Stage:
 
     def __init__(self, stage: str, words: list[str], log: Path) -> None:
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+        self._log = log
         with log.open("a") as output:
             command = [sys.executable, "-m", f"jobs.{stage}", *words]
             self.process = psutil.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
@@ -35,7 +36,7 @@ class _Stage:
 
     def wait_until(self, holds: Callable[[], Any]) -> Any:
         while not (found := holds()):
-            assert self.process.poll() is None, "the command ended before"
+            assert self.process.poll() is None, f"the command ended before:\n{self._log.read_text()}"
             time.sleep(0.1)
         return found
 
