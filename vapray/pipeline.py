@@ -7,9 +7,10 @@ version with that fingerprint is a no-op, decided before Ray starts; another fin
 import importlib
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from vapray import __version__
@@ -17,6 +18,7 @@ from vapray.cluster import connected, require_shared_root
 from vapray.config import Config
 from vapray.config.dotted import value_at
 from vapray.errors import DataError, LeaseHeld
+from vapray.lease import Lease
 from vapray.progress import Display
 from vapray.rerun import reasons_to_rerun
 from vapray.stage_run import StageRun
@@ -26,11 +28,13 @@ from vapray.store import Manifest, Store, Version, fingerprint
 __all__ = ["Standing", "Walk", "run_pipeline"]
 
 NOT_MADE = "to be made"
+SECONDS_BETWEEN_LOOKS = 2.0
+"""At a version that another run is making."""
 PAGES = {"audit": "audit", "evaluate": "report"}
 
 
 def run_pipeline(
-    config: Config, names: Sequence[str] | None = None, display: Display | None = None
+    config: Config, names: Sequence[str] | None = None, display: Display | None = None, *, waits: bool = False
 ) -> Mapping[str, Version]:
     """Run stages in order; what is finished and unchanged is skipped.
 
@@ -39,14 +43,16 @@ def run_pipeline(
         names: the stages to run; None for all but those on request. Tables that they read from others must be
             finished.
         display: where to show progress.
+        waits: for another run that is at the same version of a table, and takes what it made.
 
     Returns:
         The finished versions, by table.
 
     Raises:
+        LeaseHeld: another run is at the same version of a table, and is not waited for.
         VaprayError: from the stage that failed; what was committed stays, and the same command continues.
     """
-    walk = Walk(config, display or Display())
+    walk = Walk(config, display or Display(), waits=waits)
     way = itinerary(names)
     for stage in (stage for stage, wanted in way.items() if wanted):
         walk.outside(stage)  # what is wrong with it is said now, not after the hours of the stages before
@@ -90,8 +96,9 @@ class Walk:
         manifests: theirs, by stage.
     """
 
-    def __init__(self, config: Config, display: Display) -> None:
+    def __init__(self, config: Config, display: Display, *, waits: bool = False) -> None:
         self.config, self.display, self.store = config, display, Store(config.run.root)
+        self._waits = waits
         self.finished: dict[str, Version] = {}
         self.manifests: dict[str, Manifest] = {}
         self._outside: dict[str, dict[str, str]] = {}
@@ -149,7 +156,7 @@ class Walk:
 
     def _run(self, stage: Stage, version: Version, sections: dict[str, Any], inputs: dict[str, str]) -> Manifest:
         begin = time.monotonic()
-        with version.lease() as lease, self.display.stage(stage.name) as progress:
+        with self._lease(stage, version) as lease, self.display.stage(stage.name) as progress:
             if (manifest := version.manifest()) is not None:  # another run finished it while this one was starting
                 return manifest
             version.mend(progress.say)
@@ -180,6 +187,22 @@ class Walk:
             )
         self.display.line(_summary(manifest))
         return manifest
+
+    @contextmanager
+    def _lease(self, stage: Stage, version: Version) -> Iterator[Lease]:
+        with ExitStack() as stack:
+            for attempt in count():
+                try:
+                    lease = stack.enter_context(version.lease())
+                except LeaseHeld as held:
+                    if not self._waits:
+                        raise
+                    if attempt == 0:
+                        self.display.line(f"[{stage.name}] waits: {held}")
+                    time.sleep(SECONDS_BETWEEN_LOOKS)
+                else:
+                    break
+            yield lease
 
     def _connect(self, stack: ExitStack) -> None:
         if not self._ray_is_up:

@@ -171,9 +171,10 @@ def test_other_features_bar_distances_and_leave_labels(write_run: WriteRun, metr
     assert row(comparison, "label_accuracy").outcome == "undecided"
 
 
-def test_fid_of_another_number_of_pictures_is_not_compared(write_run: WriteRun) -> None:
+def test_numbers_that_hang_on_the_count_of_pictures_are_not_compared_across_counts(write_run: WriteRun) -> None:
     comparison = compare_runs(write_run("a"), write_run("b", numbers={"n_generated": 100}))
-    assert row(comparison, "fid").outcome == "incomparable"
+    for key in ("fid", "precision", "recall"):
+        assert row(comparison, key).outcome == "incomparable"
     assert row(comparison, "kid").outcome == "equal"
 
 

@@ -72,6 +72,25 @@ def test_the_same_command_again_makes_nothing_and_says_the_same(finished):
     assert "<h1>Small</h1>" in (folder / "results" / "index.html").read_text()
 
 
+def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path):
+    root = shutil.copytree(small_run, tmp_path / "run")
+    before = {path.name for path in (root / "checkpoints").iterdir()}
+    experiment = {
+        "title": "Beside",
+        "question": "Do they wait for each other?",
+        "settings": settings(f"run.root={root}", *SMALL) | {"train.steps": 11},
+        "rows": {"seen": {}, "unseen": {"settings": {"sample.texts": "held_out"}}},
+        "numbers": ["fid"],
+    }
+    (tmp_path / "beside.yaml").write_text(yaml.safe_dump(experiment))
+    said = ran(tmp_path, "--parallel", "2", name="beside").stdout
+    assert "seen, seed 0: done" in said and "unseen, seed 0: done" in said and "2 of 2 runs are there" in said
+    (made,) = {path.name for path in (root / "checkpoints").iterdir()} - before
+    assert len([*(root / "checkpoints" / made).glob("lease-*.json")]) == 2, "one was there while the other was at work"
+    records = [json.loads(path.read_text()) for path in (tmp_path / "results").glob("*/*.json")]
+    assert len({record["budget"]["train_seconds"] for record in records}) == 1, "one of the two has trained"
+
+
 LAST_STAGES = {
     "audit": ({"rows": {"small": {}}, "numbers": ["contradicted", "mentioned_colours", "rejected"]}, "audits"),
     "downstream": (

@@ -69,6 +69,14 @@ def test_measures_have_to_agree_in_sign():
     assert not found({"m": CLEAR[0], "n": other}, {"m": CLEAR[1], "n": [1.1, 0.95, 1.1, 1.1]})[0].resolved
 
 
+@pytest.mark.parametrize("missing", [[], [0.9, 1.05, 0.9], [0.9, 1.05, 0.9, math.nan]])
+def test_nothing_is_resolved_before_all_seeds_are_there_under_all_measures(missing):
+    other = [1.0, 1.0, 1.0, 1.0]
+    assert not found({"m": CLEAR[0], "n": other}, {"m": CLEAR[1], "n": missing})[0].resolved
+    assert not found({"n": CLEAR[1], "m": other}, {"n": CLEAR[0], "m": missing})[0].resolved
+    assert not found({"m": CLEAR[0][:3]}, {"m": CLEAR[1][:3]})[0].resolved
+
+
 def test_holm_is_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.6, 0.7]) == [1.0, 1.0]

@@ -1,9 +1,12 @@
 """What a table says is what the records say."""
 
 import json
+from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
+from vapray.cli import app
 from vapray.config.file import load
 from vapray.errors import ConfigError, DataError
 from vapray.experiments.description import Experiment, read_experiment
@@ -42,13 +45,20 @@ def written(folder, text: str) -> Experiment:
 def record(name: RunName, fid: float, settings=None) -> Record:
     provenance = {"extractor": "e", "resize": 64, "captioner": "measured captions", "preparation": "p"}
     metrics = {"fid": fid, "recall": None, "n_generated": 600, "n_real": 500, "provenance": provenance}
+    metrics |= {"further": {"n_held_out": 90}, "warnings": ["few pictures"]}
     return Record(name.row, name.measure, name.seed, settings or {}, metrics, BUDGET)
 
 
 def test_settings_are_those_of_all_then_of_the_row_then_of_the_measure(experiment):
-    config = settings_of(experiment, RunName("one", "halved", 1), ["train.steps=7"])
-    assert (config.data.image_size, config.evaluate.halves, config.run.seed, config.train.steps) == (32, 4, 1, 7)
+    config = settings_of(experiment, RunName("one", "halved", 1), ["train.batch_size=8"])
+    assert (config.data.image_size, config.evaluate.halves, config.run.seed, config.train.batch_size) == (32, 4, 1, 8)
     assert settings_of(experiment, RunName("one", "plain", 0)).train.steps == 9
+
+
+@pytest.mark.parametrize("same", ["run.seed=7", "train.steps=7", "evaluate.halves=2"])
+def test_what_runs_differ_in_cannot_be_made_the_same_for_all(experiment, same):
+    with pytest.raises(ConfigError, match=rf"^{same.partition('=')[0]}: runs of this experiment differ in it\. Choose"):
+        settings_of(experiment, RunName("two", "plain", 0), [same])
 
 
 def test_seeds_are_outermost_so_that_pairs_are_there_first(experiment):
@@ -64,6 +74,8 @@ def test_a_record_comes_back_as_it_was_and_a_changed_one_is_refused(tmp_path):
     write_record(files, name, record(name, 1.5))
     assert name.file == "captions-unseen/plain-seed3.json"
     assert read_record(files, name) == record(name, 1.5)
+    anew = RunName("captions: unseen", "Plain", 3)
+    assert read_record(files, anew) == record(anew, 1.5), "spelt anew, and still the same file"
     path = tmp_path / name.file
     path.write_text(path.read_text().replace("1.5", "1.4"))
     with pytest.raises(DataError, match=r"was changed after it was written"):
@@ -89,6 +101,45 @@ def test_cells_are_means_over_seeds_beside_the_papers_number(experiment):
     assert "| two − one | FID | plain | -1.75 [-4.93, 1.43], n = 2 | 0.0903 | not resolved |" in text
     assert "|  |  | halved | -3.5 [-9.85, 2.85], n = 2 |  |  |" in text
     assert "* two: a note" in text
+    assert "* plain: e at 64 pixels, 600 generated against 500 training pictures (90 held out: FID falls with" in text
+    assert text.count("* halved: few pictures") == 1
+
+
+def test_training_took_from_the_quickest_seed_to_the_slowest(experiment):
+    records = {name: record(name, 1.0) for name in run_names(experiment)}
+    slow = [name for name in records if (name.row, name.seed) == ("one", 1)]
+    records |= {name: replace(records[name], budget=BUDGET | {"train_seconds": 150.0}) for name in slow}
+    rows = {row[0]: row for row in tables_of(experiment, records).rows}
+    assert (rows["one"][-1], rows["two"][-1]) == ("1.5–2.5 min", "1.5 min")
+
+
+def test_a_small_deviation_is_not_told_as_none(experiment):
+    values = {0: 158.0, 1: 158.2}
+    records = {name: record(name, values[name.seed] if name.row == "one" else 7.1) for name in run_names(experiment)}
+    rows = {row[0]: row for row in tables_of(experiment, records).rows}
+    assert (rows["one"][1], rows["two"][1]) == ("158 ± 0.1", "7.10 ± 0.00")
+
+
+def test_a_folder_tells_how_many_pictures_it_has(tmp_path):
+    text = EXPERIMENT.replace("second: two", "second: one").replace("two: {note", "two: {folder: x, note")
+    experiment, name = written(tmp_path, text), RunName("two", "plain", 0)
+    numbers = {"fid": 3.0, "n_generated": 70, "n_real": 500, "features": "f", "warnings": []}
+    records = {name: Record(name.row, name.measure, name.seed, {}, numbers, {})}
+    notes = tables_of(experiment, records).notes
+    assert "two, plain: f, 70 pictures of the folder against 500 training pictures." in notes
+
+
+def test_tables_take_no_record_of_other_settings(experiment, tmp_path):
+    files, asked = FileStore(str(tmp_path / "results")), ["experiment", str(tmp_path / "e.yaml"), "--tables"]
+    for name in run_names(experiment):
+        settings = deciding_settings(settings_of(experiment, name), OUTCOMES["evaluate"].stages)
+        write_record(files, name, record(name, 10.0 + name.seed, json.loads(json.dumps(settings))))
+    said = CliRunner().invoke(app, [*asked, "--results", str(tmp_path / "results")])
+    assert said.exit_code == 0 and "10.5 ± 0.7" in said.output
+    (tmp_path / "e.yaml").write_text(EXPERIMENT.replace("train.steps: 9", "train.steps: 10"))
+    said = CliRunner().invoke(app, [*asked, "--results", str(tmp_path / "results")])
+    assert said.exit_code == 2
+    assert "one/plain-seed0.json was made with other settings (train.steps)" in said.output
 
 
 def test_what_all_measures_tell_alike_stands_once(experiment):
@@ -124,6 +175,7 @@ def test_what_is_not_made_yet_is_a_dash(experiment):
         (("note: a note", "nte: a note"), "rows.two.nte"),
         (("two: {note", "two: {folder: x, settings: {train.steps: 1}, note"), "a folder has no settings"),
         (("seeds: [0, 1]", "seeds: []"), "seeds"),
+        (("seeds: [0, 1]", "seeds: [0, 1, 1]"), "seeds: each stands once; a run made twice is no second one: 0, 1, 1"),
         (("numbers: [fid, recall]", "numbers: [fid, recal]"), "there is no number 'recal'; known: "),
         (("paper: {fid", "paper: {fidd"), "there is no number 'fidd'"),
         (("number: fid", "number: fdi"), "there is no number 'fdi'"),
@@ -162,7 +214,7 @@ def test_a_folder_takes_no_part_in_other_stages(tmp_path):
 
 def test_a_record_of_other_settings_is_not_taken_for_this_experiments(experiment, tmp_path):
     files, name = FileStore(str(tmp_path / "results")), RunName("one", "plain", 0)
-    settings = json.loads(json.dumps(deciding_settings(settings_of(experiment, name, ["train.steps=8"]))))
+    settings = json.loads(json.dumps(deciding_settings(settings_of(experiment, name)) | {"train.steps": 8}))
     write_record(files, name, record(name, 1.0, settings))
     with pytest.raises(ConfigError, match=r"was made with other settings \(train\.steps\)"):
         make_all(experiment, [name], files, [], Display())

@@ -10,6 +10,9 @@ from vapray.errors import ConfigError
 
 __all__ = ["experiment"]
 
+ANYWHERE = "data.root=."
+"""Tables are laid out where the dataset may not be."""
+
 
 def experiment(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Such as jobs/experiments/captions.yaml.")],
@@ -41,8 +44,7 @@ def _experiment(
     from pathlib import Path
 
     from vapray.experiments.description import read_experiment
-    from vapray.experiments.records import read_record
-    from vapray.experiments.running import make_all, make_beside, prepare, run_names, settings_of
+    from vapray.experiments.running import finished_runs, make_all, make_beside, run_names, settings_of
     from vapray.experiments.tables import tables_of
     from vapray.files import FileStore
     from vapray.progress import Display
@@ -57,12 +59,10 @@ def _experiment(
         results = f"{root.rstrip('/')}/experiments/{Path(file).stem}"
     files = FileStore(results)
     if not tables_only and beside > 1:
-        if not (rows or seeds):
-            prepare(found, names, overrides, Display())
-        make_beside(["experiment", file, *overrides, "--results", results], names, beside)
+        make_beside(["experiment", file, *overrides, "--results", results], names, beside, Display())
     if not tables_only:
         make_all(found, names, files, overrides, Display())
-    records = {name: record for name in run_names(found) if (record := read_record(files, name))}
+    records = finished_runs(found, run_names(found), files, [ANYWHERE, *overrides])
     if not records:
         raise ConfigError(f"{results}: no run is finished, so there are no tables. Leave --tables out.")
     tables = tables_of(found, records)

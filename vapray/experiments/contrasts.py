@@ -44,8 +44,8 @@ class Finding:
         contrast: the question.
         differences: by measure.
         p_holm: of the first measure, corrected over the primary contrasts; NaN for one that is not primary.
-        resolved: the first measure's interval leaves out 0, its corrected p is below 1 - ``LEVEL``, and the sign is
-            the same under every measure.
+        resolved: all seeds are there under every measure, the first one's interval leaves out 0, its corrected p is
+            below 1 - ``LEVEL``, and the sign is the same under all.
     """
 
     contrast: Contrast
@@ -61,7 +61,12 @@ def findings(experiment: Experiment, numbers: Numbers) -> list[Finding]:
     primary = [place for place, contrast in enumerate(experiment.contrasts) if contrast.primary]
     corrected = dict(zip(primary, holm([found[place][first].p for place in primary]), strict=True))
     return [
-        Finding(contrast, found[place], corrected.get(place, math.nan), _resolved(found[place], corrected.get(place)))
+        Finding(
+            contrast,
+            found[place],
+            corrected.get(place, math.nan),
+            _resolved(found[place], corrected.get(place), len(experiment.seeds)),
+        )
         for place, contrast in enumerate(experiment.contrasts)
     ]
 
@@ -104,9 +109,10 @@ def _paired(differences: Sequence[float]) -> Difference:
     return Difference(mean, interval.low, interval.high, p, len(known))
 
 
-def _resolved(differences: Mapping[str, Difference], p_holm: float | None) -> bool:
+def _resolved(differences: Mapping[str, Difference], p_holm: float | None, seeds: int) -> bool:
     first = next(iter(differences.values()))
-    if math.isnan(first.low) or first.low <= 0 <= first.high:
+    is_whole = all(one.pairs == seeds for one in differences.values())
+    if not is_whole or math.isnan(first.low) or first.low <= 0 <= first.high:
         return False
     agree = all(math.copysign(1, one.mean) == math.copysign(1, first.mean) for one in differences.values())
     return agree and (p_holm is None or p_holm < 1 - LEVEL)

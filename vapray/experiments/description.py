@@ -80,6 +80,8 @@ class Experiment(Section):
                     yield f"contrasts: there is no row {name!r}; rows: {', '.join(self.rows)}"
                 elif self.rows[name].folder:
                     yield f"contrasts: {name!r} is a folder and has no seeds to pair"
+        if len(set(self.seeds)) < len(self.seeds):
+            yield f"seeds: each stands once; a run made twice is no second one: {', '.join(map(str, self.seeds))}"
         outcome = OUTCOMES[self.stage]
         for number in self.all_numbers:
             if outcome.name(number) is None:
@@ -98,6 +100,12 @@ class Experiment(Section):
         """Those of columns, of contrasts and of the paper, each once."""
         of_paper = (number for row in self.rows.values() for number in row.paper)
         return list(dict.fromkeys([*self.numbers, *(contrast.number for contrast in self.contrasts), *of_paper]))
+
+    @property
+    def varied(self) -> set[str]:
+        """Keys in which runs differ."""
+        of_runs = [*(row.settings for row in self.rows.values()), *self.measures.values()]
+        return {"run.seed"}.union(*of_runs)
 
     def overrides(self, row: str, measure: str, seed: int) -> list[str]:
         """What ``vapray.config.file.load`` takes for one run."""

@@ -68,10 +68,14 @@ class _Evaluation(Outcome):
         return {key: value for key, value in metrics.items() if key != "stages"}
 
     def told(self, metrics: Mapping[str, Any]) -> str:
-        made = metrics["provenance"]
+        count, against = metrics["n_generated"], f"against {metrics['n_real']:,} training pictures"
+        if (made := metrics.get("provenance")) is None:
+            return f"{metrics['features']}, {count:,} pictures of the folder {against}."
+        held_out = metrics["further"].get("n_held_out", count)
+        beside = "" if held_out == count else f" ({held_out:,} held out: FID falls with the number)"
         return (
-            f"{made['extractor']} at {made['resize']} pixels, {metrics['n_generated']:,} generated against "
-            f"{metrics['n_real']:,} training pictures; {made['captioner']}; {made['preparation']}."
+            f"{made['extractor']} at {made['resize']} pixels, {count:,} generated {against}{beside}; "
+            f"{made['captioner']}; {made['preparation']}."
         )
 
 

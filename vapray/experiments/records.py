@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def read_record(files: FileStore, name: RunName) -> Record | None:
         raise DataError(f"{where}: no record of a run ({error}). Delete it; the run is made again.") from None
     if digest != _digest(record):
         raise DataError(f"{where}: was changed after it was written. Delete it; the run is made again.")
-    return record
+    return replace(record, row=name.row, measure=name.measure)  # a name may be spelt anew, while its file is the same
 
 
 def write_record(files: FileStore, name: RunName, record: Record) -> None:

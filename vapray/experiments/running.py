@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+from vapray.captioning.prompt_choice import prompt_set_of
 from vapray.cluster import connected
 from vapray.config import Config
 from vapray.config.file import load
@@ -20,10 +21,7 @@ from vapray.progress import Display
 from vapray.stages import OUTSIDE, STAGES
 from vapray.store import Version
 
-__all__ = ["make_all", "make_beside", "prepare", "run_names", "settings_of"]
-
-SHARED = ("ingest", "caption", "bank", "autoencoder", "encode")
-"""What rows may have in common."""
+__all__ = ["finished_runs", "make_all", "make_beside", "run_names", "settings_of"]
 
 
 def run_names(experiment: Experiment, rows: Sequence[str] = (), seeds: Sequence[int] = ()) -> Iterator[RunName]:
@@ -47,15 +45,40 @@ def settings_of(experiment: Experiment, name: RunName, overrides: Sequence[str] 
     """The whole configuration of a run.
 
     Raises:
-        ConfigError: settings that are wrong, with the row whose they are.
+        ConfigError: settings that are wrong, with the row whose they are, or one for all runs in which they differ.
     """
+    if same := sorted({override.partition("=")[0] for override in overrides} & experiment.varied):
+        raise ConfigError(f"{same[0]}: runs of this experiment differ in it. Choose some by --row and --seed instead.")
     try:
         config = load(experiment.config, [*experiment.overrides(name.row, name.measure, name.seed), *overrides])
         if misfit := OUTCOMES[experiment.stage].misfit(config, experiment.all_numbers):
             raise ConfigError(misfit)
+        prompt_set_of(config)
     except ConfigError as error:
         raise ConfigError(f"row {name.row!r}: {error}") from None
     return config
+
+
+def finished_runs(
+    experiment: Experiment, names: Iterable[RunName], results: FileStore, overrides: Sequence[str] = ()
+) -> dict[RunName, Record]:
+    """Records of those runs that have one, whose settings are those of the experiment.
+
+    Raises:
+        ConfigError: a record was made with other settings than the experiment has now.
+    """
+    found = {}
+    for name in names:
+        if (record := read_record(results, name)) is None:
+            continue
+        config = settings_of(experiment, name, overrides)
+        if keys := differing(record.settings, deciding_settings(config, OUTCOMES[experiment.stage].stages)):
+            raise ConfigError(
+                f"{results.path(name.file)} was made with other settings ({', '.join(keys[:3])}). Delete it to have "
+                "the run made again, or give another --results."
+            )
+        found[name] = record
+    return found
 
 
 def make_all(
@@ -71,7 +94,8 @@ def make_all(
         ConfigError: a record was made with other settings than the experiment has now.
         VaprayError: from the run that failed; the records of those before it stay.
     """
-    missing = [name for name in names if not _is_there(experiment, name, results, overrides)]
+    finished = finished_runs(experiment, names, results, overrides)
+    missing = [name for name in names if name not in finished]
     display.line(f"{len(names) - len(missing)} of {len(names)} runs are there.")
     with ExitStack() as stack:
         for number, name in enumerate(missing, start=1):
@@ -82,71 +106,62 @@ def make_all(
             write_record(results, name, _made(experiment, name, config, display))
 
 
-def prepare(experiment: Experiment, names: Sequence[RunName], overrides: Sequence[str], display: Display) -> None:
-    """Make what several runs read, once, before they are made beside each other."""
-    configs = [settings_of(experiment, name, overrides) for name in names]
-    with connected(configs[0].cluster):
-        for config in configs:
-            run_pipeline(config, [one for one in OUTCOMES[experiment.stage].stages if one in SHARED], display)
-
-
-def make_beside(command: Sequence[str], names: Sequence[RunName], workers: int) -> None:
+def make_beside(command: Sequence[str], names: Sequence[RunName], workers: int, display: Display) -> None:
     """Have every row and seed made by a process of its own, several at a time, as the cluster has places.
+
+    What two of them need is made by one; the other waits for it.
 
     Args:
         command: of the experiment, to which ``--row`` and ``--seed`` are added.
         names: the runs.
         workers: processes at a time.
+        display: hears of each that ends.
 
     Raises:
         BackendError: some failed; the others are finished first.
     """
     pairs = list(dict.fromkeys((name.row, name.seed) for name in names))
+    running: set[subprocess.Popen[str]] = set()
 
     def make(pair: tuple[str, int]) -> str:
         row, seed = pair
-        words = [
-            sys.executable,
-            "-c",
-            "from vapray.cli import main; main()",
-            *command,
-            "--row",
-            row,
-            "--seed",
-            str(seed),
-        ]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        return f"{row}, seed {seed}: {done.stderr.strip().splitlines()[-1:]}" if done.returncode else ""
+        start = [sys.executable, "-c", "from vapray.cli import main; main()"]
+        process = subprocess.Popen(
+            [*start, *command, "--row", row, "--seed", str(seed)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        running.add(process)
+        said = process.communicate()[1]
+        running.discard(process)
+        failed = f"{row}, seed {seed}: {said.strip().splitlines()[-1:]}" if process.returncode else ""
+        display.line(failed or f"{row}, seed {seed}: done")
+        return failed
 
     with ThreadPoolExecutor(workers) as pool:
-        if failed := [said for said in pool.map(make, pairs) if said]:
-            raise BackendError(
-                f"{len(failed)} of {len(pairs)} failed: {'; '.join(failed[:3])}. The same command goes on."
-            )
-
-
-def _is_there(experiment: Experiment, name: RunName, results: FileStore, overrides: Sequence[str]) -> bool:
-    record = read_record(results, name)
-    if record is None:
-        return False
-    asked = deciding_settings(settings_of(experiment, name, overrides), OUTCOMES[experiment.stage].stages)
-    if keys := differing(record.settings, asked):
-        raise ConfigError(
-            f"{results.path(name.file)} was made with other settings ({', '.join(keys[:3])}). Delete it to have the "
-            "run made again, or give another --results."
-        )
-    return True
+        try:
+            failed = [said for said in pool.map(make, pairs) if said]
+        except BaseException:  # Ctrl-C and SIGTERM, of which the processes may not have heard
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in running.copy():
+                process.terminate()
+            raise
+    if failed:
+        raise BackendError(f"{len(failed)} of {len(pairs)} failed: {'; '.join(failed[:3])}. The same command goes on.")
 
 
 def _made(experiment: Experiment, name: RunName, config: Config, display: Display) -> Record:
     folder = experiment.rows[name.row].folder
     settings = deciding_settings(config, OUTCOMES[experiment.stage].stages)
     if folder is not None:
-        images = run_pipeline(config, ["ingest"], display)["images"]
+        images = run_pipeline(config, ["ingest"], display, waits=True)["images"]
         metrics = measure_folder(folder, images, config, display.line)
         return Record(name.row, name.measure, name.seed, settings, metrics, {})
     outcome = OUTCOMES[experiment.stage]
-    finished = run_pipeline(config, outcome.stages, display)
+    written = {stage.writes for stage in STAGES if stage.name in outcome.stages}
+    walked = run_pipeline(config, outcome.stages, display, waits=True)
+    finished = {table: version for table, version in walked.items() if table in written}
     metrics, budget = outcome.read(finished[outcome.table]), _budget(finished, config)
     return Record(name.row, name.measure, name.seed, settings, metrics, budget, _outside(finished))
 

@@ -104,7 +104,7 @@ def _row(
     cells = [_mean({r.seed: r.number(number) for r in of_row if r.measure in by}) for by, number in columns]
     reported = [_number(experiment.rows[row].paper.get(number, math.nan)) for number in paper]
     seeds = len({record.seed for record in of_row})
-    return row, *cells, *reported, str(seeds or ABSENT), *_budget(next((r.budget for r in of_row if r.budget), {}))
+    return row, *cells, *reported, str(seeds or ABSENT), *_budget({r.seed: r.budget for r in of_row if r.budget})
 
 
 def _floors(columns: Sequence[Column], paper: Sequence[str], records: Mapping[RunName, Record]) -> Iterator[Cells]:
@@ -119,22 +119,25 @@ def _floors(columns: Sequence[Column], paper: Sequence[str], records: Mapping[Ru
             yield name, *cells, *([ABSENT] * (len(paper) + 1 + len(BUDGET)))
 
 
-def _budget(budget: Mapping[str, float]) -> Cells:
-    if not budget:
+def _budget(of_seeds: Mapping[int, Mapping[str, float]]) -> Cells:
+    if not of_seeds:
         return (ABSENT,) * len(BUDGET)
+    budget, minutes = next(iter(of_seeds.values())), [one["train_seconds"] / 60 for one in of_seeds.values()]
     return (
         f"{budget['parameters'] / 1e6:.3g} M",
         f"{budget['forward_flops'] / 1e9:.3g}",
         f"{budget['steps']:,.0f}",
         f"{budget['images']:,.0f}",
-        f"{budget['train_seconds'] / 60:.1f} min",
+        f"{_range([f'{one:.1f}' for one in sorted(minutes)])} min",
     )
 
 
 def _question(finding: Finding, experiment: Experiment, *, alike: bool) -> Iterator[Cells]:
     contrast = finding.contrast
-    fewest = min(one.pairs for one in finding.differences.values())
-    verdict = "resolved" if finding.resolved else "not resolved" if fewest > 1 else "not run"
+    fewest, seeds = min(one.pairs for one in finding.differences.values()), len(experiment.seeds)
+    verdict = "resolved" if finding.resolved else "not resolved"
+    if fewest < max(2, seeds):
+        verdict = f"{fewest} of {seeds} seeds" if fewest < seeds else "one seed"
     told_by = finding.differences
     if alike:
         told_by = {", ".join(told_by): next(iter(told_by.values()))}
@@ -154,13 +157,20 @@ def _question(finding: Finding, experiment: Experiment, *, alike: bool) -> Itera
 
 def _notes(experiment: Experiment, records: Mapping[RunName, Record]) -> Iterator[str]:
     yield "Mean ± standard deviation over seeds; a difference has a 95 % paired t-interval over seeds."
+    if any(record.budget for record in records.values()):
+        yield "Training: minutes of the attempt that ended it, from the quickest seed to the slowest."
     for measure in experiment.measures:
-        made = (one for one in records.values() if one.measure == measure and not experiment.rows[one.row].folder)
-        for told in dict.fromkeys(OUTCOMES[experiment.stage].told(one.metrics) for one in made):
-            yield f"{measure}: {told}"
+        of_measure = [record for record in records.values() if record.measure == measure]
+        yield from dict.fromkeys(_told(experiment, record) for record in of_measure)
+        yield from dict.fromkeys(f"{measure}: {text}" for one in of_measure for text in one.metrics.get("warnings", ()))
     for name, row in experiment.rows.items():
         if row.note:
             yield f"{name}: {row.note}"
+
+
+def _told(experiment: Experiment, record: Record) -> str:
+    whose = f"{record.row}, {record.measure}" if experiment.rows[record.row].folder else record.measure
+    return f"{whose}: {OUTCOMES[experiment.stage].told(record.metrics)}"
 
 
 def _numbers(experiment: Experiment, records: Mapping[RunName, Record]) -> dict[tuple[str, str, int, str], float]:
@@ -169,14 +179,23 @@ def _numbers(experiment: Experiment, records: Mapping[RunName, Record]) -> dict[
 
 
 def _mean(of_seeds: Mapping[int, float]) -> str:
-    """Three digits of the mean, and the standard deviation as far as these go."""
+    """Three digits of the mean, and the standard deviation as far as these go, or to its first."""
     known = [value for value in of_seeds.values() if math.isfinite(value)]
     if not known:
         return ABSENT
     mean = float(np.mean(known))
     digits = max(0, 2 - math.floor(math.log10(abs(mean)))) if mean else 3
     told = f"{mean:,.{digits}f}"
-    return f"{told} ± {float(np.std(known, ddof=1)):,.{digits}f}" if len(known) > 1 else told
+    if len(known) == 1:
+        return told
+    deviation = float(np.std(known, ddof=1))
+    first_digit = -math.floor(math.log10(deviation)) if deviation > 1e-9 * abs(mean) else 0
+    return f"{told} ± {deviation:,.{max(digits, first_digit)}f}"
+
+
+def _range(sorted_values: Sequence[str]) -> str:
+    ends = dict.fromkeys((sorted_values[0], sorted_values[-1]))
+    return "–".join(ends)
 
 
 def _number(value: float) -> str:

@@ -26,7 +26,8 @@ OF_FEATURES = frozenset(
     )
 )
 OF_CAPTIONS = frozenset(("caption_adherence", "caption_adherence_relative"))
-FALLS_WITH_COUNT = frozenset(("fid",))
+OF_COUNT = frozenset(("fid", "precision", "recall", "density", "coverage"))
+"""Numbers that sets of other sizes have by themselves: FID's bias, and balls that shrink as a set grows."""
 
 Outcome = Literal["equal", "better", "worse", "undecided", "incomparable", "missing"]
 
@@ -68,7 +69,7 @@ def obstacles(first: FinishedRun, second: FinishedRun) -> dict[str, str]:
     for kind in KINDS:
         reasons = features if kind.key in OF_FEATURES else captions if kind.key in OF_CAPTIONS else whole
         counts = [run.metrics.n_generated for run in (first, second)]
-        if kind.key in FALLS_WITH_COUNT and counts[0] != counts[1]:
+        if kind.key in OF_COUNT and counts[0] != counts[1]:
             reasons = [*reasons, "counts of generated pictures differ"]
         if reasons:
             found[kind.key] = reasons[0]
