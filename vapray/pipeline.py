@@ -34,7 +34,7 @@ PAGES = {"audit": "audit", "evaluate": "report"}
 
 
 def run_pipeline(
-    config: Config, names: Sequence[str] | None = None, display: Display | None = None, *, waits: bool = False
+    config: Config, names: Sequence[str] | None = None, display: Display | None = None, *, among_others: bool = False
 ) -> Mapping[str, Version]:
     """Run stages in order; what is finished and unchanged is skipped.
 
@@ -43,16 +43,17 @@ def run_pipeline(
         names: the stages to run; None for all but those on request. Tables that they read from others must be
             finished.
         display: where to show progress.
-        waits: for another run that is at the same version of a table, and takes what it made.
+        among_others: runs share the root: one that is at the same version of a table is waited for, and it is not told
+            what differs from the last run.
 
     Returns:
         The finished versions, by table.
 
     Raises:
-        LeaseHeld: another run is at the same version of a table, and is not waited for.
+        LeaseHeld: another run is at the same version of a table, and this is not among others.
         VaprayError: from the stage that failed; what was committed stays, and the same command continues.
     """
-    walk = Walk(config, display or Display(), waits=waits)
+    walk = Walk(config, display or Display(), among_others=among_others)
     way = itinerary(names)
     for stage in (stage for stage, wanted in way.items() if wanted):
         walk.outside(stage)  # what is wrong with it is said now, not after the hours of the stages before
@@ -96,9 +97,9 @@ class Walk:
         manifests: theirs, by stage.
     """
 
-    def __init__(self, config: Config, display: Display, *, waits: bool = False) -> None:
+    def __init__(self, config: Config, display: Display, *, among_others: bool = False) -> None:
         self.config, self.display, self.store = config, display, Store(config.run.root)
-        self._waits = waits
+        self._among_others = among_others
         self.finished: dict[str, Version] = {}
         self.manifests: dict[str, Manifest] = {}
         self._outside: dict[str, dict[str, str]] = {}
@@ -140,7 +141,7 @@ class Walk:
         manifest, version = standing.manifest, standing.version
         assert version is not None
         if manifest is None and wanted:
-            for reason in standing.reasons:
+            for reason in standing.reasons if not self._among_others else ():
                 self.display.line(f"[{stage.name}] runs again: {reason}")
             if stage.uses_ray:
                 self._connect(stack)
@@ -195,7 +196,7 @@ class Walk:
                 try:
                     lease = stack.enter_context(version.lease())
                 except LeaseHeld as held:
-                    if not self._waits:
+                    if not self._among_others:
                         raise
                     if attempt == 0:
                         self.display.line(f"[{stage.name}] waits: {held}")

@@ -84,6 +84,7 @@ def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path):
     }
     (tmp_path / "beside.yaml").write_text(yaml.safe_dump(experiment))
     said = ran(tmp_path, "--parallel", "2", name="beside").stdout
+    assert "0 of 2 runs are there" in said and "seen, seed 0: [train]" in said and "runs again" not in said
     assert "seen, seed 0: done" in said and "unseen, seed 0: done" in said and "2 of 2 runs are there" in said
     (made,) = {path.name for path in (root / "checkpoints").iterdir()} - before
     assert len([*(root / "checkpoints" / made).glob("lease-*.json")]) == 2, "one was there while the other was at work"

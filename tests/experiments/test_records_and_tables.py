@@ -171,8 +171,14 @@ def test_what_is_not_made_yet_is_a_dash(experiment):
     ("change", "words"),
     [
         (("second: two", "second: too"), "there is no row 'too'; rows: one, two"),
-        (("title: A title\n", ""), "title: Field required"),
-        (("note: a note", "nte: a note"), "rows.two.nte"),
+        (("title: A title\n", ""), "e.yaml: title: is missing"),
+        (("note: a note", "nte: a note"), "e.yaml: rows.two.nte: unknown key. Did you mean note?"),
+        (("second: two,", "secnd: two,"), "contrasts.0.secnd: unknown key. Did you mean second?"),
+        (("{note: a note}", "{train.steps: 4}"), "rows.two.train.steps: unknown key. Settings stand one level below"),
+        (("seeds: [0, 1]", "seeds: 2"), "e.yaml: seeds: wanted a list"),
+        (("{train.steps: 9}", "{run.seed: 9}"), "e.yaml: rows.one.settings: run.seed is set by `seeds`; leave it out"),
+        (("{data.image_size: 32}", "{run.seed: 9}"), "e.yaml: settings: run.seed is set by `seeds`"),
+        (("{evaluate.halves: 4}", "{run.seed: 9}"), "e.yaml: measures.halved: run.seed is set by `seeds`"),
         (("two: {note", "two: {folder: x, settings: {train.steps: 1}, note"), "a folder has no settings"),
         (("seeds: [0, 1]", "seeds: []"), "seeds"),
         (("seeds: [0, 1]", "seeds: [0, 1, 1]"), "seeds: each stands once; a run made twice is no second one: 0, 1, 1"),
@@ -194,7 +200,7 @@ def test_a_wrong_experiment_is_told_in_full(tmp_path, change, words):
 
 def test_wrong_settings_are_told_with_their_row(tmp_path):
     experiment = written(tmp_path, EXPERIMENT.replace("train.steps", "train.stps"))
-    with pytest.raises(ConfigError, match=r"row 'one': .*unknown key train\.stps\. Did you mean steps\?"):
+    with pytest.raises(ConfigError, match=r"row 'one': settings: unknown key train\.stps\. Did you mean steps\?"):
         settings_of(experiment, RunName("one", "plain", 0))
 
 

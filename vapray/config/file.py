@@ -20,17 +20,19 @@ __all__ = ["load"]
 
 CONFIGS = Path("jobs/configs")
 COMMAND_LINE = "command line"
+SETTINGS = "settings"
 
 Places = dict[tuple[str, ...], str]
 """Path of a key -> where its value was given."""
 
 
-def load(file: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+def load(file: str | Path | None = None, overrides: Sequence[str] = (), settings: Sequence[str] = ()) -> Config:
     """Read a YAML file and apply overrides.
 
     Args:
         file: YAML path; None gives the defaults, which are the demo.
-        overrides: ``section.key=value``; values are read as YAML.
+        overrides: ``section.key=value`` of the command line; values are read as YAML.
+        settings: the same of an experiment, below those of the command line.
 
     Raises:
         ConfigError: with every problem found, where it stands, the key, the value seen and what is accepted.
@@ -43,9 +45,10 @@ def load(file: str | Path | None = None, overrides: Sequence[str] = ()) -> Confi
             tree, places = _read(Path(file))
     except ConfigError as error:
         unreadable += str(error).splitlines()
-    for override in overrides:
+    given = [*((one, SETTINGS) for one in settings), *((one, COMMAND_LINE) for one in overrides)]
+    for override, where in given:
         try:
-            _apply(tree, places, override)
+            _apply(tree, places, override, where)
         except ConfigError as error:
             unreadable += str(error).splitlines()
     config, problems = _validate(tree, judge_together=not unreadable)
@@ -81,20 +84,18 @@ def _nearest_file(path: Path) -> str:
     return f"There are: {', '.join(known[:8])}." if known else "Give --config an existing YAML file."
 
 
-def _apply(tree: dict[str, Any], places: Places, override: str) -> None:
+def _apply(tree: dict[str, Any], places: Places, override: str, where: str) -> None:
     key, equals, value = override.partition("=")
     path = tuple(key.split("."))
     if not equals or not all(path):
-        raise ConfigError(
-            f"{COMMAND_LINE}: {override!r} is no setting. Write section.key=value, such as train.steps=100."
-        )
-    parsed, _ = parse_yaml(value, where=f"{COMMAND_LINE}, {override!r}")
+        raise ConfigError(f"{where}: {override!r} is no setting. Write section.key=value, such as train.steps=100.")
+    parsed, _ = parse_yaml(value, where=f"{where}, {override!r}")
     for name in path[:-1]:
         tree = tree.setdefault(name, {})
         if not isinstance(tree, dict):
-            raise ConfigError(f"{COMMAND_LINE}: {override!r}: {name} is a value, not a section.")
+            raise ConfigError(f"{where}: {override!r}: {name} is a value, not a section.")
     tree[path[-1]] = parsed
-    places[path] = COMMAND_LINE
+    places[path] = where
 
 
 def _validate(tree: dict[str, Any], *, judge_together: bool) -> tuple[Config, list[Problem]]:
@@ -133,7 +134,7 @@ def _remove(tree: Any, path: Sequence[str]) -> bool:
 def _place(places: Places, keys: Sequence[tuple[str, ...]]) -> str:
     """Where the closest to the first of the keys stands that was given at all; an override wins over the file."""
     given = [path for key in keys for path in places if key[: len(path)] == path or path[: len(key)] == key]
-    closest = max(given, key=lambda path: (places[path] == COMMAND_LINE, len(path)), default=None)
+    closest = max(given, key=lambda path: (places[path] in (SETTINGS, COMMAND_LINE), len(path)), default=None)
     return places[closest] if closest else "defaults"
 
 

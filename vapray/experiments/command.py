@@ -15,7 +15,7 @@ ANYWHERE = "data.root=."
 
 
 def experiment(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Such as jobs/experiments/captions.yaml.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Such as jobs/experiments/phantom_captions.yaml.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="section.key=value")] = None,
     results: Annotated[
         str | None, typer.Option("--results", help="Folder or URI of records and tables; without one, run.root's.")
@@ -59,7 +59,8 @@ def _experiment(
         results = f"{root.rstrip('/')}/experiments/{Path(file).stem}"
     files = FileStore(results)
     if not tables_only and beside > 1:
-        make_beside(["experiment", file, *overrides, "--results", results], names, beside, Display())
+        command = ["experiment", file, *overrides, "--results", results]
+        make_beside(found, names, files, overrides, Display(), command=command, workers=beside)
     if not tables_only:
         make_all(found, names, files, overrides, Display())
     records = finished_runs(found, run_names(found), files, [ANYWHERE, *overrides])

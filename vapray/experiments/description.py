@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -80,6 +81,9 @@ class Experiment(Section):
                     yield f"contrasts: there is no row {name!r}; rows: {', '.join(self.rows)}"
                 elif self.rows[name].folder:
                     yield f"contrasts: {name!r} is a folder and has no seeds to pair"
+        for place, settings in self._places_of_settings():
+            if "run.seed" in settings:
+                yield f"{place}: run.seed is set by `seeds`; leave it out"
         if len(set(self.seeds)) < len(self.seeds):
             yield f"seeds: each stands once; a run made twice is no second one: {', '.join(map(str, self.seeds))}"
         outcome = OUTCOMES[self.stage]
@@ -94,6 +98,11 @@ class Experiment(Section):
                 yield f"rows.{name}: a folder has no settings; leave one of the two out"
             if row.folder and self.stage != "evaluate":
                 yield f"rows.{name}: a folder of pictures can be evaluated, and takes no part in {self.stage}"
+
+    def _places_of_settings(self) -> Iterator[tuple[str, Settings]]:
+        yield "settings", self.settings
+        yield from ((f"rows.{name}.settings", row.settings) for name, row in self.rows.items())
+        yield from ((f"measures.{name}", settings) for name, settings in self.measures.items())
 
     @property
     def all_numbers(self) -> list[str]:
@@ -141,5 +150,23 @@ def read_experiment(path: str) -> Experiment:
     try:
         return Experiment.model_validate(tree)
     except ValidationError as error:
-        texts = [f"{'.'.join(map(str, found['loc']))}: {found['msg']}".removeprefix(": ") for found in error.errors()]
-        raise ConfigError("\n  ".join([f"{path}: {len(texts)} problems", *texts])) from None
+        texts = [_told(found["loc"], found["type"], found["msg"]) for found in error.errors()]
+        raise ConfigError(
+            f"{path}: {texts[0]}" if len(texts) == 1 else "\n  ".join([f"{path}: {len(texts)} problems", *texts])
+        ) from None
+
+
+def _told(keys: Sequence[str | int], kind: str, message: str) -> str:
+    """A problem in words of the file."""
+    place, key = ".".join(map(str, keys)), str(keys[-1]) if keys else ""
+    if kind == "missing":
+        return f"{place}: is missing"
+    if kind == "tuple_type":
+        return f"{place}: wanted a list"
+    if kind != "extra_forbidden":
+        return f"{place}: {message.removeprefix('Value error, ')}".removeprefix(": ")
+    if "." in key:
+        return f"{place}: unknown key. Settings stand one level below, under `settings:`"
+    known = (Row if keys[0] == "rows" else Contrast if keys[0] == "contrasts" else Experiment).model_fields
+    near = get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"{place}: unknown key. " + (f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}")

@@ -50,7 +50,7 @@ def settings_of(experiment: Experiment, name: RunName, overrides: Sequence[str] 
     if same := sorted({override.partition("=")[0] for override in overrides} & experiment.varied):
         raise ConfigError(f"{same[0]}: runs of this experiment differ in it. Choose some by --row and --seed instead.")
     try:
-        config = load(experiment.config, [*experiment.overrides(name.row, name.measure, name.seed), *overrides])
+        config = load(experiment.config, overrides, experiment.overrides(name.row, name.measure, name.seed))
         if misfit := OUTCOMES[experiment.stage].misfit(config, experiment.all_numbers):
             raise ConfigError(misfit)
         prompt_set_of(config)
@@ -94,9 +94,7 @@ def make_all(
         ConfigError: a record was made with other settings than the experiment has now.
         VaprayError: from the run that failed; the records of those before it stay.
     """
-    finished = finished_runs(experiment, names, results, overrides)
-    missing = [name for name in names if name not in finished]
-    display.line(f"{len(names) - len(missing)} of {len(names)} runs are there.")
+    missing = _missing(experiment, names, results, overrides, display)
     with ExitStack() as stack:
         for number, name in enumerate(missing, start=1):
             config = settings_of(experiment, name, overrides)
@@ -106,38 +104,55 @@ def make_all(
             write_record(results, name, _made(experiment, name, config, display))
 
 
-def make_beside(command: Sequence[str], names: Sequence[RunName], workers: int, display: Display) -> None:
+def make_beside(
+    experiment: Experiment,
+    names: Sequence[RunName],
+    results: FileStore,
+    overrides: Sequence[str],
+    display: Display,
+    *,
+    command: Sequence[str],
+    workers: int,
+) -> None:
     """Have every row and seed made by a process of its own, several at a time, as the cluster has places.
 
     What two of them need is made by one; the other waits for it.
 
     Args:
-        command: of the experiment, to which ``--row`` and ``--seed`` are added.
+        experiment: the whole.
         names: the runs.
+        results: where records are.
+        overrides: of all runs.
+        display: hears of the stages of each.
+        command: of the experiment, to which ``--row`` and ``--seed`` are added.
         workers: processes at a time.
-        display: hears of each that ends.
 
     Raises:
         BackendError: some failed; the others are finished first.
+        ConfigError: a record was made with other settings than the experiment has now.
     """
-    pairs = list(dict.fromkeys((name.row, name.seed) for name in names))
+    missing = _missing(experiment, names, results, overrides, display)
+    pairs = list(dict.fromkeys((name.row, name.seed) for name in missing))
     running: set[subprocess.Popen[str]] = set()
 
     def make(pair: tuple[str, int]) -> str:
         row, seed = pair
-        start = [sys.executable, "-c", "from vapray.cli import main; main()"]
-        process = subprocess.Popen(
+        start, last = [sys.executable, "-c", "from vapray.cli import main; main()"], ""
+        with subprocess.Popen(
             [*start, *command, "--row", row, "--seed", str(seed)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-        )
-        running.add(process)
-        said = process.communicate()[1]
+        ) as process:
+            running.add(process)
+            assert process.stdout is not None
+            for line in process.stdout:
+                last = line.strip() or last
+                if line.startswith("["):  # of a stage
+                    display.line(f"{row}, seed {seed}: {last}")
         running.discard(process)
-        failed = f"{row}, seed {seed}: {said.strip().splitlines()[-1:]}" if process.returncode else ""
-        display.line(failed or f"{row}, seed {seed}: done")
-        return failed
+        display.line(f"{row}, seed {seed}: {'done' if process.returncode == 0 else last}")
+        return last if process.returncode else ""
 
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -148,19 +163,34 @@ def make_beside(command: Sequence[str], names: Sequence[RunName], workers: int, 
                 process.terminate()
             raise
     if failed:
-        raise BackendError(f"{len(failed)} of {len(pairs)} failed: {'; '.join(failed[:3])}. The same command goes on.")
+        raise BackendError(
+            f"{len(failed)} of {len(pairs)} failed: {' '.join(list(dict.fromkeys(failed))[:3])} What is done stays; "
+            "mend what is said and give the same command again."
+        )
+
+
+def _missing(
+    experiment: Experiment,
+    names: Sequence[RunName],
+    results: FileStore,
+    overrides: Sequence[str],
+    display: Display,
+) -> Sequence[RunName]:
+    finished = finished_runs(experiment, names, results, overrides)
+    display.line(f"{len(finished)} of {len(names)} runs are there.")
+    return [name for name in names if name not in finished]
 
 
 def _made(experiment: Experiment, name: RunName, config: Config, display: Display) -> Record:
     folder = experiment.rows[name.row].folder
     settings = deciding_settings(config, OUTCOMES[experiment.stage].stages)
     if folder is not None:
-        images = run_pipeline(config, ["ingest"], display, waits=True)["images"]
+        images = run_pipeline(config, ["ingest"], display, among_others=True)["images"]
         metrics = measure_folder(folder, images, config, display.line)
         return Record(name.row, name.measure, name.seed, settings, metrics, {})
     outcome = OUTCOMES[experiment.stage]
     written = {stage.writes for stage in STAGES if stage.name in outcome.stages}
-    walked = run_pipeline(config, outcome.stages, display, waits=True)
+    walked = run_pipeline(config, outcome.stages, display, among_others=True)
     finished = {table: version for table, version in walked.items() if table in written}
     metrics, budget = outcome.read(finished[outcome.table]), _budget(finished, config)
     return Record(name.row, name.measure, name.seed, settings, metrics, budget, _outside(finished))
