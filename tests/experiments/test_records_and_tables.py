@@ -136,6 +136,8 @@ def test_tables_take_no_record_of_other_settings(experiment, tmp_path):
         write_record(files, name, record(name, 10.0 + name.seed, json.loads(json.dumps(settings))))
     said = CliRunner().invoke(app, [*asked, "--results", str(tmp_path / "results")])
     assert said.exit_code == 0 and "10.5 ± 0.7" in said.output
+    (tmp_path / "e.yaml").write_text(EXPERIMENT.replace("train.steps: 9", "data.root: there, train.steps: 9"))
+    assert CliRunner().invoke(app, [*asked, "--results", str(tmp_path / "results")]).exit_code == 0
     (tmp_path / "e.yaml").write_text(EXPERIMENT.replace("train.steps: 9", "train.steps: 10"))
     said = CliRunner().invoke(app, [*asked, "--results", str(tmp_path / "results")])
     assert said.exit_code == 2

@@ -10,9 +10,6 @@ from vapray.errors import ConfigError
 
 __all__ = ["experiment"]
 
-ANYWHERE = "data.root=."
-"""Tables are laid out where the dataset may not be."""
-
 
 def experiment(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Such as jobs/experiments/phantom_captions.yaml.")],
@@ -63,7 +60,7 @@ def _experiment(
         make_beside(found, names, files, overrides, Display(), command=command, workers=beside)
     if not tables_only:
         make_all(found, names, files, overrides, Display())
-    records = finished_runs(found, run_names(found), files, [ANYWHERE, *overrides])
+    records = finished_runs(found, run_names(found), files, overrides)
     if not records:
         raise ConfigError(f"{results}: no run is finished, so there are no tables. Leave --tables out.")
     tables = tables_of(found, records)

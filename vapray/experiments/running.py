@@ -23,6 +23,8 @@ from vapray.store import Version
 
 __all__ = ["finished_runs", "make_all", "make_beside", "run_names", "settings_of"]
 
+ANYWHERE = "data.root=."
+
 
 def run_names(experiment: Experiment, rows: Sequence[str] = (), seeds: Sequence[int] = ()) -> Iterator[RunName]:
     """Every run, seeds outermost, so that what is paired is there first; a folder has one, of the first seed.
@@ -41,8 +43,16 @@ def run_names(experiment: Experiment, rows: Sequence[str] = (), seeds: Sequence[
                     yield RunName(row, measure, seed)
 
 
-def settings_of(experiment: Experiment, name: RunName, overrides: Sequence[str] = ()) -> Config:
+def settings_of(
+    experiment: Experiment, name: RunName, overrides: Sequence[str] = (), *, unless_given: Sequence[str] = ()
+) -> Config:
     """The whole configuration of a run.
+
+    Args:
+        experiment: the whole.
+        name: of the run.
+        overrides: of all runs.
+        unless_given: of all runs, below what the experiment says.
 
     Raises:
         ConfigError: settings that are wrong, with the row whose they are, or one for all runs in which they differ.
@@ -50,7 +60,8 @@ def settings_of(experiment: Experiment, name: RunName, overrides: Sequence[str] 
     if same := sorted({override.partition("=")[0] for override in overrides} & experiment.varied):
         raise ConfigError(f"{same[0]}: runs of this experiment differ in it. Choose some by --row and --seed instead.")
     try:
-        config = load(experiment.config, overrides, experiment.overrides(name.row, name.measure, name.seed))
+        settings = [*unless_given, *experiment.overrides(name.row, name.measure, name.seed)]
+        config = load(experiment.config, overrides, settings)
         if misfit := OUTCOMES[experiment.stage].misfit(config, experiment.all_numbers):
             raise ConfigError(misfit)
         prompt_set_of(config)
@@ -62,7 +73,7 @@ def settings_of(experiment: Experiment, name: RunName, overrides: Sequence[str] 
 def finished_runs(
     experiment: Experiment, names: Iterable[RunName], results: FileStore, overrides: Sequence[str] = ()
 ) -> dict[RunName, Record]:
-    """Records of those runs that have one, whose settings are those of the experiment.
+    """Records of those runs that have one, whose settings are those of the experiment; the dataset may be elsewhere.
 
     Raises:
         ConfigError: a record was made with other settings than the experiment has now.
@@ -71,7 +82,7 @@ def finished_runs(
     for name in names:
         if (record := read_record(results, name)) is None:
             continue
-        config = settings_of(experiment, name, overrides)
+        config = settings_of(experiment, name, overrides, unless_given=[ANYWHERE])
         if keys := differing(record.settings, deciding_settings(config, OUTCOMES[experiment.stage].stages)):
             raise ConfigError(
                 f"{results.path(name.file)} was made with other settings ({', '.join(keys[:3])}). Delete it to have "
