@@ -156,8 +156,8 @@ class Walk:
         self.finished[stage.writes], self.manifests[stage.name] = version, manifest
 
     def _run(self, stage: Stage, version: Version, sections: dict[str, Any], inputs: dict[str, str]) -> Manifest:
-        begin = time.monotonic()
         with self._lease(stage, version) as lease, self.display.stage(stage.name) as progress:
+            begin = time.monotonic()
             if (manifest := version.manifest()) is not None:  # another run finished it while this one was starting
                 return manifest
             version.mend(progress.say)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, SMALL
+from vapray.errors import BackendError
 
 
 def settings(*overrides: str) -> dict[str, object]:
@@ -33,14 +34,14 @@ def finished(small_run, tmp_path_factory) -> tuple[Path, str]:
     return folder, ran(folder).stdout
 
 
-def ran(folder: Path, *words: str, name: str = "small") -> subprocess.CompletedProcess[str]:
+def ran(folder: Path, *words: str, name: str = "small", code: int = 0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from vapray.cli import main; main()", "experiment", str(folder / f"{name}.yaml")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, "--results", str(folder / "results"), *words],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done
 
 
@@ -90,6 +91,26 @@ def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path):
     assert len([*(root / "checkpoints" / made).glob("lease-*.json")]) == 2, "one was there while the other was at work"
     records = [json.loads(path.read_text()) for path in (tmp_path / "results").glob("*/*.json")]
     assert len({record["budget"]["train_seconds"] for record in records}) == 1, "one of the two has trained"
+
+
+def test_rows_beside_each_other_say_why_they_fail(tmp_path):
+    experiment = {
+        "title": "Nowhere",
+        "question": "Is it told?",
+        "settings": {
+            "run.root": str(tmp_path / "run"),
+            "data.source": "folder",
+            "data.root": str(tmp_path / "nowhere"),
+        },
+        "rows": {"one": {}, "two": {"settings": {"train.steps": 11}}},
+        "numbers": ["fid"],
+    }
+    (tmp_path / "nowhere.yaml").write_text(yaml.safe_dump(experiment))
+    done = ran(tmp_path, "--parallel", "2", name="nowhere", code=BackendError.exit_code)
+    for row in experiment["rows"]:
+        (told,) = (line for line in done.stdout.splitlines() if line.startswith(f"{row}, seed 0: exit code 3."))
+        assert "DataError: " in done.stdout.partition(told)[2] + told and str(tmp_path / "nowhere") in done.stdout
+    assert "2 of 2 failed: one, seed 0; two, seed 0. Why stands above." in done.stderr
 
 
 LAST_STAGES = {

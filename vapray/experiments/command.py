@@ -25,7 +25,7 @@ def experiment(
 ) -> None:
     """Make every run of an experiment that is not there yet, and its tables; the same command continues."""
     with ended_well(debug):
-        _experiment(file, overrides or (), results, row or (), seed or (), beside, tables_only=tables_only)
+        _experiment(file, overrides or (), results, row or (), seed or (), beside, tables_only=tables_only, debug=debug)
 
 
 def _experiment(
@@ -37,11 +37,12 @@ def _experiment(
     beside: int,
     *,
     tables_only: bool,
+    debug: bool,
 ) -> None:
     from pathlib import Path
 
     from vapray.experiments.description import read_experiment
-    from vapray.experiments.running import finished_runs, make_all, make_beside, run_names, settings_of
+    from vapray.experiments.running import ANYWHERE, finished_runs, make_all, make_beside, run_names, settings_of
     from vapray.experiments.tables import tables_of
     from vapray.files import FileStore
     from vapray.progress import Display
@@ -52,11 +53,12 @@ def _experiment(
         for name in names:
             settings_of(found, name, overrides)
     if results is None:
-        root = settings_of(found, names[0], overrides).run.root
+        root = settings_of(found, names[0], overrides, unless_given=[ANYWHERE]).run.root
         results = f"{root.rstrip('/')}/experiments/{Path(file).stem}"
     files = FileStore(results)
+    finished_runs(found, run_names(found), files, overrides)  # of other settings: told now, not behind hours of runs
     if not tables_only and beside > 1:
-        command = ["experiment", file, *overrides, "--results", results]
+        command = ["experiment", file, *overrides, "--results", results, *(["--debug"] if debug else [])]
         make_beside(found, names, files, overrides, Display(), command=command, workers=beside)
     if not tables_only:
         make_all(found, names, files, overrides, Display())

@@ -21,9 +21,10 @@ from vapray.progress import Display
 from vapray.stages import OUTSIDE, STAGES
 from vapray.store import Version
 
-__all__ = ["finished_runs", "make_all", "make_beside", "run_names", "settings_of"]
+__all__ = ["ANYWHERE", "finished_runs", "make_all", "make_beside", "run_names", "settings_of"]
 
 ANYWHERE = "data.root=."
+"""For what is laid out where the dataset may not be."""
 
 
 def run_names(experiment: Experiment, rows: Sequence[str] = (), seeds: Sequence[int] = ()) -> Iterator[RunName]:
@@ -148,7 +149,8 @@ def make_beside(
 
     def make(pair: tuple[str, int]) -> str:
         row, seed = pair
-        start, last = [sys.executable, "-c", "from vapray.cli import main; main()"], ""
+        start = [sys.executable, "-c", "from vapray.cli import main; main()"]
+        said: list[str] = []  # since it last told of a stage: where it fails, why
         with subprocess.Popen(
             [*start, *command, "--row", row, "--seed", str(seed)],
             stdout=subprocess.PIPE,
@@ -157,13 +159,15 @@ def make_beside(
         ) as process:
             running.add(process)
             assert process.stdout is not None
-            for line in process.stdout:
-                last = line.strip() or last
-                if line.startswith("["):  # of a stage
-                    display.line(f"{row}, seed {seed}: {last}")
+            for line in map(str.strip, process.stdout):
+                said.append(line)
+                if line.startswith("["):
+                    said.clear()
+                    display.line(f"{row}, seed {seed}: {line}")
         running.discard(process)
-        display.line(f"{row}, seed {seed}: {'done' if process.returncode == 0 else last}")
-        return last if process.returncode else ""
+        why = f"exit code {process.returncode}. " + "\n".join(filter(None, said))
+        display.line(f"{row}, seed {seed}: {why if process.returncode else 'done'}")
+        return f"{row}, seed {seed}" if process.returncode else ""
 
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -175,8 +179,8 @@ def make_beside(
             raise
     if failed:
         raise BackendError(
-            f"{len(failed)} of {len(pairs)} failed: {' '.join(list(dict.fromkeys(failed))[:3])} What is done stays; "
-            "mend what is said and give the same command again."
+            f"{len(failed)} of {len(pairs)} failed: {'; '.join(failed)}. Why stands above. What is done stays: mend it "
+            "and give the same command again."
         )
 
 
