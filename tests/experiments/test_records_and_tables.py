@@ -142,6 +142,8 @@ def test_tables_take_no_record_of_other_settings(experiment, tmp_path):
     said = CliRunner().invoke(app, [*asked, "--results", str(tmp_path / "results")])
     assert said.exit_code == 2
     assert "one/plain-seed0.json was made with other settings (train.steps)" in said.output
+    said = CliRunner().invoke(app, [*asked[:2], "--row", "two", "--results", str(tmp_path / "results")])
+    assert said.exit_code == 2 and "runs are there" not in said.output, "told before any run"
 
 
 def test_what_all_measures_tell_alike_stands_once(experiment):

@@ -56,7 +56,8 @@ def _experiment(
         root = settings_of(found, names[0], overrides, unless_given=[ANYWHERE]).run.root
         results = f"{root.rstrip('/')}/experiments/{Path(file).stem}"
     files = FileStore(results)
-    finished_runs(found, run_names(found), files, overrides)  # of other settings: told now, not behind hours of runs
+    if not tables_only:  # records of other settings are told now, not behind hours of runs
+        finished_runs(found, run_names(found), files, overrides)
     if not tables_only and beside > 1:
         command = ["experiment", file, *overrides, "--results", results, *(["--debug"] if debug else [])]
         make_beside(found, names, files, overrides, Display(), command=command, workers=beside)

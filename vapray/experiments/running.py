@@ -149,29 +149,11 @@ def make_beside(
 
     def make(pair: tuple[str, int]) -> str:
         row, seed = pair
-        start = [sys.executable, "-c", "from vapray.cli import main; main()"]
-        said: list[str] = []  # since it last told of a stage: where it fails, why
-        with subprocess.Popen(
-            [*start, *command, "--row", row, "--seed", str(seed)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
-            running.add(process)
-            assert process.stdout is not None
-            for line in map(str.strip, process.stdout):
-                said.append(line)
-                if line.startswith("["):
-                    said.clear()
-                    display.line(f"{row}, seed {seed}: {line}")
-        running.discard(process)
-        why = f"exit code {process.returncode}. " + "\n".join(filter(None, said))
-        display.line(f"{row}, seed {seed}: {why if process.returncode else 'done'}")
-        return f"{row}, seed {seed}" if process.returncode else ""
+        return _made_apart([*command, "--row", row, "--seed", str(seed)], f"{row}, seed {seed}", running, display)
 
     with ThreadPoolExecutor(workers) as pool:
         try:
-            failed = [said for said in pool.map(make, pairs) if said]
+            failed = [name for name in pool.map(make, pairs) if name]
         except BaseException:  # Ctrl-C and SIGTERM, of which the processes may not have heard
             pool.shutdown(wait=False, cancel_futures=True)
             for process in running.copy():
@@ -182,6 +164,26 @@ def make_beside(
             f"{len(failed)} of {len(pairs)} failed: {'; '.join(failed)}. Why stands above. What is done stays: mend it "
             "and give the same command again."
         )
+
+
+def _made_apart(command: Sequence[str], name: str, running: set[subprocess.Popen[str]], display: Display) -> str:
+    """Run a command of vapray in a process of its own; returns its name if it failed."""
+    start = [sys.executable, "-c", "from vapray.cli import main; main()"]
+    said: list[str] = []  # since it last told of a stage: where it fails, why
+    with subprocess.Popen(
+        [*start, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        running.add(process)
+        assert process.stdout is not None
+        for line in map(str.strip, process.stdout):
+            said.append(line)
+            if line.startswith("["):
+                said.clear()
+                display.line(f"{name}: {line}")
+    running.discard(process)
+    why = f"exit code {process.returncode}. " + "\n".join(filter(None, said))
+    display.line(f"{name}: {why if process.returncode else 'done'}")
+    return name if process.returncode else ""
 
 
 def _missing(
