@@ -1,0 +1,96 @@
+"""Checkpoints and finished runs of version 0.1.0 stay usable.
+
+``run_0_1_0.tar.xz`` is a small run that 0.1.0 wrote: manifests, images and samples tables, report, final checkpoint.
+``pixels_0_1_0.npz`` holds the images that 0.1.0 sampled from it. Pixels may differ by 1/255 on another CPU type.
+"""
+
+import asyncio
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serve.backend import ImageOrder
+from serve.pictures import frame_of
+from serve.sampler import SamplerReplica
+from serve.settings import Model
+from tests.conftest import ROOT
+from tests.export.test_pixels import ask
+from vapray.config.file import load
+from vapray.sampling.generated import SamplingSettings
+from vapray.sampling.sampler import Sampler
+
+HERE = Path(__file__).parent
+TEXT = "a small red round lesion"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("old") / "run"
+    with tarfile.open(HERE / "run_0_1_0.tar.xz") as archive:
+        archive.extractall(root, filter="data")
+    return root
+
+
+@pytest.fixture(scope="module")
+def checkpoint(run) -> Path:
+    return next((run / "checkpoints").glob("*/files/final"))
+
+
+@pytest.fixture(scope="module")
+def pixels() -> dict[str, np.ndarray]:
+    return dict(np.load(HERE / "pixels_0_1_0.npz"))
+
+
+def assert_same(made, wanted) -> None:
+    assert np.shape(made) == wanted.shape
+    assert np.abs(np.asarray(made, dtype=int) - wanted).max() <= 1
+
+
+def vapray(*words: object) -> str:
+    command = [sys.executable, "-c", "from vapray.cli import main; main()", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_checkpoint_samples_the_same_pixels(checkpoint, pixels):
+    sampler = Sampler.load(str(checkpoint))
+    assert_same([made.pixels for made in sampler.generate("NV", seed=9, n=2)], pixels["from_bank"])
+    assert_same([made.pixels for made in sampler.generate("BCC", TEXT, seed=2)], pixels["from_text"])
+
+
+def test_a_checkpoint_is_served_with_the_same_pixels(checkpoint, pixels):
+    replica = SamplerReplica(Model(name="old", checkpoint=str(checkpoint)))
+    label = replica._sampler.class_names.index("BCC")
+    settings = SamplingSettings.of(replica._sampler.config)
+    made = asyncio.run(replica.make(ImageOrder("old", label, TEXT, 2, settings)))
+    assert_same(frame_of(made.png, 32), pixels["from_text"][0])
+
+
+def test_a_checkpoint_exports_the_same_pixels(checkpoint, pixels, tmp_path):
+    vapray("export", checkpoint, tmp_path / "exported", "--accept-unaudited")
+    asked = {
+        "bank": (tmp_path / "exported", {}, {"label": "NV", "seed": 9, "n": 2}),
+        "text": (tmp_path / "exported", {}, {"label": "BCC", "caption": TEXT, "seed": 2}),
+    }
+    answers = ask(tmp_path / "elsewhere", asked)
+    assert answers.errors == {}
+    assert_same(answers.pixels["bank"], pixels["from_bank"])
+    assert_same(answers.pixels["text"], pixels["from_text"])
+
+
+def test_a_finished_run_is_compared(run):
+    text = vapray("compare", run, run)
+    assert "The two runs are identical" in text
+    assert "FID" in text
+
+
+def test_every_setting_of_a_checkpoint_is_one_of_today(checkpoint):
+    """The configuration that a 0.1.0 checkpoint holds loads with its values."""
+    sampler = Sampler.load(str(checkpoint))
+    assert sampler.config.model.width == 16
+    assert sampler.config != load(None)
