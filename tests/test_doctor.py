@@ -108,6 +108,11 @@ def test_more_workers_than_the_embedded_ray_has_end_with_code_5():
     assert (finding.state, finding.exit_code) == ("failed", 5)
 
 
+def test_gpus_are_no_part_of_the_check_of_an_embedded_ray():
+    settings = ("cluster.num_cpus=8", "train.use_gpu=true", "pools.sample.num_gpus=0.5")
+    assert found(cluster, *settings)["ray"].state == "ok"
+
+
 def test_gpus_that_are_not_here_end_with_code_5():
     finding = found(devices, "train.use_gpu=true", "train.workers=64")["gpus"]
     assert (finding.state, finding.exit_code) == ("failed", 5)

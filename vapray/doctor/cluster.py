@@ -1,7 +1,6 @@
 """Check of the Ray cluster that a run would join: reachable, large enough, consistent and protected."""
 
 import json
-import math
 import os
 import socket
 import subprocess
@@ -9,7 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from vapray.config import Config
@@ -76,11 +75,13 @@ def _usage_statistics() -> Finding:
 def _embedded(config: Config) -> Finding:
     """Compare the resource demands with the CPUs; the check of devices covers the GPUs."""
     cpus = config.cluster.num_cpus or max(4, os.cpu_count() or 1)
-    node = {"an embedded Ray": {"CPU": float(cpus), "GPU": math.inf}}
+    node = {"an embedded Ray": {"CPU": float(cpus)}}
     found = f"embedded, {cpus} logical CPUs, no dashboard"
     for demand in demands_of(config):
-        if missing := shortfall(demand, node):
-            return failed("ray", f"{found}; {missing}", advice_on(demand, node), 5)
+        bundle = {name: amount for name, amount in demand.bundle.items() if name != "GPU"}
+        without_gpus = replace(demand, bundle=bundle)
+        if missing := shortfall(without_gpus, node):
+            return failed("ray", f"{found}; {missing}", advice_on(without_gpus, node), 5)
     return ok("ray", found)
 
 

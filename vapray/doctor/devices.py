@@ -30,8 +30,9 @@ def check(config: Config) -> Iterator[Finding]:
 def _gpus(config: Config, names: list[str]) -> Finding:
     requested = _requested_gpus(config)
     found = f"{len(names)} ({', '.join(dict.fromkeys(names))})" if names else "none on this machine"
-    if max(requested.values(), default=0) <= len(names):
-        return ok("gpus", f"{found}, at most {max(requested.values(), default=0):g} requested")
+    most = max(requested.values())
+    if most <= len(names):
+        return ok("gpus", f"{found}, at most {most:g} requested")
     missing = ", ".join(f"{key} {count:g}" for key, count in requested.items() if count > len(names))
     if config.cluster.address:
         return warning("gpus", f"{found}; requested: {missing}", "Check that the cluster has them: see places below.")
