@@ -117,7 +117,7 @@ def test_the_doctor_says_whether_the_encoder_can_be_had(bert: Path, tmp_path: Pa
         "not fetched": "warning",
         "gone": "failed",
     }
-    assert "32 values a token" in states["there"].found
+    assert "32 values per token" in states["there"].found
     assert states["gone"].exit_code == CONFIG
 
 
