@@ -10,7 +10,7 @@ from tests.bank.tiny_models import in_hub_cache
 from vapray.captioning.vlm_files import find_vlm
 from vapray.config import Config
 from vapray.config.file import load
-from vapray.doctor.models import examine
+from vapray.doctor.models import check
 from vapray.errors import BackendError, ConfigError
 from vapray.model_files import hub_commit, sha256_of
 from vapray.pipeline import Walk
@@ -102,5 +102,5 @@ def test_a_model_of_the_hub_is_known_by_its_commit(
 def test_the_doctor_says_whether_the_model_can_be_had(model: Path, tmp_path: Path) -> None:
     models = {str(model): "ok", "nobody/nothing": "warning", str(tmp_path / "gone"): "failed"}
     for name, state in models.items():
-        found = next(examine(asking(name)))
+        found = next(check(asking(name)))
         assert (found.check, found.state) == ("captioner", state), found

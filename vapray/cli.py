@@ -77,23 +77,16 @@ def run(
 def doctor(
     overrides: Overrides = None,
     config: ConfigFile = None,
-    manifests: Annotated[
-        str | None,
-        typer.Option("--manifests", metavar="PATH", help="Check these manifests instead: a folder or a file."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a check, for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per check.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Check this machine, the run's folder, the dataset and the cluster against a config; or Kubernetes manifests."""
+    """Check this machine, the run root, the dataset and the cluster against a config."""
     with ended_well(debug):
-        from vapray.doctor import manifests as cluster_manifests
-        from vapray.doctor.examination import examine
+        from vapray.doctor.checks import run_checks
         from vapray.doctor.findings import exit_code, print_findings
 
-        if manifests and (config or overrides):
-            raise ConfigError("--manifests looks at manifests alone: leave out --config and settings.")
-        findings = cluster_manifests.examine(manifests) if manifests else examine(config, overrides or ())
-        raise SystemExit(exit_code(print_findings(findings, as_json=as_json)))
+        findings = print_findings(run_checks(config, overrides or ()), as_json=as_json)
+        raise SystemExit(exit_code(findings))
 
 
 @app.command()

@@ -16,7 +16,7 @@ from vapray.bank.stage import _EncodeCaptions
 from vapray.bank.text_encoder import text_encoder_of
 from vapray.config import Config
 from vapray.config.file import load
-from vapray.doctor.models import examine
+from vapray.doctor.models import check
 from vapray.forecast import Images, Outlook
 from vapray.latents.latent_space import LatentSpace
 from vapray.sampling.opening import Card, open_encoder
@@ -110,14 +110,14 @@ def test_the_doctor_says_whether_the_encoder_can_be_had(bert: Path, tmp_path: Pa
         "not fetched": config_of("hf-hub:microsoft/Biomed"),
         "gone": config_of(tmp_path / "gone"),
     }
-    states = {name: [*examine(config)][1] for name, config in shown.items()}
+    states = {name: [*check(config)][1] for name, config in shown.items()}
     assert {name: finding.state for name, finding in states.items()} == {
         "hashing": "ok",
         "there": "ok",
         "not fetched": "warning",
         "gone": "failed",
     }
-    assert "32 values a token" in states["there"].found
+    assert "32 values per token" in states["there"].found
     assert states["gone"].exit_code == CONFIG
 
 

@@ -12,7 +12,7 @@ from vapray.captioning.prompt_choice import prompt_set_of
 from vapray.captioning.prompt_set import known_prompt_sets
 from vapray.config import Config
 from vapray.config.file import load
-from vapray.doctor.models import examine
+from vapray.doctor.models import check
 from vapray.dry_run import foresee
 from vapray.pipeline import run_pipeline
 
@@ -46,7 +46,7 @@ def test_the_measured_captioner_refuses_a_prompt_set_it_cannot_measure_for(
         said = refused(CONFIG, lambda act=act: act(chosen(path, "caption.captioner=measured")), path, words)
         assert "Take one of chest_xray, colonoscopy, dermoscopy, or set caption.captioner" in said
     assert {entry.name for entry in tmp_path.iterdir()} == {"mine.yaml"}
-    assert next(examine(chosen(path))).exit_code == CONFIG
+    assert next(check(chosen(path))).exit_code == CONFIG
 
 
 def test_the_same_prompt_set_serves_a_captioner_that_asks_a_model(tmp_path: Path) -> None:

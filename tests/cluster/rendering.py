@@ -1,9 +1,11 @@
-"""The part of kustomize that ``cluster/`` uses: resources, components, JSON patches, images, generated ConfigMaps.
+"""Kustomize renderer for the features that ``cluster/`` uses, so that overlays are tested without kubectl.
 
-So that overlays are checked where there is no kubectl; where there is one, a test holds the two against each other.
+Features: resources, components, JSON patches, images, generated ConfigMaps. Where kubectl is installed, a test compares
+its output with this renderer.
 """
 
 import re
+import subprocess
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
@@ -14,27 +16,35 @@ import yaml
 
 from tests.conftest import ROOT
 
-__all__ = ["CLUSTER", "OVERLAYS", "object_of", "render", "rendered"]
+__all__ = ["CLUSTER", "OVERLAYS", "STAGES", "object_of", "render", "rendered", "stage_job"]
 
 CLUSTER = ROOT / "cluster"
 OVERLAYS = sorted(path.name for path in (CLUSTER / "overlays").iterdir())
+STAGES = sorted({path.stem for path in (ROOT / "jobs").glob("[a-z]*.py")} - {"pipeline"})
 KNOWN = {"apiVersion", "kind", "namespace", "resources", "components", "configMapGenerator", "images", "patches"}
 
 
 @cache
 def rendered(overlay: str) -> list[dict[str, Any]]:
-    """The objects of an overlay; not to be changed."""
+    """Return the objects of an overlay; callers must not change them."""
     return render(CLUSTER / "overlays" / overlay)
 
 
+def stage_job(stage: str) -> dict[str, Any]:
+    """Render the RayJob of a stage with the command that the template documents."""
+    command = ["sed", f"s/STAGE/{stage}/", str(CLUSTER / "jobs/ray-job.stage.yaml")]
+    job: dict[str, Any] = yaml.safe_load(subprocess.run(command, capture_output=True, check=True).stdout)
+    return job
+
+
 def object_of(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    """The only one of its kind."""
+    """Return the only object of a kind."""
     (found,) = [tree for tree in objects if tree["kind"] == kind]
     return found
 
 
 def render(folder: Path, inherited: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
-    """The objects of a kustomization; of a component, those that it is given, changed."""
+    """Render a kustomization; a component changes the inherited objects."""
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
     assert kustomization.keys() <= KNOWN, f"{folder}: not rendered here: {kustomization.keys() - KNOWN}"
     objects = inherited or []

@@ -9,17 +9,18 @@ import jsonschema
 import yaml
 
 from tests.conftest import ROOT
-from vapray.doctor.manifest_files import LOADER
 
-__all__ = ["DEFINITIONS", "fields", "violations"]
+__all__ = ["DEFINITIONS", "violations"]
 
+# The C loader reads the definitions several times faster; PyYAML may be built without it.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEFINITIONS = ROOT.resolve().parent / "shared" / "data" / "kuberay-crds"
 
 
 def violations(tree: dict[str, Any]) -> list[str]:
-    """What the API server would refuse of an object, each with its path.
+    """Return the fields of an object that the API server would refuse, each with its path.
 
-    Kubernetes' own kinds are judged by what KubeRay's definitions embed of them.
+    KubeRay's definitions embed the Kubernetes types that the built-in kinds are checked with.
     """
     if not str(tree["apiVersion"]).startswith("ray.io/"):
         tree = _embedded(tree)
@@ -27,17 +28,8 @@ def violations(tree: dict[str, Any]) -> list[str]:
     return [f"{'/'.join(map(str, error.absolute_path))}: {error.message[:200]}" for error in errors]
 
 
-def fields(kind: str, *path: str) -> set[str]:
-    """Names below ``spec``, as KubeRay's first version of the API has them."""
-    schema = _validator(kind, "v1").schema["properties"]["spec"]
-    for key in path:
-        schema = schema["properties"][key]
-        schema = schema.get("items", schema)
-    return set(schema["properties"])
-
-
 def _embedded(tree: dict[str, Any]) -> dict[str, Any]:
-    """A Ray cluster with the same content in a field of the same type."""
+    """Build a Ray cluster that holds the same content in a field of the same type."""
     spec = tree["spec"]
     head: dict[str, Any] = {"template": {"spec": {"containers": [{"name": "any"}]}}}
     cluster: dict[str, Any] = {"headGroupSpec": head}
@@ -71,7 +63,7 @@ def _validator(kind: str, version: str) -> jsonschema.Draft202012Validator:
 
 
 def _strict(schema: Any) -> Any:
-    """Kubernetes' dialect in JSON Schema's words; a field that is not named is refused."""
+    """Translate an OpenAPI schema of Kubernetes to JSON Schema that refuses unknown fields."""
     if isinstance(schema, list):
         return [_strict(item) for item in schema]
     if not isinstance(schema, dict):
@@ -83,7 +75,7 @@ def _strict(schema: Any) -> Any:
     if isinstance(properties, dict):
         if schema.get("type") == "object" and not schema.get("x-kubernetes-preserve-unknown-fields"):
             strict.setdefault("additionalProperties", False)
-        # The API server fills defaults in before it looks for what is required.
+        # The API server fills in defaults before it checks required fields.
         filled = {name for name, field in properties.items() if isinstance(field, dict) and "default" in field}
         strict["required"] = [name for name in strict.get("required", ()) if name not in filled]
     if schema.get("nullable") and "type" in strict:

@@ -1,4 +1,4 @@
-"""``vapray doctor`` on running clusters of real raylets, each with one thing broken."""
+"""``vapray doctor`` on running clusters of real raylets, each with one fault."""
 
 import os
 import signal
@@ -37,16 +37,16 @@ def _open(monkeypatch):
         monkeypatch.setenv(name, value)
 
 
-def examined(address: str, *overrides: str) -> dict[str, Finding]:
+def findings(address: str, *overrides: str) -> dict[str, Finding]:
     config = load(None, [f"cluster.address={address}", "cluster.shared_filesystem=true", *overrides])
-    return {finding.check: finding for finding in cluster.examine(config)}
+    return {finding.check: finding for finding in cluster.check(config)}
 
 
-def test_a_sound_cluster_passes_and_keeps_nothing_of_it(tmp_path):
+def test_a_sound_cluster_passes_and_no_file_stays(tmp_path):
     root = f"run.root={tmp_path / 'runs' / 'one'}"
     with raylets({"num_cpus": 4}, {"num_cpus": 2, "resources": {"caption": 1}}) as nodes:
-        found = examined(nodes.address, root, "pools.caption.resources.caption=1")
-        bad = examined(nodes.address, root, "train.workers=7", "train.batch_size=63")["places"]
+        found = findings(nodes.address, root, "pools.caption.resources.caption=1")
+        bad = findings(nodes.address, root, "train.workers=7", "train.batch_size=63")["places"]
     assert {finding.check for finding in found.values() if finding.state != "ok"} == set(), found
     assert "2 nodes, 6 CPUs" in found["ray"].found and "read by all" in found["shared run.root"].found
     assert list(tmp_path.iterdir()) == []
@@ -58,19 +58,19 @@ def test_a_node_that_does_not_answer_is_found_in_time(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "NODE_SECONDS", 15)
     with raylets({"num_cpus": 4}, {}) as nodes:
         os.kill(nodes.pids[1], signal.SIGSTOP)
-        found = examined(nodes.address, f"run.root={tmp_path}")
+        found = findings(nodes.address, f"run.root={tmp_path}")
     assert (found["nodes"].state, found["nodes"].exit_code) == ("failed", 5)
     assert "2 alive, 0 dead; no answer within 15 s from node" in found["nodes"].found
-    assert found["clocks"].state == "ok"  # the others are examined all the same
+    assert found["clocks"].state == "ok"  # the other nodes are still checked
 
 
 @pytest.mark.slow
 def test_a_clock_that_is_off_and_a_missing_package_are_named(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(ASIDE)
     with raylets({"num_cpus": 4}, {"env_vars": {"PYTHONPATH": str(tmp_path)}}) as nodes:
-        found = examined(nodes.address, f"run.root={tmp_path / 'run'}")
+        found = findings(nodes.address, f"run.root={tmp_path / 'run'}")
     assert (found["clocks"].state, found["clocks"].exit_code) == ("failed", 3)
-    assert "a lease outlives a difference of 45 s" in found["clocks"].found
+    assert "a lease tolerates 45 s" in found["clocks"].found
     assert found["node packages"].state == "warning" and "no vapray on node" in found["node packages"].found
 
 
@@ -78,11 +78,11 @@ def test_a_clock_that_is_off_and_a_missing_package_are_named(tmp_path):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount another folder for one node")
 def test_a_folder_that_is_another_one_on_each_node_is_not_shared(tmp_path: Path):
     shared = tmp_path / "shared"
-    (shared / "pictures").mkdir(parents=True)
-    (shared / "pictures" / "a.png").write_bytes(b"")
+    (shared / "images").mkdir(parents=True)
+    (shared / "images" / "a.png").write_bytes(b"")
     settings = (f"run.root={shared / 'run'}", "data.source=folder", f"data.root={shared / 'pictures'}")
     with raylets({"num_cpus": 4}, {"hides": str(shared)}) as nodes:
-        found = examined(nodes.address, *settings)
+        found = findings(nodes.address, *settings)
     assert (found["shared run.root"].state, found["shared run.root"].exit_code) == ("failed", 2)
     assert "finds nothing there" in found["shared run.root"].found
     assert (found["node data.root"].state, found["node data.root"].exit_code) == ("failed", 3)

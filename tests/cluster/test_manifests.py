@@ -1,110 +1,205 @@
-"""What ``cluster/`` publishes: strictly valid for KubeRay, sound by the doctor, and what kubectl makes of it."""
+"""Manifests of ``cluster/``: strict KubeRay schemas, the project's own rules, and jobs that fit their clusters."""
 
+import shlex
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from copy import deepcopy
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.cluster.rendering import CLUSTER, OVERLAYS, render, rendered
-from tests.cluster.schemas import DEFINITIONS, fields, violations
-from vapray.doctor.manifest_files import RAY_SPECS
-from vapray.doctor.manifests import examine
-from vapray.doctor.ray_fields import known_fields
+from tests.cluster.manifest_checks import RAY_SPECS, Tree, groups_of, pods_of, problems, ray_spec
+from tests.cluster.rendering import CLUSTER, OVERLAYS, STAGES, object_of, render, rendered, stage_job
+from tests.cluster.schemas import DEFINITIONS, violations
+from tests.conftest import ROOT
+from vapray.cli import STAGES_OF_A_NAME
+from vapray.config.file import load
+from vapray.errors import ConfigError
+from vapray.placement import Demand, demands_of, places
+from vapray.stages import itinerary
 
-PLAIN = sorted([*(CLUSTER / "base").glob("ray-*.yaml"), *(CLUSTER / "jobs").glob("*.yaml")])
 needs_definitions = pytest.mark.skipif(not DEFINITIONS.is_dir(), reason=f"no KubeRay CRDs in {DEFINITIONS}")
-
-
-def everything() -> list[tuple[str, dict[str, Any]]]:
-    files = [(path.name, tree) for path in PLAIN for tree in yaml.safe_load_all(path.read_text())]
-    return files + [(overlay, tree) for overlay in OVERLAYS for tree in rendered(overlay)]
-
-
-UNKNOWN_TO_KUBERAY = {"Namespace", "ConfigMap", "PodMonitor"}
-
-
-@needs_definitions
-def test_every_manifest_is_strictly_valid_for_kuberay():
-    trees = [(where, tree) for where, tree in everything() if tree["kind"] not in UNKNOWN_TO_KUBERAY]
-    wrong = {f"{where} {tree['kind']}": found for where, tree in trees if (found := violations(deepcopy(tree)))}
-    kinds = {tree["kind"] for _, tree in trees}
-    assert kinds == {*RAY_SPECS, "StatefulSet", "Service", "PersistentVolumeClaim", "NetworkPolicy"} and wrong == {}
-    assert len(trees) == len(PLAIN) + 8 * len(OVERLAYS)
+WITHOUT_SCHEMA = {"Namespace", "ConfigMap", "PodMonitor"}
+BASE = [tree for path in sorted((CLUSTER / "base").glob("ray-*.yaml")) for tree in yaml.safe_load_all(path.read_text())]
+EVERYTHING = [
+    *(pytest.param(tree, id=f"base-{tree['kind']}") for tree in BASE),
+    *(pytest.param(stage_job(stage), id=f"stage-{stage}") for stage in STAGES),
+    *(
+        pytest.param(tree, id=f"{overlay}-{tree['kind']}-{tree['metadata']['name']}")
+        for overlay in OVERLAYS
+        for tree in rendered(overlay)
+        if tree["kind"] not in WITHOUT_SCHEMA
+    ),
+]
 
 
 @needs_definitions
-def test_the_doctors_field_names_are_kuberays():
-    for name, known in known_fields().items():
-        assert known == (fields(name) if name in RAY_SPECS else fields("RayCluster", name)), name
+@pytest.mark.parametrize("tree", EVERYTHING)
+def test_a_manifest_is_strictly_valid_for_kuberay(tree):
+    assert violations(deepcopy(tree)) == []
 
 
-@needs_definitions
-@pytest.mark.parametrize(("name", "key"), [("redis.yaml", "serviceName"), ("network-policy.yaml", "ingress")])
-def test_a_misspelt_field_of_kubernetes_own_kinds_is_refused(name, key):
-    tree = next(t for t in yaml.safe_load_all((CLUSTER / "base" / name).read_text()) if key in t["spec"])
-    place = tree["spec"]["template"]["spec"]["containers"][0] if key == "serviceName" else tree["spec"]["ingress"][0]
-    place["prots"] = []
-    assert any("prots" in violation for violation in violations(tree))
+@pytest.mark.parametrize("tree", EVERYTHING)
+def test_a_manifest_keeps_the_rules(tree):
+    assert problems(tree) == []
+
+
+def misspell_ports(tree: Tree) -> None:
+    pods_of(tree)[0]["containers"][0]["prots"] = []
 
 
 @needs_definitions
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("kind", "change", "named"),
     [
-        (("rayVersoin",), "2.60.0", "rayVersoin"),
-        (("headGroupSpec", "template", "spec", "volumes", 0, "emptydir"), {}, "emptydir"),
-        (("authOptions", "mode"), "tokn", "tokn"),
-        (("workerGroupSpecs", 0, "minReplicas"), "one", "one"),
+        ("RayCluster", lambda tree: tree["spec"].update(rayVersoin="2.60.0"), "rayVersoin"),
+        ("RayCluster", lambda tree: tree["spec"]["authOptions"].update(mode="tokn"), "tokn"),
+        ("RayCluster", lambda tree: tree["spec"]["workerGroupSpecs"][0].update(minReplicas="one"), "one"),
+        ("StatefulSet", misspell_ports, "prots"),
     ],
 )
-def test_a_misspelt_field_or_value_is_refused(path, value, said):
-    tree = yaml.safe_load((CLUSTER / "base/ray-cluster.yaml").read_text())
-    place = tree["spec"]
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
-    assert any(said in violation for violation in violations(tree))
+def test_the_schemas_refuse_a_misspelt_field_or_value(kind, change, named):
+    tree = deepcopy(object_of(rendered("multi-gpu"), kind))
+    change(tree)
+    assert any(named in violation for violation in violations(tree))
+
+
+def worker(tree: Tree) -> Tree:
+    return pods_of(tree)[1]["containers"][0]
+
+
+def unmount_keys(tree: Tree) -> None:
+    worker(tree)["volumeMounts"] = [mount for mount in worker(tree)["volumeMounts"] if mount["name"] != "keys"]
+
+
+def change_version(tree: Tree) -> None:
+    worker(tree)["image"] = worker(tree)["image"].replace("ray2.", "ray1.")
+
+
+BROKEN: list[tuple[str, Callable[[Tree], Any], str]] = [
+    ("RayCluster", lambda tree: worker(tree).update(image="vapray:latest"), "version tag"),
+    ("RayCluster", change_version, "one Ray image"),
+    ("RayCluster", lambda tree: worker(tree).pop("resources"), "resources set"),
+    ("RayCluster", lambda tree: worker(tree)["securityContext"].update(runAsUser=0), "not root"),
+    ("RayCluster", lambda tree: pods_of(tree)[0]["volumes"].append({"name": "a", "hostPath": {}}), "hostPath"),
+    ("RayCluster", lambda tree: tree["spec"].pop("authOptions"), "token"),
+    ("RayCluster", lambda tree: tree["spec"]["headGroupSpec"].update(rayStartParams={}), "head without work"),
+    ("RayJob", lambda tree: tree["spec"].update(clusterSelector={"ray.io/cluster": "vapray-jobs"}), "either"),
+    ("RayJob", lambda tree: tree["spec"].update(shutdownAfterJobFinishes=True), "one way of deletion"),
+    ("RayService", unmount_keys, "API keys"),
+]
+
+
+@pytest.mark.parametrize(("kind", "change", "rule"), BROKEN)
+def test_a_broken_manifest_breaks_its_rule(kind, change, rule):
+    tree = deepcopy(object_of(rendered("multi-gpu"), kind))
+    change(tree)
+    assert problems(object_of(rendered("multi-gpu"), kind)) == [] and any(rule in problem for problem in problems(tree))
+
+
+def test_an_unknown_key_of_a_serve_config_is_refused():
+    tree = deepcopy(object_of(rendered("multi-gpu"), "RayService"))
+    tree["spec"]["serveConfigV2"] = tree["spec"]["serveConfigV2"].replace("route_prefix", "route_prefx")
+    with pytest.raises(ConfigError, match="Did you mean route_prefix"):
+        problems(tree)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_doctor_finds_nothing_in_an_overlay(overlay, tmp_path):
-    path = tmp_path / "rendered.yaml"
-    path.write_text(yaml.safe_dump_all(rendered(overlay)))
-    assert [finding for finding in examine(str(path)) if finding.state != "ok"] == []
+def test_ray_pods_have_one_image_a_network_policy_and_a_volume_for_all_of_them(overlay):
+    objects = rendered(overlay)
+    pods = [pod for tree in objects if ray_spec(tree) for pod in pods_of(tree)]
+    assert len({pod["containers"][0]["image"] for pod in pods}) == 1
+    selected = [tree["spec"]["podSelector"] for tree in objects if tree["kind"] == "NetworkPolicy"]
+    assert {"matchLabels": {"ray.io/is-ray-node": "yes"}} in selected
+    several_nodes = any(len(groups_of(spec)) > 1 for tree in objects if (spec := ray_spec(tree)))
+    (mode,) = object_of(objects, "PersistentVolumeClaim")["spec"]["accessModes"]
+    assert mode == ("ReadWriteMany" if several_nodes else "ReadWriteOnce")
 
 
-def test_the_doctor_finds_nothing_in_the_folder():
-    findings = list(examine(str(CLUSTER)))
-    assert [finding for finding in findings if finding.state != "ok"] == []
-    assert "3 describe Ray clusters" in findings[0].found
+def test_the_launcher_file_starts_ray_with_a_token():
+    launcher = yaml.safe_load((CLUSTER / "ray-up.on-prem.yaml").read_text())
+    commands = launcher["head_start_ray_commands"] + launcher["worker_start_ray_commands"]
+    starts = [command for command in commands if "ray start" in command]
+    assert len(starts) == 2 and all("RAY_AUTH_MODE=token" in command for command in starts)
+
+
+def test_tls_is_an_option_that_needs_an_alpha_feature():
+    for tree in render(CLUSTER / "tls", deepcopy(rendered("multi-gpu"))):
+        if tree["kind"] in RAY_SPECS:
+            assert problems(tree) == ["no alpha field of KubeRay 1.7"]
+            assert not DEFINITIONS.is_dir() or violations(tree) == []
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl to compare with")
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_overlays_are_what_kubectl_makes_of_them(overlay):
-    done = subprocess.run(
-        ["kubectl", "kustomize", CLUSTER / "overlays" / overlay], capture_output=True, text=True, check=True
-    )
+def test_kubectl_renders_the_same_objects(overlay):
+    command = ["kubectl", "kustomize", CLUSTER / "overlays" / overlay]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    def by_name(trees):
+    def by_name(trees: Any) -> dict[tuple[str, str], Tree]:
         return {(tree["kind"], tree["metadata"]["name"]): tree for tree in trees}
 
-    assert by_name(yaml.safe_load_all(done.stdout)) == by_name(rendered(overlay))
+    assert by_name(yaml.safe_load_all(printed)) == by_name(rendered(overlay))
 
 
-def test_every_object_has_the_label_by_which_parts_are_applied():
-    parts = {tree["metadata"]["labels"]["app.kubernetes.io/component"] for tree in rendered("multi-gpu")}
-    assert parts == {"shared", "cluster", "pipeline", "service"}
+def demands(entrypoint: str) -> Iterator[Demand]:
+    """Resource demands of the stages that an entry point runs; its config must load."""
+    python, dash_m, module, option, file, *overrides = shlex.split(entrypoint)
+    assert (python, dash_m, option) == ("python", "-m", "--config") and find_spec(module)
+    name = module.removeprefix("jobs.")
+    stages = [stage.name for stage in itinerary(None)] if name == "pipeline" else STAGES_OF_A_NAME.get(name, [name])
+    for demand in demands_of(load(str(ROOT / file.removeprefix("/app/")), overrides)):
+        if set(stages).intersection(demand.stages):
+            yield demand
 
 
-def test_tls_is_an_option_that_tells_its_feature_gate(tmp_path):
-    path = tmp_path / "rendered.yaml"
-    objects = render(CLUSTER / "tls", deepcopy(rendered("multi-gpu")))
-    path.write_text(yaml.safe_dump_all(objects))
-    told = [finding.found for finding in examine(str(path)) if finding.state != "ok"]
-    assert len(told) == 3 and all("tlsOptions needs the feature gate RayClusterMTLS" in text for text in told)
-    if DEFINITIONS.is_dir():
-        assert [found for tree in objects if tree["kind"] in RAY_SPECS for found in violations(tree)] == []
+def resources_of(group: Tree) -> dict[str, float]:
+    """Resources that Ray sees in one pod of a group."""
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    cpus = group["rayStartParams"].get("num-cpus", limits["cpu"])
+    found = {"CPU": cpus, "GPU": limits.get("nvidia.com/gpu", 0), **group.get("resources", {})}
+    return {name: float(amount) for name, amount in found.items()}
+
+
+def held(spec: Tree, demand: Demand) -> list[int]:
+    """How many bundles of a demand each group holds at its maximum size; groups without any are left out."""
+    counts = [group.get("maxReplicas", 1) * places(resources_of(group), demand.bundle) for group in groups_of(spec)]
+    return [count for count in counts if count]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_pipeline_fits_its_cluster(overlay):
+    job = object_of(rendered(overlay), "RayJob")["spec"]
+    for demand in demands(job["entrypoint"]):
+        assert sum(held(job["rayClusterSpec"], demand)) >= demand.count, demand
+    assert ("s3://" in job["entrypoint"]) == ("workerGroupSpecs" in job["rayClusterSpec"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_fits_the_cluster_that_its_job_selects(stage):
+    """One GPU holds fewer training workers than the config asks for, but one of every kind."""
+    job = stage_job(stage)["spec"]
+    for overlay in ("multi-gpu", "single-gpu"):
+        cluster = object_of(rendered(overlay), "RayCluster")
+        assert job["clusterSelector"] == {"ray.io/cluster": cluster["metadata"]["name"]}
+        for demand in demands(job["entrypoint"]):
+            assert sum(held(cluster["spec"], demand)) >= (demand.count if overlay == "multi-gpu" else 1), demand
+
+
+def test_each_gpu_group_takes_its_own_work():
+    """Captions must not start on the pods of 8 GPUs that are for training."""
+    objects = rendered("multi-gpu")
+    pipeline, standing = object_of(objects, "RayJob")["spec"], object_of(objects, "RayCluster")["spec"]
+    jobs = [(pipeline["entrypoint"], pipeline["rayClusterSpec"])]
+    jobs += [(stage_job(stage)["spec"]["entrypoint"], standing) for stage in STAGES]
+    for entrypoint, spec in jobs:
+        for demand in demands(entrypoint):
+            assert "GPU" not in demand.bundle or len(held(spec, demand)) == 1, (entrypoint, demand)
+
+
+def test_a_role_that_no_group_offers_holds_nothing():
+    spec = object_of(rendered("multi-gpu"), "RayCluster")["spec"]
+    assert held(spec, Demand("an actor", {"CPU": 1, "capton": 1})) == []

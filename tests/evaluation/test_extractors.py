@@ -15,7 +15,7 @@ from torch.nn import functional
 from tests.bank.tiny_models import biomedclip
 from vapray.config import Evaluate
 from vapray.config.file import load
-from vapray.doctor.models import examine
+from vapray.doctor.models import check
 from vapray.downstream.networks import MEAN, STD, build_network, to_safetensors
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
 from vapray.evaluation.classifier import train_classifier
@@ -88,7 +88,7 @@ def test_an_extractor_without_its_package_names_the_extra(monkeypatch: pytest.Mo
 def test_the_stage_runs_again_when_weights_change_and_names_a_file_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "squeezenet.pth"
     config = load(None, ["evaluate.features=squeezenet", f"evaluate.weights={path}"])
-    (doctors,) = (one for one in examine(config) if one.check == "features")
+    (doctors,) = (one for one in check(config) if one.check == "features")
     assert doctors.state == "failed"
     with pytest.raises(ConfigError, match="no such file"):
         features_signature(config)

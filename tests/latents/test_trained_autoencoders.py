@@ -15,7 +15,7 @@ from tests.bank.tiny_models import in_hub_cache
 from vapray.config import Config
 from vapray.config.file import load
 from vapray.data.frames import read_frames
-from vapray.doctor.models import examine
+from vapray.doctor.models import check
 from vapray.latents.autoencoder import load_autoencoder
 from vapray.latents.fitting.making import open_trained
 from vapray.latents.pictures import to_pictures, to_unit_range
@@ -220,7 +220,7 @@ def test_the_doctor_says_whether_the_autoencoder_can_be_had(vae: Path, tmp_path:
         "gone": asking("taef2", tmp_path / "gone"),
         "no lpips": asking("diffusers", vae, "autoencoder.tune_decoder_steps=5", "autoencoder.lpips_backbone=/none"),
     }
-    found = {name: next(f for f in examine(config) if f.check == "autoencoder") for name, config in shown.items()}
+    found = {name: next(f for f in check(config) if f.check == "autoencoder") for name, config in shown.items()}
     states = {name: finding.state for name, finding in found.items()}
     assert states == {"kl": "ok", "there": "ok", "not fetched": "warning", "gone": "failed", "no lpips": "failed"}
     assert str(vae) in found["there"].found

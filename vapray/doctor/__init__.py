@@ -1,1 +1,1 @@
-"""Whether this machine, a run's folder, a dataset and a cluster do for a config, and manifests for a cluster."""
+"""Checks that a machine, a run root, a dataset and a cluster meet the needs of a config."""

@@ -1,7 +1,6 @@
-"""The Ray cluster that a run would join: does it answer, is it large enough, whole, and closed to strangers?"""
+"""Check of the Ray cluster that a run would join: reachable, large enough, consistent and protected."""
 
 import json
-import math
 import os
 import socket
 import subprocess
@@ -9,45 +8,42 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from vapray.config import Config
 from vapray.doctor.findings import Finding, failed, ok, warning
-from vapray.doctor.nodes import findings_on
+from vapray.doctor.nodes import check_nodes
 from vapray.placement import Demand, advice_on, demands_of, shortfall
 
-__all__ = ["examine"]
+__all__ = ["check"]
 
 CONNECT_SECONDS, NODE_SECONDS = 3, 30
-# Starting Ray's client, the nodes' answers, then three short questions.
+# Starting Ray's client, the answers of the nodes, then three short requests.
 SURVEY_SECONDS = 30 + 4 * NODE_SECONDS
 DASHBOARD_PORT, SERVE_PORT = 8265, 8000
-START = "Start one with `ray start --head`, or leave cluster.address (and RAY_ADDRESS) empty for an embedded Ray."
+START = "Start a cluster with `ray start --head`, or leave cluster.address and RAY_ADDRESS empty for an embedded Ray."
 
 
-def examine(config: Config) -> Iterator[Finding]:
-    """Joins the cluster for a moment; without an address there is nothing to join."""
+def check(config: Config) -> Iterator[Finding]:
+    """Connect to the cluster and check it; without an address, check the size of the embedded Ray."""
     yield _usage_statistics()
     address = config.cluster.address or os.environ.get("RAY_ADDRESS")
     if not address:
         yield _embedded(config)
         return
-    if refusal := _refusal(address):
-        yield failed("ray", f"{address}: {refusal}", START, 5)
-        return
     root = config.run.root if "://" in config.run.root else os.path.abspath(config.run.root)
     data_root = os.path.abspath(config.data.root) if config.data.root else None
-    answer = _survey(address, root, data_root, list(demands_of(config)))
+    answer = _connection_error(address) or _survey(address, root, data_root, list(demands_of(config)))
     if isinstance(answer, str):
         yield failed("ray", f"{address}: {answer}", START, 5)
         return
     alive = [node for node in answer["nodes"] if node["alive"]]
     yield ok("ray", f"{address}: {len(alive)} nodes, {_sum(alive, 'CPU'):g} CPUs, {_sum(alive, 'GPU'):g} GPUs")
-    yield from _fitting(answer["short"], autoscales=answer["autoscales"])
-    yield from findings_on(answer, root=root, data_root=data_root, seconds=NODE_SECONDS)
+    yield from _places(answer["short"], autoscales=answer["autoscales"])
+    yield from check_nodes(answer, root=root, data_root=data_root, seconds=NODE_SECONDS)
     if len(alive) > 1 and "://" not in root and not config.cluster.shared_filesystem:
-        yield _unsaid(root, len(alive))
+        yield _local_root(root, len(alive))
     addresses = sorted({node["address"] for node in alive})
     yield _dashboard(addresses)
     yield _serve(addresses)
@@ -57,13 +53,13 @@ def _sum(nodes: Sequence[Mapping[str, Any]], name: str) -> float:
     return float(sum(node["resources"].get(name, 0) for node in nodes))
 
 
-def _fitting(short: Sequence[Mapping[str, Any]], *, autoscales: bool) -> Iterator[Finding]:
-    """What each stage asks for, against single nodes that are up."""
+def _places(short: Sequence[Mapping[str, Any]], *, autoscales: bool) -> Iterator[Finding]:
+    """Compare the resource demands of the stages with the running nodes."""
     if not short:
-        yield ok("places", "every stage finds nodes for what it asks")
+        yield ok("places", "the nodes have the resources that every stage requests")
     for lack in short:
         if autoscales:
-            advice = "Whether the autoscaler can add nodes for it is asked when the stage starts: asking starts them."
+            advice = "Check that the autoscaler can add such nodes; the stage requests them when it starts."
             yield warning("places", lack["missing"], advice)
         else:
             yield failed("places", lack["missing"], lack["advice"], 5)
@@ -71,44 +67,45 @@ def _fitting(short: Sequence[Mapping[str, Any]], *, autoscales: bool) -> Iterato
 
 def _usage_statistics() -> Finding:
     if os.environ.get("RAY_USAGE_STATS_ENABLED", "0") == "0":
-        return ok("usage statistics", "off: vapray sets RAY_USAGE_STATS_ENABLED=0 where it starts Ray")
-    return warning(
-        "usage statistics", "RAY_USAGE_STATS_ENABLED is set", "Ray reports its use. Set it to 0 to stop that."
-    )
+        return ok("usage statistics", "off: vapray sets RAY_USAGE_STATS_ENABLED=0 when it starts Ray")
+    found = "Ray reports its use: RAY_USAGE_STATS_ENABLED is set"
+    return warning("usage statistics", found, "Set RAY_USAGE_STATS_ENABLED=0.")
 
 
 def _embedded(config: Config) -> Finding:
-    """GPUs are looked at where devices are."""
+    """Compare the resource demands with the CPUs; the check of devices covers the GPUs."""
     cpus = config.cluster.num_cpus or max(4, os.cpu_count() or 1)
-    node = {"an embedded Ray": {"CPU": float(cpus), "GPU": math.inf}}
+    node = {"an embedded Ray": {"CPU": float(cpus)}}
     found = f"embedded, {cpus} logical CPUs, no dashboard"
     for demand in demands_of(config):
-        if missing := shortfall(demand, node):
-            return failed("ray", f"{found}; {missing}", advice_on(demand, node), 5)
+        bundle = {name: amount for name, amount in demand.bundle.items() if name != "GPU"}
+        without_gpus = replace(demand, bundle=bundle)
+        if missing := shortfall(without_gpus, node):
+            return failed("ray", f"{found}; {missing}", advice_on(without_gpus, node), 5)
     return ok("ray", found)
 
 
-def _refusal(address: str) -> str | None:
-    """Why nothing can be listening there; None where something is, or where Ray itself finds the address."""
+def _connection_error(address: str) -> str | None:
+    """Open a TCP connection and return the error, if any; Ray itself resolves ``auto`` and ``local``."""
     host, colon, port = address.rsplit("/", 1)[-1].rpartition(":")
     if not colon or not port.isdigit():
-        return None if address in ("auto", "local") else "wanted host:port or auto"
+        return None if address in ("auto", "local") else "expected host:port or auto"
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        return f"nothing answers within {CONNECT_SECONDS} s ({error})"
+        return f"no connection within {CONNECT_SECONDS} s ({error})"
     return None
 
 
 def _survey(address: str, root: str, data_root: str | None, demands: list[Demand]) -> dict[str, Any] | str:
-    """What the cluster has, or why that cannot be told."""
-    asked = {"address": address, "root": root, "data_root": data_root, "seconds": NODE_SECONDS}
-    order = json.dumps(asked | {"demands": [asdict(demand) for demand in demands]})
+    """Return the state of the cluster, or the reason why it is unknown."""
+    request = {"address": address, "root": root, "data_root": data_root, "seconds": NODE_SECONDS}
+    order = json.dumps(request | {"demands": [asdict(demand) for demand in demands]})
     command = [sys.executable, "-m", "vapray.survey", order]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SURVEY_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        return f"something listens, but does not answer as Ray does within {SURVEY_SECONDS} s"
+        return f"the port is open, but Ray does not answer within {SURVEY_SECONDS} s"
     try:
         answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
         return answer
@@ -116,36 +113,35 @@ def _survey(address: str, root: str, data_root: str | None, demands: list[Demand
         return "no Ray cluster answers" + "".join(f" ({line})" for line in done.stderr.strip().splitlines()[-1:])
 
 
-def _unsaid(root: str, nodes: int) -> Finding:
-    advice = "If all of them mount it, say cluster.shared_filesystem=true; or give a URI such as s3://bucket/run."
-    return failed(
-        "local run.root", f"{root} is a local path and there are {nodes} nodes: a run refuses that", advice, 2
-    )
+def _local_root(root: str, nodes: int) -> Finding:
+    found = f"{root} is a local path and the cluster has {nodes} nodes: a run would be refused"
+    advice = "Set cluster.shared_filesystem=true if all nodes mount it, or use a URI such as s3://bucket/run."
+    return failed("local run.root", found, advice, 2)
 
 
 def _dashboard(addresses: list[str]) -> Finding:
-    """Whoever reaches Ray's dashboard without a token may run code on the cluster."""
-    outside = [address for address in addresses if not address.startswith("127.")]
-    open_ones = [address for address in outside if _answers_strangers(f"http://{address}:{DASHBOARD_PORT}/api/version")]
-    if open_ones:
+    """Request the dashboard without a token: an open dashboard runs the code of any client."""
+    if reachable := _open_addresses(addresses, f"{DASHBOARD_PORT}/api/version"):
         advice = "Set RAY_AUTH_MODE=token on every node, or start Ray with --dashboard-host=127.0.0.1."
-        found = f"port {DASHBOARD_PORT} of {', '.join(open_ones)} answers without a token"
-        return failed("ray dashboard", found, advice, 5)
-    return ok("ray dashboard", "closed to other machines, or asks for a token")
+        return failed("ray dashboard", f"port {DASHBOARD_PORT} of {reachable} answers without a token", advice, 5)
+    return ok("ray dashboard", "not reachable from other machines, or protected by a token")
 
 
-def _serve(addresses: Sequence[str]) -> Finding:
-    """Ray's token does not guard what Ray Serve listens on: there are only the API's own keys."""
-    open_ones = [address for address in addresses if _answers_strangers(f"http://{address}:{SERVE_PORT}/v1/models")]
-    outside = [address for address in open_ones if not address.startswith("127.")]
-    if outside:
-        advice = "Serve with args.keys (vapray key makes them), or let it listen on 127.0.0.1."
-        found = f"port {SERVE_PORT} of {', '.join(outside)} lists its models without a key"
-        return failed("serve", found, advice, 5)
-    return ok("serve", f"port {SERVE_PORT}: nothing there for whoever has no key")
+def _serve(addresses: list[str]) -> Finding:
+    """Request the models of the service without a key; Ray's token does not protect the ports of Ray Serve."""
+    if reachable := _open_addresses(addresses, f"{SERVE_PORT}/v1/models"):
+        advice = "Set args.keys in the Serve config (vapray key creates keys), or serve on 127.0.0.1."
+        return failed("serve", f"port {SERVE_PORT} of {reachable} lists its models without a key", advice, 5)
+    return ok("serve", f"port {SERVE_PORT}: no access without a key")
 
 
-def _answers_strangers(url: str) -> bool:
+def _open_addresses(addresses: list[str], path: str) -> str:
+    """List the addresses that answer a request from other machines without credentials."""
+    outside = [address for address in addresses if not address.startswith("127.")]
+    return ", ".join(address for address in outside if _answers(f"http://{address}:{path}"))
+
+
+def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as answer:  # noqa: S310
             return bool(answer.status == 200)

@@ -1,4 +1,4 @@
-"""The dataset: is it there, and do its first pictures decode?"""
+"""Check of the dataset: its records are found and its first images decode."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,28 +10,28 @@ from vapray.data.frames import read_bytes
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.errors import BadImage
 
-__all__ = ["examine"]
+__all__ = ["check"]
 
-LOOKED_AT = 5
+IMAGES_TO_DECODE = 5
 
 
-def examine(config: Config) -> Iterator[Finding]:
-    """Lists the records, and decodes the first few pictures."""
+def check(config: Config) -> Iterator[Finding]:
+    """List the records and decode the first few images."""
     data = config.data
     if data.source == "phantom" and not phantom_root(config).is_dir():
-        yield ok("dataset", f"{data.phantom.n_images:,} phantoms will be drawn ({data.modality})")
+        yield ok("dataset", f"{data.phantom.n_images:,} phantoms to be generated ({data.modality})")
         return
     source = open_dataset(config)
     records = source.records()
     splits = Counter(record.split for record in records)
-    found = f"{len(records):,} pictures of {len(source.class_names)} classes, " + ", ".join(
-        f"{count:,} {split}" for split, count in splits.items()
-    )
-    bad = [f"{record.path}: {reason}" for record in records[:LOOKED_AT] if (reason := _reason(record.path, config))]
-    if bad:
-        yield failed("dataset", f"{found}; {bad[0]} ({len(bad)} of the first {LOOKED_AT})", "Mend these files.", 3)
+    counts = ", ".join(f"{count:,} {split}" for split, count in splits.items())
+    found = f"{len(records):,} images of {len(source.class_names)} classes, {counts}"
+    errors = [error for record in records[:IMAGES_TO_DECODE] if (error := _decoding_error(record.path, config))]
+    if errors:
+        summary = f"{found}; {len(errors)} of the first {IMAGES_TO_DECODE} do not decode: {errors[0]}"
+        yield failed("dataset", summary, "Replace or remove these files.", 3)
     elif not splits.get("test") and not splits.get("validation"):
-        yield failed("dataset", f"{found}: nothing is held out", "Give a test split, or set data.test_share.", 3)
+        yield failed("dataset", f"{found}: no held-out split", "Add a test split, or set data.test_share.", 3)
     else:
         yield ok("dataset", found)
     leaks = source.leaks()
@@ -42,9 +42,9 @@ def examine(config: Config) -> Iterator[Finding]:
         yield warning("about the data", leak, advice)
 
 
-def _reason(path: str, config: Config) -> str | None:
+def _decoding_error(path: str, config: Config) -> str | None:
     try:
         decode(read_bytes(path), accept_identified=config.data.accept_identified_dicom)
     except BadImage as error:
-        return str(error)
+        return f"{path}: {error}"
     return None

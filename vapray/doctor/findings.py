@@ -1,4 +1,4 @@
-"""What a check found, and how findings are shown."""
+"""Findings of checks, and their output as text or JSON."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -6,25 +6,26 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
 __all__ = ["Finding", "exit_code", "failed", "ok", "print_findings", "warning"]
 
-WIDTH, WIDTH_OF_A_NAME = 100, 16
+WIDTH, NAME_WIDTH = 100, 16
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check.
+    """Result of one check.
 
     Attributes:
-        check: what was looked at.
-        state: whether a run can go on with it.
-        found: what there is.
-        advice: what to do about it; empty where all is well.
-        exit_code: of :mod:`vapray.errors`, where it failed.
+        check: name of the check.
+        state: ``failed`` if a run would end with an error.
+        found: observed state.
+        advice: steps that fix the problem; empty if there is none.
+        exit_code: exit code of the run (:mod:`vapray.errors`); 0 unless the check failed.
     """
 
     check: str
@@ -35,27 +36,27 @@ class Finding:
 
 
 def ok(check: str, found: str) -> Finding:
-    """All is well."""
+    """Build a finding without a problem."""
     return Finding(check, "ok", found)
 
 
 def warning(check: str, found: str, advice: str) -> Finding:
-    """A run works, but not as it could."""
+    """Build a finding that does not stop a run."""
     return Finding(check, "warning", found, advice)
 
 
 def failed(check: str, found: str, advice: str, exit_code: int) -> Finding:
-    """A run would end with this exit code."""
+    """Build a finding that ends a run with this exit code."""
     return Finding(check, "failed", found, advice, exit_code)
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """That of the first failure; 0 without one."""
+    """Return the exit code of the first failed finding; 0 without one."""
     return next((finding.exit_code for finding in findings if finding.state == "failed"), 0)
 
 
 def print_findings(findings: Iterable[Finding], *, as_json: bool) -> list[Finding]:
-    """Print each as soon as it is found; coloured on a terminal only. Returns them all."""
+    """Print each finding at once, coloured on a terminal only, and return all of them."""
     console = Console(width=WIDTH, highlight=False)
     shown = []
     for finding in findings:
@@ -73,12 +74,8 @@ def print_findings(findings: Iterable[Finding], *, as_json: bool) -> list[Findin
 def _line(finding: Finding) -> Table:
     line = Table.grid(padding=(0, 2))
     line.add_column(width=7)
-    line.add_column(width=WIDTH_OF_A_NAME)
+    line.add_column(width=NAME_WIDTH)
     line.add_column()
-    text = finding.found + (f"\n-> {finding.advice}" if finding.advice else "")
-    line.add_row(f"[{STYLES[finding.state]}]{finding.state}[/]", finding.check, _plain(text))
+    text = finding.found + (f"\nFix: {finding.advice}" if finding.advice else "")
+    line.add_row(f"[{STYLES[finding.state]}]{finding.state}[/]", finding.check, escape(text))
     return line
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -1,4 +1,4 @@
-"""Cores, memory, shared memory and the disk of temporary files."""
+"""Checks of cores, memory, shared memory and the disk for temporary files."""
 
 import os
 import shutil
@@ -11,57 +11,57 @@ from rich.filesize import decimal
 from vapray.config import Config
 from vapray.doctor.findings import Finding, failed, ok, warning
 
-__all__ = ["examine"]
+__all__ = ["check"]
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-LEAST_MEMORY_BYTES = 5_000_000_000
-# Ray stops placing objects on a disk that is fuller than this.
-RAY_FULL_SHARE = 0.95
+MIN_MEMORY_BYTES = 5_000_000_000
+# Ray refuses to spill objects to a disk that is fuller.
+RAY_MAX_DISK_SHARE = 0.95
 
 
-def examine(config: Config) -> Iterator[Finding]:
-    """For an embedded Ray, what it will have; for a cluster, what the driver has."""
+def check(config: Config) -> Iterator[Finding]:
+    """Check the resources of an embedded Ray, or of the driver of a cluster."""
     yield _cores(config)
     yield _memory()
-    if not _joins(config):
+    if not _joins_cluster(config):
         yield _shared_memory(config)
     yield _temporary_disk()
 
 
-def _joins(config: Config) -> bool:
+def _joins_cluster(config: Config) -> bool:
     return bool(config.cluster.address or os.environ.get("RAY_ADDRESS"))
 
 
 def _cores(config: Config) -> Finding:
     usable, all_cores = len(os.sched_getaffinity(0)), os.cpu_count() or 1
-    found = f"{usable} of {all_cores} cores may be used" if usable < all_cores else f"{all_cores} cores"
-    asked = config.train.workers
-    if usable < asked and not _joins(config):
-        return warning("cores", found, f"train.workers={asked} share them; train.workers={usable} is as fast.")
+    found = f"{usable} of {all_cores} cores usable" if usable < all_cores else f"{all_cores} cores"
+    workers = config.train.workers
+    if usable < workers and not _joins_cluster(config):
+        return warning("cores", found, f"Set train.workers={usable}: {workers} workers are no faster.")
     return ok("cores", found)
 
 
 def _memory() -> Finding:
     total, available = _meminfo("MemTotal"), _meminfo("MemAvailable")
     limit = _cgroup_limit()
-    have = min(available, limit) if limit else available
-    found = f"{decimal(have)} of {decimal(total)} are free" + (f", limit {decimal(limit)}" if limit else "")
-    if have < LEAST_MEMORY_BYTES:
-        advice = "The demo takes 4 GB over all processes. Give more, or lower pools.*.max_size and train.workers."
+    free = min(available, limit) if limit else available
+    found = f"{decimal(free)} of {decimal(total)} free" + (f", limit {decimal(limit)}" if limit else "")
+    if free < MIN_MEMORY_BYTES:
+        advice = "Free memory (the demo needs 4 GB), or lower pools.*.max_size and train.workers."
         return warning("memory", found, advice)
     return ok("memory", found)
 
 
 def _shared_memory(config: Config) -> Finding:
-    wanted = config.cluster.object_store_mb * 2**20
+    needed = config.cluster.object_store_mb * 2**20
     if not SHARED_MEMORY.is_dir():
-        return warning("shared memory", f"no {SHARED_MEMORY}", "Ray uses files in its temporary folder: slower.")
+        return warning("shared memory", f"no {SHARED_MEMORY}", "Mount it: Ray uses slower temporary files.")
     free = shutil.disk_usage(SHARED_MEMORY).free
-    found = f"{decimal(free)} free in {SHARED_MEMORY}, {decimal(wanted)} asked for"
-    if free < wanted:
+    found = f"{decimal(free)} free in {SHARED_MEMORY}, {decimal(needed)} requested"
+    if free < needed:
         advice = (
-            f"Lower cluster.object_store_mb (now {config.cluster.object_store_mb}), or give more: "
+            f"Lower cluster.object_store_mb (now {config.cluster.object_store_mb}), or enlarge {SHARED_MEMORY}: "
             "docker run --shm-size, or an emptyDir of medium Memory."
         )
         return failed("shared memory", found, advice, 5)
@@ -73,8 +73,8 @@ def _temporary_disk() -> Finding:
     usage = shutil.disk_usage(folder)
     full = 1 - usage.free / usage.total
     found = f"{folder}: {decimal(usage.free)} free, {full:.0%} full"
-    if full > RAY_FULL_SHARE:
-        advice = "Above 95 % Ray refuses to spill objects. Make room, or set RAY_TMPDIR to another disk."
+    if full > RAY_MAX_DISK_SHARE:
+        advice = "Free space, or set RAY_TMPDIR to another disk. Above 95 % Ray refuses to spill objects."
         return failed("temporary files", found, advice, 5)
     return ok("temporary files", found)
 
@@ -87,7 +87,7 @@ def _meminfo(name: str) -> int:
 
 
 def _cgroup_limit() -> int | None:
-    """Of the container this runs in; None without one."""
+    """Return the memory limit of the container in bytes; None without one."""
     for path in CGROUP_LIMITS:
         try:
             text = Path(path).read_text().strip()

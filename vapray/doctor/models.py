@@ -1,4 +1,4 @@
-"""The pretrained models that a run asks for: packages and files; nothing is fetched."""
+"""Checks of the packages and files of pretrained models; nothing is downloaded."""
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -13,14 +13,14 @@ from vapray.evaluation.extractors.weight_files import find_weights
 from vapray.evaluation.extractors.weight_files import require_packages as require_extractor_packages
 from vapray.latents.trained_files import find_perceptual_files, find_trained
 
-__all__ = ["examine"]
+__all__ = ["check"]
 
-CAPTIONERS_NEED = {"vllm": ("vllm",), "openai": ("openai", "aiolimiter")}
-FETCHED = "Fine where there is a network: it is fetched with its first use."
+CAPTIONER_PACKAGES = {"vllm": ("vllm",), "openai": ("openai", "aiolimiter")}
+DOWNLOAD = "Allow network access at the first use, which downloads the files."
 
 
-def examine(config: Config) -> Iterator[Finding]:
-    """The captioner's, the text encoder's, the autoencoder's, the feature extractor's."""
+def check(config: Config) -> Iterator[Finding]:
+    """Check the models of the captioner, text encoder, autoencoder and feature extractor."""
     yield from _captioners(config)
     yield from _text_encoders(config)
     yield from _found("autoencoder", lambda: _autoencoder(config))
@@ -29,8 +29,8 @@ def examine(config: Config) -> Iterator[Finding]:
 
 def _captioners(config: Config) -> Iterator[Finding]:
     caption = config.caption
-    if missing := [name for name in CAPTIONERS_NEED.get(caption.captioner, ()) if find_spec(name) is None]:
-        advice = f"Install vapray[{caption.captioner}] where the actors of pools.caption run."
+    if missing := [name for name in CAPTIONER_PACKAGES.get(caption.captioner, ()) if find_spec(name) is None]:
+        advice = f"Install vapray[{caption.captioner}] on the nodes that run pools.caption."
         yield warning("captioner", f"{caption.captioner}: {' and '.join(missing)} not installed here", advice)
     elif caption.captioner == "vllm":
         yield from _found("captioner", lambda: _captioner(config))
@@ -73,7 +73,7 @@ def _captioner(config: Config) -> str:
 
 def _encoder(config: Config) -> str:
     files = find_tower(config.bank, download=False)
-    return f"{config.bank.encoder}: {files.folder}, {files.width} values a token"
+    return f"{config.bank.encoder}: {files.folder}, {files.width} values per token"
 
 
 def _autoencoder(config: Config) -> str:
@@ -81,14 +81,14 @@ def _autoencoder(config: Config) -> str:
     find_perceptual_files(settings)
     if settings.kind not in ("diffusers", "taef2"):
         return settings.kind
-    where = find_trained(settings, download=False)
-    return f"{settings.kind}: {where}, {settings.channels} channels, 1/{settings.factor} of a side"
+    folder = find_trained(settings, download=False)
+    return f"{settings.kind}: {folder}, {settings.channels} channels, downsampling factor {settings.factor}"
 
 
 def _found(name: str, find: Callable[[], str]) -> Iterator[Finding]:
     try:
         yield ok(name, find())
     except BackendError as error:
-        yield warning(name, str(error), FETCHED)
+        yield warning(name, str(error), DOWNLOAD)
     except VaprayError as error:
         yield failed(name, str(error), "", error.exit_code)

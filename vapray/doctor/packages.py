@@ -1,4 +1,4 @@
-"""Python, and the packages that vapray stands on."""
+"""Checks of the versions of Python and of the required packages."""
 
 import importlib
 import importlib.metadata
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 from vapray.doctor.findings import Finding, failed, ok
 
-__all__ = ["examine"]
+__all__ = ["check"]
 
-OLDEST_PYTHON, TOO_NEW_PYTHON = (3, 11), (3, 14)
-# As in pyproject.toml; a test compares the two.
-LEAST_VERSIONS = {
+MIN_PYTHON, UNSUPPORTED_PYTHON = (3, 11), (3, 14)
+# Equal to the dependencies in pyproject.toml; a test compares them.
+MIN_VERSIONS = {
     "torch": "2.11",
     "torchvision": "0",
     "ray": "2.56",
@@ -32,20 +32,20 @@ LEAST_VERSIONS = {
     "jinja2": "3.1",
 }
 MODULES = {"pyyaml": "yaml", "scikit-image": "skimage", "pillow": "PIL"}
-INSTALL = "Install again: make clean demo, or pip install --constraint constraints.txt ."
+INSTALL = "Reinstall: make clean demo, or pip install --constraint constraints.txt ."
 
 
-def examine() -> Iterator[Finding]:
-    """Python's version, then all packages in one finding."""
+def check() -> Iterator[Finding]:
+    """Check the version of Python, then all packages in one finding."""
     python = ".".join(map(str, sys.version_info[:3]))
-    if OLDEST_PYTHON <= sys.version_info[:2] < TOO_NEW_PYTHON:
+    if MIN_PYTHON <= sys.version_info[:2] < UNSUPPORTED_PYTHON:
         yield ok("python", python)
     else:
-        yield failed("python", f"{python}; wanted 3.11 to 3.13", "Make the environment with another Python.", 5)
-    versions = {name: _version(name) for name in LEAST_VERSIONS}
+        yield failed("python", f"{python}; supported: 3.11 to 3.13", "Recreate .venv with a supported Python.", 5)
+    versions = {name: _version(name) for name in MIN_VERSIONS}
     wrong = [
-        f"{name} {versions[name] or 'missing'} (wanted {least} or newer)"
-        for name, least in LEAST_VERSIONS.items()
+        f"{name} {versions[name] or 'missing'} (required: {least} or newer)"
+        for name, least in MIN_VERSIONS.items()
         if _numbers(versions[name] or "") < _numbers(least) or versions[name] is None
     ]
     if wrong:
@@ -55,7 +55,7 @@ def examine() -> Iterator[Finding]:
 
 
 def _version(name: str) -> str | None:
-    """By the package's own metadata; where none is installed, by what the module says of itself."""
+    """Read the version from the metadata of the package, or else from its module; None if it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
