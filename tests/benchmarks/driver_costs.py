@@ -1,4 +1,4 @@
-"""What driver and loader spend on a row and a byte: the figures of ``vapray capacity`` that a pool does not show.
+"""Costs of a row and a byte for driver and loader: constants of ``vapray capacity``.
 
     python -m tests.benchmarks.driver_costs [--rows 400000] [--repetitions 3]
 
