@@ -43,7 +43,7 @@ def test_a_plan_is_a_file_and_overrides(tmp_path):
     assert output.startswith("50,000 images, 16 GPUs, settings of the demo. Estimated from forecasts and constants")
     assert "Constants, given: get_seconds." in output
     assert "put_seconds" in output.split("Constants, assumed:")[1]
-    assert len(re.findall(r"^(?:ingest|caption|bank|encode|train|sample|evaluate) ", output, re.MULTILINE)) == 7
+    assert len(re.findall(r"^ *(?:ingest|caption|bank|encode|train|sample|evaluate) ", output, re.MULTILINE)) == 7
 
 
 def test_an_exceeded_limit_is_printed_with_the_amount_needed():

@@ -1,5 +1,6 @@
 """Laws of the capacity estimate, whatever its constants are worth."""
 
+import itertools
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,9 +10,8 @@ import pytest
 from tests.conftest import ROOT, SMALL
 from vapray.capacity.constants import Cost, read_constants
 from vapray.capacity.estimate import StageEstimate
-from vapray.capacity.pipeline import estimate_run
+from vapray.capacity.pipeline import estimate_run, load_workload
 from vapray.capacity.plan import Plan, load_plan
-from vapray.capacity.workload import load_workload
 from vapray.config.file import load
 from vapray.dry_run import foresee
 from vapray.models.size import network_size
@@ -36,18 +36,18 @@ def test_twice_the_replicas_halve_the_time_of_a_stage_that_they_limit():
 
 def test_more_gpus_never_take_longer_where_the_network_is_no_limit():
     sizes = [stages("images=1000000", "node_gigabits=3200", f"gpus={gpus}") for gpus in (1, 8, 64, 1000)]
-    for fewer, more in zip(sizes, sizes[1:], strict=False):
+    for fewer, more in itertools.pairwise(sizes):
         for name, stage in more.items():
             assert stage.hours <= fewer[name].hours * 1.001, name
 
 
 def test_hours_and_traffic_grow_with_the_images():
     sizes = [stages(f"images={images}") for images in (10_000, 100_000, 1_000_000)]
-    for fewer, more in zip(sizes, sizes[1:], strict=False):
+    for fewer, more in itertools.pairwise(sizes):
         for name in ("ingest", "caption", "bank", "encode", "evaluate"):
             assert more[name].hours > fewer[name].hours
             assert more[name].puts > 2 * fewer[name].puts
-            assert more[name].bytes_read.value > 5 * fewer[name].bytes_read.value
+            assert more[name].bytes_read.value > 3 * fewer[name].bytes_read.value
 
 
 def test_a_stage_of_its_own_gpus_leaves_the_others_as_they_are():
@@ -59,7 +59,7 @@ def test_a_stage_of_its_own_gpus_leaves_the_others_as_they_are():
 
 
 def test_the_work_is_that_of_the_dry_run(tmp_path):
-    """One worker of the demo's settings, over the images of the dry run, takes the seconds that the dry run forecasts."""
+    """One worker takes the seconds that the dry run of the same settings and images forecasts."""
     config = load(None, [f"run.root={tmp_path}", f"data.root={tmp_path / 'phantoms'}", *SMALL])
     alone = config.pools.caption.max_size
     foreseen = {found.stage: found.forecast for found in foresee(config)}

@@ -10,8 +10,8 @@ import pytest
 
 from vapray.capacity.estimate import TableSize
 from vapray.capacity.map_stages import MappedStage
+from vapray.capacity.pipeline import load_workload
 from vapray.capacity.plan import Plan
-from vapray.capacity.workload import load_workload
 from vapray.row_map import PartWorker, _plan
 from vapray.store import Store, Version
 from vapray.tables import REJECT, TABLES, part_of

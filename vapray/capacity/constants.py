@@ -9,7 +9,7 @@ from vapray.config.section import Positive, Section
 from vapray.errors import ConfigError
 from vapray.strict_yaml import parse_yaml
 
-__all__ = ["Constant", "Constants", "Cost", "read_constants"]
+__all__ = ["Constant", "Cost", "read_constants"]
 
 
 class Constant(Section):
@@ -19,9 +19,6 @@ class Constant(Section):
     unit: str
     kind: Literal["given", "measured", "derived", "assumed"]
     source: str
-
-
-Constants = Mapping[str, Constant]
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Cost:
     __radd__, __rmul__ = __add__, __mul__
 
 
-def read_constants(given: Mapping[str, float]) -> Constants:
+def read_constants(given: Mapping[str, float]) -> dict[str, Constant]:
     """Read ``constants.yaml`` and replace the values that a plan gives.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Estimate of one stage, and the size of a table."""
+"""Inputs and result of the estimate of one stage."""
 
 import math
 from collections.abc import Mapping
@@ -6,12 +6,22 @@ from dataclasses import dataclass
 
 from vapray.capacity.constants import Cost
 from vapray.capacity.plan import Plan
+from vapray.config import Config
+from vapray.forecast import Forecast, Images
 from vapray.object_files import FETCHED_WHOLE_BYTES
 
-__all__ = ["DRIVER_BYTES", "StageEstimate", "TableSize", "slowest"]
+__all__ = ["StageEstimate", "TableSize", "Workload", "slowest"]
 
-DRIVER_BYTES = 200_000_000
-"""Memory of a driver that has imported Ray and holds no rows."""
+
+@dataclass(frozen=True)
+class Workload:
+    """Plan, settings of the run, images, forecast of each stage with one worker, and constants."""
+
+    plan: Plan
+    config: Config
+    images: Images
+    forecasts: Mapping[str, Forecast]
+    constants: Mapping[str, Cost]
 
 
 @dataclass(frozen=True)
@@ -37,8 +47,6 @@ class StageEstimate:
     """Time, hardware, store traffic and memory of one stage.
 
     Attributes:
-        stage: name of the stage.
-        workers: processes that share the work.
         gpus: GPUs held while the stage runs; 0 for a stage on CPUs.
         phases: seconds of consecutive phases, by the cause that limits each.
         bytes_read: bytes read from the store, images included.

@@ -3,8 +3,7 @@
 import math
 
 from vapray.capacity.constants import Cost
-from vapray.capacity.estimate import DRIVER_BYTES, StageEstimate, TableSize, slowest
-from vapray.capacity.workload import Workload
+from vapray.capacity.estimate import StageEstimate, TableSize, Workload, slowest
 from vapray.config import Pool
 from vapray.data.forecast import reading_seconds
 from vapray.evaluation.forecast import classifier_seconds, reference_rows
@@ -19,11 +18,7 @@ PUTS_PER_STAGE, GETS_PER_STAGE = 3, 8
 
 
 class MappedStage:
-    """One stage over the rows of a source table.
-
-    Attributes:
-        written: size of the table that the stage writes.
-    """
+    """One stage over the rows of a source table; ``written`` is the size of the table that it writes."""
 
     def __init__(self, stage: str, source: TableSize, work: Workload) -> None:
         self._stage, self._source, self._work = stage, source, work
@@ -31,28 +26,28 @@ class MappedStage:
         self._pool: Pool = getattr(work.config.pools, stage)
         self._items = source.items(self._pool.batch_rows)
         self._files = self._forecast.rows if stage == "sample" else 0
+        self._classifier_seconds = classifier_seconds(work.config) if stage == "evaluate" else 0.0
+        self._images_in_one_process = work.images.splits["train"] if stage == "evaluate" else 0
         self.written = TableSize(self._forecast.rows, self._items, self._forecast.part_bytes)
         self._driver_gets = source.parts + self._items * (2 * self.written.gets_per_part + 1)
 
     def estimate(self) -> StageEstimate:
         """Estimate the stage."""
         workers = min(self._actors(), self._items)
-        by_device = self._item_seconds()
-        running = {
-            slowest(by_device)[0]: math.ceil(self._items / workers) * self._actor_seconds(by_device),
-            "scheduling": self._items * self._constants["driver_item_seconds"],
-        }
-        phases = {
-            "startup": Cost(self._forecast.startup_seconds),
-            "driver": self._driver_seconds(),
-            **dict([slowest(running)]),
-            "one process": Cost(self._single_process_seconds()),
-        }
+        cause, actor_seconds = self._actor_seconds()
+        scheduling = self._items * self._constants["driver_item_seconds"]
+        cause, seconds = slowest({cause: math.ceil(self._items / workers) * actor_seconds, "scheduling": scheduling})
+        reading = self._images_in_one_process * reading_seconds(self._work.images)
         return StageEstimate(
             self._stage,
             workers,
             math.ceil(workers * self._pool.num_gpus),
-            phases,
+            {
+                "startup": Cost(self._forecast.startup_seconds),
+                "driver": self._driver_seconds(),
+                cause: seconds,
+                "one process": Cost(self._classifier_seconds + reading),
+            },
             self._bytes_read(),
             self._forecast.bytes_written,
             puts=PUTS_PER_STAGE + self._items + self._files,
@@ -67,28 +62,20 @@ class MappedStage:
             return max(1, places({"GPU": gpus}, {"GPU": self._pool.num_gpus}))
         return max(1, gpus * plan.cores_per_gpu // math.ceil(self._pool.num_cpus))
 
-    def _item_seconds(self) -> dict[str, Cost]:
-        """Seconds of one actor for one item: its own device first, then what can overlap with other items."""
-        total, wait = self._forecast.work_seconds, self._constants["put_seconds"] * (1 + self._files / self._items)
-        store = {"store latency": wait + self._constants["get_seconds"] + self._constants["actor_item_seconds"]}
-        if self._stage == "evaluate":
-            total -= classifier_seconds(self._work.config)
-        if not self._pool.num_gpus:
-            return {"CPU": Cost(total / self._items)} | store
-        on_core = min(total, self._core_seconds())
-        on_gpu = (total - on_core) / self._items / self._constants[f"{self._stage}_gpu_speed"]
-        return {"GPU": on_gpu, "CPU of a GPU actor": Cost(on_core / self._items)} | store
-
-    def _core_seconds(self) -> float:
-        """Part of a GPU stage's forecast that runs on cores: image decoding or writing."""
-        decoding = reading_seconds(self._work.images)
-        row = {"caption": decoding, "encode": decoding, "sample": SECONDS_TO_WRITE}
-        return self._source.rows * row.get(self._stage, 0.0)
-
-    def _actor_seconds(self, by_device: dict[str, Cost]) -> Cost:
-        """Seconds from one item of an actor to the next; with ``overlap`` its device works during commits."""
-        own, overlapped = next(iter(by_device.values())), sum(by_device.values(), Cost(0)) * (1 / self._pool.overlap)
-        return own if own.value > overlapped.value else overlapped
+    def _actor_seconds(self) -> tuple[str, Cost]:
+        """Cause and seconds from one item of an actor to the next; ``overlap`` hides what its device does not do."""
+        commit = self._constants["put_seconds"] * (1 + self._files / self._items) + self._constants["get_seconds"]
+        store = {"store latency": commit + self._constants["actor_item_seconds"]}
+        total = self._forecast.work_seconds - self._classifier_seconds
+        by_device = {"CPU": Cost(total / self._items)} | store
+        if self._pool.num_gpus:
+            decoding = reading_seconds(self._work.images)
+            row = {"caption": decoding, "encode": decoding, "sample": SECONDS_TO_WRITE}.get(self._stage, 0.0)
+            on_core = min(total, self._source.rows * row)
+            on_gpu = (total - on_core) / self._items / self._constants[f"{self._stage}_gpu_speed"]
+            by_device = {"GPU": on_gpu, "CPU of a GPU actor": Cost(on_core / self._items)} | store
+        device, overlapped = next(iter(by_device.values())), sum(by_device.values(), Cost(0)) * (1 / self._pool.overlap)
+        return slowest(by_device)[0], device if device.value > overlapped.value else overlapped
 
     def _driver_seconds(self) -> Cost:
         """Seconds for planning from all parts of the source, then for checking and hashing all written parts."""
@@ -96,13 +83,6 @@ class MappedStage:
         hashing = self.written.bytes / self._constants["settle_bytes_per_second"]
         planning = self._source.rows * self._constants["scan_row_seconds"]
         return waiting + hashing + planning + self.written.rows * self._constants["settle_row_seconds"]
-
-    def _single_process_seconds(self) -> float:
-        """Seconds in which one process of evaluation reads all training images and trains a classifier."""
-        if self._stage != "evaluate":
-            return 0.0
-        images = self._work.images
-        return images.splits["train"] * reading_seconds(images) + classifier_seconds(self._work.config)
 
     def _bytes_read(self) -> Cost:
         parts = max(1, self._items / self._source.parts) * self._source.bytes + self.written.bytes
@@ -112,7 +92,8 @@ class MappedStage:
         return parts + (self._source.rows - samples) * self._work.plan.pixels * self._constants["bytes_per_pixel"]
 
     def _driver_bytes(self) -> Cost:
-        held = DRIVER_BYTES + self._source.rows * (self._constants["scan_row_bytes"] + self._constants["key_bytes"])
+        row = self._constants["scan_row_bytes"] + self._constants["key_bytes"]
+        held = self._constants["driver_bytes"] + row * self._source.rows
         if self._stage == "sample":
             held += self._work.images.splits["train"] * self._constants["prompt_bank_bytes"]
         if self._stage == "evaluate":

@@ -1,17 +1,26 @@
 """Estimate of all stages of a plan."""
 
+import importlib
 import math
 
-from vapray.capacity.estimate import StageEstimate, TableSize
+from vapray.capacity.constants import Cost, read_constants
+from vapray.capacity.estimate import StageEstimate, TableSize, Workload
 from vapray.capacity.map_stages import MappedStage
 from vapray.capacity.plan import Plan
 from vapray.capacity.training import train_stage
-from vapray.capacity.workload import Workload, load_workload
+from vapray.config import Pools
+from vapray.config.file import load
+from vapray.errors import ConfigError
+from vapray.forecast import Forecast, Images, Outlook
 from vapray.row_map import ROWS_OF_A_PLAN_PART
 from vapray.stages import itinerary
 
-__all__ = ["estimate_run"]
+__all__ = ["estimate_run", "load_workload"]
 
+PLACEMENT = (
+    *("data.source=folder", "data.root=images", "run.root=s3://bucket/run", "train.workers=1", "train.min_workers=0"),
+    *(f"pools.{pool}.{key}=1" for pool in Pools.model_fields for key in ("min_size", "max_size")),
+)
 BYTES_OF_A_PLANNED_ROW = 40
 SOURCES = {"caption": "images", "bank": "captions", "encode": "images"}
 OF_FIXED_SIZE = ("examine", "audit", "autoencoder")
@@ -46,3 +55,26 @@ def _source(stage: str, tables: dict[str, TableSize], work: Workload) -> TableSi
         return TableSize(rows, images.parts + samples.parts, images.bytes + samples.bytes)
     rows = work.forecasts[stage].rows
     return TableSize(rows, math.ceil(rows / ROWS_OF_A_PLAN_PART), rows * BYTES_OF_A_PLANNED_ROW)
+
+
+def load_workload(plan: Plan) -> Workload:
+    """Read the run's settings and forecast every stage."""
+    config, images = load(plan.config, [*plan.settings, *PLACEMENT]), _images(plan)
+    rows: dict[str, int] = {}
+    forecasts: dict[str, Forecast] = {}
+    for stage in itinerary(None):
+        forecast = importlib.import_module(f"vapray.{stage.room}.forecast").forecast
+        forecasts[stage.name] = forecast(Outlook(config, images, rows))
+        rows[stage.writes] = forecasts[stage.name].rows
+    constants = read_constants(plan.constants).items()
+    costs = {name: Cost(constant.value, frozenset({name})) for name, constant in constants}
+    return Workload(plan, config, images, forecasts, costs)
+
+
+def _images(plan: Plan) -> Images:
+    train, test = round(plan.images * plan.train_share), round(plan.images * plan.held_out_share)
+    if not train or not test or train + test > plan.images:
+        shares = f"train_share, held_out_share: {train:,} and {test:,} of {plan.images:,} images"
+        raise ConfigError(f"{shares}. Fix: choose shares of at least one image each, and together of at most all.")
+    splits = {"train": train, "test": test, "validation": plan.images - train - test}
+    return Images(splits, plan.classes, plan.pixels)

@@ -51,11 +51,6 @@ class Plan(Section):
         """Return the number of GPUs of a stage."""
         return {str(name): gpus for name, gpus in self.gpus_per_stage.items()}.get(stage, self.gpus)
 
-    @property
-    def node_bytes_per_second(self) -> float:
-        """Network bandwidth of a node."""
-        return self.node_gigabits * 1e9 / 8
-
 
 def load_plan(file: str | None, overrides: Sequence[str]) -> Plan:
     """Read and validate a plan.

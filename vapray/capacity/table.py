@@ -2,19 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
 
 from vapray.capacity.constants import read_constants
 from vapray.capacity.estimate import StageEstimate
 from vapray.capacity.pipeline import estimate_run
 from vapray.capacity.plan import Plan
-from vapray.dry_run_table import RULED, in_time
+from vapray.dry_run_table import in_time
 
 __all__ = ["print_estimate", "print_sweep"]
 
-WIDTH = 130
 PURPOSE = "Estimated from forecasts and constants; nothing was run."
 COLUMNS = ("time", "GPU-hours", "read", "written", "PUT", "GET", "driver", "limited by")
 
@@ -62,9 +59,7 @@ def _notes(stages: Sequence[StageEstimate], plan: Plan) -> Iterator[str]:
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(box=RULED, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
-    for name in columns:
-        table.add_column(name, justify="left" if name in ("stage", "limited by") else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    Console(width=WIDTH, highlight=False).print(table)
+    """Print right-aligned columns, the last one left-aligned."""
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in (columns, *rows):
+        print(*(cell.rjust(width) for cell, width in zip(row[:-1], widths, strict=False)), row[-1], sep="  ")

@@ -4,8 +4,7 @@ import math
 
 from vapray.bank.forecast import context_width, tokens_of_a_caption
 from vapray.capacity.constants import Cost
-from vapray.capacity.estimate import DRIVER_BYTES, StageEstimate, TableSize, slowest
-from vapray.capacity.workload import Workload
+from vapray.capacity.estimate import StageEstimate, TableSize, Workload, slowest
 from vapray.models.size import network_size
 
 __all__ = ["train_stage"]
@@ -19,7 +18,11 @@ def train_stage(bank: TableSize, latents: TableSize, work: Workload) -> StageEst
     workers, rows = _workers(work), work.images.splits["train"]
     nodes = math.ceil(workers / work.plan.gpus_per_node)
     gets = sum(table.parts * (1 + table.gets_per_part) for table in (bank, latents))
-    bytes_read, cache_bytes = 2 * (bank.bytes + latents.bytes), rows * _row_bytes(latents, work)
+    context_bytes = 2 * tokens_of_a_caption(work.config) * context_width(work.config)
+    bytes_read, cache_bytes = (
+        2 * (bank.bytes + latents.bytes),
+        rows * (2 * latents.bytes / latents.rows + context_bytes),
+    )
     filling = bytes_read / work.plan.node_bytes_per_second + cache_bytes / constants["cache_bytes_per_second"]
     cause, step = _step(workers, work)
     return StageEstimate(
@@ -35,7 +38,7 @@ def train_stage(bank: TableSize, latents: TableSize, work: Workload) -> StageEst
         forecast.bytes_written,
         puts=settings.steps / settings.checkpoint_every * FILES_OF_A_CHECKPOINT,
         gets=nodes * gets,
-        driver_bytes=DRIVER_BYTES + rows * constants["prompt_bank_bytes"],
+        driver_bytes=constants["driver_bytes"] + rows * constants["prompt_bank_bytes"],
         process_bytes=work.images.count * constants["join_row_bytes"],
         disk_bytes=cache_bytes,
     )
@@ -47,30 +50,21 @@ def _workers(work: Workload) -> int:
     return max(number for number in range(1, min(batch, gpus) + 1) if batch % number == 0)
 
 
-def _row_bytes(latents: TableSize, work: Workload) -> float:
-    """Return the size of a cached row: latents of both orientations, and the context in float16."""
-    return 2 * latents.bytes / latents.rows + 2 * tokens_of_a_caption(work.config) * context_width(work.config)
-
-
 def _step(workers: int, work: Workload) -> tuple[str, Cost]:
     """Return cause and seconds of a step; arithmetic, loading and gradient exchange run at the same time."""
     settings, constants = work.config.train, work.constants
     arithmetic = work.forecasts["train"].work_seconds / settings.steps / workers
+    # Ring all-reduce: a rank sends and receives its gradients, of four bytes each, twice, less its own part.
+    moved = 2 * (workers - 1) / workers * 4 * network_size(work.config, work.plan.classes).parameters
+    exchange = Cost(8e-9 * moved / work.plan.node_gigabits)
+    if workers <= work.plan.gpus_per_node:
+        exchange = moved / constants["allreduce_bytes_per_second"]
     seconds = {
         "CPU": Cost(arithmetic),
         "data loader": settings.batch_size / workers * constants["batch_row_seconds"],
-        "gradient exchange": _exchange_seconds(workers, work),
+        "gradient exchange": exchange,
     }
     if settings.use_gpu:
         del seconds["CPU"]
         seconds["GPU"] = arithmetic / constants["train_gpu_speed"] + constants["step_overhead_seconds"]
     return slowest(seconds)
-
-
-def _exchange_seconds(workers: int, work: Workload) -> Cost:
-    """Return the seconds of a ring all-reduce: each rank sends and receives its gradients twice, less its own part."""
-    gradient_bytes = 4 * network_size(work.config, work.plan.classes).parameters
-    moved = 2 * (workers - 1) / workers * gradient_bytes
-    if workers <= work.plan.gpus_per_node:
-        return moved / work.constants["allreduce_bytes_per_second"]
-    return Cost(moved / work.plan.node_bytes_per_second)
