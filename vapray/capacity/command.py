@@ -1,7 +1,6 @@
 """The command ``vapray capacity``; its imports are local so that ``--help`` is fast."""
 
 import itertools
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -23,22 +22,19 @@ def capacity(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Estimate hours, GPU-hours, store traffic and memory of a run on a cluster, without running it."""
-    with ended_well(debug):
-        _estimate(plan or (), sweep or ())
-
-
-def _estimate(words: Sequence[str], sweep: Sequence[str]) -> None:
     from vapray.capacity.plan import load_plan
     from vapray.capacity.table import print_estimate, print_sweep
 
-    files, settings = [word for word in words if "=" not in word], [word for word in words if "=" in word]
-    if len(files) > 1:
-        raise ConfigError(f"{files[1]}: more than one plan. Fix: give one file and key=value overrides.")
-    file = files[0] if files else None
-    if sweep:
-        print_sweep([load_plan(file, [*settings, *chosen]) for chosen in itertools.product(*map(_values, sweep))])
-    else:
-        print_estimate(load_plan(file, settings))
+    with ended_well(debug):
+        settings = [word for word in plan or () if "=" in word]
+        files = [word for word in plan or () if "=" not in word]
+        if len(files) > 1:
+            raise ConfigError(f"{files[1]}: more than one plan. Fix: give one file and key=value overrides.")
+        file = next(iter(files), None)
+        if sweep:
+            print_sweep([load_plan(file, [*settings, *chosen]) for chosen in itertools.product(*map(_values, sweep))])
+        else:
+            print_estimate(load_plan(file, settings))
 
 
 def _values(word: str) -> list[str]:

@@ -19,11 +19,9 @@ def train_stage(bank: TableSize, latents: TableSize, work: Workload) -> StageEst
     nodes = math.ceil(workers / work.plan.gpus_per_node)
     gets = sum(table.parts * (1 + table.gets_per_part) for table in (bank, latents))
     context_bytes = 2 * tokens_of_a_caption(work.config) * context_width(work.config)
-    bytes_read, cache_bytes = (
-        2 * (bank.bytes + latents.bytes),
-        rows * (2 * latents.bytes / latents.rows + context_bytes),
-    )
-    filling = bytes_read / work.plan.node_bytes_per_second + cache_bytes / constants["cache_bytes_per_second"]
+    cache_bytes = rows * (2 * latents.bytes / latents.rows + context_bytes)
+    bytes_read = 2 * (bank.bytes + latents.bytes)
+    filling = 8e-9 * bytes_read / work.plan.node_gigabits + cache_bytes / constants["cache_bytes_per_second"]
     cause, step = _step(workers, work)
     return StageEstimate(
         "train",
@@ -59,12 +57,9 @@ def _step(workers: int, work: Workload) -> tuple[str, Cost]:
     exchange = Cost(8e-9 * moved / work.plan.node_gigabits)
     if workers <= work.plan.gpus_per_node:
         exchange = moved / constants["allreduce_bytes_per_second"]
-    seconds = {
-        "CPU": Cost(arithmetic),
-        "data loader": settings.batch_size / workers * constants["batch_row_seconds"],
-        "gradient exchange": exchange,
-    }
+    compute = Cost(arithmetic)
     if settings.use_gpu:
-        del seconds["CPU"]
-        seconds["GPU"] = arithmetic / constants["train_gpu_speed"] + constants["step_overhead_seconds"]
-    return slowest(seconds)
+        compute = arithmetic / constants["train_gpu_speed"] + constants["step_overhead_seconds"]
+    loading = settings.batch_size / workers * constants["batch_row_seconds"]
+    device = "GPU" if settings.use_gpu else "CPU"
+    return slowest({device: compute, "data loader": loading, "gradient exchange": exchange})
