@@ -50,7 +50,6 @@ class StageEstimate:
         gpus: GPUs held while the stage runs; 0 for a stage on CPUs.
         phases: seconds of consecutive phases, by the cause that limits each.
         bytes_read: bytes read from the store, images included.
-        bytes_written: bytes written to the store.
         puts: PUT requests, without those that keep the lease.
         gets: GET and HEAD requests.
         driver_bytes: peak memory of the driver.

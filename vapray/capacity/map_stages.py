@@ -97,6 +97,5 @@ class MappedStage:
         if self._stage == "sample":
             held += self._work.images.splits["train"] * self._constants["prompt_bank_bytes"]
         if self._stage == "evaluate":
-            rows = reference_rows(self._work.images) + self._forecast.rows
-            held += rows * self._constants["report_row_bytes"]
+            held += (reference_rows(self._work.images) + self._forecast.rows) * self._constants["report_row_bytes"]
         return held

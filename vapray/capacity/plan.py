@@ -65,5 +65,4 @@ def load_plan(file: str | None, overrides: Sequence[str]) -> Plan:
         return Plan.model_validate(tree)
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg']}." for one in error.errors()]
-        keys = f"Fix: use values of the keys {', '.join(Plan.model_fields)}."
-        raise ConfigError("\n  ".join(["the plan is invalid", *problems, keys])) from None
+        raise ConfigError("\n  ".join([f"invalid plan. Keys: {', '.join(Plan.model_fields)}.", *problems])) from None

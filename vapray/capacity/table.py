@@ -13,7 +13,7 @@ from vapray.dry_run_table import in_time
 __all__ = ["print_estimate", "print_sweep"]
 
 PURPOSE = "Estimated from forecasts and constants; nothing was run."
-COLUMNS = ("time", "GPU-hours", "read", "written", "PUT", "GET", "driver", "limited by")
+COLUMNS = ("time", "GPU-hours", "read", "written", "PUT", "GET", "driver memory", "limited by")
 
 
 def print_estimate(plan: Plan) -> None:
@@ -51,10 +51,9 @@ def _cells(stages: Sequence[StageEstimate], plan: Plan) -> tuple[str, ...]:
 def _notes(stages: Sequence[StageEstimate], plan: Plan) -> Iterator[str]:
     for stage in stages:
         yield from (f"{stage.stage}: {limit}: {needed}." for limit, needed in stage.exceeded(plan).items())
-    used = frozenset[str]().union(*(stage.constants for stage in stages))
+    used, known = {name for stage in stages for name in stage.constants}, read_constants(plan.constants)
     for kind in ("given", "measured", "derived", "assumed"):
-        found = read_constants(plan.constants).items()
-        names = [name for name, constant in found if name in used and constant.kind == kind]
+        names = [name for name, constant in known.items() if name in used and constant.kind == kind]
         yield f"Constants, {kind}: {', '.join(names) or 'none'}."
 
 
