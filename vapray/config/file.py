@@ -16,7 +16,7 @@ from vapray.errors import ConfigError
 from vapray.model_files import HUB, is_directory
 from vapray.strict_yaml import parse_yaml
 
-__all__ = ["load"]
+__all__ = ["COMMAND_LINE", "apply_override", "load", "read_tree"]
 
 CONFIGS = Path("jobs/configs")
 COMMAND_LINE = "command line"
@@ -42,13 +42,13 @@ def load(file: str | Path | None = None, overrides: Sequence[str] = (), settings
     unreadable: list[str] = []
     try:
         if file:
-            tree, places = _read(Path(file))
+            tree, places = read_tree(Path(file))
     except ConfigError as error:
         unreadable += str(error).splitlines()
     given = [*((one, SETTINGS) for one in settings), *((one, COMMAND_LINE) for one in overrides)]
     for override, where in given:
         try:
-            _apply(tree, places, override, where)
+            apply_override(tree, places, override, where)
         except ConfigError as error:
             unreadable += str(error).splitlines()
     config, problems = _validate(tree, judge_together=not unreadable)
@@ -59,7 +59,8 @@ def load(file: str | Path | None = None, overrides: Sequence[str] = (), settings
     return config
 
 
-def _read(path: Path) -> tuple[dict[str, Any], Places]:
+def read_tree(path: Path) -> tuple[dict[str, Any], Places]:
+    """Read a YAML file of settings, and the line of each key."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -84,7 +85,8 @@ def _nearest_file(path: Path) -> str:
     return f"There are: {', '.join(known[:8])}." if known else "Give --config an existing YAML file."
 
 
-def _apply(tree: dict[str, Any], places: Places, override: str, where: str) -> None:
+def apply_override(tree: dict[str, Any], places: Places, override: str, where: str) -> None:
+    """Set one ``section.key=value`` in ``tree``, and its origin in ``places``."""
     key, equals, value = override.partition("=")
     path = tuple(key.split("."))
     if not equals or not all(path):
