@@ -103,6 +103,11 @@ OVERRIDES = {
         "caption.strategy=direct",
         "caption.strategy = direct: the measured captioner runs vaps only",
     ),
+    "measured captions of another modality": (
+        "data.modality=chest_xray",
+        "caption.captioner = measured: measured captions exist for dermoscopy only (data.modality = chest_xray). Fix: "
+        "set caption.captioner to drawn, vllm, openai or given.",
+    ),
     "unknown prompt set": ("caption.prompt_set=mri", "wanted one of dermoscopy, chest_xray, colonoscopy, or a path"),
     "prompt set not there": ("caption.prompt_set=mri.yaml", "caption.prompt_set = mri.yaml: no such file"),
     "no equals sign": ("train.steps", "'train.steps' is no setting. Write section.key=value, such as train.steps=100"),

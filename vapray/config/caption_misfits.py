@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, get_args
 
+from vapray.config.captioning import MEASURED_MODALITY
 from vapray.config.misfit import Misfit
 
 if TYPE_CHECKING:
@@ -32,11 +33,23 @@ _WITHOUT_STRATEGIES = {
 
 def find_caption_misfits(config: "Config") -> Iterator[Misfit]:
     """Every pair of settings about captions that cannot work together."""
+    yield from _unmeasured(config)
     yield from _missing(config)
     yield from _unread(config)
     yield from _strategy(config)
     yield from _engine(config)
     yield from _prompt_set(config)
+
+
+def _unmeasured(config: "Config") -> Iterator[Misfit]:
+    data, caption = config.data, config.caption
+    if caption.captioner == "measured" and data.modality != MEASURED_MODALITY:
+        others = "drawn, vllm, openai or given" if data.source == "phantom" else "vllm, openai or given"
+        text = (
+            f"caption.captioner = measured: measured captions exist for {MEASURED_MODALITY} only (data.modality = "
+            f"{data.modality}). Fix: set caption.captioner to {others}."
+        )
+        yield Misfit(("caption.captioner", "data.modality"), text)
 
 
 def _missing(config: "Config") -> Iterator[Misfit]:

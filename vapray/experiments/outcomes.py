@@ -164,7 +164,7 @@ class _Audit(Outcome):
 
     def told(self, metrics: Mapping[str, Any]) -> str:
         against = {"truth": "the truth of drawn pictures", "measurement": "what is measured in the picture"}
-        reference = against.get(metrics["reference"], "nothing: a measurement does not judge itself")
+        reference = against.get(metrics["reference"], "nothing: no measurement independent of the captions exists")
         return f"{metrics['captions']:,} captions held against {reference}."
 
 
