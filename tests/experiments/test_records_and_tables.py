@@ -266,3 +266,34 @@ def test_numbers_that_no_run_will_have_are_told_before_the_first(tmp_path, stage
     with pytest.raises(ConfigError) as error:
         settings_of(written(tmp_path, text), RunName("one", "plain", 0))
     assert words in str(error.value)
+
+
+DATASETS = """
+datasets:
+  skin: {title: Skin, rows: {one: {paper: {fid: 20.5}}}}
+  lung: {title: Lung, numbers: [kid], rows: {three: {}}}
+"""
+
+
+def test_a_data_set_adds_to_what_all_share(tmp_path):
+    shared, skin, lung = written(tmp_path, EXPERIMENT), *(read_of(tmp_path, name) for name in ("skin", "lung"))
+    assert (skin.title, skin.numbers) == ("Skin", shared.numbers)
+    assert skin.rows["one"] == shared.rows["one"].model_copy(update={"paper": {"fid": 20.5}})
+    assert (lung.title, lung.numbers, list(lung.rows)) == ("Lung", ("kid",), ["one", "two", "three"])
+
+
+def read_of(folder, dataset: str | None) -> Experiment:
+    (folder / "e.yaml").write_text(EXPERIMENT + DATASETS)
+    return read_experiment(str(folder / "e.yaml"), dataset)
+
+
+@pytest.mark.parametrize(("dataset", "problem"), [(None, "none given"), ("liver", "unknown 'liver'")])
+def test_a_missing_or_unknown_data_set_is_refused_with_the_known_ones(tmp_path, dataset, problem):
+    with pytest.raises(ConfigError, match=rf"e\.yaml: --dataset: {problem}\. Fix: set it to one of skin, lung\.$"):
+        read_of(tmp_path, dataset)
+
+
+def test_a_data_set_of_a_file_without_any_is_refused(tmp_path):
+    written(tmp_path, EXPERIMENT)
+    with pytest.raises(ConfigError, match=r"--dataset skin: the file has no `datasets`\. Fix: remove --dataset\."):
+        read_experiment(str(tmp_path / "e.yaml"), "skin")

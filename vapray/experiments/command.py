@@ -17,6 +17,9 @@ def experiment(
     results: Annotated[
         str | None, typer.Option("--results", help="Folder or URI of records and tables; without one, run.root's.")
     ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Data set, for a file that describes several.")
+    ] = None,
     row: Annotated[list[str] | None, typer.Option("--row", help="Only this row; may stand often.")] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="Only this seed; may stand often.")] = None,
     beside: Annotated[int, typer.Option("--parallel", min=1, help="Rows and seeds made at a time.")] = 1,
@@ -25,13 +28,16 @@ def experiment(
 ) -> None:
     """Make every run of an experiment that is not there yet, and its tables; the same command continues."""
     with ended_well(debug):
-        _experiment(file, overrides or (), results, row or (), seed or (), beside, tables_only=tables_only, debug=debug)
+        _experiment(
+            file, overrides or (), results, dataset, row or (), seed or (), beside, tables_only=tables_only, debug=debug
+        )
 
 
 def _experiment(
     file: str,
     overrides: Sequence[str],
     results: str | None,
+    dataset: str | None,
     rows: Sequence[str],
     seeds: Sequence[int],
     beside: int,
@@ -47,19 +53,21 @@ def _experiment(
     from vapray.files import FileStore
     from vapray.progress import Display
 
-    found = read_experiment(file)
+    found = read_experiment(file, dataset)
     names = list(run_names(found, rows, seeds))
     if not tables_only:  # what is wrong with any run is said before the first is made
         for name in names:
             settings_of(found, name, overrides)
     if results is None:
         root = settings_of(found, names[0], overrides, unless_given=[ANYWHERE]).run.root
-        results = f"{root.rstrip('/')}/experiments/{Path(file).stem}"
+        name_parts = [Path(file).stem, *([dataset] if dataset else [])]
+        results = f"{root.rstrip('/')}/experiments/{'_'.join(name_parts)}"
     files = FileStore(results)
     if not tables_only:  # records of other settings are told now, not behind hours of runs
         finished_runs(found, run_names(found), files, overrides)
     if not tables_only and beside > 1:
-        command = ["experiment", file, *overrides, "--results", results, *(["--debug"] if debug else [])]
+        options = ["--results", results, *(["--dataset", dataset] if dataset else []), *(["--debug"] if debug else [])]
+        command = ["experiment", file, *overrides, *options]
         make_beside(found, names, files, overrides, Display(), command=command, workers=beside)
     if not tables_only:
         make_all(found, names, files, overrides, Display())

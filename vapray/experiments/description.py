@@ -1,4 +1,7 @@
-"""An experiment as a YAML file describes it; the docstring under a field is its help."""
+"""Description of an experiment, read from a YAML file.
+
+A file may have ``datasets``: for each data set the parts that differ, merged key by key over the shared ones.
+"""
 
 import json
 import re
@@ -132,11 +135,15 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def read_experiment(path: str) -> Experiment:
-    """Read a file.
+def read_experiment(path: str, dataset: str | None = None) -> Experiment:
+    """Read an experiment from its file.
+
+    Args:
+        path: YAML file.
+        dataset: key of the file's ``datasets``; None for a file without them.
 
     Raises:
-        ConfigError: it is not there, or not an experiment; with every problem.
+        ConfigError: the file or the data set is missing, or the file is invalid; with every problem.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -146,14 +153,35 @@ def read_experiment(path: str) -> Experiment:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).{hint}") from None
     tree, _ = parse_yaml(text, where=path)
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: holds no experiment: wanted title, question and rows.")
+        raise ConfigError(f"{path}: not an experiment: expected title, question and rows.")
     try:
-        return Experiment.model_validate(tree)
+        return Experiment.model_validate(_for_dataset(tree, dataset, path))
     except ValidationError as error:
         texts = [_told(found["loc"], found["type"], found["msg"]) for found in error.errors()]
         raise ConfigError(
             f"{path}: {texts[0]}" if len(texts) == 1 else "\n  ".join([f"{path}: {len(texts)} problems", *texts])
         ) from None
+
+
+def _for_dataset(tree: dict[str, Any], dataset: str | None, path: str) -> dict[str, Any]:
+    datasets = tree.pop("datasets", {})
+    if not isinstance(datasets, dict):
+        raise ConfigError(f"{path}: datasets: expected a mapping from data sets to settings.")
+    if dataset in datasets:
+        return _merged(tree, datasets[dataset])
+    if datasets:
+        problem = "none given" if dataset is None else f"unknown {dataset!r}"
+        raise ConfigError(f"{path}: --dataset: {problem}. Fix: set it to one of {', '.join(datasets)}.")
+    if dataset is not None:
+        raise ConfigError(f"{path}: --dataset {dataset}: the file has no `datasets`. Fix: remove --dataset.")
+    return tree
+
+
+def _merged(shared: Any, own: Any) -> Any:
+    """Merge mappings key by key; any other value of ``own`` replaces the shared one."""
+    if not isinstance(shared, dict) or not isinstance(own, dict):
+        return own
+    return shared | {key: _merged(shared.get(key), value) for key, value in own.items()}
 
 
 def _told(keys: Sequence[str | int], kind: str, message: str) -> str:
