@@ -168,7 +168,7 @@ def test_rate_limits_busy_servers_and_dropped_connections_are_waited_out(busy: s
 
 
 def test_a_server_that_stays_busy_is_given_up_with_advice(busy: str) -> None:
-    with pytest.raises(BackendError, match=r"still limits the rate after 0 retries\. Lower endpoint\.concurrency"):
+    with pytest.raises(BackendError, match=r"still limits the rate after 0 retries\. Fix: lower endpoint\.concurrency"):
         captions_of(busy, "caption.strategy=direct", "endpoint.max_retries=0")
 
 
