@@ -25,7 +25,7 @@ from vapray.placement import Demand
 from .refusal import BACKEND, DATA, refused
 
 IMAGE = np.zeros((32, 32, 3), np.uint8)
-OFFERED = {"vllm": "Install vapray[vllm] where the actors run", "openai": "Install vapray[openai]"}
+OFFERED = {"vllm": "install vapray[vllm] where the actors run", "openai": "install vapray[openai]"}
 
 
 @pytest.mark.parametrize(("captioner", "module"), [("vllm", "vllm"), ("openai", "openai"), ("openai", "aiolimiter")])
