@@ -211,7 +211,7 @@ def test_a_web_page_where_an_api_was_expected_is_said_to_be_one(busy: str, monke
 
     monkeypatch.setattr(_Busy, "do_GET", page)
     monkeypatch.setattr(_Busy, "do_POST", page)
-    with pytest.raises(BackendError, match=r"not as OpenAI's API does\. Give the URL up to and with /v1"):
+    with pytest.raises(BackendError, match=r"not OpenAI's API\. Fix: give the URL up to and with /v1"):
         captions_of(busy, "caption.strategy=direct")
 
 
