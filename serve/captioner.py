@@ -1,4 +1,4 @@
-"""Describes pictures with the captioner of a checkpoint's run: measured, or a model through vLLM or an endpoint."""
+"""Replica that captions images with the captioner of a checkpoint's run: measured, or a model."""
 
 import asyncio
 import hashlib
@@ -32,8 +32,9 @@ class Captioner:
     def __init__(self, checkpoint: str) -> None:
         config = read_card(checkpoint).config
         self._side = config.caption.image_side
-        # Captions that were given come from nobody who could be asked again.
-        self._captioner = None if config.caption.captioner == "given" else open_captioner(config)
+        # Given and drawn captions were not written from images.
+        is_blind = config.caption.captioner in ("given", "drawn")
+        self._captioner = None if is_blind else open_captioner(config)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="captioner")
         self._dead: EngineDied | None = None
 
@@ -46,13 +47,11 @@ class Captioner:
         """A caption; the same picture file gives the same.
 
         Raises:
-            ApiError: 400, it cannot be decoded or described; 404, the model's captions were given; 503, the captioner
-                does not answer.
+            ApiError: 400, it cannot be decoded or described; 404, the model's captions were given or drawn; 503, the
+                captioner does not answer.
         """
         if self._captioner is None:
-            raise ApiError(
-                404, "This model's captions were written by hand; nothing describes pictures.", "no_captioner"
-            )
+            raise ApiError(404, "This model has no captioner: its captions were given or drawn.", "no_captioner")
         frame = await asyncio.to_thread(frame_of, image, self._side)
         ask, id = self._captioner.caption, hashlib.sha256(image).hexdigest()
         try:

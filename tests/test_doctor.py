@@ -75,9 +75,12 @@ def test_images_that_do_not_decode_are_reported(tmp_path):
     assert "5 of the first 5" in finding.found
 
 
+MODEL = ("caption.captioner=openai", "caption.model=any")
+
+
 def test_parts_of_a_dataset_that_share_lesions_are_a_warning(tmp_path):
     root = write_colonoscopy(tmp_path / "colon")
-    settings = ("data.source=colonoscopy", f"data.root={root}", "data.modality=colonoscopy")
+    settings = ("data.source=colonoscopy", f"data.root={root}", "data.modality=colonoscopy", *MODEL)
     finding = found(dataset, *settings)["about the data"]
     assert (finding.state, finding.exit_code) == ("warning", 0)
     assert "a lesion can be in training and in test" in finding.found

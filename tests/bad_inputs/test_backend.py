@@ -25,7 +25,7 @@ from vapray.placement import Demand
 from .refusal import BACKEND, DATA, refused
 
 IMAGE = np.zeros((32, 32, 3), np.uint8)
-OFFERED = {"vllm": "Install vapray[vllm] where the actors run", "openai": "Install vapray[openai]"}
+OFFERED = {"vllm": "install vapray[vllm] where the actors run", "openai": "install vapray[openai]"}
 
 
 @pytest.mark.parametrize(("captioner", "module"), [("vllm", "vllm"), ("openai", "openai"), ("openai", "aiolimiter")])
@@ -41,7 +41,7 @@ def test_a_package_that_is_not_installed_is_told_with_what_to_do_instead(
 def test_a_key_that_is_named_and_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     asked = ["caption.captioner=openai", "caption.model=m", "endpoint.api_key_env=NO_SUCH_KEY"]
-    refused(BACKEND, lambda: open_captioner(load(None, asked)), "endpoint.api_key_env = NO_SUCH_KEY", "Set it")
+    refused(BACKEND, lambda: open_captioner(load(None, asked)), "endpoint.api_key_env = NO_SUCH_KEY", "set it")
 
 
 def test_a_gpu_that_is_not_there_is_told_before_anything_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

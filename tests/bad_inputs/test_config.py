@@ -103,6 +103,11 @@ OVERRIDES = {
         "caption.strategy=direct",
         "caption.strategy = direct: the measured captioner runs vaps only",
     ),
+    "measured captions of another modality": (
+        "data.modality=chest_xray",
+        "caption.captioner = measured: measured captions exist for dermoscopy only (data.modality = chest_xray). Fix: "
+        "set caption.captioner to drawn, vllm, openai or given.",
+    ),
     "unknown prompt set": ("caption.prompt_set=mri", "wanted one of dermoscopy, chest_xray, colonoscopy, or a path"),
     "prompt set not there": ("caption.prompt_set=mri.yaml", "caption.prompt_set = mri.yaml: no such file"),
     "no equals sign": ("train.steps", "'train.steps' is no setting. Write section.key=value, such as train.steps=100"),
@@ -224,6 +229,16 @@ def test_an_output_that_is_read_only_leaves_no_trace(tmp_path: Path) -> None:
 
 
 GIVEN, ASKED = "caption.captioner=given", ["caption.captioner=vllm", "caption.model=owner/name"]
+
+
+def test_a_source_of_one_modality_is_not_captioned_as_another() -> None:
+    asked = ["data.source=chestxray14", "data.root=."]
+    said = "data.modality = dermoscopy: data.source = chestxray14. Fix: set data.modality to chest_xray."
+    refused(CONFIG, lambda: load(None, asked), said)
+    said = "(data.modality = chest_xray). Fix: set caption.captioner to vllm, openai or given."
+    refused(CONFIG, lambda: load(None, [*asked, "data.modality=chest_xray"]), said)
+
+
 WITHOUT_EFFECT = {
     "omission from given captions": (
         [GIVEN, "data.source=folder", "data.root=.", "caption.omit=[colours, shape]"],

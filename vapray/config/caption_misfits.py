@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, get_args
 
+from vapray.config.captioning import MEASURED_MODALITY
 from vapray.config.misfit import Misfit
 
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 __all__ = ["find_caption_misfits"]
 
 _WITH_TEXTS = {"folder"}
+_MODALITIES = {"chestxray14": "chest_xray", "colonoscopy": "colonoscopy"}
+"""Modality of the sources that have no other."""
 _MODEL_NAMES = {"vllm": "a hub id or a folder", "openai": "as the endpoint calls it"}
 _OF_ANSWERS = (
     "model", "revision", "temperature", "top_p", "max_tokens", "knowledge_variants", "json_answers", "retries",
@@ -32,11 +35,26 @@ _WITHOUT_STRATEGIES = {
 
 def find_caption_misfits(config: "Config") -> Iterator[Misfit]:
     """Every pair of settings about captions that cannot work together."""
+    yield from _modality(config)
     yield from _missing(config)
     yield from _unread(config)
     yield from _strategy(config)
     yield from _engine(config)
     yield from _prompt_set(config)
+
+
+def _modality(config: "Config") -> Iterator[Misfit]:
+    data, caption = config.data, config.caption
+    if caption.captioner == "measured" and data.modality != MEASURED_MODALITY:
+        others = "drawn, vllm, openai or given" if data.source == "phantom" else "vllm, openai or given"
+        text = (
+            f"caption.captioner = measured: measured captions exist for {MEASURED_MODALITY} only (data.modality = "
+            f"{data.modality}). Fix: set caption.captioner to {others}."
+        )
+        yield Misfit(("caption.captioner", "data.modality"), text)
+    if data.modality != (modality := _MODALITIES.get(data.source, data.modality)):
+        text = f"data.modality = {data.modality}: data.source = {data.source}. Fix: set data.modality to {modality}."
+        yield Misfit(("data.modality", "data.source"), text)
 
 
 def _missing(config: "Config") -> Iterator[Misfit]:

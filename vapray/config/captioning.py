@@ -6,14 +6,17 @@ from pydantic import Field
 
 from vapray.config.section import Count, Natural, Positive, Section, Share
 
-__all__ = ["Bank", "Caption", "Endpoint", "Vllm"]
+__all__ = ["MEASURED_MODALITY", "Bank", "Caption", "Endpoint", "Vllm"]
+
+MEASURED_MODALITY = "dermoscopy"
+"""Modality whose attributes can be measured in an image, for captions, adherence and the audit."""
 
 
 class Caption(Section):
     """Images to captions."""
 
     captioner: Literal["measured", "given", "drawn", "vllm", "openai"] = "measured"
-    """measured (embedded: classical image analysis), given (your own captions), drawn (of phantoms: the truth), or a
+    """measured (image analysis, dermoscopy only), given (your own captions), drawn (phantoms only: the truth), or a
     multimodal LLM: vllm (in the pool's actors) or openai (any endpoint that speaks that API)."""
     corrupted: Share = 0.0
     """A control, of captioner drawn: in captions of training images each attribute is with this probability another

@@ -39,7 +39,7 @@ class Data(Section):
     accept_identified_dicom: bool = False
     """Read DICOM files that are not marked as de-identified. Nothing of their headers is kept either way."""
     modality: Modality = "dermoscopy"
-    """Decides prompts and measured attributes."""
+    """Modality of the images: it decides prompts and attributes."""
     image_size: Annotated[int, Field(ge=8)] = 32
     """Side in pixels of the square frame that is trained on, sampled and compared."""
     validation_share: Share = 0.1

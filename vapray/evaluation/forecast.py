@@ -1,6 +1,7 @@
 """What evaluating would cost."""
 
 from vapray.config import Config
+from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.forecast import reading_seconds
 from vapray.evaluation.memorisation.planting import PLANTED, PLANTS
 from vapray.evaluation.memorisation.suspects import MOST_HELD_OUT
@@ -35,7 +36,8 @@ def forecast(outlook: Outlook) -> Forecast:
     real, pixels = images.splits.get("train", 0) + images.held_out, config.data.image_size**2
     samples, suspects = outlook.rows["samples"], min(images.held_out, MOST_HELD_OUT) + config.sample.n_images
     suspects += _planted(images)
-    attributes = (images.held_out + config.sample.n_images) * pixels * SECONDS_TO_MEASURE_A_PIXEL
+    seconds_of_attributes = pixels * SECONDS_TO_MEASURE_A_PIXEL if config.data.modality == MEASURED_MODALITY else 0.0
+    attributes = (images.held_out + config.sample.n_images) * seconds_of_attributes
     seconds_of_features, features = _of_features(config)
     measured = reference_rows(images) + samples
     measuring = measured * seconds_of_features + real * reading_seconds(images) + attributes

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.captioning.measured.measure import MEASURES, measure
+from vapray.captioning.measured.dermoscopy import measure_dermoscopy
+from vapray.config.captioning import MEASURED_MODALITY
 from vapray.evaluation.classifier import Classifier
 from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
 from vapray.evaluation.memorisation.views import cores, thumbnails
@@ -49,7 +50,7 @@ class Examiner:
     Args:
         extractor: of features.
         classifier: trained on real training frames.
-        modality: whose attributes are measured.
+        modality: of the images; attributes are measured in dermoscopy only.
     """
 
     def __init__(self, extractor: FeatureExtractor, classifier: Classifier, modality: str) -> None:
@@ -84,8 +85,8 @@ class Examiner:
             for i in range(len(ids))
         ]
 
-    def _attributes(self, image: NDArray[np.uint8]) -> str:
-        return json.dumps(measure(image, self._modality) if self._modality in MEASURES else {})
+    def _attributes(self, image: NDArray[np.uint8]) -> str | None:
+        return json.dumps(measure_dermoscopy(image)) if self._modality == MEASURED_MODALITY else None
 
 
 def _pixels(name: str, images: NDArray[np.uint8]) -> NDArray[np.uint8] | None:

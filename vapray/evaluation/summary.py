@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from vapray.captioning.attributes import Attributes, agreement, attributes_from_json
 from vapray.captioning.lexicon import parse_caption
-from vapray.captioning.measured.measure import MEASURES
 from vapray.captioning.prompt_set import PromptSet
 from vapray.config import Config
+from vapray.config.captioning import MEASURED_MODALITY
 from vapray.evaluation.adherence import Adherence, CaptionedImages, measure_adherence
 from vapray.evaluation.classifier import balanced_accuracy, class_accuracies
 from vapray.evaluation.comparison import (
@@ -234,8 +234,8 @@ def _label_interval(probabilities: NDArray[np.float64], labels: NDArray[np.int64
 def _adherence(
     sets: Mapping[str, Rows], captions: Mapping[str, str], prompt_set: PromptSet, config: Config
 ) -> Adherence | None:
-    """None where the modality has no measurements."""
-    if config.data.modality not in MEASURES:
+    """Measure caption adherence; None for a modality without measured attributes."""
+    if config.data.modality != MEASURED_MODALITY:
         return None
     generated, real = (_captioned(sets[name], captions, prompt_set) for name in ("generated", "reconstructed"))
 

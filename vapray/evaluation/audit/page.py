@@ -1,6 +1,6 @@
 """The audit as a page for a person who has to decide whether to train on these captions."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vapray.captioning.attributes import Attribute
@@ -12,8 +12,10 @@ from vapray.evaluation.report.content import Image
 from vapray.evaluation.report.page import page, sides
 from vapray.evaluation.report.wording import interval_text, percent
 
-__all__ = ["WORST_SIDE", "Audit", "WorstCaption", "render_audit"]
+__all__ = ["MEASURED", "WORST_SIDE", "Audit", "WorstCaption", "render_audit"]
 
+MEASURED = "measured captions"
+"""Name of the measured captioner in reports."""
 WORST_SIDE = 192
 """Pixels of the pictures beside what their captions have wrong."""
 
@@ -39,7 +41,6 @@ class Audit:
         captions: in the whole run.
         rejects: images without a caption, by the code of the reason.
         omitted: attributes that the captioner was told to leave out.
-        unreliable: attributes whose measurement is not believed, so that nothing is held against it.
         findings: of the drawn captions.
         consistency: of further captions of the same pictures with each other; None where none were made.
         others: other runs' captions of the same pictures.
@@ -54,7 +55,6 @@ class Audit:
     captions: int
     rejects: Mapping[str, int]
     omitted: Sequence[str]
-    unreliable: Collection[str]
     findings: Findings
     consistency: Consistency | None
     others: Sequence[OtherCaptions]
@@ -78,7 +78,9 @@ def render_audit(audit: Audit) -> str:
 def _headline(audit: Audit) -> str:
     found = audit.findings.contradicted
     if audit.reference == "nothing":
-        return "Measured captions of real pictures cannot be audited by the same measurements"
+        if audit.captioner == MEASURED:
+            return "Measured captions of real images cannot be audited by the same measurements"
+        return f"These captions were not checked: no attributes are measured in {audit.modality}"
     if found is None:
         return "Not one statement could be checked"
     return f"{percent(found.value)} of the statements contradict their picture"

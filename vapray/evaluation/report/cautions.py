@@ -111,6 +111,7 @@ def _rejects(report: ReportData) -> Iterator[Caution]:
 
 def _captions(adherence: Adherence | None, metrics: Metrics) -> Iterator[Caution]:
     if adherence is None:
+        yield Caution("Caption adherence not measured", "Attributes can be measured in dermoscopy images only.")
         return
     if metrics.provenance.captioner == "measured captions":
         yield Caution(

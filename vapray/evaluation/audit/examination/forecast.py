@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from vapray.captioning.forecast import forecast as forecast_captioning
 from vapray.captioning.forecast import measuring_seconds
+from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.forecast import reading_seconds
 from vapray.forecast import Forecast, Outlook, part_overhead
 
@@ -19,7 +20,8 @@ def forecast(outlook: Outlook) -> Forecast:
     captioning = forecast_captioning(outlook)
     asks = captioner in {"vllm", "openai"} and config.audit.repeats
     repeated = min(config.audit.repeated_images, rows) * config.audit.repeats if asks else 0
-    measuring = rows * (measuring_seconds(config.caption.image_side) + reading_seconds(outlook.images))
+    measured = measuring_seconds(config.caption.image_side) if config.data.modality == MEASURED_MODALITY else 0.0
+    measuring = rows * (measured + reading_seconds(outlook.images))
     work = 0.0 if captioner == "measured" else measuring / captioning.workers
     return replace(
         captioning,

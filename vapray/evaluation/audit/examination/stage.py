@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vapray.captioning.captioner import CaptionDraft
-from vapray.captioning.measured.measure import measure
+from vapray.captioning.measured.dermoscopy import measure_dermoscopy
 from vapray.captioning.opening import asks_model, open_language_model
 from vapray.config import Config
+from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.frames import read_frames
 from vapray.row_map import map_rows, plan_rows
 from vapray.stage_run import StageRun
@@ -85,8 +86,8 @@ class _Examine:
         rejects = {asked[n]["image_id"]: reason for n, reason in reasons.items()}
         return part_of(TABLES["examinations"], done, rejects)
 
-    def _measured(self, frame: NDArray[np.uint8]) -> str:
-        return json.dumps(measure(frame, self._config.data.modality))
+    def _measured(self, frame: NDArray[np.uint8]) -> str | None:
+        return json.dumps(measure_dermoscopy(frame)) if self._config.data.modality == MEASURED_MODALITY else None
 
     def _caption_again(self, done: list[dict[str, Any]], frames: NDArray[np.uint8]) -> None:
         """What cannot be used is left out: of an image with fewer than two captions there is nothing to compare."""
