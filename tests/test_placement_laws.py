@@ -70,8 +70,8 @@ WRONG = {
     "pools.caption.resources={caption: .inf}": "wanted keys of your own",
     "pools.caption.resources={caption: true}": "wanted keys of your own",
     "pools.caption.resources=caption": "wanted keys of your own",
-    "pools.caption.resources={GPU: 1}": "= GPU: names a resource of your own, such as caption. Or set pools.",
-    "train.resources_per_worker={CPU: 2}": "train.resources_per_worker = CPU: names a resource of your own",
+    "pools.caption.resources={GPU: 1}": "= GPU: expected a custom resource, such as caption. Or set pools.",
+    "train.resources_per_worker={CPU: 2}": "train.resources_per_worker = CPU: expected a custom resource",
 }
 
 

@@ -201,11 +201,11 @@ def test_damaged_halves_of_taef2_are_refused(tmp_path: Path) -> None:
     ("given", "told"),
     [
         (["kind=diffusers"], "needs autoencoder.model"),
-        (["kind=taef2", "model=/m"], "Set autoencoder.channels=32 autoencoder.factor=8"),
+        (["kind=taef2", "model=/m"], "set autoencoder.channels=32 autoencoder.factor=8"),
         (["model=/m"], "only kind = diffusers and taef2"),
         (["kind=pixels", "tune_decoder_steps=5"], "pixels have no decoder"),
         (["lpips_heads=/h", "tune_decoder_steps=5"], "needs autoencoder.lpips_backbone"),
-        (["lpips_backbone=/b"], "Set autoencoder.tune_decoder_steps"),
+        (["lpips_backbone=/b"], "set autoencoder.tune_decoder_steps"),
     ],
 )
 def test_settings_that_contradict_one_another_are_refused(given: list[str], told: str) -> None:
