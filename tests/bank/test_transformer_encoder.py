@@ -133,7 +133,7 @@ def test_what_cannot_be_encoded_is_refused_alone_and_never_cut(folders: dict[str
     rows = ["a brown lesion", "", "lesion " * 60, " \n", "\ud800", "skin"]
     encoded = encoder.encode_each(rows)
     assert [isinstance(one, DataError) for one in encoded] == [False, True, True, True, True, False]
-    assert "tokens; wanted 1 to" in str(encoded[2])
+    assert "tokens; expected 1 to" in str(encoded[2])
     assert encoder.encode_each([]) == []
     with pytest.raises(DataError, match="text 1, '': 0 tokens"):
         encoder.encode(rows)
@@ -142,7 +142,7 @@ def test_what_cannot_be_encoded_is_refused_alone_and_never_cut(folders: dict[str
 def test_a_text_of_exactly_the_most_tokens_is_taken_and_one_more_is_not(folders: dict[str, Path]) -> None:
     encoder = opened(folders, "biomedclip")
     assert len(encoder.encode(["lesion " * 30])[0]) == 32  # with CLS and SEP
-    with pytest.raises(DataError, match="33 tokens; wanted 1 to 32"):
+    with pytest.raises(DataError, match="33 tokens; expected 1 to 32"):
         encoder.encode(["lesion " * 31])
 
 
@@ -216,7 +216,7 @@ def test_a_folder_that_lacks_something_says_what(folders: dict[str, Path], tmp_p
         CONFIG, lambda: encoder_of(folders["bert"], "open_clip"), "no open_clip_config.json; no weights (open_clip_"
     )
     refused(
-        CONFIG, lambda: encoder_of(folders["bert"], "transformers", max_tokens=65), "65", "takes 64 tokens at the most"
+        CONFIG, lambda: encoder_of(folders["bert"], "transformers", max_tokens=65), "65", "takes at most 64 tokens"
     )
 
 

@@ -74,7 +74,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 BROKEN = {
     "no table": (lambda root: (root / "Data_Entry_2017_v2020.csv").unlink(), r"no Data_Entry_2017\*.csv"),
-    "two tables": (lambda root: (root / "Data_Entry_2017.csv").touch(), "2 tables .* of one data set; keep one"),
+    "two tables": (lambda root: (root / "Data_Entry_2017.csv").touch(), "2 tables .* for one dataset; keep one"),
     "no list": (lambda root: (root / "test_list.txt").unlink(), "no test_list.txt"),
     "no picture": (
         lambda root: (root / "images" / "00000001_000.png").unlink(),

@@ -165,7 +165,7 @@ MAPS = {
     "no list": ("labels: {adenoma: adenoma}\n", "not a map of labels"),
     "no text": ("labels: {adenoma: [1]}\n", "not a map of labels"),
     "unknown key": ("labels: {a: [b]}\nleft-out: [c]\n", r"1 unknown key \(left-out\)"),
-    "twice": ("labels: {a: [polyp], b: [Polyp]}\n", r"1 repeated diagnostic term \(polyp\). Name each once"),
+    "twice": ("labels: {a: [polyp], b: [Polyp]}\n", r"1 repeated diagnostic term \(polyp\). Fix: list each once"),
     "tag": ("labels: !!python/name:os.system\n", "tag"),
 }
 
