@@ -149,9 +149,9 @@ def write_config(folder: Path, **changes: Any) -> None:
 def test_files_that_are_missing_or_of_another_class_are_told_before_anything_starts(tmp_path: Path) -> None:
     folder = trained_models.stable_diffusion(tmp_path / "vae")
     sign = lambda *more: lambda: autoencoder_signature(asking("diffusers", folder, *more))  # noqa: E731
-    refused(CONFIG, sign("autoencoder.channels=16"), "has 4 channels and factor 8", "Set autoencoder.channels=4")
+    refused(CONFIG, sign("autoencoder.channels=16"), "has 4 channels and factor 8", "set autoencoder.channels=4")
     write_config(folder, _class_name="VQModel")
-    refused(CONFIG, sign(), f"{folder}/config.json", "'VQModel', wanted 'AutoencoderKL'")
+    refused(CONFIG, sign(), f"{folder}/config.json", "'VQModel', expected 'AutoencoderKL'")
     (folder / "config.json").write_text("{")
     refused(CONFIG, sign(), f"{folder}/config.json: cannot be read as JSON")
     (folder / "diffusion_pytorch_model.safetensors").unlink()
