@@ -25,7 +25,7 @@ __all__ = ["run"]
 def run(run: StageRun) -> None:
     """Run the stage."""
     if run.config.data.source == "phantom":
-        run.progress.say(f"Drawing {run.config.data.phantom.n_images:,} phantoms ({run.config.data.modality})")
+        run.progress.say(f"drawing {run.config.data.phantom.n_images:,} phantoms ({run.config.data.modality})")
         draw_phantoms(run.config)
     source = open_dataset(run.config)
     records = source.records()
