@@ -51,7 +51,10 @@ JPEG, PNG = encode(NOISE, "JPEG"), encode(NOISE)
 NO_IMAGE = "not an image, or cut off in its header: starts with"
 PICTURES = {
     "zero bytes": (b"", "zero bytes"),
-    "HTML named .png": (b"<!DOCTYPE html><html>404</html>", f"{NO_IMAGE} b'<!DOCTYPE html><'; expected DICOM, JPEG, PNG"),
+    "HTML named .png": (
+        b"<!DOCTYPE html><html>404</html>",
+        f"{NO_IMAGE} b'<!DOCTYPE html><'; expected DICOM, JPEG, PNG",
+    ),
     "zeros": (b"\0" * 200, NO_IMAGE),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", NO_IMAGE),
     "half a JPEG": (JPEG[: len(JPEG) // 2], "damaged or cut short"),
@@ -144,4 +147,6 @@ def test_whatever_is_damaged_no_word_of_a_header_gets_out(capfd, caplog) -> None
 def test_without_pydicom_the_error_says_what_to_install(monkeypatch) -> None:
     data = make_dicom()
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    refused(BACKEND, lambda: decode(data), "DICOM files need pydicom, which is not installed. Fix: install vapray[dicom].")
+    refused(
+        BACKEND, lambda: decode(data), "DICOM files need pydicom, which is not installed. Fix: install vapray[dicom]."
+    )

@@ -127,6 +127,4 @@ def test_a_device_that_is_not_there_is_refused_by_the_stage(bert: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     bank = config_of(bert).bank
-    refused(
-        BACKEND, lambda: _EncodeCaptions(bank, "cuda"), "device 'cuda' is not available", "pools.bank.num_gpus=0"
-    )
+    refused(BACKEND, lambda: _EncodeCaptions(bank, "cuda"), "device 'cuda' is not available", "pools.bank.num_gpus=0")

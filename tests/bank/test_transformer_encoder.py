@@ -215,9 +215,7 @@ def test_a_folder_that_lacks_something_says_what(folders: dict[str, Path], tmp_p
     refused(
         CONFIG, lambda: encoder_of(folders["bert"], "open_clip"), "no open_clip_config.json; no weights (open_clip_"
     )
-    refused(
-        CONFIG, lambda: encoder_of(folders["bert"], "transformers", max_tokens=65), "65", "takes at most 64 tokens"
-    )
+    refused(CONFIG, lambda: encoder_of(folders["bert"], "transformers", max_tokens=65), "65", "takes at most 64 tokens")
 
 
 def damage_config(folder: Path) -> None:

@@ -225,7 +225,7 @@ MISFITS = {
     ),
     "moments of another shape than they say": (
         {"i0/0": {"moments": bytes(30)}, "i0/1": {"flipped": True}},
-        "image i0 has 30 bytes, wanted 32 for its shape",
+        "image i0 has 30 bytes, expected 32 for its shape",
     ),
 }
 
