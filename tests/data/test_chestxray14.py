@@ -54,7 +54,7 @@ def test_both_releases_of_the_table_give_the_same(root: Path, tmp_path: Path) ->
 def test_what_is_left_out_is_counted(root: Path) -> None:
     (note,) = ChestXray14(root).notes()
     assert note.startswith(
-        "Of 48 pictures 30 show one finding and are kept, 6 show several and are left out, 12 show none"
+        "Of 48 images 30 show one finding and are kept, 6 show several and are left out, 12 show none"
     )
     assert "data.no_finding=true" in note
 

@@ -82,7 +82,7 @@ def test_videos_in_two_data_sets_are_told_where_both_are_there(root: Path) -> No
     brought, left_out, overlap = Colonoscopy(root).notes()
     assert brought == "Frames of 8 sequences, lesions or patients: 9 from PolypsSet, 6 from SUN, 8 from Mesejo."
     assert left_out.startswith("10 frames have no label")  # 3 of a cancer, 5 without a polyp, 2 of PolypsSet
-    assert overlap.startswith("PolypsSet holds some of Mesejo's videos")
+    assert overlap.startswith("PolypsSet contains some of Mesejo's videos")
     shutil.rmtree(root / "PolypsSet")
     assert not any("PolypsSet holds" in note for note in Colonoscopy(root).notes())
 

@@ -49,7 +49,7 @@ class ChestXray14(ImageSource):
     def __init__(
         self, root: str | Path, *, validation_share: float = 0.1, seed: int = 0, no_finding: bool = False
     ) -> None:
-        """Look for the folder, its table and its lists."""
+        """Find the folder, its table and its lists."""
         self.root = dataset_folder(root, "of the ChestX-ray14 files")
         self.validation_share, self.seed, self.no_finding = validation_share, seed, no_finding
         self._table = _find_table(self.root)
@@ -93,7 +93,7 @@ class ChestXray14(ImageSource):
         kinds = Counter(_kind(row) for row in self._rows)
         fate = "kept as a class" if self.no_finding else "left out (data.no_finding=true keeps them)"
         return [
-            f"Of {len(self._rows):,} pictures {kinds['one']:,} show one finding and are kept, {kinds['several']:,} "
+            f"Of {len(self._rows):,} images {kinds['one']:,} show one finding and are kept, {kinds['several']:,} "
             f"show several and are left out, {kinds['none']:,} show none and are {fate}."
         ]
 
@@ -136,7 +136,7 @@ class ChestXray14(ImageSource):
         if blank := [row[NAME] for row in self._rows if not row[FINDINGS] or not row[PATIENT]]:
             yield f"{self._table.name}: {list_first(blank, 'row')} without {FINDINGS} or {PATIENT}; fill them in"
         if not self._kept:
-            yield f"{self._table.name}: no picture shows a single finding"
+            yield f"{self._table.name}: no image shows a single finding"
         yield from missing_pictures(map(_id, self._kept), self._pictures, "images*")
         # Images that are left out count too: a split that divides a patient is not the official one.
         yield from crossing_groups((row[PATIENT], split_of[row[NAME]]) for row in self._rows if row[NAME] in split_of)

@@ -38,8 +38,8 @@ class Folder(ImageSource):
     def __init__(
         self, root: str | Path, *, validation_share: float = 0.1, test_share: float = 0.2, seed: int = 0
     ) -> None:
-        """Look for the folder and its table."""
-        self.root = dataset_folder(root, "that holds the pictures")
+        """Find the folder and its table."""
+        self.root = dataset_folder(root, "of the images")
         self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
         self._table = find_table(self.root)
 

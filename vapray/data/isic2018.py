@@ -38,7 +38,7 @@ class Isic2018(ImageSource):
     def __init__(
         self, root: str | Path, *, validation_share: float = 0.0, test_share: float = 0.0, seed: int = 0
     ) -> None:
-        """Look for the folder and its tables."""
+        """Find the folder and its tables."""
         self.root = dataset_folder(root, "of the ISIC 2018 files")
         self.shares = {"validation": validation_share, "test": test_share}
         self.seed = seed

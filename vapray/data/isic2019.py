@@ -38,7 +38,7 @@ class Isic2019(ImageSource):
     def __init__(
         self, root: str | Path, *, validation_share: float = 0.1, test_share: float = 0.2, seed: int = 0
     ) -> None:
-        """Look for the folder and its tables."""
+        """Find the folder and its tables."""
         self.root = dataset_folder(root, "of the ISIC 2019 files")
         self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
         self._truth = require_table(self.root, "ISIC_2019_Training_GroundTruth")
@@ -79,11 +79,11 @@ class Isic2019(ImageSource):
         found = []
         if shared:
             found.append(
-                f"{shared:,} of the {len(lesions):,} pictures are HAM10000's, the training set of ISIC 2018: "
-                "neither data set is unseen by a model that was trained on the other."
+                f"{shared:,} of the {len(lesions):,} images are from HAM10000, the training set of ISIC 2018: "
+                "neither dataset is unseen by a model that was trained on the other."
             )
         if alone:
-            found.append(f"{alone:,} pictures name no lesion: each is split as a lesion of its own.")
+            found.append(f"{alone:,} images have no lesion id: each is split as a lesion of its own.")
         return found
 
     @cached_property

@@ -46,8 +46,8 @@ class Colonoscopy(ImageSource):
         test_share: float = 0.2,
         seed: int = 0,
     ) -> None:
-        """Look for the parts."""
-        self.root = dataset_folder(root, f"that holds {', '.join(part.name for part in PARTS)}")
+        """Find the parts."""
+        self.root = dataset_folder(root, f"with {', '.join(part.name for part in PARTS)}")
         self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
         self.label_map = load_label_map(labels)
         self.parts: list[Part] = [part(self.root / part.name) for part in PARTS if (self.root / part.name).is_dir()]
@@ -98,9 +98,9 @@ class Colonoscopy(ImageSource):
         if not {"PolypsSet", "Mesejo"} <= {frame.image_id.partition("/")[0] for frame, _ in self._labelled}:
             return {}
         leak = (
-            "PolypsSet holds some of Mesejo's videos and does not say which: a lesion can be in training and in test."
+            "PolypsSet contains some of Mesejo's videos without naming them: a lesion can be in training and in test."
         )
-        return {leak: "Move Mesejo out of the folder to be sure that none is."}
+        return {leak: "Move Mesejo out of the folder to exclude this."}
 
     @cached_property
     def _frames(self) -> list[Frame]:
