@@ -118,13 +118,13 @@ def test_the_empty_text_is_its_special_tokens_and_padding(folders: dict[str, Pat
     assert empty.shape == (full.max_tokens, full.width)
     wanted = last_hidden_states(folders[name], name, "")
     np.testing.assert_allclose(empty[: len(wanted)].astype(np.float32), wanted, **WITHIN_FLOAT16)
-    with pytest.raises(ConfigError, match=r"has no padded empty text\. Set learned"):
+    with pytest.raises(ConfigError, match=r"has no padded empty text\. Fix: set learned"):
         encoder.encode_empty()
 
 
 def test_a_tower_that_takes_a_token_away_has_no_whole_empty_text(tmp_path: Path) -> None:
     folder = tiny_models.biomedclip(tmp_path / "other", pooler="cls_pooler")
-    with pytest.raises(ConfigError, match=r"gives \d+ of \d+ padded tokens, and the network wants all\. Set learned"):
+    with pytest.raises(ConfigError, match=r"gives \d+ of \d+ padded tokens; the network needs all\. Fix: set learned"):
         encoder_of(folder, "open_clip", context_length="full").encode_empty()
 
 

@@ -84,7 +84,7 @@ def test_videos_in_two_data_sets_are_told_where_both_are_there(root: Path) -> No
     assert left_out.startswith("10 frames have no label")  # 3 of a cancer, 5 without a polyp, 2 of PolypsSet
     assert overlap.startswith("PolypsSet contains some of Mesejo's videos")
     shutil.rmtree(root / "PolypsSet")
-    assert not any("PolypsSet holds" in note for note in Colonoscopy(root).notes())
+    assert not any("PolypsSet contains" in note for note in Colonoscopy(root).notes())
 
 
 def test_an_own_label_map_takes_the_place_of_ours(root: Path, tmp_path: Path) -> None:

@@ -325,7 +325,7 @@ def test_one_that_fails_on_its_way_fails_alone() -> None:
     engine.run_until_idle()
     with pytest.raises(KeyError, match="nobody looks"):
         shown.result()
-    with pytest.raises(BackendError, match="image of class 2 with seed 2: the network's answers are not finite"):
+    with pytest.raises(BackendError, match="image of class 2 with seed 2: the network's output is not finite"):
         spoilt.result()
     expected = results(engine_of(), [image(0), image(3)])
     assert torch.equal(good.result(), expected[0]) and torch.equal(other.result(), expected[1])

@@ -130,7 +130,7 @@ def test_training_that_diverges_stops_without_restarts_and_saves_nothing_of_it(m
     done = job("train", "train.learning_rate=1e30", "train.warmup_steps=0", "train.max_skipped_steps=3", root=root)
     assert done.returncode == 5, done.stdout + done.stderr
     assert "the gradients of 4 steps in a row" in done.stderr
-    assert "Lower train.learning_rate from 1e+30" in done.stderr
+    assert "lower train.learning_rate from 1e+30" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(root.glob("checkpoints/*/files/final"))
 

@@ -105,7 +105,7 @@ def test_damaged_and_missing_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_autoencoder(tmp_path)
     (tmp_path / "config.json").write_text('{"_class_name": "VQModel"}')
-    with pytest.raises(CheckpointError, match="'VQModel' is unknown"):
+    with pytest.raises(CheckpointError, match="unknown autoencoder 'VQModel'"):
         load_autoencoder(tmp_path)
     make_autoencoder("kl").save(tmp_path)
     weights = tmp_path / "diffusion_pytorch_model.safetensors"

@@ -170,7 +170,7 @@ def test_damaged_weights_and_those_of_another_network_are_refused(tmp_path: Path
         f"autoencoder.model = {folder}",
         "weights missing",
         "decoder.up_blocks.0.resnets.3",
-        "Copy or download",
+        "copy or download",
     )
     write_config(folder, layers_per_block=2, block_out_channels=[8, 8, 16, 32])
     refused(CHECKPOINT, opening, f"autoencoder.model = {folder}")
@@ -180,7 +180,7 @@ def test_damaged_weights_and_those_of_another_network_are_refused(tmp_path: Path
     weights.write_bytes(data[:-4] + np.float32(np.nan).tobytes())
     refused(CHECKPOINT, opening, "not finite")
     weights.write_bytes(data[:1000])
-    refused(CHECKPOINT, opening, "not a readable AutoencoderKL", "Copy or download")
+    refused(CHECKPOINT, opening, "not a readable AutoencoderKL", "copy or download")
 
 
 def test_damaged_halves_of_taef2_are_refused(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_damaged_halves_of_taef2_are_refused(tmp_path: Path) -> None:
     shutil.copy(encoder, decoder)
     refused(CHECKPOINT, opening, str(decoder), "not the decoder of TAEF2")
     decoder.write_bytes(whole[: len(whole) // 2])
-    refused(CHECKPOINT, opening, f"{decoder}: cannot be read as weights", "Copy or download the model again")
+    refused(CHECKPOINT, opening, f"{decoder}: cannot be read as weights", "copy or download the model again")
     decoder.write_bytes(whole)
     shutil.copy(decoder, encoder)
     refused(CHECKPOINT, opening, f"{encoder}: not the weights of TAEF2", "weights missing")
