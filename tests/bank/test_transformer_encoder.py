@@ -244,7 +244,7 @@ def cut(folder: Path) -> None:
 DAMAGES = {
     "half of the weights": (cut, CHECKPOINT, "cannot be loaded by transformers"),
     "a layer is missing": (without_a_layer, CHECKPOINT, "its weights lack"),
-    "not finite": (not_finite, CHECKPOINT, "float16 cannot hold"),
+    "not finite": (not_finite, CHECKPOINT, "outside float16's range"),
     "no JSON": (damage_config, CONFIG, "config.json: cannot be read as JSON"),
 }
 

@@ -18,7 +18,7 @@ class Sample(Section):
     """Distribution of the generated classes: that of the training images, or uniform."""
     texts: Literal["training", "held_out"] = "training"
     """Source of the captions. training: training images; held_out: images outside the training split, to measure
-    captions that the network has never read. The distribution of classes stays as ``labels`` says."""
+    captions that the network has never read. The distribution of classes is still set by ``labels``."""
     bank: str | None = None
     """``run.root`` of another run, whose captions replace this run's, class by class; None: this run's captions."""
     bank_classes: dict[str, str] = Field(default_factory=dict)
