@@ -88,7 +88,7 @@ def test_compiled_blocks_answer_alike_for_captions_of_any_length() -> None:
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        (("train.accumulate_steps=9",), "a worker's share of a batch has 8 rows"),
+        (("train.accumulate_steps=9",), "a worker's share of a batch is 8 rows"),
         ((*UNET, "train.compile=true"), "only model.network=uvit is compiled, not unet"),
     ],
 )
