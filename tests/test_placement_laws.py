@@ -66,12 +66,12 @@ def test_where_work_runs_is_in_no_fingerprint():
 
 
 WRONG = {
-    "pools.caption.resources={caption: 0}": "wanted keys of your own, each a number, at least 0.0001",
-    "pools.caption.resources={caption: .inf}": "wanted keys of your own",
-    "pools.caption.resources={caption: true}": "wanted keys of your own",
-    "pools.caption.resources=caption": "wanted keys of your own",
-    "pools.caption.resources={GPU: 1}": "= GPU: names a resource of your own, such as caption. Or set pools.",
-    "train.resources_per_worker={CPU: 2}": "train.resources_per_worker = CPU: names a resource of your own",
+    "pools.caption.resources={caption: 0}": "expected keys of your own, each a number, at least 0.0001",
+    "pools.caption.resources={caption: .inf}": "expected keys of your own",
+    "pools.caption.resources={caption: true}": "expected keys of your own",
+    "pools.caption.resources=caption": "expected keys of your own",
+    "pools.caption.resources={GPU: 1}": "= GPU: expected a custom resource, such as caption. Or set pools.",
+    "train.resources_per_worker={CPU: 2}": "train.resources_per_worker = CPU: expected a custom resource",
 }
 
 

@@ -85,7 +85,7 @@ CARDS: dict[str, tuple[Change, list[str]]] = {
     ),
     "settings of another version": (
         lambda card: (card["config"]["train"].update(wings=2), card["config"]["model"].update(depth="deep")),
-        ["unknown key train.wings.", "model.depth = 'deep': wanted a whole number", "Use the version of vapray that"],
+        ["unknown key train.wings.", "model.depth = 'deep': expected a whole number", "Use the version of vapray that"],
     ),
     "no classes": (lambda card: card.pop("class_names"), ["no 'class_names'"]),
     "a latent space that is none": (
@@ -201,8 +201,8 @@ REQUESTS = {
     "n as a text": ({"n": "3"}, CONFIG, f"n = '3': {COUNT}"),
     "no text": ({"caption": 3}, CONFIG, f"caption = 3: {TEXT}"),
     "half a character": ({"caption": "red \ud800"}, CONFIG, f"caption = 'red \\ud800': {TEXT}"),
-    "over-long caption": ({"caption": "word " * 400}, DATA, "400 tokens; wanted 1 to 48"),
-    "empty caption": ({"caption": ""}, DATA, "0 tokens; wanted 1 to 48"),
+    "over-long caption": ({"caption": "word " * 400}, DATA, "400 tokens; expected 1 to 48"),
+    "empty caption": ({"caption": ""}, DATA, "0 tokens; expected 1 to 48"),
 }
 
 
