@@ -57,7 +57,7 @@ def test_help_imports_nothing_heavy():
     [
         (CheckpointError("final: damaged."), 4, "CheckpointError: final: damaged."),
         (KeyboardInterrupt(), 130, "the same command continues"),
-        (KeyError("loss"), 1, "KeyError: 'loss'\nThis is a bug in vapray: run again with --debug"),
+        (KeyError("loss"), 1, "KeyError: 'loss'\nThis is a bug in vapray. Run again with --debug"),
     ],
 )
 def test_what_ends_a_command_is_one_message_and_a_code(error, code, said, capsys):

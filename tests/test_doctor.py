@@ -172,7 +172,7 @@ def test_who_is_writing_is_told_by_the_rules_of_the_lease(tmp_path):
     files.write("bank/0123456789ab/lease-000001.json", json.dumps(dead).encode())
     assert found(run_folder, f"run.root={tmp_path}")["writers"].state == "ok"
     files.write("bank/0123456789ab/lease-000001.json", b"[]")
-    told = "a run whose lease card is damaged writes bank/0123456789ab"
+    told = "a run whose lease file is damaged writes bank/0123456789ab"
     assert found(run_folder, f"run.root={tmp_path}")["writers"].found == told
 
 

@@ -126,7 +126,7 @@ BROKEN: dict[str, tuple[str, Callable[[Tree], object], str, str]] = {
         "ray-service.yaml",
         lambda t: t["spec"].pop("serveConfigV2"),
         "serve config",
-        "wanted keys such as",
+        "expected keys such as",
     ),
     "service open to all": ("ray-service.yaml", without_keys, "serve config", "listens on 0.0.0.0"),
     "keys not mounted": ("ray-service.yaml", without_key_volume, "serve config", "group cpu: nothing is mounted"),

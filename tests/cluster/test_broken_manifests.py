@@ -116,4 +116,4 @@ def test_the_command_prints_findings_and_ends_with_code_2(folder):
 
 def test_manifests_and_settings_are_not_looked_at_together():
     done = CliRunner().invoke(app, ["doctor", "--manifests", "cluster", "run.root=elsewhere"])
-    assert done.exit_code == 2 and "manifests alone" in done.output
+    assert done.exit_code == 2 and "--manifests cannot be combined" in done.output
