@@ -49,7 +49,7 @@ def test_missing_credentials_are_told_before_any_request(root, proxy, new_client
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    with pytest.raises(ConfigError, match="No credentials were found. Fix: set AWS_ACCESS_KEY_ID"):
+    with pytest.raises(ConfigError, match=r"No credentials were found\. Fix: set AWS_ACCESS_KEY_ID"):
         OPERATIONS[operation](FileStore(root))
     assert not proxy.requests
 
@@ -71,7 +71,7 @@ def test_nobody_listening_is_told(root, server_port, new_clients, monkeypatch):
 
 @pytest.mark.parametrize("nameless", ["s3://", "s3:///run"])
 def test_a_root_without_a_bucket_is_refused(nameless):
-    with pytest.raises(ConfigError, match="no bucket. Fix: set run.root to s3://BUCKET/FOLDER"):
+    with pytest.raises(ConfigError, match=r"no bucket\. Fix: set run.root to s3://BUCKET/FOLDER"):
         FileStore(nameless)
 
 
