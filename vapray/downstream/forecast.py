@@ -19,7 +19,7 @@ BYTES_OF_A_TABLE, BYTES_OF_A_GROUP, BYTES_OF_A_POINT = 9_000, 900, 20
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Estimate the cost: classifiers train for equal steps and score all held-out images; every actor reads all images."""
+    """Estimate the cost: classifiers train for equal steps and score all held-out images; actors read all images."""
     config, images, settings = outlook.config, outlook.images, outlook.config.downstream
     workers, device = of_pool(config.pools.downstream)
     rate, basis = flop_rate(device)

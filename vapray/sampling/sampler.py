@@ -1,8 +1,8 @@
 """Public Python API: load a checkpoint and generate images.
 
 sampler = Sampler.load("runs/demo/checkpoints/<fingerprint>/files/final")
-picture = sampler.generate(label="MEL", seed=7)[0]
-picture.image.save("melanoma.png")
+generated = sampler.generate(label="MEL", seed=7)[0]
+generated.image.save("melanoma.png")
 """
 
 import hashlib
