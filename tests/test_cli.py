@@ -115,7 +115,7 @@ def test_a_run_is_identical_with_itself(small_run, tmp_path):
     page = tmp_path / "page.html"
     done = CliRunner().invoke(app, ["compare", str(small_run), str(small_run), "--html", str(page)])
     assert done.exit_code == 0, done.output
-    assert "Every setting agrees" in done.stdout
+    assert "All settings agree" in done.stdout
     assert "<html" in page.read_text()
 
 

@@ -102,7 +102,7 @@ def test_a_changed_guidance_scale_reruns_sampling_and_evaluation_only(run_copy, 
     assert ran(done) == ["sample", "evaluate"]
     default = Config().sample.guidance_scale
     assert f"[sample] runs again: sample.guidance_scale: {default} -> 1.25" in done.stdout
-    assert "measuring the real pictures" not in done.stdout
+    assert "measuring the real images" not in done.stdout
     assert len(list(run_copy.glob("references/*"))) == 1
     metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
     assert metrics["provenance"]["guidance_scale"] == 1.25
@@ -267,4 +267,4 @@ def test_baselines_of_table_1_run_in_the_same_harness(run_copy, job, baseline):
     assert described["forward_flops"] > 0
     page = (run_copy / "report" / "index.html").read_text()
     assert "M parameters" in page
-    assert "GFLOP a network evaluation" in page
+    assert "GFLOP per network evaluation" in page

@@ -97,8 +97,8 @@ KINDS = (
         "As near as copies, in pixels",
         percent,
         "lower",
-        "Share of generated images as near to a training image, in any flip and slightly shifted, as the nearest 1 % of "
-        "held-out images. For new images it is about 1 %.",
+        "Share of generated images as near to a training image, in any flip and slightly shifted, as the nearest 1 % "
+        "of held-out images. For new images it is about 1 %.",
     ),
     Kind(
         "copies_share_features",
