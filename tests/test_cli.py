@@ -78,7 +78,7 @@ def test_debug_shows_the_traceback(capsys):
 def test_an_unknown_stage_is_refused_with_the_known_ones():
     done = CliRunner().invoke(app, ["run", "trian", "--dry-run"])
     assert done.exit_code == 2
-    assert "Known: pipeline, ingest, caption" in done.output
+    assert "Accepted: pipeline, ingest, caption" in done.output
 
 
 NOBODY_READS = "| (exec <&-; sleep 3)"

@@ -95,11 +95,11 @@ def advice_on(demand: Demand, nodes: Mapping[str, Bundle]) -> str:
     """Suggest a fix for a demand that nodes cannot meet."""
     short = next((name for name in demand.bundle if not any(node.get(name, 0) for node in nodes.values())), None)
     if short == "GPU":
-        return "Fix: add nodes with GPUs, or set num_gpus=0 for its pool (train.use_gpu=false) to run on CPUs."
+        return "Add nodes with GPUs, or set num_gpus=0 for its pool (train.use_gpu=false) to run on CPUs."
     if short not in (None, "CPU"):
         roles = ", ".join(_roles_of(nodes.values())) or "none"
-        return f"Fix: start nodes with --resources='{{\"{short}\": 1}}', or request resources that nodes have: {roles}."
-    return "Fix: request less, raise cluster.num_cpus of an embedded Ray, or add nodes (larger ones if needed)."
+        return f"Start nodes with --resources='{{\"{short}\": 1}}', or request resources that nodes have: {roles}."
+    return "Request less, raise cluster.num_cpus of an embedded Ray, or add nodes (larger ones if needed)."
 
 
 def _roles_of(nodes: Iterable[Bundle]) -> list[str]:

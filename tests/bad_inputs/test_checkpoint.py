@@ -81,7 +81,7 @@ def test_another_architecture_is_told_by_its_settings_with_both_values(copy: Pat
 CARDS: dict[str, tuple[Change, list[str]]] = {
     "a newer layout": (
         lambda card: card.update(schema=99),
-        ["schema 99 was written by a newer vapray; this one reads up to 3. Update vapray."],
+        ["schema 99 was written by a newer vapray; this one reads up to 3. Fix: update it."],
     ),
     "settings of another version": (
         lambda card: (card["config"]["train"].update(wings=2), card["config"]["model"].update(depth="deep")),

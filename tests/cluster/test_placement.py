@@ -70,7 +70,7 @@ def test_elastic_workers_run_only_on_nodes_with_their_resource(nodes, tmp_path):
 REFUSED = {
     "more than any node has": (
         "task", ["pools.caption.num_cpus=3"],
-        "a task of caption needs 3 CPUs on one node, and the largest, node ", "has 2 CPUs. Fix: request less",
+        "a task of caption needs 3 CPUs on one node, and the largest, node ", "has 2 CPUs. Request less",
     ),
     "a resource of two nodes": (
         "task", ["pools.caption.resources={caption: 1, train: 1}"],
@@ -83,7 +83,7 @@ REFUSED = {
     ),
     "a group of workers": (
         "training", ["train.workers=4", *TRAIN],
-        "train.workers 4 needs 4 train and the cluster has 2", "Fix: request less",
+        "train.workers 4 needs 4 train and the cluster has 2", "Request less",
     ),
 }  # fmt: skip
 

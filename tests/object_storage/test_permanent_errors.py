@@ -56,7 +56,7 @@ def test_missing_credentials_are_told_before_any_request(root, proxy, new_client
 
 def test_a_store_that_only_drops_is_told_after_a_bounded_number_of_attempts(files, proxy):
     proxy.plan = lambda request: Fault("drop")
-    with pytest.raises(BackendError, match=r"could not create .*is AWS_ENDPOINT_URL right"):
+    with pytest.raises(BackendError, match=r"could not create .*check AWS_ENDPOINT_URL"):
         files.create("x", b"1")
     assert 5 <= len(proxy.faults) <= 10  # aiohttp repeats on its own what it had sent on a connection that broke
 
