@@ -1,6 +1,6 @@
 """Request nodes from Ray's autoscaler and wait for them.
 
-Ray does not tell a driver which node types an autoscaler has. Autoscaler version 2 (KubeRay's, or
+A driver cannot query the node types of an autoscaler. Autoscaler version 2 (KubeRay's, or
 RAY_enable_autoscaler_v2=1 on the head) reads the demands of all drivers every few seconds and lists those that none of
 its node types can meet. So the demand is made as a placement group and kept until its nodes have started.
 """

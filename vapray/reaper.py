@@ -1,8 +1,8 @@
 """Reaper process that kills the descendants of a killed process.
 
 Ray's head dies with the driver that started it, but its agents keep searching for it for a minute or more, and the
-workers of an engine may run for ever. The reaper is a separate process that records the descendants of the process it
-watches. When the watched process ends for any reason, the pipe between them closes, and the reaper kills the
+workers of an engine may run indefinitely. The reaper is a separate process that records the descendants of the process
+it watches. When the watched process ends for any reason, the pipe between them closes, and the reaper kills the
 descendants that still run.
 """
 

@@ -102,7 +102,7 @@ def _map_items(
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its import resets the level; errors are raised
     rows = [{"item": json.dumps(asdict(item))} for item in items]
     with warnings.catch_warnings():
-        # Without a bound Ray Data replaces dying actors for ever; this deprecated option is the only way to set one.
+        # Without a bound Ray Data replaces dying actors forever; this deprecated option is the only way to set one.
         warnings.simplefilter("ignore", DeprecationWarning)
         receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             PartWorker,

@@ -1,7 +1,7 @@
 """Embedded extractor: a fixed random network without semantics.
 
-Its distances measure colour, texture and layout, not content; so its name, which is shown with every number, says "no
-semantics".
+Its distances measure colour, texture and layout, not content; so its name, which is shown with every number, contains
+"no semantics".
 """
 
 import hashlib
