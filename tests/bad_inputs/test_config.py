@@ -205,7 +205,7 @@ def test_an_output_that_is_a_file_or_lies_below_one(tmp_path: Path) -> None:
         refused(
             CONFIG,
             lambda root=root: load(None, [f"run.root={root}"]),
-            f"{tmp_path / 'taken'} is a file, not a folder",
+            f"{tmp_path / 'taken'} is a file, wanted a folder",
         )
 
 
