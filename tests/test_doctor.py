@@ -180,7 +180,7 @@ def test_writers_follow_the_rules_of_the_lease(tmp_path):
     files.write("bank/0123456789ab/lease-000001.json", json.dumps(dead).encode())
     assert found(run_root, f"run.root={tmp_path}")["writers"].state == "ok"
     files.write("bank/0123456789ab/lease-000001.json", b"[]")
-    expected = "a run whose lease card is damaged writes bank/0123456789ab"
+    expected = "a run whose lease file is damaged writes bank/0123456789ab"
     assert found(run_root, f"run.root={tmp_path}")["writers"].found == expected
 
 

@@ -102,7 +102,7 @@ def test_a_changed_guidance_scale_reruns_sampling_and_evaluation_only(run_copy, 
     assert ran(done) == ["sample", "evaluate"]
     default = Config().sample.guidance_scale
     assert f"[sample] runs again: sample.guidance_scale: {default} -> 1.25" in done.stdout
-    assert "measuring the real pictures" not in done.stdout
+    assert "measuring the real images" not in done.stdout
     assert len(list(run_copy.glob("references/*"))) == 1
     metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
     assert metrics["provenance"]["guidance_scale"] == 1.25
@@ -115,7 +115,7 @@ def test_a_changed_guidance_scale_reruns_sampling_and_evaluation_only(run_copy, 
 def test_a_stage_without_its_inputs_says_what_to_run_first(tmp_path, job):
     done = job("bank", root=tmp_path / "empty")
     assert done.returncode == 3
-    assert "Run `python -m jobs.caption`" in done.stderr
+    assert "Fix: run `python -m jobs.caption`" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -142,7 +142,7 @@ def test_a_stage_that_was_cut_off_does_only_the_rest(run_copy, job):
     times = {part: part.stat().st_mtime_ns for part in kept}
     done = job("caption", root=run_copy)
     assert done.returncode == 0, done.stderr
-    assert "rows were done before; continuing" in done.stdout
+    assert "rows already done" in done.stdout
     assert {part: part.stat().st_mtime_ns for part in kept} == times
     assert table_of(version) == before
 
@@ -211,7 +211,7 @@ def test_sigterm_ends_with_143_also_while_the_driver_waits_inside_of_ray(run_cop
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert errors == "Terminated. What was committed stays; the same command continues from there.\n"
+    assert errors == "Terminated. Committed work is kept; the same command continues from there.\n"
 
 
 def test_an_error_inside_an_actor_is_told_as_it_is(run_copy, job):
@@ -267,4 +267,4 @@ def test_baselines_of_table_1_run_in_the_same_harness(run_copy, job, baseline):
     assert described["forward_flops"] > 0
     page = (run_copy / "report" / "index.html").read_text()
     assert "M parameters" in page
-    assert "GFLOP a network evaluation" in page
+    assert "GFLOP per network evaluation" in page

@@ -37,7 +37,7 @@ SAID = {
     "all together have too little": (Demand("train.workers 4", {"GPU": 1}, 4), "needs 4 GPUs and the cluster has 3"),
     "places do not add up": (
         Demand("train.workers 2", {"GPU": 1.5}, 2),
-        "needs 2 places with 1.5 GPUs each and the cluster has 1, for no place lies on two nodes",
+        "needs 2 bundles with 1.5 GPUs each and the cluster has 1, since no bundle is split over two nodes",
     ),
     "no node at all": (Demand("an actor", {"CPU": 1}), "an actor needs 1 CPUs and the cluster has 0"),
 }

@@ -47,7 +47,7 @@ def test_a_key_that_is_named_and_not_there_is_told(monkeypatch: pytest.MonkeyPat
 def test_a_gpu_that_is_not_there_is_told_before_anything_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vapray.cluster.live_nodes", lambda: {"node 10.0.0.1": {"CPU": 4.0}})
     monkeypatch.setattr("vapray.cluster.autoscales", lambda: False)
-    words = ["an actor of caption needs 1 GPUs and the cluster has 0", "num_gpus=0 of its pool"]
+    words = ["an actor of caption needs 1 GPUs and the cluster has 0", "num_gpus=0 for its pool"]
     refused(BACKEND, lambda: require(Demand("an actor of caption", {"CPU": 1, "GPU": 1})), *words)
 
 

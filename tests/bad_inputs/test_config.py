@@ -52,7 +52,7 @@ OVERRIDES = {
     "value for a section": ("train=5", "train = 5: expected keys below it, such as train.steps"),
     "section for a value": ("train.steps.x=1", f"train.steps = {{'x': 1}}: {WHOLE}"),
     "date": ("run.root=2024-11-22", "run.root = 2024-11-22: expected text, in quotes where it looks like"),
-    "no date": ("run.root=2024-13-45", "month must be in 1..12): put text in quotes"),
+    "no date": ("run.root=2024-13-45", "month must be in 1..12). Fix: put text in quotes"),
     "long value": (f"run.seed={'z' * 300}", f"run.seed = '{'z' * 79}...: {WHOLE}"),
     "image and factor": (
         "data.image_size=30",
@@ -141,7 +141,7 @@ FILES = {
     "empty section": ("train:\n", "line 1: train = nothing: expected keys below it"),
     "duplicate key": (
         "train: {steps: 1}\ntrain: {steps: 2}\n",
-        "line 2, column 1: the key train stands twice, see line 1: keep one",
+        "line 2, column 1: duplicate key train, first on line 1: keep one",
     ),
     "tag": (
         "run: !!python/object:os.system {}\n",
@@ -155,7 +155,7 @@ FILES = {
     "open bracket": ("train: [1,\n", "line 2, column 1: not YAML"),
     "bottomless": ("[" * 1200, "nested too deeply"),
     "control character": ("a: \0\n", "not YAML: unacceptable character"),
-    "list as a key": ("{[1]: 2}\n", "line 1, column 2: a key has to be one word"),
+    "list as a key": ("{[1]: 2}\n", "line 1, column 2: a key must be a scalar"),
     "number as a key": ("1: 2\n", "line 1: unknown key 1."),
     "a word that YAML takes for true, as a key": ("on: {a: 1}\n", "line 1: unknown key on."),
     "a merge key": ("train: {<<: {steps: 1}}\n", "line 1: unknown key train.<<."),
@@ -301,7 +301,7 @@ BROKEN_PROMPTS = {
         "name: mri\nquestions: {impression: a}\n",
         "no number, attributes, questions.knowledge, questions",
     ),
-    "key twice": ("name: a\nname: b\n", "line 2, column 1: the key name stands twice"),
+    "key twice": ("name: a\nname: b\n", "line 2, column 1: duplicate key name"),
     "a list": ("- a\n", "no name, number, questions, attributes"),
 }
 

@@ -190,7 +190,7 @@ def test_a_model_that_is_not_in_the_cache_while_offline_is_told_at_once(
         refused(
             BACKEND,
             lambda kind=kind: encoder_of("hf-hub:microsoft/Biomed", kind),
-            "hf-hub:microsoft/Biomed: not whole in the cache",
+            "hf-hub:microsoft/Biomed: incomplete in the cache",
             "HF_HUB_OFFLINE",
             "directory",
         )

@@ -70,7 +70,7 @@ def test_elastic_workers_run_only_on_nodes_with_their_resource(nodes, tmp_path):
 REFUSED = {
     "more than any node has": (
         "task", ["pools.caption.num_cpus=3"],
-        "a task of caption needs 3 CPUs on one node, and the largest, node ", "has 2 CPUs. Ask for less",
+        "a task of caption needs 3 CPUs on one node, and the largest, node ", "has 2 CPUs. Request less",
     ),
     "a resource of two nodes": (
         "task", ["pools.caption.resources={caption: 1, train: 1}"],
@@ -78,11 +78,12 @@ REFUSED = {
     ),
     "a resource of none": (
         "pool", ["pools.caption.resources={capton: 1}"],
-        "an actor of caption needs 1 capton and the cluster has 0", "or ask for what nodes have: caption, train",
+        "an actor of caption needs 1 capton and the cluster has 0",
+        "or request resources that nodes have: caption, train",
     ),
     "a group of workers": (
         "training", ["train.workers=4", *TRAIN],
-        "train.workers 4 needs 4 train and the cluster has 2", "Ask for less",
+        "train.workers 4 needs 4 train and the cluster has 2", "Request less",
     ),
 }  # fmt: skip
 
@@ -101,7 +102,7 @@ def test_a_stage_whose_nodes_an_autoscaler_adds_says_that_it_waits_and_finishes(
     answer, said = driven(growing, tmp_path, "pool", *CAPTION)
     assert len(answer["ran"]) == 8 and all("caption" in resources for resources in answer["ran"])
     waits = "waiting for nodes: an actor of caption needs 1 caption and the cluster has 0"
-    assert said.count(waits) == 1 and "the autoscaler adds some" in said  # so no node for captions was up before
+    assert said.count(waits) == 1 and "the autoscaler is adding some" in said  # so no node for captions was up before
 
 
 @pytest.mark.slow
@@ -111,4 +112,4 @@ def test_a_stage_whose_nodes_an_autoscaler_adds_says_that_it_waits_and_finishes(
 )
 def test_what_no_node_type_of_the_autoscaler_can_hold_is_refused(work, overrides, growing, tmp_path):
     answer, _ = driven(growing, tmp_path, work, *overrides, "train.batch_size=60")
-    assert answer["code"] == 5 and "no node type of its autoscaler can mend that" in answer["refused"]
+    assert answer["code"] == 5 and "no node type of its autoscaler can add it" in answer["refused"]

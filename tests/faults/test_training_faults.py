@@ -117,7 +117,7 @@ def test_a_damaged_checkpoint_is_passed_over_aloud_unless_that_is_forbidden(smal
     assert "raw.safetensors" in strict.stderr
     done = job("train", root=root)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"passing over a damaged checkpoint: {newest}" in done.stdout
+    assert f"skipping a damaged checkpoint: {newest}" in done.stdout
     curve = json.loads((version / "manifest.json").read_text())["notes"]["curve"]
     kept = int(older.name[5:])
     assert [point["loss"] for point in curve] == [point["loss"] for point in whole]

@@ -52,11 +52,11 @@ def test_what_cannot_work_is_said_before_ray_starts(monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     with pytest.raises(ConfigError, match="no model to serve"):
         start()
-    with pytest.raises(ConfigError, match="no keys are set"):
+    with pytest.raises(ConfigError, match="no API keys are set"):
         start(checkpoints=("nowhere",), host="0.0.0.0")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"127.0.0.1:{port} cannot be listened on"):
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{port}: cannot listen"):
             start(checkpoints=("nowhere",), port=port)
     with pytest.raises(CheckpointError, match="nowhere: no such folder"):
         start(checkpoints=("nowhere",), port=free_port())

@@ -39,7 +39,7 @@ def altered(tmp_path: Path, change) -> str:
             lambda tree: tree["applications"][0].update(deployments=[{"name": "ingress", "num_replica": 2}]),
             "Did you mean num_replicas?",
         ),
-        (lambda tree: tree.update(applications=[]), "wanted a list of one application"),
+        (lambda tree: tree.update(applications=[]), "expected a list of one application"),
         (lambda tree: tree["http_options"].update(port="many"), "http_options.port"),
     ],
 )

@@ -61,9 +61,9 @@ def test_the_page_says_what_is_wrong_and_interprets_nothing(audit: Audit) -> Non
     page = render_audit(audit)
     assert "<script" not in page
     assert "&lt;script&gt;" in page
-    assert "50\u00a0% of the statements contradict their picture" in page.replace("\n", "")
-    assert "shape: says oval, the picture round" in page
-    assert "told to leave out" in page
+    assert "50\u00a0% of the statements contradict their image" in page.replace("\n", "")
+    assert "shape: caption oval, image round" in page
+    assert "omitted by instruction" in page
     assert "refusal" in page
 
 
@@ -84,7 +84,7 @@ def test_nothing_is_claimed_where_nothing_is_known(audit: Audit) -> None:
     ):
         page = render_audit(Audit(**vars(audit) | nothing | changes))
         assert headline in page
-        assert "contradict their picture" not in page
+        assert "contradict their image" not in page
 
 
 def test_pages_fit_a_phone(audit: Audit, sheet: Path, tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
-"""audit: captions held against their pictures, against each other and against experts.
+"""Stage audit: compare captions with their images, with repeated captions and with expert ratings.
 
 in    captions, examinations; captions of other runs, ratings of experts
 out   files/audit/{audit.json, index.html, rating_sheet.html}
 
-One plain process: what takes time is in ``examinations``, so that new ratings cost seconds.
+It runs in the driver: the expensive measurements are in ``examinations``, so new ratings cost seconds.
 """
 
 import json
@@ -45,7 +45,7 @@ def run(run: StageRun) -> None:
     prompt_set = load_prompt_set(config.prompt_set)
     rows = run.inputs["examinations"].read().to_pylist()
     if not rows:
-        raise DataError(f"{run.inputs['examinations'].uri}: not one caption to audit.")
+        raise DataError(f"{run.inputs['examinations'].uri}: no captions to audit.")
     pictures = [_described(row, known, prompt_set) for row, known in zip(rows, _known(rows, config), strict=True)]
     audit = _audit(run, rows, pictures, prompt_set)
     sheet = _sheet(rows, pictures, prompt_set, config)
@@ -56,7 +56,7 @@ def run(run: StageRun) -> None:
 
 
 def _known(rows: Rows, config: Config) -> list[Attributes]:
-    """Return the attributes known of each image: the truth of a phantom, otherwise the measured ones."""
+    """Known attributes of each image: the truth for phantoms, else the measured ones."""
     truth = true_attributes(config)
     if truth is not None:
         return [truth[row["image_id"]] for row in rows]
@@ -112,7 +112,7 @@ def _reference(config: Config) -> str:
 
 
 def _reject_codes(captions: Version) -> dict[str, int]:
-    """Images without a caption, by the code in front of the reason."""
+    """Number of images without a caption, by the code at the start of the reason."""
     codes: Counter[str] = Counter()
     for part in captions.read_parts([REJECT], rejects=True):
         reasons = part.column(REJECT).drop_null().to_pylist()
@@ -158,7 +158,7 @@ def _sheet(rows: Rows, pictures: Sequence[Described], prompt_set: PromptSet, con
 
 
 def _record(audit: Audit) -> dict[str, Any]:
-    """All numbers, without the pictures."""
+    """All numbers of the audit, without the images."""
     return asdict(replace(audit, worst=()))
 
 

@@ -1,4 +1,4 @@
-"""What examining captioned pictures would cost."""
+"""Cost estimate of examining captioned images."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ BYTES_OF_A_ROW = {"measured": 90, "given": 250, "drawn": 250, "vllm": 900, "open
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """The sample is measured, and some of it captioned again; measured captions are neither."""
+    """Estimate the cost of measuring the sample and captioning part of it again; measured captions need neither."""
     config, captioner = outlook.config, outlook.config.caption.captioner
     rows = min(config.audit.images, outlook.rows["captions"])
     captioning = forecast_captioning(outlook)
