@@ -16,9 +16,9 @@ class Caption(Section):
     """Settings of stage caption: image to caption."""
 
     captioner: Literal["measured", "given", "drawn", "vllm", "openai"] = "measured"
-    """Captioner. measured: classical image analysis, dermoscopy only; given: your own captions; drawn: the true attributes of
-    phantoms; vllm: a multimodal LLM in the pool's actors; openai: a multimodal LLM at any OpenAI-compatible
-    endpoint."""
+    """Captioner. measured: classical image analysis, dermoscopy only; given: your own captions; drawn: the true
+    attributes of phantoms; vllm: a multimodal LLM in the pool's actors; openai: a multimodal LLM at any
+    OpenAI-compatible endpoint."""
     corrupted: Share = 0.0
     """Probability, 0 to 1, that an attribute in a caption of a training image is replaced by a wrong value. An
     experimental control of hallucination, for captioner drawn only; captions of other images stay true."""
