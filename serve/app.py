@@ -10,16 +10,16 @@ from ray.serve import Application
 from ray.serve.config import BackpressureConfig
 from ray.serve.handle import DeploymentHandle
 
-from serve.api.audit import log_to_stdout
-from serve.api.build import build_api
-from serve.autoscaling import by_pending_rows, by_requests
-from serve.captioner import Captioner
-from serve.catalogue import Catalogue
-from serve.evaluation_records import EvaluationRecords
-from serve.evaluator import Evaluator, has_reference
-from serve.gateway import Gateway, Handles
-from serve.health import Health, deployment_of
-from serve.sampler import SamplerReplica
+from serve.api.application import build_api
+from serve.api.audit_log import log_to_stdout
+from serve.deployments.autoscaling import by_pending_rows, by_requests
+from serve.deployments.captioner import Captioner
+from serve.deployments.deployment_health import Health, deployment_of
+from serve.deployments.evaluator import Evaluator, has_reference
+from serve.deployments.sampler import SamplerReplica
+from serve.evaluations.evaluation_store import EvaluationRecords
+from serve.model_registry import Catalogue
+from serve.serve_backend import Gateway, Handles
 from serve.settings import Model, Replicas, Service, read_settings
 from vapray.api_keys import read_keys
 from vapray.sampling.opening import read_card

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Security
 
-from serve.api.answers import CaptionAnswer, CaptionPage, DistanceAnswer, DrawnCaption
-from serve.api.asked import AskedBackend, AskedService, allow, class_number, model_card, unknown_class
-from serve.api.error_answer import ERRORS
-from serve.api.problems import Problem, refuse
+from serve.api.dependencies import AskedBackend, AskedService, allow, class_number, model_card, unknown_class
+from serve.api.error_responses import ERRORS
+from serve.api.field_errors import Problem, refuse
 from serve.api.requests import HIGHEST_SEED, BankQuery, DistanceRequest, DrawQuery
+from serve.api.responses import CaptionAnswer, CaptionPage, DistanceAnswer, DrawnCaption
 from serve.api.strict_route import StrictRoute
 from serve.backend import Backend, ModelCard
 from serve.errors import ApiError

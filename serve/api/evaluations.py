@@ -5,15 +5,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Response, Security
 
-from serve.api.answers import EvaluationList
-from serve.api.asked import AskedBackend, AskedRates, AskedService, Audit, allow, class_number, model_card
-from serve.api.error_answer import ERRORS
+from serve.api.dependencies import AskedBackend, AskedRates, AskedService, Audit, allow, class_number, model_card
+from serve.api.error_responses import ERRORS
+from serve.api.field_errors import Problem, refuse
+from serve.api.image_jobs import generation_problems, settings_of
+from serve.api.image_queries import picture_of
 from serve.api.images import IdempotencyKey
-from serve.api.orders import generation_problems, settings_of
-from serve.api.owners import Owner
-from serve.api.pictures import picture_of
-from serve.api.problems import Problem, refuse
+from serve.api.principals import Owner
 from serve.api.requests import EvaluationRequest
+from serve.api.responses import EvaluationList
 from serve.api.strict_route import StrictRoute
 from serve.backend import Evaluation, EvaluationOrder, ModelCard
 from serve.errors import ApiError

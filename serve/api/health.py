@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Response, Security
 from fastapi.responses import PlainTextResponse
 
-from serve.api.answers import Health, Readiness
-from serve.api.asked import AskedBackend, allow
-from serve.api.error_answer import ERRORS
+from serve.api.dependencies import AskedBackend, allow
+from serve.api.error_responses import ERRORS
+from serve.api.responses import Health, Readiness
 from serve.api.strict_route import StrictRoute
 
 __all__ = ["router"]

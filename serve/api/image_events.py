@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from serve.api.image_answers import facts_of, usage_of
+from serve.api.image_responses import facts_of, usage_of
 from serve.backend import ImageOrder, MadeImage, PartialImage
 from serve.errors import ApiError
 

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response, Security
 
-from serve.api.answers import ImagesAnswer
-from serve.api.asked import AskedBackend, AskedRates, AskedService, Audit, allow, model_card
-from serve.api.error_answer import ERRORS
-from serve.api.image_answers import facts_of, usage_of
+from serve.api.dependencies import AskedBackend, AskedRates, AskedService, Audit, allow, model_card
+from serve.api.error_responses import ERRORS
 from serve.api.image_events import EVENTS, EventStream
-from serve.api.orders import first_seed, image_orders
-from serve.api.owners import Owner
+from serve.api.image_jobs import first_seed, image_orders
+from serve.api.image_responses import facts_of, usage_of
+from serve.api.principals import Owner
 from serve.api.requests import ImageRequest
+from serve.api.responses import ImagesAnswer
 from serve.api.strict_route import StrictRoute
 from serve.backend import Backend, ImageOrder, MadeImage
 from serve.errors import ApiError

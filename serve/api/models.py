@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Security
 
-from serve.api.answers import ClassAnswer, ClassList, ModelAnswer, ModelList
-from serve.api.asked import Allowed, AskedBackend, AskedService, allow, model_card
-from serve.api.error_answer import ERRORS
+from serve.api.dependencies import Allowed, AskedBackend, AskedService, allow, model_card
+from serve.api.error_responses import ERRORS
 from serve.api.requests import ModelQuery
+from serve.api.responses import ClassAnswer, ClassList, ModelAnswer, ModelList
 from serve.api.strict_route import StrictRoute
 from serve.backend import ModelCard
 

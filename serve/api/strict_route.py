@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from serve.api.problems import explain, refuse
+from serve.api.field_errors import explain, refuse
 from serve.api.strict_json import parse_object
 from serve.errors import ApiError
 

@@ -6,7 +6,7 @@ import pytest
 
 from serve.backend import EvaluationOrder
 from serve.errors import ApiError
-from serve.evaluation_records import EvaluationRecords
+from serve.evaluations.evaluation_store import EvaluationRecords
 
 ORDER = EvaluationOrder("m", images=(b"one", b"two"))
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 import httpx
 import numpy as np
 
-from serve.api.build import build_api
+from serve.api.application import build_api
 from serve.backend import (
     Backend,
     BankCaption,

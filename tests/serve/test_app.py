@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from serve.app import build
-from serve.autoscaling import PENDING_ROWS, PendingRows
+from serve.deployments.autoscaling import PENDING_ROWS, PendingRows
 from tests.conftest import ROOT
 from tests.serve.running import free_port
 from tests.serve.test_serve_file import FILES
@@ -72,8 +72,8 @@ def test_replicas_are_as_many_as_waiting_rows_ask_for(rows, requests, wanted):
 
 
 def test_the_dashboard_shows_what_the_service_tells():
-    code = "\n".join(path.read_text() for path in (ROOT / "serve").glob("*.py"))
-    from serve.sampler_metrics import DESCRIPTIONS, GAUGES
+    code = "\n".join(path.read_text() for path in (ROOT / "serve").rglob("*.py"))
+    from serve.deployments.sampler_metrics import DESCRIPTIONS, GAUGES
 
     told = {f"sampler_{name}" for name in (*DESCRIPTIONS, *GAUGES)} | set(re.findall(r'"vapray_(\w+)"', code))
     panels = json.loads((ROOT / "cluster/monitoring/grafana-serving.json").read_text())["panels"]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serve.captioner import AT_ONCE, Captioner
+from serve.deployments.captioner import AT_ONCE, Captioner
 from serve.errors import ApiError
 from vapray.captioning.opening import open_captioner
 from vapray.data.frames import read_bytes, read_frame

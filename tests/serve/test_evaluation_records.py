@@ -8,7 +8,7 @@ import pytest
 
 from serve.backend import EvaluationOrder
 from serve.errors import ApiError
-from serve.evaluation_records import MOST_ATTEMPTS, STALE_SECONDS, EvaluationRecords
+from serve.evaluations.evaluation_store import MOST_ATTEMPTS, STALE_SECONDS, EvaluationRecords
 from vapray.sampling.generated import SamplingSettings
 
 UPLOADED = EvaluationOrder("m", images=(b"one", b"two", b"three"))

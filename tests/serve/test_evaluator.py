@@ -16,9 +16,9 @@ from PIL import Image
 from ray.exceptions import RayTaskError
 
 from serve.backend import Evaluation, EvaluationOrder
+from serve.deployments.evaluator import Evaluator, has_reference
 from serve.errors import ApiError
-from serve.evaluation_records import EvaluationRecords
-from serve.evaluator import Evaluator, has_reference
+from serve.evaluations.evaluation_store import EvaluationRecords
 from serve.settings import Model, Service
 from tests.serve.handles import Handle
 from vapray.data.frames import read_bytes

@@ -8,9 +8,9 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from serve.backend import EvaluationOrder, ImageOrder
+from serve.deployments.batch_generation import UNDER_WAY, generate_set
+from serve.deployments.retrying_handle import Resender
 from serve.errors import ApiError, overloaded, unavailable
-from serve.generated_set import UNDER_WAY, generate_set
-from serve.resender import Resender
 from tests.serve.handles import Handle
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.sampler import Sampler
@@ -75,7 +75,7 @@ def test_a_sampler_that_stays_busy_is_waited_for_some_minutes(sampler, monkeypat
     def busy(order: ImageOrder) -> None:
         raise overloaded(2.0)
 
-    monkeypatch.setattr("serve.generated_set.asyncio.sleep", count)
+    monkeypatch.setattr("serve.deployments.batch_generation.asyncio.sleep", count)
     with pytest.raises(ApiError, match="as much waiting"):
         asyncio.run(_taken(Handle(sampler, busy), replace(ORDER, n=2)))
     assert sum(pauses) > 300

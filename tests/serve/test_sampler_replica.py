@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from serve.backend import ImageOrder
+from serve.deployments.sampler import MOST_FAILURES, SamplerReplica
 from serve.errors import ApiError
-from serve.sampler import MOST_FAILURES, SamplerReplica
 from serve.settings import Model
 from tests.conftest import ROOT
 from vapray.errors import EngineDied
@@ -68,7 +68,7 @@ def test_a_network_that_fails_sends_its_orders_elsewhere_and_then_ends_its_proce
     code = f"""
 import asyncio
 from tests.serve.test_sampler_replica import ORDER
-from serve.sampler import SamplerReplica
+from serve.deployments.sampler import SamplerReplica
 from serve.settings import Model
 from vapray.errors import EngineDied
 

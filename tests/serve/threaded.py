@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from serve.api.build import build_api
+from serve.api.application import build_api
 from serve.backend import Backend
 from tests.serve.in_process import service
 

@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
 
-from serve.api.audit import AuditLine
-from serve.api.owners import Owner
-from serve.api.rates import Rates
+from serve.api.audit_log import AuditLine
+from serve.api.principals import Owner
+from serve.api.rate_limit import Rates
 from serve.backend import Backend, ModelCard
 from serve.errors import ApiError
 from serve.settings import Service

@@ -22,12 +22,12 @@ from serve.backend import (
     Neighbour,
     PartialImage,
 )
-from serve.catalogue import Catalogue
+from serve.deployments.deployment_health import Health
+from serve.deployments.node_metrics import exported_metrics
+from serve.deployments.retrying_handle import Resender
 from serve.errors import ApiError, no_captions
-from serve.evaluation_records import EvaluationRecords
-from serve.health import Health
-from serve.node_metrics import exported_metrics
-from serve.resender import Resender
+from serve.evaluations.evaluation_store import EvaluationRecords
+from serve.model_registry import Catalogue
 
 __all__ = ["Gateway", "Handles"]
 

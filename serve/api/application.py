@@ -3,14 +3,14 @@
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from serve.api import bank, evaluations, health, images, models, pictures
-from serve.api.door import Door
-from serve.api.envelope import Envelope
-from serve.api.error_answer import on_api_error, on_http_error
-from serve.api.owners import Owners
-from serve.api.rates import Rates
+from serve.api import bank, evaluations, health, image_queries, images, models
+from serve.api.authentication import Door
+from serve.api.error_responses import on_api_error, on_http_error
+from serve.api.principals import Owners
+from serve.api.rate_limit import Rates
+from serve.api.request_body import Upload
+from serve.api.request_context import Envelope
 from serve.api.studio import add_studio
-from serve.api.upload import Upload
 from serve.backend import Backend
 from serve.errors import ApiError
 from serve.settings import Service
@@ -40,7 +40,7 @@ def build_api(backend: Backend, settings: Service, *, names_answers: bool = True
         redirect_slashes=False,
     )
     app.state.backend, app.state.service, app.state.rates = backend, settings, Rates()
-    for room in (images, models, bank, pictures, evaluations, health):
+    for room in (images, models, bank, image_queries, evaluations, health):
         app.include_router(room.router)
     if settings.studio:
         add_studio(app)

@@ -6,10 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter, Security
 
-from serve.api.answers import DescriptionAnswer, NeighbourAnswer, NeighbourList
-from serve.api.asked import AskedBackend, AskedService, allow, model_card
-from serve.api.error_answer import ERRORS
+from serve.api.dependencies import AskedBackend, AskedService, allow, model_card
+from serve.api.error_responses import ERRORS
 from serve.api.requests import CaptionRequest, NeighboursRequest
+from serve.api.responses import DescriptionAnswer, NeighbourAnswer, NeighbourList
 from serve.api.strict_route import StrictRoute
 from serve.errors import ApiError
 

@@ -4,7 +4,7 @@ from starlette._utils import get_route_path
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve.api.owners import Owners
+from serve.api.principals import Owners
 
 __all__ = ["Door"]
 

@@ -7,7 +7,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from serve.api.answers import ErrorAnswer
+from serve.api.responses import ErrorAnswer
 from serve.errors import ApiError
 
 __all__ = ["ERRORS", "error_answer", "on_api_error", "on_http_error"]

@@ -6,8 +6,8 @@ import secrets
 import time
 from collections.abc import Iterator
 
-from serve.api.asked import class_number, unknown_class
-from serve.api.problems import Problem, refuse
+from serve.api.dependencies import class_number, unknown_class
+from serve.api.field_errors import Problem, refuse
 from serve.api.requests import HIGHEST_SEED, MOST_IMAGES, GenerateRequest, ImageRequest
 from serve.backend import ImageOrder, ModelCard
 from serve.settings import Limits

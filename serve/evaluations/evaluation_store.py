@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from serve.backend import Evaluation, EvaluationOrder
 from serve.errors import ApiError
-from serve.evaluation_names import (
+from serve.evaluations.evaluation_paths import (
     PICTURES,
     card_name,
     created_at,
@@ -25,7 +25,7 @@ from serve.evaluation_names import (
     owner_folder,
     pictures_name,
 )
-from serve.order_files import order_digest, order_of, order_record, pack_pictures, unpack_pictures
+from serve.evaluations.job_serialization import order_digest, order_of, order_record, pack_pictures, unpack_pictures
 from vapray.files import FileStore
 
 __all__ = ["STALE_SECONDS", "EvaluationRecords", "Task"]

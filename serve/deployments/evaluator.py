@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.backend import Neighbour
+from serve.deployments.batch_generation import generate_set
+from serve.deployments.image_decoding import frame_of
+from serve.deployments.retrying_handle import Resender
 from serve.errors import ApiError
-from serve.evaluation_records import EvaluationRecords, Task
-from serve.generated_set import generate_set
-from serve.pictures import frame_of
-from serve.resender import Resender
+from serve.evaluations.evaluation_store import EvaluationRecords, Task
 from serve.settings import Model, Service
 from vapray.errors import VaprayError
 from vapray.evaluation.service.neighbours import TrainingNeighbours, real_thumbnail

@@ -9,8 +9,8 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.api.audit import LEFT, AuditLine
-from serve.api.error_answer import error_answer
+from serve.api.audit_log import LEFT, AuditLine
+from serve.api.error_responses import error_answer
 from serve.errors import ApiError
 
 __all__ = ["Envelope"]

@@ -5,8 +5,8 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 from serve.backend import Description
+from serve.deployments.image_decoding import frame_of
 from serve.errors import ApiError, unavailable
-from serve.pictures import frame_of
 from vapray.captioning.captioner import CaptionDraft
 from vapray.captioning.opening import open_captioner
 from vapray.errors import BackendError, EngineDied

@@ -7,7 +7,7 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from serve.api.owners import Owner
+from serve.api.principals import Owner
 from serve.errors import ApiError
 
 __all__ = ["Rates"]

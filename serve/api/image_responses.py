@@ -3,7 +3,7 @@
 from base64 import b64encode
 from collections.abc import Sequence
 
-from serve.api.answers import ImageFacts, InputTokens, Usage
+from serve.api.responses import ImageFacts, InputTokens, Usage
 from serve.backend import MadeImage
 
 __all__ = ["facts_of", "usage_of"]

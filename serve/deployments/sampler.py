@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
-from serve.autoscaling import PENDING_ROWS
 from serve.backend import Distance, ImageOrder, MadeImage, PartialImage
-from serve.catalogue import Known
+from serve.deployments.autoscaling import PENDING_ROWS
+from serve.deployments.sampler_metrics import SamplerMetrics
 from serve.errors import ApiError, deadline_exceeded, no_captions
-from serve.sampler_metrics import SamplerMetrics
+from serve.model_registry import Known
 from serve.settings import Model
 from vapray.bank.bank_distance import BankDistances
 from vapray.bank.prompt_bank import BankEntry

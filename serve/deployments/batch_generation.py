@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping
 
 from serve.backend import EvaluationOrder, ImageOrder, MadeImage
+from serve.deployments.retrying_handle import Resender
 from serve.errors import ApiError
-from serve.resender import Resender
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.plan import label_counts
 
