@@ -34,9 +34,7 @@ class PendingRows:
 
 def by_pending_rows(replicas: Replicas, target: int) -> AutoscalingConfig:
     """For samplers."""
-    policy = AutoscalingPolicy(
-        policy_function=f"{__name__}:PendingRows", policy_kwargs={"target": target}
-    )
+    policy = AutoscalingPolicy(policy_function=f"{__name__}:PendingRows", policy_kwargs={"target": target})
     return AutoscalingConfig(**_bounds(replicas), policy=policy)
 
 
