@@ -1,4 +1,4 @@
-"""The service as a Serve application: ``import_path: serve.app:build``, ``args`` as in ``serve.settings.Service``.
+"""Ray Serve application of the service (``import_path: serve.app:build``).
 
 ``vapray serve`` and ``serve deploy`` both come here.
 """
@@ -10,24 +10,24 @@ from ray.serve import Application
 from ray.serve.config import BackpressureConfig
 from ray.serve.handle import DeploymentHandle
 
-from serve.api.application import build_api
+from serve.api.application import create_app
 from serve.api.audit_log import log_to_stdout
 from serve.deployments.autoscaling import by_pending_rows, by_requests
-from serve.deployments.captioner import Captioner
-from serve.deployments.deployment_health import Health, deployment_of
-from serve.deployments.evaluator import Evaluator, has_reference
+from serve.deployments.captioner import CaptionerReplica
+from serve.deployments.deployment_health import DeploymentHealth, deployment_of
+from serve.deployments.evaluator import EvaluatorReplica, has_reference
 from serve.deployments.sampler import SamplerReplica
-from serve.evaluations.evaluation_store import EvaluationRecords
-from serve.model_registry import Catalogue
-from serve.serve_backend import Gateway, Handles
-from serve.settings import Model, Replicas, Service, read_settings
+from serve.evaluations.evaluation_store import EvaluationStore
+from serve.model_registry import ModelRegistry
+from serve.serve_backend import DeploymentHandles, ServeBackend
+from serve.settings import ModelSettings, ReplicaSettings, ServiceSettings, read_settings
 from vapray.api_keys import read_keys
 from vapray.sampling.opening import read_card
 
-__all__ = ["build", "examine"]
+__all__ = ["build", "validate_args"]
 
 HEALTH = {"health_check_period_s": 2, "health_check_timeout_s": 10}
-CLIENTS = 4000
+MAX_ONGOING_REQUESTS = 4000
 """Requests that one ingress replica works on at once, and as many may wait; to the rest the proxy says 429."""
 
 
@@ -43,7 +43,7 @@ def build(args: dict[str, Any]) -> Application:
     return _ingress(service).bind(service, samplers, captioners, _evaluator(service, samplers))
 
 
-def examine(args: dict[str, Any]) -> dict[str, float]:
+def validate_args(args: dict[str, Any]) -> dict[str, float]:
     """What can be known before anything starts, from the machine that starts it.
 
     Returns:
@@ -69,38 +69,38 @@ class Ingress:
 
     def __init__(
         self,
-        service: Service,
+        service: ServiceSettings,
         samplers: dict[str, DeploymentHandle],
         captioners: dict[str, DeploymentHandle],
         evaluator: DeploymentHandle | None,
     ) -> None:
         self._service = service
         log_to_stdout()
-        with_reference = [model.name for model in service.models if has_reference(model)]
-        self._gateway = Gateway(
-            Catalogue(service.models, service.limits.inference_steps, with_reference),
-            Handles(samplers, captioners, evaluator),
-            EvaluationRecords(service.state),
-            Health(serve.get_replica_context().app_name),
+        models_with_reference = [model.name for model in service.models if has_reference(model)]
+        self._gateway = ServeBackend(
+            ModelRegistry(service.models, service.limits.inference_steps, models_with_reference),
+            DeploymentHandles(samplers, captioners, evaluator),
+            EvaluationStore(service.state),
+            DeploymentHealth(serve.get_replica_context().app_name),
         )
 
     def __serve_build_asgi_app__(self) -> Any:
-        return build_api(self._gateway, self._service, names_answers=False)
+        return create_app(self._gateway, self._service, add_request_id=False)
 
 
-def _ingress(service: Service) -> serve.Deployment:
+def _ingress(service: ServiceSettings) -> serve.Deployment:
     return serve.deployment(
         name="ingress",
         ray_actor_options=_actor(service.ingress),
         autoscaling_config=by_requests(service.ingress, each=64),
-        max_ongoing_requests=CLIENTS,
-        max_queued_requests=CLIENTS,
+        max_ongoing_requests=MAX_ONGOING_REQUESTS,
+        max_queued_requests=MAX_ONGOING_REQUESTS,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=2),
         **_drained(service),
     )(Ingress)
 
 
-def _sampler(model: Model, service: Service) -> Application:
+def _sampler(model: ModelSettings, service: ServiceSettings) -> Application:
     deployment = serve.deployment(
         name=deployment_of(model.name),
         ray_actor_options=_actor(model.replicas),
@@ -112,7 +112,7 @@ def _sampler(model: Model, service: Service) -> Application:
     return deployment.bind(model)
 
 
-def _evaluator(service: Service, samplers: dict[str, Application]) -> Application | None:
+def _evaluator(service: ServiceSettings, samplers: dict[str, Application]) -> Application | None:
     if service.evaluator is None:
         return None
     replicas = service.evaluator.replicas
@@ -123,11 +123,11 @@ def _evaluator(service: Service, samplers: dict[str, Application]) -> Applicatio
         max_ongoing_requests=100,
         max_queued_requests=100,
         **_drained(service),
-    )(Evaluator)
+    )(EvaluatorReplica)
     return deployment.bind(service, samplers)
 
 
-def _captioner(model: Model, service: Service) -> Application:
+def _captioner(model: ModelSettings, service: ServiceSettings) -> Application:
     assert service.captioner is not None
     replicas = service.captioner.replicas
     deployment = serve.deployment(
@@ -137,14 +137,14 @@ def _captioner(model: Model, service: Service) -> Application:
         max_ongoing_requests=32,
         max_queued_requests=64,
         **_drained(service),
-    )(Captioner)
+    )(CaptionerReplica)
     return deployment.bind(model.checkpoint)
 
 
-def _drained(service: Service) -> dict[str, Any]:
+def _drained(service: ServiceSettings) -> dict[str, Any]:
     """A replica that goes first answers what it has."""
     return HEALTH | {"graceful_shutdown_timeout_s": service.limits.deadline_seconds}
 
 
-def _actor(replicas: Replicas) -> dict[str, Any]:
+def _actor(replicas: ReplicaSettings) -> dict[str, Any]:
     return {"num_cpus": replicas.num_cpus, "num_gpus": replicas.num_gpus}

@@ -1,6 +1,6 @@
 """What the HTTP side asks of the computing side, and in what words.
 
-``Gateway`` answers it from Ray Serve's replicas; whatever else answers it can stand behind the same API.
+``ServeBackend`` answers it from Ray Serve's replicas; whatever else answers it can stand behind the same API.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -11,21 +11,21 @@ from vapray.sampling.generated import SamplingSettings
 
 __all__ = [
     "Backend",
-    "BankCaption",
-    "Description",
-    "Distance",
+    "BankEntryInfo",
+    "CaptionResult",
+    "DistanceResult",
     "Evaluation",
-    "EvaluationOrder",
-    "ImageOrder",
-    "MadeImage",
-    "ModelCard",
+    "EvaluationJob",
+    "ImageJob",
+    "ImageResult",
+    "ModelInfo",
     "Neighbour",
     "PartialImage",
 ]
 
 
 @dataclass(frozen=True)
-class ModelCard:
+class ModelInfo:
     """A model that the service has."""
 
     name: str
@@ -46,7 +46,7 @@ class ModelCard:
 
 
 @dataclass(frozen=True)
-class ImageOrder:
+class ImageJob:
     """One picture."""
 
     model: str
@@ -79,7 +79,7 @@ class PartialImage:
 
 
 @dataclass(frozen=True)
-class MadeImage:
+class ImageResult:
     """A finished picture."""
 
     png: bytes
@@ -97,7 +97,7 @@ class MadeImage:
 
 
 @dataclass(frozen=True)
-class BankCaption:
+class BankEntryInfo:
     """An entry of the prompt bank; its id says nothing of the training image that it was written for."""
 
     id: str
@@ -106,10 +106,10 @@ class BankCaption:
 
 
 @dataclass(frozen=True)
-class Distance:
+class DistanceResult:
     """How far a text lies from a class's bank, as the model's text encoder sees it."""
 
-    nearest: BankCaption
+    nearest: BankEntryInfo
     distance: float
     """Cosine distance of mean tokens to the nearest caption, 0..2."""
     typical: float
@@ -129,7 +129,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class Description:
+class CaptionResult:
     """What a captioner says of a picture."""
 
     caption: str
@@ -138,7 +138,7 @@ class Description:
 
 
 @dataclass(frozen=True)
-class EvaluationOrder:
+class EvaluationJob:
     """A set of pictures to measure: uploaded, or generated with consecutive seeds."""
 
     model: str
@@ -188,34 +188,34 @@ class Evaluation:
 class Backend(Protocol):
     """Everything raises ``ApiError`` for what a client should be told; a cancelled call cancels what it asked for."""
 
-    async def models(self) -> list[ModelCard]:
+    async def models(self) -> list[ModelInfo]:
         """All of them; never wakes a replica."""
 
     async def ready(self) -> dict[str, bool]:
         """For each model, whether it has made a picture since it was deployed; never wakes a replica."""
 
-    async def image(self, order: ImageOrder) -> MadeImage:
+    async def image(self, job: ImageJob) -> ImageResult:
         """Make one."""
 
-    def image_stream(self, order: ImageOrder) -> AsyncGenerator[PartialImage | MadeImage, None]:
+    def image_stream(self, job: ImageJob) -> AsyncGenerator[PartialImage | ImageResult, None]:
         """Make one and show it on the way; the finished one comes last."""
 
-    async def bank(self, model: str, label: int, offset: int, limit: int) -> tuple[list[BankCaption], int]:
+    async def bank(self, model: str, label: int, offset: int, limit: int) -> tuple[list[BankEntryInfo], int]:
         """Captions of a class, and how many it has."""
 
-    async def draw(self, model: str, label: int, seed: int) -> BankCaption:
+    async def draw(self, model: str, label: int, seed: int) -> BankEntryInfo:
         """One of them, by a seed: the one that a picture of this class and seed would be given."""
 
-    async def distance(self, model: str, label: int, caption: str) -> Distance:
+    async def distance(self, model: str, label: int, caption: str) -> DistanceResult:
         """From a class's bank."""
 
     async def neighbours(self, model: str, image: bytes, k: int) -> list[Neighbour]:
         """Nearest training pictures of an uploaded or generated one."""
 
-    async def describe(self, model: str, image: bytes) -> Description:
+    async def caption(self, model: str, image: bytes) -> CaptionResult:
         """A caption for a picture."""
 
-    async def submit_evaluation(self, order: EvaluationOrder, owner: str, idempotency_key: str | None) -> Evaluation:
+    async def submit_evaluation(self, job: EvaluationJob, owner: str, idempotency_key: str | None) -> Evaluation:
         """Take an evaluation; the same owner and key give the first one again, another order under it is refused."""
 
     async def evaluation(self, id: str, owner: str) -> Evaluation:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from serve.backend import BankCaption, ModelCard
+from serve.backend import BankEntryInfo, ModelInfo
 from serve.errors import ApiError
-from serve.settings import Model
+from serve.settings import ModelSettings
 from vapray.bank.prompt_bank import BankEntry, PromptBank
 from vapray.checkpoint import read_file
 from vapray.config import Config
@@ -16,14 +16,14 @@ from vapray.files import FileStore
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.opening import Card, read_bank, read_card
 
-__all__ = ["Catalogue", "Known"]
+__all__ = ["ModelRegistry", "RegisteredModel"]
 
 
 @dataclass(frozen=True)
-class Known:
+class RegisteredModel:
     """A model's files but for its weights."""
 
-    model: Model
+    model: ModelSettings
     card: Card
     bank: PromptBank
     sha256: str
@@ -35,7 +35,7 @@ class Known:
         return self.card.config
 
     @classmethod
-    def read(cls, model: Model) -> "Known":
+    def read(cls, model: ModelSettings) -> "RegisteredModel":
         """Read them, verified.
 
         Raises:
@@ -53,9 +53,9 @@ class Known:
             entry.image_id: place for label in self.bank.labels for place, entry in enumerate(self.bank.entries(label))
         }
 
-    def caption(self, entry: BankEntry) -> BankCaption:
+    def caption(self, entry: BankEntry) -> BankEntryInfo:
         """An entry under a name that says nothing of the image that it was written for."""
-        return BankCaption(f"{self.card.class_names[entry.label]}-{self._places[entry.image_id]}", entry.caption)
+        return BankEntryInfo(f"{self.card.class_names[entry.label]}-{self._places[entry.image_id]}", entry.caption)
 
     def entry(self, bank_id: str) -> BankEntry:
         """The entry of a name.
@@ -74,7 +74,7 @@ class Known:
         )
 
 
-class Catalogue:
+class ModelRegistry:
     """The models of a service.
 
     Args:
@@ -83,12 +83,14 @@ class Catalogue:
         with_reference: names of those whose real pictures are at hand.
     """
 
-    def __init__(self, models: Iterable[Model], max_inference_steps: int, with_reference: Iterable[str]) -> None:
-        self._known = {model.name: Known.read(model) for model in models}
+    def __init__(
+        self, models: Iterable[ModelSettings], max_inference_steps: int, models_with_reference: Iterable[str]
+    ) -> None:
+        self._known = {model.name: RegisteredModel.read(model) for model in models}
         self._created, self._max_steps = int(time.time()), max_inference_steps
-        self._with_reference = set(with_reference)
+        self._models_with_reference = set(models_with_reference)
 
-    def __getitem__(self, name: str) -> Known:
+    def __getitem__(self, name: str) -> RegisteredModel:
         """A model; ApiError for an unknown one."""
         if name not in self._known:
             known = ", ".join(self._known)
@@ -97,15 +99,15 @@ class Catalogue:
 
     def has_reference(self, name: str) -> bool:
         """Whether a model's real pictures are at hand."""
-        return name in self._with_reference
+        return name in self._models_with_reference
 
-    def cards(self) -> list[ModelCard]:
+    def cards(self) -> list[ModelInfo]:
         """As clients are told."""
         return [self._card(known) for known in self._known.values()]
 
-    def _card(self, known: Known) -> ModelCard:
+    def _card(self, known: RegisteredModel) -> ModelInfo:
         config = known.config
-        return ModelCard(
+        return ModelInfo(
             name=known.model.name,
             created=self._created,
             sha256=known.sha256,

@@ -11,37 +11,37 @@ from ray.serve.handle import DeploymentHandle
 from ray.util.metrics import Histogram
 
 from serve.backend import (
-    BankCaption,
-    Description,
-    Distance,
+    BankEntryInfo,
+    CaptionResult,
+    DistanceResult,
     Evaluation,
-    EvaluationOrder,
-    ImageOrder,
-    MadeImage,
-    ModelCard,
+    EvaluationJob,
+    ImageJob,
+    ImageResult,
+    ModelInfo,
     Neighbour,
     PartialImage,
 )
-from serve.deployments.deployment_health import Health
+from serve.deployments.deployment_health import DeploymentHealth
 from serve.deployments.node_metrics import exported_metrics
-from serve.deployments.retrying_handle import Resender
+from serve.deployments.retrying_handle import RetryingHandle
 from serve.errors import ApiError, no_captions
-from serve.evaluations.evaluation_store import EvaluationRecords
-from serve.model_registry import Catalogue
+from serve.evaluations.evaluation_store import EvaluationStore
+from serve.model_registry import ModelRegistry
 
-__all__ = ["Gateway", "Handles"]
+__all__ = ["DeploymentHandles", "ServeBackend"]
 
 LOG = logging.getLogger(__name__)
 
-LATE_S = 2.0
+REPLICA_GRACE_S = 2.0
 """How long after its deadline an order may still be answered by the replica, which has it end as overdue itself."""
-ANSWER_S = 60.0
+CALL_TIMEOUT_S = 60.0
 """For what is no picture and has no deadline of its own."""
-EVALUATION_S = 86_400.0
+EVALUATION_TIMEOUT_S = 86_400.0
 
 
 @dataclass(frozen=True)
-class Handles:
+class DeploymentHandles:
     """Of the deployments."""
 
     samplers: dict[str, DeploymentHandle]
@@ -51,7 +51,7 @@ class Handles:
     evaluator: DeploymentHandle | None = None
 
 
-class Gateway:
+class ServeBackend:
     """Answers ``Backend``.
 
     Args:
@@ -61,11 +61,13 @@ class Gateway:
         health: of the deployments.
     """
 
-    def __init__(self, catalogue: Catalogue, handles: Handles, records: EvaluationRecords, health: Health) -> None:
-        self._catalogue, self._records, self._health = catalogue, records, health
-        self._samplers = {name: Resender(handle, name) for name, handle in handles.samplers.items()}
-        self._captioners = {name: Resender(handle, "captioner") for name, handle in handles.captioners.items()}
-        self._evaluator = Resender(handles.evaluator, "evaluator") if handles.evaluator else None
+    def __init__(
+        self, registry: ModelRegistry, handles: DeploymentHandles, store: EvaluationStore, health: DeploymentHealth
+    ) -> None:
+        self._registry, self._store, self._health = registry, store, health
+        self._samplers = {name: RetryingHandle(handle, name) for name, handle in handles.samplers.items()}
+        self._captioners = {name: RetryingHandle(handle, "captioner") for name, handle in handles.captioners.items()}
+        self._evaluator = RetryingHandle(handles.evaluator, "evaluator") if handles.evaluator else None
         self._runs: set[asyncio.Task[None]] = set()
         self._seconds = Histogram(
             "vapray_picture_seconds",
@@ -74,46 +76,46 @@ class Gateway:
             ("model",),
         )
 
-    async def models(self) -> list[ModelCard]:
+    async def models(self) -> list[ModelInfo]:
         """See ``Backend``."""
-        return self._catalogue.cards()
+        return self._registry.cards()
 
     async def ready(self) -> dict[str, bool]:
         """See ``Backend``."""
-        return await self._health.of(self._samplers)
+        return await self._health.check(self._samplers)
 
-    async def image(self, order: ImageOrder) -> MadeImage:
+    async def image(self, job: ImageJob) -> ImageResult:
         """See ``Backend``."""
         began = time.perf_counter()
-        made: MadeImage = await self._sampler(order).ask("make", order, until=_end(order))
-        self._seconds.observe(time.perf_counter() - began, {"model": order.model})
+        made: ImageResult = await self._sampler(job).call("generate", job, until=_end(job))
+        self._seconds.observe(time.perf_counter() - began, {"model": job.model})
         return made
 
-    async def image_stream(self, order: ImageOrder) -> AsyncGenerator[PartialImage | MadeImage, None]:
+    async def image_stream(self, job: ImageJob) -> AsyncGenerator[PartialImage | ImageResult, None]:
         """See ``Backend``."""
         began = time.perf_counter()
-        async with contextlib.aclosing(self._sampler(order).stream("stream", order, until=_end(order))) as parts:
+        async with contextlib.aclosing(self._sampler(job).stream("stream", job, until=_end(job))) as parts:
             async for part in parts:
                 yield part
-        self._seconds.observe(time.perf_counter() - began, {"model": order.model})
+        self._seconds.observe(time.perf_counter() - began, {"model": job.model})
 
-    async def bank(self, model: str, label: int, offset: int, limit: int) -> tuple[list[BankCaption], int]:
+    async def bank(self, model: str, label: int, offset: int, limit: int) -> tuple[list[BankEntryInfo], int]:
         """See ``Backend``."""
-        known = self._catalogue[model]
+        known = self._registry[model]
         entries = known.bank.entries(label) if label in known.bank.labels else ()
         return [known.caption(entry) for entry in entries[offset : offset + limit]], len(entries)
 
-    async def draw(self, model: str, label: int, seed: int) -> BankCaption:
+    async def draw(self, model: str, label: int, seed: int) -> BankEntryInfo:
         """See ``Backend``."""
-        known = self._catalogue[model]
+        known = self._registry[model]
         if label not in known.bank.labels:
             raise no_captions()
         return known.caption(known.bank.draw(label, seed)[0])
 
-    async def distance(self, model: str, label: int, caption: str) -> Distance:
+    async def distance(self, model: str, label: int, caption: str) -> DistanceResult:
         """See ``Backend``."""
-        found: Distance = await self._samplers[self._catalogue[model].model.name].ask(
-            "distance", label, caption, until=time.time() + ANSWER_S
+        found: DistanceResult = await self._samplers[self._registry[model].model.name].call(
+            "distance", label, caption, until=time.time() + CALL_TIMEOUT_S
         )
         return found
 
@@ -121,43 +123,43 @@ class Gateway:
         """See ``Backend``."""
         if self._evaluator is None:
             raise _not_enabled("The service has no evaluator", "evaluator")
-        found: list[Neighbour] = await self._evaluator.ask(
-            "neighbours", self._catalogue[model].model.name, image, k, until=time.time() + ANSWER_S
+        found: list[Neighbour] = await self._evaluator.call(
+            "neighbours", self._registry[model].model.name, image, k, until=time.time() + CALL_TIMEOUT_S
         )
         return found
 
-    async def describe(self, model: str, image: bytes) -> Description:
+    async def caption(self, model: str, image: bytes) -> CaptionResult:
         """See ``Backend``."""
-        captioner = self._captioners.get(self._catalogue[model].model.name)
+        captioner = self._captioners.get(self._registry[model].model.name)
         if captioner is None:
             raise _not_enabled("The service has no captioner", "captioner")
-        found: Description = await captioner.ask("describe", image, until=time.time() + ANSWER_S)
+        found: CaptionResult = await captioner.call("caption", image, until=time.time() + CALL_TIMEOUT_S)
         return found
 
-    async def submit_evaluation(self, order: EvaluationOrder, owner: str, idempotency_key: str | None) -> Evaluation:
+    async def submit_evaluation(self, job: EvaluationJob, owner: str, idempotency_key: str | None) -> Evaluation:
         """See ``Backend``."""
         if self._evaluator is None:
             raise _not_enabled("The service has no evaluator", "evaluator")
-        known = self._catalogue[order.model]
-        if not self._catalogue.has_reference(known.model.name):
+        known = self._registry[job.model]
+        if not self._registry.has_reference(known.model.name):
             raise ApiError(404, "This model has no real pictures at hand to compare with.", "no_reference", "model")
-        taken = await asyncio.to_thread(self._records.create, order, owner, idempotency_key)
-        return await self._seen_to(taken)
+        taken = await asyncio.to_thread(self._store.create, job, owner, idempotency_key)
+        return await self._ensure_runner(taken)
 
     async def evaluation(self, id: str, owner: str) -> Evaluation:
         """See ``Backend``."""
-        return await self._seen_to(await asyncio.to_thread(self._records.get, id, owner))
+        return await self._ensure_runner(await asyncio.to_thread(self._store.get, id, owner))
 
     async def evaluations(self, owner: str) -> Sequence[Evaluation]:
         """See ``Backend``."""
-        return [await self._seen_to(one) for one in await asyncio.to_thread(self._records.of_owner, owner)]
+        return [await self._ensure_runner(one) for one in await asyncio.to_thread(self._store.list_for_owner, owner)]
 
-    async def _seen_to(self, evaluation: Evaluation) -> Evaluation:
+    async def _ensure_runner(self, evaluation: Evaluation) -> Evaluation:
         """The same, having called a runner where none shows a sign of life."""
         is_open = evaluation.status in ("queued", "running")
-        if self._evaluator and is_open and await asyncio.to_thread(self._records.dispatch, evaluation.id):
+        if self._evaluator and is_open and await asyncio.to_thread(self._store.dispatch, evaluation.id):
             run = asyncio.create_task(
-                self._evaluator.ask("run", evaluation.id, until=time.time() + EVALUATION_S), name=evaluation.id
+                self._evaluator.call("run", evaluation.id, until=time.time() + EVALUATION_TIMEOUT_S), name=evaluation.id
             )
             self._runs.add(run)
             run.add_done_callback(self._forget)
@@ -172,12 +174,12 @@ class Gateway:
         """See ``Backend``."""
         return await asyncio.to_thread(exported_metrics)
 
-    def _sampler(self, order: ImageOrder) -> Resender:
-        return self._samplers[self._catalogue[order.model].model.name]
+    def _sampler(self, job: ImageJob) -> RetryingHandle:
+        return self._samplers[self._registry[job.model].model.name]
 
 
-def _end(order: ImageOrder) -> float:
-    return time.time() + ANSWER_S if order.deadline is None else order.deadline + LATE_S
+def _end(job: ImageJob) -> float:
+    return time.time() + CALL_TIMEOUT_S if job.deadline is None else job.deadline + REPLICA_GRACE_S
 
 
 def _not_enabled(what: str, setting: str) -> ApiError:

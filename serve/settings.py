@@ -9,10 +9,18 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from vapray.config.section import Count, Positive, Section
 from vapray.errors import ConfigError
 
-__all__ = ["Captioner", "Evaluator", "Limits", "Model", "Replicas", "Service", "read_settings"]
+__all__ = [
+    "CaptionerSettings",
+    "EvaluatorSettings",
+    "ModelSettings",
+    "ReplicaSettings",
+    "RequestLimits",
+    "ServiceSettings",
+    "read_settings",
+]
 
 
-class Replicas(Section):
+class ReplicaSettings(Section):
     """How many copies of a deployment there are, and what each takes."""
 
     min: Annotated[int, Field(ge=0)] = 1
@@ -29,7 +37,7 @@ class Replicas(Section):
     """How long it has to be gone before one is removed."""
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Replicas":
+    def _ordered(self) -> "ReplicaSettings":
         if self.min > self.max:
             raise ValueError(f"min = {self.min} is above max = {self.max}")
         return self
@@ -40,7 +48,7 @@ class Replicas(Section):
         return "cuda" if self.num_gpus else "cpu"
 
 
-class Model(Section):
+class ModelSettings(Section):
     """A checkpoint that makes pictures."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -61,22 +69,22 @@ class Model(Section):
     """Network rows waiting for each replica above which one more is added."""
     max_waiting: Count = 256
     """Pictures that a replica works on at once, and as many may wait for one; beyond, clients are told 429."""
-    replicas: Replicas = Replicas()
+    replicas: ReplicaSettings = ReplicaSettings()
 
 
-class Evaluator(Section):
+class EvaluatorSettings(Section):
     """Metrics of sets of pictures, and nearest training pictures."""
 
-    replicas: Replicas = Replicas(min=0, num_cpus=0.5)
+    replicas: ReplicaSettings = ReplicaSettings(min=0, num_cpus=0.5)
 
 
-class Captioner(Section):
+class CaptionerSettings(Section):
     """Describes a picture with the captioner of the run: measured, or a model through vLLM."""
 
-    replicas: Replicas = Replicas(min=0, num_cpus=0.5)
+    replicas: ReplicaSettings = ReplicaSettings(min=0, num_cpus=0.5)
 
 
-class Limits(Section):
+class RequestLimits(Section):
     """What one request may ask for."""
 
     body_mib: Positive = 8
@@ -93,20 +101,20 @@ class Limits(Section):
     """Pictures of one evaluation."""
 
 
-class Service(Section):
+class ServiceSettings(Section):
     """A whole service."""
 
-    models: Annotated[tuple[Model, ...], Field(strict=False, min_length=1)]
+    models: Annotated[tuple[ModelSettings, ...], Field(strict=False, min_length=1)]
     """At least one; the first one answers where a request names none."""
     keys: str | None = None
     """File of API keys, as ``vapray key`` writes it. None: this machine alone may ask, without a key."""
-    evaluator: Evaluator | None = Evaluator()
+    evaluator: EvaluatorSettings | None = EvaluatorSettings()
     """None: no evaluations."""
-    captioner: Captioner | None = None
+    captioner: CaptionerSettings | None = None
     """None: pictures are not described."""
-    ingress: Replicas = Replicas(num_cpus=0.5)
+    ingress: ReplicaSettings = ReplicaSettings(num_cpus=0.5)
     """The HTTP side."""
-    limits: Limits = Limits()
+    limits: RequestLimits = RequestLimits()
     state: str = "runs/service"
     """Folder or URI for evaluations and cached reference statistics; on several nodes one that all of them see."""
     studio: bool = True
@@ -117,21 +125,21 @@ class Service(Section):
     """Let clients see the real pictures nearest to generated ones."""
 
     @model_validator(mode="after")
-    def _names_once(self) -> "Service":
+    def _names_once(self) -> "ServiceSettings":
         names = [model.name for model in self.models]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"models: the name {twice[0]} stands twice")
         return self
 
 
-def read_settings(args: Mapping[str, Any]) -> Service:
+def read_settings(args: Mapping[str, Any]) -> ServiceSettings:
     """The settings of a service.
 
     Raises:
         ConfigError: every problem of them, in one error.
     """
     try:
-        return Service.model_validate(args)
+        return ServiceSettings.model_validate(args)
     except ValidationError as error:
         # A list lacks an entry where the entry is wrong.
         wrong = [one for one in error.errors() if one["type"] != "too_short" or not one["input"]]
@@ -151,7 +159,7 @@ def _problem(path: Sequence[int | str], kind: str, message: str, value: Any) -> 
 
 
 def _section_at(path: Sequence[int | str]) -> type[BaseModel]:
-    section: type[BaseModel] = Service
+    section: type[BaseModel] = ServiceSettings
     for name in path:
         if isinstance(name, str):
             section = next(kind for kind in _kinds(section.model_fields[name].annotation) if issubclass(kind, Section))

@@ -68,7 +68,7 @@ def serve_until_interrupted(
         _require_free(settings.host, settings.port)
     _make_importable(root)
     module = _module(settings.import_path)
-    needed = module.examine(settings.args)
+    needed = module.validate_args(settings.args)
     application = module.build(settings.args)
     with connected(Cluster(address=address)):
         for name, most in needed.items():  # each alone, for they may be of different replicas

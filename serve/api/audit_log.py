@@ -6,15 +6,15 @@ import sys
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
-__all__ = ["LEFT", "AuditLine", "log_to_stdout"]
+__all__ = ["CLIENT_CLOSED_REQUEST", "AuditRecord", "log_to_stdout"]
 
-LEFT = 499
+CLIENT_CLOSED_REQUEST = 499
 """The client went, or was too slow to take it, before the answer was whole."""
 LOG = logging.getLogger("vapray.audit")
 
 
 @dataclass
-class AuditLine:
+class AuditRecord:
     """Filled while a request is served."""
 
     request: str
@@ -25,7 +25,7 @@ class AuditLine:
     route: str | None = None
     """Its template."""
     status: int = 0
-    """Of HTTP, or ``LEFT``."""
+    """Of HTTP, or ``CLIENT_CLOSED_REQUEST``."""
     model: str | None = None
     model_sha256: str | None = None
     seed: int | None = None

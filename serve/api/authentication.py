@@ -4,30 +4,30 @@ from starlette._utils import get_route_path
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve.api.principals import Owners
+from serve.api.principals import ApiKeyStore
 
-__all__ = ["Door"]
+__all__ = ["ApiKeyMiddleware"]
 
-OPEN = ("/healthz", "/readyz", "/")
-OPEN_FOLDER = "/studio/"
+PUBLIC_PATHS = ("/healthz", "/readyz", "/")
+PUBLIC_PREFIX = "/studio/"
 
 
-class Door:
+class ApiKeyMiddleware:
     """ASGI middleware: paths that are not open need a key, those that do not exist as well."""
 
-    def __init__(self, app: ASGIApp, owners: Owners, has_keys: bool) -> None:
-        self.app, self._owners, self._has_keys = app, owners, has_keys
+    def __init__(self, app: ASGIApp, keys: ApiKeyStore, has_keys: bool) -> None:
+        self.app, self._keys, self._has_keys = app, keys, has_keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let in, or raise what ``Owners.of`` raises."""
+        """Let in, or raise what ``ApiKeyStore.authenticate`` raises."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] == "http" and not (self._has_keys and _is_open(get_route_path(scope))):
-            owner = self._owners.of(HTTPConnection(scope))
-            scope["state"]["owner"], scope["state"]["audit"].key = owner, owner.id
+            principal = self._keys.authenticate(HTTPConnection(scope))
+            scope["state"]["principal"], scope["state"]["audit"].key = principal, principal.id
         await self.app(scope, receive, send)
 
 
 def _is_open(path: str) -> bool:
-    return path in OPEN or path.startswith(OPEN_FOLDER)
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX)

@@ -6,61 +6,73 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Security
 
-from serve.api.dependencies import AskedBackend, AskedService, allow, class_number, model_card, unknown_class
-from serve.api.error_responses import ERRORS
-from serve.api.field_errors import Problem, refuse
-from serve.api.requests import HIGHEST_SEED, BankQuery, DistanceRequest, DrawQuery
-from serve.api.responses import CaptionAnswer, CaptionPage, DistanceAnswer, DrawnCaption
+from serve.api.dependencies import (
+    BackendDep,
+    SettingsDep,
+    get_model,
+    require_scopes,
+    resolve_label,
+    unknown_label_message,
+)
+from serve.api.error_responses import ERROR_RESPONSES
+from serve.api.field_errors import FieldError, raise_field_errors
+from serve.api.requests import MAX_SEED, BankQuery, DistanceRequest, DrawQuery
+from serve.api.responses import CaptionObject, CaptionPage, DistanceResponse, SampledCaption
 from serve.api.strict_route import StrictRoute
-from serve.backend import Backend, ModelCard
+from serve.backend import Backend, ModelInfo
 from serve.errors import ApiError
 
 __all__ = ["router"]
 
 router = APIRouter(
-    route_class=StrictRoute, responses=ERRORS, tags=["bank"], dependencies=[Security(allow, scopes=["bank"])]
+    route_class=StrictRoute,
+    responses=ERROR_RESPONSES,
+    tags=["bank"],
+    dependencies=[Security(require_scopes, scopes=["bank"])],
 )
 
 ClassName = Annotated[str, Path(alias="class", description="Name or number.")]
 
 
 @router.get("/v1/bank/{class}", response_model=CaptionPage)
-async def captions(class_name: ClassName, backend: AskedBackend, query: Annotated[BankQuery, Query()]) -> Any:
+async def captions(class_name: ClassName, backend: BackendDep, query: Annotated[BankQuery, Query()]) -> Any:
     """A class's captions, in the order of the bank."""
-    card, label = await _class(backend, query.model, class_name)
+    info, label = await _class(backend, query.model, class_name)
     offset = 0 if query.after is None else 1 + _position(query.after)
-    found, total = await backend.bank(card.name, label, offset, query.limit)
-    page = [CaptionAnswer(id=entry.id, caption=entry.caption) for entry in found]
+    found, total = await backend.bank(info.name, label, offset, query.limit)
+    page = [CaptionObject(id=entry.id, caption=entry.caption) for entry in found]
     return CaptionPage(data=page, has_more=offset + len(page) < total, total=total)
 
 
-@router.get("/v1/bank/{class}/draw", response_model=DrawnCaption)
-async def draw(class_name: ClassName, backend: AskedBackend, query: Annotated[DrawQuery, Query()]) -> Any:
+@router.get("/v1/bank/{class}/draw", response_model=SampledCaption)
+async def draw(class_name: ClassName, backend: BackendDep, query: Annotated[DrawQuery, Query()]) -> Any:
     """The caption that an image of this class and seed is given; without a seed, of any."""
-    card, label = await _class(backend, query.model, class_name)
-    seed = secrets.randbelow(HIGHEST_SEED + 1) if query.seed is None else query.seed
-    entry = await backend.draw(card.name, label, seed)
-    return DrawnCaption(id=entry.id, caption=entry.caption, seed=seed)
+    info, label = await _class(backend, query.model, class_name)
+    seed = secrets.randbelow(MAX_SEED + 1) if query.seed is None else query.seed
+    entry = await backend.draw(info.name, label, seed)
+    return SampledCaption(id=entry.id, caption=entry.caption, seed=seed)
 
 
-@router.post("/v1/bank/{class}/distance", response_model=DistanceAnswer)
-async def distance(class_name: ClassName, asked: DistanceRequest, backend: AskedBackend, service: AskedService) -> Any:
+@router.post("/v1/bank/{class}/distance", response_model=DistanceResponse)
+async def distance(class_name: ClassName, body: DistanceRequest, backend: BackendDep, service: SettingsDep) -> Any:
     """How far a text lies from a class's captions, as the model's text encoder sees it."""
     most = service.limits.prompt_characters
-    if not asked.caption.strip() or len(asked.caption) > most:
-        refuse([Problem("caption", f"caption: {len(asked.caption)} characters, wanted 1..{most}, not only blanks.")])
-    card, label = await _class(backend, asked.model, class_name)
-    return DistanceAnswer(**asdict(await backend.distance(card.name, label, asked.caption)))
+    if not body.caption.strip() or len(body.caption) > most:
+        raise_field_errors(
+            [FieldError("caption", f"caption: {len(body.caption)} characters, wanted 1..{most}, not only blanks.")]
+        )
+    info, label = await _class(backend, body.model, class_name)
+    return DistanceResponse(**asdict(await backend.distance(info.name, label, body.caption)))
 
 
-async def _class(backend: Backend, model: str | None, name: str) -> tuple[ModelCard, int]:
-    card = await model_card(backend, model)
-    number = class_number(card, name)
+async def _class(backend: Backend, model: str | None, name: str) -> tuple[ModelInfo, int]:
+    info = await get_model(backend, model)
+    number = resolve_label(info, name)
     if number is None and name.isascii() and name.isdigit() and len(name) < 9:
-        number = class_number(card, int(name))
+        number = resolve_label(info, int(name))
     if number is None:
-        raise ApiError(404, f"class: {unknown_class(card)}", "unknown_class", "class")
-    return card, number
+        raise ApiError(404, f"class: {unknown_label_message(info)}", "unknown_class", "class")
+    return info, number
 
 
 def _position(id: str) -> int:

@@ -8,23 +8,23 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
 
-from serve.api.audit_log import AuditLine
-from serve.api.principals import Owner
-from serve.api.rate_limit import Rates
-from serve.backend import Backend, ModelCard
+from serve.api.audit_log import AuditRecord
+from serve.api.principals import Principal
+from serve.api.rate_limit import RateLimiter
+from serve.backend import Backend, ModelInfo
 from serve.errors import ApiError
-from serve.settings import Service
+from serve.settings import ServiceSettings
 
 __all__ = [
-    "Allowed",
-    "AskedBackend",
-    "AskedRates",
-    "AskedService",
-    "Audit",
-    "allow",
-    "class_number",
-    "model_card",
-    "unknown_class",
+    "AuditRecordDep",
+    "BackendDep",
+    "PrincipalDep",
+    "RateLimiterDep",
+    "SettingsDep",
+    "get_model",
+    "require_scopes",
+    "resolve_label",
+    "unknown_label_message",
 ]
 
 BEARER = HTTPBearer(auto_error=False, description="An API key: vr_...")
@@ -34,55 +34,55 @@ async def _backend(request: Request) -> Backend:
     return request.app.state.backend
 
 
-async def _service(request: Request) -> Service:
+async def _service(request: Request) -> ServiceSettings:
     return request.app.state.service
 
 
-async def _rates(request: Request) -> Rates:
-    return request.app.state.rates
+async def _rates(request: Request) -> RateLimiter:
+    return request.app.state.rate_limiter
 
 
-async def _audit(request: Request) -> AuditLine:
+async def _audit(request: Request) -> AuditRecord:
     return request.state.audit
 
 
-async def allow(request: Request, wanted: SecurityScopes, _: Annotated[object, Depends(BEARER)]) -> Owner:
+async def require_scopes(request: Request, wanted: SecurityScopes, _: Annotated[object, Depends(BEARER)]) -> Principal:
     """The owner that the door let in, if the key has the scopes."""
-    owner: Owner = request.state.owner
+    principal: Principal = request.state.principal
     for scope in wanted.scopes:
-        owner.require(scope)  # type: ignore[arg-type]
-    return owner
+        principal.require(scope)  # type: ignore[arg-type]
+    return principal
 
 
-AskedBackend = Annotated[Backend, Depends(_backend)]
-AskedService = Annotated[Service, Depends(_service)]
-AskedRates = Annotated[Rates, Depends(_rates)]
-Audit = Annotated[AuditLine, Depends(_audit)]
-Allowed = Annotated[Owner, Security(allow)]
+BackendDep = Annotated[Backend, Depends(_backend)]
+SettingsDep = Annotated[ServiceSettings, Depends(_service)]
+RateLimiterDep = Annotated[RateLimiter, Depends(_rates)]
+AuditRecordDep = Annotated[AuditRecord, Depends(_audit)]
+PrincipalDep = Annotated[Principal, Security(require_scopes)]
 
 
-async def model_card(backend: Backend, name: str | None) -> ModelCard:
+async def get_model(backend: Backend, name: str | None) -> ModelInfo:
     """A model, by default the service's first.
 
     Raises:
         ApiError: 404.
     """
     cards = await backend.models()
-    for card in cards:
-        if name in (None, card.name):
-            return card
-    known = ", ".join(card.name for card in cards)
+    for info in cards:
+        if name in (None, info.name):
+            return info
+    known = ", ".join(info.name for info in cards)
     raise ApiError(404, f"There is no model of this name. There are: {known}.", "unknown_model", "model")
 
 
-def class_number(card: ModelCard, label: int | str) -> int | None:
+def resolve_label(info: ModelInfo, label: int | str) -> int | None:
     """Of a class by its name, in any case, or number; None for none."""
     if isinstance(label, int):
-        return label if 0 <= label < len(card.class_names) else None
-    folded = [name.casefold() for name in card.class_names]
+        return label if 0 <= label < len(info.class_names) else None
+    folded = [name.casefold() for name in info.class_names]
     return folded.index(label.casefold()) if label.casefold() in folded else None
 
 
-def unknown_class(card: ModelCard) -> str:
+def unknown_label_message(info: ModelInfo) -> str:
     """What to say of one."""
-    return f"no such class; {card.name} has {', '.join(card.class_names)}, or 0..{len(card.class_names) - 1}."
+    return f"no such class; {info.name} has {', '.join(info.class_names)}, or 0..{len(info.class_names) - 1}."

@@ -7,10 +7,10 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from serve.api.responses import ErrorAnswer
+from serve.api.responses import ErrorResponse
 from serve.errors import ApiError
 
-__all__ = ["ERRORS", "error_answer", "on_api_error", "on_http_error"]
+__all__ = ["ERROR_RESPONSES", "error_response", "handle_api_error", "handle_http_error"]
 
 _MEANINGS = {
     "400": "The request is not one that is accepted: all that is wrong with it.",
@@ -25,13 +25,13 @@ _MEANINGS = {
     "4XX": "Any other refusal.",
     "5XX": "The service failed, is not up yet, or did not finish in time.",
 }
-ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorAnswer, "description": meaning} for code, meaning in _MEANINGS.items()
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    code: {"model": ErrorResponse, "description": meaning} for code, meaning in _MEANINGS.items()
 }
 """For the OpenAPI document."""
 
 
-def error_answer(error: ApiError) -> JSONResponse:
+def error_response(error: ApiError) -> JSONResponse:
     """In OpenAI's shape."""
     headers = {}
     if error.retry_after_s is not None:
@@ -43,14 +43,14 @@ def error_answer(error: ApiError) -> JSONResponse:
     return JSONResponse(error.body(), error.status, headers)
 
 
-async def on_api_error(request: Request, error: Exception) -> JSONResponse:
+async def handle_api_error(request: Request, error: Exception) -> JSONResponse:
     """FastAPI's handler of ``ApiError``."""
     assert isinstance(error, ApiError)
     request.state.audit.error = error.code
-    return error_answer(error)
+    return error_response(error)
 
 
-async def on_http_error(request: Request, error: Exception) -> JSONResponse:
+async def handle_http_error(request: Request, error: Exception) -> JSONResponse:
     """Unknown paths and methods."""
     assert isinstance(error, HTTPException)
     allowed = (error.headers or {}).get("Allow", "")
@@ -59,6 +59,6 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:
         405: (f"{request.method} is not accepted here. Accepted: {allowed}.", "method_not_allowed"),
     }
     message, code = texts.get(error.status_code, (str(error.detail), "refused"))
-    answer = await on_api_error(request, ApiError(error.status_code, message, code))
+    answer = await handle_api_error(request, ApiError(error.status_code, message, code))
     answer.headers.update(error.headers or {})
     return answer

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from serve.errors import ApiError
 
-__all__ = ["Problem", "explain", "refuse"]
+__all__ = ["FieldError", "from_pydantic", "raise_field_errors"]
 
 LONGEST_NAME, LONGEST_VALUE = 64, 40
 CODES = {"extra_forbidden": "unknown_parameter", "missing": "missing_required_parameter"}
@@ -17,7 +17,7 @@ FREE_TEXT = {"prompt", "caption", "user", "image", "images"}
 
 
 @dataclass(frozen=True)
-class Problem:
+class FieldError:
     """One thing to mend."""
 
     param: str
@@ -28,7 +28,7 @@ class Problem:
     """For programs."""
 
 
-def refuse(problems: Sequence[Problem]) -> None:
+def raise_field_errors(problems: Sequence[FieldError]) -> None:
     """Raise one error for all of them, if there are any.
 
     Raises:
@@ -39,7 +39,7 @@ def refuse(problems: Sequence[Problem]) -> None:
         raise ApiError(400, " ".join(problem.text for problem in problems), first.code, first.param)
 
 
-def explain(errors: Iterable[Mapping[str, Any]], models: Mapping[str, type[BaseModel]]) -> list[Problem]:
+def from_pydantic(errors: Iterable[Mapping[str, Any]], models: Mapping[str, type[BaseModel]]) -> list[FieldError]:
     """What pydantic found, each field once.
 
     Args:
@@ -50,19 +50,21 @@ def explain(errors: Iterable[Mapping[str, Any]], models: Mapping[str, type[BaseM
     return [*problems.values()][::-1]
 
 
-def _problem(found: Mapping[str, Any], models: Mapping[str, type[BaseModel]]) -> Problem:
+def _problem(found: Mapping[str, Any], models: Mapping[str, type[BaseModel]]) -> FieldError:
     place, *parts = found["loc"]
     path = [str(part) for part in parts]
     if "label" in path:  # where pydantic goes on to tell both kinds that it can be
         path = path[: path.index("label") + 1]
     name, code = ".".join(path)[:LONGEST_NAME], CODES.get(found["type"], "invalid_value")
     if code == "unknown_parameter":
-        return Problem(name, f"Unknown field {name}.{_nearest(path, models[place])}", code)
+        return FieldError(name, f"Unknown field {name}.{_nearest(path, models[place])}", code)
     if code == "missing_required_parameter":
-        return Problem(name, f"{name} is missing.", code)
+        return FieldError(name, f"{name} is missing.", code)
     if path[-1] == "label":
-        return Problem(name, f"{name}{_shown(name, found['input'])}: wanted the name or the number of a class.", code)
-    return Problem(name, f"{name}{_shown(path[0], found['input'])}: {_lower(found['msg'])}.", code)
+        return FieldError(
+            name, f"{name}{_shown(name, found['input'])}: wanted the name or the number of a class.", code
+        )
+    return FieldError(name, f"{name}{_shown(path[0], found['input'])}: {_lower(found['msg'])}.", code)
 
 
 def _shown(field: str, value: Any) -> str:

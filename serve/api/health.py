@@ -5,8 +5,8 @@ from typing import Any
 from fastapi import APIRouter, Response, Security
 from fastapi.responses import PlainTextResponse
 
-from serve.api.dependencies import AskedBackend, allow
-from serve.api.error_responses import ERRORS
+from serve.api.dependencies import BackendDep, require_scopes
+from serve.api.error_responses import ERROR_RESPONSES
 from serve.api.responses import Health, Readiness
 from serve.api.strict_route import StrictRoute
 
@@ -22,7 +22,7 @@ async def healthz() -> Any:
 
 
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
-async def readyz(backend: AskedBackend, response: Response) -> Any:
+async def readyz(backend: BackendDep, response: Response) -> Any:
     """Every model has shown since its deployment that it works; asking wakes nothing."""
     models = await backend.ready()
     ready = all(models.values())
@@ -33,9 +33,9 @@ async def readyz(backend: AskedBackend, response: Response) -> Any:
 @router.get(
     "/metrics",
     response_class=PlainTextResponse,
-    responses=ERRORS,
-    dependencies=[Security(allow, scopes=["metrics"])],
+    responses=ERROR_RESPONSES,
+    dependencies=[Security(require_scopes, scopes=["metrics"])],
 )
-async def metrics(backend: AskedBackend) -> PlainTextResponse:
+async def metrics(backend: BackendDep) -> PlainTextResponse:
     """For Prometheus."""
     return PlainTextResponse(await backend.metrics(), media_type="text/plain; version=0.0.4")

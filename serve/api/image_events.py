@@ -11,8 +11,8 @@ from typing import Any
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from serve.api.image_responses import facts_of, usage_of
-from serve.backend import ImageOrder, MadeImage, PartialImage
+from serve.api.image_responses import to_image_data, token_usage
+from serve.backend import ImageJob, ImageResult, PartialImage
 from serve.errors import ApiError
 
 __all__ = ["EVENTS", "EventStream"]
@@ -26,8 +26,8 @@ EVENTS: dict[int | str, dict[str, Any]] = {
 }
 """For the OpenAPI document."""
 
-Stream = AsyncGenerator[PartialImage | MadeImage, None]
-Coming = tuple[int, PartialImage | MadeImage | Exception | None]
+Stream = AsyncGenerator[PartialImage | ImageResult, None]
+Coming = tuple[int, PartialImage | ImageResult | Exception | None]
 """Which of the images; None: its stream has ended."""
 
 
@@ -42,13 +42,13 @@ class EventStream(Response):
     def __init__(
         self,
         streams: Sequence[Stream],
-        orders: Sequence[ImageOrder],
+        jobs: Sequence[ImageJob],
         size: str,
         headers: Mapping[str, str],
     ) -> None:
         super().__init__(headers=headers)
         del self.headers["content-length"]
-        self._streams, self._orders, self._size = streams, orders, size
+        self._streams, self._jobs, self._size = streams, jobs, size
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it all, in one task, so that whoever cancels it cancels the streams."""
@@ -79,7 +79,7 @@ class EventStream(Response):
             await send(_message(self._event(index, event)))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _event(self, index: int, event: PartialImage | MadeImage) -> dict[str, Any]:
+    def _event(self, index: int, event: PartialImage | ImageResult) -> dict[str, Any]:
         shared = {
             "created_at": int(time.time()),
             "size": self._size,
@@ -88,16 +88,16 @@ class EventStream(Response):
             "output_format": "png",
             "image_index": index,
         }
-        if isinstance(event, MadeImage):
-            facts = facts_of(event).model_dump(by_alias=True)
-            usage = usage_of([event]).model_dump()
+        if isinstance(event, ImageResult):
+            facts = to_image_data(event).model_dump(by_alias=True)
+            usage = token_usage([event]).model_dump()
             return {"type": "image_generation.completed", **facts, **shared, "usage": usage}
         return {
             "type": "image_generation.partial_image",
             "b64_json": b64encode(event.png).decode(),
             "partial_image_index": event.index,
             **shared,
-            "seed": self._orders[index].seed,
+            "seed": self._jobs[index].seed,
             "step": event.taken,
             "steps": event.steps,
         }

@@ -6,43 +6,47 @@ from typing import Any
 
 from fastapi import APIRouter, Security
 
-from serve.api.dependencies import AskedBackend, AskedService, allow, model_card
-from serve.api.error_responses import ERRORS
+from serve.api.dependencies import BackendDep, SettingsDep, get_model, require_scopes
+from serve.api.error_responses import ERROR_RESPONSES
 from serve.api.requests import CaptionRequest, NeighboursRequest
-from serve.api.responses import DescriptionAnswer, NeighbourAnswer, NeighbourList
+from serve.api.responses import CaptionResponse, NeighbourList, NeighbourObject
 from serve.api.strict_route import StrictRoute
 from serve.errors import ApiError
 
-__all__ = ["picture_of", "router"]
+__all__ = ["decode_base64", "router"]
 
-router = APIRouter(route_class=StrictRoute, responses=ERRORS, tags=["pictures"])
+router = APIRouter(route_class=StrictRoute, responses=ERROR_RESPONSES, tags=["pictures"])
 
 
-@router.post("/v1/neighbours", response_model=NeighbourList, dependencies=[Security(allow, scopes=["neighbours"])])
-async def neighbours(asked: NeighboursRequest, backend: AskedBackend, service: AskedService) -> Any:
+@router.post(
+    "/v1/neighbours", response_model=NeighbourList, dependencies=[Security(require_scopes, scopes=["neighbours"])]
+)
+async def neighbours(body: NeighboursRequest, backend: BackendDep, service: SettingsDep) -> Any:
     """The real training images nearest to a picture."""
     if not service.show_training_images:
         raise _not_enabled("show_training_images")
-    card = await model_card(backend, asked.model)
-    found = await backend.neighbours(card.name, picture_of(asked.image, "image"), asked.k)
+    info = await get_model(backend, body.model)
+    found = await backend.neighbours(info.name, decode_base64(body.image, "image"), body.k)
     data = [
-        NeighbourAnswer(class_name=one.class_name, distance=one.distance, b64_json=b64encode(one.png).decode())
+        NeighbourObject(class_name=one.class_name, distance=one.distance, b64_json=b64encode(one.png).decode())
         for one in found
     ]
     return NeighbourList(data=data)
 
 
-@router.post("/v1/captions", response_model=DescriptionAnswer, dependencies=[Security(allow, scopes=["captions"])])
-async def describe(asked: CaptionRequest, backend: AskedBackend, service: AskedService) -> Any:
+@router.post(
+    "/v1/captions", response_model=CaptionResponse, dependencies=[Security(require_scopes, scopes=["captions"])]
+)
+async def caption(body: CaptionRequest, backend: BackendDep, service: SettingsDep) -> Any:
     """A caption for a picture."""
     if service.captioner is None:
         raise _not_enabled("captioner")
-    card = await model_card(backend, asked.model)
-    found = await backend.describe(card.name, picture_of(asked.image, "image"))
-    return DescriptionAnswer(caption=found.caption, captioner=found.captioner)
+    info = await get_model(backend, body.model)
+    found = await backend.caption(info.name, decode_base64(body.image, "image"))
+    return CaptionResponse(caption=found.caption, captioner=found.captioner)
 
 
-def picture_of(text: str, param: str) -> bytes:
+def decode_base64(text: str, param: str) -> bytes:
     """The bytes behind base64.
 
     Raises:

@@ -3,15 +3,15 @@
 from base64 import b64encode
 from collections.abc import Sequence
 
-from serve.api.responses import ImageFacts, InputTokens, Usage
-from serve.backend import MadeImage
+from serve.api.responses import ImageData, InputTokens, Usage
+from serve.backend import ImageResult
 
-__all__ = ["facts_of", "usage_of"]
+__all__ = ["to_image_data", "token_usage"]
 
 
-def facts_of(made: MadeImage) -> ImageFacts:
+def to_image_data(made: ImageResult) -> ImageData:
     """How a picture was made."""
-    return ImageFacts(
+    return ImageData(
         b64_json=b64encode(made.png).decode(),
         revised_prompt=made.caption,
         label=made.label,
@@ -22,7 +22,7 @@ def facts_of(made: MadeImage) -> ImageFacts:
     )
 
 
-def usage_of(made: Sequence[MadeImage]) -> Usage:
+def token_usage(made: Sequence[ImageResult]) -> Usage:
     """What pictures took, together."""
     text = sum(one.text_tokens for one in made)
     rows = sum(one.network_rows for one in made)

@@ -13,7 +13,7 @@ from serve.errors import ApiError
 from vapray.api_keys import ApiKey, Scope, key_that_matches, read_keys
 from vapray.errors import ConfigError
 
-__all__ = ["LOCAL", "Owner", "Owners"]
+__all__ = ["LOCAL_PRINCIPAL", "ApiKeyStore", "Principal"]
 
 LOG = logging.getLogger("vapray.api")
 PROXIED = ("forwarded", "x-forwarded-for", "via")
@@ -21,7 +21,7 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True)
-class Owner:
+class Principal:
     """Whose request it is."""
 
     id: str
@@ -42,10 +42,10 @@ class Owner:
             )
 
 
-LOCAL = Owner("local", get_args(Scope), None)
+LOCAL_PRINCIPAL = Principal("local", get_args(Scope), None)
 
 
-class Owners:
+class ApiKeyStore:
     """Those who may ask.
 
     Args:
@@ -59,7 +59,7 @@ class Owners:
         self._file = file
         self._version, self._keys = (_version(file), read_keys(file)) if file else (None, ())
 
-    def of(self, connection: HTTPConnection) -> Owner:
+    def authenticate(self, connection: HTTPConnection) -> Principal:
         """Whose request it is.
 
         Raises:
@@ -67,14 +67,14 @@ class Owners:
         """
         if self._file is None:
             _require_loopback(connection)
-            return LOCAL
+            return LOCAL_PRINCIPAL
         scheme, _, presented = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not presented.strip():
             raise ApiError(401, "No API key. Send the header Authorization: Bearer vr_...", "missing_api_key")
         key = key_that_matches(self._current(self._file), presented.strip())
         if key is None:
             raise ApiError(401, "This API key is not known. Ask whoever runs the service for one.", "invalid_api_key")
-        return Owner(key.id, key.scopes, key.images_per_minute)
+        return Principal(key.id, key.scopes, key.images_per_minute)
 
     def _current(self, file: str) -> tuple[ApiKey, ...]:
         """A file that cannot be used opens nothing: a key that was to be withdrawn must not live on."""

@@ -7,21 +7,21 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.errors import ApiError
-from serve.settings import Limits
+from serve.settings import RequestLimits
 
-__all__ = ["Upload"]
+__all__ = ["RequestBodyMiddleware"]
 
 MIB = 2**20
 
 
-class ClientGone(Exception):
+class ClientDisconnect(Exception):
     """Nobody is there to answer."""
 
 
-class Upload:
+class RequestBodyMiddleware:
     """ASGI middleware: reads the whole body first, then cancels the work on it when the client leaves."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: RequestLimits) -> None:
         self.app, self._limits = app, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,7 +29,7 @@ class Upload:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        with contextlib.suppress(ClientGone):
+        with contextlib.suppress(ClientDisconnect):
             body = await self._read(Headers(scope=scope), receive)
             await self._work(scope, body, receive, send)
 
@@ -50,7 +50,7 @@ class Upload:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise ClientGone
+                raise ClientDisconnect
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > self._most:
@@ -68,7 +68,7 @@ class Upload:
 
     async def _work(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         gone = asyncio.create_task(_disconnect(receive))
-        work = asyncio.ensure_future(self.app(scope, _Replay(body, gone), self._in_time(send)))
+        work = asyncio.ensure_future(self.app(scope, _BufferedReceive(body, gone), self._in_time(send)))
         try:
             await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
@@ -86,12 +86,12 @@ class Upload:
                 async with asyncio.timeout(self._limits.body_seconds):
                     await send(message)
             except TimeoutError:
-                raise ClientGone from None
+                raise ClientDisconnect from None
 
         return timely
 
 
-class _Replay:
+class _BufferedReceive:
     """``receive`` for those within."""
 
     def __init__(self, body: bytes, gone: "asyncio.Task[Message]") -> None:

@@ -9,16 +9,16 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.api.audit_log import LEFT, AuditLine
-from serve.api.error_responses import error_answer
+from serve.api.audit_log import CLIENT_CLOSED_REQUEST, AuditRecord
+from serve.api.error_responses import error_response
 from serve.errors import ApiError
 
-__all__ = ["Envelope"]
+__all__ = ["RequestContextMiddleware"]
 
 LOG = logging.getLogger("vapray.api")
 PAGE_SOURCES = "script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'"
 LOCKED = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-SECURITY = {
+SECURITY_HEADERS = {
     "content-security-policy": f"default-src 'none'; {PAGE_SOURCES}; {LOCKED}",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -27,20 +27,20 @@ SECURITY = {
 }
 
 
-class Envelope:
+class RequestContextMiddleware:
     """ASGI middleware; everything else lies within it."""
 
-    def __init__(self, app: ASGIApp, names_answers: bool) -> None:
-        self.app, self._names_answers = app, names_answers
+    def __init__(self, app: ASGIApp, add_request_id: bool) -> None:
+        self.app, self._add_request_id = app, add_request_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        line = AuditLine(request=_request_id(Headers(scope=scope)), method=scope["method"])
+        line = AuditRecord(request=_request_id(Headers(scope=scope)), method=scope["method"])
         scope.setdefault("state", {})["audit"] = line
-        answering = _Answering(send, line, scope["path"], self._names_answers)
+        answering = _ResponseRecorder(send, line, scope["path"], self._add_request_id)
         try:
             await self.app(scope, receive, answering.send)
         except ApiError as error:
@@ -51,19 +51,19 @@ class Envelope:
             await answering.refuse(failure, scope, receive)
         finally:
             if not answering.finished:
-                line.status = LEFT
+                line.status = CLIENT_CLOSED_REQUEST
             line.route = getattr(scope.get("route"), "path", None)
             line.milliseconds = answering.milliseconds
             if scope["method"] == "POST":
                 line.write()
 
 
-class _Answering:
+class _ResponseRecorder:
     """The way out."""
 
-    def __init__(self, send: Send, line: AuditLine, path: str, names_answers: bool) -> None:
+    def __init__(self, send: Send, line: AuditRecord, path: str, add_request_id: bool) -> None:
         self._send, self._line, self._path, self._began = send, line, path, time.perf_counter()
-        self._names_answers = names_answers
+        self._add_request_id = add_request_id
         self._started = self.finished = False
 
     @property
@@ -74,11 +74,11 @@ class _Answering:
         if message["type"] == "http.response.start":
             self._started = True
             headers = MutableHeaders(raw=message.setdefault("headers", []))
-            if self._names_answers:
+            if self._add_request_id:
                 headers["x-request-id"] = self._line.request
             headers["openai-processing-ms"] = str(self.milliseconds)
             headers["cache-control"] = "no-cache" if self._path.startswith("/studio/") else "no-store"
-            for name, value in SECURITY.items():
+            for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
             self._line.status = message["status"]
         await self._send(message)
@@ -87,7 +87,7 @@ class _Answering:
     async def refuse(self, error: ApiError, scope: Scope, receive: Receive) -> None:
         self._line.error = error.code
         if not self._started:
-            await error_answer(error)(scope, receive, self.send)
+            await error_response(error)(scope, receive, self.send)
 
 
 def _request_id(headers: Headers) -> str:

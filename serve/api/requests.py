@@ -1,4 +1,4 @@
-"""Requests as JSON; what only a model can judge is judged in ``orders``."""
+"""Requests as JSON; what only a model can judge is judged in ``jobs``."""
 
 from typing import Annotated, Literal
 
@@ -8,38 +8,38 @@ from vapray.config.section import Section
 from vapray.sampling.generated import Prototypes
 
 __all__ = [
-    "HIGHEST_SEED",
-    "MOST_IMAGES",
+    "MAX_IMAGES",
+    "MAX_SEED",
     "BankQuery",
     "CaptionRequest",
     "DistanceRequest",
     "DrawQuery",
     "EvaluationRequest",
     "GenerateRequest",
-    "ImageRequest",
+    "ImageGenerationRequest",
     "ModelQuery",
     "NeighboursRequest",
 ]
 
-MOST_IMAGES = 10
-HIGHEST_SEED = 2**63 - 1001
+MAX_IMAGES = 10
+MAX_SEED = 2**63 - 1001
 """Of any picture, as the sampler has it."""
 
-Seed = Annotated[int, Field(ge=0, le=HIGHEST_SEED)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 GuidanceScale = Annotated[float, Field(ge=0, le=100)]
 Steps = Annotated[int, Field(ge=1, le=999)]
 ModelName = Annotated[str, Field(min_length=1, max_length=64)]
 Base64 = Annotated[str, Field(min_length=1, json_schema_extra={"contentEncoding": "base64"})]
 
 
-class ImageRequest(Section):
+class ImageGenerationRequest(Section):
     """Of ``POST /v1/images/generations``: OpenAI's fields, and below them ours."""
 
     prompt: Annotated[str, Field(min_length=1)] | None = None
     """A caption; or the name of a class, for which one is drawn from its bank."""
     model: ModelName | None = None
     """Default: the service's first."""
-    n: Annotated[int, Field(ge=1, le=MOST_IMAGES)] = 1
+    n: Annotated[int, Field(ge=1, le=MAX_IMAGES)] = 1
     """Images, with consecutive seeds."""
     size: Annotated[str, Field(pattern=r"^(auto|[0-9]{1,5}x[0-9]{1,5})$")] = "auto"
     """The one that the model has."""
@@ -114,7 +114,7 @@ class EvaluationRequest(Section):
     model: ModelName | None = None
 
 
-class Asked(BaseModel):
+class QueryParams(BaseModel):
     """A query: numbers come as text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
@@ -123,11 +123,11 @@ class Asked(BaseModel):
     """Default: the service's first."""
 
 
-class ModelQuery(Asked):
+class ModelQuery(QueryParams):
     """Of ``GET /v1/classes``."""
 
 
-class BankQuery(Asked):
+class BankQuery(QueryParams):
     """Of ``GET /v1/bank/{class}``."""
 
     limit: Annotated[int, Field(ge=1, le=100)] = 20
@@ -135,7 +135,7 @@ class BankQuery(Asked):
     """Id of the last entry of the page before."""
 
 
-class DrawQuery(Asked):
+class DrawQuery(QueryParams):
     """Of ``GET /v1/bank/{class}/draw``."""
 
     seed: Seed | None = None

@@ -9,35 +9,35 @@ from vapray.api_keys import Scope
 from vapray.config.section import Natural
 
 __all__ = [
-    "CaptionAnswer",
+    "CaptionObject",
     "CaptionPage",
-    "ClassAnswer",
+    "CaptionResponse",
     "ClassList",
-    "DescriptionAnswer",
-    "DistanceAnswer",
-    "DrawnCaption",
-    "ErrorAnswer",
+    "ClassObject",
+    "DistanceResponse",
+    "ErrorResponse",
     "EvaluationList",
     "Health",
-    "ImageFacts",
-    "ImagesAnswer",
+    "ImageData",
+    "ImagesResponse",
     "InputTokens",
-    "ModelAnswer",
     "ModelList",
-    "NeighbourAnswer",
+    "ModelObject",
     "NeighbourList",
+    "NeighbourObject",
     "Readiness",
+    "SampledCaption",
     "Usage",
 ]
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """What the service says."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 
 
-class ErrorText(Answer):
+class ErrorDetail(ResponseModel):
     """OpenAI's error."""
 
     message: str
@@ -46,20 +46,20 @@ class ErrorText(Answer):
     code: str
 
 
-class ErrorAnswer(Answer):
+class ErrorResponse(ResponseModel):
     """Every answer of 400 and above."""
 
-    error: ErrorText
+    error: ErrorDetail
 
 
-class InputTokens(Answer):
+class InputTokens(ResponseModel):
     """Of the captions."""
 
     text_tokens: int
     image_tokens: int = 0
 
 
-class Usage(Answer):
+class Usage(ResponseModel):
     """What it took."""
 
     input_tokens: int
@@ -70,7 +70,7 @@ class Usage(Answer):
     input_tokens_details: InputTokens
 
 
-class ImageFacts(Answer):
+class ImageData(ResponseModel):
     """How a picture was made, and how to make it again."""
 
     b64_json: str
@@ -86,12 +86,12 @@ class ImageFacts(Answer):
     """Of the weights."""
 
 
-class ImagesAnswer(Answer):
+class ImagesResponse(ResponseModel):
     """OpenAI's ``ImagesResponse``, and more."""
 
     created: int
     """Unix time."""
-    data: list[ImageFacts]
+    data: list[ImageData]
     usage: Usage
     background: Literal["opaque"] = "opaque"
     output_format: Literal["png"] = "png"
@@ -99,7 +99,7 @@ class ImagesAnswer(Answer):
     model: str
 
 
-class ModelAnswer(Answer):
+class ModelObject(ResponseModel):
     """OpenAI's ``Model``, and more."""
 
     id: str
@@ -116,62 +116,62 @@ class ModelAnswer(Answer):
     has_reference: bool
 
 
-class ModelList(Answer):
+class ModelList(ResponseModel):
     """OpenAI's list."""
 
     object: Literal["list"] = "list"
-    data: list[ModelAnswer]
+    data: list[ModelObject]
     offers: list[Scope]
     """What the service offers to this key, as scopes."""
 
 
-class ClassAnswer(Answer):
+class ClassObject(ResponseModel):
     """A class of a model."""
 
     label: int
     class_name: Annotated[str, Field(alias="class")]
 
 
-class ClassList(Answer):
+class ClassList(ResponseModel):
     """All of them."""
 
     object: Literal["list"] = "list"
     model: str
-    data: list[ClassAnswer]
+    data: list[ClassObject]
 
 
-class CaptionAnswer(Answer):
+class CaptionObject(ResponseModel):
     """An entry of a bank."""
 
     id: str
     caption: str
 
 
-class CaptionPage(Answer):
+class CaptionPage(ResponseModel):
     """Some of a class's bank."""
 
     object: Literal["list"] = "list"
-    data: list[CaptionAnswer]
+    data: list[CaptionObject]
     has_more: bool
     total: Natural
 
 
-class DrawnCaption(CaptionAnswer):
+class SampledCaption(CaptionObject):
     """The entry that a picture of this class and seed is given."""
 
     seed: int
 
 
-class DistanceAnswer(Answer):
+class DistanceResponse(ResponseModel):
     """How far a text lies from a class's bank."""
 
-    nearest: CaptionAnswer
+    nearest: CaptionObject
     distance: float
     typical: float
     share_farther: float
 
 
-class NeighbourAnswer(Answer):
+class NeighbourObject(ResponseModel):
     """A real training picture."""
 
     class_name: Annotated[str, Field(alias="class")]
@@ -179,34 +179,34 @@ class NeighbourAnswer(Answer):
     b64_json: str
 
 
-class NeighbourList(Answer):
+class NeighbourList(ResponseModel):
     """Nearest first."""
 
     object: Literal["list"] = "list"
-    data: list[NeighbourAnswer]
+    data: list[NeighbourObject]
 
 
-class DescriptionAnswer(Answer):
+class CaptionResponse(ResponseModel):
     """What a captioner says of a picture."""
 
     caption: str
     captioner: str
 
 
-class EvaluationList(Answer):
+class EvaluationList(ResponseModel):
     """Newest first."""
 
     object: Literal["list"] = "list"
     data: list[Evaluation]
 
 
-class Health(Answer):
+class Health(ResponseModel):
     """The HTTP side is up."""
 
     status: Literal["ok"] = "ok"
 
 
-class Readiness(Answer):
+class Readiness(ResponseModel):
     """Whether every model has shown that it works."""
 
     status: Literal["ready", "not ready"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.serve.config import AutoscalingConfig, AutoscalingContext, AutoscalingPolicy
 
-from serve.settings import Replicas
+from serve.settings import ReplicaSettings
 
 __all__ = ["PENDING_ROWS", "PendingRows", "by_pending_rows", "by_requests"]
 
@@ -32,18 +32,18 @@ class PendingRows:
         return max(wanted, float(context.total_num_requests > 0)), {}
 
 
-def by_pending_rows(replicas: Replicas, target: int) -> AutoscalingConfig:
+def by_pending_rows(replicas: ReplicaSettings, target: int) -> AutoscalingConfig:
     """For samplers."""
     policy = AutoscalingPolicy(policy_function=f"{__name__}:PendingRows", policy_kwargs={"target": target})
     return AutoscalingConfig(**_bounds(replicas), policy=policy)
 
 
-def by_requests(replicas: Replicas, each: int) -> AutoscalingConfig:
+def by_requests(replicas: ReplicaSettings, each: int) -> AutoscalingConfig:
     """For the rest: so many requests at once for each replica."""
     return AutoscalingConfig(**_bounds(replicas), target_ongoing_requests=each)
 
 
-def _bounds(replicas: Replicas) -> dict[str, Any]:
+def _bounds(replicas: ReplicaSettings) -> dict[str, Any]:
     return {
         "min_replicas": replicas.min,
         # One even where none need stay: what was never up is not known to work.

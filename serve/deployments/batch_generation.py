@@ -6,43 +6,43 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping
 
-from serve.backend import EvaluationOrder, ImageOrder, MadeImage
-from serve.deployments.retrying_handle import Resender
+from serve.backend import EvaluationJob, ImageJob, ImageResult
+from serve.deployments.retrying_handle import RetryingHandle
 from serve.errors import ApiError
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.plan import label_counts
 
-__all__ = ["generate_set"]
+__all__ = ["generate_images"]
 
-UNDER_WAY = 32
+MAX_IN_FLIGHT = 32
 """Pictures that are asked for at a time."""
-MOST_TRIES = 20
+MAX_ATTEMPTS = 20
 """Of a picture, where the samplers are busy or keep dying; with the pauses between them some seven minutes."""
-LONGEST_PAUSE_SECONDS = 30.0
-LONGEST_SECONDS = 600.0
+MAX_PAUSE_SECONDS = 30.0
+IMAGE_TIMEOUT_SECONDS = 600.0
 """For one picture, a replica's start included."""
-BUSY = (429, 503)
+RETRYABLE_STATUSES = (429, 503)
 
 
-async def generate_set(
-    sampler: Resender, order: EvaluationOrder, defaults: SamplingSettings, prior: Mapping[int, int]
-) -> AsyncGenerator[MadeImage, None]:
-    """Pictures with seeds ``order.seed``, ``order.seed + 1``, ..., their captions drawn from the bank.
+async def generate_images(
+    sampler: RetryingHandle, job: EvaluationJob, defaults: SamplingSettings, prior: Mapping[int, int]
+) -> AsyncGenerator[ImageResult, None]:
+    """Pictures with seeds ``job.seed``, ``job.seed + 1``, ..., their captions drawn from the bank.
 
     Args:
         sampler: asks its replicas.
-        order: of a set to generate.
+        job: of a set to generate.
         defaults: settings where the order has none.
         prior: images of each class; without a label the set has the classes in this proportion.
 
     Raises:
         ApiError: what the sampler refuses, or still is too busy for.
     """
-    waiting: deque[asyncio.Task[MadeImage]] = deque()
+    waiting: deque[asyncio.Task[ImageResult]] = deque()
     try:
-        for one in _image_orders(order, defaults, prior):
+        for one in _image_jobs(job, defaults, prior):
             waiting.append(asyncio.create_task(_made(sampler, one)))
-            if len(waiting) == UNDER_WAY:
+            if len(waiting) == MAX_IN_FLIGHT:
                 yield await waiting.popleft()
         while waiting:
             yield await waiting.popleft()
@@ -51,22 +51,22 @@ async def generate_set(
             task.cancel()
 
 
-async def _made(sampler: Resender, order: ImageOrder) -> MadeImage:
+async def _made(sampler: RetryingHandle, job: ImageJob) -> ImageResult:
     for tries in itertools.count(1):
         try:
-            made: MadeImage = await sampler.ask("make", order, until=time.time() + LONGEST_SECONDS)
+            made: ImageResult = await sampler.call("generate", job, until=time.time() + IMAGE_TIMEOUT_SECONDS)
             return made
         except ApiError as error:
-            if error.status not in BUSY or tries == MOST_TRIES:
+            if error.status not in RETRYABLE_STATUSES or tries == MAX_ATTEMPTS:
                 raise
             pause = max(error.retry_after_s or 0.0, 0.25 * 2**tries)
-        await asyncio.sleep(min(LONGEST_PAUSE_SECONDS, pause))
+        await asyncio.sleep(min(MAX_PAUSE_SECONDS, pause))
     raise AssertionError("unreachable")
 
 
-def _image_orders(order: EvaluationOrder, defaults: SamplingSettings, prior: Mapping[int, int]) -> Iterator[ImageOrder]:
-    counts = label_counts(prior, order.n) if order.label is None else {order.label: order.n}
+def _image_jobs(job: EvaluationJob, defaults: SamplingSettings, prior: Mapping[int, int]) -> Iterator[ImageJob]:
+    counts = label_counts(prior, job.n) if job.label is None else {job.label: job.n}
     labels = [label for label, count in counts.items() for _ in range(count)]
-    for seed, label in enumerate(labels, start=order.seed):
-        settings = order.settings or defaults
-        yield ImageOrder(order.model, label, None, seed, settings)
+    for seed, label in enumerate(labels, start=job.seed):
+        settings = job.settings or defaults
+        yield ImageJob(job.model, label, None, seed, settings)

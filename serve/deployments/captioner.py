@@ -4,21 +4,21 @@ import asyncio
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
-from serve.backend import Description
-from serve.deployments.image_decoding import frame_of
+from serve.backend import CaptionResult
+from serve.deployments.image_decoding import decode_square
 from serve.errors import ApiError, unavailable
 from vapray.captioning.captioner import CaptionDraft
 from vapray.captioning.opening import open_captioner
 from vapray.errors import BackendError, EngineDied
 from vapray.sampling.opening import read_card
 
-__all__ = ["Captioner"]
+__all__ = ["CaptionerReplica"]
 
-AT_ONCE = 64
+MAX_CONCURRENT = 64
 """Pictures that wait for the engine; how many of them it takes at a time is its own affair."""
 
 
-class Captioner:
+class CaptionerReplica:
     """A replica; several pictures at a time share its engine.
 
     Args:
@@ -34,7 +34,7 @@ class Captioner:
         self._side = config.caption.image_side
         # Captions that were given come from nobody who could be asked again.
         self._captioner = None if config.caption.captioner == "given" else open_captioner(config)
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="captioner")
+        self._threads = ThreadPoolExecutor(MAX_CONCURRENT, thread_name_prefix="captioner")
         self._dead: EngineDied | None = None
 
     async def check_health(self) -> None:
@@ -42,7 +42,7 @@ class Captioner:
         if self._dead:
             raise self._dead
 
-    async def describe(self, image: bytes) -> Description:
+    async def caption(self, image: bytes) -> CaptionResult:
         """A caption; the same picture file gives the same.
 
         Raises:
@@ -53,7 +53,7 @@ class Captioner:
             raise ApiError(
                 404, "This model's captions were written by hand; nothing describes pictures.", "no_captioner"
             )
-        frame = await asyncio.to_thread(frame_of, image, self._side)
+        frame = await asyncio.to_thread(decode_square, image, self._side)
         ask, id = self._captioner.caption, hashlib.sha256(image).hexdigest()
         try:
             (answer,) = await asyncio.get_running_loop().run_in_executor(self._threads, ask, [frame], [id])
@@ -65,4 +65,4 @@ class Captioner:
         if not isinstance(answer, CaptionDraft):
             raise ApiError(400, f"No caption: {answer.reason}. Send another picture.", "not_described", "image")
         name = self._captioner.name
-        return Description(answer.caption, "measured captions" if name == "measured" else name)
+        return CaptionResult(answer.caption, "measured captions" if name == "measured" else name)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from ray import serve
 from ray.serve.schema import ApplicationStatusOverview, ReplicaState
 
-__all__ = ["Health", "deployment_of"]
+__all__ = ["DeploymentHealth", "deployment_of"]
 
-PROVEN = ("HEALTHY", "UPSCALING", "DOWNSCALING")
+READY_STATES = ("HEALTHY", "UPSCALING", "DOWNSCALING")
 """A deployment gets there when the replicas that it began with have each made a picture, and stays there at zero."""
 SECONDS = 1.0
 
@@ -19,7 +19,7 @@ def deployment_of(model: str) -> str:
     return f"sampler-{model}"
 
 
-class Health:
+class DeploymentHealth:
     """Asks the controller at most once a second.
 
     Args:
@@ -32,7 +32,7 @@ class Health:
         self._seen: ApplicationStatusOverview | None = None
         self._asking = asyncio.Lock()
 
-    async def of(self, models: Iterable[str]) -> dict[str, bool]:
+    async def check(self, models: Iterable[str]) -> dict[str, bool]:
         """Whether each model's deployment has made a picture since it was deployed."""
         async with self._asking:
             if time.monotonic() - self._asked >= SECONDS:
@@ -42,4 +42,6 @@ class Health:
 
     def _is_proven(self, deployment: str) -> bool:
         seen = self._seen.deployments.get(deployment) if self._seen else None
-        return seen is not None and (seen.status in PROVEN or seen.replica_states.get(ReplicaState.RUNNING, 0) > 0)
+        return seen is not None and (
+            seen.status in READY_STATES or seen.replica_states.get(ReplicaState.RUNNING, 0) > 0
+        )

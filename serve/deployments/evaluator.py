@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.backend import Neighbour
-from serve.deployments.batch_generation import generate_set
-from serve.deployments.image_decoding import frame_of
-from serve.deployments.retrying_handle import Resender
+from serve.deployments.batch_generation import generate_images
+from serve.deployments.image_decoding import decode_square
+from serve.deployments.retrying_handle import RetryingHandle
 from serve.errors import ApiError
-from serve.evaluations.evaluation_store import EvaluationRecords, Task
-from serve.settings import Model, Service
+from serve.evaluations.evaluation_store import EvaluationStore, EvaluationTask
+from serve.settings import ModelSettings, ServiceSettings
 from vapray.errors import VaprayError
 from vapray.evaluation.service.neighbours import TrainingNeighbours, real_thumbnail
 from vapray.evaluation.service.real_pictures import RealPictures, find_real_pictures
@@ -31,10 +31,10 @@ from vapray.evaluation.service.set_measurement import SetMeasurement
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.opening import read_card
 
-__all__ = ["Evaluator", "has_reference"]
+__all__ = ["EvaluatorReplica", "has_reference"]
 
 HEARTBEAT_SECONDS = 5.0
-AT_ONCE = 2
+MAX_CONCURRENT = 2
 """Evaluations that are measured at a time; others wait, alive."""
 CHUNK = 32
 """Pictures decoded and measured at a time."""
@@ -44,7 +44,7 @@ Frames = NDArray[np.uint8]
 log = logging.getLogger(__name__)
 
 
-def has_reference(model: Model) -> bool:
+def has_reference(model: ModelSettings) -> bool:
     """Whether real pictures are at hand for a model; reads manifests alone.
 
     Raises:
@@ -72,35 +72,35 @@ class _Attempt:
     """One run of one evaluation."""
 
     id: str
-    task: Task
+    task: EvaluationTask
     runner: str
     done: int = 0
 
 
 @dataclass
 class _Opened:
-    model: Model
+    model: ModelSettings
     loading: asyncio.Task[_Reference] | None = None
 
 
-class Evaluator:
+class EvaluatorReplica:
     """A replica.
 
     Args:
         service: models, state.
-        samplers: by model, handles whose ``make.remote(ImageOrder)`` gives a ``MadeImage``.
+        samplers: by model, handles whose ``generate.remote(ImageJob)`` gives a ``ImageResult``.
         heartbeat_seconds: between signs of life.
     """
 
     def __init__(
-        self, service: Service, samplers: Mapping[str, Any], heartbeat_seconds: float = HEARTBEAT_SECONDS
+        self, service: ServiceSettings, samplers: Mapping[str, Any], heartbeat_seconds: float = HEARTBEAT_SECONDS
     ) -> None:
         self._state, self._heartbeat_seconds = service.state, heartbeat_seconds
-        self._samplers = {name: Resender(handle, name) for name, handle in samplers.items()}
-        self._records = EvaluationRecords(service.state)
-        self._records.sweep()
+        self._samplers = {name: RetryingHandle(handle, name) for name, handle in samplers.items()}
+        self._store = EvaluationStore(service.state)
+        self._store.delete_expired()
         self._opened = {model.name: _Opened(model) for model in service.models}
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
 
     async def check_health(self) -> None:
         """A replica that answers is well."""
@@ -108,11 +108,11 @@ class Evaluator:
     async def run(self, id: str) -> None:
         """Measure what a record asks for and leave the outcome there; nothing where another runner is at it."""
         runner = uuid.uuid4().hex
-        task = await asyncio.to_thread(self._records.begin, id, runner)
+        task = await asyncio.to_thread(self._store.start, id, runner)
         if task is None:
             return
         attempt = _Attempt(id, task, runner)
-        heart = asyncio.create_task(self._beat(attempt))
+        heart = asyncio.create_task(self._send_heartbeats(attempt))
         try:
             async with self._slots:
                 outcome = await self._outcome(attempt)
@@ -120,7 +120,7 @@ class Evaluator:
             heart.cancel()
             await asyncio.wait([heart])
         if outcome:
-            await asyncio.to_thread(self._records.finish, id, **outcome)
+            await asyncio.to_thread(self._store.finish, id, **outcome)
 
     async def neighbours(self, model: str, image: bytes, k: int) -> list[Neighbour]:
         """At most ``k`` nearest training pictures, the nearest first.
@@ -130,18 +130,18 @@ class Evaluator:
         """
         reference = await self._reference(model)
         side = reference.statistics.image_size
-        frame = await asyncio.to_thread(frame_of, image, side)
+        frame = await asyncio.to_thread(decode_square, image, side)
         try:
             return await asyncio.to_thread(_neighbours_of, reference, frame, k)
         except VaprayError as error:
             log.error("neighbours of %s: %s", model, error)
             raise _no_reference(model, "its training pictures cannot be read") from None
 
-    async def _beat(self, attempt: _Attempt) -> None:
+    async def _send_heartbeats(self, attempt: _Attempt) -> None:
         while True:
             await asyncio.sleep(self._heartbeat_seconds)
             with contextlib.suppress(Exception):  # a store that fails for a moment must not end the heart
-                await asyncio.to_thread(self._records.beat, attempt.id, attempt.runner, attempt.done)
+                await asyncio.to_thread(self._store.heartbeat, attempt.id, attempt.runner, attempt.done)
 
     async def _outcome(self, attempt: _Attempt) -> dict[str, Any]:
         """``results`` or ``error``; nothing where another runner ended first."""
@@ -157,7 +157,7 @@ class Evaluator:
 
     async def _results(self, attempt: _Attempt) -> dict[str, Any]:
         task = attempt.task
-        reference = (await self._reference(task.order.model)).statistics
+        reference = (await self._reference(task.job.model)).statistics
         measurement = SetMeasurement(reference, "uploaded" if task.uploaded else "generated")
         frames = self._uploaded(attempt, reference) if task.uploaded else self._generated(task, reference)
         async with contextlib.aclosing(frames):
@@ -167,17 +167,17 @@ class Evaluator:
         return await asyncio.to_thread(measurement.results)
 
     async def _uploaded(self, attempt: _Attempt, reference: ReferenceStatistics) -> AsyncGenerator[Frames, None]:
-        pictures = await asyncio.to_thread(self._records.pictures, attempt.id)
+        pictures = await asyncio.to_thread(self._store.images, attempt.id)
         if pictures is None:
             raise _EndedByAnother
         for start in range(0, len(pictures), CHUNK):
             yield await asyncio.to_thread(_stacked, pictures[start : start + CHUNK], reference.image_size, start)
 
-    async def _generated(self, task: Task, reference: ReferenceStatistics) -> AsyncGenerator[Frames, None]:
-        order, defaults = task.order, SamplingSettings.of(reference.config)
+    async def _generated(self, task: EvaluationTask, reference: ReferenceStatistics) -> AsyncGenerator[Frames, None]:
+        job, defaults = task.job, SamplingSettings.of(reference.config)
         chunk: list[bytes] = []
         async with contextlib.aclosing(
-            generate_set(self._samplers[order.model], order, defaults, reference.label_prior)
+            generate_images(self._samplers[job.model], job, defaults, reference.label_prior)
         ) as pictures:
             async for made in pictures:
                 chunk.append(made.png)
@@ -204,7 +204,7 @@ def _no_reference(model: str, why: str) -> ApiError:
     return ApiError(404, f"{model} has no real pictures to compare with: {why}.", "no_reference", "model")
 
 
-def _load(model: Model, state: str) -> _Reference:
+def _load(model: ModelSettings, state: str) -> _Reference:
     try:
         card = read_card(model.checkpoint)
         real = find_real_pictures(model.checkpoint, card.class_names, model.run)
@@ -224,4 +224,4 @@ def _neighbours_of(reference: _Reference, frame: Frames, k: int) -> list[Neighbo
 
 
 def _stacked(pictures: list[bytes], side: int, first: int = 0) -> Frames:
-    return np.stack([frame_of(data, side, f"images[{first + i}]") for i, data in enumerate(pictures)])
+    return np.stack([decode_square(data, side, f"images[{first + i}]") for i, data in enumerate(pictures)])

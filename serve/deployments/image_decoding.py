@@ -7,20 +7,20 @@ from serve.errors import ApiError
 from vapray.data.decode import decode, to_frame
 from vapray.errors import BackendError, BadImage
 
-__all__ = ["frame_of"]
+__all__ = ["decode_square"]
 
-MOST_PIXELS = 25_000_000
+MAX_PIXELS = 25_000_000
 """A camera's picture; several have to fit into memory at a time."""
 
 
-def frame_of(data: bytes, side: int, where: str = "image") -> NDArray[np.uint8]:
+def decode_square(data: bytes, side: int, where: str = "image") -> NDArray[np.uint8]:
     """The centred square of a picture file as uint8 [side, side, 3].
 
     Raises:
         ApiError: 400 with the reason, which begins with ``where``.
     """
     try:
-        return to_frame(decode(data, max_pixels=MOST_PIXELS), side)
+        return to_frame(decode(data, max_pixels=MAX_PIXELS), side)
     except (BadImage, BackendError) as error:
         raise ApiError(
             400, f"{where}: {error}. Send PNG, JPEG or another picture file.", "invalid_image", where

@@ -19,15 +19,15 @@ from ray.util.metrics import Counter
 from serve.errors import overloaded, unavailable
 from vapray.errors import EngineDied
 
-__all__ = ["Resender"]
+__all__ = ["RetryingHandle"]
 
-RESENDS = 6
+MAX_RETRIES = 6
 FIRST_PAUSE_S = 0.1
 RETRY_AFTER_S = 2.0
-DIED = (RayActorError, NodeDiedError, ObjectLostError, WorkerCrashedError, EngineDied)
+REPLICA_ERRORS = (RayActorError, NodeDiedError, ObjectLostError, WorkerCrashedError, EngineDied)
 
 
-class Resender:
+class RetryingHandle:
     """Asks a deployment until a replica lives long enough to answer.
 
     Args:
@@ -37,10 +37,10 @@ class Resender:
 
     def __init__(self, handle: DeploymentHandle, name: str) -> None:
         self._handle, self._name = handle, name
-        self._resent = Counter("vapray_resent", "Orders sent again after a replica's death.", ("name",))
-        self._resent.set_default_tags({"name": name})
+        self._retries = Counter("vapray_resent", "Orders sent again after a replica's death.", ("name",))
+        self._retries.set_default_tags({"name": name})
 
-    async def ask(self, method: str, *arguments: Any, until: float) -> Any:
+    async def call(self, method: str, *arguments: Any, until: float) -> Any:
         """The answer of one replica.
 
         Args:
@@ -56,10 +56,10 @@ class Resender:
             try:
                 async with self._bounded(until):
                     return await response
-            except DIED as error:
+            except REPLICA_ERRORS as error:
                 await self._pause(attempt, error)
             except BaseException:
-                _abandon(response)
+                _cancel(response)
                 raise
         raise AssertionError("unreachable")
 
@@ -77,10 +77,10 @@ class Resender:
                     if place >= seen:
                         seen += 1
                         yield answer
-            except DIED as error:
+            except REPLICA_ERRORS as error:
                 await self._pause(attempt, error)
             except BaseException:
-                _abandon(responses)
+                _cancel(responses)
                 raise
 
     @contextlib.asynccontextmanager
@@ -97,13 +97,13 @@ class Resender:
             raise unavailable(f"{self._name} could not be deployed.", RETRY_AFTER_S) from None
 
     async def _pause(self, attempt: int, error: Exception) -> None:
-        if attempt == RESENDS:
+        if attempt == MAX_RETRIES:
             raise unavailable(f"The replicas of {self._name} keep dying.", RETRY_AFTER_S) from error
-        self._resent.inc()
+        self._retries.inc()
         await asyncio.sleep(FIRST_PAUSE_S * 2**attempt)
 
 
-def _abandon(response: DeploymentResponse | DeploymentResponseGenerator) -> None:
+def _cancel(response: DeploymentResponse | DeploymentResponseGenerator) -> None:
     """End the work on what nobody waits for any more; of a failed response Serve raises the failure again."""
     with contextlib.suppress(Exception):
         response.cancel()

@@ -16,63 +16,63 @@ import re
 import secrets
 
 __all__ = [
-    "PICTURES",
-    "card_name",
+    "IMAGES_FOLDER",
     "created_at",
-    "folder",
-    "hash_of",
-    "is_id",
-    "key_name",
-    "new_id",
+    "evaluation_folder",
+    "hash_owner",
+    "idempotency_path",
+    "images_path",
+    "is_evaluation_id",
+    "new_evaluation_id",
     "owner_folder",
-    "pictures_name",
+    "record_path",
 ]
 
-PICTURES = "evaluation_pictures"
+IMAGES_FOLDER = "evaluation_pictures"
 
 _ID = re.compile(r"eval_[0-9a-f]{32}")
 
 
-def new_id(now: float) -> str:
+def new_evaluation_id(now: float) -> str:
     """Nanoseconds of its creation, so that names sort by age, and 64 random bits."""
     return f"eval_{int(now * 1e9):016x}{secrets.token_hex(8)}"
 
 
-def is_id(text: str) -> bool:
+def is_evaluation_id(text: str) -> bool:
     """Whether a text, which may be a client's, can be one."""
     return _ID.fullmatch(text) is not None
 
 
 def created_at(id: str) -> float:
     """Seconds since the epoch; 0 for what is no id."""
-    return int(id[5:21], 16) / 1e9 if is_id(id) else 0.0
+    return int(id[5:21], 16) / 1e9 if is_evaluation_id(id) else 0.0
 
 
-def hash_of(owner: str) -> str:
+def hash_owner(owner: str) -> str:
     """What stands for an owner."""
     return hashlib.sha256(owner.encode()).hexdigest()[:32]
 
 
-def folder(id: str) -> str:
+def evaluation_folder(id: str) -> str:
     """Of a record."""
     return f"evaluations/{id}"
 
 
-def card_name(id: str, card: str) -> str:
+def record_path(id: str, card: str) -> str:
     """Of its order, progress or outcome."""
-    return f"{folder(id)}/{card}.json"
+    return f"{evaluation_folder(id)}/{card}.json"
 
 
-def pictures_name(id: str) -> str:
+def images_path(id: str) -> str:
     """Of its uploaded pictures."""
-    return f"{PICTURES}/{id}"
+    return f"{IMAGES_FOLDER}/{id}"
 
 
-def key_name(owner: str, key: str) -> str:
+def idempotency_path(owner: str, key: str) -> str:
     """Of what an owner's Idempotency-Key stands for."""
-    return f"evaluation_keys/{hash_of(json.dumps([owner, key]))}.json"
+    return f"evaluation_keys/{hash_owner(json.dumps([owner, key]))}.json"
 
 
 def owner_folder(owner: str) -> str:
     """Of the ids of an owner's evaluations."""
-    return f"evaluation_owners/{hash_of(owner)}"
+    return f"evaluation_owners/{hash_owner(owner)}"

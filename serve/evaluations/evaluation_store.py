@@ -11,48 +11,48 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from serve.backend import Evaluation, EvaluationOrder
+from serve.backend import Evaluation, EvaluationJob
 from serve.errors import ApiError
 from serve.evaluations.evaluation_paths import (
-    PICTURES,
-    card_name,
+    IMAGES_FOLDER,
     created_at,
-    folder,
-    hash_of,
-    is_id,
-    key_name,
-    new_id,
+    evaluation_folder,
+    hash_owner,
+    idempotency_path,
+    images_path,
+    is_evaluation_id,
+    new_evaluation_id,
     owner_folder,
-    pictures_name,
+    record_path,
 )
-from serve.evaluations.job_serialization import order_digest, order_of, order_record, pack_pictures, unpack_pictures
+from serve.evaluations.job_serialization import job_digest, job_from_dict, job_to_dict, pack_images, unpack_images
 from vapray.files import FileStore
 
-__all__ = ["STALE_SECONDS", "EvaluationRecords", "Task"]
+__all__ = ["STALE_SECONDS", "EvaluationStore", "EvaluationTask"]
 
 STALE_SECONDS = 30.0
 """Without a sign of life an evaluation counts as abandoned."""
-MOST_ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 """Runners that may take up an evaluation: one whose runners all die would go on for ever."""
-MOST_LISTED = 100
+MAX_LISTED = 100
 """The newest ones."""
-READERS = 8
+MAX_READERS = 8
 """Evaluations that are looked up at a time."""
-KEPT_SECONDS = 86_400.0
+UPLOAD_TTL_SECONDS = 86_400.0
 """Of uploaded pictures whose evaluation does not end."""
 
 
 @dataclass(frozen=True)
-class Task:
+class EvaluationTask:
     """What a runner has to measure."""
 
-    order: EvaluationOrder
+    job: EvaluationJob
     """Without its uploaded pictures."""
     uploaded: int
-    """Pictures that ``EvaluationRecords.pictures`` has; 0: they have to be generated."""
+    """Pictures that ``EvaluationStore.images`` has; 0: they have to be generated."""
 
 
-class EvaluationRecords:
+class EvaluationStore:
     """The evaluations of a service.
 
     Args:
@@ -63,17 +63,17 @@ class EvaluationRecords:
     def __init__(self, state: str, clock: Callable[[], float] = time.time) -> None:
         self._files, self._clock = FileStore(state), clock
 
-    def create(self, order: EvaluationOrder, owner: str, idempotency_key: str | None = None) -> Evaluation:
+    def create(self, job: EvaluationJob, owner: str, idempotency_key: str | None = None) -> Evaluation:
         """Take an order; the same owner and key give the first one again.
 
         Raises:
             ApiError: 409, the key stands for another order.
         """
-        digest = order_digest(order)
+        digest = job_digest(job)
         if idempotency_key and (earlier := self._of_key(owner, idempotency_key, digest)):
             return self.get(earlier, owner)
-        id = new_id(self._clock())
-        self._write_order(id, order, owner)
+        id = new_evaluation_id(self._clock())
+        self._write_job(id, job, owner)
         if idempotency_key and (faster := self._lost_to(owner, idempotency_key, id, digest)):
             return self.get(faster, owner)
         self._files.create(f"{owner_folder(owner)}/{id}", b"")
@@ -85,17 +85,17 @@ class EvaluationRecords:
         Raises:
             ApiError: 404, none of this owner has this id.
         """
-        card = self._card(id)
-        if card is None or card["owner"] != hash_of(owner):
+        record = self._record(id)
+        if record is None or record["owner"] != hash_owner(owner):
             raise ApiError(404, "There is no such evaluation of yours. GET /v1/evaluations lists them.", "not_found")
-        return self._evaluation(id, card)
+        return self._evaluation(id, record)
 
-    def of_owner(self, owner: str) -> Sequence[Evaluation]:
+    def list_for_owner(self, owner: str) -> Sequence[Evaluation]:
         """Of an owner, newest first."""
-        ids = self._files.names(owner_folder(owner))[::-1][:MOST_LISTED]
-        with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(lambda id: (id, self._card(id)), ids)
-            return list(pool.map(lambda one: self._evaluation(*one), [(id, card) for id, card in found if card]))
+        ids = self._files.names(owner_folder(owner))[::-1][:MAX_LISTED]
+        with ThreadPoolExecutor(MAX_READERS) as pool:
+            found = pool.map(lambda id: (id, self._record(id)), ids)
+            return list(pool.map(lambda one: self._evaluation(*one), [(id, record) for id, record in found if record]))
 
     def dispatch(self, id: str) -> bool:
         """Whether a runner is to be called now; the next ``STALE_SECONDS`` it is not to be called again.
@@ -109,7 +109,7 @@ class EvaluationRecords:
         self._write_progress(id, {"heartbeat": self._clock(), "attempts": attempts})
         return True
 
-    def begin(self, id: str, runner: str) -> Task | None:
+    def start(self, id: str, runner: str) -> EvaluationTask | None:
         """Take up an evaluation.
 
         Args:
@@ -119,73 +119,73 @@ class EvaluationRecords:
         Returns:
             None where there is nothing to do: no such evaluation, an outcome, or another runner that is alive.
         """
-        card, progress = self._card(id), self._progress(id)
-        if card is None or self._outcome(id):
+        record, progress = self._record(id), self._progress(id)
+        if record is None or self._outcome(id):
             return None
         if progress.get("runner") not in (None, runner) and not self._is_stale(id):
             return None
         attempts = int(progress.get("attempts", 0)) + 1
-        if attempts > MOST_ATTEMPTS:
-            self.finish(id, error=f"Its processes died {MOST_ATTEMPTS} times. Ask for fewer images.")
+        if attempts > MAX_ATTEMPTS:
+            self.finish(id, error=f"Its processes died {MAX_ATTEMPTS} times. Ask for fewer images.")
             return None
         self._write_progress(id, {"heartbeat": self._clock(), "runner": runner, "attempts": attempts, "done": 0})
-        return Task(order_of(card["order"]), card["uploaded"])
+        return EvaluationTask(job_from_dict(record["order"]), record["uploaded"])
 
-    def beat(self, id: str, runner: str, done: int) -> None:
+    def heartbeat(self, id: str, runner: str, done: int) -> None:
         """A sign of life, and how many pictures are measured."""
         self._write_progress(id, self._progress(id) | {"heartbeat": self._clock(), "runner": runner, "done": done})
 
-    def pictures(self, id: str) -> list[bytes] | None:
+    def images(self, id: str) -> list[bytes] | None:
         """The uploaded pictures; None when they are gone, which an outcome explains.
 
         Raises:
             OSError: they are damaged.
         """
-        data = self._files.read(pictures_name(id))
-        return None if data is None else unpack_pictures(data)
+        data = self._files.read(images_path(id))
+        return None if data is None else unpack_images(data)
 
     def finish(self, id: str, *, results: Mapping[str, Any] | None = None, error: str | None = None) -> None:
         """Leave the outcome, unless another runner has; uploaded pictures are removed."""
         outcome = {"results": dict(results or {}), "error": error, "finished": self._clock()}
-        if not self._files.create(card_name(id, "outcome"), _json(outcome)) and not self._outcome(id):
-            self._files.write(card_name(id, "outcome"), _json(outcome))  # what stands there is damaged
-        self._files.remove(pictures_name(id))
+        if not self._files.create(record_path(id, "outcome"), _json(outcome)) and not self._outcome(id):
+            self._files.write(record_path(id, "outcome"), _json(outcome))  # what stands there is damaged
+        self._files.remove(images_path(id))
 
-    def sweep(self) -> None:
+    def delete_expired(self) -> None:
         """Remove uploaded pictures that nobody will ask for: of requests and runners that died, and left for a day."""
-        for id in self._files.names(PICTURES):
+        for id in self._files.names(IMAGES_FOLDER):
             if self._outcome(id):
-                self._files.remove(pictures_name(id))
-            elif self._clock() - created_at(id) > KEPT_SECONDS:
-                if self._card(id):
+                self._files.remove(images_path(id))
+            elif self._clock() - created_at(id) > UPLOAD_TTL_SECONDS:
+                if self._record(id):
                     self.finish(id, error="Nobody asked for it for a day.")
-                self._files.remove(pictures_name(id))
+                self._files.remove(images_path(id))
 
-    def _write_order(self, id: str, order: EvaluationOrder, owner: str) -> None:
-        if order.images:
-            self._files.write(pictures_name(id), pack_pictures(order.images))
-        card = {
-            "owner": hash_of(owner),
+    def _write_job(self, id: str, job: EvaluationJob, owner: str) -> None:
+        if job.images:
+            self._files.write(images_path(id), pack_images(job.images))
+        record = {
+            "owner": hash_owner(owner),
             "created": int(self._clock()),
-            "uploaded": len(order.images),
-            "order": order_record(order),
+            "uploaded": len(job.images),
+            "order": job_to_dict(job),
         }
-        self._files.write(card_name(id, "order"), _json(card))
+        self._files.write(record_path(id, "order"), _json(record))
 
     def _lost_to(self, owner: str, key: str, id: str, digest: str) -> str | None:
         """The evaluation that another request with the key made first; None where the key now stands for this one."""
         claim = _json({"id": id, "order": digest})
-        if self._files.create(key_name(owner, key), claim):
+        if self._files.create(idempotency_path(owner, key), claim):
             return None
-        if self._read(key_name(owner, key)) is None:  # what stands there is damaged
-            self._files.write(key_name(owner, key), claim)
+        if self._read(idempotency_path(owner, key)) is None:  # what stands there is damaged
+            self._files.write(idempotency_path(owner, key), claim)
             return None
-        for name in (folder(id), pictures_name(id)):
+        for name in (evaluation_folder(id), images_path(id)):
             self._files.remove(name)
         return self._of_key(owner, key, digest)
 
     def _of_key(self, owner: str, key: str, digest: str) -> str | None:
-        claim = self._read(key_name(owner, key))
+        claim = self._read(idempotency_path(owner, key))
         if claim is None:
             return None
         if claim["order"] != digest:
@@ -197,12 +197,12 @@ class EvaluationRecords:
         self._files.create(f"{owner_folder(owner)}/{claim['id']}", b"")  # who made it may have died before this
         return str(claim["id"])
 
-    def _evaluation(self, id: str, card: Mapping[str, Any]) -> Evaluation:
-        order, outcome = card["order"], self._outcome(id)
-        n = card["uploaded"] or order["n"]
-        source: Literal["uploaded", "generated"] = "uploaded" if card["uploaded"] else "generated"
-        generated = order_of(order).generated
-        begun = Evaluation(id, order["model"], "queued", card["created"], n, source=source, generated=generated)
+    def _evaluation(self, id: str, record: Mapping[str, Any]) -> Evaluation:
+        job, outcome = record["order"], self._outcome(id)
+        n = record["uploaded"] or job["n"]
+        source: Literal["uploaded", "generated"] = "uploaded" if record["uploaded"] else "generated"
+        generated = job_from_dict(job).generated
+        begun = Evaluation(id, job["model"], "queued", record["created"], n, source=source, generated=generated)
         if outcome is None:
             progress = self._progress(id)
             return replace(begun, status="running", done=progress["done"]) if "runner" in progress else begun
@@ -210,17 +210,17 @@ class EvaluationRecords:
             return replace(begun, status="failed", error=outcome["error"], done=self._progress(id).get("done", 0))
         return replace(begun, status="succeeded", done=n, results=outcome["results"])
 
-    def _card(self, id: str) -> dict[str, Any] | None:
-        return self._read(card_name(id, "order")) if is_id(id) else None
+    def _record(self, id: str) -> dict[str, Any] | None:
+        return self._read(record_path(id, "order")) if is_evaluation_id(id) else None
 
     def _outcome(self, id: str) -> dict[str, Any] | None:
-        return self._read(card_name(id, "outcome"))
+        return self._read(record_path(id, "outcome"))
 
     def _progress(self, id: str) -> dict[str, Any]:
-        return self._read(card_name(id, "progress")) or {}
+        return self._read(record_path(id, "progress")) or {}
 
     def _write_progress(self, id: str, progress: Mapping[str, Any]) -> None:
-        self._files.write(card_name(id, "progress"), _json(progress))
+        self._files.write(record_path(id, "progress"), _json(progress))
 
     def _is_stale(self, id: str) -> bool:
         return self._clock() - self._progress(id).get("heartbeat", 0.0) > STALE_SECONDS

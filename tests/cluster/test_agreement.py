@@ -12,7 +12,7 @@ import pytest
 import ray.autoscaler
 import yaml
 
-from serve.settings import Service
+from serve.settings import ServiceSettings
 from tests.cluster.rendering import CLUSTER, OVERLAYS, object_of, rendered
 from tests.conftest import ROOT
 from vapray.cli import STAGES_OF_A_NAME
@@ -31,7 +31,7 @@ def test_the_service_is_the_one_of_the_projects_serve_config():
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_a_service_fits_its_pods(overlay):
     spec = object_of(rendered(overlay), "RayService")["spec"]
-    service = Service.model_validate(parse_serve_config(spec["serveConfigV2"], where=overlay).args)
+    service = ServiceSettings.model_validate(parse_serve_config(spec["serveConfigV2"], where=overlay).args)
     groups = spec["rayClusterConfig"].get("workerGroupSpecs", ())
     gpus = sum(group["maxReplicas"] * gpus_of(group["template"]) for group in groups)
     assert sum(model.replicas.max * model.replicas.num_gpus for model in service.models) <= gpus

@@ -218,8 +218,8 @@ def test_what_the_service_does_not_offer_is_not_found(backend):
 
 
 def test_what_nobody_foresaw_is_told_without_details(served, backend, caplog):
-    async def fail(order):
-        raise RuntimeError(f"bad caption {order.caption}")
+    async def fail(job):
+        raise RuntimeError(f"bad caption {job.caption}")
 
     backend.image = fail
     answer = served.images(prompt="a secret lesion")

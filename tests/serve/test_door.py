@@ -16,7 +16,7 @@ BODIES = {
     "/v1/neighbours": {"image": "aa=="},
     "/v1/captions": {"image": "aa=="},
 }
-OPEN = {"/", "/healthz", "/readyz", "/studio/"}
+PUBLIC_PATHS = {"/", "/healthz", "/readyz", "/studio/"}
 SCOPES = {
     ("POST", IMAGES): "images",
     ("GET", "/v1/bank/{class}"): "bank",
@@ -58,16 +58,16 @@ def test_every_route_wants_a_key_but_those_without_data(backend, keys):
     with Served(backend, keys=keys, docs=True) as served:
         found = routes(served)
         assert {method for method, _ in found} <= {"GET", "HEAD", "POST"}
-        assert found - ANY_SCOPE - set(SCOPES) - {("HEAD", "/openapi.json")} == {("GET", path) for path in OPEN}
+        assert found - ANY_SCOPE - set(SCOPES) - {("HEAD", "/openapi.json")} == {("GET", path) for path in PUBLIC_PATHS}
         for method, path in found:
             answer = ask(served, method, path)
-            assert (answer.status_code == 401) is (path not in OPEN), (method, path)
-            if method != "HEAD" and path not in OPEN:
+            assert (answer.status_code == 401) is (path not in PUBLIC_PATHS), (method, path)
+            if method != "HEAD" and path not in PUBLIC_PATHS:
                 assert said(answer, 401)["code"] == "missing_api_key"
                 assert answer.headers["www-authenticate"] == "Bearer"
         assert said(served.get("/nothing/here"), 401)
         assert said(served.ask("OPTIONS", IMAGES), 401)
-    assert backend.orders == [] and key.startswith("vr_")
+    assert backend.jobs == [] and key.startswith("vr_")
 
 
 @pytest.mark.parametrize("given", ["", "Bearer", "Bearer ", "Basic {}", "{}", "Bearer {}x", "Bearer vr_", "Bearer é"])
@@ -136,7 +136,7 @@ def test_a_key_may_ask_for_so_many_images_a_minute(backend, keys):
         assert served.post(EVALUATIONS, {"images": ["aa==", "aa=="]}).status_code == 202
         served.headers = {"authorization": f"Bearer {other}"}
         assert served.images(prompt="NV", n=5).status_code == 200
-    assert len(backend.orders) == 3 + 2 + 5
+    assert len(backend.jobs) == 3 + 2 + 5
 
 
 def test_a_request_that_is_refused_costs_nothing(backend, keys):

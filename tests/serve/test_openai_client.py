@@ -92,4 +92,4 @@ def test_it_raises_its_own_errors(keyed, backend):
     with pytest.raises(openai.NotFoundError) as absent:
         served.runner.run(official(served, key).images.generate(prompt="NV", model="dall-e-3"))
     assert absent.value.code == "unknown_model"
-    assert backend.orders == []
+    assert backend.jobs == []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serve.settings import Service
+from serve.settings import ServiceSettings
 from tests.conftest import ROOT
 from vapray.errors import ConfigError
 from vapray.serve_file import read_serve_file
@@ -16,7 +16,7 @@ FILES = sorted((ROOT / "serve").glob("*.yaml"))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_projects_files_hold_a_service(path):
     file = read_serve_file(str(path))
-    service = Service.model_validate(file.args)
+    service = ServiceSettings.model_validate(file.args)
     assert file.import_path == "serve.app:build"
     assert service.keys or file.host == "127.0.0.1"
 

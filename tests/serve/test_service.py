@@ -32,7 +32,7 @@ def service(small_checkpoint, tmp_path_factory):
         yield running
 
 
-def picture_of(item) -> np.ndarray:
+def pixels_of(item) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(item["b64_json"]))))
 
 
@@ -73,7 +73,7 @@ def test_a_seed_is_a_picture_under_any_load(service, small_checkpoint):
     sampler = Sampler.load(str(small_checkpoint))
     settings = SamplingSettings(num_inference_steps=6, guidance_scale=1.5)
     expected = sampler.generate("MEL", "a round brown lesion", seed=3, settings=settings)[0].pixels
-    order = {
+    job = {
         "prompt": "a round brown lesion", "label": "MEL", "seed": 3, "num_inference_steps": 6, "guidance_scale": 1.5
     }  # fmt: skip
     with ThreadPoolExecutor(16) as clients:
@@ -81,8 +81,8 @@ def test_a_seed_is_a_picture_under_any_load(service, small_checkpoint):
             clients.submit(service.make, bank="draw", label=seed % 3, seed=seed, num_inference_steps=2 + seed % 9)
             for seed in range(60)
         ]
-        asked = [clients.submit(service.make, **order) for _ in range(8)]
-        pictures = [picture_of(one.result()["data"][0]) for one in asked]
+        asked = [clients.submit(service.make, **job) for _ in range(8)]
+        pictures = [pixels_of(one.result()["data"][0]) for one in asked]
         assert all(one.result()["data"] for one in crowd)
     assert max(int(np.abs(picture.astype(int) - expected).max()) for picture in pictures) <= 1
     assert len({picture.tobytes() for picture in pictures}) == 1

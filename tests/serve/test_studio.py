@@ -13,7 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from serve.backend import Evaluation, ImageOrder, MadeImage
+from serve.backend import Evaluation, ImageJob, ImageResult
 from serve.errors import ApiError
 from tests.browser import open_page
 from tests.serve.in_process import InProcess
@@ -42,16 +42,16 @@ RESULTS = {
 class Measuring(InProcess):
     """Its evaluations move on whenever somebody looks, and one seed never gets beyond its first steps."""
 
-    async def image(self, order: ImageOrder) -> MadeImage:
-        if (order.seed, order.settings.num_inference_steps) == (LOST_SEED, STEPS):
+    async def image(self, job: ImageJob) -> ImageResult:
+        if (job.seed, job.settings.num_inference_steps) == (LOST_SEED, STEPS):
             raise ApiError(503, "The replica was lost.", "unavailable")
-        return await super().image(order)
+        return await super().image(job)
 
     async def evaluations(self, owner: str) -> Sequence[Evaluation]:
-        for id, (whose, key, order, one) in self._evaluations.items():
+        for id, (whose, key, job, one) in self._evaluations.items():
             done = min(one.n, one.done + 1)
             finished = {"status": "succeeded", "results": RESULTS} if one.done == one.n else {"status": "running"}
-            self._evaluations[id] = (whose, key, order, dataclasses.replace(one, done=done, **finished))
+            self._evaluations[id] = (whose, key, job, dataclasses.replace(one, done=done, **finished))
         return await super().evaluations(owner)
 
 
@@ -114,13 +114,13 @@ def test_a_picture_of_the_drawn_caption_has_the_bytes_that_the_api_gives_for_the
 
 
 def test_cancelling_stops_what_was_asked_for(studio, backend):
-    before = len(backend.orders), backend.cancelled
+    before = len(backend.jobs), backend.cancelled
     backend.gate.clear()
     try:
         with open_page(studio) as page:
             has_started(page)
             generate(page, count=3)
-            assert happens(lambda: len(backend.orders) == before[0] + 3)
+            assert happens(lambda: len(backend.jobs) == before[0] + 3)
             page.get_by_role("button", name="Cancel").click()
             expect(page.get_by_text("Cancelled. 0 pictures finished before.")).to_be_visible()
             expect(page.get_by_text("cancelled", exact=False).last).to_be_visible()
@@ -185,7 +185,7 @@ def test_free_text_shows_how_far_it_lies_from_the_bank(studio):
 
 
 def test_with_and_without_prototypes_stand_side_by_side_of_one_seed_and_caption(studio, backend):
-    asked = len(backend.orders)
+    asked = len(backend.jobs)
     with open_page(studio) as page:
         has_started(page)
         page.get_by_role("checkbox", name=re.compile("prototypes bypassed")).check()
@@ -193,9 +193,9 @@ def test_with_and_without_prototypes_stand_side_by_side_of_one_seed_and_caption(
         are_finished(page, 4)
         expect(page.locator(".card.pair")).to_have_count(2)
         expect(page.locator(".card.pair").first.locator("img")).to_have_count(2)
-    orders = {(one.settings.prototypes, one.seed, one.bank_id) for one in backend.orders[asked:]}
-    (bank_id,) = {one.bank_id for one in backend.orders[asked:]}
-    assert orders == {(on, seed, bank_id) for on in ("on", "bypassed") for seed in (11, 12)}
+    jobs = {(one.settings.prototypes, one.seed, one.bank_id) for one in backend.jobs[asked:]}
+    (bank_id,) = {one.bank_id for one in backend.jobs[asked:]}
+    assert jobs == {(on, seed, bank_id) for on in ("on", "bypassed") for seed in (11, 12)}
 
 
 def test_every_picture_can_have_a_caption_of_its_own(studio, backend):

@@ -113,26 +113,26 @@ def test_a_client_that_leaves_ends_the_work_for_it_and_no_other(served, backend,
         async with listening(served) as port, served.client() as stays:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            await until(lambda: len(backend.orders) == 3)
+            await until(lambda: len(backend.jobs) == 3)
             other = asyncio.create_task(stays.post(IMAGES, content=BODY, headers=JSON))
-            await until(lambda: len(backend.orders) == 4)
+            await until(lambda: len(backend.jobs) == 4)
             writer.transport.abort()
             await until(lambda: backend.cancelled == 3)
             backend.gate.set()
             return await other
 
     assert served.runner.run(leave()).status_code == 200
-    assert (len(backend.orders), backend.cancelled) == (4, 3)
+    assert (len(backend.jobs), backend.cancelled) == (4, 3)
     assert [json.loads(record.getMessage())["status"] for record in caplog.records] == [499, 200]
 
 
 def test_a_client_that_leaves_a_stream_half_way_ends_it(served, backend):
     make, shown = backend.image, asyncio.Event()
 
-    async def image(order):
-        if len(backend.orders) == 1:
+    async def image(job):
+        if len(backend.jobs) == 1:
             backend.gate.clear()
-        return await make(order)
+        return await make(job)
 
     backend.image = image
     body = json.dumps({"prompt": "NV", "num_inference_steps": 2, "stream": True, "partial_images": 1}).encode()
@@ -143,7 +143,7 @@ def test_a_client_that_leaves_a_stream_half_way_ends_it(served, backend):
             writer.write(f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             await reader.readuntil(b"partial_image")
             shown.set()
-            await until(lambda: len(backend.orders) == 2)
+            await until(lambda: len(backend.jobs) == 2)
             writer.transport.abort()
             await until(lambda: backend.cancelled == 1)
 
@@ -157,7 +157,7 @@ def test_a_server_that_cancels_the_request_cancels_the_work(served, backend):
     async def cancel():
         async with served.client() as client:
             asked = asyncio.create_task(client.post(IMAGES, content=BODY, headers=JSON))
-            await until(lambda: len(backend.orders) == 1)
+            await until(lambda: len(backend.jobs) == 1)
             asked.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asked
@@ -199,4 +199,4 @@ def test_a_client_that_takes_nothing_is_left(backend):
             {"prompt": "NV", "num_inference_steps": 1, "stream": True, "partial_images": 3, "n": 9}
         ).encode()
         served.runner.run(asyncio.wait_for(deaf(), 20))
-    assert stuck.is_set() and len(backend.orders) < 9 * 4
+    assert stuck.is_set() and len(backend.jobs) < 9 * 4
