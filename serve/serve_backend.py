@@ -70,7 +70,7 @@ class ServeBackend:
         self._evaluator = RetryingHandle(handles.evaluator, "evaluator") if handles.evaluator else None
         self._runs: set[asyncio.Task[None]] = set()
         self._seconds = Histogram(
-            "vapray_picture_seconds",
+            "vapray_image_seconds",
             "From the order of a picture to its answer.",
             [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 300],
             ("model",),

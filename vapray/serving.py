@@ -59,7 +59,7 @@ def serve_until_interrupted(
         found = " or ".join(map(str, sorted(Path().glob("runs/*/checkpoints/*/files/final"))[:3]))
         raise ConfigError(f"no model to serve. Give --checkpoint {found or 'RUN/checkpoints/FINGERPRINT/files/final'}.")
     settings = read_serve_file(file or str(root / DEFAULT_FILE)).given(_models(checkpoints), keys, host, port)
-    if settings.host not in LOOPBACK and not settings.args.get("keys"):
+    if settings.host not in LOOPBACK and not settings.args.get("api_keys_file"):
         raise ConfigError(
             f"http_options.host = {settings.host}: others than this machine could ask, and no keys are set. Make one "
             "with `vapray key NAME --file keys.yaml` and give --keys keys.yaml, or listen on 127.0.0.1."
@@ -107,7 +107,7 @@ def _why_not(status: Any, name: str, error: RuntimeError) -> str:
 def _say_where(settings: ServeFile) -> None:
     host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - where it listens is not an address
     base = f"http://{host}:{settings.port}{settings.route_prefix.rstrip('/')}"
-    key = ' -H "Authorization: Bearer $KEY"' if settings.args.get("keys") else ""
+    key = ' -H "Authorization: Bearer $KEY"' if settings.args.get("api_keys_file") else ""
     names = ", ".join(model["name"] for model in settings.args["models"])
     body = json.dumps({"bank": "draw", "label": 0, "seed": 7})
     print(f"[serve] {names} ready. Synthetic images; not for clinical use. Ctrl-C ends.")

@@ -24,7 +24,7 @@ def create_app(backend: Backend, settings: ServiceSettings, *, add_request_id: b
 
     Args:
         backend: whatever computes.
-        settings: of the service; ``keys``, ``limits``, ``studio``, ``docs`` and what is offered count here.
+        settings: of the service; ``api_keys_file``, ``limits``, ``studio``, ``openapi`` and what is offered count here.
         add_request_id: put ``x-request-id`` on answers; Serve's proxy does so by itself.
 
     Raises:
@@ -34,7 +34,7 @@ def create_app(backend: Backend, settings: ServiceSettings, *, add_request_id: b
         title="vapray",
         version=__version__,
         description="Synthetic medical images. Not for clinical use.",
-        openapi_url="/openapi.json" if settings.docs else None,
+        openapi_url="/openapi.json" if settings.openapi else None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -47,6 +47,8 @@ def create_app(backend: Backend, settings: ServiceSettings, *, add_request_id: b
     app.add_exception_handler(ApiError, handle_api_error)
     app.add_exception_handler(HTTPException, handle_http_error)
     app.add_middleware(RequestBodyMiddleware, limits=settings.limits)
-    app.add_middleware(ApiKeyMiddleware, keys=ApiKeyStore(settings.keys), has_keys=settings.keys is not None)
+    app.add_middleware(
+        ApiKeyMiddleware, keys=ApiKeyStore(settings.api_keys_file), has_keys=settings.api_keys_file is not None
+    )
     app.add_middleware(RequestContextMiddleware, add_request_id=add_request_id)  # the last one added lies outermost
     return app

@@ -38,11 +38,13 @@ class RequestBodyMiddleware:
         if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > self._most):
             raise self._too_large()
         try:
-            async with asyncio.timeout(self._limits.body_seconds):
+            async with asyncio.timeout(self._limits.body_timeout_s):
                 return await self._collect(receive)
         except TimeoutError:
             raise ApiError(
-                408, f"The body did not arrive within {self._limits.body_seconds:g} s. Send it faster.", "body_too_slow"
+                408,
+                f"The body did not arrive within {self._limits.body_timeout_s:g} s. Send it faster.",
+                "body_too_slow",
             ) from None
 
     async def _collect(self, receive: Receive) -> bytes:
@@ -83,7 +85,7 @@ class RequestBodyMiddleware:
 
         async def timely(message: Message) -> None:
             try:
-                async with asyncio.timeout(self._limits.body_seconds):
+                async with asyncio.timeout(self._limits.body_timeout_s):
                     await send(message)
             except TimeoutError:
                 raise ClientDisconnect from None

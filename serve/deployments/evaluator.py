@@ -95,9 +95,9 @@ class EvaluatorReplica:
     def __init__(
         self, service: ServiceSettings, samplers: Mapping[str, Any], heartbeat_seconds: float = HEARTBEAT_SECONDS
     ) -> None:
-        self._state, self._heartbeat_seconds = service.state, heartbeat_seconds
+        self._state, self._heartbeat_seconds = service.state_dir, heartbeat_seconds
         self._samplers = {name: RetryingHandle(handle, name) for name, handle in samplers.items()}
-        self._store = EvaluationStore(service.state)
+        self._store = EvaluationStore(service.state_dir)
         self._store.delete_expired()
         self._opened = {model.name: _Opened(model) for model in service.models}
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)

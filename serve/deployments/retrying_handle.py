@@ -37,7 +37,7 @@ class RetryingHandle:
 
     def __init__(self, handle: DeploymentHandle, name: str) -> None:
         self._handle, self._name = handle, name
-        self._retries = Counter("vapray_resent", "Orders sent again after a replica's death.", ("name",))
+        self._retries = Counter("vapray_replica_retries", "Orders sent again after a replica's death.", ("name",))
         self._retries.set_default_tags({"name": name})
 
     async def call(self, method: str, *arguments: Any, until: float) -> Any:

@@ -25,7 +25,8 @@ def misspell(tree: Tree) -> None:
 
 
 def without_keys(tree: Tree) -> None:
-    tree["spec"]["serveConfigV2"] = tree["spec"]["serveConfigV2"].replace("      keys: /etc/vapray/keys.yaml\n", "")
+    spec = tree["spec"]
+    spec["serveConfigV2"] = spec["serveConfigV2"].replace("      api_keys_file: /etc/vapray/keys.yaml\n", "")
 
 
 def without_key_volume(tree: Tree) -> None:

@@ -55,7 +55,7 @@ def ask(served: Served, method: str, path: str):
 
 def test_every_route_wants_a_key_but_those_without_data(backend, keys):
     key = add_key(keys, "ward", ["metrics"])
-    with Served(backend, keys=keys, docs=True) as served:
+    with Served(backend, api_keys_file=keys, openapi=True) as served:
         found = routes(served)
         assert {method for method, _ in found} <= {"GET", "HEAD", "POST"}
         assert found - ANY_SCOPE - set(SCOPES) - {("HEAD", "/openapi.json")} == {("GET", path) for path in PUBLIC_PATHS}
@@ -73,7 +73,7 @@ def test_every_route_wants_a_key_but_those_without_data(backend, keys):
 @pytest.mark.parametrize("given", ["", "Bearer", "Bearer ", "Basic {}", "{}", "Bearer {}x", "Bearer vr_", "Bearer é"])
 def test_what_is_not_a_key_opens_nothing(backend, keys, given):
     key = add_key(keys, "ward", ["images"])
-    with Served(backend, keys=keys) as served:
+    with Served(backend, api_keys_file=keys) as served:
         headers = {"authorization": given.format(key).encode("latin-1")}
         said(served.get("/v1/models", headers=headers), 401)
         assert served.get("/v1/models", headers={"authorization": f"bearer {key}"}).status_code == 200
@@ -82,7 +82,7 @@ def test_what_is_not_a_key_opens_nothing(backend, keys, given):
 def test_a_key_opens_what_its_scopes_name_and_nothing_else(backend, keys):
     made = {scope: add_key(keys, scope, [scope]) for scope in set(SCOPES.values())}
     for scope, key in made.items():
-        with Served(backend, key, keys=keys) as served:
+        with Served(backend, key, api_keys_file=keys) as served:
             for (method, path), wanted in SCOPES.items():
                 answer = ask(served, method, path)
                 assert (answer.status_code == 403) is (wanted != scope), (scope, method, path, answer.text)
@@ -93,7 +93,7 @@ def test_a_key_opens_what_its_scopes_name_and_nothing_else(backend, keys):
 
 def test_a_key_that_is_taken_out_of_the_file_is_refused_at_once(backend, keys, tmp_path):
     key = add_key(keys, "ward", ["images"])
-    with Served(backend, key, keys=keys) as served:
+    with Served(backend, key, api_keys_file=keys) as served:
         assert served.get("/v1/models").status_code == 200
         (tmp_path / "keys.yaml").unlink()
         other = add_key(keys, "other", ["images"])
@@ -103,7 +103,7 @@ def test_a_key_that_is_taken_out_of_the_file_is_refused_at_once(backend, keys, t
 
 def test_a_file_of_keys_that_breaks_opens_nothing_and_says_so(backend, keys, tmp_path, caplog):
     key = add_key(keys, "ward", ["images"])
-    with Served(backend, key, keys=keys) as served:
+    with Served(backend, key, api_keys_file=keys) as served:
         (tmp_path / "keys.yaml").write_text("keys: [")
         assert said(served.get("/v1/models"), 401)
         assert "no key is accepted" in caplog.text and "keys.yaml" in caplog.text
@@ -111,7 +111,7 @@ def test_a_file_of_keys_that_breaks_opens_nothing_and_says_so(backend, keys, tmp
 
 def test_an_evaluation_is_its_owners_alone(backend, keys):
     first, second = (add_key(keys, name, ["evaluations"]) for name in ("first", "second"))
-    with Served(backend, first, keys=keys) as mine, Served(backend, second, keys=keys) as theirs:
+    with Served(backend, first, api_keys_file=keys) as mine, Served(backend, second, api_keys_file=keys) as theirs:
         made = mine.post(EVALUATIONS, {"generate": {"n": 2}})
         where = made.headers["location"]
         assert made.status_code == 202 and mine.get(where).json() == made.json()
@@ -121,7 +121,7 @@ def test_an_evaluation_is_its_owners_alone(backend, keys):
 
 def test_a_key_may_ask_for_so_many_images_a_minute(backend, keys):
     key, other = add_key(keys, "ward", ["images", "evaluations"], 5), add_key(keys, "other", ["images"], 5)
-    with Served(backend, key, keys=keys) as served:
+    with Served(backend, key, api_keys_file=keys) as served:
         first = served.images(prompt="NV", n=3)
         assert first.status_code == 200
         assert first.headers["x-ratelimit-limit-requests"] == "5"
@@ -141,7 +141,7 @@ def test_a_key_may_ask_for_so_many_images_a_minute(backend, keys):
 
 def test_a_request_that_is_refused_costs_nothing(backend, keys):
     key = add_key(keys, "ward", ["images"], 1)
-    with Served(backend, key, keys=keys) as served:
+    with Served(backend, key, api_keys_file=keys) as served:
         assert said(served.images(prompt="NV", label="XX"), 400)
         assert said(served.images(prompt="NV", n=2), 400)["param"] == "n"
         assert served.images(prompt="NV").status_code == 200
@@ -179,7 +179,7 @@ def test_a_service_without_a_file_of_keys_where_one_is_named_does_not_start(back
     from vapray.errors import ConfigError
 
     with pytest.raises(ConfigError, match=re.escape("no such file. `vapray key NAME --file")):
-        Served(backend, keys=str(tmp_path / "none.yaml"))
+        Served(backend, api_keys_file=str(tmp_path / "none.yaml"))
 
 
 def test_every_answer_is_locked_down(served):

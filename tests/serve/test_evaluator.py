@@ -46,13 +46,13 @@ def sampler(small_checkpoint: Path) -> Sampler:
 @pytest.fixture
 def service(small_checkpoint: Path, tmp_path: Path) -> ServiceSettings:
     return ServiceSettings(
-        models=(ModelSettings(name="small", checkpoint=str(small_checkpoint)),), state=str(tmp_path / "state")
+        models=(ModelSettings(name="small", checkpoint=str(small_checkpoint)),), state_dir=str(tmp_path / "state")
     )
 
 
 @pytest.fixture
 def records(service: ServiceSettings) -> EvaluationStore:
-    return EvaluationStore(service.state)
+    return EvaluationStore(service.state_dir)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def held_out(rows: list[dict]) -> tuple[bytes, ...]:
 
 
 def evaluated(service: ServiceSettings, job: EvaluationJob, **handles: Handle) -> Evaluation:
-    records = EvaluationStore(service.state)
+    records = EvaluationStore(service.state_dir)
     id = records.create(job, "ada").id
     asyncio.run(EvaluatorReplica(service, handles).run(id))
     return records.get(id, "ada")
@@ -100,7 +100,7 @@ def test_uploaded_pictures_have_the_numbers_of_the_report(service, rows, small_r
     assert ended.status == "succeeded", ended.error
     assert ended.results["fid"]["value"] == pytest.approx(report["fid_real_split"], rel=1e-6)
     assert ended.results["n_reference"] == report["n_real"] and ended.done == ended.n == 18
-    assert not list(Path(service.state).glob("evaluation_pictures/*"))
+    assert not list(Path(service.state_dir).glob("evaluation_pictures/*"))
 
 
 def test_noise_is_much_farther_than_held_out_pictures_whatever_its_size(service, rows):
@@ -129,7 +129,7 @@ def test_a_picture_that_cannot_be_decoded_fails_it_by_index_and_reason(service):
         ended = evaluated(service, EvaluationJob("small", images=(*NOISE[:2], bad)))
         assert ended.status == "failed"
         assert ended.error.startswith("images[2]: ") and reason in ended.error
-    assert not list(Path(service.state).glob("evaluation_pictures/*"))
+    assert not list(Path(service.state_dir).glob("evaluation_pictures/*"))
 
 
 def test_a_refusal_of_the_sampler_is_what_the_client_is_told_without_ray_s_traceback(service, sampler):
@@ -159,13 +159,13 @@ def test_two_runners_at_once_leave_the_outcome_of_the_first(service, records, sa
 
     async def run_both() -> bytes:
         first, second = (EvaluatorReplica(service, {"small": handle}) for handle in handles)
-        second._store = EvaluationStore(service.state, lambda: 9e9)  # to whom the first one is silent
+        second._store = EvaluationStore(service.state_dir, lambda: 9e9)  # to whom the first one is silent
         first_run = asyncio.create_task(first.run(id))
         while records.get(id, "ada").status == "queued":
             await asyncio.sleep(0.01)
         second_run = asyncio.create_task(second.run(id))
         await first_run
-        (outcome,) = Path(service.state).glob("evaluations/*/outcome.json")
+        (outcome,) = Path(service.state_dir).glob("evaluations/*/outcome.json")
         standing = outcome.read_bytes()
         first_ended.set()
         await second_run
@@ -190,7 +190,7 @@ def test_a_runner_that_is_killed_leaves_a_record_for_the_next(service, records, 
 
     asyncio.run(killed())
     assert records.get(id, "ada").status == "running"
-    later = EvaluationStore(service.state, lambda: 9e9)
+    later = EvaluationStore(service.state_dir, lambda: 9e9)
     assert later.dispatch(id)
     asyncio.run(EvaluatorReplica(service, {"small": Handle(sampler)}).run(id))
     assert records.get(id, "ada").status == "succeeded"
@@ -209,7 +209,7 @@ def test_signs_of_life_go_on_while_it_waits_and_works(service, records, sampler)
                 released.set()
 
     evaluator = EvaluatorReplica(service, {"small": Gated(sampler, released)}, heartbeat_seconds=0.01)
-    evaluator._store = Counted(service.state)
+    evaluator._store = Counted(service.state_dir)
     asyncio.run(evaluator.run(id))
     assert len(beats) >= 3
     assert records.get(id, "ada").status == "succeeded"
@@ -222,13 +222,13 @@ def test_a_model_without_its_run_has_no_reference(small_checkpoint, small_run, r
         ModelSettings(name="small", checkpoint=alone, run=str(small_run)),
     )
     assert has_reference(named) and not has_reference(without)
-    service = ServiceSettings(models=(without,), state=str(tmp_path / "state"))
+    service = ServiceSettings(models=(without,), state_dir=str(tmp_path / "state"))
     ended = evaluated(service, EvaluationJob("small", images=NOISE))
     assert ended.status == "failed" and "no real pictures" in ended.error
     with pytest.raises(ApiError) as refused:
         asyncio.run(EvaluatorReplica(service, {}).neighbours("small", NOISE[0], 3))
     assert (refused.value.status, refused.value.code) == (404, "no_reference")
-    service = ServiceSettings(models=(named,), state=str(tmp_path / "state"))
+    service = ServiceSettings(models=(named,), state_dir=str(tmp_path / "state"))
     assert evaluated(service, EvaluationJob("small", images=held_out(rows))).status == "succeeded"
 
 

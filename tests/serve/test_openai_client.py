@@ -16,7 +16,7 @@ STEPS = {"num_inference_steps": 3}
 @pytest.fixture
 def keyed(backend, tmp_path):
     key = add_key(str(tmp_path / "keys.yaml"), "ward", ["images"])
-    with Served(backend, keys=str(tmp_path / "keys.yaml")) as made:
+    with Served(backend, api_keys_file=str(tmp_path / "keys.yaml")) as made:
         yield made, key
 
 

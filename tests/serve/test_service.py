@@ -114,7 +114,7 @@ def test_a_replica_killed_under_load_costs_no_request(service):
         assert [answer.result() for answer in answers] == [1] * 300
     print(f"healthy again after {healthy_after:.1f} s, {left} of 300 requests were under way or to come")
     assert left > 200
-    assert service.wait_for_count("resent", 1) >= 1
+    assert service.wait_for_count("replica_retries", 1) >= 1
 
 
 def test_what_a_client_that_leaves_has_asked_for_is_cancelled(service):
@@ -131,7 +131,7 @@ def test_what_a_client_that_leaves_has_asked_for_is_cancelled(service):
 @pytest.mark.slow
 def test_memory_is_bounded_and_overload_is_told(small_checkpoint, tmp_path):
     """Of 2,000 requests at once as many are answered as may wait, the others are told to come again."""
-    model = {"max_waiting": 64, "replicas": {"num_cpus": 0.5}}
+    model = {"max_queued_requests": 64, "replicas": {"num_cpus": 0.5}}
     with running_service(tmp_path, small_checkpoint, model=model) as service:
         parts = urlsplit(service.base)
         service.make(bank="draw", label=0)

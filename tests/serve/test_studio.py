@@ -281,7 +281,7 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(studio):
 def test_a_key_is_asked_for_once_and_refusals_are_told_in_words(sampler, tmp_path):
     keys = str(tmp_path / "keys.yaml")
     key = add_key(keys, "reader", ["images", "bank"], 2)
-    with running(InProcess(sampler), keys=keys) as address, open_page(address, refusals=(401, 429)) as page:
+    with running(InProcess(sampler), api_keys_file=keys) as address, open_page(address, refusals=(401, 429)) as page:
         field = page.get_by_role("textbox", name="API key")
         field.fill("vr_wrong")
         page.get_by_role("button", name="Go on").click()

@@ -78,7 +78,7 @@ def test_a_body_without_a_length_is_counted_while_it_arrives(backend):
 
 
 def test_a_slow_sender_is_closed_and_others_are_served(backend):
-    with Served(backend, limits={"body_seconds": 0.3}) as served:
+    with Served(backend, limits={"body_timeout_s": 0.3}) as served:
 
         async def both():
             async with listening(served) as port:
@@ -99,7 +99,7 @@ def test_nobody_without_a_key_makes_the_service_read_a_body(backend, tmp_path):
         raise AssertionError("read")
         yield b""
 
-    with Served(backend, keys=str(tmp_path / "keys.yaml")) as served:
+    with Served(backend, api_keys_file=str(tmp_path / "keys.yaml")) as served:
         assert said(served.ask("POST", IMAGES, content=read(), headers=JSON), 401)
 
 
@@ -167,8 +167,8 @@ def test_a_server_that_cancels_the_request_cancels_the_work(served, backend):
 
 
 def test_a_client_that_takes_nothing_is_left(backend):
-    """A stream whose receiver stands still: after body_seconds its work ends."""
-    with Served(backend, limits={"body_seconds": 0.2}) as served:
+    """A stream whose receiver stands still: after body_timeout_s its work ends."""
+    with Served(backend, limits={"body_timeout_s": 0.2}) as served:
         stuck = asyncio.Event()
 
         async def deaf():

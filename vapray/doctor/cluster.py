@@ -139,7 +139,7 @@ def _serve(addresses: Sequence[str]) -> Finding:
     open_ones = [address for address in addresses if _answers_strangers(f"http://{address}:{SERVE_PORT}/v1/models")]
     outside = [address for address in open_ones if not address.startswith("127.")]
     if outside:
-        advice = "Serve with args.keys (vapray key makes them), or let it listen on 127.0.0.1."
+        advice = "Serve with args.api_keys_file (vapray key makes them), or let it listen on 127.0.0.1."
         found = f"port {SERVE_PORT} of {', '.join(outside)} lists its models without a key"
         return failed("serve", found, advice, 5)
     return ok("serve", f"port {SERVE_PORT}: nothing there for whoever has no key")

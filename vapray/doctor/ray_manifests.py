@@ -90,18 +90,18 @@ def unsound_services(manifests: Sequence[Manifest]) -> Iterator[str]:
         except ConfigError as error:
             yield f"{manifest.where}: {error}"
             continue
-        keys = config.args.get("keys")
+        keys = config.args.get("api_keys_file")
         if keys:
             yield from _pods_without(str(keys), manifest)
         elif config.host not in LOOPBACK:
-            yield f"{manifest.where}: serveConfigV2 listens on {config.host} and names no args.keys"
+            yield f"{manifest.where}: serveConfigV2 listens on {config.host} and names no args.api_keys_file"
 
 
 def _pods_without(keys: str, manifest: Manifest) -> Iterator[str]:
     for pod in manifest.pods():
         mounts = {str(mount.get("mountPath")) for box in pod.containers() for mount in items(box.tree, "volumeMounts")}
         if not mounts & {keys, *map(str, Path(keys).parents)}:
-            yield f"{pod.where}: nothing is mounted where args.keys = {keys} lies"
+            yield f"{pod.where}: nothing is mounted where args.api_keys_file = {keys} lies"
 
 
 def refused_jobs(manifests: Sequence[Manifest]) -> Iterator[str]:
