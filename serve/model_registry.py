@@ -1,4 +1,4 @@
-"""What the service knows of its models without loading one: their cards and prompt banks."""
+"""Registry of the service's models: checkpoint metadata and prompt banks, without weights."""
 
 import json
 import time
@@ -21,25 +21,25 @@ __all__ = ["ModelRegistry", "RegisteredModel"]
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A model's files but for its weights."""
+    """Metadata and prompt bank of a checkpoint."""
 
-    model: ModelSettings
+    settings: ModelSettings
     card: Card
     bank: PromptBank
     sha256: str
-    """Of its weights."""
+    """Hash of the weights."""
 
     @property
     def config(self) -> Config:
-        """That it was trained with."""
+        """Training config."""
         return self.card.config
 
     @classmethod
     def read(cls, model: ModelSettings) -> "RegisteredModel":
-        """Read them, verified.
+        """Read and verify the files of a checkpoint.
 
         Raises:
-            CheckpointError: no checkpoint, or a damaged one.
+            CheckpointError: The checkpoint is missing or damaged.
         """
         files = FileStore(model.checkpoint)
         card = read_card(model.checkpoint)
@@ -48,73 +48,70 @@ class RegisteredModel:
         return cls(model, card, bank, digests.get(f"{model.weights}.safetensors", ""))
 
     @cached_property
-    def _places(self) -> dict[str, int]:
-        return {
-            entry.image_id: place for label in self.bank.labels for place, entry in enumerate(self.bank.entries(label))
-        }
+    def _positions(self) -> dict[str, int]:
+        banks = [self.bank.entries(label) for label in self.bank.labels]
+        return {entry.image_id: position for entries in banks for position, entry in enumerate(entries)}
 
-    def caption(self, entry: BankEntry) -> BankEntryInfo:
-        """An entry under a name that says nothing of the image that it was written for."""
-        return BankEntryInfo(f"{self.card.class_names[entry.label]}-{self._places[entry.image_id]}", entry.caption)
+    def describe_entry(self, entry: BankEntry) -> BankEntryInfo:
+        """Describe a bank entry by a public id, which does not reveal the training image."""
+        return BankEntryInfo(f"{self.card.class_names[entry.label]}-{self._positions[entry.image_id]}", entry.caption)
 
     def entry(self, bank_id: str) -> BankEntry:
-        """The entry of a name.
+        """Find the bank entry of a public id.
 
         Raises:
-            ApiError: there is none.
+            ApiError: 400, the id is unknown.
         """
-        name, _, place = bank_id.rpartition("-")
-        if name in self.card.class_names and place.isdecimal() and place.isascii():
+        name, _, number = bank_id.rpartition("-")
+        if name in self.card.class_names and number.isdecimal() and number.isascii():
             label = self.card.class_names.index(name)
             entries = self.bank.entries(label) if label in self.bank.labels else ()
-            if int(place) < len(entries):
-                return entries[int(place)]
-        raise ApiError(
-            400, "No such entry in the prompt bank. GET /v1/bank/{class} lists them.", "unknown_bank_id", "bank"
-        )
+            if int(number) < len(entries):
+                return entries[int(number)]
+        raise ApiError(400, "Unknown bank entry. GET /v1/bank/{class} lists them.", "unknown_bank_id", "bank")
 
 
 class ModelRegistry:
-    """The models of a service.
+    """Models of a service by name.
 
     Args:
-        models: at least one.
-        max_inference_steps: that a request may ask for.
-        with_reference: names of those whose real pictures are at hand.
+        models: Settings of the models, at least one.
+        max_inference_steps: Maximum number of solver steps per image.
+        with_reference: Names of the models whose real images are available.
     """
 
     def __init__(
-        self, models: Iterable[ModelSettings], max_inference_steps: int, models_with_reference: Iterable[str]
+        self, models: Iterable[ModelSettings], max_inference_steps: int, with_reference: Iterable[str]
     ) -> None:
-        self._known = {model.name: RegisteredModel.read(model) for model in models}
+        self._models = {model.name: RegisteredModel.read(model) for model in models}
         self._created, self._max_steps = int(time.time()), max_inference_steps
-        self._models_with_reference = set(models_with_reference)
+        self._with_reference = set(with_reference)
 
     def __getitem__(self, name: str) -> RegisteredModel:
-        """A model; ApiError for an unknown one."""
-        if name not in self._known:
-            known = ", ".join(self._known)
-            raise ApiError(404, f"There is no such model. There are: {known}.", "unknown_model", "model")
-        return self._known[name]
+        """Get a model; raises ApiError 404 for an unknown name."""
+        if name not in self._models:
+            known = ", ".join(self._models)
+            raise ApiError(404, f"Unknown model. Known models: {known}.", "unknown_model", "model")
+        return self._models[name]
 
     def has_reference(self, name: str) -> bool:
-        """Whether a model's real pictures are at hand."""
-        return name in self._models_with_reference
+        """Check that the real images of a model are available."""
+        return name in self._with_reference
 
-    def cards(self) -> list[ModelInfo]:
-        """As clients are told."""
-        return [self._card(known) for known in self._known.values()]
+    def describe(self) -> list[ModelInfo]:
+        """Describe all models."""
+        return [self._describe(model) for model in self._models.values()]
 
-    def _card(self, known: RegisteredModel) -> ModelInfo:
-        config = known.config
+    def _describe(self, registered: RegisteredModel) -> ModelInfo:
+        config = registered.config
         return ModelInfo(
-            name=known.model.name,
+            name=registered.settings.name,
             created=self._created,
-            sha256=known.sha256,
-            class_names=known.card.class_names,
+            sha256=registered.sha256,
+            class_names=registered.card.class_names,
             image_size=config.data.image_size,
             settings=SamplingSettings.of(config),
             max_inference_steps=self._max_steps,
             has_prototypes=config.model.prototypes.enabled and config.model.network == "uvit",
-            has_reference=self.has_reference(known.model.name),
+            has_reference=self.has_reference(registered.settings.name),
         )

@@ -1,4 +1,4 @@
-"""The backend that asks Ray Serve's replicas."""
+"""Backend that calls Ray Serve deployments."""
 
 import asyncio
 import contextlib
@@ -34,31 +34,31 @@ __all__ = ["DeploymentHandles", "ServeBackend"]
 LOG = logging.getLogger(__name__)
 
 REPLICA_GRACE_S = 2.0
-"""How long after its deadline an order may still be answered by the replica, which has it end as overdue itself."""
+"""Seconds after the deadline of a job in which the replica can still report that it missed the deadline."""
 CALL_TIMEOUT_S = 60.0
-"""For what is no picture and has no deadline of its own."""
+"""Timeout of calls without a deadline of their own."""
 EVALUATION_TIMEOUT_S = 86_400.0
 
 
 @dataclass(frozen=True)
 class DeploymentHandles:
-    """Of the deployments."""
+    """Handles of the deployments."""
 
     samplers: dict[str, DeploymentHandle]
-    """By model."""
+    """Sampler of each model."""
     captioners: dict[str, DeploymentHandle]
-    """By model; none where pictures are not described."""
+    """Captioner of each model; empty if the service has none."""
     evaluator: DeploymentHandle | None = None
 
 
 class ServeBackend:
-    """Answers ``Backend``.
+    """Implementation of ``Backend`` over Ray Serve.
 
     Args:
-        catalogue: of the models.
-        handles: of the deployments.
-        records: of evaluations.
-        health: of the deployments.
+        registry: Models of the service.
+        handles: Handles of the deployments.
+        store: Evaluation records.
+        health: Health of the deployments.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class ServeBackend:
         self._runs: set[asyncio.Task[None]] = set()
         self._seconds = Histogram(
             "vapray_image_seconds",
-            "From the order of a picture to its answer.",
+            "Seconds from the request of an image to its result.",
             [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 300],
             ("model",),
         )
 
     async def models(self) -> list[ModelInfo]:
         """See ``Backend``."""
-        return self._registry.cards()
+        return self._registry.describe()
 
     async def ready(self) -> dict[str, bool]:
         """See ``Backend``."""
@@ -86,65 +86,61 @@ class ServeBackend:
 
     async def image(self, job: ImageJob) -> ImageResult:
         """See ``Backend``."""
-        began = time.perf_counter()
-        made: ImageResult = await self._sampler(job).call("generate", job, until=_end(job))
-        self._seconds.observe(time.perf_counter() - began, {"model": job.model})
-        return made
+        start = time.perf_counter()
+        result: ImageResult = await self._sampler(job.model).call("generate", job, until=_timeout(job))
+        self._seconds.observe(time.perf_counter() - start, {"model": job.model})
+        return result
 
     async def image_stream(self, job: ImageJob) -> AsyncGenerator[PartialImage | ImageResult, None]:
         """See ``Backend``."""
-        began = time.perf_counter()
-        async with contextlib.aclosing(self._sampler(job).stream("stream", job, until=_end(job))) as parts:
-            async for part in parts:
-                yield part
-        self._seconds.observe(time.perf_counter() - began, {"model": job.model})
+        start = time.perf_counter()
+        stream = self._sampler(job.model).stream("stream", job, until=_timeout(job))
+        async with contextlib.aclosing(stream) as items:
+            async for item in items:
+                yield item
+        self._seconds.observe(time.perf_counter() - start, {"model": job.model})
 
     async def bank(self, model: str, label: int, offset: int, limit: int) -> tuple[list[BankEntryInfo], int]:
         """See ``Backend``."""
-        known = self._registry[model]
-        entries = known.bank.entries(label) if label in known.bank.labels else ()
-        return [known.caption(entry) for entry in entries[offset : offset + limit]], len(entries)
+        registered = self._registry[model]
+        entries = registered.bank.entries(label) if label in registered.bank.labels else ()
+        return [registered.describe_entry(entry) for entry in entries[offset : offset + limit]], len(entries)
 
     async def draw(self, model: str, label: int, seed: int) -> BankEntryInfo:
         """See ``Backend``."""
-        known = self._registry[model]
-        if label not in known.bank.labels:
+        registered = self._registry[model]
+        if label not in registered.bank.labels:
             raise no_captions()
-        return known.caption(known.bank.draw(label, seed)[0])
+        return registered.describe_entry(registered.bank.draw(label, seed)[0])
 
     async def distance(self, model: str, label: int, caption: str) -> DistanceResult:
         """See ``Backend``."""
-        found: DistanceResult = await self._samplers[self._registry[model].model.name].call(
-            "distance", label, caption, until=time.time() + CALL_TIMEOUT_S
-        )
-        return found
+        until = time.time() + CALL_TIMEOUT_S
+        result: DistanceResult = await self._sampler(model).call("distance", label, caption, until=until)
+        return result
 
     async def neighbours(self, model: str, image: bytes, k: int) -> list[Neighbour]:
         """See ``Backend``."""
-        if self._evaluator is None:
-            raise _not_enabled("The service has no evaluator", "evaluator")
-        found: list[Neighbour] = await self._evaluator.call(
-            "neighbours", self._registry[model].model.name, image, k, until=time.time() + CALL_TIMEOUT_S
-        )
-        return found
+        evaluator, name = self._require_evaluator(), self._registry[model].settings.name
+        until = time.time() + CALL_TIMEOUT_S
+        result: list[Neighbour] = await evaluator.call("neighbours", name, image, k, until=until)
+        return result
 
     async def caption(self, model: str, image: bytes) -> CaptionResult:
         """See ``Backend``."""
-        captioner = self._captioners.get(self._registry[model].model.name)
+        captioner = self._captioners.get(self._registry[model].settings.name)
         if captioner is None:
-            raise _not_enabled("The service has no captioner", "captioner")
-        found: CaptionResult = await captioner.call("caption", image, until=time.time() + CALL_TIMEOUT_S)
-        return found
+            raise _not_enabled("captioner")
+        result: CaptionResult = await captioner.call("caption", image, until=time.time() + CALL_TIMEOUT_S)
+        return result
 
     async def submit_evaluation(self, job: EvaluationJob, owner: str, idempotency_key: str | None) -> Evaluation:
         """See ``Backend``."""
-        if self._evaluator is None:
-            raise _not_enabled("The service has no evaluator", "evaluator")
-        known = self._registry[job.model]
-        if not self._registry.has_reference(known.model.name):
-            raise ApiError(404, "This model has no real pictures at hand to compare with.", "no_reference", "model")
-        taken = await asyncio.to_thread(self._store.create, job, owner, idempotency_key)
-        return await self._ensure_runner(taken)
+        self._require_evaluator()
+        if not self._registry.has_reference(self._registry[job.model].settings.name):
+            raise ApiError(404, "No real images are available for this model.", "no_reference", "model")
+        created = await asyncio.to_thread(self._store.create, job, owner, idempotency_key)
+        return await self._ensure_runner(created)
 
     async def evaluation(self, id: str, owner: str) -> Evaluation:
         """See ``Backend``."""
@@ -155,32 +151,36 @@ class ServeBackend:
         return [await self._ensure_runner(one) for one in await asyncio.to_thread(self._store.list_for_owner, owner)]
 
     async def _ensure_runner(self, evaluation: Evaluation) -> Evaluation:
-        """The same, having called a runner where none shows a sign of life."""
+        """Start a runner if the evaluation is unfinished and has no live one; return the evaluation."""
         is_open = evaluation.status in ("queued", "running")
         if self._evaluator and is_open and await asyncio.to_thread(self._store.dispatch, evaluation.id):
-            run = asyncio.create_task(
-                self._evaluator.call("run", evaluation.id, until=time.time() + EVALUATION_TIMEOUT_S), name=evaluation.id
-            )
+            call = self._evaluator.call("run", evaluation.id, until=time.time() + EVALUATION_TIMEOUT_S)
+            run = asyncio.create_task(call, name=evaluation.id)
             self._runs.add(run)
-            run.add_done_callback(self._forget)
+            run.add_done_callback(self._end_run)
         return evaluation
 
-    def _forget(self, run: asyncio.Task[None]) -> None:
+    def _end_run(self, run: asyncio.Task[None]) -> None:
         self._runs.discard(run)
-        if not run.cancelled() and (error := run.exception()):
-            LOG.error("runner of %s: %s", run.get_name(), type(error).__name__)  # the next who asks calls another one
+        if not run.cancelled() and (error := run.exception()):  # the next status request starts another runner
+            LOG.error("Evaluation %s: runner failed with %s", run.get_name(), type(error).__name__)
 
     async def metrics(self) -> str:
         """See ``Backend``."""
         return await asyncio.to_thread(exported_metrics)
 
-    def _sampler(self, job: ImageJob) -> RetryingHandle:
-        return self._samplers[self._registry[job.model].model.name]
+    def _sampler(self, model: str) -> RetryingHandle:
+        return self._samplers[self._registry[model].settings.name]
+
+    def _require_evaluator(self) -> RetryingHandle:
+        if self._evaluator is None:
+            raise _not_enabled("evaluator")
+        return self._evaluator
 
 
-def _end(job: ImageJob) -> float:
+def _timeout(job: ImageJob) -> float:
     return time.time() + CALL_TIMEOUT_S if job.deadline is None else job.deadline + REPLICA_GRACE_S
 
 
-def _not_enabled(what: str, setting: str) -> ApiError:
-    return ApiError(404, f"{what}: whoever runs it can set {setting} in its config.", "not_enabled")
+def _not_enabled(setting: str) -> ApiError:
+    return ApiError(404, f"Not available: the setting {setting} of this service is null.", "not_enabled")

@@ -1,4 +1,4 @@
-"""A set of pictures asked from a sampler's replicas, in order, a bounded number at a time."""
+"""Ordered generation of an image set with a bounded number of images in flight."""
 
 import asyncio
 import itertools
@@ -15,51 +15,51 @@ from vapray.sampling.plan import label_counts
 __all__ = ["generate_images"]
 
 MAX_IN_FLIGHT = 32
-"""Pictures that are asked for at a time."""
+"""Concurrent images."""
 MAX_ATTEMPTS = 20
-"""Of a picture, where the samplers are busy or keep dying; with the pauses between them some seven minutes."""
+"""Attempts per image while samplers are busy or failing; about seven minutes with the pauses."""
 MAX_PAUSE_SECONDS = 30.0
 IMAGE_TIMEOUT_SECONDS = 600.0
-"""For one picture, a replica's start included."""
+"""Timeout of one image, including the start of a replica."""
 RETRYABLE_STATUSES = (429, 503)
 
 
 async def generate_images(
     sampler: RetryingHandle, job: EvaluationJob, defaults: SamplingSettings, prior: Mapping[int, int]
 ) -> AsyncGenerator[ImageResult, None]:
-    """Pictures with seeds ``job.seed``, ``job.seed + 1``, ..., their captions drawn from the bank.
+    """Generate images with seeds ``job.seed``, ``job.seed + 1``, ... and captions drawn from the bank.
 
     Args:
-        sampler: asks its replicas.
-        job: of a set to generate.
-        defaults: settings where the order has none.
-        prior: images of each class; without a label the set has the classes in this proportion.
+        sampler: Handle of the sampler.
+        job: Set to generate.
+        defaults: Sampling settings if the job has none.
+        prior: Number of training images per class; without a label the set has the same proportions.
 
     Raises:
-        ApiError: what the sampler refuses, or still is too busy for.
+        ApiError: The sampler refuses an image, or stays busy.
     """
-    waiting: deque[asyncio.Task[ImageResult]] = deque()
+    pending: deque[asyncio.Task[ImageResult]] = deque()
     try:
         for one in _image_jobs(job, defaults, prior):
-            waiting.append(asyncio.create_task(_made(sampler, one)))
-            if len(waiting) == MAX_IN_FLIGHT:
-                yield await waiting.popleft()
-        while waiting:
-            yield await waiting.popleft()
+            pending.append(asyncio.create_task(_generate(sampler, one)))
+            if len(pending) == MAX_IN_FLIGHT:
+                yield await pending.popleft()
+        while pending:
+            yield await pending.popleft()
     finally:
-        for task in waiting:
+        for task in pending:
             task.cancel()
 
 
-async def _made(sampler: RetryingHandle, job: ImageJob) -> ImageResult:
-    for tries in itertools.count(1):
+async def _generate(sampler: RetryingHandle, job: ImageJob) -> ImageResult:
+    for attempt in itertools.count(1):
         try:
-            made: ImageResult = await sampler.call("generate", job, until=time.time() + IMAGE_TIMEOUT_SECONDS)
-            return made
+            result: ImageResult = await sampler.call("generate", job, until=time.time() + IMAGE_TIMEOUT_SECONDS)
+            return result
         except ApiError as error:
-            if error.status not in RETRYABLE_STATUSES or tries == MAX_ATTEMPTS:
+            if error.status not in RETRYABLE_STATUSES or attempt == MAX_ATTEMPTS:
                 raise
-            pause = max(error.retry_after_s or 0.0, 0.25 * 2**tries)
+            pause = max(error.retry_after_s or 0.0, 0.25 * 2**attempt)
         await asyncio.sleep(min(MAX_PAUSE_SECONDS, pause))
     raise AssertionError("unreachable")
 
@@ -68,5 +68,4 @@ def _image_jobs(job: EvaluationJob, defaults: SamplingSettings, prior: Mapping[i
     counts = label_counts(prior, job.n) if job.label is None else {job.label: job.n}
     labels = [label for label, count in counts.items() for _ in range(count)]
     for seed, label in enumerate(labels, start=job.seed):
-        settings = job.settings or defaults
-        yield ImageJob(job.model, label, None, seed, settings)
+        yield ImageJob(job.model, label, None, seed, job.settings or defaults)

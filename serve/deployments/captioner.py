@@ -1,4 +1,4 @@
-"""Describes pictures with the captioner of a checkpoint's run: measured, or a model through vLLM or an endpoint."""
+"""Captioner deployment: captions images with the captioner of a checkpoint's run."""
 
 import asyncio
 import hashlib
@@ -15,54 +15,52 @@ from vapray.sampling.opening import read_card
 __all__ = ["CaptionerReplica"]
 
 MAX_CONCURRENT = 64
-"""Pictures that wait for the engine; how many of them it takes at a time is its own affair."""
+"""Images submitted to the engine at a time; the engine batches them itself."""
 
 
 class CaptionerReplica:
-    """A replica; several pictures at a time share its engine.
+    """Replica of the captioner; concurrent requests share its engine.
 
     Args:
-        checkpoint: folder ``files/final`` whose config names the captioner.
+        checkpoint: Folder ``files/final`` whose config names the captioner.
 
     Raises:
-        BackendError: a model or an endpoint that is missing.
-        ConfigError: the prompt set is missing.
+        BackendError: The model or endpoint is missing.
+        ConfigError: The prompt set is missing.
     """
 
     def __init__(self, checkpoint: str) -> None:
         config = read_card(checkpoint).config
         self._side = config.caption.image_side
-        # Captions that were given come from nobody who could be asked again.
+        # Captions from a file cannot be extended to other images.
         self._captioner = None if config.caption.captioner == "given" else open_captioner(config)
         self._threads = ThreadPoolExecutor(MAX_CONCURRENT, thread_name_prefix="captioner")
-        self._dead: EngineDied | None = None
+        self._failure: EngineDied | None = None
 
     async def check_health(self) -> None:
-        """Raises what ended the engine: only a new process can have a new one."""
-        if self._dead:
-            raise self._dead
+        """Raise the failure of the engine: a new engine needs a new process."""
+        if self._failure:
+            raise self._failure
 
     async def caption(self, image: bytes) -> CaptionResult:
-        """A caption; the same picture file gives the same.
+        """Caption an image file; the same file gets the same caption.
 
         Raises:
-            ApiError: 400, it cannot be decoded or described; 404, the model's captions were given; 503, the captioner
-                does not answer.
+            ApiError: 400, the image cannot be decoded or captioned; 404, the model's captions came from a file; 503,
+                the captioner does not respond.
         """
         if self._captioner is None:
-            raise ApiError(
-                404, "This model's captions were written by hand; nothing describes pictures.", "no_captioner"
-            )
-        frame = await asyncio.to_thread(decode_square, image, self._side)
-        ask, id = self._captioner.caption, hashlib.sha256(image).hexdigest()
+            raise ApiError(404, "No captioner: the captions of this model came from a file.", "no_captioner")
+        pixels = await asyncio.to_thread(decode_square, image, self._side)
+        caption, id = self._captioner.caption, hashlib.sha256(image).hexdigest()
         try:
-            (answer,) = await asyncio.get_running_loop().run_in_executor(self._threads, ask, [frame], [id])
+            (draft,) = await asyncio.get_running_loop().run_in_executor(self._threads, caption, [pixels], [id])
         except EngineDied as error:
-            self._dead = error
-            raise unavailable("The captioner's engine died and is being replaced.", 30) from None
+            self._failure = error
+            raise unavailable("The captioner's engine failed and is being restarted.", 30) from None
         except BackendError:
-            raise unavailable("The captioner does not answer.", 30) from None
-        if not isinstance(answer, CaptionDraft):
-            raise ApiError(400, f"No caption: {answer.reason}. Send another picture.", "not_described", "image")
+            raise unavailable("The captioner does not respond.", 30) from None
+        if not isinstance(draft, CaptionDraft):
+            raise ApiError(400, f"No caption: {draft.reason}. Send another image.", "not_described", "image")
         name = self._captioner.name
-        return CaptionResult(answer.caption, "measured captions" if name == "measured" else name)
+        return CaptionResult(draft.caption, "measured captions" if name == "measured" else name)

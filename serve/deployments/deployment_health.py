@@ -1,4 +1,4 @@
-"""Which deployments work, as Serve's controller knows it; nobody is woken by asking."""
+"""Deployment health from Ray Serve's controller; a check starts no replica."""
 
 import asyncio
 import time
@@ -10,38 +10,38 @@ from ray.serve.schema import ApplicationStatusOverview, ReplicaState
 __all__ = ["DeploymentHealth", "deployment_of"]
 
 READY_STATES = ("HEALTHY", "UPSCALING", "DOWNSCALING")
-"""A deployment gets there when the replicas that it began with have each made a picture, and stays there at zero."""
-SECONDS = 1.0
+"""States after all initial replicas have generated an image; they also hold at zero replicas."""
+CACHE_SECONDS = 1.0
 
 
 def deployment_of(model: str) -> str:
-    """Name of the deployment that a model is."""
+    """Name the deployment of a model's sampler."""
     return f"sampler-{model}"
 
 
 class DeploymentHealth:
-    """Asks the controller at most once a second.
+    """Health of the samplers; queries the controller at most once a second.
 
     Args:
-        application: name in Serve.
+        application: Name of the application in Ray Serve.
     """
 
     def __init__(self, application: str) -> None:
         self._application = application
-        self._asked = -SECONDS
-        self._seen: ApplicationStatusOverview | None = None
-        self._asking = asyncio.Lock()
+        self._updated = -CACHE_SECONDS
+        self._status: ApplicationStatusOverview | None = None
+        self._lock = asyncio.Lock()
 
     async def check(self, models: Iterable[str]) -> dict[str, bool]:
-        """Whether each model's deployment has made a picture since it was deployed."""
-        async with self._asking:
-            if time.monotonic() - self._asked >= SECONDS:
-                self._seen = (await asyncio.to_thread(serve.status)).applications.get(self._application)
-                self._asked = time.monotonic()
-        return {model: self._is_proven(deployment_of(model)) for model in models}
+        """Check for each model that its deployment has generated an image."""
+        async with self._lock:
+            if time.monotonic() - self._updated >= CACHE_SECONDS:
+                self._status = (await asyncio.to_thread(serve.status)).applications.get(self._application)
+                self._updated = time.monotonic()
+        return {model: self._is_ready(deployment_of(model)) for model in models}
 
-    def _is_proven(self, deployment: str) -> bool:
-        seen = self._seen.deployments.get(deployment) if self._seen else None
-        return seen is not None and (
-            seen.status in READY_STATES or seen.replica_states.get(ReplicaState.RUNNING, 0) > 0
-        )
+    def _is_ready(self, name: str) -> bool:
+        status = self._status.deployments.get(name) if self._status else None
+        if status is None:
+            return False
+        return status.status in READY_STATES or status.replica_states.get(ReplicaState.RUNNING, 0) > 0

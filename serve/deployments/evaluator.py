@@ -1,7 +1,7 @@
-"""Evaluations and nearest training pictures; needs no GPU.
+"""Evaluator deployment: measures image sets and finds nearest training images, on CPUs.
 
-An evaluation is a record in the service's state. ``run`` takes it up, shows signs of life, and leaves its outcome; a
-runner that dies leaves none, and whoever next asks for the evaluation has another one take it up.
+An evaluation is a record in the service's state. ``run`` starts it, sends heartbeats and stores its outcome. If a
+runner fails, no outcome is stored, and the next status request starts another runner.
 """
 
 import asyncio
@@ -35,41 +35,48 @@ __all__ = ["EvaluatorReplica", "has_reference"]
 
 HEARTBEAT_SECONDS = 5.0
 MAX_CONCURRENT = 2
-"""Evaluations that are measured at a time; others wait, alive."""
+"""Evaluations measured at a time; others wait and send heartbeats."""
 CHUNK = 32
-"""Pictures decoded and measured at a time."""
+"""Images decoded and measured at a time."""
 
-Frames = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 
 def has_reference(model: ModelSettings) -> bool:
-    """Whether real pictures are at hand for a model; reads manifests alone.
+    """Check that the real images of a model are available; reads manifests only.
 
     Raises:
-        DataError: ``run`` is given and has none of the model's classes.
-        CheckpointError: the checkpoint cannot be read.
+        DataError: ``run`` is set, but the run has none of the model's classes.
+        CheckpointError: The checkpoint cannot be read.
     """
     return find_real_pictures(model.checkpoint, read_card(model.checkpoint).class_names, model.run) is not None
 
 
 @dataclass(frozen=True)
 class _Reference:
-    """What is loaded of one model."""
+    """Real images of a model and their statistics."""
 
     real: RealPictures
     statistics: ReferenceStatistics
 
     @cached_property
     def neighbours(self) -> TrainingNeighbours:
-        """Looked up among the training pictures."""
+        """Index of the training images."""
         return TrainingNeighbours(self.statistics, self.real)
+
+    def nearest(self, pixels: Pixels, k: int) -> list[Neighbour]:
+        side = self.statistics.image_size
+        return [
+            Neighbour(near.class_name, near.distance, real_thumbnail(near.path, side))
+            for near in self.neighbours.nearest(pixels, k)
+        ]
 
 
 @dataclass
 class _Attempt:
-    """One run of one evaluation."""
+    """One run of an evaluation."""
 
     id: str
     task: EvaluationTask
@@ -77,151 +84,138 @@ class _Attempt:
     done: int = 0
 
 
-@dataclass
-class _Opened:
-    model: ModelSettings
-    loading: asyncio.Task[_Reference] | None = None
-
-
 class EvaluatorReplica:
-    """A replica.
+    """Replica of the evaluator.
 
     Args:
-        service: models, state.
-        samplers: by model, handles whose ``generate.remote(ImageJob)`` gives a ``ImageResult``.
-        heartbeat_seconds: between signs of life.
+        service: Settings of the service.
+        samplers: Sampler handle of each model; ``generate.remote(ImageJob)`` returns an ``ImageResult``.
+        heartbeat_seconds: Seconds between heartbeats.
     """
 
     def __init__(
         self, service: ServiceSettings, samplers: Mapping[str, Any], heartbeat_seconds: float = HEARTBEAT_SECONDS
     ) -> None:
-        self._state, self._heartbeat_seconds = service.state_dir, heartbeat_seconds
+        self._state_dir, self._heartbeat_seconds = service.state_dir, heartbeat_seconds
         self._samplers = {name: RetryingHandle(handle, name) for name, handle in samplers.items()}
         self._store = EvaluationStore(service.state_dir)
         self._store.delete_expired()
-        self._opened = {model.name: _Opened(model) for model in service.models}
+        self._models = {model.name: model for model in service.models}
+        self._references: dict[str, asyncio.Task[_Reference]] = {}
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
 
     async def check_health(self) -> None:
-        """A replica that answers is well."""
+        """Report health: a replica that responds is healthy."""
 
     async def run(self, id: str) -> None:
-        """Measure what a record asks for and leave the outcome there; nothing where another runner is at it."""
+        """Run an evaluation and store its outcome, unless another runner is at work."""
         runner = uuid.uuid4().hex
         task = await asyncio.to_thread(self._store.start, id, runner)
         if task is None:
             return
         attempt = _Attempt(id, task, runner)
-        heart = asyncio.create_task(self._send_heartbeats(attempt))
+        heartbeats = asyncio.create_task(self._send_heartbeats(attempt))
         try:
             async with self._slots:
                 outcome = await self._outcome(attempt)
         finally:
-            heart.cancel()
-            await asyncio.wait([heart])
+            heartbeats.cancel()
+            await asyncio.wait([heartbeats])
         if outcome:
             await asyncio.to_thread(self._store.finish, id, **outcome)
 
     async def neighbours(self, model: str, image: bytes, k: int) -> list[Neighbour]:
-        """At most ``k`` nearest training pictures, the nearest first.
+        """Find at most ``k`` nearest training images, nearest first.
 
         Raises:
-            ApiError: 400, a picture that cannot be decoded; 404, no real pictures at hand, or no such model.
+            ApiError: 400, the image cannot be decoded; 404, unknown model, or its real images are not available.
         """
         reference = await self._reference(model)
-        side = reference.statistics.image_size
-        frame = await asyncio.to_thread(decode_square, image, side)
+        pixels = await asyncio.to_thread(decode_square, image, reference.statistics.image_size)
         try:
-            return await asyncio.to_thread(_neighbours_of, reference, frame, k)
+            return await asyncio.to_thread(reference.nearest, pixels, k)
         except VaprayError as error:
-            log.error("neighbours of %s: %s", model, error)
-            raise _no_reference(model, "its training pictures cannot be read") from None
+            LOG.error("Neighbours of %s failed: %s", model, error)
+            raise _no_reference(model, "its training images cannot be read") from None
 
     async def _send_heartbeats(self, attempt: _Attempt) -> None:
         while True:
             await asyncio.sleep(self._heartbeat_seconds)
-            with contextlib.suppress(Exception):  # a store that fails for a moment must not end the heart
+            with contextlib.suppress(Exception):  # a brief failure of the storage must not end the heartbeats
                 await asyncio.to_thread(self._store.heartbeat, attempt.id, attempt.runner, attempt.done)
 
     async def _outcome(self, attempt: _Attempt) -> dict[str, Any]:
-        """``results`` or ``error``; nothing where another runner ended first."""
+        """Measure the images; return ``results`` or ``error``, or nothing if another runner finished first."""
         try:
             return {"results": await self._results(attempt)}
-        except _EndedByAnother:
+        except _FinishedElsewhere:
             return {}
         except ApiError as error:
-            return {"error": error.message}  # str(error) is a traceback where Ray brought it from another replica
-        except Exception:  # its text may name files of the service
-            log.exception("evaluation %s", attempt.id)
-            return {"error": "The service failed; its log says why. Send the evaluation again with another key."}
+            return {"error": error.message}  # str(error) is a traceback if Ray raised it in another replica
+        except Exception:  # the text may name files of the service
+            LOG.exception("Evaluation %s failed", attempt.id)
+            return {"error": "Internal error; see the service log. Send the evaluation again with another key."}
 
     async def _results(self, attempt: _Attempt) -> dict[str, Any]:
         task = attempt.task
         reference = (await self._reference(task.job.model)).statistics
         measurement = SetMeasurement(reference, "uploaded" if task.uploaded else "generated")
-        frames = self._uploaded(attempt, reference) if task.uploaded else self._generated(task, reference)
-        async with contextlib.aclosing(frames):
-            async for chunk in frames:
+        chunks = self._uploaded(attempt, reference) if task.uploaded else self._generated(task, reference)
+        async with contextlib.aclosing(chunks):
+            async for chunk in chunks:
                 await asyncio.to_thread(measurement.add, chunk)
                 attempt.done = measurement.count
         return await asyncio.to_thread(measurement.results)
 
-    async def _uploaded(self, attempt: _Attempt, reference: ReferenceStatistics) -> AsyncGenerator[Frames, None]:
-        pictures = await asyncio.to_thread(self._store.images, attempt.id)
-        if pictures is None:
-            raise _EndedByAnother
-        for start in range(0, len(pictures), CHUNK):
-            yield await asyncio.to_thread(_stacked, pictures[start : start + CHUNK], reference.image_size, start)
+    async def _uploaded(self, attempt: _Attempt, reference: ReferenceStatistics) -> AsyncGenerator[Pixels, None]:
+        images = await asyncio.to_thread(self._store.images, attempt.id)
+        if images is None:
+            raise _FinishedElsewhere
+        for start in range(0, len(images), CHUNK):
+            yield await asyncio.to_thread(_stacked, images[start : start + CHUNK], reference.image_size, start)
 
-    async def _generated(self, task: EvaluationTask, reference: ReferenceStatistics) -> AsyncGenerator[Frames, None]:
-        job, defaults = task.job, SamplingSettings.of(reference.config)
+    async def _generated(self, task: EvaluationTask, reference: ReferenceStatistics) -> AsyncGenerator[Pixels, None]:
+        sampler, defaults = self._samplers[task.job.model], SamplingSettings.of(reference.config)
         chunk: list[bytes] = []
-        async with contextlib.aclosing(
-            generate_images(self._samplers[job.model], job, defaults, reference.label_prior)
-        ) as pictures:
-            async for made in pictures:
-                chunk.append(made.png)
+        results = generate_images(sampler, task.job, defaults, reference.label_prior)
+        async with contextlib.aclosing(results):
+            async for result in results:
+                chunk.append(result.png)
                 if len(chunk) == CHUNK:
                     yield await asyncio.to_thread(_stacked, chunk, reference.image_size)
                     chunk = []
         if chunk:
             yield await asyncio.to_thread(_stacked, chunk, reference.image_size)
 
-    async def _reference(self, model: str) -> _Reference:
-        opened = self._opened.get(model)
-        if opened is None:
-            raise ApiError(404, f"There is no model {model}. GET /v1/models lists them.", "unknown_model", "model")
-        if opened.loading is None or (opened.loading.done() and opened.loading.exception()):
-            opened.loading = asyncio.create_task(asyncio.to_thread(_load, opened.model, self._state))
-        return await asyncio.shield(opened.loading)  # whoever leaves does not take it along
+    async def _reference(self, name: str) -> _Reference:
+        model, loading = self._models.get(name), self._references.get(name)
+        if model is None:
+            raise ApiError(404, f"Unknown model {name}. GET /v1/models lists them.", "unknown_model", "model")
+        if loading is None or (loading.done() and loading.exception()):
+            loading = asyncio.create_task(asyncio.to_thread(_load, model, self._state_dir))
+            self._references[name] = loading
+        return await asyncio.shield(loading)  # a cancelled request does not cancel the loading
 
 
-class _EndedByAnother(Exception):
-    """Another runner has left an outcome and removed the uploaded pictures."""
+class _FinishedElsewhere(Exception):
+    """Signal that another runner stored the outcome and removed the uploaded images."""
 
 
-def _no_reference(model: str, why: str) -> ApiError:
-    return ApiError(404, f"{model} has no real pictures to compare with: {why}.", "no_reference", "model")
+def _no_reference(model: str, reason: str) -> ApiError:
+    return ApiError(404, f"No real images are available for {model}: {reason}.", "no_reference", "model")
 
 
-def _load(model: ModelSettings, state: str) -> _Reference:
+def _load(model: ModelSettings, state_dir: str) -> _Reference:
     try:
         card = read_card(model.checkpoint)
         real = find_real_pictures(model.checkpoint, card.class_names, model.run)
         if real is None:
-            raise _no_reference(model.name, "the run of its checkpoint is not at hand")
-        return _Reference(real, ReferenceStatistics.load(real, card.config, state, log.warning))
+            raise _no_reference(model.name, "the run of its checkpoint was not found")
+        return _Reference(real, ReferenceStatistics.load(real, card.config, state_dir, LOG.warning))
     except VaprayError as error:
-        log.error("reference of %s: %s", model.name, error)
-        raise _no_reference(model.name, "they cannot be read; the log of the service says why") from None
+        LOG.error("Loading the reference of %s failed: %s", model.name, error)
+        raise _no_reference(model.name, "they cannot be read; see the service log") from None
 
 
-def _neighbours_of(reference: _Reference, frame: Frames, k: int) -> list[Neighbour]:
-    return [
-        Neighbour(near.class_name, near.distance, real_thumbnail(near.path, reference.statistics.image_size))
-        for near in reference.neighbours.nearest(frame, k)
-    ]
-
-
-def _stacked(pictures: list[bytes], side: int, first: int = 0) -> Frames:
-    return np.stack([decode_square(data, side, f"images[{first + i}]") for i, data in enumerate(pictures)])
+def _stacked(images: list[bytes], side: int, first: int = 0) -> Pixels:
+    return np.stack([decode_square(data, side, f"images[{first + i}]") for i, data in enumerate(images)])

@@ -1,6 +1,6 @@
-"""Prometheus text of all nodes: Ray collects what replicas tell, and each node's agent exports it.
+"""Prometheus metrics of all nodes: Ray collects them from replicas, and each node's agent exports them.
 
-Serve's own metrics, of proxies and queues, are on the same port of each node; a Prometheus of the cluster scrapes that.
+Ray Serve's own metrics of proxies and queues are on the same port of each node; the Prometheus of a cluster scrapes it.
 """
 
 import urllib.request
@@ -13,23 +13,23 @@ import ray
 
 __all__ = ["exported_metrics"]
 
-OURS = "ray_vapray_"
-SECONDS = 5.0
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+PREFIX = "ray_vapray_"
+TIMEOUT_SECONDS = 5.0
+WITHOUT_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def exported_metrics() -> str:
-    """What the service told Ray, over all nodes that answer; Ray brings it up to date every few seconds."""
+    """Collect the service's metrics from all nodes that respond; Ray updates them every few seconds."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    with ThreadPoolExecutor(max(1, len(nodes))) as asked:
-        return "\n".join([*_once(line for lines in asked.map(_lines, nodes) for line in lines), ""])
+    with ThreadPoolExecutor(max(1, len(nodes))) as pool:
+        return "\n".join([*_unique_comments(line for lines in pool.map(_lines, nodes) for line in lines), ""])
 
 
 def _lines(node: dict[str, object]) -> list[str]:
     with suppress(OSError, HTTPException, ValueError):
         address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-        with DIRECT.open(address, timeout=SECONDS) as answer:
-            return [line for line in answer.read().decode().splitlines() if _metric(line).startswith(OURS)]
+        with WITHOUT_PROXY.open(address, timeout=TIMEOUT_SECONDS) as response:
+            return [line for line in response.read().decode().splitlines() if _metric(line).startswith(PREFIX)]
     return []
 
 
@@ -37,8 +37,8 @@ def _metric(line: str) -> str:
     return line.split()[2] if line.startswith("# ") else line
 
 
-def _once(lines: Iterable[str]) -> Iterator[str]:
-    """What each metric is stands once, whoever says it."""
+def _unique_comments(lines: Iterable[str]) -> Iterator[str]:
+    """Yield all samples, and each HELP and TYPE line once."""
     seen: set[str] = set()
     for line in lines:
         if line not in seen or not line.startswith("# "):

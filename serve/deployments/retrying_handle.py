@@ -1,7 +1,6 @@
-"""Asking a deployment of Ray Serve until one of its replicas lives long enough to answer.
+"""Deployment handle that retries calls whose replica fails.
 
-What is asked for here is a pure function of its order, so an order whose replica dies is sent again to another one, and
-the client sees nothing but a delay.
+A result depends on its job alone, so a job whose replica fails runs again on another one. The client sees a delay.
 """
 
 import asyncio
@@ -28,28 +27,28 @@ REPLICA_ERRORS = (RayActorError, NodeDiedError, ObjectLostError, WorkerCrashedEr
 
 
 class RetryingHandle:
-    """Asks a deployment until a replica lives long enough to answer.
+    """Handle of a deployment with retries after replica failures.
 
     Args:
-        handle: of the deployment.
-        name: of the model or the part, for messages and as the tag of metrics.
+        handle: Handle in Ray Serve.
+        name: Model or deployment, for messages and as a tag of metrics.
     """
 
     def __init__(self, handle: DeploymentHandle, name: str) -> None:
         self._handle, self._name = handle, name
-        self._retries = Counter("vapray_replica_retries", "Orders sent again after a replica's death.", ("name",))
+        self._retries = Counter("vapray_replica_retries", "Calls retried after a replica failure.", ("name",))
         self._retries.set_default_tags({"name": name})
 
     async def call(self, method: str, *arguments: Any, until: float) -> Any:
-        """The answer of one replica.
+        """Call a method of one replica.
 
         Args:
-            method: of the replica.
-            arguments: of it.
-            until: Unix time after which nobody waits any more.
+            method: Name of the method.
+            arguments: Arguments of the method.
+            until: Unix time of the timeout.
 
         Raises:
-            ApiError: the replica's own; 429 where too much waits; 503 where no replica answers in time.
+            ApiError: Raised by the replica; 429 if the queue is full; 503 if no replica responds in time.
         """
         for attempt in itertools.count():
             response = getattr(self._handle, method).remote(*arguments)
@@ -64,19 +63,19 @@ class RetryingHandle:
         raise AssertionError("unreachable")
 
     async def stream(self, method: str, *arguments: Any, until: float) -> AsyncGenerator[Any, None]:
-        """The answers of one replica, in order; after a death another one's, without those that were seen before."""
+        """Yield the items of one replica; after its failure another one continues with the next item."""
         seen = 0
         for attempt in itertools.count():
             responses = getattr(self._handle.options(stream=True), method).remote(*arguments)
             try:
-                for place in itertools.count():
+                for index in itertools.count():
                     async with self._bounded(until):
-                        answer = await anext(responses, None)
-                    if answer is None:
+                        item = await anext(responses, None)
+                    if item is None:
                         return
-                    if place >= seen:
+                    if index >= seen:
                         seen += 1
-                        yield answer
+                        yield item
             except REPLICA_ERRORS as error:
                 await self._pause(attempt, error)
             except BaseException:
@@ -89,8 +88,7 @@ class RetryingHandle:
             async with asyncio.timeout(max(0.0, until - time.time())):
                 yield
         except TimeoutError:
-            said = f"{self._name} gave no answer in time: it is starting, or has too much to do."
-            raise unavailable(said, RETRY_AFTER_S) from None
+            raise unavailable(f"{self._name} did not respond in time: starting or overloaded.", RETRY_AFTER_S) from None
         except BackPressureError:
             raise overloaded(RETRY_AFTER_S) from None
         except DeploymentUnavailableError:
@@ -98,12 +96,12 @@ class RetryingHandle:
 
     async def _pause(self, attempt: int, error: Exception) -> None:
         if attempt == MAX_RETRIES:
-            raise unavailable(f"The replicas of {self._name} keep dying.", RETRY_AFTER_S) from error
+            raise unavailable(f"The replicas of {self._name} keep failing.", RETRY_AFTER_S) from error
         self._retries.inc()
         await asyncio.sleep(FIRST_PAUSE_S * 2**attempt)
 
 
 def _cancel(response: DeploymentResponse | DeploymentResponseGenerator) -> None:
-    """End the work on what nobody waits for any more; of a failed response Serve raises the failure again."""
+    """Cancel the work on a response; Ray Serve raises the failure of a failed response again."""
     with contextlib.suppress(Exception):
         response.cancel()

@@ -1,4 +1,4 @@
-"""What a sampler's replica tells Prometheus, through Ray's own exporter of each node."""
+"""Prometheus metrics of a sampler replica, exported by Ray on each node."""
 
 import threading
 import time
@@ -13,44 +13,44 @@ __all__ = ["SamplerMetrics"]
 
 DESCRIPTIONS = {
     "calls": "Network calls.",
-    "rows": "Network rows that pictures asked for.",
-    "padded_rows": "Network rows computed, padding included; rows over these is the batch occupancy.",
-    "steps": "Solver steps, over all pictures.",
-    "finished": "Pictures finished.",
-    "failed": "Pictures failed, overdue ones among them.",
-    "cancelled": "Pictures cancelled, because their client was gone or their request failed.",
+    "rows": "Network rows of images.",
+    "padded_rows": "Network rows computed, including padding; rows / padded_rows is the batch occupancy.",
+    "steps": "Solver steps of all images.",
+    "finished": "Images finished.",
+    "failed": "Images failed, including missed deadlines.",
+    "cancelled": "Images cancelled because the client disconnected or the request failed.",
 }
-GAUGES = {"waiting": "Pictures not finished yet.", "pending_rows": "Network rows until the last of them is finished."}
-SECONDS = 1.0
+GAUGES = {"waiting": "Images not finished yet.", "pending_rows": "Network rows until all images are finished."}
+INTERVAL_SECONDS = 1.0
 Metric = TypeVar("Metric", Counter, Gauge)
 
 
 class SamplerMetrics:
-    """Looks at the engines once a second, in a thread of its own.
+    """Thread that exports engine statistics once a second.
 
     Args:
-        live: whose engines.
-        model: the tag.
+        live: Sampler whose engines are measured.
+        model: Value of the tag ``model``.
     """
 
     def __init__(self, live: LiveSampler, model: str) -> None:
         self._live = live
-        self._told = dict.fromkeys(COUNTED, 0)
+        self._exported = dict.fromkeys(COUNTED, 0)
         self._counters = {name: _tagged(Counter, name, text, model) for name, text in DESCRIPTIONS.items()}
         self._gauges = {name: _tagged(Gauge, name, text, model) for name, text in GAUGES.items()}
-        threading.Thread(target=self._watch, name="sampler metrics", daemon=True).start()
+        threading.Thread(target=self._run, name="sampler metrics", daemon=True).start()
 
-    def _watch(self) -> None:
+    def _run(self) -> None:
         while True:
-            self._tell(list(self._live.stats().values()))
-            time.sleep(SECONDS)
+            self._export(list(self._live.stats().values()))
+            time.sleep(INTERVAL_SECONDS)
 
-    def _tell(self, engines: list[EngineStats]) -> None:
+    def _export(self, engines: list[EngineStats]) -> None:
         for name, counter in self._counters.items():
             total = sum(getattr(stats, name) for stats in engines)
-            if total > self._told[name]:
-                counter.inc(total - self._told[name])
-                self._told[name] = total
+            if total > self._exported[name]:
+                counter.inc(total - self._exported[name])
+                self._exported[name] = total
         for name, gauge in self._gauges.items():
             gauge.set(sum(getattr(stats, name) for stats in engines))
 

@@ -1,13 +1,13 @@
-"""Where an evaluation's files lie in the service's ``state``.
+"""Paths of evaluation files in the state folder of the service.
 
-    evaluations/<id>/order.json        what was asked for, by whom; written last of what creates a record
-                     progress.json     who works on it, the last sign of life, pictures done; rewritten
-                     outcome.json      results or error; created once, by the first runner that ends
-    evaluation_pictures/<id>           uploaded ones in one Parquet file, removed when the evaluation ends
-    evaluation_keys/<hash>.json        the evaluation that an owner's Idempotency-Key stands for; created once
-    evaluation_owners/<hash>/<id>      whose it is
+    evaluations/<id>/order.json        job and owner; the last file written when a record is created
+                     progress.json     runner, last heartbeat, images done; rewritten
+                     outcome.json      results or error; created once, by the first runner that finishes
+    evaluation_pictures/<id>           uploaded images in one Parquet file; removed when the evaluation ends
+    evaluation_keys/<hash>.json        evaluation of an owner's Idempotency-Key; created once
+    evaluation_owners/<hash>/<id>      index of an owner's evaluations
 
-Neither owners nor keys can be read from them.
+Paths contain hashes of owners and keys only.
 """
 
 import hashlib
@@ -34,45 +34,45 @@ _ID = re.compile(r"eval_[0-9a-f]{32}")
 
 
 def new_evaluation_id(now: float) -> str:
-    """Nanoseconds of its creation, so that names sort by age, and 64 random bits."""
+    """Create an id: the time in nanoseconds, so that ids sort by age, and 64 random bits."""
     return f"eval_{int(now * 1e9):016x}{secrets.token_hex(8)}"
 
 
 def is_evaluation_id(text: str) -> bool:
-    """Whether a text, which may be a client's, can be one."""
+    """Check that a text, possibly from a client, has the form of an id."""
     return _ID.fullmatch(text) is not None
 
 
 def created_at(id: str) -> float:
-    """Seconds since the epoch; 0 for what is no id."""
+    """Get the Unix time of an id; 0 if it is not an id."""
     return int(id[5:21], 16) / 1e9 if is_evaluation_id(id) else 0.0
 
 
 def hash_owner(owner: str) -> str:
-    """What stands for an owner."""
+    """Hash an owner."""
     return hashlib.sha256(owner.encode()).hexdigest()[:32]
 
 
 def evaluation_folder(id: str) -> str:
-    """Of a record."""
+    """Folder of an evaluation."""
     return f"evaluations/{id}"
 
 
-def record_path(id: str, card: str) -> str:
-    """Of its order, progress or outcome."""
-    return f"{evaluation_folder(id)}/{card}.json"
+def record_path(id: str, record: str) -> str:
+    """Path of the order, progress or outcome of an evaluation."""
+    return f"{evaluation_folder(id)}/{record}.json"
 
 
 def images_path(id: str) -> str:
-    """Of its uploaded pictures."""
+    """Path of the uploaded images of an evaluation."""
     return f"{IMAGES_FOLDER}/{id}"
 
 
 def idempotency_path(owner: str, key: str) -> str:
-    """Of what an owner's Idempotency-Key stands for."""
+    """Path of the record of an owner's Idempotency-Key."""
     return f"evaluation_keys/{hash_owner(json.dumps([owner, key]))}.json"
 
 
 def owner_folder(owner: str) -> str:
-    """Of the ids of an owner's evaluations."""
+    """Folder of the index of an owner's evaluations."""
     return f"evaluation_owners/{hash_owner(owner)}"

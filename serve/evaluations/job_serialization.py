@@ -1,4 +1,4 @@
-"""An evaluation's order as JSON, its digest, and its uploaded pictures as one Parquet file."""
+"""Serialization of evaluation jobs: JSON, a digest, and uploaded images as one Parquet file."""
 
 import hashlib
 import io
@@ -17,12 +17,12 @@ __all__ = ["job_digest", "job_from_dict", "job_to_dict", "pack_images", "unpack_
 
 
 def job_to_dict(job: EvaluationJob) -> dict[str, Any]:
-    """JSON values of an order, without its uploaded pictures."""
+    """Convert a job to JSON values, without its uploaded images."""
     return asdict(replace(job, images=()))
 
 
 def job_from_dict(record: Mapping[str, Any]) -> EvaluationJob:
-    """What ``job_to_dict`` wrote, also after JSON made lists of the tuples."""
+    """Restore a job from ``job_to_dict``; JSON has turned its tuples into lists."""
     settings = record["settings"]
     if settings:
         interval = settings["guidance_interval"]
@@ -31,23 +31,23 @@ def job_from_dict(record: Mapping[str, Any]) -> EvaluationJob:
 
 
 def job_digest(job: EvaluationJob) -> str:
-    """The sha256 of all that is asked for, pictures included."""
+    """Compute the sha256 of a job, including its images."""
     images = [hashlib.sha256(image).hexdigest() for image in job.images]
     return hashlib.sha256(json.dumps([job_to_dict(job), images], sort_keys=True).encode()).hexdigest()
 
 
 def pack_images(images: Sequence[bytes]) -> bytes:
-    """Picture files, in order."""
+    """Pack image files, in order."""
     file = io.BytesIO()
     pq.write_table(pa.table({"picture": pa.array(images, pa.binary())}), file, write_page_checksum=True)
     return file.getvalue()
 
 
 def unpack_images(data: bytes) -> list[bytes]:
-    """What ``pack_images`` wrote.
+    """Unpack image files.
 
     Raises:
-        OSError: damaged.
+        OSError: The data are damaged.
     """
     rows = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
     return [bytes(image) for image in rows["picture"].to_pylist()]
