@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["ApiError", "deadline_exceeded", "no_captions", "overloaded", "unavailable"]
+__all__ = ["ApiError", "deadline_exceeded", "no_captions", "not_enabled", "overloaded", "unavailable"]
 
 
 class ApiError(Exception):
@@ -51,6 +51,11 @@ def unavailable(reason: str, retry_after_s: float) -> ApiError:
 def no_captions() -> ApiError:
     """Build the error of a class without captions in the prompt bank."""
     return ApiError(404, "The prompt bank has no caption of this class. Send a prompt.", "no_captions", "label")
+
+
+def not_enabled(setting: str) -> ApiError:
+    """Build the error of a feature that the settings disable."""
+    return ApiError(404, f"Not enabled: the setting {setting} of this service is off.", "not_enabled")
 
 
 def deadline_exceeded() -> ApiError:

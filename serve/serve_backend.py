@@ -25,7 +25,7 @@ from serve.backend import (
 from serve.deployments.deployment_health import DeploymentHealth
 from serve.deployments.node_metrics import exported_metrics
 from serve.deployments.retrying_handle import RetryingHandle
-from serve.errors import ApiError, no_captions
+from serve.errors import ApiError, no_captions, not_enabled
 from serve.evaluations.evaluation_store import EvaluationStore
 from serve.model_registry import ModelRegistry
 
@@ -130,7 +130,7 @@ class ServeBackend:
         """See ``Backend``."""
         captioner = self._captioners.get(self._registry[model].settings.name)
         if captioner is None:
-            raise _not_enabled("captioner")
+            raise not_enabled("captioner")
         result: CaptionResult = await captioner.call("caption", image, until=time.time() + CALL_TIMEOUT_S)
         return result
 
@@ -174,13 +174,9 @@ class ServeBackend:
 
     def _require_evaluator(self) -> RetryingHandle:
         if self._evaluator is None:
-            raise _not_enabled("evaluator")
+            raise not_enabled("evaluator")
         return self._evaluator
 
 
 def _timeout(job: ImageJob) -> float:
     return time.time() + CALL_TIMEOUT_S if job.deadline is None else job.deadline + REPLICA_GRACE_S
-
-
-def _not_enabled(setting: str) -> ApiError:
-    return ApiError(404, f"Not available: the setting {setting} of this service is null.", "not_enabled")

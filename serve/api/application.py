@@ -1,4 +1,4 @@
-"""The whole HTTP side of a service."""
+"""FastAPI application of the service."""
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -20,15 +20,15 @@ __all__ = ["create_app"]
 
 
 def create_app(backend: Backend, settings: ServiceSettings, *, add_request_id: bool = True) -> FastAPI:
-    """An ASGI application.
+    """Create the ASGI application.
 
     Args:
-        backend: whatever computes.
-        settings: of the service; ``api_keys_file``, ``limits``, ``studio``, ``openapi`` and what is offered count here.
-        add_request_id: put ``x-request-id`` on answers; Serve's proxy does so by itself.
+        backend: Computation behind the API.
+        settings: Settings of the service; API keys, limits, and enabled features apply here.
+        add_request_id: Add ``x-request-id`` to responses; Ray Serve's proxy adds it itself.
 
     Raises:
-        ConfigError: a file of keys that cannot be used.
+        ConfigError: The file of API keys is invalid.
     """
     app = FastAPI(
         title="vapray",
@@ -40,15 +40,13 @@ def create_app(backend: Backend, settings: ServiceSettings, *, add_request_id: b
         redirect_slashes=False,
     )
     app.state.backend, app.state.service, app.state.rate_limiter = backend, settings, RateLimiter()
-    for room in (images, models, bank, image_queries, evaluations, health):
-        app.include_router(room.router)
+    for module in (images, models, bank, image_queries, evaluations, health):
+        app.include_router(module.router)
     if settings.studio:
         add_studio(app)
     app.add_exception_handler(ApiError, handle_api_error)
     app.add_exception_handler(HTTPException, handle_http_error)
     app.add_middleware(RequestBodyMiddleware, limits=settings.limits)
-    app.add_middleware(
-        ApiKeyMiddleware, keys=ApiKeyStore(settings.api_keys_file), has_keys=settings.api_keys_file is not None
-    )
-    app.add_middleware(RequestContextMiddleware, add_request_id=add_request_id)  # the last one added lies outermost
+    app.add_middleware(ApiKeyMiddleware, keys=ApiKeyStore(settings.api_keys_file))
+    app.add_middleware(RequestContextMiddleware, add_request_id=add_request_id)  # the outermost one is added last
     return app

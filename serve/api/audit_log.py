@@ -1,4 +1,4 @@
-"""One line for each request that makes or measures pictures: who, what, with which seeds; never a text of theirs."""
+"""Audit log: one JSON line per POST request with caller, model and seeds, but without prompts or images."""
 
 import json
 import logging
@@ -9,42 +9,44 @@ from datetime import UTC, datetime
 __all__ = ["CLIENT_CLOSED_REQUEST", "AuditRecord", "log_to_stdout"]
 
 CLIENT_CLOSED_REQUEST = 499
-"""The client went, or was too slow to take it, before the answer was whole."""
+"""Status of a request whose client disconnected, or was too slow, before the response was complete."""
 LOG = logging.getLogger("vapray.audit")
 
 
 @dataclass
 class AuditRecord:
-    """Filled while a request is served."""
+    """Audit record of a request; routes fill it in."""
 
     request: str
+    """Request id."""
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
-    """When it came, UTC."""
+    """Time of arrival, UTC."""
     key: str | None = None
+    """Id of the API key."""
     method: str = ""
     route: str | None = None
-    """Its template."""
+    """Path template of the route."""
     status: int = 0
-    """Of HTTP, or ``CLIENT_CLOSED_REQUEST``."""
+    """HTTP status, or ``CLIENT_CLOSED_REQUEST``."""
     model: str | None = None
     model_sha256: str | None = None
     seed: int | None = None
-    """Of the first picture; those of the others follow."""
+    """Seed of the first image; the others follow consecutively."""
     count: int | None = None
-    """Pictures."""
+    """Number of images."""
     evaluation: str | None = None
-    """Its id."""
+    """Evaluation id."""
     error: str | None = None
-    """Code of what was told."""
+    """Error code."""
     milliseconds: int = 0
 
     def write(self) -> None:
-        """As JSON."""
+        """Log the record as JSON."""
         LOG.info(json.dumps(asdict(self)))
 
 
 def log_to_stdout() -> None:
-    """For a process whose output is collected, as Ray collects each worker's in a file."""
+    """Send the audit log to stdout, which Ray collects in a file per worker."""
     LOG.setLevel(logging.INFO)
     LOG.addHandler(logging.StreamHandler(sys.stdout))
     LOG.propagate = False

@@ -1,6 +1,6 @@
-"""What routes are handed: the computing side, the settings, who asks, and the audit line.
+"""FastAPI dependencies of routes.
 
-All of them coroutines: FastAPI sends others to a pool of threads, which costs most of the time where 1,000 wait.
+All are coroutines: FastAPI runs other functions in a thread pool, which dominates the time of 1,000 waiting requests.
 """
 
 from typing import Annotated
@@ -27,18 +27,18 @@ __all__ = [
     "unknown_label_message",
 ]
 
-BEARER = HTTPBearer(auto_error=False, description="An API key: vr_...")
+BEARER = HTTPBearer(auto_error=False, description="API key: vr_...")
 
 
 async def _backend(request: Request) -> Backend:
     return request.app.state.backend
 
 
-async def _service(request: Request) -> ServiceSettings:
+async def _settings(request: Request) -> ServiceSettings:
     return request.app.state.service
 
 
-async def _rates(request: Request) -> RateLimiter:
+async def _rate_limiter(request: Request) -> RateLimiter:
     return request.app.state.rate_limiter
 
 
@@ -46,37 +46,39 @@ async def _audit(request: Request) -> AuditRecord:
     return request.state.audit
 
 
-async def require_scopes(request: Request, wanted: SecurityScopes, _: Annotated[object, Depends(BEARER)]) -> Principal:
-    """The owner that the door let in, if the key has the scopes."""
+async def require_scopes(
+    request: Request, required: SecurityScopes, _: Annotated[object, Depends(BEARER)]
+) -> Principal:
+    """Get the authenticated principal, and check its scopes."""
     principal: Principal = request.state.principal
-    for scope in wanted.scopes:
+    for scope in required.scopes:
         principal.require(scope)  # type: ignore[arg-type]
     return principal
 
 
 BackendDep = Annotated[Backend, Depends(_backend)]
-SettingsDep = Annotated[ServiceSettings, Depends(_service)]
-RateLimiterDep = Annotated[RateLimiter, Depends(_rates)]
+SettingsDep = Annotated[ServiceSettings, Depends(_settings)]
+RateLimiterDep = Annotated[RateLimiter, Depends(_rate_limiter)]
 AuditRecordDep = Annotated[AuditRecord, Depends(_audit)]
 PrincipalDep = Annotated[Principal, Security(require_scopes)]
 
 
 async def get_model(backend: Backend, name: str | None) -> ModelInfo:
-    """A model, by default the service's first.
+    """Get a model by name; the default is the first one of the service.
 
     Raises:
         ApiError: 404.
     """
-    cards = await backend.models()
-    for info in cards:
+    models = await backend.models()
+    for info in models:
         if name in (None, info.name):
             return info
-    known = ", ".join(info.name for info in cards)
-    raise ApiError(404, f"There is no model of this name. There are: {known}.", "unknown_model", "model")
+    known = ", ".join(info.name for info in models)
+    raise ApiError(404, f"Unknown model. Known models: {known}.", "unknown_model", "model")
 
 
 def resolve_label(info: ModelInfo, label: int | str) -> int | None:
-    """Of a class by its name, in any case, or number; None for none."""
+    """Find the number of a class from its number or case-insensitive name; None for an unknown class."""
     if isinstance(label, int):
         return label if 0 <= label < len(info.class_names) else None
     folded = [name.casefold() for name in info.class_names]
@@ -84,5 +86,5 @@ def resolve_label(info: ModelInfo, label: int | str) -> int | None:
 
 
 def unknown_label_message(info: ModelInfo) -> str:
-    """What to say of one."""
-    return f"no such class; {info.name} has {', '.join(info.class_names)}, or 0..{len(info.class_names) - 1}."
+    """Describe the classes of a model, for the error of an unknown one."""
+    return f"unknown class; {info.name} has {', '.join(info.class_names)}, or 0..{len(info.class_names) - 1}."

@@ -1,4 +1,4 @@
-"""Whether the service is up, and what it counts."""
+"""Routes ``/healthz``, ``/readyz`` and ``/metrics``."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ router = APIRouter(route_class=StrictRoute, tags=["health"])
 
 @router.get("/healthz", response_model=Health)
 async def healthz() -> Any:
-    """The HTTP side is up."""
+    """Report that the HTTP API is running."""
     return Health()
 
 
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
 async def readyz(backend: BackendDep, response: Response) -> Any:
-    """Every model has shown since its deployment that it works; asking wakes nothing."""
+    """Report whether every model has generated an image since its deployment; starts no replica."""
     models = await backend.ready()
     ready = all(models.values())
     response.status_code = 200 if ready else 503
@@ -37,5 +37,5 @@ async def readyz(backend: BackendDep, response: Response) -> Any:
     dependencies=[Security(require_scopes, scopes=["metrics"])],
 )
 async def metrics(backend: BackendDep) -> PlainTextResponse:
-    """For Prometheus."""
+    """Export metrics for Prometheus."""
     return PlainTextResponse(await backend.metrics(), media_type="text/plain; version=0.0.4")

@@ -1,4 +1,4 @@
-"""Questions about a picture: the training images nearest to it, and a caption for it."""
+"""Routes ``/v1/neighbours`` and ``/v1/captions``: queries with an uploaded image."""
 
 import binascii
 from base64 import b64decode, b64encode
@@ -11,20 +11,20 @@ from serve.api.error_responses import ERROR_RESPONSES
 from serve.api.requests import CaptionRequest, NeighboursRequest
 from serve.api.responses import CaptionResponse, NeighbourList, NeighbourObject
 from serve.api.strict_route import StrictRoute
-from serve.errors import ApiError
+from serve.errors import ApiError, not_enabled
 
 __all__ = ["decode_base64", "router"]
 
-router = APIRouter(route_class=StrictRoute, responses=ERROR_RESPONSES, tags=["pictures"])
+router = APIRouter(route_class=StrictRoute, responses=ERROR_RESPONSES, tags=["image queries"])
 
 
 @router.post(
     "/v1/neighbours", response_model=NeighbourList, dependencies=[Security(require_scopes, scopes=["neighbours"])]
 )
 async def neighbours(body: NeighboursRequest, backend: BackendDep, service: SettingsDep) -> Any:
-    """The real training images nearest to a picture."""
+    """Find the real training images nearest to an image."""
     if not service.show_training_images:
-        raise _not_enabled("show_training_images")
+        raise not_enabled("show_training_images")
     info = await get_model(backend, body.model)
     found = await backend.neighbours(info.name, decode_base64(body.image, "image"), body.k)
     data = [
@@ -38,16 +38,16 @@ async def neighbours(body: NeighboursRequest, backend: BackendDep, service: Sett
     "/v1/captions", response_model=CaptionResponse, dependencies=[Security(require_scopes, scopes=["captions"])]
 )
 async def caption(body: CaptionRequest, backend: BackendDep, service: SettingsDep) -> Any:
-    """A caption for a picture."""
+    """Caption an image."""
     if service.captioner is None:
-        raise _not_enabled("captioner")
+        raise not_enabled("captioner")
     info = await get_model(backend, body.model)
-    found = await backend.caption(info.name, decode_base64(body.image, "image"))
-    return CaptionResponse(caption=found.caption, captioner=found.captioner)
+    result = await backend.caption(info.name, decode_base64(body.image, "image"))
+    return CaptionResponse(caption=result.caption, captioner=result.captioner)
 
 
 def decode_base64(text: str, param: str) -> bytes:
-    """The bytes behind base64.
+    """Decode base64.
 
     Raises:
         ApiError: 400.
@@ -55,8 +55,4 @@ def decode_base64(text: str, param: str) -> bytes:
     try:
         return b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise ApiError(400, f"{param}: not base64. Send a picture file in base64.", "invalid_base64", param) from None
-
-
-def _not_enabled(setting: str) -> ApiError:
-    return ApiError(404, f"This service does not offer it: its setting {setting} is off.", "not_enabled")
+        raise ApiError(400, f"{param}: not base64. Send an image file in base64.", "invalid_base64", param) from None

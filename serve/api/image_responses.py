@@ -1,4 +1,4 @@
-"""Finished pictures as JSON."""
+"""Finished images and their token usage as response models."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -9,23 +9,23 @@ from serve.backend import ImageResult
 __all__ = ["to_image_data", "token_usage"]
 
 
-def to_image_data(made: ImageResult) -> ImageData:
-    """How a picture was made."""
+def to_image_data(result: ImageResult) -> ImageData:
+    """Convert an image."""
     return ImageData(
-        b64_json=b64encode(made.png).decode(),
-        revised_prompt=made.caption,
-        label=made.label,
-        class_name=made.class_name,
-        seed=made.seed,
-        bank_id=made.bank_id,
-        model_sha256=made.model_sha256,
+        b64_json=b64encode(result.png).decode(),
+        revised_prompt=result.caption,
+        label=result.label,
+        class_name=result.class_name,
+        seed=result.seed,
+        bank_id=result.bank_id,
+        model_sha256=result.model_sha256,
     )
 
 
-def token_usage(made: Sequence[ImageResult]) -> Usage:
-    """What pictures took, together."""
-    text = sum(one.text_tokens for one in made)
-    rows = sum(one.network_rows for one in made)
+def token_usage(results: Sequence[ImageResult]) -> Usage:
+    """Sum the usage of images."""
+    text = sum(result.text_tokens for result in results)
+    rows = sum(result.network_rows for result in results)
     return Usage(
         input_tokens=text,
         output_tokens=rows,

@@ -1,4 +1,4 @@
-"""``POST /v1/images/generations``, as OpenAI has it."""
+"""Route ``POST /v1/images/generations``, compatible with OpenAI."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ async def generate(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """Make images. The same Idempotency-Key gives the same seeds, and so the same images."""
+    """Generate images. The same Idempotency-Key gives the same seeds, and so the same images."""
     info = await get_model(backend, body.model)
     audit.model, audit.model_sha256, audit.count = info.name, info.sha256, body.n
     seed = resolve_seed(body.seed, idempotency_key, principal.id)
@@ -47,23 +47,23 @@ async def generate(
     size = f"{info.image_size}x{info.image_size}"
     if body.stream:
         return EventStream([backend.image_stream(job) for job in jobs], jobs, size, headers)
-    made = await _all(backend, jobs)
+    results = await _generate_all(backend, jobs)
     response.headers.update(headers)
     return ImagesResponse(
         created=int(time.time()),
-        data=[to_image_data(one) for one in made],
-        usage=token_usage(made),
+        data=[to_image_data(result) for result in results],
+        usage=token_usage(results),
         size=size,
         model=info.name,
     )
 
 
-async def _all(backend: Backend, jobs: Sequence[ImageJob]) -> list[ImageResult]:
-    """Side by side; the first that fails ends the others."""
+async def _generate_all(backend: Backend, jobs: Sequence[ImageJob]) -> list[ImageResult]:
+    """Generate images concurrently; the first failure cancels the others."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(backend.image(job)) for job in jobs]
     except ExceptionGroup as failures:
-        told = failures.subgroup(ApiError)
-        raise (told or failures).exceptions[0] from None
+        reported = failures.subgroup(ApiError)
+        raise (reported or failures).exceptions[0] from None
     return [task.result() for task in tasks]

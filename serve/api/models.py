@@ -1,4 +1,4 @@
-"""``/v1/models`` and ``/v1/classes``."""
+"""Routes ``/v1/models`` and ``/v1/classes``."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -21,39 +21,32 @@ router = APIRouter(
 
 @router.get("/v1/models", response_model=ModelList)
 async def models(backend: BackendDep, principal: PrincipalDep, service: SettingsDep) -> Any:
-    """What the service has."""
-    off = {
+    """List the models."""
+    disabled = {
         "evaluations": service.evaluator is None,
         "captions": service.captioner is None,
         "neighbours": not service.show_training_images,
     }
-    offers = [scope for scope in principal.scopes if not off.get(scope)]
-    return ModelList(data=[_answer(info) for info in await backend.models()], offers=offers)
+    offers = [scope for scope in principal.scopes if not disabled.get(scope)]
+    return ModelList(data=[_model_object(info) for info in await backend.models()], offers=offers)
 
 
 @router.get("/v1/models/{id}", response_model=ModelObject)
 async def model(id: str, backend: BackendDep) -> Any:
-    """One of them."""
-    return _answer(await get_model(backend, id))
+    """Get a model."""
+    return _model_object(await get_model(backend, id))
 
 
 @router.get("/v1/classes", response_model=ClassList)
 async def classes(backend: BackendDep, query: Annotated[ModelQuery, Query()]) -> Any:
-    """What a model can be asked for."""
+    """List the classes of a model."""
     info = await get_model(backend, query.model)
-    found = [ClassObject(label=label, class_name=name) for label, name in enumerate(info.class_names)]
-    return ClassList(model=info.name, data=found)
+    data = [ClassObject(label=label, class_name=name) for label, name in enumerate(info.class_names)]
+    return ClassList(model=info.name, data=data)
 
 
-def _answer(info: ModelInfo) -> ModelObject:
+def _model_object(info: ModelInfo) -> ModelObject:
+    fields = asdict(info)
     return ModelObject(
-        id=info.name,
-        created=info.created,
-        sha256=info.sha256,
-        classes=list(info.class_names),
-        image_size=info.image_size,
-        defaults=asdict(info.settings),
-        max_inference_steps=info.max_inference_steps,
-        has_prototypes=info.has_prototypes,
-        has_reference=info.has_reference,
+        id=fields.pop("name"), classes=list(fields.pop("class_names")), defaults=fields.pop("settings"), **fields
     )

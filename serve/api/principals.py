@@ -1,4 +1,4 @@
-"""Who asks: the key a client presents, or this machine where the service has none."""
+"""Principals: callers authenticated by an API key, or by a local connection if the service has no keys."""
 
 import ipaddress
 import logging
@@ -16,28 +16,28 @@ from vapray.errors import ConfigError
 __all__ = ["LOCAL_PRINCIPAL", "ApiKeyStore", "Principal"]
 
 LOG = logging.getLogger("vapray.api")
-PROXIED = ("forwarded", "x-forwarded-for", "via")
+PROXY_HEADERS = ("forwarded", "x-forwarded-for", "via")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Whose request it is."""
+    """Authenticated caller."""
 
     id: str
     scopes: tuple[Scope, ...]
     images_per_minute: int | None
 
     def require(self, scope: Scope) -> None:
-        """Refuse what the key does not open.
+        """Check a scope.
 
         Raises:
-            ApiError: 403.
+            ApiError: 403, the key lacks the scope.
         """
         if scope not in self.scopes:
             raise ApiError(
                 403,
-                f"The key {self.id} has no scope {scope}; it has {', '.join(self.scopes)}. Use one that has it.",
+                f"The key {self.id} lacks the scope {scope}; it has {', '.join(self.scopes)}. Use another key.",
                 "insufficient_scope",
             )
 
@@ -46,24 +46,29 @@ LOCAL_PRINCIPAL = Principal("local", get_args(Scope), None)
 
 
 class ApiKeyStore:
-    """Those who may ask.
+    """API keys of the service.
 
     Args:
-        file: of API keys; a changed file counts from the next request on. None: this machine alone may ask.
+        file: File of API keys, reloaded when it changes; None: only clients on the same machine are accepted.
 
     Raises:
-        ConfigError: what ``read_keys`` refuses.
+        ConfigError: The file is invalid.
     """
 
     def __init__(self, file: str | None) -> None:
         self._file = file
         self._version, self._keys = (_version(file), read_keys(file)) if file else (None, ())
 
+    @property
+    def has_keys(self) -> bool:
+        """True if the service has a file of API keys."""
+        return self._file is not None
+
     def authenticate(self, connection: HTTPConnection) -> Principal:
-        """Whose request it is.
+        """Find the principal of a request.
 
         Raises:
-            ApiError: 401 for no key or a wrong one, 403 from elsewhere than this machine where there are none.
+            ApiError: 401, the key is missing or unknown; 403, a remote client of a service without keys.
         """
         if self._file is None:
             _require_loopback(connection)
@@ -73,17 +78,17 @@ class ApiKeyStore:
             raise ApiError(401, "No API key. Send the header Authorization: Bearer vr_...", "missing_api_key")
         key = key_that_matches(self._current(self._file), presented.strip())
         if key is None:
-            raise ApiError(401, "This API key is not known. Ask whoever runs the service for one.", "invalid_api_key")
+            raise ApiError(401, "Unknown API key. Request one from the operator of the service.", "invalid_api_key")
         return Principal(key.id, key.scopes, key.images_per_minute)
 
     def _current(self, file: str) -> tuple[ApiKey, ...]:
-        """A file that cannot be used opens nothing: a key that was to be withdrawn must not live on."""
+        """Reload a changed file; an invalid file has no keys, because a revoked key must not stay valid."""
         if (version := _version(file)) != self._version:
             self._keys, self._version = (), version
             try:
                 self._keys = read_keys(file)
             except ConfigError as error:
-                LOG.error("no key is accepted any more: %s", error)
+                LOG.error("All API keys are rejected: %s", error)
         return self._keys
 
 
@@ -96,14 +101,12 @@ def _version(file: str) -> tuple[int, int, int] | None:
 
 
 def _require_loopback(connection: HTTPConnection) -> None:
-    """By address, not through a proxy, and by name: a foreign page can point its own name at 127.0.0.1."""
-    host, proxied = connection.headers.get("host", ""), any(name in connection.headers for name in PROXIED)
+    """Require a direct connection from this machine, and a local Host against DNS rebinding by foreign pages."""
+    host, proxied = connection.headers.get("host", ""), any(name in connection.headers for name in PROXY_HEADERS)
     if proxied or not (connection.client and _is_loopback(connection.client.host)):
-        raise ApiError(
-            403, "This service has no keys and answers its own machine alone. Give it a file of keys.", "not_local"
-        )
+        raise ApiError(403, "Without api_keys_file the service accepts only clients on its own machine.", "not_local")
     if re.sub(r":[0-9]*$", "", host.lower()) not in LOOPBACK_NAMES:
-        raise ApiError(403, f"Host is {host[:64]!r}. Wanted one of {', '.join(LOOPBACK_NAMES)}.", "foreign_host")
+        raise ApiError(403, f"Host is {host[:64]!r}; expected one of {', '.join(LOOPBACK_NAMES)}.", "foreign_host")
 
 
 def _is_loopback(address: str) -> bool:

@@ -1,4 +1,4 @@
-"""How many images a key may ask for in a minute; each process of the HTTP side counts its own."""
+"""Rate limits of API keys, in images per minute; each ingress replica counts its own requests."""
 
 import math
 import time
@@ -14,39 +14,32 @@ __all__ = ["RateLimiter"]
 
 
 class RateLimiter:
-    """A moving window for each key."""
+    """Moving-window rate limiter per key."""
 
     def __init__(self) -> None:
         self._window = MovingWindowRateLimiter(MemoryStorage())
 
     def acquire(self, principal: Principal, images: int) -> dict[str, str]:
-        """Count images.
+        """Count images of a key.
 
         Returns:
-            OpenAI's headers.
+            Rate limit headers in OpenAI's format.
 
         Raises:
-            ApiError: 429 when the key has to wait, 400 for more than it can ever have.
+            ApiError: 429, the limit is reached; 400, the request exceeds the limit of a minute.
         """
         limit = principal.images_per_minute
         if limit is None:
             return {}
         if images > limit:
-            raise ApiError(
-                400, f"n = {images}: the key {principal.id} may ask for {limit} a minute.", "invalid_value", "n"
-            )
-        allowed = RateLimitItemPerMinute(limit)
-        taken = self._window.hit(allowed, principal.id, cost=images)
-        stats = self._window.get_window_stats(allowed, principal.id)
+            raise ApiError(400, f"n = {images}: the limit of the key is {limit} per minute.", "invalid_value", "n")
+        rate = RateLimitItemPerMinute(limit)
+        accepted = self._window.hit(rate, principal.id, cost=images)
+        stats = self._window.get_window_stats(rate, principal.id)
         wait = max(1, math.ceil(stats.reset_time - time.time()))
-        if not taken:
-            raise ApiError(
-                429,
-                f"The key {principal.id} may ask for {limit} images a minute; {stats.remaining} are left "
-                f"and {images} were asked for. Ask for fewer, or later.",
-                "rate_limit_exceeded",
-                retry_after_s=wait,
-            )
+        if not accepted:
+            message = f"Rate limit: {limit} images per minute, {stats.remaining} left, {images} requested."
+            raise ApiError(429, f"{message} Request fewer, or retry later.", "rate_limit_exceeded", retry_after_s=wait)
         return {
             "x-ratelimit-limit-requests": str(limit),
             "x-ratelimit-remaining-requests": str(stats.remaining),

@@ -1,4 +1,4 @@
-"""Around every answer: its id, its headers, its line in the audit log, and an error for what nobody foresaw."""
+"""Middleware for request ids, security headers, audit records and unexpected errors."""
 
 import logging
 import re
@@ -17,9 +17,9 @@ __all__ = ["RequestContextMiddleware"]
 
 LOG = logging.getLogger("vapray.api")
 PAGE_SOURCES = "script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'"
-LOCKED = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+RESTRICTIONS = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 SECURITY_HEADERS = {
-    "content-security-policy": f"default-src 'none'; {PAGE_SOURCES}; {LOCKED}",
+    "content-security-policy": f"default-src 'none'; {PAGE_SOURCES}; {RESTRICTIONS}",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
@@ -28,7 +28,7 @@ SECURITY_HEADERS = {
 
 
 class RequestContextMiddleware:
-    """ASGI middleware; everything else lies within it."""
+    """Outermost ASGI middleware."""
 
     def __init__(self, app: ASGIApp, add_request_id: bool) -> None:
         self.app, self._add_request_id = app, add_request_id
@@ -38,54 +38,54 @@ class RequestContextMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        line = AuditRecord(request=_request_id(Headers(scope=scope)), method=scope["method"])
-        scope.setdefault("state", {})["audit"] = line
-        answering = _ResponseRecorder(send, line, scope["path"], self._add_request_id)
+        audit = AuditRecord(request=_request_id(Headers(scope=scope)), method=scope["method"])
+        scope.setdefault("state", {})["audit"] = audit
+        response = _ResponseRecorder(send, audit, scope["path"], self._add_request_id)
         try:
-            await self.app(scope, receive, answering.send)
+            await self.app(scope, receive, response.send)
         except ApiError as error:
-            await answering.refuse(error, scope, receive)
+            await response.fail(error, scope, receive)
         except Exception as error:
-            _log(error, line.request)
-            failure = ApiError(500, f"The service failed. Its log says why under {line.request}.", "internal_error")
-            await answering.refuse(failure, scope, receive)
+            _log(error, audit.request)
+            failure = ApiError(500, f"Internal error. See the service log under {audit.request}.", "internal_error")
+            await response.fail(failure, scope, receive)
         finally:
-            if not answering.finished:
-                line.status = CLIENT_CLOSED_REQUEST
-            line.route = getattr(scope.get("route"), "path", None)
-            line.milliseconds = answering.milliseconds
+            if not response.finished:
+                audit.status = CLIENT_CLOSED_REQUEST
+            audit.route = getattr(scope.get("route"), "path", None)
+            audit.milliseconds = response.milliseconds
             if scope["method"] == "POST":
-                line.write()
+                audit.write()
 
 
 class _ResponseRecorder:
-    """The way out."""
+    """Sender that adds headers and records the status."""
 
-    def __init__(self, send: Send, line: AuditRecord, path: str, add_request_id: bool) -> None:
-        self._send, self._line, self._path, self._began = send, line, path, time.perf_counter()
+    def __init__(self, send: Send, audit: AuditRecord, path: str, add_request_id: bool) -> None:
+        self._send, self._audit, self._path, self._start = send, audit, path, time.perf_counter()
         self._add_request_id = add_request_id
         self._started = self.finished = False
 
     @property
     def milliseconds(self) -> int:
-        return round(1000 * (time.perf_counter() - self._began))
+        return round(1000 * (time.perf_counter() - self._start))
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._started = True
             headers = MutableHeaders(raw=message.setdefault("headers", []))
             if self._add_request_id:
-                headers["x-request-id"] = self._line.request
+                headers["x-request-id"] = self._audit.request
             headers["openai-processing-ms"] = str(self.milliseconds)
             headers["cache-control"] = "no-cache" if self._path.startswith("/studio/") else "no-store"
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
-            self._line.status = message["status"]
+            self._audit.status = message["status"]
         await self._send(message)
         self.finished = message["type"] == "http.response.body" and not message.get("more_body", False)
 
-    async def refuse(self, error: ApiError, scope: Scope, receive: Receive) -> None:
-        self._line.error = error.code
+    async def fail(self, error: ApiError, scope: Scope, receive: Receive) -> None:
+        self._audit.error = error.code
         if not self._started:
             await error_response(error)(scope, receive, self.send)
 
@@ -96,8 +96,8 @@ def _request_id(headers: Headers) -> str:
 
 
 def _log(error: Exception, request_id: str) -> None:
-    """Where it happened and of what kind; its text could hold a prompt."""
+    """Log type and traceback of an error, but not its text, which may contain a prompt."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    places = "".join(traceback.format_tb(error.__traceback__))
-    LOG.error("%s: %s\n%s", request_id, type(error).__name__, places)
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    LOG.error("Request %s failed: %s\n%s", request_id, type(error).__name__, frames)

@@ -1,4 +1,4 @@
-"""Answers as JSON."""
+"""Response models."""
 
 from typing import Annotated, Any, Literal
 
@@ -32,13 +32,13 @@ __all__ = [
 
 
 class ResponseModel(BaseModel):
-    """What the service says."""
+    """Base of all response models."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 
 
 class ErrorDetail(ResponseModel):
-    """OpenAI's error."""
+    """Error in OpenAI's format."""
 
     message: str
     type: Literal["invalid_request_error", "rate_limit_error", "server_error"]
@@ -47,47 +47,47 @@ class ErrorDetail(ResponseModel):
 
 
 class ErrorResponse(ResponseModel):
-    """Every answer of 400 and above."""
+    """Body of responses with status 400 and above."""
 
     error: ErrorDetail
 
 
 class InputTokens(ResponseModel):
-    """Of the captions."""
+    """Tokens of the captions."""
 
     text_tokens: int
     image_tokens: int = 0
 
 
 class Usage(ResponseModel):
-    """What it took."""
+    """Token usage."""
 
     input_tokens: int
-    """Of the captions."""
+    """Tokens of the captions."""
     output_tokens: int
-    """Network evaluations, guidance's unconditional ones too."""
+    """Network evaluations, including the unconditional ones of guidance."""
     total_tokens: int
     input_tokens_details: InputTokens
 
 
 class ImageData(ResponseModel):
-    """How a picture was made, and how to make it again."""
+    """Image with the settings that reproduce it."""
 
     b64_json: str
-    """PNG, with its provenance in text chunks."""
+    """PNG in base64, with its provenance in text chunks."""
     revised_prompt: str
-    """The caption."""
+    """Caption of the image."""
     label: int
     class_name: Annotated[str, Field(alias="class")]
     seed: int
     bank_id: str | None
-    """The entry of the bank that the caption came from."""
+    """Bank entry of the caption."""
     model_sha256: str
-    """Of the weights."""
+    """Hash of the weights."""
 
 
 class ImagesResponse(ResponseModel):
-    """OpenAI's ``ImagesResponse``, and more."""
+    """OpenAI's ``ImagesResponse`` with more fields."""
 
     created: int
     """Unix time."""
@@ -100,7 +100,7 @@ class ImagesResponse(ResponseModel):
 
 
 class ModelObject(ResponseModel):
-    """OpenAI's ``Model``, and more."""
+    """OpenAI's ``Model`` with more fields."""
 
     id: str
     object: Literal["model"] = "model"
@@ -110,30 +110,30 @@ class ModelObject(ResponseModel):
     classes: list[str]
     image_size: int
     defaults: dict[str, Any]
-    """What holds where a request says nothing."""
+    """Defaults of a request."""
     max_inference_steps: int
     has_prototypes: bool
     has_reference: bool
 
 
 class ModelList(ResponseModel):
-    """OpenAI's list."""
+    """List of models."""
 
     object: Literal["list"] = "list"
     data: list[ModelObject]
     offers: list[Scope]
-    """What the service offers to this key, as scopes."""
+    """Scopes that are enabled in the service and granted to the key."""
 
 
 class ClassObject(ResponseModel):
-    """A class of a model."""
+    """Class of a model."""
 
     label: int
     class_name: Annotated[str, Field(alias="class")]
 
 
 class ClassList(ResponseModel):
-    """All of them."""
+    """List of classes."""
 
     object: Literal["list"] = "list"
     model: str
@@ -141,14 +141,14 @@ class ClassList(ResponseModel):
 
 
 class CaptionObject(ResponseModel):
-    """An entry of a bank."""
+    """Bank entry."""
 
     id: str
     caption: str
 
 
 class CaptionPage(ResponseModel):
-    """Some of a class's bank."""
+    """Page of the captions of a class."""
 
     object: Literal["list"] = "list"
     data: list[CaptionObject]
@@ -157,13 +157,13 @@ class CaptionPage(ResponseModel):
 
 
 class SampledCaption(CaptionObject):
-    """The entry that a picture of this class and seed is given."""
+    """Bank entry drawn for a class and seed."""
 
     seed: int
 
 
 class DistanceResponse(ResponseModel):
-    """How far a text lies from a class's bank."""
+    """Distance between a caption and the bank of a class; see ``serve.backend.DistanceResult``."""
 
     nearest: CaptionObject
     distance: float
@@ -172,7 +172,7 @@ class DistanceResponse(ResponseModel):
 
 
 class NeighbourObject(ResponseModel):
-    """A real training picture."""
+    """Real training image."""
 
     class_name: Annotated[str, Field(alias="class")]
     distance: float
@@ -180,34 +180,34 @@ class NeighbourObject(ResponseModel):
 
 
 class NeighbourList(ResponseModel):
-    """Nearest first."""
+    """Training images, nearest first."""
 
     object: Literal["list"] = "list"
     data: list[NeighbourObject]
 
 
 class CaptionResponse(ResponseModel):
-    """What a captioner says of a picture."""
+    """Caption of an image."""
 
     caption: str
     captioner: str
 
 
 class EvaluationList(ResponseModel):
-    """Newest first."""
+    """Evaluations, newest first."""
 
     object: Literal["list"] = "list"
     data: list[Evaluation]
 
 
 class Health(ResponseModel):
-    """The HTTP side is up."""
+    """Status of the HTTP API."""
 
     status: Literal["ok"] = "ok"
 
 
 class Readiness(ResponseModel):
-    """Whether every model has shown that it works."""
+    """Readiness of the models."""
 
     status: Literal["ready", "not ready"]
     models: dict[str, bool]

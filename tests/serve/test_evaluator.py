@@ -148,7 +148,7 @@ def test_a_refusal_of_the_sampler_is_what_the_client_is_told_without_ray_s_trace
 
 def test_a_fault_inside_tells_no_client_of_its_files(service, caplog):
     ended = evaluated(service, EvaluationJob("small", n=4))  # there is no sampler at all
-    assert ended.status == "failed" and "its log says why" in ended.error
+    assert ended.status == "failed" and "see the service log" in ended.error
     assert "KeyError" in caplog.text
 
 
@@ -224,7 +224,7 @@ def test_a_model_without_its_run_has_no_reference(small_checkpoint, small_run, r
     assert has_reference(named) and not has_reference(without)
     service = ServiceSettings(models=(without,), state_dir=str(tmp_path / "state"))
     ended = evaluated(service, EvaluationJob("small", images=NOISE))
-    assert ended.status == "failed" and "no real pictures" in ended.error
+    assert ended.status == "failed" and "No real images" in ended.error
     with pytest.raises(ApiError) as refused:
         asyncio.run(EvaluatorReplica(service, {}).neighbours("small", NOISE[0], 3))
     assert (refused.value.status, refused.value.code) == (404, "no_reference")
