@@ -1,7 +1,7 @@
-// The form that says what to make.
+// Form with the generation settings.
 
-import { anySeed, captionFields, choosePlace, isDrawn, startCaption, write } from "./caption.js";
-import { by, options, say } from "./page.js";
+import { anySeed, captionFields, isDrawn, selectClass, startCaption, write } from "./caption.js";
+import { by, options, setText } from "./page.js";
 
 let models = [];
 
@@ -16,8 +16,8 @@ function chooseModel() {
   by("steps").value = chosen.defaults.num_inference_steps;
   by("guidance").value = chosen.defaults.guidance_scale;
   by("compare-field").hidden = !chosen.has_prototypes;
-  say(by("model-facts"), `${chosen.image_size} × ${chosen.image_size} pixels, weights ${chosen.sha256.slice(0, 12)}`);
-  return choosePlace(chosen.id, by("label").value);
+  setText(by("model-facts"), `${chosen.image_size} × ${chosen.image_size} pixels, weights ${chosen.sha256.slice(0, 12)}`);
+  return selectClass(chosen.id, by("label").value);
 }
 
 function showCount() {
@@ -25,11 +25,11 @@ function showCount() {
   by("own-captions-field").hidden = by("count").value === "1" || !isDrawn();
 }
 
-/** One for each variant to be shown side by side. */
-export async function orders() {
+/** Returns one request per variant; variants are shown side by side. */
+export async function requests() {
   const chosen = model();
   const ownCaptions = !by("own-captions-field").hidden && by("own-captions").checked;
-  const order = {
+  const request = {
     model: chosen.id,
     label: by("label").value,
     ...(await captionFields(ownCaptions)),
@@ -42,33 +42,33 @@ export async function orders() {
     partial_images: 3,
   };
   const compared = chosen.has_prototypes && by("compare").checked;
-  return compared ? [order, { ...order, prototypes: "bypassed" }] : [order];
+  return compared ? [request, { ...request, prototypes: "bypassed" }] : [request];
 }
 
-/** Puts the settings of a finished picture back into the form. */
-export function reuse({ order, made }) {
-  write(made.revised_prompt, "Of the picture whose settings these are.");
-  by("model").value = order.model;
+/** Puts the settings of a finished image into the form. */
+export function reuse({ request, result }) {
+  write(result.revised_prompt, "From the image whose settings are shown.");
+  by("model").value = request.model;
   chooseModel();
-  by("label").value = made.class;
-  choosePlace(order.model, made.class);
-  by("seed").value = made.seed;
-  by("steps").value = order.num_inference_steps;
-  by("guidance").value = order.guidance_scale;
+  by("label").value = result.class;
+  selectClass(request.model, result.class);
+  by("seed").value = result.seed;
+  by("steps").value = request.num_inference_steps;
+  by("guidance").value = request.guidance_scale;
   by("count").value = 1;
   showCount();
   by("caption").focus();
 }
 
-export function startOrder(known, offers) {
+export function startForm(known, offers) {
   models = known;
   options(by("model"), models.map((one) => [one.id, one.id]));
   by("seed").value = anySeed();
   startCaption(offers);
   by("model").addEventListener("change", chooseModel);
-  by("label").addEventListener("change", () => choosePlace(model().id, by("label").value));
+  by("label").addEventListener("change", () => selectClass(model().id, by("label").value));
   by("count").addEventListener("input", showCount);
-  for (const change of ["click", "drawn"]) by("order").addEventListener(change, showCount);
+  for (const change of ["click", "drawn"]) by("generation-form").addEventListener(change, showCount);
   by("dice").addEventListener("click", () => (by("seed").value = anySeed()));
   showCount();
   return chooseModel();

@@ -1,31 +1,31 @@
-// Makes pictures, until they are finished or somebody cancels.
+// Generation of images, with cancellation.
 
 import { endUnfinished, follow, newBatch } from "./batch.js";
 import { startDetails } from "./details.js";
-import { model, orders, reuse, startOrder } from "./order.js";
-import { by, plural, say, tell } from "./page.js";
+import { model, requests, reuse, startForm } from "./generation_form.js";
+import { by, plural, setText, showError } from "./page.js";
 
 let running = null;
 
 function counter(total) {
   let finished = 0;
-  say(by("progress"), `Making ${plural(total, "picture")} …`);
+  setText(by("progress"), `Generating ${plural(total, "image")} …`);
   return () => {
     finished += 1;
-    const soFar = finished < total ? `${finished} of ${total}` : plural(total, "picture");
-    say(by("progress"), `${soFar} finished.`);
+    const soFar = finished < total ? `${finished} of ${total}` : plural(total, "image");
+    setText(by("progress"), `${soFar} finished.`);
   };
 }
 
 function busy(controller) {
   running = controller;
   const [going, other] = controller ? ["cancel", "generate"] : ["generate", "cancel"];
-  const moves = [by(other), document.body].includes(document.activeElement); // a keyboard's place is kept
+  const moves = [by(other), document.body].includes(document.activeElement); // keep the keyboard focus
   by("generate").disabled = Boolean(controller);
   by("cancel").hidden = !controller;
   if (moves) by(going).focus({ preventScroll: true });
   by("empty").hidden = true;
-  if (controller) by("order-problem").hidden = true;
+  if (controller) by("generation-problem").hidden = true;
 }
 
 async function generate() {
@@ -33,31 +33,31 @@ async function generate() {
   busy(controller);
   let all;
   try {
-    all = await orders();
+    all = await requests();
   } catch (problem) {
     busy(null);
-    return tell(by("order-problem"), problem);
+    return showError(by("generation-problem"), problem);
   }
   const { batch, slots } = newBatch(all, by("caption").value, model());
   const counted = counter(slots.flat().length);
-  const ends = await Promise.allSettled(all.map((order, i) => follow(order, slots[i], controller.signal, counted)));
+  const ends = await Promise.allSettled(all.map((request, i) => follow(request, slots[i], controller.signal, counted)));
   const wrong = ends.map((end) => end.reason).find((reason) => reason && reason.name !== "AbortError");
   const finished = endUnfinished(slots, controller.signal.aborted);
-  if (controller.signal.aborted) say(by("progress"), `Cancelled. ${plural(finished, "picture")} finished before.`);
+  if (controller.signal.aborted) setText(by("progress"), `Cancelled. ${plural(finished, "image")} finished.`);
   busy(null);
   if (wrong) {
     if (!slots.flat().some((slot) => slot.png)) batch.remove();
-    say(by("progress"), "");
-    tell(by("order-problem"), wrong);
+    setText(by("progress"), "");
+    showError(by("generation-problem"), wrong);
   }
 }
 
-export function startPictures(known, offers) {
+export function startGeneration(known, offers) {
   startDetails(offers, reuse);
   by("cancel").addEventListener("click", () => running?.abort());
-  by("order").addEventListener("submit", (event) => {
+  by("generation-form").addEventListener("submit", (event) => {
     event.preventDefault();
     if (!running) generate();
   });
-  return startOrder(known, offers);
+  return startForm(known, offers);
 }

@@ -1,9 +1,9 @@
-// What evaluations found: each one by itself, and beside one another.
+// Results of evaluations: one by one, and compared.
 
-import { by, copyOf, made, moment, number, plural, say } from "./page.js";
+import { by, copyOf, createElement, moment, number, plural, setText } from "./page.js";
 import { plot } from "./plot.js";
 
-const MOST = 12; // evaluations beside one another
+const MAX_COMPARED = 12; // evaluations
 const METRICS = [
   ["fid", "FID", "lower is better"],
   ["kid", "KID", "lower is better"],
@@ -22,10 +22,10 @@ function shownValue(measured) {
 
 function figure(results, [key, title]) {
   const row = document.createElement("div");
-  const value = made("dd", shownValue(results[key]));
+  const value = createElement("dd", shownValue(results[key]));
   const { low, high } = results[key] ?? {};
-  if (Number.isFinite(low)) value.append(made("small", `${number(low)} to ${number(high)}`));
-  row.append(made("dt", title), value);
+  if (Number.isFinite(low)) value.append(createElement("small", `${number(low)} to ${number(high)}`));
+  row.append(createElement("dt", title), value);
   return row;
 }
 
@@ -41,7 +41,7 @@ function generatedWith({ model, generated }, models) {
 
 function described(one) {
   const { n_reference: real, features, features_sha256: sha } = one.results;
-  const against = real ? ` against ${plural(real, "real picture")}` : "";
+  const against = real ? ` against ${plural(real, "real image")}` : "";
   const seenBy = features ? `, features ${features}${sha ? ` (${sha.slice(0, 8)})` : ""}` : "";
   return `${one.model}, ${moment(one.created)}${against}${seenBy}`;
 }
@@ -50,10 +50,10 @@ function article(one, models) {
   const { name } = one;
   const element = copyOf("evaluation-template");
   element.dataset.status = one.status;
-  element.querySelector("h3").textContent = `${name} · ${plural(one.n, "picture")}, ${one.source}`;
+  element.querySelector("h3").textContent = `${name} · ${plural(one.n, "image")}, ${one.source}`;
   const count = one.status === "running" ? `, ${one.done} of ${one.n}` : "";
   element.querySelector(".state").textContent = `${STATES[one.status]}${count}`;
-  element.querySelector(".asked").textContent = generatedWith(one, models);
+  element.querySelector(".subtitle").textContent = generatedWith(one, models);
   element.querySelector(".hint").textContent = described(one);
   const progress = element.querySelector("progress");
   progress.hidden = !isOpen(one);
@@ -62,11 +62,11 @@ function article(one, models) {
   const figures = one.status === "succeeded" ? METRICS.map((metric) => figure(one.results, metric)) : [];
   element.querySelector("dl").append(...figures);
   const cautions = one.error ? [one.error] : (one.results.warnings ?? []);
-  element.querySelector(".cautions").replaceChildren(...cautions.map((caution) => made("li", caution)));
+  element.querySelector(".cautions").replaceChildren(...cautions.map((caution) => createElement("li", caution)));
   return element;
 }
 
-/** 1 for the oldest one. */
+/** Numbers the evaluations; 1 is the oldest. */
 const named = (all) => all.map((one, index) => ({ ...one, name: String(all.length - index) }));
 
 function compare(all) {
@@ -75,18 +75,18 @@ function compare(all) {
   if (!finished.length) return;
   const alike = comparable(finished);
   const left = finished.length - alike.length;
-  const others = left ? ` ${plural(left, "older one")} left out: not comparable, or too many to show.` : "";
+  const others = left ? ` ${plural(left, "older one")} omitted: not comparable, or too many to show.` : "";
   const legend = "Dots are values, bars their 95 % intervals; numbers name the evaluations below.";
-  say(by("comparison-note"), legend + others);
+  setText(by("comparison-note"), legend + others);
   by("plots").replaceChildren(...METRICS.map((metric) => panel(alike, metric)).filter(Boolean));
 }
 
-/** Those that the newest one can be held against: the same model's real pictures, seen by the same features. */
+/** Returns evaluations comparable with the newest one: same model, and same features. */
 function comparable(finished) {
   const [newest] = finished;
   const alike = ({ model, results }) =>
     model === newest.model && results.features_sha256 === newest.results.features_sha256;
-  return finished.filter(alike).slice(0, MOST);
+  return finished.filter(alike).slice(0, MAX_COMPARED);
 }
 
 function panel(finished, [key, title, better]) {
@@ -95,14 +95,14 @@ function panel(finished, [key, title, better]) {
     .filter(({ value }) => Number.isFinite(value));
   if (!points.length) return null;
   const figure = document.createElement("figure");
-  const heading = made("figcaption", title);
-  heading.append(made("small", better));
+  const heading = createElement("figcaption", title);
+  heading.append(createElement("small", better));
   figure.append(heading, plot(`${title}, ${better}`, points));
   return figure;
 }
 
-/** `all`: newest first; `models` have the names of their classes. */
-export function showMeasured(all, models) {
+/** Shows evaluations, newest first; `models` provide class names. */
+export function showResults(all, models) {
   by("evaluation-list").replaceChildren(...named(all).map((one) => article(one, models)));
   compare(named(all));
 }
