@@ -1,7 +1,6 @@
 """Routes ``/v1/bank/{class}``: captions of a class."""
 
 import secrets
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Security
@@ -16,9 +15,9 @@ from serve.api.dependencies import (
 )
 from serve.api.error_responses import ERROR_RESPONSES
 from serve.api.requests import MAX_SEED, BankQuery, DistanceRequest, DrawQuery
-from serve.api.responses import CaptionObject, CaptionPage, DistanceResponse, SampledCaption
+from serve.api.responses import CaptionPage, SampledCaption
 from serve.api.strict_route import StrictRoute
-from serve.backend import Backend, ModelInfo
+from serve.backend import Backend, DistanceResult, ModelInfo
 from serve.errors import ApiError
 
 __all__ = ["router"]
@@ -39,8 +38,7 @@ async def captions(class_name: ClassName, backend: BackendDep, query: Annotated[
     info, label = await _class(backend, query.model, class_name)
     offset = 0 if query.after is None else 1 + _position(query.after)
     entries, total = await backend.bank(info.name, label, offset, query.limit)
-    page = [CaptionObject(id=entry.id, caption=entry.caption) for entry in entries]
-    return CaptionPage(data=page, has_more=offset + len(page) < total, total=total)
+    return CaptionPage(data=entries, has_more=offset + len(entries) < total, total=total)
 
 
 @router.get("/v1/bank/{class}/draw", response_model=SampledCaption)
@@ -52,7 +50,7 @@ async def draw(class_name: ClassName, backend: BackendDep, query: Annotated[Draw
     return SampledCaption(id=entry.id, caption=entry.caption, seed=seed)
 
 
-@router.post("/v1/bank/{class}/distance", response_model=DistanceResponse)
+@router.post("/v1/bank/{class}/distance", response_model=DistanceResult)
 async def distance(class_name: ClassName, body: DistanceRequest, backend: BackendDep, service: SettingsDep) -> Any:
     """Measure the distance between a caption and those of a class, in the model's text encoder."""
     length, limit = len(body.caption), service.limits.prompt_characters
@@ -60,7 +58,7 @@ async def distance(class_name: ClassName, body: DistanceRequest, backend: Backen
         message = f"caption: {length} characters, expected 1..{limit}, not only blanks."
         raise ApiError(400, message, "invalid_value", "caption")
     info, label = await _class(backend, body.model, class_name)
-    return DistanceResponse(**asdict(await backend.distance(info.name, label, body.caption)))
+    return await backend.distance(info.name, label, body.caption)
 
 
 async def _class(backend: Backend, model: str | None, name: str) -> tuple[ModelInfo, int]:

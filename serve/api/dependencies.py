@@ -3,7 +3,7 @@
 All are coroutines: FastAPI runs other functions in a thread pool, which dominates the time of 1,000 waiting requests.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
@@ -30,16 +30,11 @@ __all__ = [
 BEARER = HTTPBearer(auto_error=False, description="API key: vr_...")
 
 
-async def _backend(request: Request) -> Backend:
-    return request.app.state.backend
+def _app_state(name: str) -> Any:
+    async def get(request: Request) -> Any:
+        return getattr(request.app.state, name)
 
-
-async def _settings(request: Request) -> ServiceSettings:
-    return request.app.state.service
-
-
-async def _rate_limiter(request: Request) -> RateLimiter:
-    return request.app.state.rate_limiter
+    return Depends(get)
 
 
 async def _audit(request: Request) -> AuditRecord:
@@ -56,9 +51,9 @@ async def require_scopes(
     return principal
 
 
-BackendDep = Annotated[Backend, Depends(_backend)]
-SettingsDep = Annotated[ServiceSettings, Depends(_settings)]
-RateLimiterDep = Annotated[RateLimiter, Depends(_rate_limiter)]
+BackendDep = Annotated[Backend, _app_state("backend")]
+SettingsDep = Annotated[ServiceSettings, _app_state("service")]
+RateLimiterDep = Annotated[RateLimiter, _app_state("rate_limiter")]
 AuditRecordDep = Annotated[AuditRecord, Depends(_audit)]
 PrincipalDep = Annotated[Principal, Security(require_scopes)]
 

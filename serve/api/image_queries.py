@@ -9,8 +9,9 @@ from fastapi import APIRouter, Security
 from serve.api.dependencies import BackendDep, SettingsDep, get_model, require_scopes
 from serve.api.error_responses import ERROR_RESPONSES
 from serve.api.requests import CaptionRequest, NeighboursRequest
-from serve.api.responses import CaptionResponse, NeighbourList, NeighbourObject
+from serve.api.responses import NeighbourList, NeighbourObject
 from serve.api.strict_route import StrictRoute
+from serve.backend import CaptionResult
 from serve.errors import ApiError, not_enabled
 
 __all__ = ["decode_base64", "router"]
@@ -34,16 +35,13 @@ async def neighbours(body: NeighboursRequest, backend: BackendDep, service: Sett
     return NeighbourList(data=data)
 
 
-@router.post(
-    "/v1/captions", response_model=CaptionResponse, dependencies=[Security(require_scopes, scopes=["captions"])]
-)
+@router.post("/v1/captions", response_model=CaptionResult, dependencies=[Security(require_scopes, scopes=["captions"])])
 async def caption(body: CaptionRequest, backend: BackendDep, service: SettingsDep) -> Any:
     """Caption an image."""
     if service.captioner is None:
         raise not_enabled("captioner")
     info = await get_model(backend, body.model)
-    result = await backend.caption(info.name, decode_base64(body.image, "image"))
-    return CaptionResponse(caption=result.caption, captioner=result.captioner)
+    return await backend.caption(info.name, decode_base64(body.image, "image"))
 
 
 def decode_base64(text: str, param: str) -> bytes:

@@ -4,17 +4,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serve.backend import Evaluation
+from serve.backend import BankEntryInfo, Evaluation
 from vapray.api_keys import Scope
 from vapray.config.section import Natural
 
 __all__ = [
-    "CaptionObject",
     "CaptionPage",
-    "CaptionResponse",
     "ClassList",
     "ClassObject",
-    "DistanceResponse",
     "ErrorResponse",
     "EvaluationList",
     "Health",
@@ -140,35 +137,21 @@ class ClassList(ResponseModel):
     data: list[ClassObject]
 
 
-class CaptionObject(ResponseModel):
-    """Bank entry."""
-
-    id: str
-    caption: str
-
-
 class CaptionPage(ResponseModel):
     """Page of the captions of a class."""
 
     object: Literal["list"] = "list"
-    data: list[CaptionObject]
+    data: list[BankEntryInfo]
     has_more: bool
     total: Natural
 
 
-class SampledCaption(CaptionObject):
+class SampledCaption(ResponseModel):
     """Bank entry drawn for a class and seed."""
 
+    id: str
+    caption: str
     seed: int
-
-
-class DistanceResponse(ResponseModel):
-    """Distance between a caption and the bank of a class; see ``serve.backend.DistanceResult``."""
-
-    nearest: CaptionObject
-    distance: float
-    typical: float
-    share_farther: float
 
 
 class NeighbourObject(ResponseModel):
@@ -184,13 +167,6 @@ class NeighbourList(ResponseModel):
 
     object: Literal["list"] = "list"
     data: list[NeighbourObject]
-
-
-class CaptionResponse(ResponseModel):
-    """Caption of an image."""
-
-    caption: str
-    captioner: str
 
 
 class EvaluationList(ResponseModel):

@@ -3,8 +3,8 @@
 Ray Serve's own metrics of proxies and queues are on the same port of each node; the Prometheus of a cluster scrapes it.
 """
 
+import itertools
 import urllib.request
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.client import HTTPException
@@ -22,7 +22,8 @@ def exported_metrics() -> str:
     """Collect the service's metrics from all nodes that respond; Ray updates them every few seconds."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     with ThreadPoolExecutor(max(1, len(nodes))) as pool:
-        return "\n".join([*_unique_comments(line for lines in pool.map(_lines, nodes) for line in lines), ""])
+        lines = itertools.chain.from_iterable(pool.map(_lines, nodes))
+        return "\n".join([*dict.fromkeys(lines), ""])  # each HELP and TYPE line once
 
 
 def _lines(node: dict[str, object]) -> list[str]:
@@ -35,12 +36,3 @@ def _lines(node: dict[str, object]) -> list[str]:
 
 def _metric(line: str) -> str:
     return line.split()[2] if line.startswith("# ") else line
-
-
-def _unique_comments(lines: Iterable[str]) -> Iterator[str]:
-    """Yield all samples, and each HELP and TYPE line once."""
-    seen: set[str] = set()
-    for line in lines:
-        if line not in seen or not line.startswith("# "):
-            seen.add(line)
-            yield line
