@@ -1,8 +1,9 @@
 """API errors in OpenAI's format."""
 
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["ApiError", "deadline_exceeded", "no_captions", "not_enabled", "overloaded", "unavailable"]
+__all__ = ["ApiError", "deadline_exceeded", "no_captions", "not_enabled", "overloaded", "unavailable", "unknown_model"]
 
 
 class ApiError(Exception):
@@ -46,6 +47,11 @@ def overloaded(retry_after_s: float) -> ApiError:
 def unavailable(reason: str, retry_after_s: float) -> ApiError:
     """Build the error of a replica that is not running yet or keeps failing."""
     return ApiError(503, f"{reason} Try again later.", "unavailable", None, retry_after_s)
+
+
+def unknown_model(known: Iterable[str]) -> ApiError:
+    """Build the error of an unknown model."""
+    return ApiError(404, f"Unknown model. Known models: {', '.join(known)}.", "unknown_model", "model")
 
 
 def no_captions() -> ApiError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from serve.backend import BankEntryInfo, ModelInfo
-from serve.errors import ApiError
+from serve.errors import ApiError, unknown_model
 from serve.settings import ModelSettings
 from vapray.bank.prompt_bank import BankEntry, PromptBank
 from vapray.checkpoint import read_file
@@ -90,8 +90,7 @@ class ModelRegistry:
     def __getitem__(self, name: str) -> RegisteredModel:
         """Get a model; raises ApiError 404 for an unknown name."""
         if name not in self._models:
-            known = ", ".join(self._models)
-            raise ApiError(404, f"Unknown model. Known models: {known}.", "unknown_model", "model")
+            raise unknown_model(self._models)
         return self._models[name]
 
     def has_reference(self, name: str) -> bool:

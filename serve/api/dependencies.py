@@ -12,7 +12,7 @@ from serve.api.audit_log import AuditRecord
 from serve.api.principals import Principal
 from serve.api.rate_limit import RateLimiter
 from serve.backend import Backend, ModelInfo
-from serve.errors import ApiError
+from serve.errors import unknown_model
 from serve.settings import ServiceSettings
 
 __all__ = [
@@ -68,8 +68,7 @@ async def get_model(backend: Backend, name: str | None) -> ModelInfo:
     for info in models:
         if name in (None, info.name):
             return info
-    known = ", ".join(info.name for info in models)
-    raise ApiError(404, f"Unknown model. Known models: {known}.", "unknown_model", "model")
+    raise unknown_model(info.name for info in models)
 
 
 def resolve_label(info: ModelInfo, label: int | str) -> int | None:

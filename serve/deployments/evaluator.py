@@ -20,7 +20,7 @@ from serve.backend import Neighbour
 from serve.deployments.batch_generation import generate_images
 from serve.deployments.image_decoding import decode_square
 from serve.deployments.retrying_handle import RetryingHandle
-from serve.errors import ApiError
+from serve.errors import ApiError, unknown_model
 from serve.evaluations.evaluation_store import EvaluationStore, EvaluationTask
 from serve.settings import ModelSettings, ServiceSettings
 from vapray.errors import VaprayError
@@ -190,7 +190,7 @@ class EvaluatorReplica:
     async def _reference(self, name: str) -> _Reference:
         model, loading = self._models.get(name), self._references.get(name)
         if model is None:
-            raise ApiError(404, f"Unknown model {name}. GET /v1/models lists them.", "unknown_model", "model")
+            raise unknown_model(self._models)
         if loading is None or (loading.done() and loading.exception()):
             loading = asyncio.create_task(asyncio.to_thread(_load, model, self._state_dir))
             self._references[name] = loading
