@@ -204,7 +204,7 @@ def test_every_picture_can_have_a_caption_of_its_own(studio, backend):
         page.get_by_label(re.compile("a separate caption")).check()
         generate(page, count=3)
         are_finished(page, 3)
-        shown = page.locator("figcaption .asked").all_text_contents()
+        shown = page.locator("figcaption .subtitle").all_text_contents()
     made = [backend.sampler.bank.draw(0, seed)[0].caption for seed in (11, 12, 13)]
     assert shown == made
 
@@ -216,10 +216,10 @@ def test_a_caption_with_html_in_it_is_shown_as_text(studio):
         page.get_by_label("Caption", exact=True).fill(HOSTILE)
         generate(page)
         are_finished(page, 1)
-        expect(page.locator(".batch .asked")).to_have_text(HOSTILE)
+        expect(page.locator(".batch .subtitle")).to_have_text(HOSTILE)
         page.locator(".open").click()
         expect(page.get_by_role("dialog")).to_contain_text(HOSTILE)
-        assert page.locator(".asked img, .asked b, dd b, dd img").count() == 0
+        assert page.locator(".subtitle img, .subtitle b, dd b, dd img").count() == 0
 
 
 def test_a_picture_is_described_and_its_neighbours_are_shown(studio, small_run_picture):
@@ -247,7 +247,7 @@ def test_evaluations_run_and_are_compared(studio, small_run_picture):
         page.get_by_role("spinbutton", name="Images").fill("2")
         page.get_by_role("button", name="Start").click()
         expect(page.locator("[data-status=succeeded]")).to_have_count(1)
-        expect(page.locator(".evaluation .asked")).to_contain_text("all classes, seeds from 0, 3 steps, guidance 2.5")
+        expect(page.locator(".evaluation .subtitle")).to_contain_text("all classes, seeds from 0, 3 steps, guidance 2.5")
         page.get_by_label("your image files").check()
         page.get_by_label("Choose files").set_input_files([small_run_picture] * 2)
         expect(page.locator("#chosen")).to_contain_text("2 images, ")
