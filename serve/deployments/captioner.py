@@ -32,8 +32,9 @@ class CaptionerReplica:
     def __init__(self, checkpoint: str) -> None:
         config = read_card(checkpoint).config
         self._side = config.caption.image_side
-        # Captions from a file cannot be extended to other images.
-        self._captioner = None if config.caption.captioner == "given" else open_captioner(config)
+        # Given and drawn captions were not written from images.
+        is_blind = config.caption.captioner in ("given", "drawn")
+        self._captioner = None if is_blind else open_captioner(config)
         self._threads = ThreadPoolExecutor(MAX_CONCURRENT, thread_name_prefix="captioner")
         self._failure: EngineDied | None = None
 
@@ -46,11 +47,11 @@ class CaptionerReplica:
         """Caption an image file; the same file gets the same caption.
 
         Raises:
-            ApiError: 400, the image cannot be decoded or captioned; 404, the model's captions came from a file; 503,
+            ApiError: 400, the image cannot be decoded or captioned; 404, the model's captions were given or drawn; 503,
                 the captioner does not respond.
         """
         if self._captioner is None:
-            raise ApiError(404, "No captioner: the captions of this model came from a file.", "no_captioner")
+            raise ApiError(404, "No captioner: the captions of this model were given or drawn.", "no_captioner")
         pixels = await asyncio.to_thread(decode_square, image, self._side)
         caption, id = self._captioner.caption, hashlib.sha256(image).hexdigest()
         try:

@@ -76,10 +76,11 @@ def test_what_cannot_be_described_is_refused(small_checkpoint):
     asyncio.run(captioner.check_health())
 
 
-def test_given_captions_describe_nothing_else(small_checkpoint, tmp_path):
+@pytest.mark.parametrize("captioner", ["given", "drawn"])
+def test_captions_not_written_from_images_describe_nothing_else(captioner, small_checkpoint, tmp_path):
     path = Path(shutil.copytree(small_checkpoint, tmp_path / "final"))
     card = json.loads((path / "checkpoint.json").read_bytes())
-    card["config"]["caption"] |= {"captioner": "given", "captions": "given.csv"}
+    card["config"]["caption"] |= {"captioner": captioner, "captions": "given.csv"}
     _rewrite(path, json.dumps(card).encode())
     with pytest.raises(ApiError) as refused:
         asyncio.run(CaptionerReplica(str(path)).caption(blank()))
