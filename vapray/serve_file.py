@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError
 
+from vapray.config.renamed_keys import SERVICE_KEYS, apply_renamed_keys
 from vapray.errors import ConfigError
 from vapray.strict_yaml import parse_yaml
 
 __all__ = ["ServeFile", "parse_serve_config", "read_serve_file"]
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class ServeFile:
 
     def given(self, models: list[dict[str, str]], keys: str | None, host: str | None, port: int | None) -> Self:
         """Copy with the values of a command line; None or an empty value keeps the file's."""
-        said = {"models": models, "keys": keys}
+        said = {"models": models, "api_keys_file": keys}
         options = {"host": host, "port": port}
         return replace(
             self,
@@ -83,7 +87,7 @@ def parse_serve_config(text: str, *, where: str) -> ServeFile:
         name=application["name"],
         route_prefix=application["route_prefix"],
         import_path=application["import_path"],
-        args=application.get("args", {}),
+        args=apply_renamed_keys(application.get("args", {}), SERVICE_KEYS, source=f"{where}: args", warn=LOG.warning),
         http_options=tree.get("http_options", {}),
         logging_config=tree.get("logging_config", {}),
     )

@@ -60,7 +60,7 @@ def serve_until_interrupted(
         found = found or "RUN/checkpoints/FINGERPRINT/files/final"
         raise ConfigError(f"no model to serve. Fix: give --checkpoint {found}.")
     settings = read_serve_file(file or str(root / DEFAULT_FILE)).given(_models(checkpoints), keys, host, port)
-    if settings.host not in LOOPBACK and not settings.args.get("keys"):
+    if settings.host not in LOOPBACK and not settings.args.get("api_keys_file"):
         raise ConfigError(
             f"http_options.host = {settings.host}: reachable from other machines, and no API keys are set. Fix: create "
             "one with `vapray key NAME --file keys.yaml` and give --keys keys.yaml, or listen on 127.0.0.1."
@@ -69,7 +69,7 @@ def serve_until_interrupted(
         _require_free(settings.host, settings.port)
     _make_importable(root)
     module = _module(settings.import_path)
-    needed = module.examine(settings.args)
+    needed = module.validate_args(settings.args)
     application = module.build(settings.args)
     with connected(Cluster(address=address)):
         for name, most in needed.items():  # one at a time: they may belong to different replicas
@@ -108,7 +108,7 @@ def _why_not(status: Any, name: str, error: RuntimeError) -> str:
 def _say_where(settings: ServeFile) -> None:
     host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - no address to connect to
     base = f"http://{host}:{settings.port}{settings.route_prefix.rstrip('/')}"
-    key = ' -H "Authorization: Bearer $KEY"' if settings.args.get("keys") else ""
+    key = ' -H "Authorization: Bearer $KEY"' if settings.args.get("api_keys_file") else ""
     names = ", ".join(model["name"] for model in settings.args["models"])
     body = json.dumps({"bank": "draw", "label": 0, "seed": 7})
     print(f"[serve] {names} ready. Synthetic images; not for clinical use. Ctrl-C ends.")
