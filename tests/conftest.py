@@ -1,19 +1,24 @@
-"""What tests share: a demo run small enough for seconds, made once."""
+"""Shared by all tests: a small demo run, made once, and the distribution of tests over workers of pytest-xdist."""
 
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, in children too
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers together use all cores
 
-# Outside of the runs, so that a copied run still finds the pictures that its table names.
-PHANTOMS = Path(tempfile.gettempdir()) / f"vapray-test-phantoms-{os.getpid()}"
+# Outside of the runs, so that a copied run still finds the images that its table names; the same in all workers.
+PHANTOMS = Path(
+    os.environ.setdefault("VAPRAY_TEST_PHANTOMS", f"{tempfile.gettempdir()}/vapray-test-phantoms-{os.getpid()}")
+)
 SMALL = (
     f"data.root={PHANTOMS}",
     "pools.caption.batch_rows=16",
@@ -45,15 +50,29 @@ def run_job(stage: str, *overrides: str, root: Path, prefix: tuple[str, ...] = (
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=580)
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first worker to ask for it makes; the others wait for it and share it."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = shared / name, shared / f"{name}.made"
+    with FileLock(shared / f"{name}.lock"):
+        if not done.exists():
+            folder.mkdir(exist_ok=True)
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory) -> Iterator[Path]:
-    """The root of a small run, finished on one core alone; not to be changed by tests."""
-    root = tmp_path_factory.mktemp("small") / "run"
+def small_run(tmp_path_factory) -> Path:
+    """The root of a small run, finished on one core alone; tests must not change it."""
     one_core = ("taskset", "-c", str(min(os.sched_getaffinity(0)))) if shutil.which("taskset") else ()
-    done = run_job("pipeline", root=root, prefix=one_core)
-    assert done.returncode == 0, done.stdout + done.stderr
-    yield root
-    shutil.rmtree(PHANTOMS)
+
+    def make(folder: Path) -> None:
+        done = run_job("pipeline", root=folder / "run", prefix=one_core)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return made_once(tmp_path_factory, "small", make) / "run"
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +85,31 @@ def small_checkpoint(small_run: Path) -> Path:
 def job() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a job with the small settings."""
     return run_job
+
+
+# Taken first, in this order, since they take longest; the first ones do not need the small run.
+LONGEST = (
+    "tests/captioning",
+    "tests/test_pipeline.py",
+)
+# Each test of these files is independent of the others: workers share them.
+INDEPENDENT = ("tests/test_pipeline.py",)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of one file to one worker, since they share fixtures, and the longest files first."""
+    for item in items:
+        if not item.get_closest_marker("xdist_group") and not item.nodeid.startswith(INDEPENDENT):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    return next((place for place, name in enumerate(LONGEST) if item.nodeid.startswith(name)), len(LONGEST))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the images, once no worker uses them."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(PHANTOMS, ignore_errors=True)
