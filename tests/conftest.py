@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, in children too
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers together use all cores
@@ -41,12 +44,17 @@ SMALL = (
     "evaluate.resamples=20",
     "audit.rated_images=3",
 )
+# One actor a stage: each further one takes seconds to import torch. The small run itself has pools as by default.
+ONE_ACTOR = tuple(f"pools.{stage}.max_size=1" for stage in ("ingest", "caption", "sample", "evaluate", "downstream"))
 ROOT = Path(__file__).parents[1]
 
 
-def run_job(stage: str, *overrides: str, root: Path, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """``python -m jobs.STAGE`` with the small settings, as a user runs it."""
-    command = [*prefix, sys.executable, "-m", f"jobs.{stage}", f"run.root={root}", *SMALL, *overrides]
+def run_job(stage: str, *overrides: str, root: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m jobs.STAGE`` with the small settings, as a user runs it."""
+    return _run([sys.executable, "-m", f"jobs.{stage}", f"run.root={root}", *SMALL, *ONE_ACTOR, *overrides])
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=580)
 
 
@@ -66,10 +74,10 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory) -> Path:
     """The root of a small run, finished on one core alone; tests must not change it."""
-    one_core = ("taskset", "-c", str(min(os.sched_getaffinity(0)))) if shutil.which("taskset") else ()
+    one_core = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if shutil.which("taskset") else []
 
     def make(folder: Path) -> None:
-        done = run_job("pipeline", root=folder / "run", prefix=one_core)
+        done = _run([*one_core, sys.executable, "-m", "jobs.pipeline", f"run.root={folder / 'run'}", *SMALL])
         assert done.returncode == 0, done.stdout + done.stderr
 
     return made_once(tmp_path_factory, "small", make) / "run"
@@ -87,18 +95,43 @@ def job() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run_job
 
 
-# Taken first, in this order, since they take longest; the first ones do not need the small run.
-LONGEST = (
-    "tests/captioning",
+# What workers take first, in this order: long work that does not need the small run, the test that makes the small run,
+# work to do meanwhile, and long work that needs it. Short tests come last, so that the workers end together.
+FIRST = (
+    "tests/captioning/test_vllm_faults.py",
+    "tests/captioning/test_vaps.py",
+    "tests/captioning/test_adversarial_picture.py",
+    "tests/faults/test_storm.py::test_a_storm",
+    "tests/cluster/test_lost_machines.py",
+    "tests/cluster/test_jobs_from_outside.py",
+    "tests/test_pipeline.py::test_every_stage_left_its_table",
+    "tests/cluster/test_placement.py",
+    "tests/training",
+    "tests/latents",
+    "tests/serve/test_service.py",
+    "tests/object_storage/test_pipeline_on_s3.py",
+    "tests/experiments/test_command.py",
     "tests/test_pipeline.py",
+    "tests/faults",
+    "tests/serve/test_rolling_update.py",
+    "tests/serve/test_scaling.py",
+    "tests/test_cli.py",
+    "tests/evaluation",
+    "tests/serve",
 )
-# Each test of these files is independent of the others: workers share them.
-INDEPENDENT = ("tests/test_pipeline.py",)
+# Files in which no two tests share a fixture: workers share the file.
+INDEPENDENT = (
+    "tests/test_pipeline.py",
+    "tests/test_cli.py",
+    "tests/bad_inputs/test_cli.py",
+    "tests/experiments/test_command.py",
+    "tests/faults/test_training_faults.py",
+)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of one file to one worker, since they share fixtures, and the longest files first."""
+    """Give the tests of one file to one worker, since they share fixtures, and order them as ``FIRST`` says."""
     for item in items:
         if not item.get_closest_marker("xdist_group") and not item.nodeid.startswith(INDEPENDENT):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
@@ -106,7 +139,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _place(item: pytest.Item) -> int:
-    return next((place for place, name in enumerate(LONGEST) if item.nodeid.startswith(name)), len(LONGEST))
+    return next((place for place, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -262,7 +262,7 @@ def test_more_workers_than_the_cluster_has_is_refused_at_once(run_copy, job):
     ids=["class only", "DiT", "U-Net", "class balancing"],
 )
 def test_baselines_of_table_1_run_in_the_same_harness(run_copy, job, baseline):
-    done = job("pipeline", *baseline, root=run_copy)
+    done = job("pipeline", *baseline, "train.workers=1", root=run_copy)
     assert ran(done) == ["train", "sample", "evaluate"]
     metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
     assert metrics["fid"] is not None
