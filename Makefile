@@ -40,7 +40,7 @@ test: $(VENV)/dev  ## The tests
 test-slow: $(VENV)/dev  ## The tests that kill processes for minutes
 	@$(PYTEST_PARALLEL) -m slow --timeout=900 $(PYTEST)
 
-test-cluster: $(VENV)/dev  ## Jobs and faults on several machines, made of namespaces; takes root (about 15 minutes)
+test-cluster: $(VENV)/dev  ## Jobs and faults on several machines, made of namespaces; takes root
 	@$(PYTEST_PARALLEL) -m cluster --timeout=900 $(PYTEST)
 
 check: $(VENV)/dev  ## Linters, types, and the rules about who imports whom

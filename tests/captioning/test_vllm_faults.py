@@ -17,7 +17,7 @@ from vapray.tables import REJECT
 
 from .conftest import ENGINE
 
-IMAGES = 320
+IMAGES = 160
 
 
 class _Stage:
