@@ -94,7 +94,7 @@ def server() -> Iterator[type[_Server]]:
     kind = type("Server", (_Server,), {})
     listening = ThreadingHTTPServer(("127.0.0.1", 0), kind)
     kind.url = f"http://127.0.0.1:{listening.server_port}/v1"  # type: ignore[attr-defined]
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
     yield kind
     listening.shutdown()
     listening.server_close()

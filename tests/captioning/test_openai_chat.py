@@ -133,7 +133,7 @@ class _Busy(BaseHTTPRequestHandler):
 def busy() -> Iterator[str]:
     _Busy.asked, _Busy.most_at_once = {}, 0
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Busy)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/v1"
     server.shutdown()
     server.server_close()

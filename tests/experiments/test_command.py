@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT, SMALL
+from tests.conftest import ONE_ACTOR, ROOT, SMALL
 from vapray.errors import BackendError
+
+SHARED = pytest.mark.xdist_group("finished experiment")
 
 
 def settings(*overrides: str) -> dict[str, object]:
@@ -45,6 +47,7 @@ def ran(folder: Path, *words: str, name: str = "small", code: int = 0) -> subpro
     return done
 
 
+@SHARED
 def test_numbers_of_a_run_are_those_of_its_report(finished, small_run):
     record = json.loads((finished[0] / "results" / "small" / "default-seed0.json").read_text())
     report = json.loads((small_run / "report" / "metrics.json").read_text())
@@ -56,6 +59,7 @@ def test_numbers_of_a_run_are_those_of_its_report(finished, small_run):
     assert "ingest" not in record["outside"], "a folder of this machine"
 
 
+@SHARED
 def test_a_folder_of_pictures_scores_what_they_score_as_generated_ones(finished, small_run):
     record = json.loads((finished[0] / "results" / "its-pictures" / "default-seed0.json").read_text())
     report = json.loads((small_run / "report" / "metrics.json").read_text())
@@ -64,6 +68,7 @@ def test_a_folder_of_pictures_scores_what_they_score_as_generated_ones(finished,
     assert record["metrics"]["n_generated"] == 20
 
 
+@SHARED
 def test_the_same_command_again_makes_nothing_and_says_the_same(finished):
     folder, said = finished
     again = ran(folder).stdout
@@ -79,7 +84,7 @@ def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path):
     experiment = {
         "title": "Beside",
         "question": "Do they wait for each other?",
-        "settings": settings(f"run.root={root}", *SMALL) | {"train.steps": 11},
+        "settings": settings(f"run.root={root}", *SMALL, *ONE_ACTOR) | {"train.steps": 11, "train.workers": 1},
         "rows": {"seen": {}, "unseen": {"settings": {"sample.texts": "held_out"}}},
         "numbers": ["fid"],
     }
@@ -137,7 +142,7 @@ def test_an_experiment_may_end_in_another_stage(stage, small_run, tmp_path):
         "title": "Small",
         "question": "Does it run?",
         "stage": stage,
-        "settings": settings(f"run.root={root}", *SMALL, *classifiers),
+        "settings": settings(f"run.root={root}", *SMALL, *ONE_ACTOR, *classifiers),
         **description,
     }
     (tmp_path / f"{stage}.yaml").write_text(yaml.safe_dump(experiment))
