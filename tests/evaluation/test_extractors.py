@@ -71,7 +71,7 @@ def test_inception_is_found_in_torch_hub_s_cache_and_never_fetched(
     inception: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(BackendError, match=f"Fetch https.*{INCEPTION_FILE}"):
+    with pytest.raises(BackendError, match=f"download https.*{INCEPTION_FILE}"):
         asked("inception_v3")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / INCEPTION_FILE).symlink_to(inception)
