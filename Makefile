@@ -10,7 +10,7 @@ UV = $(if $(shell command -v uv),uv,$(BIN)/uv)
 INSTALL = $(UV) pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable
 SETTINGS ?=
 WORKERS ?= 3
-PYTEST_PARALLEL = $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST_PARALLEL = $(BIN)/python -m pytest -q -n $(WORKERS) --no-loadscope-reorder
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22

@@ -1,4 +1,4 @@
-"""Shared by all tests: a small demo run, made once, and the distribution of tests over workers of pytest-xdist."""
+"""Shared by all tests: a small demo run, made once for all workers of pytest-xdist."""
 
 import os
 import shutil
@@ -7,10 +7,13 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 from hypothesis import settings
+
+from tests.distribution import GroupScheduling, place
 
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
@@ -95,51 +98,15 @@ def job() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run_job
 
 
-# What workers take first, in this order: long work that does not need the small run, the test that makes the small run,
-# work to do meanwhile, and long work that needs it. Short tests come last, so that the workers end together.
-FIRST = (
-    "tests/captioning/test_vllm_faults.py",
-    "tests/captioning/test_vaps.py",
-    "tests/captioning/test_adversarial_picture.py",
-    "tests/faults/test_storm.py::test_a_storm",
-    "tests/cluster/test_lost_machines.py",
-    "tests/cluster/test_jobs_from_outside.py",
-    "tests/test_pipeline.py::test_every_stage_left_its_table",
-    "tests/cluster/test_placement.py",
-    "tests/training",
-    "tests/latents",
-    "tests/serve/test_service.py",
-    "tests/object_storage/test_pipeline_on_s3.py",
-    "tests/experiments/test_command.py",
-    "tests/test_pipeline.py",
-    "tests/faults",
-    "tests/serve/test_rolling_update.py",
-    "tests/serve/test_scaling.py",
-    "tests/test_cli.py",
-    "tests/evaluation",
-    "tests/serve",
-)
-# Files in which no two tests share a fixture: workers share the file.
-INDEPENDENT = (
-    "tests/test_pipeline.py",
-    "tests/test_cli.py",
-    "tests/bad_inputs/test_cli.py",
-    "tests/experiments/test_command.py",
-    "tests/faults/test_training_faults.py",
-)
-
-
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of one file to one worker, since they share fixtures, and order them as ``FIRST`` says."""
-    for item in items:
-        if not item.get_closest_marker("xdist_group") and not item.nodeid.startswith(INDEPENDENT):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-    items.sort(key=_place)
+    """Order the tests for the workers."""
+    items.sort(key=lambda item: place(item.nodeid))
 
 
-def _place(item: pytest.Item) -> int:
-    return next((place for place, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling:
+    """Distribute the tests by groups."""
+    return GroupScheduling(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

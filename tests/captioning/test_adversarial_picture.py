@@ -22,8 +22,6 @@ from vapray.tables import REJECT
 
 from .tiny_vlm import COLOURS, INJECTION, LABEL, LETTERS, QUESTIONS, SIDE, caption, picture, written_on
 
-pytestmark = pytest.mark.xdist_group("vllm")
-
 ATTACKED = 2
 AS_SEEN = f"caption.image_side={SIDE}"
 

@@ -17,8 +17,6 @@ from vapray.config import Config
 
 from .tiny_vlm import COLOURS, KNOWLEDGE, caption, impression, picture
 
-pytestmark = pytest.mark.xdist_group("vllm")
-
 DERMOSCOPY = load_prompt_set("dermoscopy")
 Answers = list[CaptionDraft | CaptionReject]
 

@@ -16,7 +16,6 @@ from tests.conftest import ROOT
 
 CAPTION = ("pools.caption.resources={caption: 1}", "pools.caption.batch_rows=1")
 TRAIN = ("train.resources_per_worker={train: 1}",)
-GROWING = pytest.mark.xdist_group("growing cluster")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +97,6 @@ def test_what_no_node_can_ever_hold_is_refused_at_once(case, nodes, tmp_path):
     assert all(word in answer["refused"] for word in words), answer["refused"]
 
 
-@GROWING
 @pytest.mark.slow
 def test_a_stage_whose_nodes_an_autoscaler_adds_says_that_it_waits_and_finishes(growing, tmp_path):
     answer, said = driven(growing, tmp_path, "pool", *CAPTION)
@@ -107,7 +105,6 @@ def test_a_stage_whose_nodes_an_autoscaler_adds_says_that_it_waits_and_finishes(
     assert said.count(waits) == 1 and "the autoscaler is adding some" in said  # so no node for captions was up before
 
 
-@GROWING
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("work", "overrides"),

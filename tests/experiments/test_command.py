@@ -13,8 +13,6 @@ import yaml
 from tests.conftest import ONE_ACTOR, ROOT, SMALL
 from vapray.errors import BackendError
 
-SHARED = pytest.mark.xdist_group("finished experiment")
-
 
 def settings(*overrides: str) -> dict[str, object]:
     return {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in overrides)}
@@ -47,7 +45,6 @@ def ran(folder: Path, *words: str, name: str = "small", code: int = 0) -> subpro
     return done
 
 
-@SHARED
 def test_numbers_of_a_run_are_those_of_its_report(finished, small_run):
     record = json.loads((finished[0] / "results" / "small" / "default-seed0.json").read_text())
     report = json.loads((small_run / "report" / "metrics.json").read_text())
@@ -59,7 +56,6 @@ def test_numbers_of_a_run_are_those_of_its_report(finished, small_run):
     assert "ingest" not in record["outside"], "a folder of this machine"
 
 
-@SHARED
 def test_a_folder_of_pictures_scores_what_they_score_as_generated_ones(finished, small_run):
     record = json.loads((finished[0] / "results" / "its-pictures" / "default-seed0.json").read_text())
     report = json.loads((small_run / "report" / "metrics.json").read_text())
@@ -68,7 +64,6 @@ def test_a_folder_of_pictures_scores_what_they_score_as_generated_ones(finished,
     assert record["metrics"]["n_generated"] == 20
 
 
-@SHARED
 def test_the_same_command_again_makes_nothing_and_says_the_same(finished):
     folder, said = finished
     again = ran(folder).stdout
