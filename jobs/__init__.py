@@ -1,1 +1,1 @@
-"""Entry points for ``ray job submit``; each calls :func:`vapray.cli.run_job`."""
+"""Entry points for ``ray job submit``; each calls :func:`vapray.cli.app.run_job`."""

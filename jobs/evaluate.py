@@ -1,6 +1,6 @@
 """The evaluate stage: ``python -m jobs.evaluate --config FILE key=value ...``."""
 
-from vapray.cli import run_job
+from vapray.cli.app import run_job
 
 if __name__ == "__main__":
     run_job("evaluate")

@@ -21,8 +21,8 @@ from serve.evaluations.evaluation_store import EvaluationStore
 from serve.model_registry import ModelRegistry
 from serve.serve_backend import DeploymentHandles, ServeBackend
 from serve.settings import ModelSettings, ReplicaSettings, ServiceSettings, read_settings
-from vapray.api_keys import read_keys
-from vapray.sampling.opening import read_card
+from vapray.sampling.checkpoint_loading import read_card
+from vapray.service.api_keys import read_keys
 
 __all__ = ["build", "validate_args"]
 

@@ -10,11 +10,11 @@ from serve.backend import BankEntryInfo, ModelInfo
 from serve.errors import ApiError, unknown_model
 from serve.settings import ModelSettings
 from vapray.bank.prompt_bank import BankEntry, PromptBank
-from vapray.checkpoint import read_file
 from vapray.config import Config
-from vapray.files import FileStore
+from vapray.sampling.checkpoint_loading import Card, read_bank, read_card
 from vapray.sampling.generated import SamplingSettings
-from vapray.sampling.opening import Card, read_bank, read_card
+from vapray.store.checkpoint import read_file
+from vapray.store.files import FileStore
 
 __all__ = ["ModelRegistry", "RegisteredModel"]
 

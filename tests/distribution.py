@@ -16,18 +16,18 @@ FIRST = (
     "tests/faults/test_storm.py::test_a_storm",
     "tests/cluster/test_lost_machines.py",
     "tests/cluster/test_jobs_from_outside.py",
-    "tests/test_pipeline.py::test_every_stage_left_its_table",
+    "tests/pipeline/test_pipeline.py::test_every_stage_left_its_table",
     "tests/cluster/test_placement.py",
     "tests/training",
     "tests/latents",
     "tests/serve/test_service.py",
     "tests/object_storage/test_pipeline_on_s3.py",
     "tests/experiments/test_command.py",
-    "tests/test_pipeline.py",
+    "tests/pipeline/test_pipeline.py",
     "tests/faults",
     "tests/serve/test_rolling_update.py",
     "tests/serve/test_scaling.py",
-    "tests/test_cli.py",
+    "tests/cli/test_cli.py",
     "tests/evaluation",
     "tests/serve",
 )
@@ -50,8 +50,8 @@ TOGETHER = (
 )
 # Files in which no other two tests share a fixture: workers share the file.
 INDEPENDENT = (
-    "tests/test_pipeline.py",
-    "tests/test_cli.py",
+    "tests/pipeline/test_pipeline.py",
+    "tests/cli/test_cli.py",
     "tests/bad_inputs/test_cli.py",
     "tests/experiments/test_command.py",
     "tests/faults/test_training_faults.py",

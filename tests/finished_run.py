@@ -7,7 +7,7 @@ from typing import Any
 import pandas
 from PIL import Image
 
-from vapray.files import FileStore
+from vapray.store.files import FileStore
 
 __all__ = ["TABLES", "digests_of_the_weights", "frame", "metrics"]
 

@@ -10,8 +10,8 @@ from typing import get_args
 from starlette.requests import HTTPConnection
 
 from serve.errors import ApiError
-from vapray.api_keys import ApiKey, Scope, key_that_matches, read_keys
 from vapray.errors import ConfigError
+from vapray.service.api_keys import ApiKey, Scope, key_that_matches, read_keys
 
 __all__ = ["LOCAL_PRINCIPAL", "ApiKeyStore", "Principal"]
 

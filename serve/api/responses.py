@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from serve.backend import BankEntryInfo, Evaluation
-from vapray.api_keys import Scope
 from vapray.config.section import Natural
+from vapray.service.api_keys import Scope
 
 __all__ = [
     "CaptionPage",

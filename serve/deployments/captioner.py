@@ -8,9 +8,9 @@ from serve.backend import CaptionResult
 from serve.deployments.image_decoding import decode_square
 from serve.errors import ApiError, unavailable
 from vapray.captioning.captioner import CaptionDraft
-from vapray.captioning.opening import open_captioner
+from vapray.captioning.factory import open_captioner
 from vapray.errors import BackendError, EngineDied
-from vapray.sampling.opening import read_card
+from vapray.sampling.checkpoint_loading import read_card
 
 __all__ = ["CaptionerReplica"]
 

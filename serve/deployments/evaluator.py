@@ -28,8 +28,8 @@ from vapray.evaluation.service.neighbours import TrainingNeighbours, real_thumbn
 from vapray.evaluation.service.real_pictures import RealPictures, find_real_pictures
 from vapray.evaluation.service.reference import ReferenceStatistics
 from vapray.evaluation.service.set_measurement import SetMeasurement
+from vapray.sampling.checkpoint_loading import read_card
 from vapray.sampling.generated import SamplingSettings
-from vapray.sampling.opening import read_card
 
 __all__ = ["EvaluatorReplica", "has_reference"]
 

@@ -20,9 +20,9 @@ from vapray.config import Sample
 from vapray.diffusion.image_request import ImageRequest
 from vapray.errors import BackendError, ConfigError, DataError, EngineDied
 from vapray.sampling.generated import SamplingSettings
-from vapray.sampling.live import LiveSampler, Pixels, Sketch
 from vapray.sampling.provenance import encode_png
 from vapray.sampling.sampler import Sampler
+from vapray.sampling.threaded_sampler import LiveSampler, Pixels, Sketch
 
 __all__ = ["SamplerReplica"]
 

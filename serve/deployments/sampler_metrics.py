@@ -7,7 +7,7 @@ from typing import TypeVar
 from ray.util.metrics import Counter, Gauge
 
 from vapray.diffusion.engine_stats import COUNTED, EngineStats
-from vapray.sampling.live import LiveSampler
+from vapray.sampling.threaded_sampler import LiveSampler
 
 __all__ = ["SamplerMetrics"]
 

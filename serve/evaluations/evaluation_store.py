@@ -26,7 +26,7 @@ from serve.evaluations.evaluation_paths import (
     record_path,
 )
 from serve.evaluations.job_serialization import job_digest, job_from_dict, job_to_dict, pack_images, unpack_images
-from vapray.files import FileStore
+from vapray.store.files import FileStore
 
 __all__ = ["STALE_SECONDS", "EvaluationStore", "EvaluationTask"]
 

@@ -1,7 +1,7 @@
 """Backends that are missing, and servers that answer with what is no caption.
 
-An unknown captioner is in ``test_config.py``; a model that is not there in ``tests/test_model_files.py``; a server that
-is busy, gone or no API in ``tests/captioning/test_openai_chat.py``; an engine that dies in
+An unknown captioner is in ``test_config.py``; a model that is not there in ``tests/pretrained/test_model_files.py``; a
+server that is busy, gone or no API in ``tests/captioning/test_openai_chat.py``; an engine that dies in
 ``tests/captioning/test_vllm_faults.py``.
 """
 
@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from vapray.captioning.captioner import CaptionDraft, CaptionReject
-from vapray.captioning.opening import open_captioner
-from vapray.cluster import readable_errors, require
-from vapray.config.file import load
+from vapray.captioning.factory import open_captioner
+from vapray.config.loader import load
 from vapray.errors import DataError
-from vapray.placement import Demand
+from vapray.runtime.cluster import readable_errors, require
+from vapray.runtime.placement import Demand
 
 from .refusal import BACKEND, DATA, refused
 
@@ -45,8 +45,8 @@ def test_a_key_that_is_named_and_not_there_is_told(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_gpu_that_is_not_there_is_told_before_anything_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vapray.cluster.live_nodes", lambda: {"node 10.0.0.1": {"CPU": 4.0}})
-    monkeypatch.setattr("vapray.cluster.autoscales", lambda: False)
+    monkeypatch.setattr("vapray.runtime.cluster.live_nodes", lambda: {"node 10.0.0.1": {"CPU": 4.0}})
+    monkeypatch.setattr("vapray.runtime.cluster.autoscales", lambda: False)
     words = ["an actor of caption needs 1 GPUs and the cluster has 0", "num_gpus=0 for its pool"]
     refused(BACKEND, lambda: require(Demand("an actor of caption", {"CPU": 1, "GPU": 1})), *words)
 

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, SMALL
-from vapray.config.file import load
-from vapray.pipeline import run_pipeline
+from vapray.config.loader import load
+from vapray.pipeline.runner import run_pipeline
 
 from .refusal import CONFIG, DATA, refused
 
 Done = subprocess.CompletedProcess[str]
-VAPRAY = ["-c", "from vapray.cli import main; main()"]
+VAPRAY = ["-c", "from vapray.cli.app import main; main()"]
 """The console command."""
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vapray.captioning.prompt_set import known_prompt_sets, load_prompt_set
 from vapray.config import Config
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.errors import ConfigError
 
 from .refusal import CONFIG, refused

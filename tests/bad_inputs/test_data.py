@@ -11,8 +11,8 @@ from PIL import Image
 from vapray.data.folder import Folder
 from vapray.data.isic2018 import Isic2018
 from vapray.data.phantom.layout import write_isic2018
-from vapray.files import FileStore
-from vapray.store import Version
+from vapray.store.files import FileStore
+from vapray.store.version import Version
 
 from .dicom_files import make_dicom
 from .refusal import DATA, refused

@@ -18,7 +18,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLossless, JPEGLSLossless
 
 from vapray.data.decode import decode
-from vapray.data.frames import read_frames
+from vapray.data.image_loading import read_frames
 from vapray.errors import BadImage
 
 from .dicom_files import PERSON, RAMP, make_dicom

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vapray.bank.factory import text_encoder_of
 from vapray.bank.hashing_encoder import HashingEncoder
-from vapray.bank.text_encoder import text_encoder_of
 from vapray.config import Bank
 from vapray.errors import ConfigError, DataError
 

@@ -10,17 +10,17 @@ import pytest
 
 from tests.bad_inputs.refusal import BACKEND, CHECKPOINT, CONFIG, refused
 from tests.bank import tiny_models
+from vapray.bank.content_hash import encoder_signature
+from vapray.bank.factory import text_encoder_of
 from vapray.bank.forecast import context_width, forecast, tokens_of_a_caption
-from vapray.bank.signature import encoder_signature
 from vapray.bank.stage import _EncodeCaptions
-from vapray.bank.text_encoder import text_encoder_of
 from vapray.config import Config
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.doctor.models import check
-from vapray.forecast import Images, Outlook
 from vapray.latents.latent_space import LatentSpace
-from vapray.sampling.opening import Card, open_encoder
-from vapray.tables import REJECT, unpack
+from vapray.runtime.forecast import Images, Outlook
+from vapray.sampling.checkpoint_loading import Card, open_encoder
+from vapray.store.tables import REJECT, unpack
 
 pytest.importorskip("transformers", reason="the extra clip is not installed")
 

@@ -11,7 +11,8 @@ import torch
 
 from tests.bad_inputs.refusal import BACKEND, CHECKPOINT, CONFIG, refused
 from tests.bank import tiny_models
-from vapray.bank.text_encoder import TextEncoder, text_encoder_of
+from vapray.bank.factory import text_encoder_of
+from vapray.bank.text_encoder import TextEncoder
 from vapray.bank.tower_files import find_tower
 from vapray.bank.transformer_encoder import TEXTS_OF_A_BATCH
 from vapray.config import Bank

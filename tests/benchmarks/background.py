@@ -17,10 +17,10 @@ import torch
 
 from tests.benchmarks.table import report
 from vapray.config import Config
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.latents.latent_space import LatentSpace
 from vapray.training import loop
-from vapray.training.background import Background
+from vapray.training.async_checkpoint import Background
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.health import measure_prototypes

@@ -29,17 +29,17 @@ from tests.benchmarks.table import report
 from tests.captioning.conftest import ENGINE
 from tests.captioning.tiny_vlm import COLOURS, build_tiny_vlm
 from vapray.captioning.chat import Answer, Decoding, Turns
-from vapray.captioning.opening import open_captioner
+from vapray.captioning.factory import open_captioner
 from vapray.captioning.prompt_set import PromptSet, load_prompt_set
 from vapray.captioning.stage import CaptionImages
 from vapray.captioning.vaps import VapsCaptioner
 from vapray.captioning.vllm_chat import VllmChat
 from vapray.config import Config
-from vapray.config.file import load
-from vapray.data.frames import read_frames
-from vapray.row_map import PartWorker
-from vapray.store import Store
-from vapray.tables import TABLES, part_of
+from vapray.config.loader import load
+from vapray.data.image_loading import read_frames
+from vapray.runtime.row_map import PartWorker
+from vapray.store.tables import TABLES, part_of
+from vapray.store.version import Store
 
 PART = 8
 

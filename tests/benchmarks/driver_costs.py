@@ -25,9 +25,9 @@ from tests.benchmarks.table import report
 from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Config
 from vapray.latents.latent_space import LatentSpace
-from vapray.row_map import _plan
-from vapray.store import Store, Version
-from vapray.tables import REJECT, TABLES
+from vapray.runtime.row_map import _plan
+from vapray.store.tables import REJECT, TABLES
+from vapray.store.version import Store, Version
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
 

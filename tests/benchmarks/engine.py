@@ -35,8 +35,8 @@ from vapray.config import Config
 from vapray.diffusion.engine import Engine
 from vapray.diffusion.guidance import Guidance, guided_noise
 from vapray.diffusion.image_request import Conditions, ImageRequest
+from vapray.diffusion.noise_schedule import Schedule
 from vapray.diffusion.randomness import draw_sampling_noise
-from vapray.diffusion.schedule import Schedule
 from vapray.diffusion.solver import SolverState, advance, solver_plan
 from vapray.models.prediction import Denoiser, NoisePrediction
 from vapray.training.network import build_network

@@ -22,10 +22,10 @@ import psutil
 import pyarrow as pa
 
 from tests.benchmarks.table import report
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.latents.latent_space import LatentSpace
-from vapray.store import Store, Version
-from vapray.tables import REJECT, TABLES
+from vapray.store.tables import REJECT, TABLES
+from vapray.store.version import Store, Version
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows, materialise
 

@@ -20,11 +20,11 @@ import pyarrow as pa
 from PIL import Image
 
 from tests.benchmarks.table import report
-from vapray.config.file import load
-from vapray.pipeline import Walk
-from vapray.progress import Display
-from vapray.stages import STAGES
-from vapray.tables import REJECT, TABLES
+from vapray.config.loader import load
+from vapray.pipeline.runner import Walk
+from vapray.pipeline.stages import STAGES
+from vapray.runtime.progress import Display
+from vapray.store.tables import REJECT, TABLES
 
 ROWS_OF_A_PART, ROWS_OF_A_BATCH = 8192, 4096
 

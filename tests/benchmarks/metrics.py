@@ -23,10 +23,10 @@ import numpy as np
 import torch
 
 from tests.benchmarks.table import report
-from vapray.evaluation.frechet import FeatureStatistics, frechet_distance
-from vapray.evaluation.inception_score import inception_score
-from vapray.evaluation.intervals import random_halves
-from vapray.evaluation.pairwise import pairwise_scores
+from vapray.metrics.frechet import FeatureStatistics, frechet_distance
+from vapray.metrics.inception_score import inception_score
+from vapray.metrics.intervals import random_halves
+from vapray.metrics.kid_and_prdc import pairwise_scores
 
 CLASSES, DIRECTIONS = 1008, 64
 Numbers = dict[str, float]

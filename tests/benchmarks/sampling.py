@@ -28,7 +28,7 @@ from tests.benchmarks.table import report
 from vapray.diffusion.engine import Engine
 from vapray.diffusion.guidance import Guidance
 from vapray.diffusion.image_request import Conditions, ImageRequest
-from vapray.diffusion.schedule import Schedule
+from vapray.diffusion.noise_schedule import Schedule
 from vapray.models.precision import Precision
 from vapray.models.prototypes import OURS
 from vapray.models.uvit import UViT, build_uvit

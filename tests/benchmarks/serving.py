@@ -34,10 +34,10 @@ import torch
 
 from tests.benchmarks.table import report
 from tests.serve.running import Running, running_service
-from vapray.checkpoint import read_checkpoint, write_checkpoint
-from vapray.files import FileStore
-from vapray.sampling.live import LiveSampler
 from vapray.sampling.sampler import Sampler, SamplingSettings
+from vapray.sampling.threaded_sampler import LiveSampler
+from vapray.store.checkpoint import read_checkpoint, write_checkpoint
+from vapray.store.files import FileStore
 from vapray.training.network import build_network
 from vapray.training.state import save_weights
 

@@ -28,9 +28,9 @@ import torch
 from tests.benchmarks.released import TEXT_TOKENS, ReleasedTraining
 from tests.benchmarks.table import report
 from vapray.config import Config
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.latents.latent_space import LatentSpace
-from vapray.models.cost import forward_flops
+from vapray.models.flop_counter import forward_flops
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.network import build_network

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
-from vapray.cli import app
+from vapray.cli.app import app
 
 DOCUMENT = ROOT / "cluster" / "SCALING.md"
 COMMAND = re.compile(r"^```\n\$ \.venv/bin/vapray (capacity [^\n]*)\n\n(.*?)^```$", re.MULTILINE | re.DOTALL)

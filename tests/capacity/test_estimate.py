@@ -12,9 +12,9 @@ from vapray.capacity.constants import Cost, read_constants
 from vapray.capacity.estimate import StageEstimate
 from vapray.capacity.pipeline import estimate_run, load_workload
 from vapray.capacity.plan import Plan, load_plan
-from vapray.config.file import load
-from vapray.dry_run import foresee
-from vapray.models.size import network_size
+from vapray.config.loader import load
+from vapray.models.network_cost import network_size
+from vapray.pipeline.dry_run import foresee
 
 PAPER = f"config={ROOT}/jobs/configs/isic2018.yaml"
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.conftest import made_once
 from vapray.captioning.captioner import Captioner
-from vapray.captioning.opening import open_captioner
+from vapray.captioning.factory import open_captioner
 from vapray.config import Config
-from vapray.config.file import load
+from vapray.config.loader import load
 
 from .tiny_vlm import build_tiny_vlm
 

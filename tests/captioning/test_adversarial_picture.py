@@ -12,13 +12,13 @@ from PIL import Image
 
 from vapray.captioning.captioner import CaptionDraft, Captioner, CaptionReject, Pictures
 from vapray.captioning.chat import Decoding
-from vapray.captioning.opening import open_captioner
+from vapray.captioning.factory import open_captioner
 from vapray.captioning.stage import CaptionImages
 from vapray.captioning.vaps import VapsCaptioner
 from vapray.config import Config
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.data.phantom.modalities import find_modality
-from vapray.tables import REJECT
+from vapray.store.tables import REJECT
 
 from .tiny_vlm import COLOURS, INJECTION, LABEL, LETTERS, QUESTIONS, SIDE, caption, picture, written_on
 

@@ -5,14 +5,14 @@ import hashlib
 import numpy as np
 import pytest
 
+from vapray.captioning.caption_filter import MAX_CAPTION_CHARACTERS
+from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.captioner import STRATEGIES, CaptionDraft, Captioner, CaptionReject, cache_key
-from vapray.captioning.given import GivenCaptions
-from vapray.captioning.hygiene import MAX_CAPTION_CHARACTERS
-from vapray.captioning.lexicon import parse_caption
+from vapray.captioning.factory import open_captioner
 from vapray.captioning.measured.captioner import MeasuredCaptioner
-from vapray.captioning.opening import open_captioner
+from vapray.captioning.precomputed import GivenCaptions
 from vapray.captioning.prompt_set import load_prompt_set
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.errors import ConfigError
 
 from .discs import disc

@@ -16,8 +16,8 @@ from typing import ClassVar
 import pytest
 
 from vapray.captioning.captioner import CaptionReject
-from vapray.captioning.opening import open_captioner
-from vapray.config.file import load
+from vapray.captioning.factory import open_captioner
+from vapray.config.loader import load
 from vapray.errors import BackendError
 
 from .tiny_vlm import COLOURS, caption, impression, picture

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.bad_inputs.refusal import BACKEND, refused
-from vapray.captioning.asking import Prompting, json_schema
+from vapray.captioning.caption_session import Prompting, json_schema
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures
 from vapray.captioning.chat import Decoding
-from vapray.captioning.opening import open_captioner
+from vapray.captioning.factory import open_captioner
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.captioning.vaps import VapsCaptioner
 from vapray.config import Config

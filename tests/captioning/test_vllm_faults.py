@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.faults.ray_processes import gone_within, killed, lives
-from vapray.tables import REJECT
+from vapray.store.tables import REJECT
 
 from .conftest import ENGINE
 
@@ -88,7 +88,7 @@ def test_after_kills_at_work_every_image_has_one_caption_or_one_reject(tiny_vlm:
 def _check_table(run: Path) -> None:
     (manifest,) = run.glob("captions/*/manifest.json")
     script = (
-        "from vapray.store import Store; import sys;"
+        "from vapray.store.version import Store; import sys;"
         "t = Store(sys.argv[1]).version('captions', sys.argv[2]).read(rejects=True);"
         f"print(len(t), len(set(t['image_id'].to_pylist())), t['{REJECT}'].null_count, t['caption'].null_count)"
     )

@@ -19,7 +19,7 @@ from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE
 from ray.util import get_node_ip_address
 
 from tests.cluster.raylets import MEMORY, OPEN
-from vapray.cluster import ENVIRONMENT
+from vapray.runtime.cluster import ENVIRONMENT
 
 __all__ = ["autoscaled"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from serve.settings import read_settings
 from tests.conftest import ROOT
-from vapray.serve_file import parse_serve_config
+from vapray.service.serve_config import parse_serve_config
 
 __all__ = ["RAY_SPECS", "RAY_VERSION", "Tree", "groups_of", "pods_of", "problems", "ray_spec"]
 

@@ -12,16 +12,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from vapray.cluster import connected, require, run_remote
 from vapray.config import Cluster, Config
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.errors import VaprayError
-from vapray.placement import train_demand
-from vapray.progress import StageProgress
-from vapray.row_map import map_rows
-from vapray.stage_run import StageRun
-from vapray.store import Store, Version
-from vapray.tables import TABLES, part_of
+from vapray.runtime.cluster import connected, require, run_remote
+from vapray.runtime.placement import train_demand
+from vapray.runtime.progress import StageProgress
+from vapray.runtime.row_map import map_rows
+from vapray.runtime.stage_context import StageRun
+from vapray.store.tables import TABLES, part_of
+from vapray.store.version import Store, Version
 from vapray.training.stage import scaling_of
 
 ROWS, ROWS_AT_ONCE = 8, 1

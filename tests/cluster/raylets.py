@@ -66,7 +66,7 @@ def raylets(*nodes: dict[str, Any]) -> Iterator[Raylets]:
 def main() -> None:
     """Start the nodes and wait."""
     folder = tempfile.mkdtemp(prefix="raylets-", dir="/tmp")  # not where a Ray of this machine looks for its cluster
-    from vapray.cluster import ENVIRONMENT
+    from vapray.runtime.cluster import ENVIRONMENT
 
     quick = {"RAY_prestart_worker_first_driver": "0", "RAY_enable_worker_prestart": "0"}
     os.environ.update(ENVIRONMENT | quick | OPEN, RAY_TMPDIR=folder)

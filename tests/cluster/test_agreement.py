@@ -14,7 +14,7 @@ from serve.settings import ServiceSettings
 from tests.cluster.manifest_checks import RAY_VERSION
 from tests.cluster.rendering import CLUSTER, OVERLAYS, object_of, rendered
 from tests.conftest import ROOT
-from vapray.serve_file import parse_serve_config, read_serve_file
+from vapray.service.serve_config import parse_serve_config, read_serve_file
 
 
 def test_the_service_is_the_one_of_the_projects_serve_config():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.raylets import OPEN, raylets
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.doctor import cluster
 from vapray.doctor.findings import Finding
 

@@ -10,7 +10,7 @@ from tests.cluster.rig import until
 from tests.conftest import ROOT
 from tests.finished_run import TABLES, digests_of_the_weights, frame, metrics
 from tests.object_storage.conftest import BUCKET, CREDENTIALS
-from vapray.files import FileStore
+from vapray.store.files import FileStore
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

@@ -15,11 +15,11 @@ from tests.cluster.manifest_checks import RAY_SPECS, Tree, groups_of, pods_of, p
 from tests.cluster.rendering import CLUSTER, OVERLAYS, STAGES, object_of, render, rendered, stage_job
 from tests.cluster.schemas import DEFINITIONS, violations
 from tests.conftest import ROOT
-from vapray.cli import STAGES_OF_A_NAME
-from vapray.config.file import load
+from vapray.cli.app import STAGES_OF_A_NAME
+from vapray.config.loader import load
 from vapray.errors import ConfigError
-from vapray.placement import Demand, demands_of, places
-from vapray.stages import itinerary
+from vapray.pipeline.stages import itinerary
+from vapray.runtime.placement import Demand, demands_of, places
 
 needs_definitions = pytest.mark.skipif(not DEFINITIONS.is_dir(), reason=f"no KubeRay CRDs in {DEFINITIONS}")
 WITHOUT_SCHEMA = {"Namespace", "ConfigMap", "PodMonitor"}

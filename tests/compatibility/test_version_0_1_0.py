@@ -19,7 +19,7 @@ from serve.deployments.sampler import SamplerReplica
 from serve.settings import ModelSettings
 from tests.conftest import ROOT
 from tests.export.test_pixels import ask
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.sampler import Sampler
 
@@ -51,7 +51,7 @@ def assert_same(made, wanted) -> None:
 
 
 def vapray(*words: object) -> str:
-    command = [sys.executable, "-c", "from vapray.cli import main; main()", *map(str, words)]
+    command = [sys.executable, "-c", "from vapray.cli.app import main; main()", *map(str, words)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -5,11 +5,11 @@ import pyarrow as pa
 import pytest
 
 from tests.bad_inputs.dicom_files import PERSON, RAMP, make_dicom
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.data.dataset import dataset_signature
 from vapray.data.decode import decode
 from vapray.data.folder import Folder
-from vapray.data.frames import read_frame
+from vapray.data.image_loading import read_frame
 from vapray.data.stage import _CheckImages
 
 WHOLE = np.arange(256)

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.data.folder import Folder
 from vapray.data.forecast import count_images
-from vapray.data.frames import read_frame, read_frames
+from vapray.data.image_loading import read_frame, read_frames
 from vapray.data.stage import _CheckImages
 from vapray.errors import BadImage
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from vapray.diffusion.engine import Engine
 from vapray.diffusion.guidance import Guidance, guided_noise
 from vapray.diffusion.image_request import Conditions, ImageRequest, Preview
+from vapray.diffusion.noise_schedule import Schedule
 from vapray.diffusion.randomness import draw_sampling_noise
-from vapray.diffusion.schedule import Schedule
 from vapray.diffusion.solver import SolverName, solve, solver_plan
 from vapray.errors import BackendError
 from vapray.models.prototypes import PrototypeOptions

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from vapray.diffusion.guidance import Guidance, convert_guidance, guidance_excess, guided_noise
+from vapray.diffusion.noise_schedule import Schedule
 from vapray.diffusion.objective import Losses, denoising_loss
 from vapray.diffusion.randomness import draw_training
-from vapray.diffusion.schedule import Schedule
 from vapray.models.prediction import NoisePrediction
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit

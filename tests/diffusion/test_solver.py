@@ -8,7 +8,7 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
-from vapray.diffusion.schedule import Schedule
+from vapray.diffusion.noise_schedule import Schedule
 from vapray.diffusion.solver import SolverName, SolverState, advance, solve, solver_plan
 
 BETAS = {"scaled_linear": (0.00085, 0.012), "linear": (1e-4, 0.02)}

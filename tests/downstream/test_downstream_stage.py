@@ -10,14 +10,14 @@ from safetensors import safe_open
 from tests.conftest import SMALL
 from tests.finished_run import frame
 from vapray.config import Config
-from vapray.config.file import load
-from vapray.dry_run import foresee
-from vapray.files import FileStore
-from vapray.pipeline import Walk
-from vapray.progress import Display
-from vapray.stages import itinerary
-from vapray.store import Version
-from vapray.tables import part_of
+from vapray.config.loader import load
+from vapray.pipeline.dry_run import foresee
+from vapray.pipeline.runner import Walk
+from vapray.pipeline.stages import itinerary
+from vapray.runtime.progress import Display
+from vapray.store.files import FileStore
+from vapray.store.tables import part_of
+from vapray.store.version import Version
 
 TINY = (
     "downstream.steps=6",

@@ -8,10 +8,10 @@ from safetensors import safe_open
 from safetensors.torch import load
 from torch.utils.flop_counter import FlopCounterMode
 
-from vapray.config.file import load as load_config
+from vapray.config.loader import load as load_config
+from vapray.downstream.content_hash import classifier_weights_signature
 from vapray.downstream.forecast import FLOPS_OF_A_PIXEL, PARAMETERS, VALUES_OF_A_PIXEL
 from vapray.downstream.networks import build_network, to_safetensors
-from vapray.downstream.signature import classifier_weights_signature
 from vapray.errors import CheckpointError, ConfigError
 
 SIDE = 64

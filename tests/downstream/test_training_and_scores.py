@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from tests.evaluation.pictures import scenes
-from vapray.config.file import load
-from vapray.downstream.pictures import Pictures, together
+from vapray.config.loader import load
+from vapray.downstream.image_sets import Pictures, together
 from vapray.downstream.scores import score
 from vapray.downstream.summary import markdown, summarise
 from vapray.downstream.training import Phase, phases_of, probabilities, train_network
 from vapray.errors import TrainingDiverged
-from vapray.evaluation.intervals import t_interval
+from vapray.metrics.intervals import t_interval
 
 SETTINGS = load(None, ["downstream.steps=60"]).downstream
 

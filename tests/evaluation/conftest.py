@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from vapray.evaluation.adherence import Adherence, AttributeAgreement
-from vapray.evaluation.intervals import Interval
-from vapray.evaluation.memorisation.audit import Memorisation, audit
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
 from vapray.evaluation.report.content import (
     CaptionExample,
@@ -17,6 +15,8 @@ from vapray.evaluation.report.content import (
     Rejects,
     ReportData,
 )
+from vapray.memorisation.audit import Memorisation, audit
+from vapray.metrics.intervals import Interval
 
 HOSTILE = "an oval <script>alert('x')</script> lesion & {{ 7 * 7 }} \"quoted\""
 

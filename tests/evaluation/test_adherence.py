@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vapray.captioning.attributes import Attributes
 from vapray.captioning.attributes import agreement as captioner_agreement
-from vapray.captioning.lexicon import parse_caption
+from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.errors import DataError
 from vapray.evaluation.adherence import (

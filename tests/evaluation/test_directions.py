@@ -7,7 +7,8 @@ import pytest
 
 from vapray.errors import DataError
 from vapray.evaluation.baselines import class_mean_images
-from vapray.evaluation.comparison import (
+from vapray.evaluation.features import RandomConvolutions
+from vapray.evaluation.set_metrics import (
     FeatureSet,
     SetScores,
     compare_classes,
@@ -16,7 +17,6 @@ from vapray.evaluation.comparison import (
     fid_between,
     size_warnings,
 )
-from vapray.evaluation.features import RandomConvolutions
 
 from .pictures import Images, blurred, noisy, scenes
 

@@ -14,14 +14,14 @@ from torch.nn import functional
 
 from tests.bank.tiny_models import biomedclip
 from vapray.config import Evaluate
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.doctor.models import check
 from vapray.downstream.networks import MEAN, STD, build_network, to_safetensors
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
 from vapray.evaluation.classifier import train_classifier
 from vapray.evaluation.extractors.weight_files import INCEPTION_FILE, features_signature
 from vapray.evaluation.features import FeatureExtractor, extractor_of
-from vapray.evaluation.inception_score import inception_score
+from vapray.metrics.inception_score import inception_score
 
 from . import extractor_weights as weights
 from .pictures import Images, scenes

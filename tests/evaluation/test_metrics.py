@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from vapray.evaluation.intervals import Interval
 from vapray.evaluation.metrics import Metrics
+from vapray.metrics.intervals import Interval
 
 CONTRACT = {
     "fid",

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vapray.evaluation import nearest
-from vapray.evaluation.comparison import FeatureSet
 from vapray.evaluation.extractors.extractor import FeatureSpace
-from vapray.evaluation.nearest import relative_distance
+from vapray.evaluation.set_metrics import FeatureSet, relative_distance
+from vapray.metrics import nearest
 
 RNG = np.random.default_rng(3)
 TRAINING = RNG.normal(size=(400, 6))

@@ -15,18 +15,19 @@ from PIL import Image
 from tests.evaluation.phone import overflow_at_phone_width
 from vapray.errors import DataError
 from vapray.evaluation.adherence import Adherence
-from vapray.evaluation.intervals import Interval
-from vapray.evaluation.memorisation.judgement import COPIES
 from vapray.evaluation.metrics import Metrics
-from vapray.evaluation.report.cautions import cautions
-from vapray.evaluation.report.content import Curve, ReportData
-from vapray.evaluation.report.curves import line_chart
-from vapray.evaluation.report.gauge import Entry, gauge
-from vapray.evaluation.report.page import sides
-from vapray.evaluation.report.pictures import data_uri
+from vapray.evaluation.report.caveats import cautions
+from vapray.evaluation.report.content import ReportData
 from vapray.evaluation.report.render import render_report
 from vapray.evaluation.report.verdict import adherence_finding, fid_finding, headline, label_finding
-from vapray.evaluation.report.wording import duration, number
+from vapray.memorisation.copy_test import COPIES
+from vapray.metrics.intervals import Interval
+from vapray.report.curves import line_chart
+from vapray.report.data_uri import data_uri
+from vapray.report.gauge import Entry, gauge
+from vapray.report.number_format import duration, number
+from vapray.report.page import sides
+from vapray.report.records import Curve
 
 VOID = {"meta", "img", "br"}
 OUTSIDE = re.compile(r"""(?:src|href|srcset)\s*=\s*["'](?!data:|#|\.\./audit/index\.html)|url\(|@import|https?://""")

@@ -8,13 +8,13 @@ import pytest
 
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.config import Config, Evaluate
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.evaluation.classifier import Classifier, train_classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.features import extractor_of
-from vapray.evaluation.inception_score import inception_score
-from vapray.evaluation.measuring import SETS, Examiner, features_of
+from vapray.evaluation.measurement import SETS, Examiner, features_of
 from vapray.evaluation.summary import Findings, summarise
+from vapray.metrics.inception_score import inception_score
 
 from .pictures import noisy, scenes
 

@@ -35,7 +35,13 @@ def finished(small_run, tmp_path_factory) -> tuple[Path, str]:
 
 
 def ran(folder: Path, *words: str, name: str = "small", code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from vapray.cli import main; main()", "experiment", str(folder / f"{name}.yaml")]
+    command = [
+        sys.executable,
+        "-c",
+        "from vapray.cli.app import main; main()",
+        "experiment",
+        str(folder / f"{name}.yaml"),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, "--results", str(folder / "results"), *words],

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from vapray.experiments.contrasts import Difference, Finding, findings, holm
-from vapray.experiments.description import Contrast, Experiment, Row
+from vapray.experiments.spec import Contrast, Experiment, Row
 
 SEEDS = (0, 1, 2, 3)
 

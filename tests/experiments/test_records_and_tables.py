@@ -6,16 +6,16 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from vapray.cli import app
-from vapray.config.file import load
+from vapray.cli.app import app
+from vapray.config.loader import load
 from vapray.errors import ConfigError, DataError
-from vapray.experiments.description import Experiment, read_experiment
-from vapray.experiments.outcomes import OUTCOMES
 from vapray.experiments.records import Record, RunName, deciding_settings, differing, read_record, write_record
-from vapray.experiments.running import make_all, run_names, settings_of
+from vapray.experiments.results import OUTCOMES
+from vapray.experiments.runner import make_all, run_names, settings_of
+from vapray.experiments.spec import Experiment, read_experiment
 from vapray.experiments.tables import tables_of
-from vapray.files import FileStore
-from vapray.progress import Display
+from vapray.runtime.progress import Display
+from vapray.store.files import FileStore
 
 BUDGET = {"parameters": 330_402, "forward_flops": 81e6, "steps": 1250, "images": 80_000, "train_seconds": 90.0}
 EXPERIMENT = """

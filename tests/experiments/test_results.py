@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from vapray.cli import app
-from vapray.experiments.description import Experiment, read_experiment
-from vapray.experiments.outcomes import OUTCOMES
+from vapray.cli.app import app
 from vapray.experiments.records import Record, RunName, deciding_settings, differing, read_record
-from vapray.experiments.running import run_names, settings_of
+from vapray.experiments.results import OUTCOMES
+from vapray.experiments.runner import run_names, settings_of
+from vapray.experiments.spec import Experiment, read_experiment
 from vapray.experiments.tables import tables_of
-from vapray.files import FileStore
+from vapray.store.files import FileStore
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = re.compile(r"^```\n\$ vapray experiment (\S+) --results (\S+) --tables\n```\n\n(.*?)(?=^## |\Z)", re.M | re.S)

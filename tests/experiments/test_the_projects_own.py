@@ -5,10 +5,10 @@ import yaml
 
 from tests.conftest import ROOT
 from vapray.captioning.prompt_set import load_prompt_set
-from vapray.experiments.description import read_experiment
 from vapray.experiments.records import RunName, deciding_settings
-from vapray.experiments.running import run_names, settings_of
-from vapray.models.size import network_size
+from vapray.experiments.runner import run_names, settings_of
+from vapray.experiments.spec import read_experiment
+from vapray.models.network_cost import network_size
 
 FILES = sorted((ROOT / "jobs" / "experiments").glob("*.yaml"))
 EXPERIMENTS = [

@@ -7,17 +7,17 @@ import torch
 
 from tests.bank.tiny_models import bert
 from tests.latents.trained_models import stable_diffusion, taef2
+from vapray.bank.factory import text_encoder_of
 from vapray.bank.prompt_bank import BankEntry, PromptBank
-from vapray.bank.text_encoder import text_encoder_of
-from vapray.checkpoint import folder_contents, write_checkpoint
-from vapray.config.file import load
-from vapray.files import FileStore
+from vapray.config.loader import load
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.kl_network import build_autoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.latents.pixel_space import PixelSpace
 from vapray.latents.tiny_autoencoder import TinyAutoencoder
+from vapray.store.checkpoint import folder_contents, write_checkpoint
+from vapray.store.files import FileStore
 from vapray.training.final import final_checkpoint
 from vapray.training.network import build_network
 from vapray.training.state import TrainingState

@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from tests.export.checkpoints import CLASSES, make_checkpoint
-from vapray.cli import app
+from vapray.cli.app import app
 from vapray.errors import CheckpointError, ConfigError
 from vapray.export.folder import export_checkpoint
-from vapray.export.opening import open_checkpoint
-from vapray.files import FileStore
+from vapray.export.loaded_checkpoint import open_checkpoint
 from vapray.sampling.sampler import Sampler
+from vapray.store.files import FileStore
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """A disk that fails, or loses its process, at the n-th thing it is asked to do.
 
-Patches what ``vapray.files`` calls of the operating system, in this process. Folders are not really synced, which makes
-thousands of faults cheap; that they would be is counted like every other operation.
+Patches what ``vapray.store.files`` calls of the operating system, in this process. Folders are not really synced, which
+makes thousands of faults cheap; that they would be is counted like every other operation.
 """
 
 import builtins
@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 import pytest
 
-import vapray.files
+import vapray.store.files
 
 When = Literal["before", "after", "half"]
 CHANGES = ("mkdir", "fsync", "replace", "link", "unlink", "remove", "rmdir")
@@ -67,7 +67,7 @@ class FailingDisk:
         with pytest.MonkeyPatch.context() as patch:
             for name in CHANGES:
                 patch.setattr(os, name, self._wrapped(name, getattr(os, name)))
-            patch.setattr(vapray.files, "open", self._open, raising=False)
+            patch.setattr(vapray.store.files, "open", self._open, raising=False)
             yield self
 
     def _wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 
-from vapray.cluster import ENVIRONMENT
+from vapray.runtime.cluster import ENVIRONMENT
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ __all__ = ["Driver", "cluster", "gone_within", "killed", "lives"]
 # Forked from a server that has imported everything once: an import costs seconds, and a storm starts hundreds.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["vapray.cli", "ray.data", "ray.train.torch"]
+    ["vapray.cli.app", "ray.data", "ray.train.torch"]
     + [f"vapray.{room}.stage" for room in ("data", "captioning", "bank", "latents", "sampling", "evaluation")]
 )
 TITLES = ("ray::MapWorker", "ray::_make", "ray::_prepare", "ray::_measure", "ray::RayTrainWorker")
@@ -124,7 +124,7 @@ def _start_fork_server() -> None:
 
 
 def _drive(stage: str, words: list[str], log: Path) -> None:
-    from vapray.cli import run_job
+    from vapray.cli.app import run_job
 
     os.setsid()
     if any(word.startswith("cluster.address=") for word in words):
@@ -138,7 +138,7 @@ def _drive(stage: str, words: list[str], log: Path) -> None:
 def _keep_cluster(pipe: Connection, num_cpus: int) -> None:
     import ray
 
-    from vapray.cluster import ENVIRONMENT
+    from vapray.runtime.cluster import ENVIRONMENT
 
     os.setsid()
     # Processes that nobody asked for yet cost a second each, for every driver anew.

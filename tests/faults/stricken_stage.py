@@ -16,7 +16,7 @@ import psutil
 
 from tests.faults.ray_processes import Driver, cluster, gone_within, killed, lives
 from tests.faults.unbroken_run import Difference, UnbrokenRun
-from vapray.store import Version
+from vapray.store.version import Version
 
 __all__ = ["Blow", "Outcome", "Scene", "Strikes", "scene_of", "strike_stage"]
 

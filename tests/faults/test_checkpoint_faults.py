@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.faults.failing_disk import FailingDisk, folder_in_memory
-from tests.test_store import rows, seal
-from vapray.checkpoint import read_checkpoint, read_newest_step, write_checkpoint, write_step
+from tests.store.test_version import rows, seal
 from vapray.errors import CheckpointError, DataError, LeaseHeld
-from vapray.files import FileStore
-from vapray.store import Store, Version
+from vapray.store.checkpoint import read_checkpoint, read_newest_step, write_checkpoint, write_step
+from vapray.store.files import FileStore
+from vapray.store.version import Store, Version
 
 FLIPS = 400
 STATE = {"raw.safetensors": bytes(range(256)), "state.json": b'{"step": 20}'}

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, SMALL
-from vapray.checkpoint import read_newest_step
-from vapray.files import FileStore
+from vapray.store.checkpoint import read_newest_step
+from vapray.store.files import FileStore
 
 SECONDS = 240
 SETTINGS = (

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults.failing_disk import FailingDisk, When, folder_in_memory
-from tests.test_store import rows, seal
-from vapray.checkpoint import read_checkpoint, read_newest_step, write_checkpoint, write_step
+from tests.store.test_version import rows, seal
 from vapray.errors import DataError
-from vapray.files import FileStore
-from vapray.lease import Lease
-from vapray.store import Store
+from vapray.store.checkpoint import read_checkpoint, read_newest_step, write_checkpoint, write_step
+from vapray.store.files import FileStore
+from vapray.store.lease import Lease
+from vapray.store.version import Store
 
 FAULTS: list[tuple[int, When]] = [
     (errno.ENOSPC, "half"),

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.failing_disk import FailingDisk, folder_in_memory
-from tests.test_store import rows, seal
+from tests.store.test_version import rows, seal
 from vapray.errors import LeaseHeld
-from vapray.files import FileStore
-from vapray.lease import Lease
-from vapray.store import Store
+from vapray.store.files import FileStore
+from vapray.store.lease import Lease
+from vapray.store.version import Store
 
 RACES = 50
 
@@ -89,10 +89,10 @@ def test_of_8_processes_one_holds(files):
 
 HOLDER = """
 import sys, time
-from tests.test_store import rows
+from tests.store.test_version import rows
 from vapray.errors import LeaseHeld
-from vapray.lease import Lease
-from vapray.store import Store
+from vapray.store.lease import Lease
+from vapray.store.version import Store
 version = Store(sys.argv[1]).version("images", "v")
 lease = Lease(version.files, version.folder, lifetime_seconds=1.0)
 with lease:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from vapray.cluster import RETRIES_OF_A_TASK, connected, run_remote
 from vapray.config import Cluster, Config, Pool
 from vapray.errors import BackendError
-from vapray.progress import StageProgress
-from vapray.row_map import RESTARTS_OF_AN_ACTOR, map_rows
-from vapray.stage_run import StageRun
-from vapray.store import Store, Version
-from vapray.tables import TABLES, part_of
+from vapray.runtime.cluster import RETRIES_OF_A_TASK, connected, run_remote
+from vapray.runtime.progress import StageProgress
+from vapray.runtime.row_map import RESTARTS_OF_AN_ACTOR, map_rows
+from vapray.runtime.stage_context import StageRun
+from vapray.store.tables import TABLES, part_of
+from vapray.store.version import Store, Version
 
 COLUMNS = ["image_id", "label", "split", "group"]
 POISON = "image-03"

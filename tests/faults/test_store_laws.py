@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from tests.faults.failing_disk import FailingDisk, Killed, When, folder_in_memory
-from tests.test_store import seal
+from tests.store.test_version import seal
 from vapray.errors import DataError, LeaseHeld
-from vapray.lease import Lease
-from vapray.row_map import PartWorker, _plan
-from vapray.store import Manifest, Store, Version
-from vapray.tables import REJECT, TABLES, part_of
+from vapray.runtime.row_map import PartWorker, _plan
+from vapray.store.lease import Lease
+from vapray.store.tables import REJECT, TABLES, part_of
+from vapray.store.version import Manifest, Store, Version
 
 SOURCE = [f"image-{number}" for number in range(7)]
 REJECTED = {"image-2", "image-5"}

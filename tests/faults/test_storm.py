@@ -13,8 +13,8 @@ from tests.conftest import SMALL
 from tests.faults.storm import TABLE_STAGES, draw, storm, totals
 from tests.faults.stricken_stage import Blow, Outcome, Scene, Strikes, scene_of, strike_stage
 from tests.faults.unbroken_run import Difference, UnbrokenRun
-from vapray.manifest import Manifest
-from vapray.store import Version
+from vapray.store.manifest import Manifest
+from vapray.store.version import Version
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ import pytest
 
 from tests.conftest import ROOT, SMALL
 from tests.finished_run import digests_of_the_weights
-from vapray.checkpoint import read_newest_step
-from vapray.files import FileStore
+from vapray.store.checkpoint import read_newest_step
+from vapray.store.files import FileStore
 
 LONG = ("train.steps=300", "train.checkpoint_every=20", "train.validate_every=150")
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from vapray.manifest import Manifest
-from vapray.stages import STAGES
-from vapray.store import Store, Version
+from vapray.pipeline.stages import STAGES
+from vapray.store.manifest import Manifest
+from vapray.store.version import Store, Version
 
 __all__ = ["Difference", "UnbrokenRun"]
 

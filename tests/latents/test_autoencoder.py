@@ -135,7 +135,7 @@ def test_a_batch_larger_than_memory_allows_is_taken_in_turns(monkeypatch: pytest
     seen: list[int] = []
     inner = KlAutoencoder.moments
     monkeypatch.setattr(KlAutoencoder, "moments", lambda self, part: seen.append(len(part)) or inner(self, part))
-    monkeypatch.setattr("vapray.latents.turns.PIXELS_AT_ONCE", 2 * 16 * 16)
+    monkeypatch.setattr("vapray.latents.batch_slices.PIXELS_AT_ONCE", 2 * 16 * 16)
     assert torch.allclose(kl.encode_moments(images), moments, atol=1e-5)
     assert seen == [2, 2, 1]
     assert np.abs(kl.decode(moments[:, :4]).astype(int) - pictures).max() <= 1

@@ -11,10 +11,10 @@ from PIL import Image
 
 from tests.bad_inputs.refusal import CONFIG, DATA, refused
 from vapray.config import Config
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.errors import ConfigError
 from vapray.latents.decoder_tuning import TuningRecipe, tune_decoder
-from vapray.latents.fitting.making import Paths, make_autoencoder, optimiser_steps
+from vapray.latents.fitting.build import Paths, make_autoencoder, optimiser_steps
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.kl_network import build_autoencoder
 from vapray.latents.network_autoencoder import NetworkAutoencoder

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vapray.config.file import load
-from vapray.forecast import Forecast, Images, Outlook, rest_of
+from vapray.config.loader import load
 from vapray.latents import forecast as encoding
 from vapray.latents.fitting import forecast as making
 from vapray.latents.forecast import autoencoder_size
 from vapray.latents.kl_shape import STABLE_DIFFUSION, KlShape
 from vapray.latents.network_size import kl_size, tiny_size
 from vapray.latents.tiny_autoencoder import TinyAutoencoder
+from vapray.runtime.forecast import Forecast, Images, Outlook, rest_of
 
 from . import trained_models
 

@@ -13,17 +13,17 @@ import torch
 from tests.bad_inputs.refusal import CHECKPOINT, CONFIG, refused
 from tests.bank.tiny_models import in_hub_cache
 from vapray.config import Config
-from vapray.config.file import load
-from vapray.data.frames import read_frames
+from vapray.config.loader import load
+from vapray.data.image_loading import read_frames
 from vapray.doctor.models import check
 from vapray.latents.autoencoder import load_autoencoder
-from vapray.latents.fitting.making import open_trained
-from vapray.latents.pictures import to_pictures, to_unit_range
+from vapray.latents.content_hash import autoencoder_signature
+from vapray.latents.fitting.build import open_trained
+from vapray.latents.image_tensors import to_pictures, to_unit_range
 from vapray.latents.reconstruction import psnr_db, rebuild_pictures
-from vapray.latents.signature import autoencoder_signature
-from vapray.pipeline import Walk
-from vapray.progress import Display
-from vapray.stages import STAGES
+from vapray.pipeline.runner import Walk
+from vapray.pipeline.stages import STAGES
+from vapray.runtime.progress import Display
 
 from . import trained_models
 from .discs import draw_discs

@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 
 from vapray.config import Config
-from vapray.config.file import load
-from vapray.files import FileStore
+from vapray.config.loader import load
 from vapray.latents.description import describe_autoencoder
 from vapray.latents.fitting.stage import _make
 from vapray.latents.latent_space import LatentSpace, sample_latent
 from vapray.latents.stage import _EncodeImages, _latent_space
-from vapray.store import Version
-from vapray.tables import TABLES, part_of, unpack
+from vapray.store.files import FileStore
+from vapray.store.tables import TABLES, part_of, unpack
+from vapray.store.version import Version
 
 from . import trained_models
 from .discs import draw_discs

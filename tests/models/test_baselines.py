@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from vapray.bank.forecast import context_width, tokens_of_a_caption
-from vapray.config.file import load
+from vapray.config.loader import load
+from vapray.diffusion.noise_schedule import Schedule
 from vapray.diffusion.objective import COMMITMENT, ClassBalancing, denoising_loss
 from vapray.diffusion.randomness import draw_other_labels, draw_training
-from vapray.diffusion.schedule import Schedule
 from vapray.errors import ConfigError
-from vapray.models.cost import forward_flops
-from vapray.models.size import network_size
+from vapray.models.flop_counter import forward_flops
+from vapray.models.network_cost import network_size
 from vapray.training.network import Network, build_network
 from vapray.training.state import load_weights, save_weights
 

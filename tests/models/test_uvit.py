@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from vapray.diffusion.noise_schedule import Schedule
 from vapray.diffusion.objective import denoising_loss
 from vapray.diffusion.randomness import draw_training
-from vapray.diffusion.schedule import Schedule
 from vapray.models.prediction import NoisePrediction
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.tokens import patchify, unpatchify

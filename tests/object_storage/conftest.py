@@ -12,7 +12,7 @@ from s3fs import S3FileSystem
 
 from tests.conftest import ROOT
 from tests.object_storage.proxy import FaultProxy
-from vapray.files import FileStore
+from vapray.store.files import FileStore
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "tests",

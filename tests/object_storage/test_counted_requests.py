@@ -12,9 +12,9 @@ from vapray.capacity.estimate import TableSize
 from vapray.capacity.map_stages import MappedStage
 from vapray.capacity.pipeline import load_workload
 from vapray.capacity.plan import Plan
-from vapray.row_map import PartWorker, _plan
-from vapray.store import Store, Version
-from vapray.tables import REJECT, TABLES, part_of
+from vapray.runtime.row_map import PartWorker, _plan
+from vapray.store.tables import REJECT, TABLES, part_of
+from vapray.store.version import Store, Version
 
 ROWS, ROWS_OF_A_PART = 60, 20
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.object_storage.proxy import SLOW_DOWN, Fault, Request
 from vapray.errors import BackendError, LeaseHeld
-from vapray.files import FileStore
-from vapray.lease import Lease
+from vapray.store.files import FileStore
+from vapray.store.lease import Lease
 
 DATA = os.urandom(400_000)
 FAULTS = [Fault("drop"), Fault("cut", 60), Fault("cut", 200_000), Fault("swallow"), SLOW_DOWN]

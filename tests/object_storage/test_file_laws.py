@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.conftest import ROOT
-from vapray.files import FileStore
+from vapray.store.files import FileStore
 
 NAMES = ["x", "a/b.bin", "a/Größe 50%+é/=&#.png", "a/b c/d.json"]
 
@@ -100,7 +100,7 @@ def test_of_eight_creators_one_wins(open_store):
 
 def test_of_many_processes_one_creates(files):
     program = (
-        "import sys\nfrom vapray.files import FileStore\nfiles = FileStore(sys.argv[1])\nfiles.names('')\n"
+        "import sys\nfrom vapray.store.files import FileStore\nfiles = FileStore(sys.argv[1])\nfiles.names('')\n"
         "print('ready', flush=True)\nsys.stdin.readline()\nprint(files.create('x', sys.argv[2].encode()), flush=True)\n"
     )
     runs = [

@@ -9,8 +9,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.object_storage.proxy import Fault, FaultProxy
 from vapray.errors import BackendError, ConfigError, VaprayError
-from vapray.files import FileStore
-from vapray.object_errors import error_code
+from vapray.store.files import FileStore
+from vapray.store.object_errors import error_code
 
 OPERATIONS = {
     "read": lambda files: files.read("a/x"),

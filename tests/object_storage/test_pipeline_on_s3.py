@@ -20,9 +20,9 @@ from tests.conftest import ROOT, SMALL
 from tests.finished_run import TABLES, frame, metrics
 from tests.object_storage.conftest import BUCKET, CREDENTIALS
 from tests.object_storage.proxy import SLOW_DOWN, Fault, FaultProxy, Request
-from vapray.files import FileStore
+from vapray.pipeline.stages import itinerary
 from vapray.sampling.sampler import Sampler
-from vapray.stages import itinerary
+from vapray.store.files import FileStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.object_storage.proxy import FaultProxy
-from tests.test_store import rows
-from vapray.store import Store
+from tests.store.test_version import rows
+from vapray.store.version import Store
 
 
 def methods(proxy: FaultProxy) -> list[str]:

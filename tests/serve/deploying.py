@@ -10,7 +10,7 @@ import ray
 from ray import serve
 
 from serve.app import build
-from vapray.serve_file import read_serve_file
+from vapray.service.serve_config import read_serve_file
 
 if __name__ == "__main__":
     os.environ["RAY_AUTH_MODE"] = "disabled"

@@ -16,8 +16,8 @@ from tests.serve.running import free_port
 from tests.serve.test_serve_file import FILES
 from vapray.config.renamed_keys import SERVICE_KEYS
 from vapray.errors import CheckpointError, ConfigError
-from vapray.serve_file import read_serve_file
-from vapray.serving import serve_until_interrupted
+from vapray.service.serve_config import read_serve_file
+from vapray.service.serving import serve_until_interrupted
 
 MODEL = {"name": "demo", "checkpoint": "runs/demo"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.serve.in_process import NAME, Served
 from tests.serve.test_bad_requests import EVALUATIONS, IMAGES
-from vapray.api_keys import add_key
+from vapray.service.api_keys import add_key
 
 SECRET = "a lesion nobody may read about"
 

@@ -14,11 +14,11 @@ from PIL import Image
 
 from serve.deployments.captioner import MAX_CONCURRENT, CaptionerReplica
 from serve.errors import ApiError
-from vapray.captioning.opening import open_captioner
-from vapray.data.frames import read_bytes, read_frame
+from vapray.captioning.factory import open_captioner
+from vapray.data.image_loading import read_bytes, read_frame
 from vapray.errors import EngineDied
-from vapray.sampling.opening import read_card
-from vapray.store import Store
+from vapray.sampling.checkpoint_loading import read_card
+from vapray.store.version import Store
 
 
 @pytest.fixture(scope="module")

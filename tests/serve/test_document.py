@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import positive_data_acceptance
 
 from tests.serve.in_process import InProcess, Served
-from vapray.api_keys import add_key
+from vapray.service.api_keys import add_key
 
 SCOPES = ["images", "bank", "evaluations", "captions", "neighbours", "metrics"]
 FEW = settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))

@@ -7,7 +7,7 @@ from starlette.routing import Mount
 
 from tests.serve.in_process import NAME, Served
 from tests.serve.test_bad_requests import EVALUATIONS, IMAGES, said
-from vapray.api_keys import add_key
+from vapray.service.api_keys import add_key
 
 BODIES = {
     IMAGES: {"prompt": "NV", "num_inference_steps": 1},

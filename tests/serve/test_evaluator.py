@@ -21,10 +21,10 @@ from serve.errors import ApiError
 from serve.evaluations.evaluation_store import EvaluationStore
 from serve.settings import ModelSettings, ServiceSettings
 from tests.serve.handles import Handle
-from vapray.data.frames import read_bytes
+from vapray.data.image_loading import read_bytes
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.sampler import Sampler
-from vapray.store import Store
+from vapray.store.version import Store
 
 FAST = SamplingSettings(num_inference_steps=1, guidance_scale=0.0)
 

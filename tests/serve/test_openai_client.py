@@ -7,8 +7,8 @@ import openai
 import pytest
 
 from tests.serve.in_process import NAME, Served
-from vapray.api_keys import add_key
 from vapray.sampling.sampler import SamplingSettings
+from vapray.service.api_keys import add_key
 
 STEPS = {"num_inference_steps": 3}
 

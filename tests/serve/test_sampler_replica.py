@@ -15,8 +15,8 @@ from serve.settings import ModelSettings
 from tests.conftest import ROOT
 from vapray.errors import EngineDied
 from vapray.sampling.generated import SamplingSettings
-from vapray.sampling.live import LiveSampler
 from vapray.sampling.sampler import Sampler
+from vapray.sampling.threaded_sampler import LiveSampler
 
 JOB = ImageJob("demo", 0, "a dark lesion", 3, SamplingSettings(num_inference_steps=2))
 

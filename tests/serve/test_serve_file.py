@@ -8,7 +8,7 @@ import yaml
 from serve.settings import ServiceSettings
 from tests.conftest import ROOT
 from vapray.errors import ConfigError
-from vapray.serve_file import read_serve_file
+from vapray.service.serve_config import read_serve_file
 
 FILES = sorted((ROOT / "serve").glob("*.yaml"))
 

@@ -18,8 +18,8 @@ from serve.errors import ApiError
 from tests.browser import open_page
 from tests.serve.in_process import InProcess
 from tests.serve.threaded import running
-from vapray.api_keys import add_key
 from vapray.sampling.sampler import Sampler
+from vapray.service.api_keys import add_key
 
 PHONE = 390
 """CSS pixels."""

@@ -11,7 +11,7 @@ import uvicorn
 
 from tests.serve.in_process import Served
 from tests.serve.test_bad_requests import IMAGES, JSON, said
-from vapray.api_keys import add_key
+from vapray.service.api_keys import add_key
 
 HEAD = "POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 BODY = json.dumps({"prompt": "NV", "num_inference_steps": 1}).encode()

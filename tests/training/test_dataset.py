@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from vapray.errors import DataError
-from vapray.store import Store
-from vapray.tables import TABLES, pack, part_of
+from vapray.store.tables import TABLES, pack, part_of
+from vapray.store.version import Store
 from vapray.training.dataset import materialise
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from tests.training.test_dataset import IDS, tables
 from vapray.errors import DataError
-from vapray.store import Store, Version
-from vapray.tables import TABLES, pack, part_of
+from vapray.store.tables import TABLES, pack, part_of
+from vapray.store.version import Store, Version
 from vapray.training import dataset
 from vapray.training.dataset import materialise
 from vapray.training.rows_file import RowsFile

@@ -12,9 +12,9 @@ from tests.models.test_released import weights_of_the_layout
 from tests.training.tiny import CLASSES, SPACE, WIDTH, tiny_config, tiny_state
 from vapray.errors import CheckpointError, ConfigError
 from vapray.models.released_weights import released_uvit
+from vapray.training.content_hash import initial_weights_signature
 from vapray.training.initial_weights import start_from
 from vapray.training.job import TrainingJob
-from vapray.training.signature import initial_weights_signature
 from vapray.training.state import save_weights
 
 

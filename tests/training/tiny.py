@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from vapray.config import Config
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT
 from vapray.training.dataset import TrainingRows

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from vapray.bank.tower_files import find_tower
 from vapray.config import Config
 from vapray.errors import VaprayError
-from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
+from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
 
 __all__ = ["context_width", "forecast", "tokens_of_a_caption"]
 

@@ -17,7 +17,7 @@ from vapray.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from vapray.store import Version
+    from vapray.store.version import Version
 
 __all__ = ["BankEntry", "PromptBank"]
 

@@ -12,12 +12,12 @@ from functools import partial
 
 import pyarrow as pa
 
-from vapray.bank.text_encoder import text_encoder_of
+from vapray.bank.factory import text_encoder_of
 from vapray.config import Bank
 from vapray.errors import DataError
-from vapray.row_map import map_rows
-from vapray.stage_run import StageRun
-from vapray.tables import TABLES, pack, part_of
+from vapray.runtime.row_map import map_rows
+from vapray.runtime.stage_context import StageRun
+from vapray.store.tables import TABLES, pack, part_of
 
 __all__ = ["run"]
 

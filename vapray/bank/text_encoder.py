@@ -11,10 +11,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.config import Bank
 from vapray.errors import ConfigError, DataError
 
-__all__ = ["Encoded", "TextEncoder", "text_encoder_of", "wrong_length"]
+__all__ = ["Encoded", "TextEncoder", "wrong_length"]
 
 Encoded: TypeAlias = NDArray[np.float16] | DataError
 """Context float16 [L, D], or the error that explains its absence."""
@@ -68,26 +67,6 @@ class TextEncoder(ABC):
                 raise DataError(f"text {row}, {encoded}")
             contexts.append(encoded)
         return contexts
-
-
-def text_encoder_of(settings: Bank, device: str = "cpu") -> TextEncoder:
-    """Build the encoder of section ``bank``; weights are loaded with its first text.
-
-    Args:
-        settings: section ``bank`` of the configuration.
-        device: torch device.
-
-    Raises:
-        ConfigError: a missing or invalid model, or settings that it does not support.
-        BackendError: a package or a model that is not available on this machine.
-    """
-    # Imported here because both modules import this one.
-    from vapray.bank.hashing_encoder import HashingEncoder
-    from vapray.bank.transformer_encoder import TransformerEncoder
-
-    if settings.encoder == "hashing":
-        return HashingEncoder(settings.width, settings.max_tokens)
-    return TransformerEncoder(settings, device)
 
 
 def wrong_length(text: str, tokens: int, max_tokens: int) -> DataError:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vapray.config import Bank
 from vapray.errors import BackendError, ConfigError
-from vapray.model_files import Wanted, find_folder, hub_folder, read_card, sha256_of
+from vapray.pretrained.model_files import Wanted, find_folder, hub_folder, read_card, sha256_of
 
 __all__ = ["TowerFiles", "find_tower", "require_packages"]
 

@@ -6,8 +6,8 @@ from importlib.resources import files
 from typing import Literal
 
 from vapray.config.section import Positive, Section
+from vapray.config.strict_yaml import parse_yaml
 from vapray.errors import ConfigError
-from vapray.strict_yaml import parse_yaml
 
 __all__ = ["Constant", "Cost", "read_constants"]
 

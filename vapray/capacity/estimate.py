@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from vapray.capacity.constants import Cost
 from vapray.capacity.plan import Plan
 from vapray.config import Config
-from vapray.forecast import Forecast, Images
-from vapray.object_files import FETCHED_WHOLE_BYTES
+from vapray.runtime.forecast import Forecast, Images
+from vapray.store.object_files import FETCHED_WHOLE_BYTES
 
 __all__ = ["StageEstimate", "TableSize", "Workload", "slowest"]
 

@@ -7,9 +7,9 @@ from vapray.capacity.estimate import StageEstimate, TableSize, Workload, slowest
 from vapray.config import Pool
 from vapray.data.forecast import reading_seconds
 from vapray.evaluation.forecast import classifier_seconds, reference_rows
-from vapray.parts import READERS
-from vapray.placement import places
+from vapray.runtime.placement import places
 from vapray.sampling.forecast import SECONDS_TO_WRITE
+from vapray.store.parts import READERS
 
 __all__ = ["MappedStage"]
 

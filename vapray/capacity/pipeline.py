@@ -9,11 +9,11 @@ from vapray.capacity.map_stages import MappedStage
 from vapray.capacity.plan import Plan
 from vapray.capacity.training import train_stage
 from vapray.config import Pools
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.errors import ConfigError
-from vapray.forecast import Forecast, Images, Outlook
-from vapray.row_map import ROWS_OF_A_PLAN_PART
-from vapray.stages import itinerary
+from vapray.pipeline.stages import itinerary
+from vapray.runtime.forecast import Forecast, Images, Outlook
+from vapray.runtime.row_map import ROWS_OF_A_PLAN_PART
 
 __all__ = ["estimate_run", "load_workload"]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from vapray.config.file import COMMAND_LINE, apply_override, read_tree
+from vapray.config.loader import COMMAND_LINE, apply_override, read_tree
 from vapray.config.section import Count, Positive, Section, Share
 from vapray.errors import ConfigError
 

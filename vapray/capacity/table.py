@@ -8,7 +8,7 @@ from vapray.capacity.constants import read_constants
 from vapray.capacity.estimate import StageEstimate
 from vapray.capacity.pipeline import estimate_run
 from vapray.capacity.plan import Plan
-from vapray.dry_run_table import in_time
+from vapray.pipeline.dry_run_table import in_time
 
 __all__ = ["print_estimate", "print_sweep"]
 

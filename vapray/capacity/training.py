@@ -5,7 +5,7 @@ import math
 from vapray.bank.forecast import context_width, tokens_of_a_caption
 from vapray.capacity.constants import Cost
 from vapray.capacity.estimate import StageEstimate, TableSize, Workload, slowest
-from vapray.models.size import network_size
+from vapray.models.network_cost import network_size
 
 __all__ = ["train_stage"]
 

@@ -1,7 +1,7 @@
 """Cost estimate of captioning."""
 
 from vapray.data.forecast import reading_seconds
-from vapray.forecast import Forecast, Outlook, flop_rate, of_pool, part_overhead
+from vapray.runtime.forecast import Forecast, Outlook, flop_rate, of_pool, part_overhead
 
 __all__ = ["forecast", "measuring_seconds"]
 

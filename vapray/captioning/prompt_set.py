@@ -10,8 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from vapray.config.strict_yaml import parse_yaml
 from vapray.errors import ConfigError
-from vapray.strict_yaml import parse_yaml
 
 Kind = Literal["choice", "share", "set"]
 Words = Mapping[str, tuple[str, ...]]

@@ -14,18 +14,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vapray.captioning.captioner import CaptionDraft, Captioner, CaptionReject, cache_key
-from vapray.captioning.drawn import DrawnCaptions
-from vapray.captioning.given import GivenCaptions
-from vapray.captioning.opening import open_captioner
-from vapray.captioning.prompt_choice import prompt_set_of
+from vapray.captioning.factory import open_captioner
+from vapray.captioning.ground_truth import DrawnCaptions
+from vapray.captioning.precomputed import GivenCaptions
+from vapray.captioning.prompt_selection import prompt_set_of
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.config import Config
 from vapray.data.dataset import true_attributes
-from vapray.data.frames import read_frames
-from vapray.row_map import RowMap, map_rows
-from vapray.stage_run import StageRun
-from vapray.store import Version
-from vapray.tables import TABLES, part_of
+from vapray.data.image_loading import read_frames
+from vapray.runtime.row_map import RowMap, map_rows
+from vapray.runtime.stage_context import StageRun
+from vapray.store.tables import TABLES, part_of
+from vapray.store.version import Version
 
 __all__ = ["CaptionImages", "run"]
 

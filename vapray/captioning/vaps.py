@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.captioning.asking import RETRY_TEMPERATURE, Asking, Prompting, Unusable, json_schema
+from vapray.captioning.caption_filter import fault
+from vapray.captioning.caption_parser import parse_caption
+from vapray.captioning.caption_session import RETRY_TEMPERATURE, Asking, Prompting, Unusable, json_schema
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures, digest, image_generator
 from vapray.captioning.chat import ChatModel, EventLoop, Turns
-from vapray.captioning.hygiene import fault
-from vapray.captioning.lexicon import parse_caption
 from vapray.captioning.prompt_set import PromptSet
 from vapray.errors import BackendError
 

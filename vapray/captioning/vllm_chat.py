@@ -15,7 +15,7 @@ from vapray.captioning.chat import Answer, Decoding, RefusedRequest, Turns
 from vapray.captioning.vlm_files import VlmFiles, find_vlm
 from vapray.config import Vllm
 from vapray.errors import BackendError, ConfigError, EngineDied
-from vapray.reaper import reaped
+from vapray.runtime.reaper import reaped
 
 __all__ = ["VllmChat"]
 

@@ -1,6 +1,6 @@
 """Configuration: one frozen, typed tree. The docstring under a field is its help text.
 
-:func:`vapray.config.file.load` builds it from a YAML file and overrides. The sections in a stage's fingerprint decide
+:func:`vapray.config.loader.load` builds it from a YAML file and overrides. The sections in a stage's fingerprint decide
 that stage's result. ``run.root``, ``cluster`` and ``pools`` are in no fingerprint: they change location and speed only.
 """
 
@@ -9,12 +9,12 @@ from typing import Self
 from pydantic import model_validator
 
 from vapray.config.captioning import Bank, Caption, Endpoint, Vllm
+from vapray.config.conflict import Misfits
+from vapray.config.conflicts import find_misfits
 from vapray.config.data import Data
 from vapray.config.downstream import Downstream
 from vapray.config.evaluation import Audit, Evaluate
 from vapray.config.execution import Cluster, Pool, Pools, Run
-from vapray.config.misfit import Misfits
-from vapray.config.misfits import find_misfits
 from vapray.config.network import Autoencoder, Diffusion, Model
 from vapray.config.sampling import Sample
 from vapray.config.section import Section

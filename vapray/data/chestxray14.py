@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from vapray.data.image_files import list_pictures, missing_pictures
 from vapray.data.label_tables import (
     Row,
     duplicates,
@@ -23,7 +24,6 @@ from vapray.data.label_tables import (
     refuse,
     require_table,
 )
-from vapray.data.picture_files import list_pictures, missing_pictures
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import crossing_groups, split_by_group
 from vapray.errors import DataError

@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from vapray.data.image_files import is_picture
 from vapray.data.label_tables import Row, list_first, missing_columns, read_rows, read_text, refuse
 from vapray.data.parquet_images import find_parquet, read_parquet_rows
-from vapray.data.picture_files import is_picture
 from vapray.data.records import SPLITS
 from vapray.errors import DataError
 

@@ -8,13 +8,13 @@ from PIL import Image
 
 from vapray.config import Config
 from vapray.data.dataset import open_dataset, phantom_root
-from vapray.data.frames import read_bytes
+from vapray.data.image_loading import read_bytes
 from vapray.data.phantom.modalities import find_modality
 from vapray.data.phantom.plan import plan_views
 from vapray.data.records import ImageRecord
 from vapray.errors import BadImage
-from vapray.forecast import Forecast, Images, Outlook, of_pool, part_overhead
-from vapray.store import Version
+from vapray.runtime.forecast import Forecast, Images, Outlook, of_pool, part_overhead
+from vapray.store.version import Version
 
 __all__ = ["count_images", "forecast", "reading_seconds"]
 

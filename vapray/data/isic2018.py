@@ -12,9 +12,9 @@ Classes are the header's columns, so other class sets work. Images that no table
 from collections.abc import Iterator
 from pathlib import Path
 
+from vapray.data.image_files import list_pictures
 from vapray.data.label_tables import duplicates, find_table, missing_columns, read_rows, refuse, require_table
 from vapray.data.one_hot import OneHotTable
-from vapray.data.picture_files import list_pictures
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import crossing_groups, split_by_group
 from vapray.errors import DataError

@@ -11,9 +11,9 @@ out. There is no official test split: whole lesions are split at random.
 from functools import cached_property
 from pathlib import Path
 
+from vapray.data.image_files import list_pictures
 from vapray.data.label_tables import duplicates, missing_columns, read_rows, refuse, require_table
 from vapray.data.one_hot import OneHotTable
-from vapray.data.picture_files import list_pictures
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import split_by_group
 

@@ -4,8 +4,8 @@ from collections.abc import Container, Iterator
 from functools import cached_property
 from pathlib import Path
 
+from vapray.data.image_files import missing_pictures
 from vapray.data.label_tables import Row, duplicates, list_first, missing_columns, read_rows, refuse
-from vapray.data.picture_files import missing_pictures
 from vapray.errors import DataError
 
 __all__ = ["OneHotTable"]

@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from vapray.data.dataset import draw_phantoms, open_dataset
 from vapray.data.decode import decode
-from vapray.data.frames import read_bytes
+from vapray.data.image_loading import read_bytes
 from vapray.errors import BadImage, DataError
-from vapray.row_map import map_rows, plan_rows
-from vapray.stage_run import StageRun
-from vapray.tables import TABLES, part_of
+from vapray.runtime.row_map import map_rows, plan_rows
+from vapray.runtime.stage_context import StageRun
+from vapray.store.tables import TABLES, part_of
 
 __all__ = ["run"]
 

@@ -26,10 +26,10 @@ from torch.nn import functional as F
 from vapray.diffusion.engine_stats import COUNTED, EngineStats
 from vapray.diffusion.guidance import guide
 from vapray.diffusion.image_request import Conditions, ImageRequest
-from vapray.diffusion.progress import Progress, Row
-from vapray.diffusion.rota import Rota, context_lengths, fitting_size
-from vapray.diffusion.schedule import Schedule
+from vapray.diffusion.noise_schedule import Schedule
+from vapray.diffusion.request_state import Progress, Row
 from vapray.diffusion.solver import advance, solver_plan
+from vapray.diffusion.step_batching import Rota, context_lengths, fitting_size
 from vapray.errors import EngineDied
 from vapray.models.precision import Precision, matrix_products
 from vapray.models.prediction import Denoiser

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vapray.diffusion.noise_schedule import Schedule
 from vapray.diffusion.randomness import TrainingDraws
-from vapray.diffusion.schedule import Schedule
 from vapray.models.prediction import Denoiser
 
 __all__ = ["ClassBalancing", "Losses", "denoising_loss"]

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vapray.diffusion.schedule import Schedule
+from vapray.diffusion.noise_schedule import Schedule
 
 __all__ = ["SolverName", "SolverPlan", "SolverState", "advance", "solve", "solver_plan"]
 

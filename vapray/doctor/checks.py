@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from vapray.config import Config
-from vapray.config.file import load
+from vapray.config.loader import load
 from vapray.doctor import cluster, dataset, devices, machine, models, packages, run_root
 from vapray.doctor.findings import Finding, failed, ok
 from vapray.errors import VaprayError

@@ -14,7 +14,7 @@ from typing import Any
 from vapray.config import Config
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.doctor.nodes import check_nodes
-from vapray.placement import Demand, advice_on, demands_of, shortfall
+from vapray.runtime.placement import Demand, advice_on, demands_of, shortfall
 
 __all__ = ["check"]
 
@@ -101,7 +101,7 @@ def _survey(address: str, root: str, data_root: str | None, demands: list[Demand
     """Return the state of the cluster, or the reason why it is unknown."""
     request = {"address": address, "root": root, "data_root": data_root, "seconds": NODE_SECONDS}
     order = json.dumps(request | {"demands": [asdict(demand) for demand in demands]})
-    command = [sys.executable, "-m", "vapray.survey", order]
+    command = [sys.executable, "-m", "vapray.runtime.cluster_probe", order]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SURVEY_SECONDS, check=False)
     except subprocess.TimeoutExpired:

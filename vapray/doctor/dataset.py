@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from vapray.config import Config
 from vapray.data.dataset import open_dataset, phantom_root
 from vapray.data.decode import decode
-from vapray.data.frames import read_bytes
+from vapray.data.image_loading import read_bytes
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.errors import BadImage
 

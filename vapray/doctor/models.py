@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 from vapray.bank.tower_files import find_tower, require_packages
-from vapray.captioning.prompt_choice import prompt_set_of
+from vapray.captioning.prompt_selection import prompt_set_of
 from vapray.captioning.vlm_files import find_vlm
 from vapray.config import Config, Evaluate
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.errors import BackendError, VaprayError
 from vapray.evaluation.extractors.weight_files import find_weights
 from vapray.evaluation.extractors.weight_files import require_packages as require_extractor_packages
-from vapray.latents.trained_files import find_perceptual_files, find_trained
+from vapray.latents.pretrained_files import find_perceptual_files, find_trained
 
 __all__ = ["check"]
 

@@ -1,4 +1,4 @@
-"""Checks of the nodes of a running cluster, from the answer of :mod:`vapray.survey`: one finding per property."""
+"""Checks of the nodes of a running cluster: one finding per property, from :mod:`vapray.runtime.cluster_probe`."""
 
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from vapray import __version__
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.doctor.machine import RAY_MAX_DISK_SHARE
 from vapray.doctor.run_root import MIN_FREE_BYTES
-from vapray.lease import LIFETIME_SECONDS
+from vapray.store.lease import LIFETIME_SECONDS
 
 __all__ = ["check_nodes"]
 
@@ -25,7 +25,7 @@ def check_nodes(answer: Mapping[str, Any], *, root: str, data_root: str | None, 
     """Check each property that a single node can fail; a failed finding names the nodes.
 
     Args:
-        answer: return value of :func:`vapray.survey.survey`.
+        answer: return value of :func:`vapray.runtime.cluster_probe.survey`.
         root: ``run.root`` as requested from the nodes.
         data_root: folder of the images; None: not requested.
         seconds: time limit of each node's answer.

@@ -12,9 +12,9 @@ from rich.filesize import decimal
 from vapray.config import Config
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.errors import DataError
-from vapray.files import FileStore, is_temporary
-from vapray.lease import live_holder
-from vapray.stages import STAGES
+from vapray.pipeline.stages import STAGES
+from vapray.store.files import FileStore, is_temporary
+from vapray.store.lease import live_holder
 
 __all__ = ["check"]
 

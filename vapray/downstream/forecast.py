@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from vapray.config import Config
 from vapray.data.forecast import reading_seconds
-from vapray.downstream.grid import Point, is_kept, points_of
-from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
+from vapray.downstream.trials import Point, is_kept, points_of
+from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
 
 __all__ = ["FLOPS_OF_A_PIXEL", "VALUES_OF_A_PIXEL", "forecast"]
 

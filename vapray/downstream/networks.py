@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vapray.errors import CheckpointError
 from vapray.evaluation.classifier import small_network
-from vapray.weights_file import read_weights
+from vapray.pretrained.weights_file import read_weights
 
 __all__ = ["MEAN", "STD", "build_network", "to_safetensors"]
 

@@ -21,18 +21,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vapray.config import Config
-from vapray.downstream.grid import Point, is_kept, points_of
+from vapray.downstream.image_sets import read_real, read_synthetic, side_of, together
 from vapray.downstream.networks import to_safetensors
-from vapray.downstream.pictures import read_real, read_synthetic, side_of, together
 from vapray.downstream.scores import score
 from vapray.downstream.subsets import refuse_shared_groups, rows_of_share
 from vapray.downstream.summary import REGIME, markdown, summarise
 from vapray.downstream.training import phases_of, probabilities, train_network
+from vapray.downstream.trials import Point, is_kept, points_of
 from vapray.errors import DataError, TrainingDiverged
-from vapray.row_map import map_rows, plan_rows
-from vapray.stage_run import StageRun
-from vapray.store import Version
-from vapray.tables import TABLES, held_out_split, part_of
+from vapray.runtime.row_map import map_rows, plan_rows
+from vapray.runtime.stage_context import StageRun
+from vapray.store.tables import TABLES, held_out_split, part_of
+from vapray.store.version import Version
 
 __all__ = ["run"]
 

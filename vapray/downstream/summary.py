@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vapray.evaluation.intervals import Interval, t_interval
+from vapray.metrics.intervals import Interval, t_interval
 
 __all__ = ["REGIME", "Group", "Mean", "markdown", "summarise"]
 

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from vapray.config import Downstream
 from vapray.config.downstream import Classifier
+from vapray.downstream.image_sets import Pictures
 from vapray.downstream.networks import MEAN, STD, build_network
-from vapray.downstream.pictures import Pictures
 from vapray.errors import TrainingDiverged
 
 __all__ = ["Phase", "phases_of", "probabilities", "train_network"]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vapray.captioning.attributes import Attributes
 from vapray.errors import DataError
-from vapray.evaluation.intervals import Interval, bootstrap_interval
+from vapray.metrics.intervals import Interval, bootstrap_interval
 
 Agreement = Callable[[Attributes, Attributes], Mapping[str, float]]
 """Maps (found, wanted) to a score in 0..1 per attribute; absent or NaN if the caption does not mention it."""

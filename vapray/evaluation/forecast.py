@@ -3,9 +3,9 @@
 from vapray.config import Config
 from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.forecast import reading_seconds
-from vapray.evaluation.memorisation.planting import PLANTED, PLANTS
-from vapray.evaluation.memorisation.suspects import MOST_HELD_OUT
-from vapray.forecast import WORKSPACE_BYTES, Forecast, Images, Outlook, of_pool, part_overhead
+from vapray.memorisation.candidates import MOST_HELD_OUT
+from vapray.memorisation.planting import PLANTED, PLANTS
+from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, Images, Outlook, of_pool, part_overhead
 
 __all__ = ["classifier_seconds", "forecast", "reference_rows"]
 

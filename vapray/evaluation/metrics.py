@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from vapray.errors import DataError
-from vapray.evaluation.intervals import Interval
+from vapray.metrics.intervals import Interval
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.evaluation.intervals import Interval, bootstrap_interval
+from vapray.metrics.intervals import Interval, bootstrap_interval
 
 __all__ = ["SourceRank", "source_rank"]
 

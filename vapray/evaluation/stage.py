@@ -4,8 +4,8 @@ in    images, captions, samples; the autoencoder and the checkpoint
 out   the table ``measurements`` (features and attributes of each generated image),
       files/report/{metrics.json,memorisation.json,index.html}; also ``references``, ``suspects`` and ``nearest``
 
-Fan-out: the reference set is loaded or built (:mod:`vapray.evaluation.references`); actors measure generated images and
-look up the training images nearest to them; the driver reduces.
+Fan-out: the reference set is loaded or built (:mod:`vapray.evaluation.reference_set`); actors measure generated images
+and look up the training images nearest to them; the driver reduces.
 """
 
 import time
@@ -21,18 +21,18 @@ from vapray.config import Config
 from vapray.data.decode import decode
 from vapray.evaluation.classifier import LABEL, Classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
-from vapray.evaluation.memorisation.audit import Memorisation, audit
-from vapray.evaluation.memorisation.suspects import COLUMNS
 from vapray.evaluation.metrics import Provenance, StageTime
-from vapray.evaluation.references import References, examiner_of, look_up, references_of
-from vapray.evaluation.report.assembly import assemble
+from vapray.evaluation.reference_set import References, examiner_of, look_up, references_of
 from vapray.evaluation.report.render import render_report
+from vapray.evaluation.report.report_data import assemble
 from vapray.evaluation.summary import metrics_of, summarise
 from vapray.latents.description import describe_autoencoder
-from vapray.row_map import map_rows
-from vapray.stage_run import StageRun
-from vapray.store import Version
-from vapray.tables import TABLES, part_of
+from vapray.memorisation.audit import Memorisation, audit
+from vapray.memorisation.candidates import COLUMNS
+from vapray.runtime.row_map import map_rows
+from vapray.runtime.stage_context import StageRun
+from vapray.store.tables import TABLES, part_of
+from vapray.store.version import Version
 
 __all__ = ["run"]
 

@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.captioning.attributes import Attributes, agreement, attributes_from_json
-from vapray.captioning.lexicon import parse_caption
+from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.prompt_set import PromptSet
 from vapray.config import Config
 from vapray.config.captioning import MEASURED_MODALITY
 from vapray.evaluation.adherence import Adherence, CaptionedImages, measure_adherence
 from vapray.evaluation.classifier import balanced_accuracy, class_accuracies
-from vapray.evaluation.comparison import (
+from vapray.evaluation.extractors.extractor import FeatureSpace
+from vapray.evaluation.measurement import SETS, features_of, probabilities_of
+from vapray.evaluation.metrics import Metrics, Provenance, StageTime
+from vapray.evaluation.set_metrics import (
     ClassScores,
     FeatureSet,
     SetScores,
@@ -23,19 +26,16 @@ from vapray.evaluation.comparison import (
     compare_sets,
     fid_between,
     kid_between,
+    relative_distance,
     size_warnings,
     standardised,
 )
-from vapray.evaluation.distributions import DistributionScores, distribution_scores
-from vapray.evaluation.extractors.extractor import FeatureSpace
-from vapray.evaluation.frechet import FeatureStatistics
-from vapray.evaluation.inception_score import inception_score
-from vapray.evaluation.intervals import Interval, bootstrap_interval
-from vapray.evaluation.measuring import SETS, features_of, probabilities_of
-from vapray.evaluation.memorisation.audit import Memorisation
-from vapray.evaluation.metrics import Metrics, Provenance, StageTime
-from vapray.evaluation.nearest import relative_distance
 from vapray.evaluation.source_rank import SourceRank, source_rank
+from vapray.memorisation.audit import Memorisation
+from vapray.metrics.frechet import FeatureStatistics
+from vapray.metrics.inception_score import inception_score
+from vapray.metrics.intervals import Interval, bootstrap_interval
+from vapray.metrics.prd import DistributionScores, distribution_scores
 
 __all__ = ["Findings", "summarise"]
 

@@ -13,17 +13,18 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from vapray.bank.factory import text_encoder_of
 from vapray.bank.prompt_bank import PromptBank
-from vapray.bank.text_encoder import TextEncoder, text_encoder_of
+from vapray.bank.text_encoder import TextEncoder
 from vapray.config import Config, Sample
-from vapray.data.frames import read_frames
+from vapray.data.image_loading import read_frames
 from vapray.evaluation.features import load_extractor
-from vapray.evaluation.frechet import FeatureStatistics, frechet_distance
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.latent_space import LatentSpace
-from vapray.latents.opening import open_autoencoder
+from vapray.latents.loading import open_autoencoder
+from vapray.metrics.frechet import FeatureStatistics, frechet_distance
 from vapray.sampling.sampler import Sampler, SamplingSettings
-from vapray.store import Version
+from vapray.store.version import Version
 from vapray.training.network import Network
 
 __all__ = ["FrechetValidation"]

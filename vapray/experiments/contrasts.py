@@ -7,8 +7,8 @@ from statistics import fmean
 
 from scipy import stats
 
-from vapray.evaluation.intervals import t_interval
-from vapray.experiments.description import Contrast, Experiment
+from vapray.experiments.spec import Contrast, Experiment
+from vapray.metrics.intervals import t_interval
 
 __all__ = ["Difference", "Finding", "findings", "holm"]
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from vapray.config import Config
-from vapray.data.frames import read_frames
+from vapray.data.image_loading import read_frames
 from vapray.errors import DataError
 from vapray.evaluation.service.real_pictures import RealPictures, measured_references
 from vapray.evaluation.service.reference import ReferenceStatistics
 from vapray.evaluation.service.set_measurement import SetMeasurement
-from vapray.store import Store, Version
+from vapray.store.version import Store, Version
 
 __all__ = ["measure_folder"]
 

@@ -11,9 +11,9 @@ from typing import Any
 from vapray.config import Config
 from vapray.config.dotted import leaves, value_at
 from vapray.errors import DataError
-from vapray.experiments.description import slug
-from vapray.files import FileStore
-from vapray.stages import STAGES
+from vapray.experiments.spec import slug
+from vapray.pipeline.stages import STAGES
+from vapray.store.files import FileStore
 
 __all__ = ["Record", "RunName", "deciding_settings", "read_record", "write_record"]
 

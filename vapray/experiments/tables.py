@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vapray.evaluation.report.page import page
 from vapray.experiments.contrasts import Finding, findings
-from vapray.experiments.description import Experiment
-from vapray.experiments.outcomes import OUTCOMES
 from vapray.experiments.records import Record, RunName
+from vapray.experiments.results import OUTCOMES
+from vapray.experiments.spec import Experiment
+from vapray.report.page import page
 
 __all__ = ["Tables", "tables_of"]
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from vapray import __version__
 from vapray.export.bundle import bundle
 from vapray.export.caption_bank import CAPTIONS_FILE, captions_file
-from vapray.export.opening import OpenedCheckpoint
+from vapray.export.loaded_checkpoint import OpenedCheckpoint
 from vapray.export.settings_read import noting
 from vapray.export.text_encoders import FILES_FOLDER
 from vapray.latents.file_names import CONFIG_FILE, WEIGHTS_FILE
-from vapray.model_files import public_name
+from vapray.pretrained.model_files import public_name
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.rendering import build_engine
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from vapray.errors import ConfigError
 from vapray.export.checkpoint_files import component_files
 from vapray.export.checksums import CARD_FILE, SUMS_FILE, changed_files, listed_files, sums_of
-from vapray.export.clearance import clearance
+from vapray.export.loaded_checkpoint import open_checkpoint
+from vapray.export.memorisation_gate import clearance
 from vapray.export.model_card import loading_lines, model_card
-from vapray.export.opening import open_checkpoint
 
 __all__ = ["Exported", "export_checkpoint"]
 

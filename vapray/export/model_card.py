@@ -7,10 +7,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vapray import __version__
-from vapray.export.clearance import Clearance
-from vapray.export.opening import OpenedCheckpoint
+from vapray.export.loaded_checkpoint import OpenedCheckpoint
+from vapray.export.memorisation_gate import Clearance
 from vapray.latents.description import describe_autoencoder
-from vapray.model_files import is_directory, public_name
+from vapray.pretrained.model_files import is_directory, public_name
 from vapray.sampling.generated import SamplingSettings
 
 __all__ = ["loading_lines", "model_card"]

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from vapray.latents.descent import Curve, OnStep, batches, cosine_schedule, descend, torch_threads
 from vapray.latents.latent_space import sample_latent
+from vapray.latents.lpips import PerceptualDistance
 from vapray.latents.network_autoencoder import NetworkAutoencoder
-from vapray.latents.perceptual import PerceptualDistance
 from vapray.latents.reconstruction import psnr_db, rebuild_pictures
+from vapray.latents.training_loop import Curve, OnStep, batches, cosine_schedule, descend, torch_threads
 
 __all__ = ["Quality", "TuningRecipe", "TuningReport", "tune_decoder"]
 

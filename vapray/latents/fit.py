@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from vapray.errors import ConfigError, DataError
-from vapray.latents.descent import Curve, OnStep, batches, cosine_schedule, descend, torch_threads
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.kl_network import build_autoencoder
 from vapray.latents.reconstruction import psnr_db, rebuild_pictures
+from vapray.latents.training_loop import Curve, OnStep, batches, cosine_schedule, descend, torch_threads
 
 __all__ = ["MOST_HELDOUT", "FitReport", "Recipe", "fit_autoencoder", "split_heldout"]
 

@@ -4,12 +4,12 @@ from vapray.config import Config
 from vapray.config.network import Autoencoder as Settings
 from vapray.data.forecast import reading_seconds
 from vapray.errors import VaprayError
-from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
+from vapray.latents.batch_slices import pictures_at_once
 from vapray.latents.file_names import CONFIG_FILE
 from vapray.latents.kl_shape import STABLE_DIFFUSION, KlShape
 from vapray.latents.network_size import NO_NETWORK, AutoencoderSize, kl_size, tiny_size
-from vapray.latents.trained_files import find_trained
-from vapray.latents.turns import pictures_at_once
+from vapray.latents.pretrained_files import find_trained
+from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
 
 __all__ = ["OF_CONVOLUTIONS", "PLANES_AT_ONCE", "autoencoder_size", "forecast"]
 

@@ -6,7 +6,7 @@ from typing import Self
 
 from vapray.config.network import Autoencoder as Settings
 from vapray.errors import ConfigError
-from vapray.model_files import read_card
+from vapray.pretrained.model_files import read_card
 
 __all__ = ["STABLE_DIFFUSION", "KlShape"]
 

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vapray.latents.pictures import require_latents, require_pictures, to_pictures, to_unit_range
-from vapray.latents.turns import turns
+from vapray.latents.batch_slices import turns
+from vapray.latents.image_tensors import require_latents, require_pictures, to_pictures, to_unit_range
 
 __all__ = ["NO_VARIANCE", "NetworkAutoencoder"]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vapray.latents.file_names import CONFIG_FILE
+from vapray.latents.image_tensors import require_latents, require_pictures, to_pictures, to_unit_range
 from vapray.latents.network_autoencoder import NO_VARIANCE
-from vapray.latents.pictures import require_latents, require_pictures, to_pictures, to_unit_range
 
 __all__ = ["PixelSpace"]
 

@@ -10,15 +10,15 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from vapray.cluster import run_remote
 from vapray.config import Config
-from vapray.data.frames import read_frames
+from vapray.data.image_loading import read_frames
 from vapray.latents.latent_space import LatentSpace, LatentStatistics, flip_pair
-from vapray.latents.opening import open_autoencoder
-from vapray.row_map import map_rows
-from vapray.stage_run import StageRun
-from vapray.store import Version
-from vapray.tables import TABLES, pack, part_of, unpack
+from vapray.latents.loading import open_autoencoder
+from vapray.runtime.cluster import run_remote
+from vapray.runtime.row_map import map_rows
+from vapray.runtime.stage_context import StageRun
+from vapray.store.tables import TABLES, pack, part_of, unpack
+from vapray.store.version import Version
 
 __all__ = ["run"]
 

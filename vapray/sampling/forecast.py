@@ -1,10 +1,10 @@
 """Cost estimate of sampling."""
 
 from vapray.config import Config
-from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
+from vapray.latents.batch_slices import pictures_at_once
 from vapray.latents.forecast import autoencoder_size
-from vapray.latents.turns import pictures_at_once
-from vapray.models.size import network_size
+from vapray.models.network_cost import network_size
+from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
 from vapray.sampling.plan import arm_sizes
 
 __all__ = ["SECONDS_TO_WRITE", "forecast", "network_passes"]

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder
-from vapray.checkpoint import unpacked
 from vapray.config import Config, Sample
 from vapray.diffusion.engine import Engine
 from vapray.diffusion.image_request import ImageRequest
@@ -25,10 +24,11 @@ from vapray.errors import ConfigError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT, without_prototypes
+from vapray.sampling.checkpoint_loading import Card, open_encoder, open_weights, read_bank, read_final, require_device
 from vapray.sampling.generated import Generated, Prototypes, SamplingSettings
-from vapray.sampling.opening import Card, open_encoder, open_weights, read_bank, read_final, require_device
 from vapray.sampling.rendering import build_engine, render
 from vapray.sampling.request import class_number, refuse_request
+from vapray.store.checkpoint import unpacked
 from vapray.training.network import Network, build_network
 from vapray.training.state import save_weights
 

@@ -17,13 +17,13 @@ import pyarrow as pa
 
 from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Config
-from vapray.row_map import map_rows, plan_rows
+from vapray.runtime.row_map import map_rows, plan_rows
+from vapray.runtime.stage_context import StageRun
+from vapray.sampling.caption_source import texts_for_samples
 from vapray.sampling.plan import ARMS, arm_sizes, plan_samples
 from vapray.sampling.sampler import Sampler, SamplingSettings, Weights
-from vapray.sampling.texts import texts_for_samples
-from vapray.stage_run import StageRun
-from vapray.store import Version
-from vapray.tables import TABLES, part_of
+from vapray.store.tables import TABLES, part_of
+from vapray.store.version import Version
 
 __all__ = ["run"]
 

@@ -11,8 +11,8 @@ from vapray.config import Config
 from vapray.diffusion.objective import ClassBalancing
 from vapray.diffusion.randomness import TrainingDraws, draw_other_labels, draw_posterior_noise, draw_training
 from vapray.latents.latent_space import LatentSpace, sample_latent
+from vapray.training.batch_sampler import SampleOrder, caption_owners
 from vapray.training.dataset import TrainingRows
-from vapray.training.order import SampleOrder, caption_owners
 
 __all__ = ["Batch", "Batches"]
 

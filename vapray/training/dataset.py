@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vapray.errors import DataError
-from vapray.store import Version
-from vapray.training.row_filling import write_rows
+from vapray.store.version import Version
 from vapray.training.row_join import join_rows
+from vapray.training.row_writing import write_rows
 from vapray.training.rows_file import RowsFile
 
 __all__ = ["TrainingRows", "discard", "materialise"]

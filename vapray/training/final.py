@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from vapray.bank.factory import text_encoder_of
 from vapray.bank.prompt_bank import PromptBank
-from vapray.bank.text_encoder import text_encoder_of
-from vapray.checkpoint import SCHEMA
 from vapray.config import Config
 from vapray.latents.latent_space import LatentSpace
+from vapray.store.checkpoint import SCHEMA
 
 __all__ = ["final_checkpoint", "final_notes"]
 

@@ -1,11 +1,11 @@
 """Forecast of stage train."""
 
-from vapray.checkpoint import MANIFEST
 from vapray.config import Config, Train
-from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate
 from vapray.latents.forecast import autoencoder_size
-from vapray.models.size import NetworkSize, network_size
-from vapray.store import Version
+from vapray.models.network_cost import NetworkSize, network_size
+from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate
+from vapray.store.checkpoint import MANIFEST
+from vapray.store.version import Version
 
 __all__ = ["committed_rows", "forecast", "peak_bytes"]
 

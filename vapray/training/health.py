@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vapray.diffusion.noise_schedule import Schedule
 from vapray.diffusion.objective import Losses, denoising_loss
-from vapray.diffusion.schedule import Schedule
 from vapray.models.health import attention_health, prototype_health
 from vapray.models.prototypes import PrototypeCondition
 from vapray.models.uvit import UViT

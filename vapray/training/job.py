@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vapray.board import Board
-from vapray.checkpoint import read_newest_step
 from vapray.config import Config
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT
-from vapray.store import Version
+from vapray.runtime.driver_channel import Board
+from vapray.store.checkpoint import read_newest_step
+from vapray.store.version import Version
 from vapray.training.initial_weights import start_from
 from vapray.training.network import Network, build_network
 from vapray.training.state import TrainingState

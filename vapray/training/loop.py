@@ -5,7 +5,7 @@ import time
 from vapray.config import Config, Train
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT
-from vapray.training.background import Background
+from vapray.training.async_checkpoint import Background
 from vapray.training.batches import Batch, Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.health import measure_prototypes

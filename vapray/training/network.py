@@ -4,7 +4,7 @@ from dataclasses import fields
 
 from vapray.config import Config
 from vapray.config.network import PrototypeSection
-from vapray.diffusion.schedule import Schedule
+from vapray.diffusion.noise_schedule import Schedule
 from vapray.models.diffusers_denoiser import DiffusersDenoiser, build_dit, build_unet
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vapray.errors import DataError
-from vapray.store import Version
+from vapray.store.version import Version
 
 __all__ = ["RowJoin", "join_rows"]
 

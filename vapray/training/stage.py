@@ -1,7 +1,7 @@
 """Stage train: tables ``bank`` and ``latents`` to checkpoints, with Ray Train.
 
 in    rows of the train split: label, context float16 [L, width], moments float16 [2C, h, w] and their mirror image
-out   files/steps/step-N (training state), files/final (for sampling); ``vapray.checkpoint`` describes their contents
+out   files/steps/step-N (training state), files/final (for sampling); see ``vapray.store.checkpoint``
 
 Every rank maps the same node-local arrays and takes its own positions of each global batch. A rank's death ends the
 worker group; Ray Train restarts the group, which continues from the latest complete training state. An interrupted run
@@ -18,24 +18,24 @@ from typing import Any
 import pyarrow.compute as pc
 import torch
 
+from vapray.bank.factory import text_encoder_of
 from vapray.bank.prompt_bank import PromptBank
-from vapray.bank.text_encoder import text_encoder_of
-from vapray.board import Board, watched
-from vapray.checkpoint import write_checkpoint
-from vapray.cluster import readable_errors, require, run_interruptible
 from vapray.config import Train
 from vapray.errors import BackendError, CheckpointError, TrainingDiverged, VaprayError
 from vapray.latents.latent_space import LatentSpace
-from vapray.latents.opening import stored_autoencoder
-from vapray.models.cost import forward_flops
-from vapray.placement import train_demand
-from vapray.stage_run import StageRun
+from vapray.latents.loading import stored_autoencoder
+from vapray.models.flop_counter import forward_flops
+from vapray.runtime.cluster import readable_errors, require, run_interruptible
+from vapray.runtime.driver_channel import Board, watched
+from vapray.runtime.placement import train_demand
+from vapray.runtime.stage_context import StageRun
+from vapray.store.checkpoint import write_checkpoint
 from vapray.training.dataset import discard, materialise
 from vapray.training.final import final_checkpoint, final_notes
 from vapray.training.job import TrainingJob
 from vapray.training.loop import train
-from vapray.training.memory import out_of_memory
-from vapray.training.rank import worker_of
+from vapray.training.oom import out_of_memory
+from vapray.training.rank_context import worker_of
 
 __all__ = ["run", "scaling_of"]
 

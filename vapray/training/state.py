@@ -17,7 +17,7 @@ from vapray.config import Train
 from vapray.errors import CheckpointError, TrainingDiverged
 from vapray.training.network import Network
 from vapray.training.optimiser import make_optimiser
-from vapray.training.sharding import Replicas, Sharding, Shards
+from vapray.training.parallelism import Replicas, Sharding, Shards
 
 __all__ = ["Snapshot", "TrainingState", "load_weights", "save_weights"]
 

@@ -16,7 +16,7 @@ from vapray.models.uvit import UViT
 from vapray.training.batches import Batch
 from vapray.training.network import build_schedule
 from vapray.training.optimiser import average_weights, ema_decay, learning_rate, only_present_rows
-from vapray.training.sharding import total
+from vapray.training.parallelism import total
 from vapray.training.state import TrainingState
 
 __all__ = ["OptimiserStep", "Taken"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from vapray.config import Config
 from vapray.errors import DataError
-from vapray.store import Version
+from vapray.store.version import Version
 
 __all__ = ["Point", "TensorBoard", "WeightsAndBiases"]
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from vapray.config import Config
-from vapray.store import Version
+from vapray.store.version import Version
 from vapray.training.state import TrainingState
 from vapray.training.trackers import Point, TensorBoard, WeightsAndBiases
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tests.evaluation.pictures import Images
-from vapray.data.frames import read_frames
+from vapray.data.image_loading import read_frames
 from vapray.evaluation.service.real_pictures import RealPictures, find_real_pictures
 from vapray.evaluation.service.reference import ReferenceStatistics
-from vapray.sampling.opening import Card, read_card
+from vapray.sampling.checkpoint_loading import Card, read_card
 
 
 @pytest.fixture(scope="session")

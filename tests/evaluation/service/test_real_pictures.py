@@ -8,7 +8,7 @@ import pytest
 
 from vapray.errors import DataError
 from vapray.evaluation.service.real_pictures import find_real_pictures
-from vapray.store import Store
+from vapray.store.version import Store
 
 
 @pytest.fixture

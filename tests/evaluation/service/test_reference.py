@@ -11,8 +11,8 @@ import pytest
 from vapray.errors import DataError
 from vapray.evaluation.service.real_pictures import RealPictures
 from vapray.evaluation.service.reference import ReferenceStatistics
-from vapray.store import Store
-from vapray.tables import TABLES, part_of
+from vapray.store.tables import TABLES, part_of
+from vapray.store.version import Store
 
 
 class Told(list):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.captioning import wording
+from vapray.captioning import caption_templates as wording
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures, image_generator
 from vapray.captioning.measured.dermoscopy import measure_dermoscopy
 from vapray.captioning.prompt_set import PromptSet

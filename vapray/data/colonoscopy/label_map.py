@@ -8,9 +8,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from vapray.config.strict_yaml import parse_yaml
 from vapray.data.label_tables import list_first
 from vapray.errors import ConfigError
-from vapray.strict_yaml import parse_yaml
 
 __all__ = ["LabelMap", "load_label_map"]
 

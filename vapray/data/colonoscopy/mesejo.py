@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from vapray.data.colonoscopy.frames import Frame
+from vapray.data.colonoscopy.part import Frame
+from vapray.data.image_files import PHOTO_SUFFIXES, is_picture
 from vapray.data.label_tables import list_first
-from vapray.data.picture_files import PHOTO_SUFFIXES, is_picture
 
 __all__ = ["Mesejo"]
 
@@ -20,7 +20,7 @@ LIGHTS = ("WL", "NBI")
 
 
 class Mesejo:
-    """Part in ``root``; see :class:`vapray.data.colonoscopy.frames.Part`."""
+    """Part in ``root``; see :class:`vapray.data.colonoscopy.part.Part`."""
 
     name = "Mesejo"
 

@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
-from vapray.data.colonoscopy.frames import NO_POLYP, Frame
+from vapray.data.colonoscopy.part import NO_POLYP, Frame
+from vapray.data.image_files import IMAGE_SUFFIXES, PHOTO_SUFFIXES, is_picture
 from vapray.data.label_tables import list_first
-from vapray.data.picture_files import IMAGE_SUFFIXES, PHOTO_SUFFIXES, is_picture
 
 __all__ = ["PolypsSet"]
 
@@ -22,7 +22,7 @@ SPLITS = ("train2019", "val2019", "test2019")
 
 
 class PolypsSet:
-    """Part in ``root``; see :class:`vapray.data.colonoscopy.frames.Part`."""
+    """Part in ``root``; see :class:`vapray.data.colonoscopy.part.Part`."""
 
     name = "PolypsSet"
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from vapray.data.colonoscopy.frames import NO_POLYP, Frame
+from vapray.data.colonoscopy.part import NO_POLYP, Frame
+from vapray.data.image_files import PHOTO_SUFFIXES, is_picture
 from vapray.data.label_tables import (
     Row,
     duplicates,
@@ -24,13 +25,12 @@ from vapray.data.label_tables import (
     read_text,
     refuse,
 )
-from vapray.data.picture_files import PHOTO_SUFFIXES, is_picture
 
 __all__ = ["Sun"]
 
 
 class Sun:
-    """Part in ``root``; see :class:`vapray.data.colonoscopy.frames.Part`."""
+    """Part in ``root``; see :class:`vapray.data.colonoscopy.part.Part`."""
 
     name = "SUN"
 

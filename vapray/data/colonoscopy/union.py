@@ -7,9 +7,9 @@ from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
-from vapray.data.colonoscopy.frames import Frame, Part
 from vapray.data.colonoscopy.label_map import load_label_map
 from vapray.data.colonoscopy.mesejo import Mesejo
+from vapray.data.colonoscopy.part import Frame, Part
 from vapray.data.colonoscopy.polypsset import PolypsSet
 from vapray.data.colonoscopy.sun import Sun
 from vapray.data.label_tables import duplicates, list_first, refuse

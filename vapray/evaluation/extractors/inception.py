@@ -16,7 +16,7 @@ from vapray.errors import ConfigError
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.extractors.network_extractor import NetworkExtractor, require_device, sha256_with
 from vapray.evaluation.extractors.weight_files import inception_file, require_packages
-from vapray.weights_file import read_weights
+from vapray.pretrained.weights_file import read_weights
 
 __all__ = ["inception_v3"]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vapray.errors import BackendError, ConfigError
 from vapray.evaluation.extractors.extractor import FeatureSpace, as_bytes
-from vapray.model_files import sha256_of
+from vapray.pretrained.model_files import sha256_of
 
 __all__ = [
     "IMAGENET_DEVIATION", "IMAGENET_MEAN", "NetworkExtractor", "filled", "normalised", "require_device", "sha256_with",

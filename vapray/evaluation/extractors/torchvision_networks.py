@@ -20,7 +20,7 @@ from vapray.evaluation.extractors.network_extractor import (
     sha256_with,
 )
 from vapray.evaluation.extractors.weight_files import find_weights
-from vapray.weights_file import metadata_of, read_weights
+from vapray.pretrained.weights_file import metadata_of, read_weights
 
 __all__ = ["densenet121", "squeezenet", "vgg16"]
 

@@ -22,8 +22,8 @@ from vapray.evaluation.extractors.network_extractor import (
     sha256_with,
 )
 from vapray.evaluation.extractors.weight_files import find_weights, model_folder, require_packages
-from vapray.model_files import read_card
-from vapray.weights_file import read_weights
+from vapray.pretrained.model_files import read_card
+from vapray.pretrained.weights_file import read_weights
 
 __all__ = ["biomedclip", "dinov2"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from vapray.bank.tower_files import CONFIGS, WEIGHTS
 from vapray.config import Config, Evaluate
 from vapray.errors import BackendError, ConfigError
-from vapray.model_files import Wanted, find_folder, hub_commit, is_directory, sha256_of
+from vapray.pretrained.model_files import Wanted, find_folder, hub_commit, is_directory, sha256_of
 
 __all__ = ["features_signature", "find_weights", "inception_file", "model_folder", "require_packages"]
 

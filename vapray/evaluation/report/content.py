@@ -3,15 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vapray.evaluation.adherence import Adherence
-from vapray.evaluation.memorisation.audit import Memorisation
 from vapray.evaluation.metrics import Metrics
-
-Image = NDArray[np.uint8]
-"""RGB image, uint8 [H, W, 3]."""
+from vapray.memorisation.audit import Memorisation
+from vapray.report.records import Curve, Image
 
 
 @dataclass(frozen=True)
@@ -60,20 +55,6 @@ class ClassRow:
     """FID; None for a class with fewer than 300 images."""
     label_accuracy: float | None
     """Share of the generated images of the class that the classifier assigns to it."""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Quantity over training steps; drawn as a smoothed line over the range of the raw values."""
-
-    name: str
-    meaning: str
-    """Explanation under the chart, in one sentence."""
-    steps: Sequence[float]
-    values: Sequence[float]
-    """Values, as many as ``steps``; non-finite values are not drawn."""
-    scale: tuple[float, float] | None = None
-    """Minimum range of the axis for a bounded quantity; None: the range of the values."""
 
 
 @dataclass(frozen=True)

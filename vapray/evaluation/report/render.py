@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 from vapray.evaluation.metrics import Metrics
-from vapray.evaluation.report import curves, verdict, wording
-from vapray.evaluation.report.cautions import cautions
-from vapray.evaluation.report.content import Curve, Image, ReportData
-from vapray.evaluation.report.explained import explained_numbers
-from vapray.evaluation.report.page import page, sides
+from vapray.evaluation.report import verdict
+from vapray.evaluation.report.caveats import cautions
+from vapray.evaluation.report.content import ReportData
+from vapray.evaluation.report.metric_specs import explained_numbers
+from vapray.report import curves
+from vapray.report import number_format as wording
+from vapray.report.page import page, sides
+from vapray.report.records import Curve, Image
 
 __all__ = ["render_report"]
 

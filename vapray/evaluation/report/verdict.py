@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vapray.evaluation.adherence import Adherence
-from vapray.evaluation.intervals import Interval
 from vapray.evaluation.metrics import Metrics
-from vapray.evaluation.report.gauge import Entry, Gauge, gauge
-from vapray.evaluation.report.wording import Number, interval_text, known, number, percent, times
+from vapray.metrics.intervals import Interval
+from vapray.report.gauge import Entry, Gauge, gauge
+from vapray.report.number_format import Number, interval_text, known, number, percent, times
 
 __all__ = [
     "KeyFigure",

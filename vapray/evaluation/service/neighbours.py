@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from vapray.data.frames import read_frame
+from vapray.data.image_loading import read_frame
 from vapray.errors import DataError
-from vapray.evaluation.comparison import standardised
-from vapray.evaluation.nearest import held_out_distance
 from vapray.evaluation.service.real_pictures import RealPictures
 from vapray.evaluation.service.reference import ReferenceStatistics
+from vapray.evaluation.set_metrics import nearest_distance, standardised
 
 __all__ = ["NearPicture", "TrainingNeighbours", "real_thumbnail"]
 
@@ -46,7 +45,7 @@ class TrainingNeighbours:
         self._reference, self._class_names = reference, real.class_names
         rows = real.images.read(["image_id", "path"]).to_pydict()
         self._paths = dict(zip(rows["image_id"], rows["path"], strict=True))
-        self._usual = held_out_distance(reference.reference, reference.held_out)
+        self._usual = nearest_distance(reference.reference, reference.held_out)
 
     def nearest(self, picture: NDArray[np.uint8], k: int) -> list[NearPicture]:
         """Find at most ``k`` training images nearest to an image uint8 [S, S, 3] of the model's size, nearest first."""

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vapray.config import Config
-from vapray.data.frames import read_frames
+from vapray.data.image_loading import read_frames
 from vapray.errors import DataError
 from vapray.evaluation.extractors.extractor import FeatureExtractor
-from vapray.evaluation.measuring import KEY_PREFIX
+from vapray.evaluation.measurement import KEY_PREFIX
 from vapray.evaluation.service.real_pictures import RealPictures
-from vapray.store import Store, Version, fingerprint
-from vapray.tables import TABLES, held_out_split, pack, part_of
+from vapray.store.tables import TABLES, held_out_split, pack, part_of
+from vapray.store.version import Store, Version, fingerprint
 
 __all__ = ["REAL_SETS", "real_features"]
 

@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vapray.checkpoint import place_in_run
 from vapray.errors import DataError
-from vapray.store import Store, Version
+from vapray.store.checkpoint import place_in_run
+from vapray.store.version import Store, Version
 
 __all__ = ["RealPictures", "find_real_pictures", "measured_references"]
 

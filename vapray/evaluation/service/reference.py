@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from vapray.config import Config
 from vapray.errors import DataError
 from vapray.evaluation.classifier import Classifier, read_classifier
-from vapray.evaluation.comparison import FeatureSet
 from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
 from vapray.evaluation.features import extractor_of
-from vapray.evaluation.measuring import CLASSIFIER, features_of
+from vapray.evaluation.measurement import CLASSIFIER, features_of
 from vapray.evaluation.service.real_features import real_features
 from vapray.evaluation.service.real_pictures import RealPictures
-from vapray.store import Version
+from vapray.evaluation.set_metrics import FeatureSet
+from vapray.store.version import Version
 
 __all__ = ["ReferenceStatistics"]
 

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.errors import DataError
-from vapray.evaluation.comparison import FeatureSet, compare_sets, fid_between, kid_between, size_warnings
-from vapray.evaluation.inception_score import inception_score
-from vapray.evaluation.intervals import Interval
 from vapray.evaluation.service.reference import ReferenceStatistics
+from vapray.evaluation.set_metrics import FeatureSet, compare_sets, fid_between, kid_between, size_warnings
+from vapray.metrics.inception_score import inception_score
+from vapray.metrics.intervals import Interval
 
 __all__ = ["SetMeasurement"]
 

@@ -1,8 +1,8 @@
 """Forecast of the autoencoder stage."""
 
-from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate
+from vapray.latents.batch_slices import pictures_at_once
 from vapray.latents.forecast import OF_CONVOLUTIONS, PLANES_AT_ONCE, autoencoder_size
-from vapray.latents.turns import pictures_at_once
+from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate
 
 __all__ = ["forecast"]
 

@@ -10,16 +10,16 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from vapray.board import watched
-from vapray.checkpoint import folder_contents, write_checkpoint
-from vapray.cluster import run_remote
 from vapray.config import Config
 from vapray.errors import DataError
 from vapray.latents.autoencoder import Autoencoder
-from vapray.latents.fitting.making import Paths, make_autoencoder, optimiser_steps
+from vapray.latents.fitting.build import Paths, make_autoencoder, optimiser_steps
 from vapray.latents.pixel_space import PixelSpace
-from vapray.stage_run import StageRun
-from vapray.store import Version
+from vapray.runtime.cluster import run_remote
+from vapray.runtime.driver_channel import watched
+from vapray.runtime.stage_context import StageRun
+from vapray.store.checkpoint import folder_contents, write_checkpoint
+from vapray.store.version import Version
 
 __all__ = ["run"]
 

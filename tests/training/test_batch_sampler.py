@@ -1,0 +1,59 @@
+"""Which rows a step sees follows from (seed, step) alone."""
+
+import numpy as np
+import pytest
+
+from vapray.training.batch_sampler import SampleOrder, caption_owners
+
+LABELS = np.array([0] * 50 + [1] * 5 + [2] * 2)
+
+
+def order(**changes) -> SampleOrder:
+    return SampleOrder(LABELS, **({"batch_size": 16, "seed": 3, "balance_classes": False} | changes))
+
+
+def test_every_epoch_holds_every_row_once_across_batch_seams():
+    rows = np.concatenate([order().rows(step) for step in range(57)])
+    for epoch in rows.reshape(-1, len(LABELS)):
+        assert sorted(epoch) == list(range(len(LABELS)))
+
+
+def test_epochs_differ():
+    rows = np.concatenate([order().rows(step) for step in range(57)]).reshape(-1, len(LABELS))
+    assert not np.array_equal(rows[0], rows[1])
+
+
+@pytest.mark.parametrize("balance", [False, True])
+def test_a_step_is_the_same_whatever_was_asked_before(balance):
+    walked, fresh = order(balance_classes=balance), order(balance_classes=balance)
+    for step in range(9):
+        walked.rows(step)
+    np.testing.assert_array_equal(walked.rows(9), fresh.rows(9))
+
+
+@pytest.mark.parametrize("balance", [False, True])
+def test_another_seed_is_another_order(balance):
+    first, other = order(balance_classes=balance), order(balance_classes=balance, seed=4)
+    assert not np.array_equal(first.rows(0), other.rows(0))
+
+
+def test_balanced_batches_hold_every_class_equally_often():
+    balanced = order(balance_classes=True)
+    seen = np.concatenate([LABELS[balanced.rows(step)] for step in range(200)])
+    np.testing.assert_allclose(np.bincount(seen) / len(seen), 1 / 3, atol=0.03)
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.3, 1])
+def test_a_share_of_each_class_exchanges_captions_and_none_of_them_keeps_its_own(share):
+    owners = caption_owners(LABELS, shuffled=share, seed=3)
+    assert sorted(owners) == list(range(len(LABELS)))
+    assert (LABELS[owners] == LABELS).all()
+    moved = owners != np.arange(len(LABELS))
+    counts = [round(share * int((label == LABELS).sum())) for label in range(3)]
+    assert [int(moved[label == LABELS].sum()) for label in range(3)] == [n if n > 1 else 0 for n in counts]
+
+
+def test_who_exchanges_captions_follows_from_the_seed():
+    first, again, other = (caption_owners(LABELS, shuffled=0.5, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)

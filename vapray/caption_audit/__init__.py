@@ -1,0 +1,1 @@
+"""Caption audit: how often captions contradict their images, and how far repeated captions agree."""

@@ -1,0 +1,38 @@
+"""Hashes of the external inputs of the caption audit."""
+
+import hashlib
+
+from vapray.caption_audit.ratings import read_ratings
+from vapray.config import Config
+from vapray.errors import DataError
+from vapray.store.version import Store
+
+__all__ = ["others_signature", "ratings_signature"]
+
+
+def ratings_signature(config: Config) -> str:
+    """sha256 of the contents of all rating files; empty without rating files.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in config.audit.ratings:
+        rater, rated = read_ratings(path)
+        digest.update(repr((rater, [one.model_dump() for one in rated])).encode())
+    return digest.hexdigest() if config.audit.ratings else ""
+
+
+def others_signature(config: Config) -> str:
+    """Content hashes of the newest captions of each run in ``audit.others``, separated by spaces.
+
+    Raises:
+        DataError: a run has no finished captions.
+    """
+    return " ".join(_newest_captions(root) for root in config.audit.others)
+
+
+def _newest_captions(root: str) -> str:
+    if newest := Store(root).newest("captions"):
+        return newest.content_hash
+    raise DataError(f"audit.others {root}: no finished captions. Fix: give the run.root of a captioned run.")

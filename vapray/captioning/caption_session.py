@@ -1,0 +1,138 @@
+"""Requests to a language model for one image, with retries and their total cost."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vapray.captioning.caption_filter import cleaned
+from vapray.captioning.captioner import CaptionDraft, Strategy, digest
+from vapray.captioning.chat import Answer, ChatModel, Decoding, RefusedRequest, Turns, UnreadableAnswer
+
+__all__ = ["RETRY_TEMPERATURE", "Asking", "Prompting", "Unusable", "json_schema"]
+
+RETRY_TEMPERATURE = 0.7
+"""Lowest temperature of a retry: the likeliest answer would be the same again."""
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """Prompting options of a run.
+
+    Attributes:
+        strategy: steps of the strategy.
+        omit: attributes that captions must not mention.
+        knowledge_variants: number of knowledge texts; each image draws one.
+        temperature: sampling temperature.
+        top_p: share of the probability that tokens are sampled from.
+        max_tokens: maximum length of an answer.
+        json: step 3 is decoded as JSON with one text for each attribute.
+        retries: number of retries of an unusable answer.
+        seed: seed of all draws.
+    """
+
+    strategy: Strategy = "vaps"
+    omit: tuple[str, ...] = ()
+    knowledge_variants: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+    json: bool = False
+    retries: int = 2
+    seed: int = 0
+
+    def to_record(self) -> dict[str, Any]:
+        """Convert to plain values, for a caption's row."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+
+class Unusable(Exception):
+    """No answer is usable; the message has the reason of the last one."""
+
+
+class Asking:
+    """Requests for one image and their total cost."""
+
+    def __init__(self, model: ChatModel, prompting: Prompting, name: str, image: NDArray[np.uint8] | None) -> None:
+        self._model, self._prompting, self._name, self._image = model, prompting, name, image
+        self._answers: list[Answer] = []
+
+    async def ask(
+        self,
+        step: str,
+        turns: Turns,
+        fault_of: Callable[[str], str | None],
+        schema: Mapping[str, Any] | None = None,
+        *,
+        whole: bool,
+    ) -> str:
+        """Request a usable answer, with up to ``retries`` retries.
+
+        Args:
+            step: step of the strategy; a part of the draws' seed.
+            turns: the conversation so far.
+            fault_of: returns the reason why a text is unusable, or None.
+            schema: JSON schema of the answer.
+            whole: refuse a truncated answer. A truncated caption would look complete; an impression is usable without
+                its last words.
+        """
+        reason: str | None = None
+        for attempt in range(1 + self._prompting.retries):
+            try:
+                answer = await self._model.answer(turns, self._image, self._decoding(step, attempt, schema))
+                self._answers.append(answer)
+                if whole and answer.finish_reason == "length":
+                    reason = f"cut_off: no end within {answer.completion_tokens} tokens"
+                    continue
+                text = cleaned(_worded(answer.text) if schema else answer.text)
+                reason = fault_of(text)
+            except RefusedRequest as error:  # the same request would be refused again
+                raise Unusable(f"refused: {error} ({step})") from None
+            except UnreadableAnswer as error:
+                reason = f"unreadable: {error}"
+            except ValueError:
+                reason = "not_json: the answer does not fit the schema"
+            if not reason:
+                return text
+        raise Unusable(f"{reason} ({step}, {1 + self._prompting.retries} attempts)")
+
+    def draft(self, t1: str, t2_id: str, caption: str) -> CaptionDraft:
+        """Build the caption with the cost of all answers."""
+        return CaptionDraft(
+            t1,
+            t2_id,
+            caption,
+            sum(answer.prompt_tokens for answer in self._answers),
+            sum(answer.cached_tokens for answer in self._answers),
+            sum(answer.completion_tokens for answer in self._answers),
+            self._answers[-1].finish_reason,
+            len(self._answers),
+        )
+
+    def _decoding(self, step: str, attempt: int, schema: Mapping[str, Any] | None) -> Decoding:
+        asked = self._prompting
+        temperature = max(asked.temperature, RETRY_TEMPERATURE) if attempt else asked.temperature
+        seed = int(digest([asked.seed, self._name, step, attempt])[:15], 16)
+        return Decoding(seed, temperature, asked.top_p, asked.max_tokens, schema)
+
+
+def json_schema(attributes: Sequence[str]) -> dict[str, Any]:
+    """Build the schema of an answer with one short text for each attribute."""
+    text = {"type": "string", "minLength": 3, "maxLength": 120, "pattern": "^[A-Za-z][A-Za-z0-9 ,.%/-]{2,119}$"}
+    return {
+        "type": "object",
+        "properties": dict.fromkeys(attributes, text),
+        "required": list(attributes),
+        "additionalProperties": False,
+    }
+
+
+def _worded(answer: str) -> str:
+    """Build the caption of a JSON answer: its texts, named by their attributes."""
+    found = json.loads(answer)
+    if not isinstance(found, dict):  # an endpoint may ignore the schema
+        raise ValueError("no object")
+    return "; ".join(f"{name.replace('_', ' ')}: {text}" for name, text in found.items()) + "."

@@ -1,0 +1,54 @@
+"""Precomputed captions: a user's table, or the texts of a dataset."""
+
+import csv
+from collections.abc import Mapping
+
+from vapray.captioning.caption_filter import cleaned, fault
+from vapray.captioning.captioner import CaptionDraft, CaptionReject, digest
+from vapray.errors import ConfigError
+
+__all__ = ["GivenCaptions"]
+
+
+class GivenCaptions:
+    """Captioner that looks captions up by image id without reading images."""
+
+    name = "given"
+
+    def __init__(self, captions: Mapping[str, str] | None) -> None:
+        """Keep the captions.
+
+        Args:
+            captions: image_id -> caption; None: the dataset's own texts.
+        """
+        self._captions = captions
+        self.revision = "dataset" if captions is None else digest(sorted(captions.items()))[:12]
+
+    @classmethod
+    def read(cls, path: str) -> "GivenCaptions":
+        """Read a UTF-8 CSV with the columns image_id and caption.
+
+        Raises:
+            ConfigError: the file cannot be read, or lacks a column.
+        """
+        try:
+            with open(path, newline="", encoding="utf-8-sig") as file:
+                return cls({row["image_id"]: row["caption"] for row in csv.DictReader(file)})
+        except (OSError, KeyError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"caption.captions {path}: {error!r}. Expected a UTF-8 CSV with the columns image_id and caption."
+            ) from None
+
+    def take(self, image_id: str, text: str) -> CaptionDraft | CaptionReject:
+        """Caption one image; an image without a usable caption is a reject.
+
+        Args:
+            image_id: id of the image.
+            text: caption of the dataset.
+        """
+        found = text or None if self._captions is None else self._captions.get(image_id)
+        if found is None:
+            return CaptionReject("missing: no caption was given for this image")
+        caption = cleaned(found)
+        reason = fault(caption)
+        return CaptionReject(reason) if reason else CaptionDraft("", "", caption, finish_reason="given")

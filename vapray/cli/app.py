@@ -1,0 +1,277 @@
+"""Command line: ``vapray demo``, ``vapray run STAGE``. Jobs on a cluster use :func:`run_job`.
+
+Each command imports its modules when it runs, so that ``--help`` is fast.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vapray import __version__
+from vapray.cli.capacity import capacity
+from vapray.cli.cli_runtime import ended_well
+from vapray.cli.experiment import experiment
+from vapray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vapray.store.version import Version
+
+__all__ = ["STAGE_NAMES", "app", "main", "run_job"]
+
+# A copy of the names in vapray.pipeline.stages, whose import takes a second.
+STAGE_NAMES = (
+    "ingest", "caption", "audit", "bank", "autoencoder", "encode", "train", "sample", "evaluate", "downstream",
+)  # fmt: skip
+STAGES_OF_A_NAME = {"audit": ["examine", "audit"]}
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="VAP-Diffusion on Ray: caption labelled medical images, train a prototype-conditioned U-ViT on images and "
+    "captions, generate new images and evaluate them. Not for clinical use.",
+)
+
+ConfigFile = Annotated[
+    str | None, typer.Option("--config", help="YAML file of settings. Default: the demo's settings.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Override settings, as section.key=value.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the stages that would run, with time and size estimates; run nothing.")
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vapray {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Global options."""
+
+
+@app.command()
+def demo(overrides: Overrides = None, dry_run: DryRun = False, debug: Debug = False) -> None:
+    """Run every stage on generated phantom images on this machine."""
+    _run(None, overrides or (), None, dry_run, debug)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def run(
+    stage: Annotated[str, typer.Argument(help=f"pipeline, or one of {', '.join(STAGE_NAMES)}")],
+    overrides: Overrides = None,
+    config: ConfigFile = None,
+    dry_run: DryRun = False,
+    debug: Debug = False,
+) -> None:
+    """Run one stage or the complete pipeline."""
+    _run(config, overrides or (), stage, dry_run, debug)
+
+
+@app.command()
+def doctor(
+    overrides: Overrides = None,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per check.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Check this machine, the run root, the dataset and the cluster against a config."""
+    with ended_well(debug):
+        from vapray.doctor.checks import run_checks
+        from vapray.doctor.findings import exit_code, print_findings
+
+        findings = print_findings(run_checks(config, overrides or ()), as_json=as_json)
+        raise SystemExit(exit_code(findings))
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="RUN", help="Folder or URI of a finished run.")],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Folder or URI of another finished run.")],
+    html: Annotated[
+        str | None, typer.Option("--html", help="Also write the comparison as an HTML page to this file.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Compare two finished runs: settings, metrics with their intervals, times."""
+    with ended_well(debug):
+        from vapray.compare import compare_runs
+
+        comparison = compare_runs(first, second)
+        print("\n".join(comparison.lines()))
+        if html:
+            _write_page(html, comparison.to_html())
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="Folder files/final of a checkpoint, or its URI.")
+    ],
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Output folder: new, empty, or an earlier export.")],
+    weights: Annotated[str, typer.Option("--weights", help="ema (moving average) or raw (last step).")] = "ema",
+    without_bank: Annotated[
+        bool, typer.Option("--without-bank", help="Do not export the captions of the training images.")
+    ] = False,
+    with_text_encoder: Annotated[
+        bool,
+        typer.Option("--with-text-encoder", help="Also export the files of an open_clip or transformers text encoder."),
+    ] = False,
+    accept_unaudited: Annotated[
+        bool,
+        typer.Option(
+            "--accept-unaudited", help="Export without a passed memorisation audit; the model card reports it."
+        ),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Export a trained model as a diffusers folder that loads without vapray and generates the same pixels."""
+    with ended_well(debug):
+        from vapray.export.folder import export_checkpoint
+
+        exported = export_checkpoint(
+            checkpoint,
+            folder,
+            weights=weights,
+            with_bank=not without_bank,
+            with_text_encoder=with_text_encoder,
+            accept_unaudited=accept_unaudited,
+        )
+        for name, size in exported.files.items():
+            print(f"{size:>14,} bytes  {folder}/{name}")
+        print("\nLoading needs torch, diffusers and safetensors, but not vapray. Not for clinical use.\n")
+        print("\n".join(f"  {line}" for line in exported.lines))
+
+
+@app.command()
+def serve(
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="[NAME=]PATH",
+            help="A files/final folder; replaces the models of --config. Repeatable.",
+        ),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option("--config", help="Serve config file. Default: serve/laptop.yaml.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Address to listen on; all but 127.0.0.1 need --keys.")
+    ] = None,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = None,
+    keys: Annotated[str | None, typer.Option("--keys", help="File of API keys, written by `vapray key`.")] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="Address of a Ray cluster. Default: embedded Ray.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Serve models: an OpenAI-compatible API and a web page to try it."""
+    with ended_well(debug, interrupted="Server stopped."):
+        from vapray.service.serving import serve_until_interrupted
+
+        serve_until_interrupted(config, checkpoint or (), host=host, port=port, keys=keys, address=address)
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Name of the key's owner, shown in the service's logs.")],
+    file: Annotated[str, typer.Option("--file", help="YAML file of keys; created if missing.")],
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="images, bank, evaluations, captions, neighbours or metrics. Repeatable."),
+    ] = None,
+    images_per_minute: Annotated[
+        int | None, typer.Option("--images-per-minute", help="Rate limit. Default: none.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Create an API key and add its hash to a file; the key itself is printed once and not stored."""
+    with ended_well(debug):
+        from vapray.service.api_keys import add_key
+
+        print(add_key(file, name, scopes or ["images", "bank"], images_per_minute))
+
+
+app.command()(capacity)
+app.command()(experiment)
+
+
+def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:
+    """Run ``python -m jobs.STAGE``: the stage with ``--config FILE key=value ...``; exits with its exit code."""
+    job = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+    @job.command(help=f"Run {stage}. Skips finished, unchanged work; after a kill, the same command continues.")
+    def command(
+        overrides: Overrides = None, config: ConfigFile = None, dry_run: DryRun = False, debug: Debug = False
+    ) -> None:
+        _run(config, overrides or (), stage, dry_run, debug)
+
+    job(args=None if arguments is None else list(arguments), prog_name=f"python -m jobs.{stage}")
+
+
+def main() -> None:
+    """Run the console command ``vapray``."""
+    app(prog_name="vapray")
+
+
+def _run(config_file: str | None, overrides: Sequence[str], stage: str | None, dry_run: bool, debug: bool) -> None:
+    began = time.monotonic()
+    with ended_well(debug):
+        stages = _stages(stage)
+        from vapray.config.loader import load
+
+        config = load(config_file, overrides)
+        if dry_run:
+            from vapray.pipeline.dry_run import foresee
+            from vapray.pipeline.dry_run_table import print_prospects
+
+            print_prospects(foresee(config, stages), config)
+            return
+        from vapray.pipeline.runner import run_pipeline
+
+        finished = run_pipeline(config, stages)
+        if stages is None:
+            _say_where(config.run.root, finished, time.monotonic() - began)
+
+
+def _stages(stage: str | None) -> list[str] | None:
+    """Stages that a command-line name selects; None for all.
+
+    Raises:
+        ConfigError: the name is unknown.
+    """
+    if stage in (None, "pipeline"):
+        return None
+    if stage not in STAGE_NAMES:
+        raise ConfigError(f"unknown stage {stage!r}. Accepted: pipeline, {', '.join(STAGE_NAMES)}.")
+    return STAGES_OF_A_NAME.get(stage, [stage])
+
+
+def _say_where(root: str, finished: "Mapping[str, Version]", seconds: float) -> None:
+    print(f"\nDone in {seconds:.0f} s. Synthetic images; not for clinical use.")
+    print(f"  report      {root}/report/index.html")
+    print(f"  metrics     {root}/report/metrics.json")
+    print(f"  audit       {root}/audit/index.html")
+    print(f"  checkpoint  {root}/{finished['checkpoints'].folder}/files/final")
+
+
+def _write_page(path: str, page: str) -> None:
+    from pathlib import Path
+
+    try:
+        Path(path).write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--html {path}: cannot be written ({error.strerror}). Fix: give another file.") from None
+    print(f"page  {path}")

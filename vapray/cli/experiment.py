@@ -1,0 +1,80 @@
+"""CLI command ``vapray experiment``; its imports are inside the function to keep ``--help`` fast."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from vapray.cli.cli_runtime import ended_well
+from vapray.errors import ConfigError
+
+__all__ = ["experiment"]
+
+
+def experiment(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Experiment, such as jobs/experiments/alpha_sweep.yaml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="section.key=value")] = None,
+    results: Annotated[
+        str | None, typer.Option("--results", help="Folder of records and tables; default: RUN_ROOT/experiments/FILE.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Data set, for a file that describes several.")
+    ] = None,
+    row: Annotated[list[str] | None, typer.Option("--row", help="Run only this row. Repeatable.")] = None,
+    seed: Annotated[list[int] | None, typer.Option("--seed", help="Run only this seed. Repeatable.")] = None,
+    beside: Annotated[int, typer.Option("--parallel", min=1, help="Rows and seeds to run at a time.")] = 1,
+    tables_only: Annotated[bool, typer.Option("--tables", help="Write the tables of the finished runs only.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Run an experiment and write its tables; the same command resumes it."""
+    with ended_well(debug):
+        _experiment(
+            file, overrides or (), results, dataset, row or (), seed or (), beside, tables_only=tables_only, debug=debug
+        )
+
+
+def _experiment(
+    file: str,
+    overrides: Sequence[str],
+    results: str | None,
+    dataset: str | None,
+    rows: Sequence[str],
+    seeds: Sequence[int],
+    beside: int,
+    *,
+    tables_only: bool,
+    debug: bool,
+) -> None:
+    from pathlib import Path
+
+    from vapray.experiments.runner import ANYWHERE, finished_runs, make_all, make_beside, run_names, settings_of
+    from vapray.experiments.spec import read_experiment
+    from vapray.experiments.tables import tables_of
+    from vapray.runtime.progress import Display
+    from vapray.store.files import FileStore
+
+    found = read_experiment(file, dataset)
+    names = list(run_names(found, rows, seeds))
+    if not tables_only:  # report invalid settings before the first run
+        for name in names:
+            settings_of(found, name, overrides)
+    if results is None:
+        root = settings_of(found, names[0], overrides, unless_given=[ANYWHERE]).run.root
+        name_parts = [Path(file).stem, *([dataset] if dataset else [])]
+        results = f"{root.rstrip('/')}/experiments/{'_'.join(name_parts)}"
+    files = FileStore(results)
+    if not tables_only:  # refuse records of other settings before the first run
+        finished_runs(found, run_names(found), files, overrides)
+    if not tables_only and beside > 1:
+        options = ["--results", results, *(["--dataset", dataset] if dataset else []), *(["--debug"] if debug else [])]
+        command = ["experiment", file, *overrides, *options]
+        make_beside(found, names, files, overrides, Display(), command=command, workers=beside)
+    if not tables_only:
+        make_all(found, names, files, overrides, Display())
+    records = finished_runs(found, run_names(found), files, overrides)
+    if not records:
+        raise ConfigError(f"{results}: no finished run, so no tables. Fix: remove --tables.")
+    tables = tables_of(found, records)
+    files.write_all({"table.md": tables.to_markdown().encode(), "index.html": tables.to_html().encode()})
+    print(f"\n{tables.to_markdown()}")
+    print(f"  table  {results}/table.md\n  page   {results}/index.html")

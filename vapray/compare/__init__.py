@@ -1,0 +1,5 @@
+"""Comparison of two finished runs: settings, metrics, and significance of the differences."""
+
+from vapray.compare.comparison import RunComparison, compare_runs
+
+__all__ = ["RunComparison", "compare_runs"]

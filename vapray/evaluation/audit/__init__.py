@@ -1,1 +1,0 @@
-"""Caption audit: claims of captions compared with images, with repeated captions and with expert ratings."""

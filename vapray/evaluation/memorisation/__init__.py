@@ -1,1 +1,0 @@
-"""Memorisation audit: search for generated images that copy training images."""

@@ -1,0 +1,274 @@
+"""Reference set of an evaluation, measured once for all evaluations of the same real images.
+
+    references/<fingerprint>   the sets reference, held_out, reconstructed, planted and class_mean
+                               files/classifier.safetensors: label classifier, trained on the training images
+    suspects, nearest          copy search for its held-out and planted images, under the same fingerprint
+
+The reference set is independent of generated images and of ``run.seed``: a dependence on the seed would add noise to
+every difference between two runs. If several evaluations need it at the same time, one builds it and the others wait.
+"""
+
+import contextlib
+import hashlib
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vapray import __version__
+from vapray.config import Config
+from vapray.config.dotted import value_at
+from vapray.data.image_loading import read_frames
+from vapray.errors import DataError, LeaseHeld
+from vapray.evaluation.baselines import class_mean_images
+from vapray.evaluation.classifier import Classifier, read_classifier, train_classifier
+from vapray.evaluation.extractors.extractor import FeatureSpace
+from vapray.evaluation.extractors.weight_files import features_signature
+from vapray.evaluation.features import extractor_of
+from vapray.evaluation.measurement import CLASSIFIER, Examiner, features_of
+from vapray.latents.autoencoder import Autoencoder
+from vapray.latents.latent_space import split_moments
+from vapray.latents.loading import open_autoencoder
+from vapray.memorisation.candidates import COLUMNS, suspects_of, unrelated
+from vapray.memorisation.planting import PLANTED, plant
+from vapray.memorisation.search import NeighbourSearch
+from vapray.metrics.frechet import FeatureStatistics
+from vapray.runtime.cluster import run_remote
+from vapray.runtime.row_map import map_rows, plan_rows
+from vapray.runtime.stage_context import StageRun
+from vapray.store.tables import TABLES, held_out_split, part_of
+from vapray.store.version import Version, fingerprint
+
+__all__ = ["References", "examiner_of", "look_up", "references_of", "turn_to_make"]
+
+SECTIONS = (
+    "data.modality", "data.image_size", "evaluate.features", "evaluate.pixels", "evaluate.classifier_steps",
+)  # fmt: skip
+TABLE, SCHEMA, SEED = "references", 1, 0
+SECONDS_BETWEEN_LOOKS = 2.0
+
+
+@dataclass(frozen=True)
+class References:
+    """Reference set that generated images are compared with."""
+
+    version: Version
+    """Version of the table ``references``."""
+    nearest: Version
+    """Copy search results of its held-out and planted images; all its parts are committed."""
+    held_out: str
+    """Split of the images that were not trained on."""
+    related_left_out: int
+    """Number of held-out images that share a group with a training image and were not looked up."""
+    classifier: Classifier
+    space: FeatureSpace
+    statistics: FeatureStatistics
+    """Feature statistics of the training images."""
+
+
+def references_of(run: StageRun) -> References:
+    """Load the reference set, or build it.
+
+    Raises:
+        DataError: no images are held out.
+        VaprayError: errors of :func:`vapray.runtime.row_map.map_rows`.
+    """
+    images, pool, say = run.inputs["images"], run.config.pools.evaluate, run.progress.say
+    rows = images.read(["image_id", "group", "split"])
+    held_out = _held_out_split(rows, images.uri)
+    apart = unrelated(rows, held_out)
+    version, seal = _version(run)
+    nearest = Version(version.files, "nearest", version.fingerprint)
+    real = replace(run, output=version)
+    with turn_to_make(version, say) as is_ours:
+        if is_ours:
+            say("measuring the real images")
+        classifier, space = run_remote(
+            run.name, _prepare, run.config, images, version, held_out, is_ours, pool=pool, say=say
+        )
+        if is_ours:
+            _measure(real, held_out, classifier)
+        statistics = _statistics(version)
+        if is_ours:
+            others = (part.filter(pc.field("set") != "reference") for part in version.read_parts(COLUMNS))
+            look_up(real, version, statistics, suspects_of(pa.concat_tables(others), apart, SEED), nearest)
+            seal(
+                {
+                    "classifier_sha256": hashlib.sha256(classifier.to_safetensors()).hexdigest(),
+                    "extractor_sha256": space.sha256,
+                    "resize": space.resize,
+                }
+            )
+    related = rows.filter(pc.field("split") == held_out).num_rows - len(apart)
+    return References(version, nearest, held_out, related, classifier, space, statistics)
+
+
+def examiner_of(config: Config, classifier: Classifier) -> Examiner:
+    """Build the measurement that the reference set uses, for images of any set."""
+    extractor = extractor_of(config.evaluate, config.pools.evaluate.device, classifier)
+    return Examiner(extractor, classifier, config.data.modality)
+
+
+def look_up(
+    run: StageRun, references: Version, training: FeatureStatistics, suspects: pa.Table, nearest: Version
+) -> None:
+    """Search all training images for those nearest to the suspects.
+
+    Args:
+        run: Context of the stage; the work list is stored under the fingerprint of its output.
+        references: Version that holds the training images.
+        training: Feature statistics of the training images.
+        suspects: Columns of the table ``suspects`` but ``reject``.
+        nearest: Version that receives the results.
+    """
+    map_rows(
+        replace(run, output=nearest),
+        plan_rows(run, "suspects", suspects),
+        partial(NeighbourSearch, references, training.mean, training.scale),
+        pool=run.config.pools.evaluate,
+        columns=COLUMNS,
+    )
+
+
+def _held_out_split(rows: pa.Table, uri: str) -> str:
+    if split := held_out_split(rows["split"].unique().to_pylist()):
+        return split
+    raise DataError(
+        f"{uri}: every image is in the train split, so there are no held-out images to compare with. "
+        "Fix: give the dataset a test split, or set data.test_share."
+    )
+
+
+def _version(run: StageRun) -> tuple[Version, Callable[[dict[str, Any]], object]]:
+    """Version for these images and settings, and a function that seals it with notes."""
+    tree = run.config.model_dump(mode="json")
+    sections = {key: value_at(tree, key) for key in SECTIONS}
+    inputs = {table: run.inputs[table].sealed().content_hash for table in ("images", "autoencoder")}
+    inputs["feature weights"] = features_signature(run.config)
+    version = Version(run.output.files, TABLE, fingerprint(TABLE, SCHEMA, sections, inputs))
+    made_by = {"vapray": __version__, "python": platform.python_version()}
+    began = time.monotonic()
+
+    def seal(notes: dict[str, Any]) -> None:
+        seconds = time.monotonic() - began
+        version.seal(stage=run.name, sections=sections, inputs=inputs, seconds=seconds, versions=made_by, notes=notes)
+
+    return version, seal
+
+
+@contextlib.contextmanager
+def turn_to_make(version: Version, say: Callable[[str], None]) -> Iterator[bool]:
+    """Yield True if this run must build the version; wait while another run builds it."""
+    told = False
+    while version.manifest() is None:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(version.lease())
+            except LeaseHeld as held:
+                if not told:
+                    say(f"waiting for another run that measures the real images: {held}")
+                told = True
+            else:
+                version.mend(say)
+                yield version.manifest() is None  # another run may have finished it meanwhile
+                return
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    yield False
+
+
+def _prepare(
+    config: Config, images: Version, output: Version, held_out: str, is_ours: bool
+) -> tuple[Classifier, FeatureSpace]:
+    """Train the classifier, and measure class means and planted copies; all three need all training images at once."""
+    rows = images.read(["image_id", "label", "split", "path"]).to_pylist()
+    classes, side = len(images.sealed().notes["class_names"]), config.data.image_size
+    classifier = _kept(output, classes, side)
+    if classifier is not None and not is_ours:
+        return classifier, examiner_of(config, classifier).space
+    training = [row for row in rows if row["split"] == "train"]
+    frames, kept, _ = read_frames([row["path"] for row in training], side)
+    labels = np.array([training[position]["label"] for position in kept], dtype=np.int64)
+    ids = [training[position]["image_id"] for position in kept]
+    if classifier is None:
+        steps = config.evaluate.classifier_steps
+        classifier = train_classifier(frames, labels, classes, seed=SEED, steps=steps)
+        output.files.write(f"{output.folder}/files/{CLASSIFIER}", classifier.to_safetensors())
+    examiner = examiner_of(config, classifier)
+    counts = Counter(row["label"] for row in rows if row["split"] == held_out and row["label"] in labels)
+    means, owners = class_mean_images(frames, labels, counts, np.random.default_rng(SEED))
+    names = [f"{number:06d}" for number in range(len(means))]
+    done = examiner.rows("class_mean", names, owners.tolist(), means) + _planted(frames, ids, labels, examiner)
+    output.write_part(part_of(output.kind, done))
+    return classifier, examiner.space
+
+
+def _kept(output: Version, classes: int, side: int) -> Classifier | None:
+    """Load the classifier of an earlier attempt at this version, which existing rows may depend on; or None."""
+    data = output.files.read(f"{output.folder}/files/{CLASSIFIER}")
+    if data is None:
+        return None
+    with contextlib.suppress(DataError):
+        return read_classifier(data, classes, (side, side))
+    return None
+
+
+def _planted(
+    frames: NDArray[np.uint8], ids: list[str], labels: NDArray[np.int64], examiner: Examiner
+) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(SEED)
+    drawn = rng.permutation(len(frames))[:PLANTED]
+    copies = {(row, kind): copy for row in drawn for kind, copy in plant(frames[row], rng).items()}
+    names = [f"{ids[row]}/{kind}" for row, kind in copies]
+    return examiner.rows("planted", names, [int(labels[row]) for row, _ in copies], np.stack(list(copies.values())))
+
+
+def _measure(run: StageRun, held_out: str, classifier: Classifier) -> None:
+    map_rows(
+        run,
+        run.inputs["images"],
+        partial(_MeasureImages, run.config, run.inputs["autoencoder"], classifier),
+        pool=run.config.pools.evaluate,
+        columns=["image_id", "label", "split", "path"],
+        only={"split": ["train", held_out]},
+        key="image/{}",
+    )
+
+
+def _statistics(version: Version) -> FeatureStatistics:
+    rows = version.read(["set", "features"]).filter(pc.field("set") == "reference")
+    return FeatureStatistics.of(features_of(rows.to_pylist()))
+
+
+class _MeasureImages:
+    def __init__(self, config: Config, autoencoder: Version, classifier: Classifier) -> None:
+        self._side = config.data.image_size
+        self._autoencoder = open_autoencoder(autoencoder, config.pools.evaluate.device)
+        self._examiner = examiner_of(config, classifier)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        asked = rows.to_pylist()
+        frames, kept, reasons = read_frames([row["path"] for row in asked], self._side)
+        train = np.array([asked[position]["split"] == "train" for position in kept], dtype=bool)
+        ids = np.array([asked[position]["image_id"] for position in kept], dtype=object)
+        labels = np.array([asked[position]["label"] for position in kept], dtype=np.int64)
+        done: list[dict[str, Any]] = []
+        for name, chosen in (("reference", train), ("held_out", ~train), ("reconstructed", ~train)):
+            pictures = frames[chosen]
+            if name == "reconstructed" and len(pictures):
+                pictures = _reconstruct(self._autoencoder, pictures)
+            done += self._examiner.rows(name, ids[chosen].tolist(), labels[chosen].tolist(), pictures)
+        rejects = {f"image/{asked[position]['image_id']}": reason for position, reason in reasons.items()}
+        return part_of(TABLES[TABLE], done, rejects)
+
+
+def _reconstruct(autoencoder: Autoencoder, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    means, _ = split_moments(autoencoder.encode_moments(images))
+    return autoencoder.decode(means)

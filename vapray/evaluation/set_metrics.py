@@ -1,0 +1,219 @@
+"""Distances of a generated set to its reference, with intervals, overall and per class."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vapray.errors import DataError
+from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
+from vapray.metrics.frechet import FeatureStatistics, frechet_distance
+from vapray.metrics.intervals import Interval, half_sampling_around, random_halves
+from vapray.metrics.kid import kernel_mmd2
+from vapray.metrics.kid_and_prdc import pairwise_scores
+from vapray.metrics.nearest import median_nearest_distance
+
+Features = NDArray[np.float64]
+FID_MIN_CLASS_IMAGES = 300
+"""Fewest images of a class for FID; below it only KID is computed, because FID's bias would dominate."""
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features and their origin, which prevents the comparison of incompatible sets."""
+
+    features: Features
+    """Features [N, F], not scaled."""
+    labels: NDArray[np.int64]
+    """Class indices [N]."""
+    space: FeatureSpace
+    preparation: str
+    """Description of decoding and cropping; equal for sets that may be compared."""
+
+    @property
+    def origin(self) -> tuple[str, str, int, str]:
+        """Values that must agree between compared sets."""
+        return self.space.name, self.space.sha256, self.space.resize, self.preparation
+
+
+def extract(
+    extractor: FeatureExtractor, images: NDArray[np.uint8], labels: NDArray[np.int64], preparation: str
+) -> FeatureSet:
+    """Extract features of images uint8 [N, H, W, 3] with labels [N].
+
+    Raises:
+        DataError: the numbers of images and labels differ.
+    """
+    if len(images) != len(labels):
+        raise DataError(f"numbers differ: {len(images)} images and {len(labels)} labels")
+    features = np.asarray(extractor(images), dtype=np.float64)
+    return FeatureSet(features, labels, extractor.space, preparation)
+
+
+@dataclass(frozen=True)
+class SetScores:
+    """Distances of a generated set to the reference, in features from :func:`standardised`."""
+
+    fid: float
+    kid: float
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    intervals: dict[str, Interval]
+    """Half-sampling intervals of ``fid`` and ``kid``."""
+    n_reference: int
+    n_generated: int
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Distances of one class; ``fid`` is None below ``FID_MIN_CLASS_IMAGES`` images, ``kid`` below two."""
+
+    label: int
+    n_reference: int
+    n_generated: int
+    kid: float | None
+    fid: float | None
+
+
+def _fid(reference: Features, generated: Features) -> float:
+    return frechet_distance(FeatureStatistics.of(reference), FeatureStatistics.of(generated))
+
+
+def _refuse_unlike(reference: FeatureSet, generated: FeatureSet) -> None:
+    if reference.origin != generated.origin:
+        raise DataError(
+            f"these sets were prepared differently and cannot be compared: reference {reference.origin}, "
+            f"generated {generated.origin}. Fix: extract both again with the same settings."
+        )
+
+
+def standardised(reference: FeatureSet, generated: FeatureSet) -> tuple[Features, Features]:
+    """Standardize both sets by the reference's mean and standard deviations, unless their feature space forbids it.
+
+    The mean does not affect FID. It affects KID: features far from 0 would dominate its cubic kernel. Published numbers
+    use unscaled Inception features, so these are not standardized.
+
+    Raises:
+        DataError: the sets were prepared differently.
+    """
+    _refuse_unlike(reference, generated)
+    if not reference.space.standardised:
+        return reference.features, generated.features
+    statistics = FeatureStatistics.of(reference.features)
+    real, made = ((x.features - statistics.mean) / statistics.scale for x in (reference, generated))
+    return real, made
+
+
+def fid_between(reference: FeatureSet, generated: FeatureSet) -> float:
+    """Compute FID only, for the floors.
+
+    Raises:
+        DataError: the sets were prepared differently.
+    """
+    return _fid(*standardised(reference, generated))
+
+
+def kid_between(reference: FeatureSet, generated: FeatureSet) -> float:
+    """Compute KID only, for the floors.
+
+    Raises:
+        DataError: the sets were prepared differently, or a set has fewer than two images.
+    """
+    return kernel_mmd2(*standardised(reference, generated))
+
+
+def compare_sets(
+    reference: FeatureSet, generated: FeatureSet, *, draws: int = 40, k: int = 3, seed: int = 0
+) -> SetScores:
+    """Compute all distances of ``generated`` to ``reference``, with half-sampling intervals from ``draws`` halves.
+
+    Raises:
+        DataError: the sets were prepared differently, or a set has k or fewer images.
+    """
+    real, made = standardised(reference, generated)
+    halves = random_halves([len(real), len(made)], draws, seed)
+    pairs = pairwise_scores(real, made, halves, k=k, seed=seed)
+    fid, near = _fid(real, made), pairs.near
+    fid_of_halves = [_fid(real[some], made[others]) for some, others in halves]
+    intervals = {
+        "fid": half_sampling_around(fid, fid_of_halves),
+        "kid": half_sampling_around(pairs.kid, pairs.kid_of_halves),
+    }
+    return SetScores(
+        fid,
+        pairs.kid,
+        near.precision,
+        near.recall,
+        near.density,
+        near.coverage,
+        intervals,
+        len(real),
+        len(made),
+    )
+
+
+def compare_classes(
+    reference: FeatureSet, generated: FeatureSet, labels: Sequence[int] | None = None
+) -> tuple[ClassScores, ...]:
+    """Compute distances per class of ``labels``, by default all; features are standardized by the complete reference.
+
+    Raises:
+        DataError: the sets were prepared differently.
+    """
+    real, made = standardised(reference, generated)
+    if labels is None:
+        labels = np.union1d(reference.labels, generated.labels).tolist()
+    return tuple(
+        _class_scores(real[reference.labels == label], made[generated.labels == label], label) for label in labels
+    )
+
+
+def _class_scores(real: Features, made: Features, label: int) -> ClassScores:
+    fewest = min(len(real), len(made))
+    return ClassScores(
+        label,
+        len(real),
+        len(made),
+        kernel_mmd2(real, made) if fewest >= 2 else None,
+        _fid(real, made) if fewest >= FID_MIN_CLASS_IMAGES else None,
+    )
+
+
+def size_warnings(n_real: int, n_generated: int, width: int, name: str = "generated") -> tuple[str, ...]:
+    """Warn about sets with fewer images than the extractor has features; ``name`` is that of the second set."""
+    counts: dict[str, Any] = {"real": n_real, name: n_generated}
+    return tuple(
+        f"{count} {name} images are fewer than the {width} features: FID is biased upward; trust KID more."
+        for name, count in counts.items()
+        if count < width
+    )
+
+
+def nearest_distance(reference: FeatureSet, queries: FeatureSet) -> float:
+    """Median distance of images to their nearest reference image; features are standardized by the reference.
+
+    Raises:
+        DataError: the sets were prepared differently.
+    """
+    real, some = standardised(reference, queries)
+    return median_nearest_distance(real, some, queries.labels)
+
+
+def relative_distance(reference: FeatureSet, held_out: FeatureSet, generated: FeatureSet) -> float:
+    """Median distance of generated images to their nearest training image, relative to that of held-out images.
+
+    Held-out real images are the baseline: they were not trained on. :mod:`vapray.memorisation` finds single copies.
+
+    Returns:
+        The ratio; NaN if held-out images are copies of training images.
+
+    Raises:
+        DataError: the sets were prepared differently.
+    """
+    usual = nearest_distance(reference, held_out)
+    return nearest_distance(reference, generated) / usual if usual else math.nan

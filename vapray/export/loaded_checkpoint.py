@@ -1,0 +1,100 @@
+"""Opening a checkpoint for export: all of it is verified before anything is written."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vapray.bank.prompt_bank import PromptBank
+from vapray.bank.tower_files import find_tower
+from vapray.export.settings_read import noting
+from vapray.latents.autoencoder import load_autoencoder
+from vapray.sampling.checkpoint_loading import Card, open_encoder, open_weights, read_bank, read_final
+from vapray.store.checkpoint import unpacked
+from vapray.training.network import Network, build_network
+
+__all__ = ["OpenedCheckpoint", "open_checkpoint"]
+
+
+@dataclass(frozen=True)
+class OpenedCheckpoint:
+    """A checkpoint that was found to be whole."""
+
+    card: Card
+    """What it says of itself."""
+    weights: str
+    """ema or raw."""
+    notes: Mapping[str, Any]
+    """checkpoint.json."""
+    network: Network
+    """With its weights."""
+    network_settings: Mapping[str, Any]
+    """What of the config decides its architecture."""
+    sha256: str
+    """Of the weights' file."""
+    autoencoder: Mapping[str, bytes]
+    """Its files, by name."""
+    bank: PromptBank
+    """Captions of the train split."""
+    with_bank: bool
+    """Whether they go along."""
+    text_files: Mapping[str, bytes]
+    """The text encoder's, by name, where they go along."""
+
+    @property
+    def takes_captions(self) -> bool:
+        """Whether captions reach the network."""
+        return self.network.max_context > 0
+
+
+def open_checkpoint(
+    path: str, *, weights: str = "ema", with_bank: bool = True, with_text_encoder: bool = False
+) -> OpenedCheckpoint:
+    """Read a checkpoint and verify all of it.
+
+    Raises:
+        CheckpointError: as of ``Sampler.load``; the text encoder is looked at only where it goes along.
+        ConfigError: its files shall go along, and are not where they were in training.
+        BackendError: likewise; or its packages are not installed.
+    """
+    contents = read_final(path, weights)
+    card = Card.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
+    settings: dict[str, Any] = {}
+    network = build_network(
+        noting(card.config, settings),
+        num_classes=len(card.class_names),
+        latent_channels=card.space.channels,
+        context_width=card.context_width,
+    )
+    data = contents[f"{weights}.safetensors"]
+    open_weights(network, data, f"{path}/{weights}.safetensors")
+    return OpenedCheckpoint(
+        card=card,
+        weights=weights,
+        notes=json.loads(contents["checkpoint.json"]),
+        network=network,
+        network_settings=settings,
+        sha256=hashlib.sha256(data).hexdigest(),
+        autoencoder=_autoencoder(contents),
+        bank=read_bank(contents["bank.parquet"], f"{path}/bank.parquet"),
+        with_bank=with_bank and network.max_context > 0,
+        text_files=_text_files(card, path) if with_text_encoder and network.max_context else {},
+    )
+
+
+def _autoencoder(contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Its files, which load."""
+    files = {name: data for name, data in contents.items() if name.startswith("autoencoder/")}
+    with unpacked(files) as folder:
+        load_autoencoder(folder / "autoencoder")
+    return {name.removeprefix("autoencoder/"): data for name, data in files.items()}
+
+
+def _text_files(card: Card, path: str) -> dict[str, bytes]:
+    """Those of a text tower, which is the one that the model was trained with; none of an encoder that is code."""
+    if card.config.bank.encoder == "hashing":
+        return {}
+    open_encoder(card, None, "cpu", f"{path}/checkpoint.json")
+    tower = find_tower(card.config.bank)
+    return {file.name: file.read_bytes() for file in [*tower.indices, *tower.deciding]}

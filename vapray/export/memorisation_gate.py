@@ -1,0 +1,70 @@
+"""Whether a model may leave: its run's audit found no copies of training pictures among what it drew."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from vapray.errors import DataError
+from vapray.store.checkpoint import manifest_sha256, place_in_run
+from vapray.store.files import FileStore
+from vapray.store.version import Store
+
+__all__ = ["Clearance", "clearance"]
+
+AUDIT = "files/report/memorisation.json"
+"""Of a version of ``measurements``."""
+PASSED, COPIES = "none found", "copies found"
+
+
+@dataclass(frozen=True)
+class Clearance:
+    """What the audits of a model's run say of these weights."""
+
+    passed: bool
+    text: str
+    """One or two sentences for the model card; no path is in them."""
+
+    def require(self, checkpoint: str) -> None:
+        """Refuse what did not pass.
+
+        Raises:
+            DataError: says what is missing and what to run.
+        """
+        if not self.passed:
+            raise DataError(
+                f"{checkpoint}: {self.text} Run `python -m jobs.evaluate` with the config of its run, and export from "
+                "RUN/checkpoints/FINGERPRINT/files/final; or give --accept-unaudited, which the model card will tell."
+            )
+
+
+def clearance(checkpoint: str, weights: str) -> Clearance:
+    """Look at every audit of a checkpoint in its run: one that found copies outweighs others that found none.
+
+    Args:
+        checkpoint: its ``final`` folder.
+        weights: ema or raw; an audit speaks of those that its pictures were made with.
+    """
+    audits = list(_audits(checkpoint))
+    of_weights = [audit for audit in audits if audit["weights"] == weights]
+    for verdict in (COPIES, PASSED):
+        if found := [audit for audit in of_weights if audit["verdict"] == verdict]:
+            return Clearance(verdict == PASSED, f"Audit for copies of training pictures: {verdict}. {found[0]['why']}")
+    if of_weights:
+        return Clearance(False, f"The audit for copies of training pictures cannot tell. {of_weights[0]['why']}")
+    others = f"the {weights} weights; those audited are {audits[0]['weights']}" if audits else "this model"
+    return Clearance(False, f"No audit for copies of training pictures speaks of {others}.")
+
+
+def _audits(checkpoint: str) -> Iterator[dict[str, Any]]:
+    """Newest first; a damaged one says nothing."""
+    root, _ = place_in_run(checkpoint)
+    if root is None:
+        return
+    store, wanted = Store(root), manifest_sha256(FileStore(checkpoint), "")
+    for version in store.finished("measurements"):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            audit = json.loads(store.files.read(f"{version.folder}/{AUDIT}") or b"{}")
+            if audit["checkpoint_sha256"] == wanted and audit["weights"] and audit["verdict"] and audit["why"]:
+                yield audit

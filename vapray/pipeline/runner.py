@@ -1,0 +1,261 @@
+"""Runner for the stages of :mod:`vapray.pipeline.stages`.
+
+A stage's fingerprint covers its config sections, the content of its inputs, and its schema version. A stage is skipped
+if a finished version has that fingerprint, which is checked before Ray starts; a new fingerprint opens a new version.
+"""
+
+import importlib
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from vapray import __version__
+from vapray.config import Config
+from vapray.config.dotted import value_at
+from vapray.errors import DataError, LeaseHeld
+from vapray.pipeline.invalidation import reasons_to_rerun
+from vapray.pipeline.stages import OUTSIDE, STAGES, Stage, itinerary
+from vapray.runtime.cluster import connected, require_shared_root
+from vapray.runtime.progress import Display
+from vapray.runtime.stage_context import StageRun
+from vapray.store.lease import Lease
+from vapray.store.version import Manifest, Store, Version, fingerprint
+
+__all__ = ["Standing", "Walk", "run_pipeline"]
+
+NOT_MADE = "to be made"
+SECONDS_BETWEEN_LOOKS = 2.0
+"""Polling interval while another run writes the version."""
+PAGES = {"audit": "audit", "evaluate": "report"}
+
+
+def run_pipeline(
+    config: Config, names: Sequence[str] | None = None, display: Display | None = None, *, among_others: bool = False
+) -> Mapping[str, Version]:
+    """Run stages in order; skip finished, unchanged ones.
+
+    Args:
+        config: Complete config.
+        names: Stages to run; None for all that do not run on request only. Tables that they read from other stages
+            must be finished.
+        display: Output for progress; None prints to stdout.
+        among_others: Other runs share the root: wait for a run that writes the same version, and do not print the
+            differences from the last run.
+
+    Returns:
+        The finished versions, by table.
+
+    Raises:
+        LeaseHeld: another run writes the same version of a table, and ``among_others`` is False.
+        VaprayError: a stage failed; committed work is kept, and the same command continues.
+    """
+    walk = Walk(config, display or Display(), among_others=among_others)
+    way = itinerary(names)
+    for stage in (stage for stage, wanted in way.items() if wanted):
+        walk.outside(stage)  # report problems now, not after hours of earlier stages
+    with ExitStack() as stack:
+        for stage, wanted in way.items():
+            walk.visit(stage, wanted=wanted, stack=stack)
+    return walk.finished
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Status of a stage before it runs.
+
+    Attributes:
+        stage: The stage.
+        sections: Config values that decide its result.
+        inputs: Content hash of each input, by name; ``NOT_MADE`` for a table that is not finished.
+        version: Version that the stage would write; None while a table that it reads is not finished.
+        manifest: Manifest of that version, if it is finished.
+        last: Manifest of the last finished version of its table, with any fingerprint; None if the stage is finished.
+    """
+
+    stage: Stage
+    sections: dict[str, Any]
+    inputs: dict[str, str]
+    version: Version | None
+    manifest: Manifest | None
+    last: Manifest | None
+
+    @property
+    def reasons(self) -> list[str]:
+        """Reasons to run although an earlier version is finished."""
+        return [] if self.manifest else reasons_to_rerun(self.last, self.sections, self.inputs)
+
+
+class Walk:
+    """Runner for the stages of one run.
+
+    Attributes:
+        finished: Finished versions found so far, by table.
+        manifests: Manifests of these versions, by stage.
+    """
+
+    def __init__(self, config: Config, display: Display, *, among_others: bool = False) -> None:
+        self.config, self.display, self.store = config, display, Store(config.run.root)
+        self._among_others = among_others
+        self.finished: dict[str, Version] = {}
+        self.manifests: dict[str, Manifest] = {}
+        self._outside: dict[str, dict[str, str]] = {}
+        self._ray_is_up = False
+
+    def outside(self, stage: Stage) -> dict[str, str]:
+        """Hash of each external input of a stage, by name; computed once.
+
+        Raises:
+            ConfigError: an input is missing or unusable.
+        """
+        if stage.name not in self._outside:
+            self._outside[stage.name] = {name: sign(self.config) for name, sign in OUTSIDE.get(stage.name, {}).items()}
+        return self._outside[stage.name]
+
+    def look(self, stage: Stage) -> Standing:
+        """Get the status of a stage; writes nothing, and records a finished version for later stages."""
+        sections, inputs = self._sections(stage), self._inputs(stage)
+        version, manifest = None, None
+        if self.has_inputs(stage):
+            version = self.store.version(stage.writes, fingerprint(stage.name, stage.schema, sections, inputs))
+            manifest = version.manifest()
+            if manifest is not None:
+                self._accept(stage, version, manifest)
+        last = None if manifest else self.store.newest(stage.writes)
+        return Standing(stage, sections, inputs, version, manifest, last)
+
+    def has_inputs(self, stage: Stage) -> bool:
+        """Check that all tables that a stage reads are finished."""
+        return all(table in self.finished for table in stage.reads)
+
+    def visit(self, stage: Stage, *, wanted: bool, stack: ExitStack) -> None:
+        """Run a stage, unless it is finished or not requested.
+
+        Raises:
+            DataError: the stage is requested and a table that it reads is not finished.
+        """
+        if not self.has_inputs(stage):
+            if wanted:
+                raise DataError(self._missing(stage))
+            return
+        standing = self.look(stage)
+        manifest, version = standing.manifest, standing.version
+        assert version is not None
+        if manifest is None and wanted:
+            for reason in standing.reasons if not self._among_others else ():
+                self.display.line(f"[{stage.name}] runs again: {reason}")
+            if stage.uses_ray:
+                self._connect(stack)
+            manifest = self._run(stage, version, standing.sections, standing.inputs)
+            self._accept(stage, version, manifest)
+        elif manifest is not None and wanted:
+            self.display.line(f"[{stage.name}] unchanged ({manifest.rows:,} rows in {version.uri})")
+        if manifest is not None:
+            _publish(stage, version)
+
+    def _accept(self, stage: Stage, version: Version, manifest: Manifest) -> None:
+        self.finished[stage.writes], self.manifests[stage.name] = version, manifest
+
+    def _run(self, stage: Stage, version: Version, sections: dict[str, Any], inputs: dict[str, str]) -> Manifest:
+        with self._lease(stage, version) as lease, self.display.stage(stage.name) as progress:
+            begin = time.monotonic()
+            if (manifest := version.manifest()) is not None:  # another run finished it meanwhile
+                return manifest
+            version.mend(progress.say)
+            tables = {table: self.finished[table] for table in stage.reads}
+            run = StageRun(
+                stage.name,
+                self.config,
+                tables,
+                version,
+                progress,
+                begin,
+                dict(self.manifests),
+                self.outside(stage),
+                _validation(stage, self.config, tables),
+            )
+            importlib.import_module(f"vapray.{stage.room}.stage").run(run)
+            if not lease.is_held():
+                raise LeaseHeld(
+                    f"{version.uri}: another run took over while this one was stalled. Fix: run the command again."
+                )
+            manifest = version.seal(
+                stage=stage.name,
+                sections=sections,
+                inputs=inputs,
+                seconds=time.monotonic() - begin,
+                versions={"vapray": __version__, "python": platform.python_version()},
+                notes=run.notes,
+            )
+        self.display.line(_summary(manifest))
+        return manifest
+
+    @contextmanager
+    def _lease(self, stage: Stage, version: Version) -> Iterator[Lease]:
+        with ExitStack() as stack:
+            for attempt in count():
+                try:
+                    lease = stack.enter_context(version.lease())
+                except LeaseHeld as held:
+                    if not self._among_others:
+                        raise
+                    if attempt == 0:
+                        self.display.line(f"[{stage.name}] waits: {held}")
+                    time.sleep(SECONDS_BETWEEN_LOOKS)
+                else:
+                    break
+            yield lease
+
+    def _connect(self, stack: ExitStack) -> None:
+        if not self._ray_is_up:
+            self.display.line("[ray] starting" if not self.config.cluster.address else "[ray] connecting")
+            stack.enter_context(connected(self.config.cluster))
+            require_shared_root(self.config.cluster, self.config.run.root)
+            self._ray_is_up = True
+
+    def _sections(self, stage: Stage) -> dict[str, Any]:
+        tree = self.config.model_dump(mode="json")
+        return {key: value_at(tree, key) for key in stage.sections}
+
+    def _inputs(self, stage: Stage) -> dict[str, str]:
+        inputs = {
+            table: self.finished[table].sealed().content_hash if table in self.finished else NOT_MADE
+            for table in stage.reads
+        }
+        return inputs | self.outside(stage)
+
+    def _missing(self, stage: Stage) -> str:
+        needed = [other.name for other in STAGES if other.writes in stage.reads and other.name not in self.manifests]
+        return (
+            f"{self.config.run.root}: {stage.name} needs the output of {', '.join(needed)}, which is not finished with "
+            f"this config. Fix: run `python -m jobs.{needed[0]}` with it first, or `python -m jobs.pipeline`."
+        )
+
+
+def _validation(stage: Stage, config: Config, tables: Mapping[str, Version]) -> Callable[[Any], float] | None:
+    """Build the validation metric for training; its import is deferred because it loads torch."""
+    if stage.name != "train":
+        return None
+    from vapray.evaluation.validation import FrechetValidation
+
+    names = ("images", "bank", "latents", "autoencoder")
+    return FrechetValidation.of(config, *(tables[name] for name in names))
+
+
+def _publish(stage: Stage, version: Version) -> None:
+    """Copy the pages of this version to their public folders, <root>/audit and <root>/report."""
+    if (folder := PAGES.get(stage.name)) is None:
+        return
+    for name in version.files.names(f"{version.folder}/files/{folder}"):
+        data = version.files.read(f"{version.folder}/files/{folder}/{name}")
+        if data is not None and version.files.read(f"{folder}/{name}") != data:
+            version.files.write(f"{folder}/{name}", data)
+
+
+def _summary(manifest: Manifest) -> str:
+    rate = manifest.rows / manifest.seconds if manifest.seconds else 0.0
+    rejects = f", {manifest.rejects:,} rejects" if manifest.rejects else ""
+    return f"[{manifest.stage}] {manifest.rows:,} rows in {manifest.seconds:.1f} s ({rate:,.1f}/s){rejects}"

@@ -1,0 +1,1 @@
+"""Page frame, templates, number formats and charts of all HTML pages; takes plain records."""

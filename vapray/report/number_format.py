@@ -1,0 +1,55 @@
+"""Format of numbers on the pages."""
+
+import math
+from typing import TypeGuard
+
+from vapray.metrics.intervals import Interval
+
+ABSENT = "\N{EN DASH}"
+UNBROKEN = "\N{NO-BREAK SPACE}"
+
+Number = float | int | None
+
+
+def known(value: Number) -> TypeGuard[float]:
+    """Check that a number was measured."""
+    return value is not None and math.isfinite(value)
+
+
+def number(value: Number) -> str:
+    """Format with three significant digits and thousands separators; a dash if it was not measured."""
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    if abs(value) >= 1000 or (isinstance(value, int) and not isinstance(value, bool)):
+        return f"{value:,.0f}"
+    if value == 0 or abs(value) >= 1e-4:
+        decimals = 2 - math.floor(math.log10(abs(value))) if value else 0
+        return f"{value:.{max(0, min(decimals, 6))}f}"
+    return f"{value:.1e}"
+
+
+def percent(value: Number) -> str:
+    """Format a share of one as integer percent."""
+    return f"{100 * value:.0f}{UNBROKEN}%" if value is not None and math.isfinite(value) else ABSENT
+
+
+def duration(seconds: float) -> str:
+    """Format as seconds below a minute, as minutes and seconds below an hour, else as hours and minutes."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def interval_text(interval: Interval | None, form: str = "number") -> str:
+    """Format an interval as ``1.2 to 3.4``; empty for None."""
+    if interval is None:
+        return ""
+    word = percent if form == "percent" else number
+    low, high = word(interval.low), word(interval.high)
+    return f"{low.removesuffix(f'{UNBROKEN}%')} to {high}"
+
+
+def times(factor: float) -> str:
+    """Format a factor: ``43 times``, or ``1.3 times`` below ten."""
+    return f"{factor:,.0f}{UNBROKEN}times" if factor >= 10 else f"{factor:.1f}{UNBROKEN}times"

@@ -1,0 +1,223 @@
+"""Map the rows of a table over an actor pool of Ray Data.
+
+    source version (parts)                                   output version
+      part a  rows 0..511  ── work items ──►  actor 1  ──►  part x (rows + rejects)
+      part b  rows 0..300       (Ray Data)    actor 2  ──►  part y
+
+A work item names a part and the rows in it that have no result yet. The actor reads them, maps them, commits one
+part, and returns a receipt; rows never pass through the driver. Committed rows are not mapped again.
+"""
+
+import json
+import logging
+import os
+import pickle
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vapray.config import Pool
+from vapray.errors import BackendError, EngineDied, TooManyRejects, VaprayError
+from vapray.runtime.cluster import readable_errors, require
+from vapray.runtime.placement import Demand
+from vapray.runtime.stage_context import StageRun
+from vapray.store.parts import read_ahead
+from vapray.store.tables import REJECT
+from vapray.store.version import Version
+
+__all__ = ["PartWorker", "RowMap", "map_rows", "plan_rows"]
+
+Only = Mapping[str, Sequence[str]]
+ROWS_OF_A_PLAN_PART = 8192
+RESTARTS_OF_AN_ACTOR = 5
+WHILE_IT_IS_RESTARTED = -1
+"""Unlimited attempts at a part: Ray detects a lost machine late, and counts every call that it does not answer."""
+
+
+class RowMap(Protocol):
+    """Map from rows of the source to rows of the output, including rejects; built once in each actor."""
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Map source rows to a part of the output table."""
+        ...
+
+
+@dataclass(frozen=True)
+class _WorkItem:
+    part: str
+    rows: list[int]
+
+
+def map_rows(
+    run: StageRun,
+    source: Version,
+    build: Callable[[], RowMap],
+    *,
+    pool: Pool,
+    columns: list[str],
+    only: Only | None = None,
+    key: str = "{}",
+) -> None:
+    """Map the rows of ``source`` into ``run.output``, continuing an earlier run.
+
+    Args:
+        run: Context of the stage.
+        source: Finished version, or one whose parts are all committed.
+        build: Builds the map, once in each actor.
+        pool: Size and resources of the actor pool.
+        columns: Columns that the map reads.
+        only: Accepted values by column; other rows are skipped.
+        key: Format of the output key of a source key; rows whose output key is committed are skipped.
+
+    Raises:
+        BackendError: the cluster cannot run the pool, or an actor died more often than it is restarted.
+        TooManyRejects: more rows were rejected than ``run.max_bad_fraction`` allows.
+    """
+    require(Demand(f"an actor of {run.name}", pool.bundle), say=run.progress.say)
+    items, asked = _plan(source, run.output.keys(), key, pool.batch_rows, only)
+    todo = sum(len(item.rows) for item in items)
+    run.progress.expect(asked, done=asked - todo)
+    if items:
+        _map_items(run, source, items, build, pool, columns)
+    _check_rejects(run, asked)
+
+
+def _map_items(
+    run: StageRun,
+    source: Version,
+    items: list["_WorkItem"],
+    build: Callable[[], RowMap],
+    pool: Pool,
+    columns: list[str],
+) -> None:
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its import resets the level; errors are raised
+    rows = [{"item": json.dumps(asdict(item))} for item in items]
+    with warnings.catch_warnings():
+        # Without a bound Ray Data replaces dying actors forever; this deprecated option is the only way to set one.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            PartWorker,
+            fn_constructor_args=(build, source, run.output, columns),
+            batch_size=1,
+            num_cpus=pool.num_cpus,
+            num_gpus=pool.num_gpus,
+            resources=pool.resources,
+            max_restarts=RESTARTS_OF_AN_ACTOR,
+            max_task_retries=WHILE_IT_IS_RESTARTED,
+            max_concurrency=pool.overlap,
+            compute=ActorPoolStrategy(
+                min_size=min(pool.min_size, len(items)),
+                max_size=min(pool.max_size, len(items)),
+                max_tasks_in_flight_per_actor=2 * pool.overlap,  # below 1.75 * overlap Ray Data never grows a pool
+            ),
+        )
+    with readable_errors(run.name):
+        try:
+            for receipt in receipts.iter_rows():
+                if receipt["error"]:
+                    raise pickle.loads(receipt["error"])
+                run.progress.advance(receipt["asked"])
+        except ray.exceptions.RayActorError as error:
+            raise BackendError(_died(run, error)) from error
+
+
+def _died(run: StageRun, error: Exception) -> str:
+    return (
+        f"{run.name}: an actor of pools.{run.name} died after {RESTARTS_OF_AN_ACTOR} restarts, most often because "
+        f"memory ran out. {len(run.output.keys()):,} committed rows are kept in {run.output.uri}. Ray's error: "
+        f"{str(error).strip().splitlines()[-1]} Fix: lower pools.{run.name}.max_size or batch_rows and run the same "
+        "command again. With batch_rows=1, only the rows that kill the actor are left."
+    )
+
+
+def _check_rejects(run: StageRun, asked: int) -> None:
+    limit, count = run.config.run.max_bad_fraction, 0
+    reasons: Counter[str] = Counter()
+    first: list[str] = []
+    for part in run.output.read_parts([REJECT], rejects=True):
+        rejects = part.filter(~pc.field(REJECT).is_null())
+        count += rejects.num_rows
+        reasons.update(rejects.column(REJECT).to_pylist())
+        first = sorted([*first, *rejects.column(run.output.kind.key).to_pylist()])[:5]
+    if count > limit * asked:
+        names = ", ".join(first)
+        common = ", ".join(f"{reason} ({times:,})" for reason, times in reasons.most_common(3))
+        raise TooManyRejects(
+            f"{run.output.uri}: {count:,} of {asked:,} rows were rejected, more than run.max_bad_fraction "
+            f"{limit:g} allows. First: {names}. Most common: {common}. Fix: correct the data and run the same command "
+            f"again, or raise run.max_bad_fraction. If the data is correct, delete {run.output.uri} and run again."
+        )
+
+
+def plan_rows(run: StageRun, table: str, rows: pa.Table) -> Version:
+    """Write the work list of a stage, as a source for :func:`map_rows`.
+
+    Args:
+        run: Context of the stage.
+        table: Name of the work list's table, such as ``records`` or ``plan``.
+        rows: All its columns but ``reject``; identical in every attempt of one fingerprint.
+
+    Returns:
+        The version that holds the rows.
+    """
+    plan = Version(run.output.files, table, run.output.fingerprint)
+    rows = rows.append_column(REJECT, pa.nulls(rows.num_rows, pa.string())).select(plan.kind.schema.names)
+    for begin in range(0, rows.num_rows, ROWS_OF_A_PLAN_PART):
+        plan.write_part(rows.slice(begin, ROWS_OF_A_PLAN_PART))
+    return plan
+
+
+class PartWorker:
+    """Actor class of a pool: maps work items to committed parts and receipts."""
+
+    def __init__(self, build: Callable[[], RowMap], source: Version, output: Version, columns: list[str]) -> None:
+        self._build, self._source, self._output, self._columns = build, source, output, columns
+        self._map: RowMap | None = None
+        self._building = threading.Lock()
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        """Map one work item; its receipt carries a VaprayError, because Ray Data drops the type of raised errors."""
+        item = _WorkItem(**json.loads(batch["item"][0]))
+        try:
+            with self._building:
+                self._map = self._map or self._build()
+            rows = self._source.read_part(item.part, self._columns).take(item.rows)
+            self._output.write_part(self._map(rows))
+        except EngineDied:
+            os._exit(1)  # Ray starts a new process; this one would fail at every further part
+        except VaprayError as error:
+            return {"asked": [0], "error": [pickle.dumps(error)]}
+        return {"asked": [len(item.rows)], "error": [b""]}
+
+
+def _plan(source: Version, done: set[str], key: str, batch_rows: int, only: Only | None) -> tuple[list[_WorkItem], int]:
+    """List the remaining work items, and count all requested rows, including those that are done."""
+
+    def look(name: str) -> tuple[str, list[int], int]:
+        rows = _asked(source, name, only)
+        return name, [row for row, value in rows if key.format(value) not in done], len(rows)
+
+    items, asked = [], 0
+    for name, left, count in read_ahead(look, source.part_names()):
+        items += [_WorkItem(name, left[begin : begin + batch_rows]) for begin in range(0, len(left), batch_rows)]
+        asked += count
+    return items, asked
+
+
+def _asked(source: Version, name: str, only: Only | None) -> list[tuple[int, str]]:
+    accepted = only or {}
+    part = source.read_part(name, [source.kind.key, REJECT, *accepted])
+    wanted = pc.is_null(part.column(REJECT))
+    for column, values in accepted.items():
+        wanted = pc.and_(wanted, pc.is_in(part.column(column), pa.array(values)))
+    rows = pc.indices_nonzero(wanted)
+    return list(zip(rows.to_pylist(), part.column(source.kind.key).take(rows).to_pylist(), strict=True))

@@ -1,0 +1,1 @@
+"""Start of the HTTP service, its Serve config and its API keys."""

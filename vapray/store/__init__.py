@@ -1,0 +1,1 @@
+"""Table versions on a file system or object store: parts, manifests, fingerprints, leases, checkpoints."""

@@ -1,0 +1,230 @@
+"""Store of tables: versions, parts, manifests.
+
+    <root>/<table>/<fingerprint>/parts/<name>.parquet   immutable; rows and rejects together
+                                 files/...              other files of a stage (weights, a dataset)
+                                 lease-000001.json      the current writer
+                                 manifest.json          written last: the contents of the version
+
+A part is named by the hash of its sorted keys and created by one atomic write; the first of several writers wins. A
+killed stage leaves parts and no manifest; the same command removes damaged parts, reads the key columns of the others
+and computes the remaining rows. Of two parts with the same key the first by name wins; the manifest lists no key
+twice. Readers open only the parts that it lists, and verify their sha256.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vapray.errors import DataError
+from vapray.store.files import FileStore
+from vapray.store.lease import Lease
+from vapray.store.manifest import Manifest, Part, fingerprint
+from vapray.store.parts import PartFolder, all_differ, first_times, hashes_of, read_ahead
+from vapray.store.tables import REJECT, TABLES, Table
+
+__all__ = ["Manifest", "Part", "Store", "Version", "fingerprint"]
+
+
+class Version:
+    """One version of one table: a folder of parts, sealed by a manifest when it is finished."""
+
+    def __init__(self, files: FileStore, table: str, fingerprint: str) -> None:
+        self.files, self.table, self.fingerprint = files, table, fingerprint
+        self.folder = f"{table}/{fingerprint}"
+        self._sealed: Manifest | None = None
+        self._is_source = False
+
+    @property
+    def uri(self) -> str:
+        """Location of the version: a URI with its protocol, or a local path."""
+        path = self.files.path(self.folder)
+        return path if self.files.is_local else self.files.filesystem.unstrip_protocol(path)
+
+    @cached_property
+    def kind(self) -> Table:
+        """Columns of the table."""
+        return TABLES[self.table]
+
+    @cached_property
+    def _parts(self) -> PartFolder:
+        return PartFolder(self.files, f"{self.folder}/parts", self.kind)
+
+    @cached_property
+    def _listed(self) -> dict[str, Part]:
+        return {part.name: part for part in self.sealed().parts}
+
+    def manifest(self) -> Manifest | None:
+        """Read the manifest; None while the version is unfinished.
+
+        Raises:
+            DataError: the manifest is damaged.
+        """
+        if self._sealed is None:
+            data = self.files.read(self._manifest_name)
+            if data is not None:
+                self._sealed = Manifest.from_json(data, self.files.path(self._manifest_name))
+        return self._sealed
+
+    def sealed(self) -> Manifest:
+        """The manifest of a finished version.
+
+        Raises:
+            DataError: the version is not finished.
+        """
+        manifest = self.manifest()
+        if manifest is None:
+            raise DataError(f"{self.uri}: not finished. Fix: first run the stage that writes {self.table}.")
+        return manifest
+
+    def lease(self) -> Lease:
+        """Create the lease for writing this version; entering it acquires it."""
+        return Lease(self.files, self.folder)
+
+    def write_part(self, rows: pa.Table) -> Part:
+        """Commit rows and rejects as one immutable part named by the hash of its sorted keys.
+
+        Returns:
+            The stored part: of several writers of the same keys the first wins.
+        """
+        return self._parts.create(rows)
+
+    def part_names(self) -> list[str]:
+        """Names of the parts: those in the manifest if sealed, otherwise those committed so far."""
+        return list(self._listed) if self.manifest() else self._parts.names()
+
+    def read_part(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read one part, including rejects.
+
+        Only the first call checks for a manifest: the source of a stage is sealed before, or, as a work list, never.
+
+        Raises:
+            DataError: the part is missing or damaged.
+        """
+        if not self._is_source:
+            self._is_source = True
+            self.manifest()
+        return self._parts.read(name, columns, self._listed.get(name) if self._sealed else None)
+
+    def read(self, columns: Sequence[str] | None = None, *, rejects: bool = False) -> pa.Table:
+        """Read all rows, sorted by key, without duplicates and (unless requested) without rejects."""
+        schema = pa.schema([self.kind.schema.field(name) for name in self._with_key(columns)])
+        whole = pa.concat_tables([schema.empty_table(), *self.read_parts(columns, rejects=rejects)])
+        whole = whole.sort_by(self.kind.key)
+        return whole.select(list(columns)) if columns else whole
+
+    def read_parts(self, columns: Sequence[str] | None = None, *, rejects: bool = False) -> Iterator[pa.Table]:
+        """Read the same rows part by part, for large tables; the key and ``reject`` are appended to the columns."""
+        taken: set[str] | None = None if self._lists_each_key_once() else set()
+        for part in self._each_part(self._with_key(columns)):
+            if taken is not None:
+                part = part.filter(pa.array(first_times(part.column(self.kind.key).to_pylist(), taken), pa.bool_()))
+            yield part if rejects else part.filter(pc.is_null(part.column(REJECT)))
+
+    def keys(self) -> set[str]:
+        """Keys of all committed rows and rejects; reads only the key column."""
+        return {key for part in self._each_part([self.kind.key]) for key in part.column(0).to_pylist()}
+
+    def mend(self, say: Callable[[str], None]) -> None:
+        """Remove damaged parts of an unfinished version, so that their rows are computed again.
+
+        The holder of the lease calls it before it reads the committed keys. Reads every part once, as :meth:`seal`.
+        """
+        if self.table in TABLES and self.manifest() is None:
+            self._parts.mend(say)
+
+    def seal(
+        self,
+        *,
+        stage: str,
+        sections: dict[str, Any],
+        inputs: dict[str, str],
+        seconds: float,
+        versions: dict[str, str],
+        notes: dict[str, Any],
+    ) -> Manifest:
+        """Finish the version: write the manifest of all committed parts.
+
+        ``notes["rows"]`` is the row count of a stage that writes no parts.
+
+        Returns:
+            The stored manifest: of two runs that seal, the first wins.
+
+        Raises:
+            DataError: a part was damaged since it was written.
+        """
+        parts = tuple(self._parts.settle()) if self.table in TABLES else ()
+        manifest = Manifest(
+            stage,
+            self.fingerprint,
+            sections,
+            inputs,
+            parts,
+            sum(part.rows for part in parts) if parts else int(notes.get("rows", 0)),
+            sum(part.rejects for part in parts),
+            seconds,
+            time.time(),
+            versions,
+            notes,
+        )
+        self.files.create(self._manifest_name, manifest.to_json())
+        return self.sealed()
+
+    def _lists_each_key_once(self) -> bool:
+        """Check that no key repeats: true with a manifest; without one, two writers may have committed the same row."""
+        return self.manifest() is not None or all_differ(
+            hashes_of(part.column(0)) for part in self._each_part([self.kind.key])
+        )
+
+    def _with_key(self, columns: Sequence[str] | None) -> list[str]:
+        return [*dict.fromkeys([*(columns or self.kind.schema.names), self.kind.key, REJECT])]
+
+    def _each_part(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Read all parts: those with images or arrays one at a time, because they are large, others some ahead."""
+        listed = self._listed if self.manifest() else {}
+        large = any(pa.types.is_binary(self.kind.schema.field(name).type) for name in columns)
+        each = map if large else read_ahead
+        yield from each(lambda name: self._parts.read(name, columns, listed.get(name)), listed or self._parts.names())
+
+    @property
+    def _manifest_name(self) -> str:
+        return f"{self.folder}/manifest.json"
+
+
+class Store:
+    """All tables of a run.
+
+    Args:
+        root: Run root, a local path or URI.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.files = FileStore(root)
+
+    def version(self, table: str, fingerprint: str) -> Version:
+        """Version of a table with this fingerprint, finished or not."""
+        return Version(self.files, table, fingerprint)
+
+    def finished(self, table: str) -> list[Version]:
+        """Finished versions of a table, newest first; skips those with a damaged manifest."""
+        versions = []
+        for name in self.files.names(table):
+            version = self.version(table, name)
+            with contextlib.suppress(DataError):
+                if version.manifest():
+                    versions.append(version)
+        return sorted(versions, key=lambda version: version.sealed().finished, reverse=True)
+
+    def holding(self, table: str, content_hash: str | None) -> Version | None:
+        """Finished version of a table with this content hash, or None."""
+        return next(
+            (version for version in self.finished(table) if version.sealed().content_hash == content_hash), None
+        )
+
+    def newest(self, table: str) -> Manifest | None:
+        """Manifest of the last finished version of a table, with any fingerprint, or None."""
+        return next((version.sealed() for version in self.finished(table)), None)
