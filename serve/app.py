@@ -21,7 +21,7 @@ from serve.evaluations.evaluation_store import EvaluationStore
 from serve.model_registry import ModelRegistry
 from serve.serve_backend import DeploymentHandles, ServeBackend
 from serve.settings import ModelSettings, ReplicaSettings, ServiceSettings, read_settings
-from vapray.sampling.checkpoint_loading import read_card
+from vapray.sampling.checkpoint_loading import read_metadata
 from vapray.service.api_keys import read_keys
 
 __all__ = ["build", "validate_args"]
@@ -56,7 +56,7 @@ def validate_args(args: dict[str, Any]) -> dict[str, float]:
     if service.api_keys_file:
         read_keys(service.api_keys_file)
     for model in service.models:
-        read_card(model.checkpoint)
+        read_metadata(model.checkpoint)
     optional = [part.replicas for part in (service.evaluator, service.captioner) if part]
     replicas = [service.ingress, *optional, *(model.replicas for model in service.models)]
     return {"CPU": max(one.num_cpus for one in replicas), "GPU": max(one.num_gpus for one in replicas)}

@@ -11,7 +11,7 @@ from serve.errors import ApiError, unknown_model
 from serve.settings import ModelSettings
 from vapray.bank.prompt_bank import BankEntry, PromptBank
 from vapray.config import Config
-from vapray.sampling.checkpoint_loading import Card, read_bank, read_card
+from vapray.sampling.checkpoint_loading import CheckpointMetadata, read_bank, read_metadata
 from vapray.sampling.generated import SamplingSettings
 from vapray.store.checkpoint import read_file
 from vapray.store.files import FileStore
@@ -24,7 +24,7 @@ class RegisteredModel:
     """Metadata and prompt bank of a checkpoint."""
 
     settings: ModelSettings
-    card: Card
+    card: CheckpointMetadata
     bank: PromptBank
     sha256: str
     """Hash of the weights."""
@@ -42,7 +42,7 @@ class RegisteredModel:
             CheckpointError: The checkpoint is missing or damaged.
         """
         files = FileStore(model.checkpoint)
-        card = read_card(model.checkpoint)
+        card = read_metadata(model.checkpoint)
         bank = read_bank(read_file(files, "", "bank.parquet"), files.path("bank.parquet"))
         digests = json.loads(files.read("manifest.json") or b"{}")
         return cls(model, card, bank, digests.get(f"{model.weights}.safetensors", ""))

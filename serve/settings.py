@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from vapray.config.key_hints import key_hint
 from vapray.config.renamed_keys import SERVICE_KEYS, apply_renamed_keys
-from vapray.config.section import Count, Positive, Section
+from vapray.config.section import ConfigSection, PositiveFloat, PositiveInt
 from vapray.errors import ConfigError
 
 __all__ = [
@@ -24,14 +24,14 @@ __all__ = [
 LOG = logging.getLogger(__name__)
 
 
-class ReplicaSettings(Section):
+class ReplicaSettings(ConfigSection):
     """Number of replicas of a deployment, and resources of each."""
 
     min: Annotated[int, Field(ge=0)] = 1
     """Minimum number of replicas. With 0 an idle deployment stops, and the next request waits for a new replica."""
-    max: Count = 1
+    max: PositiveInt = 1
     """Maximum number of replicas."""
-    num_cpus: Positive = 1
+    num_cpus: PositiveFloat = 1
     """CPUs per replica."""
     num_gpus: Annotated[float, Field(ge=0)] = 0
     """GPUs per replica; a fraction shares a GPU."""
@@ -52,7 +52,7 @@ class ReplicaSettings(Section):
         return "cuda" if self.num_gpus else "cpu"
 
 
-class ModelSettings(Section):
+class ModelSettings(ConfigSection):
     """Checkpoint that generates images."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -67,45 +67,45 @@ class ModelSettings(Section):
     """Root of the run whose real images evaluations and neighbours use; null: the run that contains the checkpoint."""
     precision: Literal["float32", "bfloat16"] | None = None
     """Precision of matrix products; null: the precision in the config of the checkpoint."""
-    batch_sizes: Annotated[tuple[Count, ...] | None, Field(strict=False, min_length=1)] = None
+    batch_sizes: Annotated[tuple[PositiveInt, ...] | None, Field(strict=False, min_length=1)] = None
     """Allowed rows per network call; null: those in the config. With one size an image is independent of the load."""
-    target_pending_rows: Count = 1024
+    target_pending_rows: PositiveInt = 1024
     """Pending network rows per replica above which a replica is added."""
-    max_queued_requests: Count = 256
+    max_queued_requests: PositiveInt = 256
     """Maximum number of images in progress per replica, and of images in the queue; beyond, the status is 429."""
     replicas: ReplicaSettings = ReplicaSettings()
 
 
-class EvaluatorSettings(Section):
+class EvaluatorSettings(ConfigSection):
     """Deployment that measures image sets and finds nearest training images."""
 
     replicas: ReplicaSettings = ReplicaSettings(min=0, num_cpus=0.5)
 
 
-class CaptionerSettings(Section):
+class CaptionerSettings(ConfigSection):
     """Deployment that captions images with the captioner of the model's run: measured, or a model through vLLM."""
 
     replicas: ReplicaSettings = ReplicaSettings(min=0, num_cpus=0.5)
 
 
-class RequestLimits(Section):
+class RequestLimits(ConfigSection):
     """Limits of one request."""
 
-    body_mib: Positive = 8
+    body_mib: PositiveFloat = 8
     """Maximum size of a request body, in MiB."""
-    body_timeout_s: Positive = 20
+    body_timeout_s: PositiveFloat = 20
     """Seconds within which a client has to send the body, or to receive a part of the response."""
-    prompt_characters: Count = 2000
+    prompt_characters: PositiveInt = 2000
     """Maximum length of a caption."""
-    inference_steps: Count = 250
+    inference_steps: PositiveInt = 250
     """Maximum number of solver steps per image."""
-    deadline_seconds: Positive = 300
+    deadline_seconds: PositiveFloat = 300
     """Maximum deadline of a request, and the default."""
-    evaluation_images: Count = 5000
+    evaluation_images: PositiveInt = 5000
     """Maximum number of images per evaluation."""
 
 
-class ServiceSettings(Section):
+class ServiceSettings(ConfigSection):
     """All settings of a service."""
 
     models: Annotated[tuple[ModelSettings, ...], Field(strict=False, min_length=1)]

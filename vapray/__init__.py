@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vapray import metrics
     from vapray.bank.prompt_bank import PromptBank
-    from vapray.config.loader import load as load_config
+    from vapray.config.loader import load_config
     from vapray.pipeline.runner import run_pipeline
     from vapray.sampling.sampler import Sampler
 

@@ -1,15 +1,15 @@
 """Exceptions that vapray raises on purpose, with the exit codes of the CLI.
 
-VaprayError             1
- ├─ ConfigError         2   a key, a value, or a combination of them
- ├─ DataError           3   images, tables, manifests
- │   ├─ BadImage        3   one image; becomes a reject, does not end the stage
- │   └─ LeaseHeld       3   another run is writing the same version
- ├─ CheckpointError     4   damaged, incompatible or missing weights
- ├─ BackendError        5   Ray, a captioner, a GPU, an endpoint
- │   ├─ EngineDied      5   a model's engine inside a live process, which must be replaced
- │   └─ TrainingDiverged 5   gradients that stay non-finite; a restart would fail again
- └─ TooManyRejects      6   more bad rows than ``run.max_bad_fraction``
+VaprayError                     1
+ ├─ ConfigError                 2   a key, a value, or a combination of them
+ ├─ DataError                   3   images, tables, manifests
+ │   ├─ ImageDecodeError        3   one image; becomes a reject, does not end the stage
+ │   └─ LeaseHeldError          3   another run is writing the same version
+ ├─ CheckpointError             4   damaged, incompatible or missing weights
+ ├─ BackendError                5   Ray, a captioner, a GPU, an endpoint
+ │   ├─ EngineDeadError         5   a model's engine inside a live process, which must be replaced
+ │   └─ TrainingDivergedError   5   gradients that stay non-finite; a restart would fail again
+ └─ RejectLimitError            6   more rejects than ``run.max_reject_fraction``
 
 An interrupted command ends with 130 (SIGINT) or 143 (SIGTERM).
 Messages name the place, the value found, the values accepted, and the fix.
@@ -17,14 +17,14 @@ Messages name the place, the value found, the values accepted, and the fix.
 
 __all__ = [
     "BackendError",
-    "BadImage",
     "CheckpointError",
     "ConfigError",
     "DataError",
-    "EngineDied",
-    "LeaseHeld",
-    "TooManyRejects",
-    "TrainingDiverged",
+    "EngineDeadError",
+    "ImageDecodeError",
+    "LeaseHeldError",
+    "RejectLimitError",
+    "TrainingDivergedError",
     "VaprayError",
 ]
 
@@ -47,11 +47,11 @@ class DataError(VaprayError):
     exit_code = 3
 
 
-class BadImage(DataError):
+class ImageDecodeError(DataError):
     """One image that cannot be decoded completely; ``str(error)`` is the reason of its reject."""
 
 
-class LeaseHeld(DataError):
+class LeaseHeldError(DataError):
     """Another live run is writing this version."""
 
 
@@ -67,15 +67,15 @@ class BackendError(VaprayError):
     exit_code = 5
 
 
-class EngineDied(BackendError):
+class EngineDeadError(BackendError):
     """A model's engine ended inside a live process; only a new process can start a new engine."""
 
 
-class TrainingDiverged(BackendError):
+class TrainingDivergedError(BackendError):
     """Gradients are not finite, step after step."""
 
 
-class TooManyRejects(VaprayError):
+class RejectLimitError(VaprayError):
     """More rows were rejected than ``run.max_bad_fraction`` allows."""
 
     exit_code = 6

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vapray.config.section import Section
+from vapray.config.section import ConfigSection
 from vapray.sampling.generated import Prototypes
 
 __all__ = [
@@ -32,7 +32,7 @@ ModelName = Annotated[str, Field(min_length=1, max_length=64)]
 Base64 = Annotated[str, Field(min_length=1, json_schema_extra={"contentEncoding": "base64"})]
 
 
-class ImageGenerationRequest(Section):
+class ImageGenerationRequest(ConfigSection):
     """Body of ``POST /v1/images/generations``: OpenAI's fields, then those of this service."""
 
     prompt: Annotated[str, Field(min_length=1)] | None = None
@@ -69,14 +69,14 @@ class ImageGenerationRequest(Section):
     """Seconds within which all images have to be finished."""
 
 
-class DistanceRequest(Section):
+class DistanceRequest(ConfigSection):
     """Body of ``POST /v1/bank/{class}/distance``."""
 
     caption: Annotated[str, Field(min_length=1)]
     model: ModelName | None = None
 
 
-class NeighboursRequest(Section):
+class NeighboursRequest(ConfigSection):
     """Body of ``POST /v1/neighbours``."""
 
     image: Base64
@@ -85,7 +85,7 @@ class NeighboursRequest(Section):
     model: ModelName | None = None
 
 
-class CaptionRequest(Section):
+class CaptionRequest(ConfigSection):
     """Body of ``POST /v1/captions``."""
 
     image: Base64
@@ -93,7 +93,7 @@ class CaptionRequest(Section):
     model: ModelName | None = None
 
 
-class GenerateRequest(Section):
+class GenerateRequest(ConfigSection):
     """Images to generate for an evaluation; captions are drawn from the bank."""
 
     n: Annotated[int, Field(ge=2)]
@@ -105,7 +105,7 @@ class GenerateRequest(Section):
     prototypes: Prototypes = "on"
 
 
-class EvaluationRequest(Section):
+class EvaluationRequest(ConfigSection):
     """Body of ``POST /v1/evaluations``: either images, or settings to generate them."""
 
     images: Annotated[list[Base64], Field(min_length=2, fail_fast=True)] | None = None

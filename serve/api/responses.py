@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from serve.backend import BankEntryInfo, Evaluation
-from vapray.config.section import Natural
+from vapray.config.section import NonNegativeInt
 from vapray.service.api_keys import Scope
 
 __all__ = [
@@ -143,7 +143,7 @@ class CaptionPage(ResponseModel):
     object: Literal["list"] = "list"
     data: list[BankEntryInfo]
     has_more: bool
-    total: Natural
+    total: NonNegativeInt
 
 
 class SampledCaption(ResponseModel):

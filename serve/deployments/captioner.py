@@ -8,9 +8,9 @@ from serve.backend import CaptionResult
 from serve.deployments.image_decoding import decode_square
 from serve.errors import ApiError, unavailable
 from vapray.captioning.captioner import CaptionDraft
-from vapray.captioning.factory import open_captioner
-from vapray.errors import BackendError, EngineDied
-from vapray.sampling.checkpoint_loading import read_card
+from vapray.captioning.factory import build_captioner
+from vapray.errors import BackendError, EngineDeadError
+from vapray.sampling.checkpoint_loading import read_metadata
 
 __all__ = ["CaptionerReplica"]
 
@@ -30,13 +30,13 @@ class CaptionerReplica:
     """
 
     def __init__(self, checkpoint: str) -> None:
-        config = read_card(checkpoint).config
+        config = read_metadata(checkpoint).config
         self._side = config.caption.image_side
         # Given and drawn captions were not written from images.
         is_blind = config.caption.captioner in ("given", "drawn")
-        self._captioner = None if is_blind else open_captioner(config)
+        self._captioner = None if is_blind else build_captioner(config)
         self._threads = ThreadPoolExecutor(MAX_CONCURRENT, thread_name_prefix="captioner")
-        self._failure: EngineDied | None = None
+        self._failure: EngineDeadError | None = None
 
     async def check_health(self) -> None:
         """Raise the failure of the engine: a new engine needs a new process."""
@@ -56,7 +56,7 @@ class CaptionerReplica:
         caption, id = self._captioner.caption, hashlib.sha256(image).hexdigest()
         try:
             (draft,) = await asyncio.get_running_loop().run_in_executor(self._threads, caption, [pixels], [id])
-        except EngineDied as error:
+        except EngineDeadError as error:
             self._failure = error
             raise unavailable("The captioner's engine failed and is being restarted.", 30) from None
         except BackendError:

@@ -28,7 +28,7 @@ from vapray.evaluation.service.neighbours import TrainingNeighbours, real_thumbn
 from vapray.evaluation.service.real_pictures import RealPictures, find_real_pictures
 from vapray.evaluation.service.reference import ReferenceStatistics
 from vapray.evaluation.service.set_measurement import SetMeasurement
-from vapray.sampling.checkpoint_loading import read_card
+from vapray.sampling.checkpoint_loading import read_metadata
 from vapray.sampling.generated import SamplingSettings
 
 __all__ = ["EvaluatorReplica", "has_reference"]
@@ -51,7 +51,7 @@ def has_reference(model: ModelSettings) -> bool:
         DataError: ``run`` is set, but the run has none of the model's classes.
         CheckpointError: The checkpoint cannot be read.
     """
-    return find_real_pictures(model.checkpoint, read_card(model.checkpoint).class_names, model.run) is not None
+    return find_real_pictures(model.checkpoint, read_metadata(model.checkpoint).class_names, model.run) is not None
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _no_reference(model: str, reason: str) -> ApiError:
 
 def _load(model: ModelSettings, state_dir: str) -> _Reference:
     try:
-        card = read_card(model.checkpoint)
+        card = read_metadata(model.checkpoint)
         real = find_real_pictures(model.checkpoint, card.class_names, model.run)
         if real is None:
             raise _no_reference(model.name, "the run of its checkpoint was not found")

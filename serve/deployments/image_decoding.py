@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.errors import ApiError
-from vapray.data.decode import decode, to_frame
-from vapray.errors import BackendError, BadImage
+from vapray.data.decode import center_crop_resize, decode
+from vapray.errors import BackendError, ImageDecodeError
 
 __all__ = ["decode_square"]
 
@@ -20,6 +20,6 @@ def decode_square(data: bytes, side: int, where: str = "image") -> NDArray[np.ui
         ApiError: 400 with the reason; the message begins with ``where``.
     """
     try:
-        return to_frame(decode(data, max_pixels=MAX_PIXELS), side)
-    except (BadImage, BackendError) as error:
+        return center_crop_resize(decode(data, max_pixels=MAX_PIXELS), side)
+    except (ImageDecodeError, BackendError) as error:
         raise ApiError(400, f"{where}: {error}. Send a PNG or JPEG file.", "invalid_image", where) from None

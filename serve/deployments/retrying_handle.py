@@ -16,14 +16,14 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentRes
 from ray.util.metrics import Counter
 
 from serve.errors import overloaded, unavailable
-from vapray.errors import EngineDied
+from vapray.errors import EngineDeadError
 
 __all__ = ["RetryingHandle"]
 
 MAX_RETRIES = 6
 FIRST_PAUSE_S = 0.1
 RETRY_AFTER_S = 2.0
-REPLICA_ERRORS = (RayActorError, NodeDiedError, ObjectLostError, WorkerCrashedError, EngineDied)
+REPLICA_ERRORS = (RayActorError, NodeDiedError, ObjectLostError, WorkerCrashedError, EngineDeadError)
 
 
 class RetryingHandle:

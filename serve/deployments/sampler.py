@@ -18,11 +18,11 @@ from vapray.bank.bank_distance import BankDistances
 from vapray.bank.prompt_bank import BankEntry
 from vapray.config import Sample
 from vapray.diffusion.image_request import ImageRequest
-from vapray.errors import BackendError, ConfigError, DataError, EngineDied
+from vapray.errors import BackendError, ConfigError, DataError, EngineDeadError
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.provenance import encode_png
 from vapray.sampling.sampler import Sampler
-from vapray.sampling.threaded_sampler import LiveSampler, Pixels, Sketch
+from vapray.sampling.threaded_sampler import Pixels, PreviewImage, ThreadedSampler
 
 __all__ = ["SamplerReplica"]
 
@@ -58,7 +58,7 @@ class SamplerReplica:
             text_encoder=model.text_encoder,
             sample=_sample_section(self._registered, model),
         )
-        self._live = LiveSampler(self._sampler, on_death=_end_process)
+        self._live = ThreadedSampler(self._sampler, on_death=_end_process)
         self._distances = BankDistances(self._sampler.bank, self._sampler.encoder)
         self._failures = 0
         self._metrics = SamplerMetrics(self._live, model.name)
@@ -84,10 +84,10 @@ class SamplerReplica:
         steps = work.settings.num_inference_steps
         count = min(job.previews, steps - 1)
         preview_steps = [round(steps * (index + 1) / (count + 1)) for index in range(count)]
-        sketches: asyncio.Queue[Sketch | None] = asyncio.Queue()
+        sketches: asyncio.Queue[PreviewImage | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
-        def receive(sketch: Sketch | None) -> None:
+        def receive(sketch: PreviewImage | None) -> None:
             loop.call_soon_threadsafe(sketches.put_nowait, sketch)
 
         ticket = self._submit(work, preview_steps, receive)
@@ -159,7 +159,10 @@ class SamplerReplica:
         return named.pop() if len(named) == 1 else self._distances.nearest_label(caption)
 
     def _submit(
-        self, work: _ResolvedJob, sketch_after: Collection[int] = (), on_sketch: Callable[[Sketch], None] | None = None
+        self,
+        work: _ResolvedJob,
+        sketch_after: Collection[int] = (),
+        on_sketch: Callable[[PreviewImage], None] | None = None,
     ) -> Future[Pixels]:
         try:
             return self._live.submit(
@@ -174,7 +177,7 @@ class SamplerReplica:
             pixels = await asyncio.wrap_future(ticket)
         except TimeoutError:
             raise deadline_exceeded() from None
-        except EngineDied:
+        except EngineDeadError:
             raise
         except BackendError:
             message = "guidance_scale: the image has non-finite values. Lower the guidance."
@@ -184,7 +187,7 @@ class SamplerReplica:
             self._failures += 1
             if self._failures == MAX_CONSECUTIVE_FAILURES:
                 _end_process()
-            raise EngineDied(type(error).__name__) from None  # the caller retries on another replica
+            raise EngineDeadError(type(error).__name__) from None  # the caller retries on another replica
         self._failures = 0
         return pixels
 

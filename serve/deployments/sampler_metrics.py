@@ -7,7 +7,7 @@ from typing import TypeVar
 from ray.util.metrics import Counter, Gauge
 
 from vapray.diffusion.engine_stats import COUNTED, EngineStats
-from vapray.sampling.threaded_sampler import LiveSampler
+from vapray.sampling.threaded_sampler import ThreadedSampler
 
 __all__ = ["SamplerMetrics"]
 
@@ -33,7 +33,7 @@ class SamplerMetrics:
         model: Value of the tag ``model``.
     """
 
-    def __init__(self, live: LiveSampler, model: str) -> None:
+    def __init__(self, live: ThreadedSampler, model: str) -> None:
         self._live = live
         self._exported = dict.fromkeys(COUNTED, 0)
         self._counters = {name: _tagged(Counter, name, text, model) for name, text in DESCRIPTIONS.items()}

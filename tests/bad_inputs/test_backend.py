@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from vapray.captioning.captioner import CaptionDraft, CaptionReject
-from vapray.captioning.factory import open_captioner
-from vapray.config.loader import load
+from vapray.captioning.factory import build_captioner
+from vapray.config.loader import load_config
 from vapray.errors import DataError
-from vapray.runtime.cluster import readable_errors, require
-from vapray.runtime.placement import Demand
+from vapray.runtime.cluster import require_resources, unwrap_ray_errors
+from vapray.runtime.placement import ResourceDemand
 
 from .refusal import BACKEND, DATA, refused
 
@@ -33,22 +33,22 @@ def test_a_package_that_is_not_installed_is_told_with_what_to_do_instead(
     monkeypatch: pytest.MonkeyPatch, captioner: str, module: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)  # importing it fails
-    config = load(None, [f"caption.captioner={captioner}", "caption.model=owner/name"])
-    text = refused(BACKEND, lambda: open_captioner(config), f"caption.captioner = {captioner}", OFFERED[captioner])
+    config = load_config(None, [f"caption.captioner={captioner}", "caption.model=owner/name"])
+    text = refused(BACKEND, lambda: build_captioner(config), f"caption.captioner = {captioner}", OFFERED[captioner])
     assert module in text and "measured" in text
 
 
 def test_a_key_that_is_named_and_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     asked = ["caption.captioner=openai", "caption.model=m", "endpoint.api_key_env=NO_SUCH_KEY"]
-    refused(BACKEND, lambda: open_captioner(load(None, asked)), "endpoint.api_key_env = NO_SUCH_KEY", "set it")
+    refused(BACKEND, lambda: build_captioner(load_config(None, asked)), "endpoint.api_key_env = NO_SUCH_KEY", "set it")
 
 
 def test_a_gpu_that_is_not_there_is_told_before_anything_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vapray.runtime.cluster.live_nodes", lambda: {"node 10.0.0.1": {"CPU": 4.0}})
     monkeypatch.setattr("vapray.runtime.cluster.autoscales", lambda: False)
     words = ["an actor of caption needs 1 GPUs and the cluster has 0", "num_gpus=0 for its pool"]
-    refused(BACKEND, lambda: require(Demand("an actor of caption", {"CPU": 1, "GPU": 1})), *words)
+    refused(BACKEND, lambda: require_resources(ResourceDemand("an actor of caption", {"CPU": 1, "GPU": 1})), *words)
 
 
 def test_an_error_of_a_task_is_told_without_rays_traceback() -> None:
@@ -59,7 +59,7 @@ def test_an_error_of_a_task_is_told_without_rays_traceback() -> None:
     assert isinstance(raised, DataError) and str(raised) != "pictures: none"
 
     def act() -> None:
-        with readable_errors("autoencoder"):
+        with unwrap_ray_errors("autoencoder"):
             raise raised
 
     assert refused(DATA, act) == "pictures: none"
@@ -110,7 +110,7 @@ def answered(server: type[_Server], body: bytes) -> CaptionDraft | CaptionReject
     server.body = body
     where = f"endpoint.base_url={server.url}"  # type: ignore[attr-defined]
     asked = ["caption.captioner=openai", "caption.model=m", "caption.strategy=direct", "caption.retries=1", where]
-    (answer,) = open_captioner(load(None, asked)).caption([IMAGE], ["one"])
+    (answer,) = build_captioner(load_config(None, asked)).caption([IMAGE], ["one"])
     return answer
 
 
@@ -151,7 +151,7 @@ def test_what_a_server_says_of_its_costs_cannot_spoil_a_caption(server: type[_Se
 def test_a_knowledge_question_that_is_never_answered_ends_the_stage_with_advice(server: type[_Server]) -> None:
     server.body = said("I cannot assist with that.")
     where = f"endpoint.base_url={server.url}"  # type: ignore[attr-defined]
-    config = load(None, ["caption.captioner=openai", "caption.model=m", "caption.retries=1", where])
+    config = load_config(None, ["caption.captioner=openai", "caption.model=m", "caption.retries=1", where])
     words = ["no usable answer to the knowledge question", "refusal: ", "caption.strategy=impression"]
-    refused(BACKEND, lambda: open_captioner(config), *words)
+    refused(BACKEND, lambda: build_captioner(config), *words)
     assert server.asked == 2

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, SMALL
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.pipeline.runner import run_pipeline
 
 from .refusal import CONFIG, DATA, refused
@@ -28,7 +28,7 @@ def call(*arguments: str, prefix: tuple[str, ...] = (), timeout: float = 120) ->
 def test_a_stage_without_what_it_reads_names_the_job_to_run_first(tmp_path: Path) -> None:
     """Resuming nothing; before Ray starts."""
     first = {"caption": "ingest", "bank": "caption", "encode": "ingest", "train": "ingest", "sample": "bank"}
-    config = load(None, [f"run.root={tmp_path / 'run'}", *SMALL])
+    config = load_config(None, [f"run.root={tmp_path / 'run'}", *SMALL])
     for stage, needed in first.items():
         refused(
             DATA,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vapray.captioning.prompt_set import known_prompt_sets, load_prompt_set
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.errors import ConfigError
 
 from .refusal import CONFIG, refused
@@ -124,20 +124,20 @@ OVERRIDES = {
 
 @pytest.mark.parametrize(("override", "words"), OVERRIDES.values(), ids=OVERRIDES)
 def test_an_override_that_cannot_be(override: str, words: str) -> None:
-    assert refused(CONFIG, lambda: load(None, [override]), words).startswith("command line")
+    assert refused(CONFIG, lambda: load_config(None, [override]), words).startswith("command line")
 
 
 def test_settings_that_only_together_cannot_be() -> None:
     three = ["train.sharding=fsdp", "train.compile=true", "train.recompute=true"]
     for left_out in three:
-        load(None, [override for override in three if override != left_out])
-    refused(CONFIG, lambda: load(None, three), "set train.recompute or train.compile to false")
+        load_config(None, [override for override in three if override != left_out])
+    refused(CONFIG, lambda: load_config(None, three), "set train.recompute or train.compile to false")
 
 
 FILES = {
     "misspelt key": ("train:\n  stepps: 1\n", "line 2: unknown key train.stepps. Did you mean steps?"),
     "wrong value": ("run: {}\ntrain:\n  steps: 0\n", "line 3: train.steps = 0: expected a whole number, at least 1"),
-    "misfit": ("train:\n  steps: 9\n  batch_size: 63\n", "line 3: train.batch_size = 63: not divisible"),
+    "conflict": ("train:\n  steps: 9\n  batch_size: 63\n", "line 3: train.batch_size = 63: not divisible"),
     "empty section": ("train:\n", "line 1: train = nothing: expected keys below it"),
     "duplicate key": (
         "train: {steps: 1}\ntrain: {steps: 2}\n",
@@ -168,7 +168,7 @@ FILES = {
 def test_a_file_that_cannot_be(tmp_path: Path, content: str | bytes, words: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    refused(CONFIG, lambda: load(path), path, words)
+    refused(CONFIG, lambda: load_config(path), path, words)
 
 
 def test_all_problems_are_told_at_once_and_each_with_its_place(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_all_problems_are_told_at_once_and_each_with_its_place(tmp_path: Path) -
     overrides += ["model.patch_size=0"]
     refused(
         CONFIG,
-        lambda: load(path, overrides),
+        lambda: load_config(path, overrides),
         "7 problems",
         f"{path}, line 1: train.steps = 'abc'",
         f"{path}, line 3: sample.solver = 'euler'",
@@ -189,24 +189,28 @@ def test_all_problems_are_told_at_once_and_each_with_its_place(tmp_path: Path) -
         "command line: model.patch_size = 0",
     )
     overrides = ["data.image_size=30", "train.batch_size=63", "train.decay=step"]
-    refused(CONFIG, lambda: load(None, overrides), "3 problems", "image_size = 30", "batch_size = 63", "train.decay")
+    refused(
+        CONFIG, lambda: load_config(None, overrides), "3 problems", "image_size = 30", "batch_size = 63", "train.decay"
+    )
 
 
 def test_a_default_in_place_of_a_wrong_value_contradicts_nobody() -> None:
     text = refused(
-        CONFIG, lambda: load(None, ["train.batch_size=many", "train.workers=3"]), "train.batch_size = 'many'"
+        CONFIG, lambda: load_config(None, ["train.batch_size=many", "train.workers=3"]), "train.batch_size = 'many'"
     )
     assert "divisible" not in text
 
 
 @pytest.mark.parametrize("name", ["jobs/configs/isic218.yaml", "isic2018"])
 def test_a_config_file_that_is_not_there_names_its_neighbour(name: str) -> None:
-    refused(CONFIG, lambda: load(name), f"{name}: no such file. Did you mean jobs/configs/isic2018.yaml?")
+    refused(CONFIG, lambda: load_config(name), f"{name}: no such file. Did you mean jobs/configs/isic2018.yaml?")
 
 
 def test_a_config_file_like_no_other_lists_what_there_is(tmp_path: Path) -> None:
-    refused(CONFIG, lambda: load(tmp_path / "zzz"), "no such file. Existing files: jobs/configs/chestxray14.yaml, ")
-    refused(CONFIG, lambda: load(tmp_path), f"{tmp_path}: cannot be read (Is a directory)")
+    refused(
+        CONFIG, lambda: load_config(tmp_path / "zzz"), "no such file. Existing files: jobs/configs/chestxray14.yaml, "
+    )
+    refused(CONFIG, lambda: load_config(tmp_path), f"{tmp_path}: cannot be read (Is a directory)")
 
 
 def test_an_output_that_is_a_file_or_lies_below_one(tmp_path: Path) -> None:
@@ -214,7 +218,7 @@ def test_an_output_that_is_a_file_or_lies_below_one(tmp_path: Path) -> None:
     for root in (tmp_path / "taken", tmp_path / "taken" / "below"):
         refused(
             CONFIG,
-            lambda root=root: load(None, [f"run.root={root}"]),
+            lambda root=root: load_config(None, [f"run.root={root}"]),
             f"{tmp_path / 'taken'} is a file, expected a folder",
         )
 
@@ -227,9 +231,9 @@ def test_an_output_that_is_read_only_leaves_no_trace(tmp_path: Path) -> None:
         locked = Path("/sys")
         if not locked.is_dir():
             pytest.skip("no folder here that root cannot write to")
-    refused(CONFIG, lambda: load(None, [f"run.root={locked / 'run'}"]), f"{locked} cannot be written to")
+    refused(CONFIG, lambda: load_config(None, [f"run.root={locked / 'run'}"]), f"{locked} cannot be written to")
     root = tmp_path / "free" / "run"
-    assert load(None, [f"run.root={root}"]).run.root == str(root)
+    assert load_config(None, [f"run.root={root}"]).run.root == str(root)
     assert [path.name for path in tmp_path.iterdir()] == ["locked"]
 
 
@@ -239,9 +243,9 @@ GIVEN, ASKED = "caption.captioner=given", ["caption.captioner=vllm", "caption.mo
 def test_a_source_of_one_modality_is_not_captioned_as_another() -> None:
     asked = ["data.source=chestxray14", "data.root=."]
     said = "data.modality = dermoscopy: data.source = chestxray14. Fix: set data.modality to chest_xray."
-    refused(CONFIG, lambda: load(None, asked), said)
+    refused(CONFIG, lambda: load_config(None, asked), said)
     said = "(data.modality = chest_xray). Fix: set caption.captioner to vllm, openai or given."
-    refused(CONFIG, lambda: load(None, [*asked, "data.modality=chest_xray"]), said)
+    refused(CONFIG, lambda: load_config(None, [*asked, "data.modality=chest_xray"]), said)
 
 
 WITHOUT_EFFECT = {
@@ -274,23 +278,27 @@ WITHOUT_EFFECT = {
 
 @pytest.mark.parametrize(("overrides", "words"), WITHOUT_EFFECT.values(), ids=WITHOUT_EFFECT)
 def test_a_setting_that_would_be_without_effect(overrides: list[str], words: str) -> None:
-    assert refused(CONFIG, lambda: load(None, overrides), words).startswith("command line: ")
+    assert refused(CONFIG, lambda: load_config(None, overrides), words).startswith("command line: ")
 
 
 def test_settings_for_another_captioner_than_the_named_one_may_wait() -> None:
     waiting = ["caption.model=owner/name", "caption.temperature=0.5", "endpoint.concurrency=2", "vllm.dtype=float16"]
     for captioner in ("measured", "openai"):
-        assert load(None, [f"caption.captioner={captioner}", *waiting]).caption.model == "owner/name"
+        assert load_config(None, [f"caption.captioner={captioner}", *waiting]).caption.model == "owner/name"
 
 
 def test_given_captions_that_are_not_there() -> None:
-    refused(CONFIG, lambda: load(None, [GIVEN, "caption.captions=gone.csv"]), "gone.csv: cannot be read (No such file")
+    refused(
+        CONFIG,
+        lambda: load_config(None, [GIVEN, "caption.captions=gone.csv"]),
+        "gone.csv: cannot be read (No such file",
+    )
 
 
 def test_given_captions_without_their_columns(tmp_path: Path) -> None:
     table = tmp_path / "captions.csv"
     table.write_text("image,text\na,b\n")
-    act = lambda: load(None, [f"caption.captions={table}", "caption.captioner=given"])  # noqa: E731
+    act = lambda: load_config(None, [f"caption.captions={table}", "caption.captioner=given"])  # noqa: E731
     refused(CONFIG, act, f"{table}: no column image_id or caption; its header is 'image,text'")
     table.write_bytes(b"image_id,caption\xff\n")
     refused(CONFIG, act, f"{table}: not UTF-8")
@@ -315,8 +323,8 @@ def test_a_prompt_set_that_is_none(tmp_path: Path, text: str, words: str) -> Non
 
 def test_the_names_that_settings_accept_are_the_prompt_sets_there_are() -> None:
     for name in known_prompt_sets():
-        assert load(None, [f"caption.prompt_set={name}"]).prompt_set == name
-    refused(CONFIG, lambda: load(None, ["caption.prompt_set=zzz"]), *known_prompt_sets())
+        assert load_config(None, [f"caption.prompt_set={name}"]).prompt_set == name
+    refused(CONFIG, lambda: load_config(None, ["caption.prompt_set=zzz"]), *known_prompt_sets())
 
 
 KEYS = st.sampled_from(
@@ -333,4 +341,4 @@ VALUES = st.one_of(
 )
 def test_whatever_is_written_is_a_configuration_or_one_refusal(overrides: list[str]) -> None:
     with suppress(ConfigError):
-        assert isinstance(load(None, overrides), Config)
+        assert isinstance(load_config(None, overrides), Config)

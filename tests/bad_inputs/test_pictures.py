@@ -18,8 +18,8 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLossless, JPEGLSLossless
 
 from vapray.data.decode import decode
-from vapray.data.image_loading import read_frames
-from vapray.errors import BadImage
+from vapray.data.image_loading import load_square_images
+from vapray.errors import ImageDecodeError
 
 from .dicom_files import PERSON, RAMP, make_dicom
 from .refusal import BACKEND, DATA, refused
@@ -84,7 +84,7 @@ def test_a_bad_picture_is_a_reject_with_its_reason(data: bytes, reason: str, tmp
     good, bad, gone = tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "gone.png"
     good.write_bytes(PNG)
     bad.write_bytes(data)
-    frames, kept, reasons = read_frames([str(bad), str(good), str(gone)], 32)
+    frames, kept, reasons = load_square_images([str(bad), str(good), str(gone)], 32)
     assert (len(frames), kept, list(reasons)) == (1, [1], [0, 2])
     assert reason in reasons[0]
     assert reasons[2] == "cannot be read: No such file or directory"
@@ -134,7 +134,7 @@ def test_whatever_is_damaged_no_word_of_a_header_gets_out(capfd, caplog) -> None
                 data[draw.randrange(132, 700)] = draw.randrange(256)
             try:
                 decode(bytes(data), accept_identified=True)
-            except BadImage as error:
+            except ImageDecodeError as error:
                 refusals.append(error)
     assert len(refusals) > 20
     assert not any(part in str(error) for error in refusals for part in PERSON.split("^"))

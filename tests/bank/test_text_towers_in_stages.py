@@ -10,16 +10,16 @@ import pytest
 
 from tests.bad_inputs.refusal import BACKEND, CHECKPOINT, CONFIG, refused
 from tests.bank import tiny_models
-from vapray.bank.content_hash import encoder_signature
-from vapray.bank.factory import text_encoder_of
+from vapray.bank.content_hash import encoder_content_hash
+from vapray.bank.factory import build_text_encoder
 from vapray.bank.forecast import context_width, forecast, tokens_of_a_caption
 from vapray.bank.stage import _EncodeCaptions
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.doctor.models import check
 from vapray.latents.latent_space import LatentSpace
-from vapray.runtime.forecast import Images, Outlook
-from vapray.sampling.checkpoint_loading import Card, open_encoder
+from vapray.runtime.forecast import ForecastInputs, Images
+from vapray.sampling.checkpoint_loading import CheckpointMetadata, load_text_encoder
 from vapray.store.tables import REJECT, unpack
 
 pytest.importorskip("transformers", reason="the extra clip is not installed")
@@ -31,7 +31,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_of(folder: Path | str, *overrides: str) -> Config:
-    return load(None, ["bank.encoder=transformers", f"bank.model={folder}", "bank.max_tokens=32", *overrides])
+    return load_config(None, ["bank.encoder=transformers", f"bank.model={folder}", "bank.max_tokens=32", *overrides])
 
 
 def captions(*texts: str) -> pa.Table:
@@ -53,19 +53,19 @@ def test_a_part_holds_every_caption_once_as_a_context_or_as_a_reject(bert: Path)
     for key, text in (("image0", texts[0]), ("image2", texts[2])):
         row = by_id[key]
         stored = unpack(row["context"], "float16", 1, row["L"], row["width"])[0]
-        (alone,) = text_encoder_of(bank).encode([text])
+        (alone,) = build_text_encoder(bank).encode([text])
         np.testing.assert_allclose(stored.astype(float), alone.astype(float), atol=2e-3)
 
 
 def test_the_signature_follows_what_lies_in_the_directory(bert: Path, tmp_path: Path) -> None:
-    assert encoder_signature(Config()) == ""
-    assert encoder_signature(config_of("hf-hub:microsoft/Biomed")) == ""
+    assert encoder_content_hash(Config()) == ""
+    assert encoder_content_hash(config_of("hf-hub:microsoft/Biomed")) == ""
     copy = Path(shutil.copytree(bert, tmp_path / "copy"))
-    before = encoder_signature(config_of(copy))
-    assert before == encoder_signature(config_of(bert))
+    before = encoder_content_hash(config_of(copy))
+    assert before == encoder_content_hash(config_of(bert))
     tiny_models.bert(copy, seed=1)
-    assert encoder_signature(config_of(copy)) != before
-    refused(CONFIG, lambda: encoder_signature(config_of(tmp_path / "gone")), "gone: no such directory")
+    assert encoder_content_hash(config_of(copy)) != before
+    refused(CONFIG, lambda: encoder_content_hash(config_of(tmp_path / "gone")), "gone: no such directory")
 
 
 def test_a_forecast_knows_the_encoder_by_its_files_or_takes_it_for_a_bert_base(bert: Path) -> None:
@@ -73,34 +73,34 @@ def test_a_forecast_knows_the_encoder_by_its_files_or_takes_it_for_a_bert_base(b
     assert (context_width(Config()), context_width(tiny), context_width(likely)) == (64, 32, 768)
     assert tokens_of_a_caption(config_of(bert, "bank.context_length=full")) == 32
     images = Images({"train": 1000}, 2, 10_000)
-    prices = [forecast(Outlook(config, images, {"captions": 1000})) for config in (Config(), tiny, likely)]
+    prices = [forecast(ForecastInputs(config, images, {"captions": 1000})) for config in (Config(), tiny, likely)]
     assert prices[0].bytes_written < prices[1].bytes_written < prices[2].bytes_written
     assert prices[2].part_bytes == pytest.approx(1000 * 40 * 768 * 2, rel=0.2)
     assert prices[2].peak_bytes > 1.5e9  # two copies of the weights while they are loaded
     on_gpu = config_of("hf-hub:microsoft/Biomed", "bank.max_tokens=256", "pools.bank.num_gpus=1")
-    assert forecast(Outlook(on_gpu, images, {"captions": 1000})).work_seconds < prices[2].work_seconds / 100
+    assert forecast(ForecastInputs(on_gpu, images, {"captions": 1000})).work_seconds < prices[2].work_seconds / 100
 
 
 def test_a_checkpoint_opens_only_the_encoder_that_it_was_trained_with(bert: Path, tmp_path: Path) -> None:
     config = config_of(Path(shutil.copytree(bert, tmp_path / "here")))
     space = LatentSpace(2, 4, (0.0, 0.0), (1.0, 1.0))
-    card = Card(config, space, ("a",), text_encoder_of(config.bank).id, 32)
-    (wanted,) = open_encoder(card, None, "cpu", "card").encode(["a brown lesion"])
+    card = CheckpointMetadata(config, space, ("a",), build_text_encoder(config.bank).id, 32)
+    (wanted,) = load_text_encoder(card, None, "cpu", "card").encode(["a brown lesion"])
     shutil.move(tmp_path / "here", tmp_path / "there")
-    refused(CONFIG, lambda: open_encoder(card, None, "cpu", "card"), f"{tmp_path / 'here'}: no such directory")
-    moved = open_encoder(card, str(tmp_path / "there"), "cpu", "card")
+    refused(CONFIG, lambda: load_text_encoder(card, None, "cpu", "card"), f"{tmp_path / 'here'}: no such directory")
+    moved = load_text_encoder(card, str(tmp_path / "there"), "cpu", "card")
     assert np.array_equal(moved.encode(["a brown lesion"])[0], wanted)
     other = tiny_models.bert(tmp_path / "other", seed=1)
     words = [f"card: trained with the text encoder {card.text_encoder}", str(other), "text_encoder=DIRECTORY"]
-    refused(CHECKPOINT, lambda: open_encoder(card, str(other), "cpu", "card"), *words)
+    refused(CHECKPOINT, lambda: load_text_encoder(card, str(other), "cpu", "card"), *words)
 
 
 def test_an_encoder_of_another_version_is_refused_for_hashing_too() -> None:
     space = LatentSpace(2, 4, (0.0, 0.0), (1.0, 1.0))
-    card = Card(Config(), space, ("a",), text_encoder_of(Config().bank).id, 64)
-    assert open_encoder(card, None, "cpu", "card").width == 64
+    card = CheckpointMetadata(Config(), space, ("a",), build_text_encoder(Config().bank).id, 64)
+    assert load_text_encoder(card, None, "cpu", "card").width == 64
     changed = dataclasses.replace(card, text_encoder="hashing-v0()")
-    refused(CHECKPOINT, lambda: open_encoder(changed, None, "cpu", "card"), "hashing-v0()", "hashing-v1(width=64")
+    refused(CHECKPOINT, lambda: load_text_encoder(changed, None, "cpu", "card"), "hashing-v0()", "hashing-v1(width=64")
 
 
 def test_the_doctor_says_whether_the_encoder_can_be_had(bert: Path, tmp_path: Path) -> None:

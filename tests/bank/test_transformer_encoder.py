@@ -11,7 +11,7 @@ import torch
 
 from tests.bad_inputs.refusal import BACKEND, CHECKPOINT, CONFIG, refused
 from tests.bank import tiny_models
-from vapray.bank.factory import text_encoder_of
+from vapray.bank.factory import build_text_encoder
 from vapray.bank.text_encoder import TextEncoder
 from vapray.bank.tower_files import find_tower
 from vapray.bank.transformer_encoder import TEXTS_OF_A_BATCH
@@ -50,7 +50,9 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def encoder_of(folder: Path | str, kind: str, **settings: Any) -> TextEncoder:
-    return text_encoder_of(Bank.model_validate({"encoder": kind, "model": str(folder), "max_tokens": 32, **settings}))
+    return build_text_encoder(
+        Bank.model_validate({"encoder": kind, "model": str(folder), "max_tokens": 32, **settings})
+    )
 
 
 def opened(folders: dict[str, Path], name: str, **settings: Any) -> TextEncoder:

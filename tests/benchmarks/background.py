@@ -17,21 +17,21 @@ import torch
 
 from tests.benchmarks.table import report
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.latents.latent_space import LatentSpace
 from vapray.training import loop
-from vapray.training.async_checkpoint import Background
+from vapray.training.async_checkpoint import AsyncCheckpointer
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.health import measure_prototypes
 from vapray.training.network import build_network, build_schedule
 from vapray.training.state import TrainingState
-from vapray.training.worker import Worker
+from vapray.training.worker import RankContext
 
 CLASSES, ROWS, REPETITIONS = 7, 256, 3
 
 
-class Waiting(Background):
+class Waiting(AsyncCheckpointer):
     """Does nothing in the background."""
 
     def validate(self) -> None:
@@ -72,7 +72,7 @@ def space_of(config: Config) -> LatentSpace:
     return LatentSpace(channels, config.latent_side, (0.0,) * channels, (1.0,) * channels)
 
 
-def train(config: Config, rows: TrainingRows, background: type[Background], store: float, validation: float):
+def train(config: Config, rows: TrainingRows, background: type[AsyncCheckpointer], store: float, validation: float):
     """Seconds of every step, and of the whole."""
     ends: list[float] = []
 
@@ -87,7 +87,9 @@ def train(config: Config, rows: TrainingRows, background: type[Background], stor
         time.sleep(validation)
         return 1.0
 
-    worker = Worker(0, 1, torch.device("cpu"), lambda *_: None, save, is_save_asked, validate if validation else None)
+    worker = RankContext(
+        0, 1, torch.device("cpu"), lambda *_: None, save, is_save_asked, validate if validation else None
+    )
     kept, loop.Background = loop.Background, background
     began = time.monotonic()
     try:
@@ -120,11 +122,11 @@ def main() -> None:
     every = asked.steps // 3
     settings = {"workers": 1, "steps": asked.steps, "checkpoint_every": every, "warmup_steps": 1}
     settings |= {"validate_every": every, "report_every": asked.steps}
-    config = load(None, [f"train.{name}={value}" for name, value in settings.items()])
+    config = load_config(None, [f"train.{name}={value}" for name, value in settings.items()])
     rows, rounds = rows_of(config), []
     for _ in range(REPETITIONS):
         found = {}
-        for name, background in (("waiting", Waiting), ("background", Background)):
+        for name, background in (("waiting", Waiting), ("background", AsyncCheckpointer)):
             steps, whole = train(config, rows, background, asked.store_seconds, asked.validation_seconds)
             median = float(np.median(steps))
             found |= {f"{name}_stall_seconds": steps.max() - median, f"{name}_step_seconds": median}
@@ -132,7 +134,7 @@ def main() -> None:
         rounds.append(found)
     values = {name: statistics.median(float(one[name]) for one in rounds) for name in rounds[0]}
     values["health_seconds"] = health_seconds(config, rows)
-    every_point = load(None, []).train.report_every
+    every_point = load_config(None, []).train.report_every
     ratios = {
         "stall_vs_waiting": values["background_stall_seconds"] / values["waiting_stall_seconds"],
         "wall_vs_waiting": values["background_seconds"] / values["waiting_seconds"],

@@ -28,17 +28,17 @@ from PIL import Image
 from tests.benchmarks.table import report
 from tests.captioning.conftest import ENGINE
 from tests.captioning.tiny_vlm import COLOURS, build_tiny_vlm
-from vapray.captioning.chat import Answer, Decoding, Turns
-from vapray.captioning.factory import open_captioner
+from vapray.captioning.chat import ChatCompletion, DecodingParams, Messages
+from vapray.captioning.factory import build_captioner
 from vapray.captioning.prompt_set import PromptSet, load_prompt_set
 from vapray.captioning.stage import CaptionImages
 from vapray.captioning.vaps import VapsCaptioner
 from vapray.captioning.vllm_chat import VllmChat
 from vapray.config import Config
-from vapray.config.loader import load
-from vapray.data.image_loading import read_frames
-from vapray.runtime.row_map import PartWorker
-from vapray.store.tables import TABLES, part_of
+from vapray.config.loader import load_config
+from vapray.data.image_loading import load_square_images
+from vapray.runtime.row_map import MapWorker
+from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Store
 
 PART = 8
@@ -54,10 +54,12 @@ class Watched:
 
     def reset(self) -> None:
         """Start counting."""
-        self.answers: list[Answer] = []
+        self.answers: list[ChatCompletion] = []
         self.moments: list[tuple[float, int]] = []
 
-    async def answer(self, turns: Turns, image: NDArray[np.uint8] | None, decoding: Decoding) -> Answer:
+    async def answer(
+        self, turns: Messages, image: NDArray[np.uint8] | None, decoding: DecodingParams
+    ) -> ChatCompletion:
         """As the model's."""
         self.moments.append((time.perf_counter(), 1))
         try:
@@ -99,9 +101,9 @@ def ours(config: Config, captioner: VapsCaptioner, paths: Sequence[Path], folder
     store = Store(str(folder))
     source, output = store.version("images", "a"), store.version("captions", "b")
     rows = [{"image_id": path.stem, "path": str(path), "sha256": path.stem, "text": ""} for path in paths]
-    part = source.write_part(part_of(TABLES["images"], rows))
+    part = source.write_part(build_part(TABLES["images"], rows))
     columns = ["image_id", "label", "split", "group", "path", "text", "sha256"]
-    worker = PartWorker(lambda: CaptionImages(config, captioner), source, output, columns)
+    worker = MapWorker(lambda: CaptionImages(config, captioner), source, output, columns)
     places = range(len(rows))
     items = [json.dumps({"part": part.name, "rows": [*places[at : at + PART]]}) for at in places[::PART]]
     began = time.perf_counter()
@@ -121,7 +123,7 @@ class Forgetful(VllmChat):
         twin.__dict__ |= vars(model)
         return twin
 
-    def _prompt(self, turns: Turns, image: NDArray[np.uint8] | None) -> dict[str, Any]:
+    def _prompt(self, turns: Messages, image: NDArray[np.uint8] | None) -> dict[str, Any]:
         return super()._prompt(turns, image) | {"cache_salt": str(uuid.uuid4())}
 
 
@@ -130,11 +132,11 @@ async def naive(model: Watched, prompts: PromptSet, paths: Sequence[Path], side:
     slots, questions = asyncio.Semaphore(model.concurrency), prompts.questions
 
     async def ask(text: str, image: NDArray[np.uint8] | None) -> str:
-        return (await model.answer((text,), image, Decoding(0, max_tokens=64))).text
+        return (await model.answer((text,), image, DecodingParams(0, max_tokens=64))).text
 
     async def one(path: Path) -> None:
         async with slots:
-            image = read_frames([str(path)], side)[0][0]
+            image = load_square_images([str(path)], side)[0][0]
             t1 = await ask(questions.impression, image)
             t2 = await ask(questions.knowledge, None)
             await ask(f"{t1}\n\n{t2}\n\n{questions.reasoning}", image)
@@ -159,8 +161,8 @@ def main() -> None:
 def _measure(asked: argparse.Namespace, folder: Path) -> None:
     model = build_tiny_vlm(folder / "model", longest_side=asked.side)
     settings = ["caption.captioner=vllm", f"caption.model={model}", "caption.max_tokens=64", "caption.retries=0"]
-    config = load(None, [*settings, f"caption.image_side={asked.side}", "pools.caption.overlap=3", *ENGINE])
-    captioner = open_captioner(config)
+    config = load_config(None, [*settings, f"caption.image_side={asked.side}", "pools.caption.overlap=3", *ENGINE])
+    captioner = build_captioner(config)
     assert isinstance(captioner, VapsCaptioner)
     engine = captioner.model
     assert isinstance(engine, VllmChat)

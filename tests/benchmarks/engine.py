@@ -32,18 +32,18 @@ from torch import Tensor
 
 from tests.benchmarks.table import report
 from vapray.config import Config
-from vapray.diffusion.engine import Engine
+from vapray.diffusion.engine import SamplingEngine
 from vapray.diffusion.guidance import Guidance, guided_noise
-from vapray.diffusion.image_request import Conditions, ImageRequest
-from vapray.diffusion.noise_schedule import Schedule
+from vapray.diffusion.image_request import ConditioningSpec, ImageRequest
+from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.solver import SolverState, advance, solver_plan
 from vapray.models.prediction import Denoiser, NoisePrediction
 from vapray.training.network import build_network
 
 ROWS, CLASSES, LOAD = 16, 7, 0.8
-SHAPE, CONDITIONS = (4, 8, 8), Conditions(num_classes=CLASSES, context_width=64, max_context=48)
-SCHEDULE = Schedule.scaled_linear()
+SHAPE, CONDITIONS = (4, 8, 8), ConditioningSpec(num_classes=CLASSES, context_width=64, max_context=48)
+SCHEDULE = NoiseSchedule.scaled_linear()
 STEPS = (8, 10, 12, 15, 20, 25, 30, 50)
 GUIDANCES = (Guidance(), Guidance(1.0), Guidance(2.5), Guidance(2.5, (100, 800)))
 
@@ -115,12 +115,12 @@ class RequestBatching:
             self._waiting.pop(request).set_result(latent)
 
 
-Way = Engine | RequestBatching
+Way = SamplingEngine | RequestBatching
 
 
-def engine_of(network: Denoiser) -> Engine:
+def engine_of(network: Denoiser) -> SamplingEngine:
     """Ours."""
-    return Engine(network, SCHEDULE, CONDITIONS, latent_shape=SHAPE, batch_sizes=(ROWS,))
+    return SamplingEngine(network, SCHEDULE, CONDITIONS, latent_shape=SHAPE, batch_sizes=(ROWS,))
 
 
 def oldest(waiting: Sequence[ImageRequest]) -> list[ImageRequest]:

@@ -22,12 +22,12 @@ import psutil
 import pyarrow as pa
 
 from tests.benchmarks.table import report
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.latents.latent_space import LatentSpace
 from vapray.store.tables import REJECT, TABLES
 from vapray.store.version import Store, Version
 from vapray.training.batches import Batches
-from vapray.training.dataset import TrainingRows, materialise
+from vapray.training.dataset import TrainingRows, open_or_build_cache
 
 ROWS_OF_A_PART = 4096
 MOMENTS = (8, 8, 8)
@@ -143,8 +143,8 @@ def _rank(answer: Connection, folder: Path, rows: int, batch_size: int, steps: i
 
 def _open(folder: Path, batch_size: int) -> tuple[TrainingRows, Batches]:
     """All that comes before the second batch."""
-    rows = materialise(*_tables(folder), folder / "cache")
-    batches = Batches(load(None, [f"train.batch_size={batch_size}"]), rows, SPACE, rank=0, world=1)
+    rows = open_or_build_cache(*_tables(folder), folder / "cache")
+    batches = Batches(load_config(None, [f"train.batch_size={batch_size}"]), rows, SPACE, rank=0, world=1)
     batches.at(0)
     return rows, batches
 

@@ -20,8 +20,8 @@ import pyarrow as pa
 from PIL import Image
 
 from tests.benchmarks.table import report
-from vapray.config.loader import load
-from vapray.pipeline.runner import Walk
+from vapray.config.loader import load_config
+from vapray.pipeline.runner import PipelineRunner
 from vapray.pipeline.stages import STAGES
 from vapray.runtime.progress import Display
 from vapray.store.tables import REJECT, TABLES
@@ -111,7 +111,7 @@ def _settings(folder: Path) -> list[str]:
 def _write_images(words: list[str], rows: int) -> None:
     """The table of a finished ingest, so many rows long."""
     ingest = STAGES[0]
-    standing = Walk(load(None, words), Display()).look(ingest)
+    standing = PipelineRunner(load_config(None, words), Display()).look(ingest)
     version = standing.version
     assert version is not None
     for begin in range(0, rows, ROWS_OF_A_PART):
@@ -141,7 +141,7 @@ def _part(begin: int, end: int) -> pa.Table:
 
 
 def _check(words: list[str], rows: int) -> None:
-    walk = Walk(load(None, words), Display())
+    walk = PipelineRunner(load_config(None, words), Display())
     for stage in STAGES[:2]:
         walk.look(stage)
     manifest = walk.manifests["caption"]

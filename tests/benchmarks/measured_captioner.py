@@ -29,7 +29,7 @@ from vapray.captioning.measured.captioner import MeasuredCaptioner
 from vapray.captioning.measured.dermoscopy import find_lesion, measure_dermoscopy
 from vapray.captioning.measured.frame import SIDE, working_rgb
 from vapray.captioning.prompt_set import load_prompt_set
-from vapray.data.decode import decode, square, to_frame
+from vapray.data.decode import center_crop, center_crop_resize, decode
 from vapray.data.phantom.layout import encode_jpeg
 from vapray.data.phantom.modalities import find_modality
 from vapray.data.phantom.plan import draw_view, plan_views
@@ -51,7 +51,9 @@ def phantoms(count: int, seed: int, height: int = 96, width: int = 128) -> Itera
 
 def right_on_phantoms(count: int, seed: int, side: int) -> dict[str, float]:
     """Shares of images that were measured correctly."""
-    pairs = [(measure_dermoscopy(to_frame(decode(data), side)), truth) for data, truth in phantoms(count, seed)]
+    pairs = [
+        (measure_dermoscopy(center_crop_resize(decode(data), side)), truth) for data, truth in phantoms(count, seed)
+    ]
     rows = [_scores(found, truth) for found, truth in pairs]
     missed = [100 * _size_difference(found, truth) for found, truth in pairs if "size" in found]
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} | {
@@ -76,8 +78,8 @@ def lesion_overlaps(folder: Path, side: int) -> dict[str, float]:
     overlaps = {}
     for path in sorted((folder / "masks").glob("*.png")):
         image = (folder / "images" / f"{path.stem}.jpg").read_bytes()
-        found = find_lesion(working_rgb(to_frame(decode(image), side)))[0]
-        drawn = square(decode(path.read_bytes()))[..., 0] > 127
+        found = find_lesion(working_rgb(center_crop_resize(decode(image), side)))[0]
+        drawn = center_crop(decode(path.read_bytes()))[..., 0] > 127
         wanted = np.asarray(Image.fromarray(drawn).resize(found.shape, Image.Resampling.NEAREST))
         overlaps[path.stem] = float((found & wanted).sum() / max(1, (found | wanted).sum()))
     return overlaps
@@ -89,7 +91,7 @@ def rate(count: int, seed: int, side: int) -> float:
     captioner = MeasuredCaptioner(load_prompt_set(MODALITY))
     began = time.process_time()
     for number, data in enumerate(files):
-        captioner.caption(to_frame(decode(data), side)[None], [str(number)])
+        captioner.caption(center_crop_resize(decode(data), side)[None], [str(number)])
     return count / (time.process_time() - began)
 
 

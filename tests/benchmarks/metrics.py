@@ -26,7 +26,7 @@ from tests.benchmarks.table import report
 from vapray.metrics.frechet import FeatureStatistics, frechet_distance
 from vapray.metrics.inception_score import inception_score
 from vapray.metrics.intervals import random_halves
-from vapray.metrics.kid_and_prdc import pairwise_scores
+from vapray.metrics.kid_and_prdc import kid_and_prdc
 
 CLASSES, DIRECTIONS = 1008, 64
 Numbers = dict[str, float]
@@ -141,7 +141,7 @@ def _ours(real: np.ndarray, generated: np.ndarray, logits: np.ndarray) -> Measur
         return {"inception_score": inception_score(probabilities, seed=None).mean}
 
     def pairs() -> Numbers:
-        found = pairwise_scores(real, generated)
+        found = kid_and_prdc(real, generated)
         return {"kid": found.kid, "precision": found.near.precision, "recall": found.near.recall}
 
     return {"fid": fid, "inception_score": score, "pairs": pairs}
@@ -150,7 +150,7 @@ def _ours(real: np.ndarray, generated: np.ndarray, logits: np.ndarray) -> Measur
 def _halves(real: np.ndarray, generated: np.ndarray, logits: np.ndarray) -> Measures:
     def pairs() -> Numbers:
         halves = random_halves([len(real), len(generated)], 20, 0)
-        found = pairwise_scores(real, generated, halves)
+        found = kid_and_prdc(real, generated, halves)
         return {"spread": float(found.kid_of_halves.std())}
 
     return {"pairs": pairs}

@@ -25,10 +25,10 @@ from torch import Tensor
 
 from tests.benchmarks.released import TEXT_TOKENS, ReleasedSampling
 from tests.benchmarks.table import report
-from vapray.diffusion.engine import Engine
+from vapray.diffusion.engine import SamplingEngine
 from vapray.diffusion.guidance import Guidance
-from vapray.diffusion.image_request import Conditions, ImageRequest
-from vapray.diffusion.noise_schedule import Schedule
+from vapray.diffusion.image_request import ConditioningSpec, ImageRequest
+from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.models.precision import Precision
 from vapray.models.prototypes import OURS
 from vapray.models.uvit import UViT, build_uvit
@@ -55,12 +55,12 @@ def images(count: int, evaluations: int, seed: int) -> list[ImageRequest]:
 
 def ours(
     network: UViT, device: torch.device, rows: int, *, apart: bool, precision: Precision
-) -> tuple[Engine, Callable[[Sequence[ImageRequest]], None]]:
+) -> tuple[SamplingEngine, Callable[[Sequence[ImageRequest]], None]]:
     """An engine, and what runs it."""
-    conditions = Conditions(CLASSES, CONTEXT_WIDTH, network.max_context)
-    engine = Engine(
+    conditions = ConditioningSpec(CLASSES, CONTEXT_WIDTH, network.max_context)
+    engine = SamplingEngine(
         network,
-        Schedule.scaled_linear(),
+        NoiseSchedule.scaled_linear(),
         conditions,
         latent_shape=(CHANNELS, SIDE, SIDE),
         batch_sizes=(rows,),

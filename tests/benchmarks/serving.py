@@ -35,7 +35,7 @@ import torch
 from tests.benchmarks.table import report
 from tests.serve.running import Running, running_service
 from vapray.sampling.sampler import Sampler, SamplingSettings
-from vapray.sampling.threaded_sampler import LiveSampler
+from vapray.sampling.threaded_sampler import ThreadedSampler
 from vapray.store.checkpoint import read_checkpoint, write_checkpoint
 from vapray.store.files import FileStore
 from vapray.training.network import build_network
@@ -86,7 +86,7 @@ def mixed_orders(count: int) -> list[Order]:
 
 def bare_seconds(sampler: Sampler, orders: Sequence[Order], under_way: int) -> float:
     """Until all are made, so many at a time."""
-    live, began = LiveSampler(sampler), time.perf_counter()
+    live, began = ThreadedSampler(sampler), time.perf_counter()
     waiting: set[concurrent.futures.Future[Any]] = set()
     for order in orders:
         settings = SamplingSettings(

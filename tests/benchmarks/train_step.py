@@ -28,9 +28,9 @@ import torch
 from tests.benchmarks.released import TEXT_TOKENS, ReleasedTraining
 from tests.benchmarks.table import report
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.latents.latent_space import LatentSpace
-from vapray.models.flop_counter import forward_flops
+from vapray.models.flop_counter import count_flops
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.network import build_network
@@ -44,7 +44,7 @@ SPACE = LatentSpace(CHANNELS, SIDE, (0.0,) * CHANNELS, (1.0,) * CHANNELS)
 
 def config_of(asked: argparse.Namespace, *changes: str) -> Config:
     """At the released configuration but for what is asked for."""
-    return load(
+    return load_config(
         None,
         [
             "data.image_size=256",
@@ -134,7 +134,7 @@ def step_flops(asked: argparse.Namespace) -> float:
         config_of(asked), num_classes=CLASSES, latent_channels=CHANNELS, context_width=CONTEXT_WIDTH
     )
     tokens = (SHORTEST + LONGEST) // 2
-    return 3.0 * asked.batch * forward_flops(network, (CHANNELS, SIDE, SIDE), tokens, CONTEXT_WIDTH)
+    return 3.0 * asked.batch * count_flops(network, (CHANNELS, SIDE, SIDE), tokens, CONTEXT_WIDTH)
 
 
 def main() -> None:

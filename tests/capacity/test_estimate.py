@@ -12,9 +12,9 @@ from vapray.capacity.constants import Cost, read_constants
 from vapray.capacity.estimate import StageEstimate
 from vapray.capacity.pipeline import estimate_run, load_workload
 from vapray.capacity.plan import Plan, load_plan
-from vapray.config.loader import load
-from vapray.models.network_cost import network_size
-from vapray.pipeline.dry_run import foresee
+from vapray.config.loader import load_config
+from vapray.models.network_cost import network_cost
+from vapray.pipeline.dry_run import plan_run
 
 PAPER = f"config={ROOT}/jobs/configs/isic2018.yaml"
 
@@ -60,9 +60,9 @@ def test_a_stage_of_its_own_gpus_leaves_the_others_as_they_are():
 
 def test_the_work_is_that_of_the_dry_run(tmp_path):
     """One worker takes the seconds that the dry run of the same settings and images forecasts."""
-    config = load(None, [f"run.root={tmp_path}", f"data.root={tmp_path / 'phantoms'}", *SMALL])
+    config = load_config(None, [f"run.root={tmp_path}", f"data.root={tmp_path / 'phantoms'}", *SMALL])
     alone = config.pools.caption.max_size
-    foreseen = {found.stage: found.forecast for found in foresee(config)}
+    foreseen = {found.stage: found.forecast for found in plan_run(config)}
     images = foreseen["caption"].rows
     plan = Plan(settings=(*SMALL,), images=images, pixels=config.data.phantom.width * config.data.phantom.height)
     forecasts = load_workload(plan).forecasts
@@ -76,8 +76,8 @@ def test_the_work_is_that_of_the_dry_run(tmp_path):
 
 def test_a_training_step_comes_out_as_by_hand():
     """8 GPUs, 32 images each: 3 passes of 46.8 GFLOP at 34.6 times 10 TFLOP/s, and the overhead of a step."""
-    config = load(f"{ROOT}/jobs/configs/isic2018.yaml", ["run.root=s3://bucket/run"])
-    arithmetic = 3 * network_size(config, 7).flops * 32 / (34.6 * 10e12)
+    config = load_config(f"{ROOT}/jobs/configs/isic2018.yaml", ["run.root=s3://bucket/run"])
+    arithmetic = 3 * network_cost(config, 7).flops * 32 / (34.6 * 10e12)
     train = stages("settings=[train.steps=1000]")["train"]
     assert seconds(train, "GPU") == pytest.approx(1000 * (arithmetic + 0.02))
 

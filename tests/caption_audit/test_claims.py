@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vapray.caption_audit.claims import Described, by_chance, claims_of, self_agreement
-from vapray.caption_audit.proportions import rate
+from vapray.caption_audit.claims import AuditedImage, by_chance, claims_of, self_agreement
+from vapray.caption_audit.proportions import proportion
 from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.prompt_set import load_prompt_set
 
@@ -49,10 +49,10 @@ def test_a_size_word_is_right_in_all_of_its_range() -> None:
 
 def test_truth_is_contradicted_by_other_pictures_as_often_as_these_differ() -> None:
     shapes = ["round", "oval"] * 50
-    pictures = [Described(str(n), str(n), {"shape": one}, {"shape": one}) for n, one in enumerate(shapes)]
+    pictures = [AuditedImage(str(n), str(n), {"shape": one}, {"shape": one}) for n, one in enumerate(shapes)]
     chance = by_chance(pictures, DERMOSCOPY, rounds=len(shapes) - 1, seed=0)
     assert chance == {"shape": pytest.approx(50 / 99)}
-    alike = [Described(str(n), str(n), {"shape": "round"}, {"shape": "round"}) for n in range(9)]
+    alike = [AuditedImage(str(n), str(n), {"shape": "round"}, {"shape": "round"}) for n in range(9)]
     assert by_chance(alike, DERMOSCOPY, rounds=4, seed=0) == {"shape": 0.0}
     assert by_chance(pictures[:1], DERMOSCOPY, rounds=4, seed=0) == {}
 
@@ -65,8 +65,10 @@ def test_captions_agree_over_what_both_mention() -> None:
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60))
 def test_intervals_hold_their_share_and_widen_when_a_group_only_repeats_itself(outcomes: list[bool]) -> None:
-    alone = rate(outcomes, range(len(outcomes)))
-    repeated = rate([one for one in outcomes for _ in range(4)], [n for n in range(len(outcomes)) for _ in range(4)])
+    alone = proportion(outcomes, range(len(outcomes)))
+    repeated = proportion(
+        [one for one in outcomes for _ in range(4)], [n for n in range(len(outcomes)) for _ in range(4)]
+    )
     assert alone is not None
     assert repeated is not None
     assert 0 <= alone.interval.low <= alone.value <= alone.interval.high <= 1
@@ -75,10 +77,10 @@ def test_intervals_hold_their_share_and_widen_when_a_group_only_repeats_itself(o
 
 
 def test_independent_outcomes_get_wilsons_interval() -> None:
-    found = rate([True] * 10 + [False] * 90, range(100))
+    found = proportion([True] * 10 + [False] * 90, range(100))
     assert found is not None
     assert (found.interval.low, found.interval.high) == (
         pytest.approx(0.0552, abs=2e-3),
         pytest.approx(0.1744, abs=2e-3),
     )
-    assert rate([], []) is None
+    assert proportion([], []) is None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vapray.caption_audit.experts import find_ratings
+from vapray.caption_audit.experts import summarize_ratings
 from vapray.caption_audit.ratings import RatedCaption, read_ratings
 from vapray.errors import DataError
 
@@ -55,7 +55,7 @@ def test_an_address_that_nothing_reads_is_refused() -> None:
 def test_experts_are_counted_and_compared() -> None:
     files = [("A", rated(a="wrong", b="right", c="unsure")), ("B", rated(a="wrong", b="right", c="right"))]
     audit = {("a", "shape"): True, ("b", "shape"): False, ("c", "shape"): False}
-    found = find_ratings(files, KEYS, {image: image for image in KEYS}, audit)
+    found = summarize_ratings(files, KEYS, {image: image for image in KEYS}, audit)
     assert found.raters == {"A": 3, "B": 3}
     assert found.overall is not None
     assert (found.overall.value, found.overall.count, found.unsure) == (2 / 5, 5, 1)
@@ -63,7 +63,7 @@ def test_experts_are_counted_and_compared() -> None:
     assert found.agreement == 1.0
     assert found.between == {"A and B": 1.0}
     opposite = {statement: not verdict for statement, verdict in audit.items()}
-    contrary = find_ratings(files, KEYS, {image: image for image in KEYS}, opposite)
+    contrary = summarize_ratings(files, KEYS, {image: image for image in KEYS}, opposite)
     assert contrary.agreement is not None
     assert contrary.agreement < 0
 
@@ -71,7 +71,7 @@ def test_experts_are_counted_and_compared() -> None:
 def test_ratings_of_other_captions_are_left_out_or_refused() -> None:
     changed = KEYS | {"a": "another caption"}
     groups = {image: image for image in KEYS}
-    found = find_ratings([("A", rated(a="wrong", b="right"))], changed, groups, {})
+    found = summarize_ratings([("A", rated(a="wrong", b="right"))], changed, groups, {})
     assert (found.outdated, found.raters, found.agreement) == (1, {"A": 1}, None)
     with pytest.raises(DataError, match="all 1 ratings are of captions that this run does not have"):
-        find_ratings([("A", rated(a="wrong"))], changed, groups, {})
+        summarize_ratings([("A", rated(a="wrong"))], changed, groups, {})

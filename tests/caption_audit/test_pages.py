@@ -11,9 +11,9 @@ from playwright.sync_api import expect
 
 from tests.browser import open_page
 from tests.evaluation.phone import overflow_at_phone_width
-from vapray.caption_audit.claims import Described
-from vapray.caption_audit.experts import find_ratings
-from vapray.caption_audit.findings import Questioned, find, find_consistency
+from vapray.caption_audit.claims import AuditedImage
+from vapray.caption_audit.experts import summarize_ratings
+from vapray.caption_audit.findings import RepeatedCaptions, find, find_consistency
 from vapray.caption_audit.page import MEASURED, Audit, WorstCaption, render_audit
 from vapray.caption_audit.rating_sheet import SheetCaption, render_rating_sheet
 from vapray.caption_audit.ratings import RatedCaption, read_ratings
@@ -30,7 +30,7 @@ def audit() -> Audit:
     known = {"shape": "round", "size": 0.2, "outline": "smooth"}
     captions = [HOSTILE, "A round lesion with a jagged border of about 20% of the image."] * 6
     pictures = [
-        Described(f"<{n}>", f"{n // 2}", parse_caption(text, DERMOSCOPY), known) for n, text in enumerate(captions)
+        AuditedImage(f"<{n}>", f"{n // 2}", parse_caption(text, DERMOSCOPY), known) for n, text in enumerate(captions)
     ]
     findings = find(pictures, DERMOSCOPY, seed=0)
     return Audit(
@@ -42,7 +42,9 @@ def audit() -> Audit:
         rejects={"refusal": 2},
         omitted=("texture",),
         findings=findings,
-        consistency=find_consistency([Questioned("a", [{"shape": "round"}, {"shape": "oval"}])], DERMOSCOPY, seed=0),
+        consistency=find_consistency(
+            [RepeatedCaptions("a", [{"shape": "round"}, {"shape": "oval"}])], DERMOSCOPY, seed=0
+        ),
         others=(),
         experts=None,
         worst=[WorstCaption(PICTURE, HOSTILE, findings.worst[0])],
@@ -69,14 +71,14 @@ def test_the_page_says_what_is_wrong_and_interprets_nothing(audit: Audit) -> Non
 
 def test_what_experts_say_beside_the_attributes_is_shown_too(audit: Audit) -> None:
     rated = [RatedCaption(image_id="a", caption_key="k", verdicts={"shape": "right", "everything else": "wrong"})]
-    experts = find_ratings([("<AB>", rated)], {"a": "k"}, {"a": "a"}, {})
+    experts = summarize_ratings([("<AB>", rated)], {"a": "k"}, {"a": "a"}, {})
     page = render_audit(Audit(**vars(audit) | {"experts": experts}))
     assert "everything else</th><td>100\u00a0%" in page
     assert "&lt;AB&gt;" in page
 
 
 def test_nothing_is_claimed_where_nothing_is_known(audit: Audit) -> None:
-    unknown = [Described("a", "a", {"shape": "round"}, {})]
+    unknown = [AuditedImage("a", "a", {"shape": "round"}, {})]
     nothing = {"reference": "nothing", "findings": find(unknown, DERMOSCOPY, seed=0), "worst": ()}
     for changes, headline in (
         ({"captioner": MEASURED}, "cannot be audited by the same measurements"),

@@ -7,9 +7,9 @@ import pytest
 
 from tests.conftest import made_once
 from vapray.captioning.captioner import Captioner
-from vapray.captioning.factory import open_captioner
+from vapray.captioning.factory import build_captioner
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 
 from .tiny_vlm import build_tiny_vlm
 
@@ -31,7 +31,7 @@ def tiny_vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def vllm_config(tiny_vlm: Path) -> Config:
     """Captions by that model."""
     asked = ["caption.captioner=vllm", f"caption.model={tiny_vlm}", "caption.max_tokens=64", "caption.retries=1"]
-    return load(None, [*asked, *ENGINE])
+    return load_config(None, [*asked, *ENGINE])
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +41,6 @@ def vllm_captioner(vllm_config: Config) -> Iterator[Captioner]:
         environment.setenv("HF_HUB_OFFLINE", "1")
         environment.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
         environment.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # other workers use the same cores
-        captioner = open_captioner(vllm_config)
+        captioner = build_captioner(vllm_config)
         yield captioner
         captioner.model.close()  # type: ignore[attr-defined]

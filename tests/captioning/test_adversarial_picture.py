@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vapray.captioning.captioner import CaptionDraft, Captioner, CaptionReject, Pictures
-from vapray.captioning.chat import Decoding
-from vapray.captioning.factory import open_captioner
+from vapray.captioning.chat import DecodingParams
+from vapray.captioning.factory import build_captioner
 from vapray.captioning.stage import CaptionImages
 from vapray.captioning.vaps import VapsCaptioner
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.data.phantom.modalities import find_modality
 from vapray.store.tables import REJECT
 
@@ -76,9 +76,9 @@ def test_no_other_caption_changes_where_pictures_are_measured(tmp_path: Path) ->
         for name in (kind.class_names * 2)[:5]
     ]
     attacked = [*drawn[:ATTACKED], written_on(drawn[ATTACKED]), *drawn[ATTACKED + 1 :]]
-    config = load(None, [AS_SEEN])
-    before, _ = captioned(config, open_captioner(config), drawn, tmp_path / "clean")
-    after, seen = captioned(config, open_captioner(config), attacked, tmp_path / "attacked")
+    config = load_config(None, [AS_SEEN])
+    before, _ = captioned(config, build_captioner(config), drawn, tmp_path / "clean")
+    after, seen = captioned(config, build_captioner(config), attacked, tmp_path / "attacked")
     assert_legible(seen[str(ATTACKED)])
     assert before.pop(ATTACKED) != (row := after.pop(ATTACKED))
     assert before == after
@@ -95,7 +95,9 @@ def test_a_model_that_says_what_is_written_is_refused_and_its_company_is_not(
     before, _ = captioned(config, vllm_captioner, clean, tmp_path / "clean")
     after, seen = captioned(config, vllm_captioner, attacked, tmp_path / "attacked")
     assert_legible(seen[str(ATTACKED)])
-    asked = vllm_captioner.model.answer((QUESTIONS.impression,), seen[str(ATTACKED)], Decoding(seed=0, max_tokens=64))
+    asked = vllm_captioner.model.answer(
+        (QUESTIONS.impression,), seen[str(ATTACKED)], DecodingParams(seed=0, max_tokens=64)
+    )
     assert vllm_captioner.loop.run(asked).text == INJECTION  # it does fall for it
 
     assert before.pop(ATTACKED)["caption"] == caption([*COLOURS][ATTACKED])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vapray.captioning.caption_filter import MAX_CAPTION_CHARACTERS, cleaned, fault
+from vapray.captioning.caption_filter import MAX_CAPTION_CHARACTERS, clean_text, reject_reason
 from vapray.captioning.captioner import CaptionDraft
 from vapray.captioning.measured.captioner import MeasuredCaptioner
 from vapray.captioning.prompt_set import load_prompt_set
@@ -59,20 +59,20 @@ USABLE = [
 
 @pytest.mark.parametrize(("code", "text"), [(code, text) for code, texts in UNUSABLE.items() for text in texts])
 def test_an_unusable_text_is_told_by_its_code(code: str, text: str) -> None:
-    reason = fault(cleaned(text))
+    reason = reject_reason(clean_text(text))
     assert reason is not None
     assert reason.startswith(f"{code}: ")
 
 
 @pytest.mark.parametrize("text", USABLE)
 def test_an_ordinary_caption_passes(text: str) -> None:
-    assert fault(cleaned(text)) is None
+    assert reject_reason(clean_text(text)) is None
 
 
 def test_a_reason_never_quotes_an_identifier() -> None:
     for text in UNUSABLE["identifier"]:
         words = {word.strip(".,:") for word in text.split() if any(sign.isdigit() for sign in word) or "@" in word}
-        assert not any(word in (fault(text) or "") for word in words)
+        assert not any(word in (reject_reason(text) or "") for word in words)
 
 
 def test_what_the_measured_captioner_writes_passes() -> None:
@@ -81,8 +81,8 @@ def test_what_the_measured_captioner_writes_passes() -> None:
     drafts = [one for one in answers if isinstance(one, CaptionDraft)]
     assert len(drafts) > 10
     for text in [*captioner.knowledge.values(), *(text for one in drafts for text in (one.t1, one.caption))]:
-        assert fault(text) is None, text
+        assert reject_reason(text) is None, text
 
 
 def test_cleaning_takes_out_what_cannot_be_seen_and_surplus_space() -> None:
-    assert cleaned(" a\x00 red\u202e\n\tspot\u200b ") == "a red spot"
+    assert clean_text(" a\x00 red\u202e\n\tspot\u200b ") == "a red spot"

@@ -23,7 +23,7 @@ def same(found: Attributes, wanted: Attributes) -> bool:
 
 
 @pytest.mark.parametrize("name", known_prompt_sets())
-@pytest.mark.parametrize("write", [wording.reasoning, wording.impression])
+@pytest.mark.parametrize("write", [wording.render_caption, wording.render_impression])
 def test_reading_a_written_caption_gives_its_attributes_back(name: str, write) -> None:
     prompt_set = load_prompt_set(name)
 
@@ -45,7 +45,7 @@ def test_an_omitted_attribute_is_not_mentioned_and_the_others_are(name: str) -> 
     def law(attributes: Attributes, seed: int, omitted: str) -> None:
         # "No opacity" says three things at once; none of them can be left out alone.
         assume(attributes.get("opacity_location") != "none")
-        text = wording.reasoning(attributes, prompt_set, np.random.default_rng(seed), {omitted})
+        text = wording.render_caption(attributes, prompt_set, np.random.default_rng(seed), {omitted})
         assert set(parse_caption(text, prompt_set)) == set(attributes) - {omitted}, text
 
     law()
@@ -58,7 +58,7 @@ def test_captions_are_short(name: str) -> None:
     @settings(max_examples=80, deadline=None, derandomize=True)
     @given(drawable(prompt_set), st.integers(0, 2**32))
     def law(attributes: Attributes, seed: int) -> None:
-        words = wording.reasoning(attributes, prompt_set, np.random.default_rng(seed)).split()
+        words = wording.render_caption(attributes, prompt_set, np.random.default_rng(seed)).split()
         assert 12 <= len(words) <= 36
 
     law()
@@ -77,13 +77,13 @@ def test_wording_varies_with_the_generator_and_only_with_it() -> None:
         "shape": "oval", "outline": "irregular", "size": 0.2, "colours": ("black", "red"),
         "texture": "streaked", "background": "tan skin",
     }  # fmt: skip
-    texts = [wording.reasoning(attributes, prompt_set, np.random.default_rng(seed)) for seed in range(40)]
+    texts = [wording.render_caption(attributes, prompt_set, np.random.default_rng(seed)) for seed in range(40)]
     assert len(set(texts)) >= 30
-    assert texts == [wording.reasoning(attributes, prompt_set, np.random.default_rng(seed)) for seed in range(40)]
+    assert texts == [wording.render_caption(attributes, prompt_set, np.random.default_rng(seed)) for seed in range(40)]
 
 
 def test_knowledge_texts_have_ids_that_name_their_version() -> None:
     prompt_set = load_prompt_set("colonoscopy")
-    ids = {wording.knowledge(prompt_set, number) for number in range(9)}
+    ids = {wording.pick_knowledge(prompt_set, number) for number in range(9)}
     assert len(ids) == len(prompt_set.texts.knowledge) >= 2
     assert all(prompt_set.version in t2_id for t2_id, _ in ids)

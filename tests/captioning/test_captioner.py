@@ -8,11 +8,11 @@ import pytest
 from vapray.captioning.caption_filter import MAX_CAPTION_CHARACTERS
 from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.captioner import STRATEGIES, CaptionDraft, Captioner, CaptionReject, cache_key
-from vapray.captioning.factory import open_captioner
+from vapray.captioning.factory import build_captioner
 from vapray.captioning.measured.captioner import MeasuredCaptioner
-from vapray.captioning.precomputed import GivenCaptions
+from vapray.captioning.precomputed import PrecomputedCaptions
 from vapray.captioning.prompt_set import load_prompt_set
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.errors import ConfigError
 
 from .discs import disc
@@ -75,7 +75,7 @@ def test_a_picture_that_is_not_square_is_a_reject_with_its_shape() -> None:
 
 def test_given_captions_are_cleaned_and_missing_or_bad_ones_are_rejects() -> None:
     long = "x" * (MAX_CAPTION_CHARACTERS + 1)
-    given = GivenCaptions({"a": " a\x00 red\u202e\n\tspot\u200b ", "b": " \x07 ", "c": long})
+    given = PrecomputedCaptions({"a": " a\x00 red\u202e\n\tspot\u200b ", "b": " \x07 ", "c": long})
     a, b, c, d = (given.take(name, "the dataset's own") for name in "abcd")
     assert isinstance(a, CaptionDraft)
     assert a.caption == "a red spot"
@@ -86,7 +86,7 @@ def test_given_captions_are_cleaned_and_missing_or_bad_ones_are_rejects() -> Non
 
 
 def test_without_a_table_the_datasets_own_texts_are_taken() -> None:
-    given = GivenCaptions(None)
+    given = PrecomputedCaptions(None)
     taken, missing = given.take("a", "A red spot."), given.take("b", "")
     assert isinstance(taken, CaptionDraft)
     assert taken.caption == "A red spot."
@@ -94,23 +94,27 @@ def test_without_a_table_the_datasets_own_texts_are_taken() -> None:
 
 
 def test_the_revision_of_given_captions_follows_their_content() -> None:
-    assert GivenCaptions({"a": "x", "b": "y"}).revision == GivenCaptions({"b": "y", "a": "x"}).revision
-    assert GivenCaptions({"a": "x"}).revision != GivenCaptions({"a": "y"}).revision != GivenCaptions(None).revision
+    assert PrecomputedCaptions({"a": "x", "b": "y"}).revision == PrecomputedCaptions({"b": "y", "a": "x"}).revision
+    assert (
+        PrecomputedCaptions({"a": "x"}).revision
+        != PrecomputedCaptions({"a": "y"}).revision
+        != PrecomputedCaptions(None).revision
+    )
 
 
 @pytest.mark.parametrize("strategy", [s for s in STRATEGIES if s != "vaps"])
 def test_prompting_ablations_are_refused_without_a_model(strategy: str) -> None:
     with pytest.raises(ConfigError, match="prompt a model"):
-        load(None, [f"caption.strategy={strategy}"])
+        load_config(None, [f"caption.strategy={strategy}"])
 
 
 def test_an_unknown_omission_is_refused_with_the_known_attributes() -> None:
     with pytest.raises(ConfigError, match=r"colour; dermoscopy has .*colours"):
-        open_captioner(load(None, ["caption.omit=[colour]"]))
+        build_captioner(load_config(None, ["caption.omit=[colour]"]))
 
 
 def test_what_the_configuration_omits_is_not_captioned() -> None:
-    captioner = open_captioner(load(None, ["caption.omit=[colours]"]))
+    captioner = build_captioner(load_config(None, ["caption.omit=[colours]"]))
     for draft in drafts(captioner, PICTURES, IDS):
         assert "colours" not in parse_caption(draft.caption, DERMOSCOPY), draft.caption
 

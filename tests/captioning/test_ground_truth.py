@@ -6,7 +6,7 @@ import pytest
 from vapray.captioning.attributes import agreement
 from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.captioner import CaptionReject
-from vapray.captioning.ground_truth import DrawnCaptions, corrupted
+from vapray.captioning.ground_truth import GroundTruthCaptions, corrupt_attributes
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.data.phantom.modalities import MODALITIES
 
@@ -20,7 +20,7 @@ def truth_of(modality: str, count: int = 200):
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_a_true_caption_says_what_was_drawn(modality):
     prompt_set, truth = load_prompt_set(modality), truth_of(modality)
-    captions = DrawnCaptions(truth, prompt_set)
+    captions = GroundTruthCaptions(truth, prompt_set)
     scores = [
         score
         for image_id, known in truth.items()
@@ -39,7 +39,7 @@ def test_the_asked_share_of_attributes_is_wrong_and_all_of_them_at_one(modality)
         wrong = [
             made[name] != value
             for number, known in enumerate(truth.values())
-            for made in [corrupted(known, prompt_set, share, np.random.default_rng(number))]
+            for made in [corrupt_attributes(known, prompt_set, share, np.random.default_rng(number))]
             for name, value in known.items()
         ]
         assert np.mean(wrong) == pytest.approx(share, abs=0.04 if 0 < share < 1 else 0)
@@ -48,13 +48,15 @@ def test_the_asked_share_of_attributes_is_wrong_and_all_of_them_at_one(modality)
 def test_what_is_wrong_at_a_small_share_is_wrong_alike_at_a_larger_one():
     prompt_set, truth = load_prompt_set("dermoscopy"), truth_of("dermoscopy")
     for number, known in enumerate(truth.values()):
-        few, many = (corrupted(known, prompt_set, share, np.random.default_rng(number)) for share in (0.1, 0.6))
+        few, many = (
+            corrupt_attributes(known, prompt_set, share, np.random.default_rng(number)) for share in (0.1, 0.6)
+        )
         assert all(many[name] == value for name, value in few.items() if value != known[name])
 
 
 def test_only_captions_of_training_images_are_made_wrong():
     prompt_set, truth = load_prompt_set("dermoscopy"), truth_of("dermoscopy")
-    true, wrong = DrawnCaptions(truth, prompt_set), DrawnCaptions(truth, prompt_set, share=1.0)
+    true, wrong = GroundTruthCaptions(truth, prompt_set), GroundTruthCaptions(truth, prompt_set, share=1.0)
     assert all(wrong.take(image_id, "test") == true.take(image_id, "test") for image_id in truth)
     assert all(wrong.take(image_id, "train") != true.take(image_id, "train") for image_id in truth)
     assert isinstance(true.take("elsewhere", "train"), CaptionReject)

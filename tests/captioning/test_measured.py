@@ -11,9 +11,9 @@ from vapray.captioning.attributes import Attributes, agreement
 from vapray.captioning.measured.dermoscopy import find_lesion, measure_dermoscopy
 from vapray.captioning.measured.frame import working_rgb
 from vapray.captioning.prompt_set import load_prompt_set
-from vapray.data.decode import decode, square, to_frame
+from vapray.data.decode import center_crop, center_crop_resize, decode
 from vapray.data.phantom import dermoscopy
-from vapray.errors import BadImage
+from vapray.errors import ImageDecodeError
 
 from .discs import cluttered, disc
 
@@ -86,7 +86,7 @@ def test_images_of_nothing_state_no_finding_and_do_not_fail() -> None:
 
 @pytest.mark.parametrize("shape", [(96, 64, 3), (96, 96), (96, 96, 4), (4, 4, 3)])
 def test_what_is_not_a_square_picture_is_a_bad_image(shape: tuple[int, ...]) -> None:
-    with pytest.raises(BadImage, match="expected uint8"):
+    with pytest.raises(ImageDecodeError, match="expected uint8"):
         measure_dermoscopy(np.zeros(shape, np.uint8))
 
 
@@ -112,13 +112,13 @@ def real(folder: str, name: str) -> Path:
 
 
 def frame(path: Path) -> NDArray[np.uint8]:
-    return to_frame(decode(path.read_bytes()), 96)
+    return center_crop_resize(decode(path.read_bytes()), 96)
 
 
 def test_lesions_of_real_images_are_found() -> None:
     overlaps = []
     for path in sorted(real("derm", "masks").glob("*.png"))[::5]:
         mask, _ = find_lesion(working_rgb(frame(real("derm", "images") / f"{path.stem}.jpg")))
-        wanted = shrunk(square(decode(path.read_bytes())), 96)[..., 0] > 127
+        wanted = shrunk(center_crop(decode(path.read_bytes())), 96)[..., 0] > 127
         overlaps.append((mask & wanted).sum() / max(1, (mask | wanted).sum()))
     assert len(overlaps) == 60 and np.mean(overlaps) >= 0.7

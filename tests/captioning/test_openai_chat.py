@@ -16,8 +16,8 @@ from typing import ClassVar
 import pytest
 
 from vapray.captioning.captioner import CaptionReject
-from vapray.captioning.factory import open_captioner
-from vapray.config.loader import load
+from vapray.captioning.factory import build_captioner
+from vapray.config.loader import load_config
 from vapray.errors import BackendError
 
 from .tiny_vlm import COLOURS, caption, impression, picture
@@ -62,7 +62,7 @@ def _wait_until_ready(url: str, server: subprocess.Popen) -> None:
 
 def captions_of(url: str, *settings: str) -> list:
     asked = ["caption.captioner=openai", "caption.model=tiny", f"endpoint.base_url={url}", "caption.max_tokens=64"]
-    captioner = open_captioner(load(None, [*asked, "caption.retries=0", *settings]))
+    captioner = build_captioner(load_config(None, [*asked, "caption.retries=0", *settings]))
     return captioner.caption([picture(colour) for colour in COLOURS], [*COLOURS])
 
 
@@ -76,7 +76,7 @@ def test_captions_over_the_api_belong_to_their_pictures_and_use_the_prefix_cache
 @pytest.mark.slow
 def test_the_folder_that_a_server_loaded_is_the_revision(endpoint: str, tiny_vlm: Path) -> None:
     asked = ["caption.captioner=openai", "caption.model=tiny", f"endpoint.base_url={endpoint}"]
-    assert open_captioner(load(None, [*asked, "caption.strategy=direct"])).revision == str(tiny_vlm)
+    assert build_captioner(load_config(None, [*asked, "caption.strategy=direct"])).revision == str(tiny_vlm)
 
 
 @pytest.mark.slow
@@ -157,7 +157,7 @@ def test_the_revision_is_what_the_endpoint_tells(
 ) -> None:
     monkeypatch.setattr(_Busy, "models", models)
     asked = ["caption.captioner=openai", "caption.model=tiny", "caption.strategy=direct", f"endpoint.base_url={busy}"]
-    assert open_captioner(load(None, [*asked, *settings])).revision == revision
+    assert build_captioner(load_config(None, [*asked, *settings])).revision == revision
 
 
 def test_rate_limits_busy_servers_and_dropped_connections_are_waited_out(busy: str) -> None:

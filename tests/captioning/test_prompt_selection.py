@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from tests.bad_inputs.refusal import CONFIG, refused
-from vapray.captioning.prompt_selection import prompt_set_of
+from vapray.captioning.prompt_selection import select_prompt_set
 from vapray.captioning.prompt_set import known_prompt_sets
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.doctor.models import check
-from vapray.pipeline.dry_run import foresee
+from vapray.pipeline.dry_run import plan_run
 from vapray.pipeline.runner import run_pipeline
 
 MEASURED = yaml.safe_load((files("vapray.captioning.prompts") / "dermoscopy.yaml").read_text("utf-8"))
@@ -32,7 +32,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 
 def chosen(path: Path, *words: str) -> Config:
     root = f"run.root={path.parent / 'run'}"
-    return load(None, [root, f"data.root={path.parent / 'pictures'}", f"caption.prompt_set={path}", *words])
+    return load_config(None, [root, f"data.root={path.parent / 'pictures'}", f"caption.prompt_set={path}", *words])
 
 
 @pytest.mark.parametrize(("changes", "words"), CHANGES.values(), ids=CHANGES)
@@ -41,7 +41,7 @@ def test_the_measured_captioner_refuses_a_prompt_set_it_cannot_measure_for(
 ) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(MEASURED | changes))
-    for act in (run_pipeline, foresee):
+    for act in (run_pipeline, plan_run):
         said = refused(CONFIG, lambda act=act: act(chosen(path, "caption.captioner=measured")), path, words)
         assert "Fix: set caption.prompt_set to dermoscopy, or caption.captioner to vllm, openai or given" in said
     assert {entry.name for entry in tmp_path.iterdir()} == {"mine.yaml"}
@@ -51,9 +51,9 @@ def test_the_measured_captioner_refuses_a_prompt_set_it_cannot_measure_for(
 def test_the_same_prompt_set_serves_a_captioner_that_asks_a_model(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(MEASURED | {"name": "mri"}))
-    assert prompt_set_of(chosen(path, "caption.captioner=openai", "caption.model=any")).name == "mri"
+    assert select_prompt_set(chosen(path, "caption.captioner=openai", "caption.model=any")).name == "mri"
 
 
 @pytest.mark.parametrize("name", known_prompt_sets())
 def test_every_phantom_can_be_captioned_with_its_own_prompt_set(name: str) -> None:
-    assert prompt_set_of(load(None, [f"data.modality={name}", "caption.captioner=drawn"])).name == name
+    assert select_prompt_set(load_config(None, [f"data.modality={name}", "caption.captioner=drawn"])).name == name

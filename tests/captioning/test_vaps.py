@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.bad_inputs.refusal import BACKEND, refused
-from vapray.captioning.caption_session import Prompting, json_schema
+from vapray.captioning.caption_session import PromptingOptions, json_schema
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures
-from vapray.captioning.chat import Decoding
-from vapray.captioning.factory import open_captioner
+from vapray.captioning.chat import DecodingParams
+from vapray.captioning.factory import build_captioner
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.captioning.vaps import VapsCaptioner
 from vapray.config import Config
@@ -23,7 +23,7 @@ Answers = list[CaptionDraft | CaptionReject]
 
 def asked(captioner: VapsCaptioner, pictures: Pictures, ids: list[str], **changes: Any) -> Answers:
     """Answers of the same engine, asked in another way."""
-    prompting = replace(Prompting(max_tokens=64, retries=1), **changes)
+    prompting = replace(PromptingOptions(max_tokens=64, retries=1), **changes)
     return VapsCaptioner(captioner.model, DERMOSCOPY, prompting, captioner.loop).caption(pictures, ids)
 
 
@@ -50,7 +50,9 @@ def test_the_knowledge_is_asked_for_once_and_named_by_every_caption(vllm_caption
 
 def test_knowledge_that_was_settled_before_is_not_asked_for_again(vllm_captioner: VapsCaptioner) -> None:
     settled = {"dermoscopy.1.earlier": "Lesions may be red."}
-    captioner = VapsCaptioner(vllm_captioner.model, DERMOSCOPY, Prompting(), vllm_captioner.loop, lambda ask: settled)
+    captioner = VapsCaptioner(
+        vllm_captioner.model, DERMOSCOPY, PromptingOptions(), vllm_captioner.loop, lambda ask: settled
+    )
     assert captioner.knowledge == settled
 
 
@@ -90,7 +92,7 @@ def test_json_answers_hold_every_attribute(vllm_captioner: VapsCaptioner) -> Non
     """Whatever they say: the model has not been taught to answer so."""
     attributes = [*DERMOSCOPY.attributes][:3]
     schema = json_schema(attributes)
-    decoding = Decoding(seed=0, temperature=1.0, max_tokens=900, schema=schema)
+    decoding = DecodingParams(seed=0, temperature=1.0, max_tokens=900, schema=schema)
     asked = vllm_captioner.model.answer((DERMOSCOPY.questions.reasoning,), picture("red"), decoding)
     found = json.loads(vllm_captioner.loop.run(asked).text)
     assert list(found) == attributes
@@ -99,7 +101,7 @@ def test_json_answers_hold_every_attribute(vllm_captioner: VapsCaptioner) -> Non
 
 def test_a_conversation_that_is_too_long_for_the_model_rejects_its_image_alone(vllm_captioner: VapsCaptioner) -> None:
     settled = {"dermoscopy.1.long": "red " * 2000, "dermoscopy.1.short": KNOWLEDGE}
-    prompting = Prompting(max_tokens=64, retries=0)
+    prompting = PromptingOptions(max_tokens=64, retries=0)
     captioner = VapsCaptioner(vllm_captioner.model, DERMOSCOPY, prompting, vllm_captioner.loop, lambda ask: settled)
     answers = captioner.caption([picture("red", seed) for seed in range(8)], [str(number) for number in range(8)])
     refused = [answer for answer in answers if isinstance(answer, CaptionReject)]
@@ -127,4 +129,4 @@ def test_a_vllm_without_a_device_of_its_own_says_what_to_take_instead(
 ) -> None:
     monkeypatch.setattr("vllm.platforms.current_platform.device_type", "")  # as a build for GPUs finds it without one
     words = ["vLLM finds no device", "pools.caption.num_gpus=1", "caption.captioner=openai", "measured"]
-    refused(BACKEND, lambda: open_captioner(vllm_config), *words)
+    refused(BACKEND, lambda: build_captioner(vllm_config), *words)

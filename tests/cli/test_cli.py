@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tests.conftest import ROOT, SMALL
 from vapray import __version__
 from vapray.cli.app import app
-from vapray.cli.cli_runtime import ended_well
+from vapray.cli.cli_runtime import exit_on_error
 from vapray.errors import CheckpointError
 
 VAPRAY = [sys.executable, "-c", "from vapray.cli.app import main; main()"]
@@ -61,7 +61,7 @@ def test_help_imports_nothing_heavy():
     ],
 )
 def test_what_ends_a_command_is_one_message_and_a_code(error, code, said, capsys):
-    with pytest.raises(SystemExit) as end, ended_well(debug=False):
+    with pytest.raises(SystemExit) as end, exit_on_error(debug=False):
         raise error
     assert end.value.code == code
     told = capsys.readouterr().err
@@ -70,7 +70,7 @@ def test_what_ends_a_command_is_one_message_and_a_code(error, code, said, capsys
 
 
 def test_debug_shows_the_traceback(capsys):
-    with pytest.raises(SystemExit), ended_well(debug=True):
+    with pytest.raises(SystemExit), exit_on_error(debug=True):
         raise KeyError("loss")
     assert "Traceback" in capsys.readouterr().err
 

@@ -13,14 +13,14 @@ from typing import Any
 import pyarrow as pa
 
 from vapray.config import Cluster, Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.errors import VaprayError
-from vapray.runtime.cluster import connected, require, run_remote
+from vapray.runtime.cluster import ray_session, require_resources, run_remote
 from vapray.runtime.placement import train_demand
 from vapray.runtime.progress import StageProgress
 from vapray.runtime.row_map import map_rows
-from vapray.runtime.stage_context import StageRun
-from vapray.store.tables import TABLES, part_of
+from vapray.runtime.stage_context import StageContext
+from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Store, Version
 from vapray.training.stage import scaling_of
 
@@ -45,16 +45,16 @@ class Map:
         time.sleep(0.2)
         with open(self.diary, "a") as diary:
             diary.write(json.dumps(resources_here()) + "\n")
-        return part_of(TABLES["captions"], [row | {"caption": "round"} for row in rows.to_pylist()])
+        return build_part(TABLES["captions"], [row | {"caption": "round"} for row in rows.to_pylist()])
 
 
 def pool(config: Config, folder: Path) -> Any:
     """The map of rows, over an actor pool."""
     images = Store(str(folder)).version("images", "0" * 12)
     rows = [{"image_id": f"image-{n:02}", "label": 0, "split": "train", "group": "g"} for n in range(ROWS)]
-    images.write_part(part_of(TABLES["images"], rows))
+    images.write_part(build_part(TABLES["images"], rows))
     output = Version(images.files, "captions", "1" * 12)
-    run = StageRun("caption", config, {}, output, StageProgress("caption", None), time.monotonic(), {})
+    run = StageContext("caption", config, {}, output, StageProgress("caption", None), time.monotonic(), {})
     columns = ["image_id", "label", "split", "group"]
     map_rows(run, images, partial(Map, folder / "diary"), pool=config.pools.caption, columns=columns)
     assert len(output.keys()) == ROWS
@@ -71,7 +71,7 @@ def training(config: Config, folder: Path) -> Any:
     from ray.train import RunConfig
     from ray.train.torch import TorchTrainer
 
-    require(train_demand(config))
+    require_resources(train_demand(config))
     storage = RunConfig(name="placed", storage_path=str(folder))
     trainer = TorchTrainer(partial(_note, folder), scaling_config=scaling_of(config.train), run_config=storage)
     trainer.fit()
@@ -88,8 +88,8 @@ def _note(folder: Path) -> None:
 def main() -> None:
     """Prints ``{"ran": [...]}``, or ``{"refused": message, "seconds": ...}``."""
     address, folder, work, *overrides = sys.argv[1:]
-    config = load(None, overrides)
-    with connected(Cluster(address=address)):
+    config = load_config(None, overrides)
+    with ray_session(Cluster(address=address)):
         began = time.monotonic()
         try:
             answer = {"ran": globals()[work](config, Path(folder))}

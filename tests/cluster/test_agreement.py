@@ -14,7 +14,7 @@ from serve.settings import ServiceSettings
 from tests.cluster.manifest_checks import RAY_VERSION
 from tests.cluster.rendering import CLUSTER, OVERLAYS, object_of, rendered
 from tests.conftest import ROOT
-from vapray.service.serve_config import parse_serve_config, read_serve_file
+from vapray.service.serve_config import parse_serve_config, read_serve_config
 
 
 def test_the_service_is_the_one_of_the_projects_serve_config():
@@ -101,7 +101,7 @@ def test_the_readmes_commands_name_what_is_there():
 
 def test_single_gpu_serving_asks_for_no_more_than_the_projects_own_config():
     """Both name the same model, so that one sed command puts the checkpoint's folder into each."""
-    own = read_serve_file(str(ROOT / "serve/config.yaml")).args["models"][0]
+    own = read_serve_config(str(ROOT / "serve/config.yaml")).args["models"][0]
     spec = object_of(rendered("single-gpu"), "RayService")["spec"]
     model = parse_serve_config(spec["serveConfigV2"], where="single-gpu").args["models"][0]
     assert {key: model[key] for key in ("name", "checkpoint", "run")} == {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.raylets import OPEN, raylets
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.doctor import cluster
 from vapray.doctor.findings import Finding
 
@@ -38,7 +38,7 @@ def _open(monkeypatch):
 
 
 def findings(address: str, *overrides: str) -> dict[str, Finding]:
-    config = load(None, [f"cluster.address={address}", "cluster.shared_filesystem=true", *overrides])
+    config = load_config(None, [f"cluster.address={address}", "cluster.shared_filesystem=true", *overrides])
     return {finding.check: finding for finding in cluster.check(config)}
 
 

@@ -16,10 +16,10 @@ from tests.cluster.rendering import CLUSTER, OVERLAYS, STAGES, object_of, render
 from tests.cluster.schemas import DEFINITIONS, violations
 from tests.conftest import ROOT
 from vapray.cli.app import STAGES_OF_A_NAME
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.errors import ConfigError
-from vapray.pipeline.stages import itinerary
-from vapray.runtime.placement import Demand, demands_of, places
+from vapray.pipeline.stages import select_stages
+from vapray.runtime.placement import ResourceDemand, bundles_per_node, resource_demands
 
 needs_definitions = pytest.mark.skipif(not DEFINITIONS.is_dir(), reason=f"no KubeRay CRDs in {DEFINITIONS}")
 WITHOUT_SCHEMA = {"Namespace", "ConfigMap", "PodMonitor"}
@@ -145,13 +145,13 @@ def test_kubectl_renders_the_same_objects(overlay):
     assert by_name(yaml.safe_load_all(printed)) == by_name(rendered(overlay))
 
 
-def demands(entrypoint: str) -> Iterator[Demand]:
+def demands(entrypoint: str) -> Iterator[ResourceDemand]:
     """Resource demands of the stages that an entry point runs; its config must load."""
     python, dash_m, module, option, file, *overrides = shlex.split(entrypoint)
     assert (python, dash_m, option) == ("python", "-m", "--config") and find_spec(module)
     name = module.removeprefix("jobs.")
-    stages = [stage.name for stage in itinerary(None)] if name == "pipeline" else STAGES_OF_A_NAME.get(name, [name])
-    for demand in demands_of(load(str(ROOT / file.removeprefix("/app/")), overrides)):
+    stages = [stage.name for stage in select_stages(None)] if name == "pipeline" else STAGES_OF_A_NAME.get(name, [name])
+    for demand in resource_demands(load_config(str(ROOT / file.removeprefix("/app/")), overrides)):
         if set(stages).intersection(demand.stages):
             yield demand
 
@@ -164,9 +164,11 @@ def resources_of(group: Tree) -> dict[str, float]:
     return {name: float(amount) for name, amount in found.items()}
 
 
-def held(spec: Tree, demand: Demand) -> list[int]:
+def held(spec: Tree, demand: ResourceDemand) -> list[int]:
     """How many bundles of a demand each group holds at its maximum size; groups without any are left out."""
-    counts = [group.get("maxReplicas", 1) * places(resources_of(group), demand.bundle) for group in groups_of(spec)]
+    counts = [
+        group.get("maxReplicas", 1) * bundles_per_node(resources_of(group), demand.bundle) for group in groups_of(spec)
+    ]
     return [count for count in counts if count]
 
 
@@ -202,4 +204,4 @@ def test_each_gpu_group_takes_its_own_work():
 
 def test_a_role_that_no_group_offers_holds_nothing():
     spec = object_of(rendered("multi-gpu"), "RayCluster")["spec"]
-    assert held(spec, Demand("an actor", {"CPU": 1, "capton": 1})) == []
+    assert held(spec, ResourceDemand("an actor", {"CPU": 1, "capton": 1})) == []

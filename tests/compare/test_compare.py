@@ -16,7 +16,7 @@ from vapray.compare import RunComparison, compare_runs
 from vapray.errors import DataError
 from vapray.evaluation.metrics import Metrics
 from vapray.metrics.intervals import Interval
-from vapray.store.tables import TABLES, part_of
+from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Store, Version, fingerprint
 
 WriteRun = Callable[..., str]
@@ -32,7 +32,7 @@ def png(value: int) -> bytes:
 def sealed(store: Store, table: str, stage: str, rows: list[dict[str, Any]], **card: Any) -> Version:
     sections, inputs = card.get("sections", {}), card.get("inputs", {})
     version = store.version(table, fingerprint(stage, 1, sections, inputs))
-    version.write_part(part_of(TABLES[table], rows))
+    version.write_part(build_part(TABLES[table], rows))
     version.seal(
         stage=stage,
         sections=sections,

@@ -19,7 +19,7 @@ from serve.deployments.sampler import SamplerReplica
 from serve.settings import ModelSettings
 from tests.conftest import ROOT
 from tests.export.test_pixels import ask
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.sampler import Sampler
 
@@ -93,4 +93,4 @@ def test_every_setting_of_a_checkpoint_is_one_of_today(checkpoint):
     """The configuration that a 0.1.0 checkpoint holds loads with its values."""
     sampler = Sampler.load(str(checkpoint))
     assert sampler.config.model.width == 16
-    assert sampler.config != load(None)
+    assert sampler.config != load_config(None)

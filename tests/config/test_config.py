@@ -6,7 +6,7 @@ import pytest
 
 from vapray.config import Config
 from vapray.config.execution import Pools
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 
 
 def write(tmp_path: Path, content: bytes) -> Path:
@@ -16,15 +16,15 @@ def write(tmp_path: Path, content: bytes) -> Path:
 
 
 def test_a_number_in_scientific_notation_is_a_number():
-    assert load(None, ["train.learning_rate=1e-4"]).train.learning_rate == 1e-4
+    assert load_config(None, ["train.learning_rate=1e-4"]).train.learning_rate == 1e-4
 
 
 def test_a_byte_order_mark_does_no_harm(tmp_path):
-    assert load(write(tmp_path, b"\xef\xbb\xbftrain: {steps: 7}\n")).train.steps == 7
+    assert load_config(write(tmp_path, b"\xef\xbb\xbftrain: {steps: 7}\n")).train.steps == 7
 
 
 def test_overrides_win_over_the_file(tmp_path):
-    assert load(write(tmp_path, b"train: {steps: 7}\n"), ["train.steps=8"]).train.steps == 8
+    assert load_config(write(tmp_path, b"train: {steps: 7}\n"), ["train.steps=8"]).train.steps == 8
 
 
 def test_every_field_has_a_help_text():
@@ -57,21 +57,21 @@ def test_every_field_has_a_help_text():
 )
 def test_a_value_is_read_as_yaml(override, key, value):
     section, name = key.split(".")
-    assert getattr(getattr(load(None, [override]), section), name) == value
+    assert getattr(getattr(load_config(None, [override]), section), name) == value
 
 
 def test_an_empty_file_is_the_defaults(tmp_path):
-    assert load(write(tmp_path, b"# nothing yet\n")) == Config()
+    assert load_config(write(tmp_path, b"# nothing yet\n")) == Config()
 
 
 def test_what_was_written_as_json_is_read_again():
-    config = load(None, ["train.betas=[0.5, 0.9]", "cluster.num_cpus=3"])
+    config = load_config(None, ["train.betas=[0.5, 0.9]", "cluster.num_cpus=3"])
     assert Config.model_validate(config.model_dump(mode="json")) == config
 
 
 def test_a_pool_of_which_one_key_is_set_keeps_its_other_defaults():
-    pools = load(overrides=["pools.ingest.max_size=4", "pools.caption.max_size=3"]).pools
+    pools = load_config(overrides=["pools.ingest.max_size=4", "pools.caption.max_size=3"]).pools
     assert pools.ingest == Pools().ingest.model_copy(update={"max_size": 4})
     assert pools.caption == Pools().caption.model_copy(update={"max_size": 3})
     assert pools.bank == Pools().bank
-    assert load(overrides=["pools.caption.max_size=1"]).pools.caption.min_size == 1
+    assert load_config(overrides=["pools.caption.max_size=1"]).pools.caption.min_size == 1

@@ -5,18 +5,18 @@ from pathlib import Path
 import pytest
 
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 
 CONFIGS = sorted((Path(__file__).parents[1] / "jobs" / "configs").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_config_loads_and_opens_with_what_to_expect(path):
-    assert isinstance(load(path), Config)
+    assert isinstance(load_config(path), Config)
     opening = path.read_text().split("\n\n")[0]
     assert all(line.startswith("#") for line in opening.splitlines())
     assert all(word in opening for word in ("Command:", "Hardware:", "Duration:", "Expected:"))
 
 
 def test_the_demo_is_the_default():
-    assert load(next(path for path in CONFIGS if path.stem == "demo")) == Config()
+    assert load_config(next(path for path in CONFIGS if path.stem == "demo")) == Config()

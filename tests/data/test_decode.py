@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vapray.data.decode import decode, resize, square, to_frame
-from vapray.errors import BadImage
+from vapray.data.decode import center_crop, center_crop_resize, decode, resize
+from vapray.errors import ImageDecodeError
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -26,7 +26,7 @@ PNG = encode(photograph())
 
 def test_max_pixels_is_the_callers_choice() -> None:
     assert decode(PNG, max_pixels=64 * 64).shape == (64, 64, 3)
-    with pytest.raises(BadImage, match="64x64"):
+    with pytest.raises(ImageDecodeError, match="64x64"):
         decode(PNG, max_pixels=64 * 64 - 1)
 
 
@@ -96,7 +96,7 @@ def test_the_square_is_centred_and_as_large_as_fits(height: int, width: int) -> 
     image = np.zeros((height, width, 3), np.uint8)
     image[..., 0] = np.arange(height)[:, None]
     image[..., 1] = np.arange(width)[None, :]
-    cut, side = square(image), min(height, width)
+    cut, side = center_crop(image), min(height, width)
     assert cut.shape == (side, side, 3)
     for channel, length in ((0, height), (1, width)):
         before = int(cut[..., channel].min())
@@ -115,5 +115,5 @@ def test_shrinking_is_antialiased_and_keeps_the_mean() -> None:
 
 def test_a_frame_of_its_own_size_is_untouched() -> None:
     image = np.asarray(photograph(32))
-    assert np.array_equal(to_frame(image, 32), image)
-    assert to_frame(np.asarray(photograph(48))[:40], 24).shape == (24, 24, 3)
+    assert np.array_equal(center_crop_resize(image, 32), image)
+    assert center_crop_resize(np.asarray(photograph(48))[:40], 24).shape == (24, 24, 3)

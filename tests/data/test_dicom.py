@@ -5,11 +5,11 @@ import pyarrow as pa
 import pytest
 
 from tests.bad_inputs.dicom_files import PERSON, RAMP, make_dicom
-from vapray.config.loader import load
-from vapray.data.dataset import dataset_signature
+from vapray.config.loader import load_config
+from vapray.data.dataset import dataset_content_hash
 from vapray.data.decode import decode
 from vapray.data.folder import Folder
-from vapray.data.image_loading import read_frame
+from vapray.data.image_loading import load_square_image
 from vapray.data.stage import _CheckImages
 
 WHOLE = np.arange(256)
@@ -57,7 +57,7 @@ def test_colours_are_kept() -> None:
 
 def test_the_name_of_a_file_says_nothing_about_its_kind(tmp_path) -> None:
     (tmp_path / "scan.png").write_bytes(make_dicom())
-    assert read_frame(str(tmp_path / "scan.png"), 4).shape == (4, 4, 3)
+    assert load_square_image(str(tmp_path / "scan.png"), 4).shape == (4, 4, 3)
 
 
 def test_an_accepted_file_is_read_without_its_mark() -> None:
@@ -100,5 +100,5 @@ def test_accepting_identified_files_is_another_dataset(tmp_path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "scan.dcm").write_bytes(make_dicom())
     settings = ["data.source=folder", f"data.root={tmp_path}"]
-    plain, accepting = (load(None, [*settings, *more]) for more in ([], ["data.accept_identified_dicom=true"]))
-    assert dataset_signature(plain) != dataset_signature(accepting)
+    plain, accepting = (load_config(None, [*settings, *more]) for more in ([], ["data.accept_identified_dicom=true"]))
+    assert dataset_content_hash(plain) != dataset_content_hash(accepting)

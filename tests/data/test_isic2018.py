@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from vapray.data.decode import center_crop_resize
 from vapray.data.decode import decode as decode_picture
-from vapray.data.decode import to_frame
 from vapray.data.isic2018 import Isic2018
 from vapray.data.phantom.layout import write_isic2018
 from vapray.data.splits import crossing_groups
@@ -181,4 +181,4 @@ def test_real_pictures_are_read_with_their_labels_and_lesions(tmp_path: Path) ->
     assert source.class_names == CLASSES and len(records) == count == 199
     assert Counter(record.class_name for record in records)["NV"] > count / 2
     assert all(record.group.startswith("HAM_") for record in records)
-    assert to_frame(decode_picture(Path(records[0].path).read_bytes()), 32).shape == (32, 32, 3)
+    assert center_crop_resize(decode_picture(Path(records[0].path).read_bytes()), 32).shape == (32, 32, 3)

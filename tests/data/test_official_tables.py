@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vapray.data.chestxray14 import ChestXray14
-from vapray.data.decode import decode, to_frame
+from vapray.data.decode import center_crop_resize, decode
 from vapray.data.folder import Folder
 from vapray.data.isic2018 import Isic2018
 from vapray.data.isic2019 import Isic2019
@@ -98,7 +98,7 @@ def test_real_radiographs_under_their_official_names(tmp_path: Path) -> None:
     assert len(names) == len(there) == 1000 and len(records) == len(single) > 100
     assert all(there[record.image_id]["nih_finding_labels"] == record.class_name for record in records)
     assert all((there[r.image_id]["nih_official_split"] == "test") == (r.split == "test") for r in records)
-    assert to_frame(decode(Path(records[0].path).read_bytes()), 32).shape == (32, 32, 3)
+    assert center_crop_resize(decode(Path(records[0].path).read_bytes()), 32).shape == (32, 32, 3)
 
 
 @needs_pictures("colon")
@@ -110,4 +110,4 @@ def test_real_colonoscopy_as_a_folder_with_a_table(tmp_path: Path) -> None:
     write_table(tmp_path / "metadata.csv", ["file_name", "label"], [[row["file"], row["label"]] for row in rows])
     records = Folder(tmp_path).records()
     assert Counter(record.class_name for record in records) == {"neoplastic": 694, "non_neoplastic": 257, "mixed": 49}
-    assert to_frame(decode(Path(records[0].path).read_bytes()), 32).shape == (32, 32, 3)
+    assert center_crop_resize(decode(Path(records[0].path).read_bytes()), 32).shape == (32, 32, 3)

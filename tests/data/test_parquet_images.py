@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.data.folder import Folder
 from vapray.data.forecast import count_images
-from vapray.data.image_loading import read_frame, read_frames
+from vapray.data.image_loading import load_square_image, load_square_images
 from vapray.data.stage import _CheckImages
-from vapray.errors import BadImage
+from vapray.errors import ImageDecodeError
 
 
 def picture(shade: int) -> bytes:
@@ -45,7 +45,7 @@ def test_a_row_is_a_picture(tmp_path: Path, struct: bool) -> None:
     for record in source.records():
         number = int(record.image_id.removeprefix("photos/"))
         assert record.class_name == str(number % 2) and record.group == record.image_id
-        assert np.array_equal(read_frame(record.path, 4), np.full((4, 4, 3), number))
+        assert np.array_equal(load_square_image(record.path, 4), np.full((4, 4, 3), number))
 
 
 def test_the_files_names_and_metadata_give_splits_and_class_names(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_texts_groups_and_splits_may_be_columns(tmp_path: Path) -> None:
 def test_rows_without_a_picture_are_rejects_with_a_reason(tmp_path: Path) -> None:
     path = tmp_path / "photos.parquet"
     write(path, range(3), image=[{"bytes": picture(1), "path": "1"}, {"bytes": None, "path": "2.png"}, None])
-    frames, kept, reasons = read_frames([f"{path}#{row}" for row in (0, 1, 2, 99)], 4)
+    frames, kept, reasons = load_square_images([f"{path}#{row}" for row in (0, 1, 2, 99)], 4)
     assert (len(frames), kept) == (1, [0])
     assert "no image bytes" in reasons[1] and "no image bytes" in reasons[2] and "damaged" in reasons[3]
 
@@ -88,13 +88,13 @@ def test_rows_without_a_picture_are_rejects_with_a_reason(tmp_path: Path) -> Non
 def test_a_file_that_is_gone_or_damaged_since_is_a_reason(tmp_path: Path) -> None:
     path = tmp_path / "photos.parquet"
     write(path, range(3))
-    assert read_frame(f"{path}#1", 4)[0, 0, 0] == 1
+    assert load_square_image(f"{path}#1", 4)[0, 0, 0] == 1
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(BadImage, match="Parquet file is damaged"):
-        read_frame(f"{path}#1", 4)
+    with pytest.raises(ImageDecodeError, match="Parquet file is damaged"):
+        load_square_image(f"{path}#1", 4)
     path.unlink()
-    with pytest.raises(BadImage, match="cannot be read: No such file"):
-        read_frame(f"{path}#1", 4)
+    with pytest.raises(ImageDecodeError, match="cannot be read: No such file"):
+        load_square_image(f"{path}#1", 4)
 
 
 def test_a_changed_file_is_another_dataset(tmp_path: Path) -> None:
@@ -116,5 +116,5 @@ def test_ingest_takes_pictures_and_texts_from_the_rows(tmp_path: Path) -> None:
         ("a red lesion", 6, 4, None),
         ("", 6, 4, None),
     ]
-    images = count_images(load(None, ["data.source=folder", f"data.root={tmp_path}"]), None)
+    images = count_images(load_config(None, ["data.source=folder", f"data.root={tmp_path}"]), None)
     assert (images.count, images.pixels) == (2, 24)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.measure import regionprops
 
-from vapray.data.decode import square
+from vapray.data.decode import center_crop
 from vapray.data.phantom import colonoscopy, dermoscopy
 from vapray.data.phantom.canvas import Attributes, Drawing, Mask
 from vapray.data.phantom.modalities import MODALITIES, find_modality
@@ -40,7 +40,7 @@ RANGES = {
 
 def crop(mask: Mask) -> Mask:
     """The mask in the centred square."""
-    return square(mask.astype(np.uint8)[..., None])[..., 0].astype(bool)
+    return center_crop(mask.astype(np.uint8)[..., None])[..., 0].astype(bool)
 
 
 def draw_some(modality: str, count: int, seed: int = 0) -> list[tuple[str, Attributes, Drawing]]:
@@ -124,7 +124,7 @@ def test_the_lesion_stands_out_from_its_background(modality: str) -> None:
     for _, wanted, drawing in draw_some(modality, 40):
         lesion, frame = (
             crop(drawing.masks["lesion"]),
-            square(drawing.picture).astype(float),
+            center_crop(drawing.picture).astype(float),
         )
         difference = np.abs(frame[lesion] - np.median(frame[~lesion], axis=0)).max(axis=-1)
         assert np.median(difference) > 20, wanted

@@ -15,17 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vapray.diffusion.engine import Engine
+from vapray.diffusion.engine import SamplingEngine
 from vapray.diffusion.guidance import Guidance, guided_noise
-from vapray.diffusion.image_request import Conditions, ImageRequest, Preview
-from vapray.diffusion.noise_schedule import Schedule
+from vapray.diffusion.image_request import ConditioningSpec, ImageRequest, IntermediateLatent
+from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.solver import SolverName, solve, solver_plan
 from vapray.errors import BackendError
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit
 
-SCHEDULE, SHAPE, WIDTH, LONGEST = Schedule.scaled_linear(), (4, 8, 8), 12, 40
+SCHEDULE, SHAPE, WIDTH, LONGEST = NoiseSchedule.scaled_linear(), (4, 8, 8), 12, 40
 SOLVERS: tuple[SolverName, ...] = ("dpm_solver_2m", "ddim")
 
 
@@ -58,9 +58,11 @@ def one_thread() -> Iterable[None]:
     torch.set_num_threads(before)
 
 
-def engine_of(model: Any = None, *, batch_sizes: Sequence[int] = (6,), **options: Any) -> Engine:
-    conditions = Conditions(num_classes=3, context_width=WIDTH, max_context=LONGEST)
-    return Engine(model or network(), SCHEDULE, conditions, latent_shape=SHAPE, batch_sizes=batch_sizes, **options)
+def engine_of(model: Any = None, *, batch_sizes: Sequence[int] = (6,), **options: Any) -> SamplingEngine:
+    conditions = ConditioningSpec(num_classes=3, context_width=WIDTH, max_context=LONGEST)
+    return SamplingEngine(
+        model or network(), SCHEDULE, conditions, latent_shape=SHAPE, batch_sizes=batch_sizes, **options
+    )
 
 
 def image(number: int = 0, length: int = 5, steps: int = 4, **changes: Any) -> ImageRequest:
@@ -68,7 +70,7 @@ def image(number: int = 0, length: int = 5, steps: int = 4, **changes: Any) -> I
     return replace(ImageRequest(number, number % 3, context, steps), **changes)
 
 
-def results(engine: Engine, requests: Iterable[ImageRequest]) -> list[Tensor]:
+def results(engine: SamplingEngine, requests: Iterable[ImageRequest]) -> list[Tensor]:
     tickets = [engine.submit(request) for request in requests]
     engine.run_until_idle()
     return [ticket.result(timeout=0) for ticket in tickets]
@@ -284,7 +286,7 @@ def test_a_deadline_ends_an_image_between_two_steps() -> None:
 
 
 def test_a_preview_shows_the_clean_estimate_of_every_step() -> None:
-    seen: list[Preview] = []
+    seen: list[IntermediateLatent] = []
     made = results(engine_of(), [image(steps=5, preview=seen.append)])[0]
     assert [(preview.taken, preview.steps) for preview in seen] == [(number, 5) for number in range(1, 6)]
     distances = [float((preview.clean_CHW - made).abs().max()) for preview in seen]
@@ -312,7 +314,7 @@ def test_a_request_that_the_network_cannot_take_is_refused_alone() -> None:
 
 
 def test_one_that_fails_on_its_way_fails_alone() -> None:
-    def refuse(preview: Preview) -> None:
+    def refuse(preview: IntermediateLatent) -> None:
         if preview.taken == 2:
             raise KeyError("nobody looks")
 

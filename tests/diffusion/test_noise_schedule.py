@@ -7,18 +7,18 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from vapray.diffusion.noise_schedule import Schedule
+from vapray.diffusion.noise_schedule import NoiseSchedule
 
 
 @pytest.mark.parametrize(
     ("schedule", "kind", "first", "last"),
     [
-        (Schedule.scaled_linear(), "scaled_linear", 0.00085, 0.012),
-        (Schedule.linear(), "linear", 1e-4, 0.02),
+        (NoiseSchedule.scaled_linear(), "scaled_linear", 0.00085, 0.012),
+        (NoiseSchedule.linear(), "linear", 1e-4, 0.02),
     ],
 )
 def test_schedules_are_those_of_diffusers_one_step_later(
-    schedule: Schedule, kind: str, first: float, last: float
+    schedule: NoiseSchedule, kind: str, first: float, last: float
 ) -> None:
     theirs: Any = DDPMScheduler(beta_schedule=kind, beta_start=first, beta_end=last)
     np.testing.assert_allclose(schedule.betas[1:], theirs.betas.numpy(), rtol=1e-5)
@@ -27,7 +27,7 @@ def test_schedules_are_those_of_diffusers_one_step_later(
 
 
 def test_step_zero_is_clean_and_variance_is_preserved_at_every_step() -> None:
-    schedule = Schedule.scaled_linear()
+    schedule = NoiseSchedule.scaled_linear()
     torch.manual_seed(0)
     clean, noise = torch.randn(5, 4, 64, 64), torch.randn(5, 4, 64, 64)
     noisy = schedule.add_noise(clean, noise, torch.tensor([0, 1, 300, 700, 1000]))
@@ -42,4 +42,4 @@ def test_step_zero_is_clean_and_variance_is_preserved_at_every_step() -> None:
 @pytest.mark.parametrize("betas", [[0.0], [0.1, 0.1], [0.0, 1.0], [0.0, 0.1, -0.1], [0.0, float("nan")]])
 def test_what_is_no_schedule_is_refused(betas: list[float]) -> None:
     with pytest.raises(ValueError, match="expected 0 followed by"):
-        Schedule(np.array(betas))
+        NoiseSchedule(np.array(betas))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vapray.diffusion.guidance import Guidance, convert_guidance, guidance_excess, guided_noise
-from vapray.diffusion.noise_schedule import Schedule
+from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.objective import Losses, denoising_loss
 from vapray.diffusion.randomness import draw_training
 from vapray.models.prediction import NoisePrediction
@@ -42,7 +42,7 @@ def conditions() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def loss(model: UViT, alpha: float, step: int = 0) -> Losses:
     clean = torch.randn(ROWS, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     draws = draw_training(0, step, range(ROWS), (4, 8, 8), steps=1000, drop_probability=0.1)
-    return denoising_loss(model, Schedule.scaled_linear(), clean, *conditions(), draws, alpha)
+    return denoising_loss(model, NoiseSchedule.scaled_linear(), clean, *conditions(), draws, alpha)
 
 
 def test_the_untrained_loss_is_near_one(model: UViT) -> None:

@@ -8,11 +8,11 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
-from vapray.diffusion.noise_schedule import Schedule
+from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.solver import SolverName, SolverState, advance, solve, solver_plan
 
 BETAS = {"scaled_linear": (0.00085, 0.012), "linear": (1e-4, 0.02)}
-SCHEDULES = {"scaled_linear": Schedule.scaled_linear(), "linear": Schedule.linear()}
+SCHEDULES = {"scaled_linear": NoiseSchedule.scaled_linear(), "linear": NoiseSchedule.linear()}
 
 
 def toy_noise(latent: Tensor, step_B: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def test_ddim_agrees_with_diffusers(kind: str, count: int) -> None:
 def gaussian_error(name: SolverName, count: int, mean: float = 0.7, std: float = 0.5) -> float:
     """Distance from the exact flow of N(mean, std^2) at the last step that all counts here share."""
     # diffusers' two spacings meet round numbers for different N.
-    schedule = Schedule.scaled_linear(steps=1001 if name == "dpm_solver_2m" else 1000)
+    schedule = NoiseSchedule.scaled_linear(steps=1001 if name == "dpm_solver_2m" else 1000)
     plan = solver_plan(schedule, name, count)
     signal, sigma = (torch.from_numpy(x) for x in (schedule.signal, schedule.sigma))
     spread = (std**2 * signal**2 + sigma**2).sqrt()
@@ -137,7 +137,7 @@ def test_rows_with_different_plans_may_share_a_step() -> None:
 
 
 def test_every_possible_count_gives_a_falling_finite_plan_from_step_n() -> None:
-    schedule = Schedule.scaled_linear(steps=60)
+    schedule = NoiseSchedule.scaled_linear(steps=60)
     for name in ("dpm_solver_2m", "ddim"):
         for count in range(1, 60):
             plan = solver_plan(schedule, name, count)

@@ -5,7 +5,7 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vapray.diffusion.step_batching import Rota, context_lengths, fitting_size
+from vapray.diffusion.step_batching import StepBatcher, context_lengths, smallest_batch_size
 
 GROUPS, MOST = 4, 5
 images = st.lists(st.tuples(st.integers(0, GROUPS - 1), st.integers(1, 2)), min_size=1, max_size=12)
@@ -20,7 +20,7 @@ def choose(rota, waiting):
 
 @given(images)
 def test_a_call_holds_the_oldest_rows_of_the_fullest_group_and_has_no_gap(waiting):
-    chosen = choose(Rota(MOST), waiting)
+    chosen = choose(StepBatcher(MOST), waiting)
     rows = {group: [] for group in range(GROUPS)}
     for number, (group, count) in enumerate(waiting):
         rows[group] += [(number, half) for half in range(count)]
@@ -31,7 +31,7 @@ def test_a_call_holds_the_oldest_rows_of_the_fullest_group_and_has_no_gap(waitin
 
 @given(st.lists(images, min_size=20, max_size=40))
 def test_no_group_waits_longer_than_two_calls_and_one_for_each_other_that_waits_too(calls):
-    rota, waited = Rota(MOST), dict.fromkeys(range(GROUPS), 0)
+    rota, waited = StepBatcher(MOST), dict.fromkeys(range(GROUPS), 0)
     for waiting in calls:
         oldest, _ = choose(rota, waiting)[0]
         turn, there = waiting[oldest][0], {group for group, _ in waiting}
@@ -43,6 +43,6 @@ def test_no_group_waits_longer_than_two_calls_and_one_for_each_other_that_waits_
 def test_a_caption_is_padded_to_the_least_that_holds_it(room, data):
     lengths = context_lengths(room)
     length = data.draw(st.integers(0, room))
-    padded = fitting_size(length, lengths)
+    padded = smallest_batch_size(length, lengths)
     assert length <= padded <= room and lengths[-1] == room
     assert all(other >= padded for other in lengths if other >= length)

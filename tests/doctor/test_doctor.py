@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from tests.conftest import ROOT
 from tests.data.layouts import write_colonoscopy
 from vapray.cli.app import app
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.doctor import cluster, dataset, devices, machine, packages, run_root
 from vapray.doctor.findings import Finding, exit_code, print_findings, warning
 from vapray.errors import ConfigError, DataError
@@ -34,7 +34,7 @@ def _no_cluster(monkeypatch):
 
 
 def found(module, *overrides: str) -> dict[str, Finding]:
-    return {finding.check: finding for finding in module.check(load(None, overrides))}
+    return {finding.check: finding for finding in module.check(load_config(None, overrides))}
 
 
 def test_this_environment_passes_in_one_line_a_check(tmp_path):
@@ -86,7 +86,7 @@ def test_parts_of_a_dataset_that_share_lesions_are_a_warning(tmp_path):
     assert "a lesion can be in training and in test" in finding.found
     assert "Move Mesejo out" in finding.advice
     shutil.rmtree(root / "Mesejo")
-    assert {finding.state for finding in dataset.check(load(None, settings))} == {"ok"}
+    assert {finding.state for finding in dataset.check(load_config(None, settings))} == {"ok"}
 
 
 def test_shared_memory_smaller_than_the_object_store_ends_with_code_5():
@@ -137,7 +137,7 @@ def closed(tmp_path) -> Iterator[Path]:
     """A folder that this process may not read."""
     folder = tmp_path / "closed"
     folder.mkdir(mode=0)
-    load(None)  # late imports must run as the original user
+    load_config(None)  # late imports must run as the original user
     me = os.geteuid()
     if me == 0:  # file modes do not restrict root
         os.seteuid(65534)
@@ -149,7 +149,7 @@ def test_a_folder_without_permission_is_a_failed_finding(closed):
     with pytest.raises(PermissionError):
         os.stat(closed / "run")
     with pytest.raises(ConfigError, match="cannot be written to"):
-        load(None, [f"run.root={closed / 'run'}"])
+        load_config(None, [f"run.root={closed / 'run'}"])
     finding = run_root._writable(FileStore(str(closed / "run")))
     assert (finding.state, finding.exit_code) == ("failed", 3)
     assert run_root._free_space(closed / "run").check == "disk"

@@ -10,13 +10,13 @@ from safetensors import safe_open
 from tests.conftest import SMALL
 from tests.finished_run import frame
 from vapray.config import Config
-from vapray.config.loader import load
-from vapray.pipeline.dry_run import foresee
-from vapray.pipeline.runner import Walk
-from vapray.pipeline.stages import itinerary
+from vapray.config.loader import load_config
+from vapray.pipeline.dry_run import plan_run
+from vapray.pipeline.runner import PipelineRunner
+from vapray.pipeline.stages import select_stages
 from vapray.runtime.progress import Display
 from vapray.store.files import FileStore
-from vapray.store.tables import part_of
+from vapray.store.tables import build_part
 from vapray.store.version import Version
 
 TINY = (
@@ -31,19 +31,19 @@ EARLIER = {"auc": 0.123, "f1": 0.456, "steps": 6, "n_real": 1, "n_real_groups": 
 
 
 def test_it_runs_where_it_is_named_and_nowhere_else():
-    assert "downstream" not in {stage.name for stage in itinerary(None)}
-    named = itinerary(["downstream"])
+    assert "downstream" not in {stage.name for stage in select_stages(None)}
+    named = select_stages(["downstream"])
     assert [stage.name for stage, wanted in named.items() if wanted] == ["downstream"]
-    assert len(named) == len(itinerary(None)) + 1
+    assert len(named) == len(select_stages(None)) + 1
 
 
 def test_a_grid_becomes_a_table_and_what_is_committed_is_not_trained_again(small_run, job, tmp_path):
     root = Path(shutil.copytree(small_run, tmp_path / "run"))
-    config = load(None, [f"run.root={root}", *SMALL, *TINY])
-    (foreseen,) = foresee(config, ["downstream"])
+    config = load_config(None, [f"run.root={root}", *SMALL, *TINY])
+    (foreseen,) = plan_run(config, ["downstream"])
     version = open_version(config)
     point = {"key": "small/1/real+synthetic/1", "network": "small", "share": 1.0, "arm": "real+synthetic", "seed": 1}
-    version.write_part(part_of(version.kind, [point | EARLIER]))
+    version.write_part(build_part(version.kind, [point | EARLIER]))
 
     done = job("downstream", *TINY, root=root)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -73,8 +73,8 @@ def test_a_grid_becomes_a_table_and_what_is_committed_is_not_trained_again(small
 
 def open_version(config: Config) -> Version:
     """What the stage is about to fill."""
-    walk = Walk(config, Display())
-    version = [walk.look(stage) for stage in itinerary(["downstream"])][-1].version
+    walk = PipelineRunner(config, Display())
+    version = [walk.look(stage) for stage in select_stages(["downstream"])][-1].version
     assert version is not None
     return version
 

@@ -8,8 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import load
 from torch.utils.flop_counter import FlopCounterMode
 
-from vapray.config.loader import load as load_config
-from vapray.downstream.content_hash import classifier_weights_signature
+from vapray.config.loader import load_config as load_config
+from vapray.downstream.content_hash import classifier_weights_content_hash
 from vapray.downstream.forecast import FLOPS_OF_A_PIXEL, PARAMETERS, VALUES_OF_A_PIXEL
 from vapray.downstream.networks import build_network, to_safetensors
 from vapray.errors import CheckpointError, ConfigError
@@ -97,10 +97,10 @@ def test_other_weights_of_the_same_name_make_the_stage_run_again(tmp_path):
     path = tmp_path / "weights.pth"
     config = load_config(None, [f"downstream.weights={{small: {path}}}"])
     with pytest.raises(ConfigError, match=r"downstream\.weights small = .* no such file"):
-        classifier_weights_signature(config)
+        classifier_weights_content_hash(config)
     signatures = []
     for content in (b"one", b"two!"):
         path.write_bytes(content)
-        signatures.append(classifier_weights_signature(config))
+        signatures.append(classifier_weights_content_hash(config))
     assert signatures[0] != signatures[1]
-    assert classifier_weights_signature(load_config(None, [])) == ""
+    assert classifier_weights_content_hash(load_config(None, [])) == ""

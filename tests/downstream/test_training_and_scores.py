@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from tests.evaluation.pictures import scenes
-from vapray.config.loader import load
-from vapray.downstream.image_sets import Pictures, together
+from vapray.config.loader import load_config
+from vapray.downstream.image_sets import Pictures, concat
 from vapray.downstream.scores import score
 from vapray.downstream.summary import markdown, summarise
 from vapray.downstream.training import Phase, phases_of, probabilities, train_network
-from vapray.errors import TrainingDiverged
+from vapray.errors import TrainingDivergedError
 from vapray.metrics.intervals import t_interval
 
-SETTINGS = load(None, ["downstream.steps=60"]).downstream
+SETTINGS = load_config(None, ["downstream.steps=60"]).downstream
 
 
 def drawn(count: int, seed: int) -> Pictures:
@@ -28,7 +28,7 @@ def test_what_generated_images_teach_is_tested_on_real_ones():
     found = {}
     for name, synthetic in (("none", None), ("good", many), ("wrong", wrong)):
         arm = "real+synthetic" if synthetic else "real"
-        pictures = together(few, synthetic) if synthetic else few
+        pictures = concat(few, synthetic) if synthetic else few
         phases = phases_of(arm, np.arange(10), np.arange(10, len(pictures.labels)), SETTINGS)
         network = train_network("small", pictures, phases, SETTINGS, num_classes=5, seed=0)
         found[name] = score(probabilities(network, test.images), test.labels)
@@ -53,7 +53,7 @@ def test_a_network_that_answers_nan_has_no_score():
     network = train_network("small", drawn(5, 0), [Phase(np.arange(5), 1)], SETTINGS, num_classes=5, seed=0)
     with torch.no_grad():
         network[-1].weight.fill_(float("nan"))
-    with pytest.raises(TrainingDiverged):
+    with pytest.raises(TrainingDivergedError):
         probabilities(network, drawn(5, 1).images)
 
 

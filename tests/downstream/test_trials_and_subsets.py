@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.downstream.subsets import refuse_shared_groups, rows_of_share
 from vapray.downstream.training import phases_of
-from vapray.downstream.trials import is_kept, points_of
+from vapray.downstream.trials import all_trials, keeps_weights
 from vapray.errors import ConfigError, DataError
 
 IMAGES = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), min_size=1, max_size=60)
@@ -52,7 +52,7 @@ def test_a_test_of_lesions_that_are_trained_on_is_refused():
 
 @given(steps=st.integers(2, 500), part=st.floats(0.001, 0.999))
 def test_every_arm_takes_the_same_steps(steps, part):
-    settings = load(None, [f"downstream.steps={steps}", f"downstream.synthetic_steps={part}"]).downstream
+    settings = load_config(None, [f"downstream.steps={steps}", f"downstream.synthetic_steps={part}"]).downstream
     real, synthetic = np.arange(5), np.arange(5, 9)
     of_arm = {arm: phases_of(arm, real, synthetic, settings) for arm in settings.arms}
     assert {sum(phase.steps for phase in phases) for phases in of_arm.values()} == {steps}
@@ -63,11 +63,13 @@ def test_every_arm_takes_the_same_steps(steps, part):
 
 
 def test_the_grid_has_every_point_once_and_keeps_one_network_of_each_kind():
-    config = load(None, ["downstream.networks=[densenet121,small]", "downstream.seeds=[7,3]", "data.image_size=64"])
+    config = load_config(
+        None, ["downstream.networks=[densenet121,small]", "downstream.seeds=[7,3]", "data.image_size=64"]
+    )
     settings = config.downstream
-    points = points_of(settings)
+    points = all_trials(settings)
     assert len({point.key for point in points}) == len(points) == 2 * 3 * 3 * 2
-    kept = [point.key for point in points if is_kept(point, settings)]
+    kept = [point.key for point in points if keeps_weights(point, settings)]
     assert kept == ["densenet121/1/real/7", "small/1/real/7"]
 
 
@@ -84,9 +86,9 @@ REFUSED = {
 @pytest.mark.parametrize("words", REFUSED)
 def test_settings_that_cannot_work_are_refused(words):
     with pytest.raises(ConfigError) as refusal:
-        load(None, [f"downstream.{word}" for word in words.split("; ")])
+        load_config(None, [f"downstream.{word}" for word in words.split("; ")])
     assert REFUSED[words] in str(refusal.value)
 
 
 def test_both_networks_of_the_paper_run_at_224_pixels():
-    load(None, ["downstream.networks=[densenet121,maxvit]", "downstream.image_side=224"])
+    load_config(None, ["downstream.networks=[densenet121,maxvit]", "downstream.image_side=224"])

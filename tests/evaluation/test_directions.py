@@ -10,11 +10,11 @@ from vapray.evaluation.baselines import class_mean_images
 from vapray.evaluation.features import RandomConvolutions
 from vapray.evaluation.set_metrics import (
     FeatureSet,
-    SetScores,
+    SetMetrics,
     compare_classes,
     compare_sets,
     extract,
-    fid_between,
+    fid_of_sets,
     size_warnings,
 )
 
@@ -38,13 +38,13 @@ def held_out() -> FeatureSet:
 
 
 @pytest.fixture(scope="module")
-def good(reference: FeatureSet, held_out: FeatureSet) -> SetScores:
+def good(reference: FeatureSet, held_out: FeatureSet) -> SetMetrics:
     return compare_sets(reference, held_out, draws=10)
 
 
 @pytest.mark.parametrize("spoil", [blurred, noisy])
 def test_more_blur_or_noise_raises_fid_and_kid_and_lowers_precision(
-    spoil: Callable[[Images, float], Images], reference: FeatureSet, good: SetScores
+    spoil: Callable[[Images, float], Images], reference: FeatureSet, good: SetMetrics
 ) -> None:
     images, labels = scenes(300, 1)
     slight, strong = (
@@ -58,7 +58,7 @@ def test_more_blur_or_noise_raises_fid_and_kid_and_lowers_precision(
 
 
 def test_duplicates_lower_recall_and_coverage_and_raise_fid_but_not_precision(
-    reference: FeatureSet, good: SetScores
+    reference: FeatureSet, good: SetMetrics
 ) -> None:
     images, labels = scenes(300, 1)
     few = np.arange(300) % 15
@@ -70,7 +70,7 @@ def test_duplicates_lower_recall_and_coverage_and_raise_fid_but_not_precision(
 
 
 def test_a_collapse_to_one_class_raises_fid_and_lowers_recall_but_not_precision(
-    reference: FeatureSet, good: SetScores
+    reference: FeatureSet, good: SetMetrics
 ) -> None:
     images, labels = scenes(1500, 1)
     collapsed = compare_sets(reference, features(images[labels == 2], labels[labels == 2]), draws=2)
@@ -80,14 +80,14 @@ def test_a_collapse_to_one_class_raises_fid_and_lowers_recall_but_not_precision(
     assert collapsed.precision > good.precision - 0.15
 
 
-def test_copies_of_the_reference_are_at_distance_zero_with_recall_one(reference: FeatureSet, good: SetScores) -> None:
+def test_copies_of_the_reference_are_at_distance_zero_with_recall_one(reference: FeatureSet, good: SetMetrics) -> None:
     copies = compare_sets(reference, features(*scenes(300, 0)), draws=2)
     assert (copies.precision, copies.recall, copies.coverage) == (1.0, 1.0, 1.0)
     assert copies.fid < 1e-6 * good.fid
     assert copies.kid < 0 < good.kid + abs(copies.kid)
 
 
-def test_a_collapse_lowers_coverage_and_density_of_noise_is_low(reference: FeatureSet, good: SetScores) -> None:
+def test_a_collapse_lowers_coverage_and_density_of_noise_is_low(reference: FeatureSet, good: SetMetrics) -> None:
     images, labels = scenes(1500, 1)
     collapsed = compare_sets(reference, features(images[labels == 2], labels[labels == 2]), draws=2)
     assert collapsed.coverage < 0.6 * good.coverage
@@ -97,7 +97,7 @@ def test_a_collapse_lowers_coverage_and_density_of_noise_is_low(reference: Featu
 
 def test_the_class_mean_floor_is_far_above_the_real_split(reference: FeatureSet, held_out: FeatureSet) -> None:
     made = class_mean_images(*scenes(300, 0), dict.fromkeys(range(5), 60), np.random.default_rng(0))
-    assert fid_between(reference, features(*made)) > 10 * fid_between(reference, held_out)
+    assert fid_of_sets(reference, features(*made)) > 10 * fid_of_sets(reference, held_out)
 
 
 def test_a_class_with_few_images_gets_kid_only_and_the_spoilt_class_stands_out(reference: FeatureSet) -> None:
@@ -115,9 +115,9 @@ def test_a_class_with_few_images_gets_kid_only_and_the_spoilt_class_stands_out(r
 def test_sets_that_were_prepared_differently_are_refused(reference: FeatureSet) -> None:
     images, labels = scenes(300, 1)
     with pytest.raises(DataError, match="prepared differently"):
-        fid_between(reference, extract(EXTRACTOR, images, labels, "another crop"))
+        fid_of_sets(reference, extract(EXTRACTOR, images, labels, "another crop"))
     with pytest.raises(DataError, match="prepared differently"):
-        fid_between(reference, extract(RandomConvolutions(resize=32), images, labels, "test scenes"))
+        fid_of_sets(reference, extract(RandomConvolutions(resize=32), images, labels, "test scenes"))
 
 
 def test_fewer_images_than_features_are_warned_of() -> None:

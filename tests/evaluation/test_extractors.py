@@ -14,12 +14,12 @@ from torch.nn import functional
 
 from tests.bank.tiny_models import biomedclip
 from vapray.config import Evaluate
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.doctor.models import check
 from vapray.downstream.networks import MEAN, STD, build_network, to_safetensors
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
 from vapray.evaluation.classifier import train_classifier
-from vapray.evaluation.extractors.weight_files import INCEPTION_FILE, features_signature
+from vapray.evaluation.extractors.weight_files import INCEPTION_FILE, features_content_hash
 from vapray.evaluation.features import FeatureExtractor, extractor_of
 from vapray.metrics.inception_score import inception_score
 
@@ -87,16 +87,16 @@ def test_an_extractor_without_its_package_names_the_extra(monkeypatch: pytest.Mo
 
 def test_the_stage_runs_again_when_weights_change_and_names_a_file_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "squeezenet.pth"
-    config = load(None, ["evaluate.features=squeezenet", f"evaluate.weights={path}"])
+    config = load_config(None, ["evaluate.features=squeezenet", f"evaluate.weights={path}"])
     (doctors,) = (one for one in check(config) if one.check == "features")
     assert doctors.state == "failed"
     with pytest.raises(ConfigError, match="no such file"):
-        features_signature(config)
+        features_content_hash(config)
     weights.squeezenet(path, "1_0")
-    before = features_signature(config)
+    before = features_content_hash(config)
     weights.squeezenet(path, "1_1")
-    assert before != features_signature(config) != ""
-    assert features_signature(load(None, [])) == ""
+    assert before != features_content_hash(config) != ""
+    assert features_content_hash(load_config(None, [])) == ""
 
 
 def test_another_network_s_weights_are_refused(inception: Path, tmp_path: Path) -> None:

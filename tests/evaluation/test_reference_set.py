@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vapray.evaluation import reference_set as references
-from vapray.evaluation.reference_set import turn_to_make
+from vapray.evaluation.reference_set import build_once
 from vapray.store.version import Store, Version
 
 
@@ -20,10 +20,10 @@ def seal(version: Version) -> None:
 
 def test_what_nobody_has_made_is_ours_and_what_is_finished_is_not(tmp_path: Path) -> None:
     said: list[str] = []
-    with turn_to_make(version_in(tmp_path), said.append) as is_ours:
+    with build_once(version_in(tmp_path), said.append) as is_ours:
         assert is_ours
         seal(version_in(tmp_path))
-    with turn_to_make(version_in(tmp_path), said.append) as is_ours:
+    with build_once(version_in(tmp_path), said.append) as is_ours:
         assert not is_ours
     assert not said
 
@@ -36,11 +36,11 @@ def test_while_another_run_makes_it_we_wait_and_take_over_only_if_it_ends_early(
     told, answers = threading.Event(), []
 
     def wait() -> None:
-        with turn_to_make(version_in(tmp_path), lambda line: told.set()) as is_ours:
+        with build_once(version_in(tmp_path), lambda line: told.set()) as is_ours:
             answers.append(is_ours)
 
     other = threading.Thread(target=wait)
-    with turn_to_make(version_in(tmp_path), pytest.fail) as is_ours:
+    with build_once(version_in(tmp_path), pytest.fail) as is_ours:
         assert is_ours
         other.start()
         assert told.wait(20), "the other run did not say that it waits"

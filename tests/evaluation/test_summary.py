@@ -8,12 +8,12 @@ import pytest
 
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.config import Config, Evaluate
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.evaluation.classifier import Classifier, train_classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.features import extractor_of
-from vapray.evaluation.measurement import SETS, Examiner, features_of
-from vapray.evaluation.summary import Findings, summarise
+from vapray.evaluation.measurement import IMAGE_SETS, ImageMeasurer, stack_features
+from vapray.evaluation.summary import EvaluationSummary, summarize
 from vapray.metrics.inception_score import inception_score
 
 from .pictures import noisy, scenes
@@ -23,7 +23,7 @@ COUNT = 60
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    return load(None, ["evaluate.features=classifier", "evaluate.prd=true", "evaluate.halves=2"])
+    return load_config(None, ["evaluate.features=classifier", "evaluate.prd=true", "evaluate.halves=2"])
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +33,19 @@ def classifier() -> Classifier:
 
 @pytest.fixture(scope="module")
 def rows(config: Config, classifier: Classifier) -> list[dict]:
-    examiner = Examiner(extractor_of(config.evaluate, classifier=classifier), classifier, config.data.modality)
+    examiner = ImageMeasurer(extractor_of(config.evaluate, classifier=classifier), classifier, config.data.modality)
     found = []
-    for number, name in enumerate(SETS):
+    for number, name in enumerate(IMAGE_SETS):
         images, labels = scenes(COUNT, number)
         images = noisy(images, 40.0) if name in ("untrained", "class_mean") else images
         found += examiner.rows(name, [f"{i:03d}" for i in range(COUNT)], labels.tolist(), images)
     return found
 
 
-def findings(rows: list[dict], space: FeatureSpace, config: Config) -> Findings:
+def findings(rows: list[dict], space: FeatureSpace, config: Config) -> EvaluationSummary:
     captions = {row["key"]: "A large oval lesion." for row in rows if row["set"] in ("generated", "reconstructed")}
     sources = {row["key"]: row["key"].replace("sample", "image") for row in rows if row["set"] == "generated"}
-    return summarise(rows, captions, sources, load_prompt_set(config.prompt_set), space, config)
+    return summarize(rows, captions, sources, load_prompt_set(config.prompt_set), space, config)
 
 
 def test_the_classifier_s_features_become_findings(config: Config, classifier: Classifier, rows: list[dict]) -> None:
@@ -65,7 +65,7 @@ def test_a_network_with_classes_gives_the_inception_score(
     config: Config, classifier: Classifier, rows: list[dict]
 ) -> None:
     space = extractor_of(Evaluate(features="classifier"), classifier=classifier).space
-    made = features_of([row for row in rows if row["set"] == "generated"])
+    made = stack_features([row for row in rows if row["set"] == "generated"])
     head = np.random.default_rng(0).standard_normal((7, space.width)).astype(np.float32)
     own = replace(space, class_weights=head)
     logits = made @ head.T.astype(np.float64)

@@ -5,13 +5,13 @@ import math
 import pytest
 from scipy import stats
 
-from vapray.experiments.contrasts import Difference, Finding, findings, holm
+from vapray.experiments.contrasts import ContrastResult, Difference, findings, holm
 from vapray.experiments.spec import Contrast, Experiment, Row
 
 SEEDS = (0, 1, 2, 3)
 
 
-def found(first: dict[str, list[float]], second: dict[str, list[float]], primary: int = 1) -> list[Finding]:
+def found(first: dict[str, list[float]], second: dict[str, list[float]], primary: int = 1) -> list[ContrastResult]:
     """Of values by measure, one for each seed; the same contrast as often as asked."""
     experiment = Experiment(
         title="t",

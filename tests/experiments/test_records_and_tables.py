@@ -7,11 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from vapray.cli.app import app
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.errors import ConfigError, DataError
-from vapray.experiments.records import Record, RunName, deciding_settings, differing, read_record, write_record
+from vapray.experiments.records import Record, RunName, changed_settings, deciding_settings, read_record, write_record
 from vapray.experiments.results import OUTCOMES
-from vapray.experiments.runner import make_all, run_names, settings_of
+from vapray.experiments.runner import run_all, run_names, settings_of
 from vapray.experiments.spec import Experiment, read_experiment
 from vapray.experiments.tables import tables_of
 from vapray.runtime.progress import Display
@@ -86,7 +86,7 @@ def test_a_record_comes_back_as_it_was_and_a_changed_one_is_refused(tmp_path):
 
 
 def test_where_and_how_fast_do_not_count_as_settings():
-    keys = deciding_settings(load(None, []))
+    keys = deciding_settings(load_config(None, []))
     assert {"train.learning_rate", "sample.texts", "model.prototypes.alpha", "run.seed"} <= keys.keys()
     assert not {key for key in keys if key.startswith(("pools.", "cluster.", "run.root", "data.root", "train.workers"))}
 
@@ -227,24 +227,24 @@ def test_a_record_of_other_settings_is_not_taken_for_this_experiments(experiment
     settings = json.loads(json.dumps(deciding_settings(settings_of(experiment, name)) | {"train.steps": 8}))
     write_record(files, name, record(name, 1.0, settings))
     with pytest.raises(ConfigError, match=r"was made with other settings \(train\.steps\)"):
-        make_all(experiment, [name], files, [], Display())
+        run_all(experiment, [name], files, [], Display())
 
 
 def test_a_record_that_is_older_than_a_setting_had_its_default():
-    asked = deciding_settings(load(None, ["train.steps=8"]))
+    asked = deciding_settings(load_config(None, ["train.steps=8"]))
     older = {key: value for key, value in asked.items() if key != "train.shuffled_captions"}
-    assert not differing(older, asked)
-    assert differing(older, asked | {"train.shuffled_captions": 0.5}) == ["train.shuffled_captions"]
-    assert differing(older | {"train.gone": 1}, asked) == ["train.gone"]
+    assert not changed_settings(older, asked)
+    assert changed_settings(older, asked | {"train.shuffled_captions": 0.5}) == ["train.shuffled_captions"]
+    assert changed_settings(older | {"train.gone": 1}, asked) == ["train.gone"]
 
 
 def test_settings_of_stages_that_a_run_does_not_come_by_do_not_count():
-    audited = deciding_settings(load(None, ["train.steps=8"]), OUTCOMES["audit"].stages)
+    audited = deciding_settings(load_config(None, ["train.steps=8"]), OUTCOMES["audit"].stages)
     assert "caption.captioner" in audited and not {key for key in audited if key.startswith(("train.", "downstream."))}
-    evaluated = deciding_settings(load(None, ["downstream.steps=8"]), OUTCOMES["evaluate"].stages)
+    evaluated = deciding_settings(load_config(None, ["downstream.steps=8"]), OUTCOMES["evaluate"].stages)
     assert "train.steps" in evaluated and "train.init_from" in evaluated and "downstream.steps" not in evaluated
-    everything = deciding_settings(load(None, ["downstream.steps=9"]))
-    assert not differing(everything, evaluated)
+    everything = deciding_settings(load_config(None, ["downstream.steps=9"]))
+    assert not changed_settings(everything, evaluated)
 
 
 @pytest.mark.parametrize(

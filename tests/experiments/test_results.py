@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vapray.cli.app import app
-from vapray.experiments.records import Record, RunName, deciding_settings, differing, read_record
+from vapray.experiments.records import Record, RunName, changed_settings, deciding_settings, read_record
 from vapray.experiments.results import OUTCOMES
 from vapray.experiments.runner import run_names, settings_of
 from vapray.experiments.spec import Experiment, read_experiment
@@ -54,7 +54,7 @@ def test_records_were_made_with_the_settings_of_their_file(file: str, folder: st
     assert records
     for name, record in records.items():
         asked = deciding_settings(settings_of(experiment, name, ["data.root=anywhere"]), stages)
-        assert not differing(record.settings, asked), name
+        assert not changed_settings(record.settings, asked), name
 
 
 def test_the_protocol_is_older_than_each_of_its_results() -> None:

@@ -8,7 +8,7 @@ from vapray.captioning.prompt_set import load_prompt_set
 from vapray.experiments.records import RunName, deciding_settings
 from vapray.experiments.runner import run_names, settings_of
 from vapray.experiments.spec import read_experiment
-from vapray.models.network_cost import network_size
+from vapray.models.network_cost import network_cost
 
 FILES = sorted((ROOT / "jobs" / "experiments").glob("*.yaml"))
 EXPERIMENTS = [
@@ -50,7 +50,7 @@ def test_no_baseline_is_much_smaller_than_ours(dataset, monkeypatch, tmp_path):
     measure, seed = next(iter(experiment.measures)), experiment.seeds[0]
     places = [f"run.root={tmp_path}", "data.root=anywhere"]
     sizes = {
-        row: network_size(settings_of(experiment, RunName(row, measure, seed), places), 8).parameters
+        row: network_cost(settings_of(experiment, RunName(row, measure, seed), places), 8).parameters
         for row in experiment.rows
     }
     assert min(sizes.values()) > 0.85 * max(sizes.values()), sizes

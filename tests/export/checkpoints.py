@@ -7,16 +7,16 @@ import torch
 
 from tests.bank.tiny_models import bert
 from tests.latents.trained_models import stable_diffusion, taef2
-from vapray.bank.factory import text_encoder_of
+from vapray.bank.factory import build_text_encoder
 from vapray.bank.prompt_bank import BankEntry, PromptBank
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.kl_network import build_autoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.latents.pixel_space import PixelSpace
 from vapray.latents.tiny_autoencoder import TinyAutoencoder
-from vapray.store.checkpoint import folder_contents, write_checkpoint
+from vapray.store.checkpoint import read_folder_bytes, write_checkpoint
 from vapray.store.files import FileStore
 from vapray.training.final import final_checkpoint
 from vapray.training.network import build_network
@@ -49,11 +49,11 @@ def make_checkpoint(folder: Path, kind: str) -> Path:
     autoencoder, named = _autoencoder(folder, kind)
     if kind == "tower":
         named = [f"bank.model={bert(folder / 'tower')}"]
-    config = load(None, [*SMALL, *KINDS[kind], *named])
+    config = load_config(None, [*SMALL, *KINDS[kind], *named])
     space = LatentSpace(
         autoencoder.channels, config.latent_side, *((value,) * autoencoder.channels for value in (0.1, 1.5))
     )
-    encoder = text_encoder_of(config.bank)
+    encoder = build_text_encoder(config.bank)
     network = build_network(
         config, num_classes=len(CLASSES), latent_channels=space.channels, context_width=encoder.width
     )
@@ -64,7 +64,7 @@ def make_checkpoint(folder: Path, kind: str) -> Path:
     entries = [BankEntry(f"patient-{n}", n % 2, f"a {word} lesion of {n} %") for n, word in enumerate(["dark"] * 9)]
     autoencoder.save(folder / "autoencoder")
     state = TrainingState.begin(network, config.train).to_files()
-    files = folder_contents(folder / "autoencoder")
+    files = read_folder_bytes(folder / "autoencoder")
     contents = final_checkpoint(config, state, PromptBank(entries), files, space, CLASSES)
     write_checkpoint(FileStore(str(folder)), "final", contents)
     return folder / "final"

@@ -10,8 +10,8 @@ import pytest
 
 from tests.faults.failing_disk import FailingDisk, folder_in_memory
 from tests.store.test_version import rows, seal
-from vapray.errors import CheckpointError, DataError, LeaseHeld
-from vapray.store.checkpoint import read_checkpoint, read_newest_step, write_checkpoint, write_step
+from vapray.errors import CheckpointError, DataError, LeaseHeldError
+from vapray.store.checkpoint import load_latest_training_state, read_checkpoint, save_training_state, write_checkpoint
 from vapray.store.files import FileStore
 from vapray.store.version import Store, Version
 
@@ -172,7 +172,7 @@ def steps():
     with folder_in_memory() as root, FailingDisk().installed():
         files = FileStore(str(root))
         for step in (10, 20):
-            write_step(files, "steps", step, STATE | {"state.json": b'{"step": %d}' % step}, keep=2)
+            save_training_state(files, "steps", step, STATE | {"state.json": b'{"step": %d}' % step}, keep=2)
         yield files
 
 
@@ -185,7 +185,7 @@ def test_a_checkpoint_with_any_damage_is_passed_over_and_said(steps, name):
     for damage in [*damages(data, every=3), None]:
         steps.write(path, damage) if damage is not None else steps.remove(path)
         said: list[str] = []
-        found = read_newest_step(steps, "steps", said.append)
+        found = load_latest_training_state(steps, "steps", said.append)
         assert (found, len(said)) in ((STATE, 0), (previous, 1))
         assert name == "manifest.json" or said
         if said:
@@ -197,7 +197,7 @@ def test_a_checkpoint_with_any_damage_is_passed_over_and_said(steps, name):
 def test_strict_fails_instead_of_falling_back(steps):
     steps.write("steps/step-00000020/raw.safetensors", flipped(STATE["raw.safetensors"], 1))
     with pytest.raises(CheckpointError, match=r"step-00000020/raw.safetensors: sha256 \w+\.\.\. wanted"):
-        read_newest_step(steps, "steps", pytest.fail, strict=True)
+        load_latest_training_state(steps, "steps", pytest.fail, strict=True)
 
 
 def test_it_fails_when_no_whole_checkpoint_is_left(steps):
@@ -205,7 +205,7 @@ def test_it_fails_when_no_whole_checkpoint_is_left(steps):
         steps.write(f"steps/step-{step:08d}/raw.safetensors", b"")
     said: list[str] = []
     with pytest.raises(CheckpointError, match="no complete checkpoint is left, 2 damaged"):
-        read_newest_step(steps, "steps", said.append)
+        load_latest_training_state(steps, "steps", said.append)
     assert len(said) == 2
 
 
@@ -213,23 +213,23 @@ def test_it_fails_when_no_whole_checkpoint_is_left(steps):
 def test_a_checkpoint_that_was_never_finished_is_passed_over_and_cleaned_at_the_next_write(steps, strict):
     steps.write("steps/step-00000030/raw.safetensors", b"half")
     said: list[str] = []
-    assert read_newest_step(steps, "steps", said.append, strict=strict) == STATE
+    assert load_latest_training_state(steps, "steps", said.append, strict=strict) == STATE
     assert "incomplete" in said[0]
-    write_step(steps, "steps", 25, STATE, keep=2)
+    save_training_state(steps, "steps", 25, STATE, keep=2)
     assert steps.names("steps") == ["step-00000020", "step-00000025"]
 
 
 def test_only_orphans_are_no_checkpoint_and_no_failure(tmp_path):
     files = FileStore(str(tmp_path))
     files.write("steps/step-00000010/raw.safetensors", b"half")
-    assert read_newest_step(files, "steps", lambda _: None, strict=True) is None
+    assert load_latest_training_state(files, "steps", lambda _: None, strict=True) is None
 
 
 def test_a_stalled_run_neither_removes_nor_overwrites_later_checkpoints(steps):
-    with pytest.raises(LeaseHeld, match=r"step-00000020 exists and this run is only at step 15"):
-        write_step(steps, "steps", 15, STATE, keep=1)
-    write_step(steps, "steps", 20, STATE | {"raw.safetensors": b"other"}, keep=2)
-    assert read_newest_step(steps, "steps", pytest.fail) == STATE
+    with pytest.raises(LeaseHeldError, match=r"step-00000020 exists and this run is only at step 15"):
+        save_training_state(steps, "steps", 15, STATE, keep=1)
+    save_training_state(steps, "steps", 20, STATE | {"raw.safetensors": b"other"}, keep=2)
+    assert load_latest_training_state(steps, "steps", pytest.fail) == STATE
 
 
 def test_a_whole_checkpoint_is_kept_and_a_damaged_one_replaced(steps):

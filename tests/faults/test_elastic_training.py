@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, SMALL
-from vapray.store.checkpoint import read_newest_step
+from vapray.store.checkpoint import load_latest_training_state
 from vapray.store.files import FileStore
 
 SECONDS = 240
@@ -71,6 +71,6 @@ def test_training_goes_on_with_the_workers_that_are_left_and_grows_again(small_r
     wait_until(lambda: any(int(path.name[5:]) > grown for path in steps.glob("step-*")), driver, said)
     driver.send_signal(signal.SIGTERM)
     assert driver.wait(60) == 143, said.read_text()
-    state = json.loads(read_newest_step(FileStore(str(steps)), "", lambda line: None)["state.json"])
+    state = json.loads(load_latest_training_state(FileStore(str(steps)), "", lambda line: None)["state.json"])
     assert state["step"] > grown
     assert [point["step"] for point in state["curve"]] == list(range(10, state["step"] + 1, 10))

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.failing_disk import FailingDisk, When, folder_in_memory
 from tests.store.test_version import rows, seal
 from vapray.errors import DataError
-from vapray.store.checkpoint import read_checkpoint, read_newest_step, write_checkpoint, write_step
+from vapray.store.checkpoint import load_latest_training_state, read_checkpoint, save_training_state, write_checkpoint
 from vapray.store.files import FileStore
 from vapray.store.lease import Lease
 from vapray.store.version import Store
@@ -56,7 +56,7 @@ def write_over_half_a_checkpoint(files: FileStore) -> None:
 
 
 def write_next_step(files: FileStore) -> None:
-    write_step(files, "checkpoints/steps", 30, WEIGHTS, keep=1)
+    save_training_state(files, "checkpoints/steps", 30, WEIGHTS, keep=1)
 
 
 def take_lease(files: FileStore) -> None:
@@ -93,7 +93,7 @@ def fill_run(root: Path) -> None:
     store.version("images", "open").write_part(rows("c"))
     files.write("checkpoints/half/ema.safetensors", b"aver")
     for step in (10, 20):
-        write_step(files, "checkpoints/steps", step, {"weights": b"%d" % step}, keep=2)
+        save_training_state(files, "checkpoints/steps", step, {"weights": b"%d" % step}, keep=2)
 
 
 def committed_is_whole(files: FileStore) -> None:
@@ -105,7 +105,7 @@ def committed_is_whole(files: FileStore) -> None:
     assert store.version("images", "sealed").read(["image_id"]).column(0).to_pylist() == ["a", "b"]
     assert store.version("images", "open").keys() == {"c"}
     assert store.version("images", "new").keys() in (set(), {"x", "y"})
-    newest = read_newest_step(files, "checkpoints/steps", lambda _: None)
+    newest = load_latest_training_state(files, "checkpoints/steps", lambda _: None)
     assert newest in ({"weights": b"20"}, WEIGHTS)
     for name in ("half", "final"):
         if files.read(f"checkpoints/{name}/manifest.json"):
@@ -239,12 +239,12 @@ def test_parts_on_a_full_disk(full_disk):
 def test_checkpoints_on_a_full_disk(full_disk):
     files = FileStore(str(full_disk))
     big = {"weights": os.urandom(400_000), "state.json": b"{}"}
-    write_step(files, "steps", 1, big, keep=1)
+    save_training_state(files, "steps", 1, big, keep=1)
     fill(full_disk)
     os.truncate(full_disk / "ballast", (full_disk / "ballast").stat().st_size - 100_000)
     with pytest.raises(DataError, match=r"step-00000002/weights: 400,000 bytes could not be written \(no space left\)"):
-        write_step(files, "steps", 2, big, keep=1)
-    assert read_newest_step(files, "steps", lambda _: None) == big
+        save_training_state(files, "steps", 2, big, keep=1)
+    assert load_latest_training_state(files, "steps", lambda _: None) == big
     (full_disk / "ballast").unlink()
-    write_step(files, "steps", 2, big, keep=1)
+    save_training_state(files, "steps", 2, big, keep=1)
     assert files.names("steps") == ["step-00000002"]

@@ -17,7 +17,7 @@ import pytest
 
 from tests.faults.failing_disk import FailingDisk, folder_in_memory
 from tests.store.test_version import rows, seal
-from vapray.errors import LeaseHeld
+from vapray.errors import LeaseHeldError
 from vapray.store.files import FileStore
 from vapray.store.lease import Lease
 from vapray.store.version import Store
@@ -28,7 +28,7 @@ RACES = 50
 def attempt(lease: Lease) -> bool:
     try:
         lease.__enter__()
-    except LeaseHeld:
+    except LeaseHeldError:
         return False
     return True
 
@@ -90,7 +90,7 @@ def test_of_8_processes_one_holds(files):
 HOLDER = """
 import sys, time
 from tests.store.test_version import rows
-from vapray.errors import LeaseHeld
+from vapray.errors import LeaseHeldError
 from vapray.store.lease import Lease
 from vapray.store.version import Store
 version = Store(sys.argv[1]).version("images", "v")
@@ -182,7 +182,7 @@ def test_a_damaged_card_counts_for_one_lifetime_after_it_was_written(files, dama
     card = json.dumps(card_of(files)).encode()
     assert damage(card) != card
     files.write("v/lease-000001.json", damage(card))
-    with pytest.raises(LeaseHeld, match="a run whose lease file is damaged is writing this version"):
+    with pytest.raises(LeaseHeldError, match="a run whose lease file is damaged is writing this version"):
         Lease(files, "v").__enter__()
     later = Lease(files, "v", clock=lambda: time.time() + 61)
     assert attempt(later)

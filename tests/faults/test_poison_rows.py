@@ -10,11 +10,11 @@ import pytest
 
 from vapray.config import Cluster, Config, Pool
 from vapray.errors import BackendError
-from vapray.runtime.cluster import RETRIES_OF_A_TASK, connected, run_remote
+from vapray.runtime.cluster import RETRIES_OF_A_TASK, ray_session, run_remote
 from vapray.runtime.progress import StageProgress
-from vapray.runtime.row_map import RESTARTS_OF_AN_ACTOR, map_rows
-from vapray.runtime.stage_context import StageRun
-from vapray.store.tables import TABLES, part_of
+from vapray.runtime.row_map import MAX_ACTOR_RESTARTS, map_rows
+from vapray.runtime.stage_context import StageContext
+from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Store, Version
 
 COLUMNS = ["image_id", "label", "split", "group"]
@@ -34,12 +34,12 @@ class Map:
             diary.write(" ".join(ids) + "\n")
         if POISON in ids and not self.bears:
             os._exit(1)
-        return part_of(TABLES["captions"], [row | {"caption": "round"} for row in asked])
+        return build_part(TABLES["captions"], [row | {"caption": "round"} for row in asked])
 
 
 @pytest.fixture(scope="module", autouse=True)
 def ray_is_up():
-    with connected(Cluster(num_cpus=2)):
+    with ray_session(Cluster(num_cpus=2)):
         yield
 
 
@@ -47,13 +47,13 @@ def ray_is_up():
 def images(tmp_path) -> Version:
     version = Store(str(tmp_path)).version("images", "0" * 12)
     rows = [{"image_id": f"image-{n:02}", "label": 0, "split": "train", "group": "g"} for n in range(8)]
-    version.write_part(part_of(TABLES["images"], rows))
+    version.write_part(build_part(TABLES["images"], rows))
     return version
 
 
 def map_images(images: Version, diary: Path, *, bears: bool) -> None:
     output = Version(images.files, "captions", "1" * 12)
-    run = StageRun("caption", Config(), {}, output, StageProgress("caption", None), time.monotonic(), {})
+    run = StageContext("caption", Config(), {}, output, StageProgress("caption", None), time.monotonic(), {})
     pool = Pool(batch_rows=2, max_size=1)
     map_rows(run, images, partial(Map, diary, bears), pool=pool, columns=COLUMNS)
 
@@ -64,9 +64,9 @@ def test_a_row_that_kills_its_process_ends_in_a_clear_failure_and_costs_no_other
     with pytest.raises(BackendError) as failure:
         map_images(images, diary, bears=False)
     assert failure.value.exit_code == 5
-    assert f"pools.caption died after {RESTARTS_OF_AN_ACTOR} restarts" in str(failure.value)
+    assert f"pools.caption died after {MAX_ACTOR_RESTARTS} restarts" in str(failure.value)
     asked = diary.read_text().splitlines()
-    assert asked.count(f"image-02 {POISON}") == RESTARTS_OF_AN_ACTOR + 1  # it did die, and not for ever
+    assert asked.count(f"image-02 {POISON}") == MAX_ACTOR_RESTARTS + 1  # it did die, and not for ever
     output = Version(images.files, "captions", "1" * 12)
     committed = output.keys()
     assert POISON not in committed

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tests.faults.failing_disk import FailingDisk, Killed, When, folder_in_memory
 from tests.store.test_version import seal
-from vapray.errors import DataError, LeaseHeld
-from vapray.runtime.row_map import PartWorker, _plan
+from vapray.errors import DataError, LeaseHeldError
+from vapray.runtime.row_map import MapWorker, _plan
 from vapray.store.lease import Lease
-from vapray.store.tables import REJECT, TABLES, part_of
+from vapray.store.tables import REJECT, TABLES, build_part
 from vapray.store.version import Manifest, Store, Version
 
 SOURCE = [f"image-{number}" for number in range(7)]
@@ -40,7 +40,7 @@ class Mark:
     def __call__(self, rows: pa.Table) -> pa.Table:
         keys = rows.column("image_id").to_pylist()
         done = [{"image_id": key, "class": f"attempt {self.attempt}"} for key in keys if key not in REJECTED]
-        return part_of(TABLES["images"], done, {key: f"{key} is bad" for key in keys if key in REJECTED})
+        return build_part(TABLES["images"], done, {key: f"{key} is bad" for key in keys if key in REJECTED})
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Machine:
     def source(self) -> Version:
         version = Store(str(self.root)).version("records", "v")
         for names in (SOURCE[:4], SOURCE[4:]):
-            version.write_part(part_of(TABLES["records"], [{"image_id": name} for name in names]))
+            version.write_part(build_part(TABLES["records"], [{"image_id": name} for name in names]))
         return version
 
     def output(self) -> Version:
@@ -68,7 +68,7 @@ class Attempt:
         self.machine, self.batch_rows, self.disk, self.marked = machine, batch_rows, disk, marked
         self.number = next(machine.numbers)
         self.lease: Lease | None = None
-        self.left: list[tuple[PartWorker, dict]] = []
+        self.left: list[tuple[MapWorker, dict]] = []
         self.steps = self._run()
         self.outcome, self.is_about_to_seal = "", False
         self.manifest: Manifest | None = None
@@ -84,7 +84,7 @@ class Attempt:
             self.outcome = self.outcome or "finished"
         except Killed:
             self.outcome = "killed"
-        except LeaseHeld:
+        except LeaseHeldError:
             self.outcome = "refused"
         if self.outcome:
             SEEN[self.outcome] += 1
@@ -113,7 +113,7 @@ class Attempt:
         if output.manifest() is None:
             yield from self._work(output)
             if not lease.is_held():
-                raise LeaseHeld("another run took over")
+                raise LeaseHeldError("another run took over")
             self.is_about_to_seal = True
             yield
             self.manifest = output.seal(
@@ -127,7 +127,7 @@ class Attempt:
         source = self.machine.source()
         yield
         mark = Mark(self.number if self.marked else 0)
-        worker = PartWorker(lambda: mark, source, output, ["image_id"])
+        worker = MapWorker(lambda: mark, source, output, ["image_id"])
         items, _ = _plan(source, output.keys(), "{}", self.batch_rows, None)
         self.left = [(worker, {"item": [json.dumps({"part": item.part, "rows": item.rows})]}) for item in items]
         yield

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import ROOT, SMALL
 from tests.finished_run import digests_of_the_weights
-from vapray.store.checkpoint import read_newest_step
+from vapray.store.checkpoint import load_latest_training_state
 from vapray.store.files import FileStore
 
 LONG = ("train.steps=300", "train.checkpoint_every=20", "train.validate_every=150")
@@ -97,7 +97,7 @@ def test_a_terminated_run_leaves_the_checkpoint_that_it_names(make_root):
     assert step in saved
     assert saved[-1] - step <= 20, "training goes on until the driver ends: a checkpoint in its turn may follow"
     folder = next(root.glob("checkpoints/*/files/steps"))
-    state = read_newest_step(FileStore(str(folder)), "", pytest.fail)
+    state = load_latest_training_state(FileStore(str(folder)), "", pytest.fail)
     assert json.loads(state["state.json"])["step"] == saved[-1] < 3000
 
 

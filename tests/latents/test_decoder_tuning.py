@@ -11,10 +11,10 @@ from PIL import Image
 
 from tests.bad_inputs.refusal import CONFIG, DATA, refused
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.errors import ConfigError
 from vapray.latents.decoder_tuning import TuningRecipe, tune_decoder
-from vapray.latents.fitting.build import Paths, make_autoencoder, optimiser_steps
+from vapray.latents.fitting.build import ImagePaths, optimiser_steps, prepare_autoencoder
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.kl_network import build_autoencoder
 from vapray.latents.network_autoencoder import NetworkAutoencoder
@@ -69,12 +69,12 @@ def test_a_diverged_tuning_says_so() -> None:
 
 
 @pytest.fixture
-def paths(tmp_path: Path) -> Paths:
+def paths(tmp_path: Path) -> ImagePaths:
     files = []
     for number, image in enumerate(draw_discs(24, side=32)):
         files.append(str(tmp_path / f"{number}.png"))
         Image.fromarray(image).save(files[-1])
-    return Paths(files[:16], files[16:])
+    return ImagePaths(files[:16], files[16:])
 
 
 @pytest.fixture
@@ -87,13 +87,13 @@ def backbone(tmp_path: Path) -> Path:
 def tuning(tmp_path: Path, *more: str) -> Config:
     folder = trained_models.stable_diffusion(tmp_path / "vae")
     trained = ["kind=diffusers", f"model={folder}", "factor=8", "tune_decoder_steps=4", "batch_size=4", *more]
-    return load(None, [*(f"autoencoder.{setting}" for setting in trained), "pools.autoencoder.num_cpus=1"])
+    return load_config(None, [*(f"autoencoder.{setting}" for setting in trained), "pools.autoencoder.num_cpus=1"])
 
 
-def test_the_notes_say_what_was_tuned_and_judged_with_what(tmp_path: Path, paths: Paths, backbone: Path) -> None:
+def test_the_notes_say_what_was_tuned_and_judged_with_what(tmp_path: Path, paths: ImagePaths, backbone: Path) -> None:
     heard: list[int] = []
     config = tuning(tmp_path, f"lpips_backbone={backbone}")
-    autoencoder, notes = make_autoencoder(config, paths, lambda step, _: heard.append(step))
+    autoencoder, notes = prepare_autoencoder(config, paths, lambda step, _: heard.append(step))
     tuned = notes["decoder_tuning"]
     assert heard == [1, 2, 3, 4]
     assert notes["rows"] == 16
@@ -103,27 +103,29 @@ def test_the_notes_say_what_was_tuned_and_judged_with_what(tmp_path: Path, paths
     assert autoencoder.published_scaling == (0.0, 1 / 0.18215)
 
 
-def test_without_weights_of_lpips_and_a_validation_split_the_notes_say_so(tmp_path: Path, paths: Paths) -> None:
-    _, notes = make_autoencoder(tuning(tmp_path), Paths(paths.train, []), lambda *_: None)
+def test_without_weights_of_lpips_and_a_validation_split_the_notes_say_so(tmp_path: Path, paths: ImagePaths) -> None:
+    _, notes = prepare_autoencoder(tuning(tmp_path), ImagePaths(paths.train, []), lambda *_: None)
     tuned = notes["decoder_tuning"]
     assert tuned["perceptual"] == "none: L1 alone"
     assert tuned["lpips"] is None
     assert tuned["heldout"] == "1 of the train split"
 
 
-def test_a_fitted_autoencoder_is_tuned_after_its_fit(paths: Paths) -> None:
+def test_a_fitted_autoencoder_is_tuned_after_its_fit(paths: ImagePaths) -> None:
     settings = ["steps=3", "tune_decoder_steps=2", "batch_size=4"]
-    config = load(None, [*(f"autoencoder.{setting}" for setting in settings), "pools.autoencoder.num_cpus=1"])
+    config = load_config(None, [*(f"autoencoder.{setting}" for setting in settings), "pools.autoencoder.num_cpus=1"])
     heard: list[int] = []
-    _, notes = make_autoencoder(config, paths, lambda step, _: heard.append(step))
+    _, notes = prepare_autoencoder(config, paths, lambda step, _: heard.append(step))
     assert heard == [1, 2, 3, 4, 5] and optimiser_steps(config) == 5
     assert notes["rows"] == 20
     assert np.isfinite([*notes["decoder_tuning"]["psnr"], notes["psnr_heldout"]]).all()
 
 
-def test_pictures_too_small_for_lpips_and_none_at_all_are_refused(tmp_path: Path, paths: Paths, backbone: Path) -> None:
+def test_pictures_too_small_for_lpips_and_none_at_all_are_refused(
+    tmp_path: Path, paths: ImagePaths, backbone: Path
+) -> None:
     config = tuning(tmp_path, f"lpips_backbone={backbone}")
     small = config.model_copy(update={"data": config.data.model_copy(update={"image_size": 16})})
-    refused(CONFIG, lambda: make_autoencoder(small, paths, lambda *_: None), "LPIPS needs images of 32 pixels")
-    gone = Paths([str(tmp_path / "gone.png")], [])
-    refused(DATA, lambda: make_autoencoder(tuning(tmp_path), gone, lambda *_: None), "no image of the train split")
+    refused(CONFIG, lambda: prepare_autoencoder(small, paths, lambda *_: None), "LPIPS needs images of 32 pixels")
+    gone = ImagePaths([str(tmp_path / "gone.png")], [])
+    refused(DATA, lambda: prepare_autoencoder(tuning(tmp_path), gone, lambda *_: None), "no image of the train split")

@@ -6,22 +6,22 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.latents import forecast as encoding
 from vapray.latents.fitting import forecast as making
 from vapray.latents.forecast import autoencoder_size
 from vapray.latents.kl_shape import STABLE_DIFFUSION, KlShape
 from vapray.latents.network_size import kl_size, tiny_size
 from vapray.latents.tiny_autoencoder import TinyAutoencoder
-from vapray.runtime.forecast import Forecast, Images, Outlook, rest_of
+from vapray.runtime.forecast import Forecast, ForecastInputs, Images, remaining
 
 from . import trained_models
 
 PAPER = ["data.image_size=256", "autoencoder.kind=diffusers", "autoencoder.factor=8"]
 
 
-def outlook(*overrides: str) -> Outlook:
-    return Outlook(load(None, [*overrides]), Images({"train": 1000}, 2, 10_000), {"images": 1000})
+def outlook(*overrides: str) -> ForecastInputs:
+    return ForecastInputs(load_config(None, [*overrides]), Images({"train": 1000}, 2, 10_000), {"images": 1000})
 
 
 def parameters(network: torch.nn.Module) -> int:
@@ -36,7 +36,7 @@ def test_the_size_is_that_of_the_model_in_the_directory(tmp_path: Path) -> None:
     from diffusers import AutoencoderKL
 
     folder = trained_models.stable_diffusion(tmp_path / "vae")
-    config = load(None, ["autoencoder.kind=diffusers", f"autoencoder.model={folder}", "autoencoder.factor=8"])
+    config = load_config(None, ["autoencoder.kind=diffusers", f"autoencoder.model={folder}", "autoencoder.factor=8"])
     size, network = autoencoder_size(config), AutoencoderKL.from_pretrained(folder)
     assert size.parameters == parameters(network)
     with torch.no_grad(), FlopCounterMode(display=False) as encoder:
@@ -63,7 +63,7 @@ def test_taking_a_model_as_it_is_costs_little_and_tuning_it_costs_its_steps() ->
     taken = making.forecast(outlook(*PAPER, model))
     tuned = making.forecast(outlook(*PAPER, model, "autoencoder.tune_decoder_steps=100"))
     assert (taken.rows, taken.work_seconds) == (0, 0)
-    assert rest_of(taken, done=0) == taken  # a stage without rows writes its files nevertheless
+    assert remaining(taken, done=0) == taken  # a stage without rows writes its files nevertheless
     assert taken.file_bytes == pytest.approx(4 * 83_653_863, rel=0.01)
     assert tuned.rows == 800
     assert tuned.work_seconds > 0 and tuned.peak_bytes > taken.peak_bytes > 4 * 83_653_863

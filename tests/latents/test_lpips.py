@@ -9,10 +9,10 @@ import torchvision
 
 from tests.bad_inputs.refusal import CHECKPOINT, CONFIG, refused
 from vapray.config.network import Autoencoder
-from vapray.data.image_loading import read_frames
-from vapray.latents.image_tensors import to_unit_range
-from vapray.latents.lpips import PerceptualDistance
-from vapray.latents.lpips_weights import open_perceptual
+from vapray.data.image_loading import load_square_images
+from vapray.latents.image_tensors import to_model_range
+from vapray.latents.lpips import LPIPS
+from vapray.latents.lpips_weights import load_lpips
 
 from .discs import draw_discs
 
@@ -41,19 +41,19 @@ def test_it_is_torchmetrics_lpips(net: str, tmp_path: Path) -> None:
     heads = {f"lin{number}.model.1.weight": head.model[-1].weight.data for number, head in enumerate(theirs.lins)}
     torch.save(heads, tmp_path / "heads.pth")
     settings = Autoencoder(lpips_backbone=str(tmp_path / "backbone.pth"), lpips_heads=str(tmp_path / "heads.pth"))
-    ours = open_perceptual(settings)
+    ours = load_lpips(settings)
     assert ours is not None and ours.name.startswith("LPIPS 0.1")
-    first, second = (to_unit_range(draw_discs(3, side=64, seed=seed)) for seed in (0, 1))
+    first, second = (to_model_range(draw_discs(3, side=64, seed=seed)) for seed in (0, 1))
     with torch.no_grad():
         assert torch.allclose(ours(first, second), theirs(first, second).flatten(), rtol=1e-4)
         assert (ours(first, first) == 0).all()
 
 
-def real_squeezenet() -> PerceptualDistance:
+def real_squeezenet() -> LPIPS:
     path = REAL / "weights" / "squeezenet1_0_deepcompression_caffe_imagenet.pth"
     if not path.is_file():
         pytest.skip(f"no weights of SqueezeNet in {path.parent}")
-    distance = open_perceptual(Autoencoder(lpips_backbone=str(path), lpips_pixels="caffe"))
+    distance = load_lpips(Autoencoder(lpips_backbone=str(path), lpips_pixels="caffe"))
     assert distance is not None
     return distance
 
@@ -61,7 +61,7 @@ def real_squeezenet() -> PerceptualDistance:
 def test_without_heads_real_features_order_distortions_and_are_not_called_lpips() -> None:
     distance = real_squeezenet()
     assert distance.name == "uncalibrated distance (squeezenet1_0)"
-    images, kept, _ = read_frames([str(path) for path in sorted((REAL / "derm").rglob("*.jpg"))[::1500]], 64)
+    images, kept, _ = load_square_images([str(path) for path in sorted((REAL / "derm").rglob("*.jpg"))[::1500]], 64)
     assert len(kept) >= 4
     noise = np.random.default_rng(0).normal(0, 1, images.shape)
     noisy = [np.clip(images + strength * noise, 0, 255).astype(np.uint8) for strength in (5, 20)]
@@ -78,15 +78,15 @@ def test_the_heads_of_another_network_are_refused() -> None:
         lpips_backbone=str(weights / "squeezenet1_0_deepcompression_caffe_imagenet.pth"),
         lpips_heads=str(weights / "lpips_v0.1" / "squeeze.pth"),
     )
-    refused(CONFIG, lambda: open_perceptual(settings), "[64, 128", "squeezenet1_0", "[96, 128", "belong together")
+    refused(CONFIG, lambda: load_lpips(settings), "[64, 128", "squeezenet1_0", "[96, 128", "belong together")
 
 
 def test_files_that_are_no_known_network_are_refused(tmp_path: Path) -> None:
     backbone = tmp_path / "backbone.pth"
-    opening = lambda: open_perceptual(Autoencoder(lpips_backbone=str(backbone)))  # noqa: E731
+    opening = lambda: load_lpips(Autoencoder(lpips_backbone=str(backbone)))  # noqa: E731
     refused(CONFIG, opening, f"autoencoder.lpips_backbone = {backbone}: no such file")
     torch.save(torchvision.models.mobilenet_v2().state_dict(), backbone)
     refused(CONFIG, opening, "torchvision's alexnet, vgg16, squeezenet1_1, squeezenet1_0")
     backbone.write_bytes(b"<html>")
     refused(CHECKPOINT, opening, "cannot be read as weights", "copy the file again")
-    assert open_perceptual(Autoencoder()) is None
+    assert load_lpips(Autoencoder()) is None

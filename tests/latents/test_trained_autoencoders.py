@@ -13,15 +13,15 @@ import torch
 from tests.bad_inputs.refusal import CHECKPOINT, CONFIG, refused
 from tests.bank.tiny_models import in_hub_cache
 from vapray.config import Config
-from vapray.config.loader import load
-from vapray.data.image_loading import read_frames
+from vapray.config.loader import load_config
+from vapray.data.image_loading import load_square_images
 from vapray.doctor.models import check
 from vapray.latents.autoencoder import load_autoencoder
-from vapray.latents.content_hash import autoencoder_signature
-from vapray.latents.fitting.build import open_trained
-from vapray.latents.image_tensors import to_pictures, to_unit_range
+from vapray.latents.content_hash import autoencoder_content_hash
+from vapray.latents.fitting.build import load_pretrained
+from vapray.latents.image_tensors import to_model_range, to_uint8
 from vapray.latents.reconstruction import psnr_db, rebuild_pictures
-from vapray.pipeline.runner import Walk
+from vapray.pipeline.runner import PipelineRunner
 from vapray.pipeline.stages import STAGES
 from vapray.runtime.progress import Display
 
@@ -34,7 +34,7 @@ REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 def asking(kind: str, model: Path | str, *more: str) -> Config:
     sizes = {"diffusers": ("4", "8"), "taef2": ("32", "8")}[kind]
     own = [f"autoencoder.kind={kind}", f"autoencoder.model={model}", f"autoencoder.channels={sizes[0]}"]
-    return load(None, [*own, f"autoencoder.factor={sizes[1]}", *more])
+    return load_config(None, [*own, f"autoencoder.factor={sizes[1]}", *more])
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +51,10 @@ def test_diffusers_itself_gives_the_same_moments_and_pictures(vae: Path) -> None
     from diffusers import AutoencoderKL
 
     images = draw_discs(3, side=32)
-    ours, theirs = open_trained(asking("diffusers", vae)), AutoencoderKL.from_pretrained(vae).eval()
+    ours, theirs = load_pretrained(asking("diffusers", vae)), AutoencoderKL.from_pretrained(vae).eval()
     with torch.no_grad():
-        posterior = theirs.encode(to_unit_range(images)).latent_dist
-        rebuilt = to_pictures(theirs.decode(posterior.mean).sample)
+        posterior = theirs.encode(to_model_range(images)).latent_dist
+        rebuilt = to_uint8(theirs.decode(posterior.mean).sample)
     moments = ours.encode_moments(images)
     assert torch.allclose(moments, torch.cat([posterior.mean, posterior.logvar], 1), atol=1e-5)
     assert np.abs(ours.decode(moments[:, :4]).astype(int) - rebuilt).max() <= 1
@@ -62,19 +62,19 @@ def test_diffusers_itself_gives_the_same_moments_and_pictures(vae: Path) -> None
 
 
 def test_the_published_scale_is_the_latent_scale_and_a_neutral_one_is_measured(vae: Path, tmp_path: Path) -> None:
-    assert open_trained(asking("diffusers", vae)).published_scaling == (0.0, 1 / 0.18215)
+    assert load_pretrained(asking("diffusers", vae)).published_scaling == (0.0, 1 / 0.18215)
     shifted = trained_models.stable_diffusion(tmp_path / "shifted", scaling_factor=0.5, shift_factor=0.25)
-    assert open_trained(asking("diffusers", shifted)).published_scaling == (0.25, 2.0)
+    assert load_pretrained(asking("diffusers", shifted)).published_scaling == (0.25, 2.0)
     neutral = trained_models.stable_diffusion(tmp_path / "neutral", scaling_factor=1.0)
-    assert open_trained(asking("diffusers", neutral)).published_scaling is None
+    assert load_pretrained(asking("diffusers", neutral)).published_scaling is None
 
 
 def test_a_pipeline_and_the_names_of_stable_diffusions_own_files_are_read(vae: Path, tmp_path: Path) -> None:
     trained_models.stable_diffusion(tmp_path / "pipeline" / "vae", old_names=True)
     (tmp_path / "pipeline" / "model_index.json").write_text("{}")
     images = draw_discs(2, side=32)
-    old = open_trained(asking("diffusers", tmp_path / "pipeline")).encode_moments(images)
-    assert torch.equal(old, open_trained(asking("diffusers", vae)).encode_moments(images))
+    old = load_pretrained(asking("diffusers", tmp_path / "pipeline")).encode_moments(images)
+    assert torch.equal(old, load_pretrained(asking("diffusers", vae)).encode_moments(images))
 
 
 def test_a_model_in_the_hubs_cache_needs_no_network(vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,12 +83,12 @@ def test_a_model_in_the_hubs_cache_needs_no_network(vae: Path, tmp_path: Path, m
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     in_hub_cache(vae, tmp_path / "cache", "some/vae", commit="a" * 40)
     config = asking("diffusers", "hf-hub:some/vae")
-    assert autoencoder_signature(config) == "a" * 40
-    assert open_trained(config).channels == 4
+    assert autoencoder_content_hash(config) == "a" * 40
+    assert load_pretrained(config).channels == 4
 
 
 def test_taef2_halves_come_back_as_they_were_saved(pair: Path, tmp_path: Path) -> None:
-    tiny, images = open_trained(asking("taef2", pair)), draw_discs(2, side=32)
+    tiny, images = load_pretrained(asking("taef2", pair)), draw_discs(2, side=32)
     moments = tiny.encode_moments(images)
     assert moments.shape == (2, 64, 4, 4)
     assert (moments[:, 32:] == -30).all()
@@ -103,9 +103,9 @@ def test_real_taef2_rebuilds_real_dermoscopy() -> None:
     weights, derm = REAL / "weights", REAL / "derm"
     if not (weights / "taef2_encoder.pth").is_file() or not derm.is_dir():
         pytest.skip(f"no weights of TAEF2 or no pictures in {REAL}")
-    images, kept, _ = read_frames([str(path) for path in sorted(derm.rglob("*.jpg"))[::1000]], 128)
+    images, kept, _ = load_square_images([str(path) for path in sorted(derm.rglob("*.jpg"))[::1000]], 128)
     assert len(kept) >= 6
-    rebuilt = rebuild_pictures(open_trained(asking("taef2", weights)), images)
+    rebuilt = rebuild_pictures(load_pretrained(asking("taef2", weights)), images)
     assert psnr_db(rebuilt, images) > 33  # another number of normalisation groups gives 32 at most
     assert np.abs(rebuilt.astype(float).mean((0, 1, 2)) - images.mean((0, 1, 2))).max() < 5
 
@@ -115,14 +115,14 @@ def test_other_weights_make_another_signature_and_a_touched_folder_does_not(pair
         ("diffusers", trained_models.stable_diffusion(tmp_path / "vae"), "diffusion_pytorch_model.safetensors"),
         ("taef2", Path(shutil.copytree(pair, tmp_path / "pair")), "taef2_decoder.pth"),
     ):
-        before = autoencoder_signature(asking(kind, folder))
+        before = autoencoder_content_hash(asking(kind, folder))
         (folder / "README.md").write_text("what it is")
-        assert autoencoder_signature(asking(kind, folder)) == before != ""
+        assert autoencoder_content_hash(asking(kind, folder)) == before != ""
         data = bytearray((folder / weights).read_bytes())
         data[-1] ^= 1
         (folder / weights).write_bytes(data)
-        assert autoencoder_signature(asking(kind, folder)) != before
-    assert autoencoder_signature(Config()) == ""
+        assert autoencoder_content_hash(asking(kind, folder)) != before
+    assert autoencoder_content_hash(Config()) == ""
 
 
 def test_the_stage_runs_again_when_the_weights_of_the_model_or_of_lpips_change(pair: Path, tmp_path: Path) -> None:
@@ -132,11 +132,11 @@ def test_the_stage_runs_again_when_the_weights_of_the_model_or_of_lpips_change(p
     tuned = ["autoencoder.tune_decoder_steps=5", f"autoencoder.lpips_backbone={backbone}"]
     config = asking("taef2", folder, *tuned, f"run.root={tmp_path / 'run'}")
     (stage,) = (stage for stage in STAGES if stage.name == "autoencoder")
-    looks = [Walk(config, Display()).look(stage).inputs]
+    looks = [PipelineRunner(config, Display()).look(stage).inputs]
     backbone.write_bytes(b"2")
-    looks += [Walk(config, Display()).look(stage).inputs]
+    looks += [PipelineRunner(config, Display()).look(stage).inputs]
     shutil.copy(folder / "taef2_decoder.pth", folder / "taef2_encoder.pth")
-    looks += [Walk(config, Display()).look(stage).inputs]
+    looks += [PipelineRunner(config, Display()).look(stage).inputs]
     changed = [{key for key in one if one[key] != other[key]} for one, other in pairwise(looks)]
     assert changed == [{"perceptual network"}, {"autoencoder model"}]
 
@@ -148,7 +148,7 @@ def write_config(folder: Path, **changes: Any) -> None:
 
 def test_files_that_are_missing_or_of_another_class_are_told_before_anything_starts(tmp_path: Path) -> None:
     folder = trained_models.stable_diffusion(tmp_path / "vae")
-    sign = lambda *more: lambda: autoencoder_signature(asking("diffusers", folder, *more))  # noqa: E731
+    sign = lambda *more: lambda: autoencoder_content_hash(asking("diffusers", folder, *more))  # noqa: E731
     refused(CONFIG, sign("autoencoder.channels=16"), "has 4 channels and factor 8", "set autoencoder.channels=4")
     write_config(folder, _class_name="VQModel")
     refused(CONFIG, sign(), f"{folder}/config.json", "'VQModel', expected 'AutoencoderKL'")
@@ -156,13 +156,13 @@ def test_files_that_are_missing_or_of_another_class_are_told_before_anything_sta
     refused(CONFIG, sign(), f"{folder}/config.json: cannot be read as JSON")
     (folder / "diffusion_pytorch_model.safetensors").unlink()
     refused(CONFIG, sign(), "autoencoder.model", "no diffusion_pytorch_model.safetensors")
-    refused(CONFIG, lambda: autoencoder_signature(asking("taef2", folder)), "no taef2_encoder.pth; no taef2_decoder")
-    refused(CONFIG, lambda: autoencoder_signature(asking("taef2", tmp_path / "gone")), "gone: no such directory")
+    refused(CONFIG, lambda: autoencoder_content_hash(asking("taef2", folder)), "no taef2_encoder.pth; no taef2_decoder")
+    refused(CONFIG, lambda: autoencoder_content_hash(asking("taef2", tmp_path / "gone")), "gone: no such directory")
 
 
 def test_damaged_weights_and_those_of_another_network_are_refused(tmp_path: Path) -> None:
     folder = trained_models.stable_diffusion(tmp_path / "vae")
-    opening = lambda: open_trained(asking("diffusers", folder))  # noqa: E731
+    opening = lambda: load_pretrained(asking("diffusers", folder))  # noqa: E731
     write_config(folder, layers_per_block=3)
     refused(
         CHECKPOINT,
@@ -185,7 +185,7 @@ def test_damaged_weights_and_those_of_another_network_are_refused(tmp_path: Path
 
 def test_damaged_halves_of_taef2_are_refused(tmp_path: Path) -> None:
     folder = trained_models.taef2(tmp_path / "pair")
-    opening = lambda: open_trained(asking("taef2", folder))  # noqa: E731
+    opening = lambda: load_pretrained(asking("taef2", folder))  # noqa: E731
     encoder, decoder = folder / "taef2_encoder.pth", folder / "taef2_decoder.pth"
     whole = decoder.read_bytes()
     shutil.copy(encoder, decoder)
@@ -209,7 +209,7 @@ def test_damaged_halves_of_taef2_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_contradict_one_another_are_refused(given: list[str], told: str) -> None:
-    refused(CONFIG, lambda: load(None, [f"autoencoder.{setting}" for setting in given]), told)
+    refused(CONFIG, lambda: load_config(None, [f"autoencoder.{setting}" for setting in given]), told)
 
 
 def test_the_doctor_says_whether_the_autoencoder_can_be_had(vae: Path, tmp_path: Path) -> None:

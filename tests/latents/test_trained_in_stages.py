@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.latents.description import describe_autoencoder
 from vapray.latents.fitting.stage import _make
 from vapray.latents.latent_space import LatentSpace, sample_latent
 from vapray.latents.stage import _EncodeImages, _latent_space
 from vapray.store.files import FileStore
-from vapray.store.tables import TABLES, part_of, unpack
+from vapray.store.tables import TABLES, build_part, unpack
 from vapray.store.version import Version
 
 from . import trained_models
@@ -27,7 +27,7 @@ def asking(kind: str, folder: Path, *more: str) -> Config:
     layout = trained_models.stable_diffusion if kind == "diffusers" else trained_models.taef2
     channels = {"diffusers": 4, "taef2": 32}[kind]
     own = [f"kind={kind}", f"model={layout(folder / kind)}", f"channels={channels}", "factor=8", *more]
-    return load(None, [*(f"autoencoder.{setting}" for setting in own), "pools.autoencoder.num_cpus=1"])
+    return load_config(None, [*(f"autoencoder.{setting}" for setting in own), "pools.autoencoder.num_cpus=1"])
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def images(tmp_path: Path) -> Version:
         rows.append({"image_id": str(number), "label": 0, "split": split, "group": "", "path": str(path)})
     version = Version(FileStore(str(tmp_path / "run")), "images", "a")
     absent = {name: _nothing(kind) for name, kind in zip(*_columns("images"), strict=True) if name not in rows[0]}
-    version.write_part(part_of(TABLES["images"], [absent | row for row in rows], {}))
+    version.write_part(build_part(TABLES["images"], [absent | row for row in rows], {}))
     return version
 
 

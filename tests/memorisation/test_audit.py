@@ -7,19 +7,19 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from vapray.data.decode import to_frame
+from vapray.data.decode import center_crop_resize
 from vapray.data.phantom.modalities import find_modality
 from vapray.data.phantom.plan import draw_view, plan_views
 from vapray.evaluation.classifier import train_classifier
 from vapray.evaluation.features import RandomConvolutions
-from vapray.evaluation.measurement import Examiner, features_of
+from vapray.evaluation.measurement import ImageMeasurer, stack_features
 from vapray.memorisation.audit import Memorisation, audit
-from vapray.memorisation.candidates import MOST_HELD_OUT, suspects_of, unrelated
+from vapray.memorisation.candidates import MOST_HELD_OUT, select_candidates, ungrouped_held_out
 from vapray.memorisation.copy_test import CANNOT_TELL, COPIES, NONE
 from vapray.memorisation.planting import PLANTED, PLANTS, plant
 from vapray.memorisation.search import NeighbourSearch
 from vapray.metrics.frechet import FeatureStatistics
-from vapray.store.tables import TABLES, part_of
+from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Store, Version
 
 COUNTS = {"reference": 150, "held_out": 120, "generated": 60}
@@ -32,38 +32,38 @@ def drawn() -> Pictures:
     modality = find_modality("dermoscopy")
     views = plan_views(modality, 2 * sum(COUNTS.values()), seed=3)
     of_lesions = list({view.lesion_id: view for view in views}.values())[: sum(COUNTS.values())]
-    frames = [to_frame(draw_view(modality, view, 48, 64), 32) for view in of_lesions]
+    frames = [center_crop_resize(draw_view(modality, view, 48, 64), 32) for view in of_lesions]
     parts = np.split(np.stack(frames), np.cumsum(list(COUNTS.values()))[:-1])
     return dict(zip(COUNTS, parts, strict=True))
 
 
 @pytest.fixture(scope="module")
-def examiner(drawn: Pictures) -> Examiner:
+def examiner(drawn: Pictures) -> ImageMeasurer:
     labels = np.arange(len(drawn["reference"])) % 2
     classifier = train_classifier(drawn["reference"], labels, 2, seed=0, steps=2)
-    return Examiner(RandomConvolutions(resize=32), classifier, "pictures whose attributes nobody measures")
+    return ImageMeasurer(RandomConvolutions(resize=32), classifier, "pictures whose attributes nobody measures")
 
 
-def measure(version: Version, examiner: Examiner, pictures: Pictures) -> None:
+def measure(version: Version, examiner: ImageMeasurer, pictures: Pictures) -> None:
     for name, images in pictures.items():
         ids = [f"{name}-{number:04d}" for number in range(len(images))]
-        version.write_part(part_of(TABLES["measurements"], examiner.rows(name, ids, [0] * len(ids), images)))
+        version.write_part(build_part(TABLES["measurements"], examiner.rows(name, ids, [0] * len(ids), images)))
     rng, sources = np.random.default_rng(0), enumerate(pictures["reference"][:PLANTED])
     copies = {f"{row}/{kind}": one for row, source in sources for kind, one in plant(source, rng).items()}
     planted = examiner.rows("planted", list(copies), [0] * len(copies), np.stack(list(copies.values())))
-    version.write_part(part_of(TABLES["measurements"], planted))
+    version.write_part(build_part(TABLES["measurements"], planted))
 
 
 def look(version: Version, held_out: int) -> Memorisation:
     rows = version.read(["key", "set", "pixels", "features"])
-    statistics = FeatureStatistics.of(features_of([row for row in rows.to_pylist() if row["set"] == "reference"]))
+    statistics = FeatureStatistics.of(stack_features([row for row in rows.to_pylist() if row["set"] == "reference"]))
     search = NeighbourSearch(version, statistics.mean, statistics.scale)
-    found = search(suspects_of(rows, {f"held_out-{number:04d}" for number in range(held_out)}, seed=0))
+    found = search(select_candidates(rows, {f"held_out-{number:04d}" for number in range(held_out)}, seed=0))
     return audit(found.to_pylist(), related_left_out=0, n_training=statistics.count)
 
 
 @pytest.fixture(scope="module")
-def measured(drawn: Pictures, examiner: Examiner, tmp_path_factory: pytest.TempPathFactory) -> Version:
+def measured(drawn: Pictures, examiner: ImageMeasurer, tmp_path_factory: pytest.TempPathFactory) -> Version:
     version = Store(str(tmp_path_factory.mktemp("measured"))).version("measurements", "0" * 12)
     measure(version, examiner, drawn)
     return version
@@ -80,7 +80,7 @@ def test_new_pictures_are_not_accused_and_all_planted_copies_are_found(measured:
 
 
 def test_four_copies_among_sixty_pictures_are_found_and_named(
-    drawn: Pictures, examiner: Examiner, tmp_path: Path
+    drawn: Pictures, examiner: ImageMeasurer, tmp_path: Path
 ) -> None:
     generated, rng = drawn["generated"].copy(), np.random.default_rng(1)
     ways = ("flipped", "moved", "re-encoded", "noisy")
@@ -104,7 +104,7 @@ def test_too_few_held_out_pictures_are_said_to_be_too_few(measured: Version) -> 
 
 def test_the_result_does_not_depend_on_what_is_looked_up_together(measured: Version) -> None:
     rows = measured.read(["key", "set", "pixels", "features"])
-    suspects = suspects_of(rows, {"held_out-0000", "held_out-0001"}, seed=0)
+    suspects = select_candidates(rows, {"held_out-0000", "held_out-0001"}, seed=0)
     search = NeighbourSearch(measured, np.zeros(96), np.ones(96))
     whole = search(suspects)
     parts = [search(suspects.slice(begin, 70)) for begin in range(0, suspects.num_rows, 70)]
@@ -119,9 +119,9 @@ def test_pictures_that_share_a_group_with_training_do_not_calibrate() -> None:
             "split": ["train", "test", "test", "validation", "test"],
         }
     )
-    assert unrelated(images, "test") == {"c", "e"}
+    assert ungrouped_held_out(images, "test") == {"c", "e"}
     nobody = replace_split(images, ["train", "train", "train", "test", "test"])
-    assert unrelated(nobody, "test") == {"d", "e"}
+    assert ungrouped_held_out(nobody, "test") == {"d", "e"}
 
 
 def replace_split(images: pa.Table, splits: list[str]) -> pa.Table:
@@ -133,8 +133,10 @@ def test_held_out_pictures_are_drawn_where_there_are_many_and_generated_ones_nev
     keys = [f"image/{number}" for number in range(count)] + [f"sample/{number}" for number in range(count)]
     sets = ["held_out"] * count + ["generated"] * count
     rows = pa.table({"key": keys, "set": sets, "pixels": [b""] * 2 * count, "features": [b""] * 2 * count})
-    asked = suspects_of(rows, {str(number) for number in range(count)}, seed=0)
+    asked = select_candidates(rows, {str(number) for number in range(count)}, seed=0)
     found = asked["set"].to_pylist()
     assert (found.count("held_out"), found.count("generated")) == (MOST_HELD_OUT, count)
     assert asked["key"].to_pylist() == sorted(asked["key"].to_pylist())
-    assert asked.equals(suspects_of(rows.take(list(range(2 * count))[::-1]), {str(n) for n in range(count)}, seed=0))
+    assert asked.equals(
+        select_candidates(rows.take(list(range(2 * count))[::-1]), {str(n) for n in range(count)}, seed=0)
+    )

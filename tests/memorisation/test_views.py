@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from vapray.memorisation.search import AROUND, NearestFirst, feature_distances, pixel_distances
+from vapray.memorisation.search import NUM_NEIGHBOURS, RunningTopK, feature_distances, pixel_distances
 from vapray.memorisation.views import SIDE, VALUES, cores, thumbnails, views
 
 RNG = np.random.default_rng(11)
@@ -60,20 +60,20 @@ PARTS = [(rows, columns) for rows in (slice(5), slice(5, None)) for columns in (
 def test_the_nearest_ones_are_those_of_sorting_everything() -> None:
     distances = RNG.random((4, 333))
     keys = [str(number) for number in range(333)]
-    found = NearestFirst(4)
+    found = RunningTopK(4)
     for begin, end in ((0, 1), (1, 40), (40, 45), (45, 333)):
         found.take(distances[:, begin:end], keys[begin:end])
     for row in range(4):
-        least = np.sort(distances[row])[:AROUND]
+        least = np.sort(distances[row])[:NUM_NEIGHBOURS]
         assert found.of(row) == (str(distances[row].argmin()), least[0], pytest.approx(least.mean()))
 
 
 def test_of_equal_distances_the_first_is_kept_and_few_are_enough() -> None:
-    found = NearestFirst(1)
+    found = RunningTopK(1)
     found.take(np.array([[2.0, 1.0]]), ["a", "b"])
     found.take(np.array([[1.0]]), ["c"])
     assert found.of(0) == ("b", 1.0, pytest.approx(4 / 3))
-    assert found.of(0) != NearestFirst(1).of(0)
+    assert found.of(0) != RunningTopK(1).of(0)
 
 
 def test_equal_features_are_at_distance_0_and_others_where_pythagoras_says() -> None:

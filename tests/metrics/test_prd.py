@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vapray.errors import DataError
-from vapray.metrics.prd import DistributionScores, distribution_scores, precision_recall_curve
+from vapray.metrics.prd import PRDScores, prd_scores, precision_recall_curve
 
 
 def modes(shares: list[float], count: int = 300, seed: int = 0) -> np.ndarray:
@@ -14,8 +14,8 @@ def modes(shares: list[float], count: int = 300, seed: int = 0) -> np.ndarray:
     return np.repeat(30 * np.eye(len(shares)), counts, axis=0) + rng.standard_normal((sum(counts), len(shares)))
 
 
-def scores(real: np.ndarray, generated: np.ndarray) -> DistributionScores:
-    return distribution_scores(real, generated, clusters=4, runs=5)
+def scores(real: np.ndarray, generated: np.ndarray) -> PRDScores:
+    return prd_scores(real, generated, clusters=4, runs=5)
 
 
 def test_the_curve_is_that_of_its_definition() -> None:
@@ -54,6 +54,6 @@ def test_it_is_seeded_and_refuses_too_few() -> None:
     real, generated = modes([0.25] * 4), modes([0.4, 0.2, 0.2, 0.2], count=200, seed=1)
     assert scores(real, generated) == scores(real, generated)
     with pytest.raises(DataError, match="20 clusters"):
-        distribution_scores(real, generated[:19])
+        prd_scores(real, generated[:19])
     with pytest.raises(DataError, match="wanted"):
-        distribution_scores(real, generated[:, :2])
+        prd_scores(real, generated[:, :2])

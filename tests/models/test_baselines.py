@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from vapray.bank.forecast import context_width, tokens_of_a_caption
-from vapray.config.loader import load
-from vapray.diffusion.noise_schedule import Schedule
+from vapray.config.loader import load_config
+from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.objective import COMMITMENT, ClassBalancing, denoising_loss
 from vapray.diffusion.randomness import draw_other_labels, draw_training
 from vapray.errors import ConfigError
-from vapray.models.flop_counter import forward_flops
-from vapray.models.network_cost import network_size
+from vapray.models.flop_counter import count_flops
+from vapray.models.network_cost import network_cost
 from vapray.training.network import Network, build_network
 from vapray.training.state import load_weights, save_weights
 
@@ -24,7 +24,7 @@ CLASSES, WIDTH, TOKENS = 3, 12, 5
 
 
 def build(network: str, seed: int = 0) -> Network:
-    config = load(None, [*SMALL, *CLASS_ONLY, f"model.network={network}", f"run.seed={seed}"])
+    config = load_config(None, [*SMALL, *CLASS_ONLY, f"model.network={network}", f"run.seed={seed}"])
     return build_network(config, num_classes=CLASSES, latent_channels=4, context_width=WIDTH)
 
 
@@ -75,7 +75,7 @@ def test_dropped_rows_forget_their_class_and_no_row_is_dropped_unasked(network: 
 def test_every_weight_has_a_gradient_as_ddp_wants(network: str, batch: list[Tensor]) -> None:
     model = awaken(build(network))
     draws = draw_training(0, 0, range(4), (4, 8, 8), steps=1000, drop_probability=0.5)
-    denoising_loss(model, Schedule.scaled_linear(1000), batch[0], *batch[2:], draws, 0.0).total.backward()
+    denoising_loss(model, NoiseSchedule.scaled_linear(1000), batch[0], *batch[2:], draws, 0.0).total.backward()
     assert [name for name, weight in model.named_parameters() if weight.grad is None] == []
 
 
@@ -94,22 +94,22 @@ def test_weights_follow_from_the_seed_and_come_back_from_a_file(network: str) ->
 @pytest.mark.parametrize(("said", "missing"), [CLASS_ONLY, CLASS_ONLY[::-1]])
 def test_a_baseline_is_not_taken_for_one_that_reads_captions(network: str, said: str, missing: str) -> None:
     with pytest.raises(ConfigError, match=rf"model\.network = {network}: .*{re.escape(missing)}"):
-        load(None, [*SMALL, said, f"model.network={network}"])
+        load_config(None, [*SMALL, said, f"model.network={network}"])
 
 
 def test_a_latent_that_the_unet_cannot_halve_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"halves it twice\. Nearest valid values: 32 and 48"):
-        load(None, [*SMALL, *CLASS_ONLY, "model.network=unet", "data.image_size=40"])
+        load_config(None, [*SMALL, *CLASS_ONLY, "model.network=unet", "data.image_size=40"])
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("sizes", [(), ("model.width=64", "model.depth=4", "data.image_size=64")])
 def test_forecasts_know_the_parameters_and_operations_of_each_network(network: str, sizes: tuple[str, ...]) -> None:
-    config = load(None, [*SMALL, *CLASS_ONLY, f"model.network={network}", *sizes])
+    config = load_config(None, [*SMALL, *CLASS_ONLY, f"model.network={network}", *sizes])
     model = build_network(config, num_classes=CLASSES, latent_channels=4, context_width=WIDTH)
-    size = network_size(config, CLASSES)
+    size = network_cost(config, CLASSES)
     assert size.parameters == sum(weight.numel() for weight in model.parameters())
-    counted = forward_flops(model, (4, config.latent_side, config.latent_side), TOKENS, WIDTH)
+    counted = count_flops(model, (4, config.latent_side, config.latent_side), TOKENS, WIDTH)
     assert size.flops == pytest.approx(counted, rel=0.05)
 
 
@@ -128,12 +128,14 @@ BLOCK = ("prototypes.enabled=false", "prototypes.instead=block")
     "options", [(), ("prototypes.injection=cross_attention",), ("label_token=false",), RELEASED, BLOCK]
 )
 def test_forecasts_know_the_options_of_the_prototypes(options: tuple[str, ...]) -> None:
-    config = load(None, [*SMALL, "model.width=64", "data.image_size=64", *(f"model.{option}" for option in options)])
+    config = load_config(
+        None, [*SMALL, "model.width=64", "data.image_size=64", *(f"model.{option}" for option in options)]
+    )
     tokens = round(tokens_of_a_caption(config))
     model = build_network(config, num_classes=CLASSES, latent_channels=4, context_width=context_width(config))
-    size = network_size(config, CLASSES)
+    size = network_cost(config, CLASSES)
     assert size.parameters == sum(weight.numel() for weight in model.parameters())
-    counted = forward_flops(model, (4, config.latent_side, config.latent_side), tokens, context_width(config))
+    counted = count_flops(model, (4, config.latent_side, config.latent_side), tokens, context_width(config))
     assert size.flops == pytest.approx(counted, rel=0.05)
 
 
@@ -146,7 +148,7 @@ def test_forecasts_know_the_options_of_the_prototypes(options: tuple[str, ...]) 
 )
 def test_released_options_that_cannot_work_are_refused(said: tuple[str, ...], missing: str) -> None:
     with pytest.raises(ConfigError, match=missing):
-        load(None, [*SMALL, *(f"model.{option}" for option in said)])
+        load_config(None, [*SMALL, *(f"model.{option}" for option in said)])
 
 
 @pytest.mark.parametrize("patches", [1, 2])
@@ -157,7 +159,7 @@ def test_operations_are_those_of_the_matrices(patches: int) -> None:
         def forward(self, noisy: Tensor, *rest: Tensor, reconstruct: bool) -> Tensor:
             return linear(noisy.flatten(1)[:, : 8 * patches].view(patches, 8))
 
-    assert forward_flops(Network(), (4, 4, 4), 1, 1) == 2 * patches * 8 * 16
+    assert count_flops(Network(), (4, 4, 4), 1, 1) == 2 * patches * 8 * 16
 
 
 class TestClassBalancing:
@@ -169,10 +171,10 @@ class TestClassBalancing:
         other = draw_other_labels(0, 0, range(4), CLASSES)
         draws = draw_training(0, 0, range(4), (4, 8, 8), steps=1000, drop_probability=drop)
         found = denoising_loss(
-            model, Schedule.scaled_linear(1000), batch[0], *batch[2:], draws, 0.0, ClassBalancing(tau, other)
+            model, NoiseSchedule.scaled_linear(1000), batch[0], *batch[2:], draws, 0.0, ClassBalancing(tau, other)
         )
         with torch.no_grad():
-            noisy = Schedule.scaled_linear(1000).add_noise(batch[0], draws.noise, draws.step_B)
+            noisy = NoiseSchedule.scaled_linear(1000).add_noise(batch[0], draws.noise, draws.step_B)
             distance = model(noisy, draws.step_B, *batch[2:]).noise_BCHW
             distance = distance - model(noisy, draws.step_B, other, *batch[3:]).noise_BCHW
             wanted = tau * (draws.step_B * distance.square().mean(dim=(1, 2, 3))).mean() * (1 + COMMITMENT)
@@ -191,7 +193,7 @@ class TestClassBalancing:
         balanced, _, _ = self.losses(batch, tau=0.0)
         plain = awaken(build("uvit"))
         draws = draw_training(0, 0, range(4), (4, 8, 8), steps=1000, drop_probability=0.0)
-        denoising_loss(plain, Schedule.scaled_linear(1000), batch[0], *batch[2:], draws, 0.0).total.backward()
+        denoising_loss(plain, NoiseSchedule.scaled_linear(1000), batch[0], *batch[2:], draws, 0.0).total.backward()
         for one, other in zip(balanced.parameters(), plain.parameters(), strict=True):
             assert torch.allclose(one.grad, other.grad, atol=1e-6)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vapray.diffusion.noise_schedule import Schedule
+from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.objective import denoising_loss
 from vapray.diffusion.randomness import draw_training
 from vapray.models.prediction import NoisePrediction
@@ -160,7 +160,7 @@ def test_every_parameter_gets_a_gradient(
     draws = draw_training(0, 0, range(5), (4, 8, 8), steps=1000, drop_probability=0.0)
     draws.drop_B[list(dropped)] = True
     context, length = batch.context[:, :text_tokens], batch.length.clamp(max=text_tokens)
-    schedule = Schedule.scaled_linear()
+    schedule = NoiseSchedule.scaled_linear()
     losses = denoising_loss(model, schedule, batch.noisy, batch.label, context, length, draws, alpha)
     losses.total.backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
@@ -169,7 +169,7 @@ def test_every_parameter_gets_a_gradient(
 def test_bfloat16_is_near_float32_and_trains(batch: Batch) -> None:
     model = small_uvit(pcm=True)
     draws = draw_training(0, 0, range(5), (4, 8, 8), steps=1000, drop_probability=0.5)
-    arguments = (Schedule.scaled_linear(), batch.noisy, batch.label, batch.context, batch.length, draws, 0.1)
+    arguments = (NoiseSchedule.scaled_linear(), batch.noisy, batch.label, batch.context, batch.length, draws, 0.1)
     full = denoising_loss(model, *arguments)
     with torch.autocast("cpu", torch.bfloat16):
         half = denoising_loss(model, *arguments)

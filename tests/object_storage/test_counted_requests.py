@@ -12,8 +12,8 @@ from vapray.capacity.estimate import TableSize
 from vapray.capacity.map_stages import MappedStage
 from vapray.capacity.pipeline import load_workload
 from vapray.capacity.plan import Plan
-from vapray.runtime.row_map import PartWorker, _plan
-from vapray.store.tables import REJECT, TABLES, part_of
+from vapray.runtime.row_map import MapWorker, _plan
+from vapray.store.tables import REJECT, TABLES, build_part
 from vapray.store.version import Store, Version
 
 ROWS, ROWS_OF_A_PART = 60, 20
@@ -23,13 +23,13 @@ def _source(root: str) -> Version:
     source = Store(root).version("images", "source")
     for begin in range(0, ROWS, ROWS_OF_A_PART):
         rows = [{"image_id": f"{number:03d}", "label": 0} for number in range(begin, begin + ROWS_OF_A_PART)]
-        source.write_part(part_of(TABLES["images"], rows))
+        source.write_part(build_part(TABLES["images"], rows))
     source.seal(stage="x", sections={}, inputs={}, seconds=0, versions={}, notes={})
     return Store(root).version("images", "source")
 
 
 def _caption(rows: pa.Table) -> pa.Table:
-    return part_of(TABLES["captions"], [{"image_id": row["image_id"], "caption": ""} for row in rows.to_pylist()])
+    return build_part(TABLES["captions"], [{"image_id": row["image_id"], "caption": ""} for row in rows.to_pylist()])
 
 
 def _run(source: Version, output: Version, batch_rows: int) -> int:
@@ -40,7 +40,7 @@ def _run(source: Version, output: Version, batch_rows: int) -> int:
         output.mend(print)
         items, _ = _plan(source, output.keys(), "{}", batch_rows, None)
         shipped = pickle.loads(pickle.dumps((source, output)))
-        worker = PartWorker(lambda: _caption, *shipped, ["image_id"])
+        worker = MapWorker(lambda: _caption, *shipped, ["image_id"])
         for item in items:
             assert worker({"item": [json.dumps(asdict(item))]})["error"] == [b""]
         assert sum(part.num_rows for part in output.read_parts([REJECT], rejects=True)) == ROWS

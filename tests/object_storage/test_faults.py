@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.object_storage.proxy import SLOW_DOWN, Fault, Request
-from vapray.errors import BackendError, LeaseHeld
+from vapray.errors import BackendError, LeaseHeldError
 from vapray.store.files import FileStore
 from vapray.store.lease import Lease
 
@@ -109,7 +109,7 @@ def test_a_lease_is_held_by_one_though_the_answer_to_its_creation_is_lost(files,
     with Lease(files, "v") as lease:
         assert len(proxy.faults) == 1
         assert lease.is_held()
-        with pytest.raises(LeaseHeld):
+        with pytest.raises(LeaseHeldError):
             Lease(FileStore(files.root), "v").__enter__()
     assert files.names("v") == ["lease-000001.json"]
 

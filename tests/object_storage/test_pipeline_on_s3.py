@@ -20,7 +20,7 @@ from tests.conftest import ROOT, SMALL
 from tests.finished_run import TABLES, frame, metrics
 from tests.object_storage.conftest import BUCKET, CREDENTIALS
 from tests.object_storage.proxy import SLOW_DOWN, Fault, FaultProxy, Request
-from vapray.pipeline.stages import itinerary
+from vapray.pipeline.stages import select_stages
 from vapray.sampling.sampler import Sampler
 from vapray.store.files import FileStore
 
@@ -109,5 +109,5 @@ def test_finished_the_same_command_writes_nothing(walk):
         told, _ = again.communicate()
     assert again.returncode == 0, told
     assert "[ray]" not in told
-    assert told.count("] unchanged (") == len(itinerary(None))
+    assert told.count("] unchanged (") == len(select_stages(None))
     assert {request.method for request in walk.proxy.requests[before:]} == {"GET"}

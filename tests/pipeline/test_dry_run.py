@@ -13,21 +13,21 @@ from tests.conftest import SMALL
 from tests.store.test_version import rows
 from vapray.cli.app import STAGE_NAMES, STAGES_OF_A_NAME, app
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.latents.forecast import autoencoder_size
-from vapray.models.network_cost import network_size
-from vapray.pipeline.dry_run import Prospect, _committed_keys, foresee
+from vapray.models.network_cost import network_cost
+from vapray.pipeline.dry_run import StagePlan, _committed_keys, plan_run
 from vapray.pipeline.dry_run_table import in_time
-from vapray.pipeline.stages import STAGES, itinerary
-from vapray.runtime.forecast import Forecast, Images, Outlook, by_last_run, rest_of
+from vapray.pipeline.stages import STAGES, select_stages
+from vapray.runtime.forecast import Forecast, ForecastInputs, Images, calibrated, remaining
 from vapray.store.version import Manifest, Part, Store
 from vapray.training.forecast import committed_rows
 from vapray.training.forecast import forecast as train_forecast
 
 
-def prospects(root: Path, *overrides: str, names: list[str] | None = None) -> dict[str, Prospect]:
-    config = load(None, [f"run.root={root}", *SMALL, *overrides])
-    return {prospect.stage: prospect for prospect in foresee(config, names)}
+def prospects(root: Path, *overrides: str, names: list[str] | None = None) -> dict[str, StagePlan]:
+    config = load_config(None, [f"run.root={root}", *SMALL, *overrides])
+    return {prospect.stage: prospect for prospect in plan_run(config, names)}
 
 
 def listing(root: Path) -> dict[str, tuple[int, int]]:
@@ -92,7 +92,7 @@ def test_a_bad_key_ends_with_code_2_as_in_a_run(tmp_path):
 def test_rows_are_those_of_the_manifests(small_run, tmp_path):
     """Forecast without any table, every stage has the rows that the real run then counted."""
     foreseen = prospects(tmp_path / "elsewhere")
-    for stage in itinerary(None):
+    for stage in select_stages(None):
         assert foreseen[stage.name].rows == newest_manifest(small_run, stage.writes)["rows"], stage.name
 
 
@@ -104,11 +104,11 @@ def test_bytes_are_within_a_factor_of_2(small_run, tmp_path):
         "audit": ["audit"],
         "evaluate": ["report", "suspects", "nearest"],
     }
-    for stage in itinerary(None):
+    for stage in select_stages(None):
         folders = [small_run / name for name in (stage.writes, *besides.get(stage.name, []))]
         written = bytes_below(*folders)
         if stage.name == "ingest":
-            config = load(None, SMALL)
+            config = load_config(None, SMALL)
             written += bytes_below(Path(config.data.root or ""))
         forecast = foreseen[stage.name].forecast
         assert forecast is not None
@@ -169,7 +169,7 @@ def test_the_size_of_the_network_is_that_of_the_built_one(tree, num_classes):
     channels = 3 if config.autoencoder.kind == "pixels" else config.autoencoder.channels
     width, side = config.bank.width, config.latent_side
     network = build_network(config, num_classes=num_classes, latent_channels=channels, context_width=width)
-    size = network_size(config, num_classes)
+    size = network_cost(config, num_classes)
     assert size.parameters == sum(weight.numel() for weight in network.parameters())
     one = torch.ones(1, dtype=torch.int64)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -216,13 +216,13 @@ def test_the_activations_of_training_are_within_a_factor_of_2():
         lengths = torch.full((batch,), 16)
         network(torch.zeros(batch, 4, 16, 16), labels + 1, labels, torch.zeros(batch, 16, 64), lengths)
     measured = sum(kept.values())
-    assert measured / 2 < 4 * batch * network_size(config, 5).kept_values < measured * 2
+    assert measured / 2 < 4 * batch * network_cost(config, 5).kept_values < measured * 2
 
 
 def test_memory_grows_with_the_share_of_a_worker():
     def peak(**train: int | str) -> float:
         config = Config.model_validate({"train": train})
-        return train_forecast(Outlook(config, Images({"train": 100}, 5, 1e4), {})).peak_bytes
+        return train_forecast(ForecastInputs(config, Images({"train": 100}, 5, 1e4), {})).peak_bytes
 
     assert peak(batch_size=64, workers=2) < peak(batch_size=64, workers=1) < peak(batch_size=128, workers=1)
     assert peak(workers=4, sharding="fsdp") < peak(workers=2, sharding="fsdp") < peak(workers=2)
@@ -233,12 +233,12 @@ def test_the_best_average_is_kept_where_there_is_validation():
     def written(validate_every: int, validation: int) -> float:
         config = Config.model_validate({"train": {"validate_every": validate_every}})
         images = Images({"train": 100, "validation": validation}, 5, 1e4)
-        return train_forecast(Outlook(config, images, {})).file_bytes
+        return train_forecast(ForecastInputs(config, images, {})).file_bytes
 
     config = Config()
     states = min(config.train.keep_checkpoints, -(-config.train.steps // config.train.checkpoint_every))
     assert written(0, 50) == written(250, 0)
-    assert written(250, 50) - written(0, 50) == 4 * states * network_size(config, 5).parameters
+    assert written(250, 50) - written(0, 50) == 4 * states * network_cost(config, 5).parameters
 
 
 def test_a_damaged_part_is_to_be_done_again(tmp_path):
@@ -265,20 +265,20 @@ def finished(rows: int, seconds: float) -> Manifest:
 
 def test_an_earlier_run_sets_the_rate_unless_it_was_all_start():
     laptop = Forecast(1000, 50_000, 0, startup_seconds=5, work_seconds=100, peak_bytes=0)
-    fast = by_last_run(laptop, laptop, finished(500, 30))
+    fast = calibrated(laptop, laptop, finished(500, 30))
     assert fast.seconds == pytest.approx(5 + 2 * 25)
     assert fast.part_bytes == pytest.approx(100 * 1000)
     assert fast.basis == "last run"
-    short = by_last_run(laptop, laptop, finished(10, 9))
+    short = calibrated(laptop, laptop, finished(10, 9))
     assert short.seconds == pytest.approx(9 + 99)
     assert short.basis == "laptop"
     twice_the_work = Forecast(1000, 50_000, 0, startup_seconds=5, work_seconds=200, peak_bytes=0)
-    assert by_last_run(twice_the_work, laptop, finished(500, 30)).seconds == pytest.approx(5 + 4 * 25)
+    assert calibrated(twice_the_work, laptop, finished(500, 30)).seconds == pytest.approx(5 + 4 * 25)
 
 
 def test_what_is_done_is_not_paid_again():
     whole = Forecast(1000, 500, 100, startup_seconds=5, work_seconds=100, peak_bytes=0)
-    left = rest_of(whole, 750)
+    left = remaining(whole, 750)
     assert (left.rows, left.seconds, left.bytes_written) == (1000, 30, 150)
 
 

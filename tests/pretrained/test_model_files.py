@@ -9,12 +9,12 @@ import pytest
 from tests.bank.tiny_models import in_hub_cache
 from vapray.captioning.vlm_files import find_vlm
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.doctor.models import check
 from vapray.errors import BackendError, ConfigError
-from vapray.pipeline.runner import Walk
+from vapray.pipeline.runner import PipelineRunner
 from vapray.pipeline.stages import STAGES
-from vapray.pretrained.model_files import hub_commit, sha256_of
+from vapray.pretrained.model_files import resolve_commit, sha256_of
 from vapray.runtime.progress import Display
 
 
@@ -29,12 +29,12 @@ def model(tmp_path: Path) -> Path:
 
 
 def asking(model: Path | str) -> Config:
-    return load(None, ["caption.captioner=vllm", f"caption.model={model}"])
+    return load_config(None, ["caption.captioner=vllm", f"caption.model={model}"])
 
 
 def read_by_the_caption_stage(model: Path) -> dict[str, str]:
     (stage,) = (stage for stage in STAGES if stage.name == "caption")
-    return Walk(asking(model), Display()).look(stage).inputs
+    return PipelineRunner(asking(model), Display()).look(stage).inputs
 
 
 def test_a_folder_without_a_model_and_a_folder_that_is_not_there_are_refused(tmp_path: Path) -> None:
@@ -93,9 +93,9 @@ def test_a_model_of_the_hub_is_known_by_its_commit(
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    assert hub_commit("some/one", None, "caption.model") == ""
+    assert resolve_commit("some/one", None, "caption.model") == ""
     in_hub_cache(model, tmp_path / "cache", "some/one", commit="a" * 40)
-    assert hub_commit("some/one", None, "caption.model") == "a" * 40
+    assert resolve_commit("some/one", None, "caption.model") == "a" * 40
     assert find_vlm("some/one").revision == find_vlm("hf-hub:some/one").revision == "a" * 40
 
 

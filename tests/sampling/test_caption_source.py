@@ -7,9 +7,9 @@ import pytest
 
 from tests.conftest import SMALL
 from vapray.bank.prompt_bank import BankEntry, PromptBank
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.errors import ConfigError, DataError
-from vapray.sampling.caption_source import _without, bank_signature, texts_for_samples
+from vapray.sampling.caption_source import _without, bank_content_hash, select_captions
 from vapray.store.version import Store, Version
 
 BANK = PromptBank(BankEntry(f"i{label}{number}", label, f"{number}") for label in (0, 1) for number in range(9))
@@ -31,8 +31,8 @@ def finished(small_run) -> Finished:
 
 
 def texts(finished: Finished, *overrides: str) -> PromptBank:
-    config = load(None, [*SMALL, *overrides])
-    return texts_for_samples(config, finished.bank, finished.class_names, bank_signature(config))
+    config = load_config(None, [*SMALL, *overrides])
+    return select_captions(config, finished.bank, finished.class_names, bank_content_hash(config))
 
 
 def by_class(bank: PromptBank) -> dict[int, tuple[str, ...]]:
@@ -99,14 +99,14 @@ def test_two_classes_may_take_the_captions_of_one_and_no_class_is_made_up(finish
 
 
 def test_another_bank_counts_by_its_content(finished, tmp_path):
-    assert bank_signature(load(None, [])) == ""
-    signed = bank_signature(load(None, [f"sample.bank={finished.root}"]))
+    assert bank_content_hash(load_config(None, [])) == ""
+    signed = bank_content_hash(load_config(None, [f"sample.bank={finished.root}"]))
     assert signed == finished.bank.sealed().content_hash
     with pytest.raises(DataError, match=r"no finished bank\. Fix: give the run\.root of a run with captions"):
-        bank_signature(load(None, [f"sample.bank={tmp_path}"]))
+        bank_content_hash(load_config(None, [f"sample.bank={tmp_path}"]))
 
 
 def test_the_bank_that_was_signed_is_taken_or_none(finished):
-    config = load(None, [*SMALL, f"sample.bank={finished.root}"])
+    config = load_config(None, [*SMALL, f"sample.bank={finished.root}"])
     with pytest.raises(DataError, match=r"its bank is gone\. Fix: run the command again"):
-        texts_for_samples(config, finished.bank, finished.class_names, "of a bank that was finished before")
+        select_captions(config, finished.bank, finished.class_names, "of a bank that was finished before")

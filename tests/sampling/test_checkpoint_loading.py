@@ -8,7 +8,7 @@ import pytest
 from tests.training.tiny import CLASSES, WIDTH, tiny_config
 from vapray.errors import CheckpointError
 from vapray.latents.latent_space import LatentSpace
-from vapray.sampling.checkpoint_loading import open_weights, read_card
+from vapray.sampling.checkpoint_loading import load_network_weights, read_metadata
 from vapray.store.checkpoint import write_checkpoint
 from vapray.store.files import FileStore
 from vapray.training.network import Network, build_network
@@ -59,13 +59,13 @@ def network(overrides: list[str]) -> Network:
 )
 def test_exactly_the_settings_that_differ_are_named(card, weights, differing):
     with pytest.raises(CheckpointError) as told:
-        open_weights(network(card), save_weights(network(weights)), "ema.safetensors")
+        load_network_weights(network(card), save_weights(network(weights)), "ema.safetensors")
     assert str(told.value).startswith(f"ema.safetensors: another architecture: {'; '.join(differing)}. ")
 
 
 @pytest.mark.parametrize("weights", [UVIT, RELEASED, DIT, UNET])
 def test_weights_of_the_same_architecture_open(weights):
-    open_weights(network(weights), save_weights(network(weights)), "ema.safetensors")
+    load_network_weights(network(weights), save_weights(network(weights)), "ema.safetensors")
 
 
 def test_a_card_is_read_without_weights_and_never_damaged(tmp_path: Path) -> None:
@@ -74,9 +74,9 @@ def test_a_card_is_read_without_weights_and_never_damaged(tmp_path: Path) -> Non
     card = json.dumps({"schema": 3, "config": tiny_config().model_dump(mode="json"), **named}).encode()
     write_checkpoint(FileStore(str(tmp_path)), "final", {"checkpoint.json": card, "ema.safetensors": b"weights"})
     (tmp_path / "final/ema.safetensors").unlink()
-    assert read_card(str(tmp_path / "final")).class_names == ("a", "b")
+    assert read_metadata(str(tmp_path / "final")).class_names == ("a", "b")
     (tmp_path / "final/checkpoint.json").write_bytes(card.replace(b'"b"', b'"c"'))
     with pytest.raises(CheckpointError, match=r"checkpoint.json: sha256 .* wanted, .* found"):
-        read_card(str(tmp_path / "final"))
+        read_metadata(str(tmp_path / "final"))
     with pytest.raises(CheckpointError, match=r"no such folder\. Did you mean .*/final"):
-        read_card(str(tmp_path / "nowhere"))
+        read_metadata(str(tmp_path / "nowhere"))

@@ -8,7 +8,7 @@ import pytest
 
 from vapray.errors import ConfigError
 from vapray.sampling.sampler import Sampler, SamplingSettings
-from vapray.sampling.threaded_sampler import LiveSampler, Sketch
+from vapray.sampling.threaded_sampler import PreviewImage, ThreadedSampler
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def sampler(small_checkpoint):
 
 @pytest.fixture
 def live(sampler, small_checkpoint):
-    live = LiveSampler(Sampler.load(str(small_checkpoint)))
+    live = ThreadedSampler(Sampler.load(str(small_checkpoint)))
     yield live
     live.close()
 
@@ -49,7 +49,7 @@ def test_bypassed_prototypes_are_another_picture_from_the_same_weights(sampler, 
 
 
 def test_sketches_come_after_the_steps_asked_for(sampler, live):
-    seen: list[Sketch] = []
+    seen: list[PreviewImage] = []
     request = request_of(sampler, 5, SamplingSettings(num_inference_steps=6))
     picture = live.submit(request, sketch_after=(2, 4), on_sketch=seen.append).result()
     assert [(sketch.taken, sketch.steps) for sketch in seen] == [(2, 6), (4, 6)]
@@ -59,7 +59,7 @@ def test_sketches_come_after_the_steps_asked_for(sampler, live):
 def test_a_cancelled_picture_takes_no_further_step(sampler, live):
     begun, go_on = threading.Event(), threading.Event()
 
-    def wait(sketch: Sketch) -> None:
+    def wait(sketch: PreviewImage) -> None:
         begun.set()
         go_on.wait()
 

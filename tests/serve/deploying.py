@@ -10,12 +10,12 @@ import ray
 from ray import serve
 
 from serve.app import build
-from vapray.service.serve_config import read_serve_file
+from vapray.service.serve_config import read_serve_config
 
 if __name__ == "__main__":
     os.environ["RAY_AUTH_MODE"] = "disabled"
     address, file = sys.argv[1:]
-    settings = read_serve_file(file)
+    settings = read_serve_config(file)
     ray.init(address=address, log_to_driver=False)
     serve.start(http_options=dict(settings.http_options))
     serve.run(build(settings.args), name=settings.name, route_prefix=settings.route_prefix)

@@ -27,7 +27,7 @@ from serve.backend import (
 from serve.errors import ApiError
 from serve.settings import ModelSettings, ServiceSettings
 from vapray.errors import DataError
-from vapray.sampling.sampler import Generated, Sampler, SamplingSettings
+from vapray.sampling.sampler import GeneratedImage, Sampler, SamplingSettings
 
 NAME = "small"
 
@@ -74,7 +74,7 @@ class InProcess:
             yield PartialImage(index, taken, steps, made.png)
         yield await self.image(job)
 
-    def _make(self, job: ImageJob) -> Generated:
+    def _make(self, job: ImageJob) -> GeneratedImage:
         label = 0 if job.label is None else job.label
         caption = job.caption
         if job.bank_id is not None:
@@ -84,7 +84,7 @@ class InProcess:
             caption = found[0]
         return self.sampler.generate(label, caption, seed=job.seed, settings=job.settings)[0]
 
-    def _described(self, job: ImageJob, made: Generated) -> ImageResult:
+    def _described(self, job: ImageJob, made: GeneratedImage) -> ImageResult:
         ids = [
             entry.id
             for entry, own in zip(self._bank(made.label), self.sampler.bank.entries(made.label), strict=True)

@@ -16,7 +16,7 @@ from tests.serve.running import free_port
 from tests.serve.test_serve_file import FILES
 from vapray.config.renamed_keys import SERVICE_KEYS
 from vapray.errors import CheckpointError, ConfigError
-from vapray.service.serve_config import read_serve_file
+from vapray.service.serve_config import read_serve_config
 from vapray.service.serving import serve_until_interrupted
 
 MODEL = {"name": "demo", "checkpoint": "runs/demo"}
@@ -24,7 +24,7 @@ MODEL = {"name": "demo", "checkpoint": "runs/demo"}
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_projects_files_build(path):
-    build(read_serve_file(str(path)).args)
+    build(read_serve_config(str(path)).args)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from PIL import Image
 
 from serve.deployments.captioner import MAX_CONCURRENT, CaptionerReplica
 from serve.errors import ApiError
-from vapray.captioning.factory import open_captioner
-from vapray.data.image_loading import read_bytes, read_frame
-from vapray.errors import EngineDied
-from vapray.sampling.checkpoint_loading import read_card
+from vapray.captioning.factory import build_captioner
+from vapray.data.image_loading import load_square_image, read_bytes
+from vapray.errors import EngineDeadError
+from vapray.sampling.checkpoint_loading import read_metadata
 from vapray.store.version import Store
 
 
@@ -43,9 +43,9 @@ def test_several_at_once_are_described_by_what_is_seen_in_them(small_checkpoint,
     assert first == again
     assert {one.captioner for one in first} == {"measured captions"}
     assert len({one.caption for one in first}) == 4
-    config = read_card(str(small_checkpoint)).config
-    frame = read_frame(pictures[0], config.caption.image_side)
-    (own,) = open_captioner(config).caption(np.stack([frame]), ["other"])
+    config = read_metadata(str(small_checkpoint)).config
+    frame = load_square_image(pictures[0], config.caption.image_side)
+    (own,) = build_captioner(config).caption(np.stack([frame]), ["other"])
     shared = set(own.caption.lower().split()) & set(first[0].caption.lower().split())
     assert len(shared) > 8
 
@@ -98,12 +98,12 @@ def test_a_dead_engine_is_told_to_the_client_and_to_whoever_replaces_replicas(sm
     captioner = CaptionerReplica(str(small_checkpoint))
 
     def die(*_):
-        raise EngineDied("engine process 7 ended")
+        raise EngineDeadError("engine process 7 ended")
 
     captioner._captioner.caption = die
     with pytest.raises(ApiError) as refused:
         asyncio.run(captioner.caption(read_bytes(pictures[0])))
     assert (refused.value.status, refused.value.code) == (503, "unavailable")
     assert refused.value.retry_after_s
-    with pytest.raises(EngineDied):
+    with pytest.raises(EngineDeadError):
         asyncio.run(captioner.check_health())

@@ -13,10 +13,10 @@ from serve.deployments.sampler import MAX_CONSECUTIVE_FAILURES, SamplerReplica
 from serve.errors import ApiError
 from serve.settings import ModelSettings
 from tests.conftest import ROOT
-from vapray.errors import EngineDied
+from vapray.errors import EngineDeadError
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.sampler import Sampler
-from vapray.sampling.threaded_sampler import LiveSampler
+from vapray.sampling.threaded_sampler import ThreadedSampler
 
 JOB = ImageJob("demo", 0, "a dark lesion", 3, SamplingSettings(num_inference_steps=2))
 
@@ -70,7 +70,7 @@ import asyncio
 from tests.serve.test_sampler_replica import JOB
 from serve.deployments.sampler import SamplerReplica
 from serve.settings import ModelSettings
-from vapray.errors import EngineDied
+from vapray.errors import EngineDeadError
 
 replica = SamplerReplica(ModelSettings(name="demo", checkpoint={str(small_checkpoint)!r}))
 
@@ -81,7 +81,7 @@ replica._sampler.network.forward = broken
 for number in range(9):
     try:
         asyncio.run(replica.generate(JOB))
-    except EngineDied:
+    except EngineDeadError:
         print("sent elsewhere", flush=True)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
@@ -92,14 +92,14 @@ for number in range(9):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_engine_that_stops_tells_so_and_takes_nothing_more(small_checkpoint):
     sampler, deaths = Sampler.load(str(small_checkpoint)), []
-    live = LiveSampler(sampler, on_death=lambda: deaths.append(1))
+    live = ThreadedSampler(sampler, on_death=lambda: deaths.append(1))
     request = sampler.requests([0], ["a dark lesion"], [1], SamplingSettings(num_inference_steps=2))[0]
 
     def broken(images):
         raise SystemExit
 
     sampler.engine._call = broken
-    with pytest.raises(EngineDied):
+    with pytest.raises(EngineDeadError):
         live.submit(request).result(60)
     live._threads["on"].join(60)
     assert deaths

@@ -8,14 +8,14 @@ import yaml
 from serve.settings import ServiceSettings
 from tests.conftest import ROOT
 from vapray.errors import ConfigError
-from vapray.service.serve_config import read_serve_file
+from vapray.service.serve_config import read_serve_config
 
 FILES = sorted((ROOT / "serve").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_projects_files_hold_a_service(path):
-    file = read_serve_file(str(path))
+    file = read_serve_config(str(path))
     service = ServiceSettings.model_validate(file.args)
     assert file.import_path == "serve.app:build"
     assert service.api_keys_file or file.host == "127.0.0.1"
@@ -45,16 +45,16 @@ def altered(tmp_path: Path, change) -> str:
 )
 def test_what_serve_would_pass_over_is_refused(tmp_path, change, said):
     with pytest.raises(ConfigError, match=said.replace(".", r"\.").replace("?", r"\?")):
-        read_serve_file(altered(tmp_path, change))
+        read_serve_config(altered(tmp_path, change))
 
 
 def test_a_file_that_is_not_there_is_named():
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
-        read_serve_file("nowhere.yaml")
+        read_serve_config("nowhere.yaml")
 
 
 def test_a_command_line_wins_over_the_file():
-    file = read_serve_file(str(ROOT / "serve/laptop.yaml"))
+    file = read_serve_config(str(ROOT / "serve/laptop.yaml"))
     given = file.given([{"name": "a", "checkpoint": "b"}], "keys.yaml", None, 9000)
     assert given.args["models"] == [{"name": "a", "checkpoint": "b"}]
     assert (given.args["api_keys_file"], given.host, given.port) == ("keys.yaml", "127.0.0.1", 9000)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vapray.errors import ConfigError, DataError, LeaseHeld
+from vapray.errors import ConfigError, DataError, LeaseHeldError
 from vapray.store.files import FileStore
 from vapray.store.lease import Lease
 
@@ -82,7 +82,7 @@ def test_a_second_run_is_refused_while_the_first_lives(tmp_path):
     files = FileStore(str(tmp_path))
     with (
         Lease(files, "v"),
-        pytest.raises(LeaseHeld, match=rf"process {os.getpid()} on {socket.gethostname()}"),
+        pytest.raises(LeaseHeldError, match=rf"process {os.getpid()} on {socket.gethostname()}"),
     ):
         Lease(files, "v").__enter__()
 
@@ -106,7 +106,7 @@ def test_the_lease_of_a_killed_process_is_taken_over_at_once(tmp_path):
     holder.start()
     while not files.names("v"):
         time.sleep(0.02)
-    with pytest.raises(LeaseHeld):
+    with pytest.raises(LeaseHeldError):
         Lease(files, "v").__enter__()
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
@@ -119,7 +119,7 @@ def test_an_expired_lease_of_another_machine_is_taken_over(tmp_path):
     files = FileStore(str(tmp_path))
     card = {"owner": "far", "host": "far", "machine": "far", "pid": 1, "started": 0.0, "expires": time.time() + 0.3}
     files.write("v/lease-000001.json", json.dumps(card).encode())
-    with pytest.raises(LeaseHeld, match="process 1 on far"):
+    with pytest.raises(LeaseHeldError, match="process 1 on far"):
         Lease(files, "v").__enter__()
     time.sleep(0.35)
     with Lease(files, "v"):
@@ -138,9 +138,9 @@ def test_a_heartbeat_outlives_the_lifetime(tmp_path):
 def test_of_many_processes_one_holds(tmp_path):
     program = (
         "import sys, time\nfrom vapray.store.files import FileStore\nfrom vapray.store.lease import Lease\n"
-        "from vapray.errors import LeaseHeld\n"
+        "from vapray.errors import LeaseHeldError\n"
         f"try:\n  with Lease(FileStore({str(tmp_path)!r}), 'v'):\n    print('held', flush=True); sys.stdin.read()\n"
-        "except LeaseHeld:\n  print('refused', flush=True)\n"
+        "except LeaseHeldError:\n  print('refused', flush=True)\n"
     )
     runs = [
         subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vapray.errors import DataError
-from vapray.store.tables import TABLES, pack, part_of, unpack
+from vapray.store.tables import TABLES, build_part, pack, unpack
 from vapray.store.version import Manifest, Store, fingerprint, parts
 
 
 def rows(*ids: str, reject: str | None = None) -> pa.Table:
     images = TABLES["images"]
     if reject:
-        return part_of(images, [], dict.fromkeys(ids, reject))
-    return part_of(
+        return build_part(images, [], dict.fromkeys(ids, reject))
+    return build_part(
         images,
         [{"image_id": one, "label": 1, "split": "train", "group": one, "path": f"/{one}"} for one in ids],
     )

@@ -8,7 +8,7 @@ import torch
 
 from tests.training.tiny import run, tiny_config, tiny_state
 from vapray.errors import DataError
-from vapray.store.checkpoint import read_newest_step, write_step
+from vapray.store.checkpoint import load_latest_training_state, save_training_state
 from vapray.store.files import FileStore
 from vapray.training.state import save_weights
 
@@ -67,7 +67,7 @@ def test_a_checkpoint_that_fails_is_told_at_the_next_one_and_the_one_before_stay
         tried.append(step)
         if step == 4:
             raise DataError("no space left")
-        write_step(files, "steps", step, contents, keep=2)
+        save_training_state(files, "steps", step, contents, keep=2)
 
     config = tiny_config("train.checkpoint_every=2", "train.steps=20")
     state = tiny_state(config)
@@ -75,7 +75,7 @@ def test_a_checkpoint_that_fails_is_told_at_the_next_one_and_the_one_before_stay
         run(config, state, save=save)
     assert 4 in tried
     assert state.step <= 8, "the failure was not noticed when the next checkpoint was due"
-    newest = read_newest_step(files, "steps", pytest.fail)
+    newest = load_latest_training_state(files, "steps", pytest.fail)
     assert json.loads(newest["state.json"])["step"] in (2, 6)
 
 
@@ -137,10 +137,10 @@ def test_the_best_weights_survive_rotation(tmp_path):
         config,
         tiny_state(config),
         validate=validate,
-        save=lambda step, contents: write_step(files, "steps", step, contents, keep=1),
+        save=lambda step, contents: save_training_state(files, "steps", step, contents, keep=1),
     )
     assert files.names("steps") == ["step-00000006"]
-    newest = read_newest_step(files, "steps", pytest.fail)
+    newest = load_latest_training_state(files, "steps", pytest.fail)
     assert newest["best.safetensors"] == seen[1] != newest["ema.safetensors"]
 
 

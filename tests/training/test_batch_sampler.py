@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from vapray.training.batch_sampler import SampleOrder, caption_owners
+from vapray.training.batch_sampler import GlobalBatchSampler, caption_permutation
 
 LABELS = np.array([0] * 50 + [1] * 5 + [2] * 2)
 
 
-def order(**changes) -> SampleOrder:
-    return SampleOrder(LABELS, **({"batch_size": 16, "seed": 3, "balance_classes": False} | changes))
+def order(**changes) -> GlobalBatchSampler:
+    return GlobalBatchSampler(LABELS, **({"batch_size": 16, "seed": 3, "balance_classes": False} | changes))
 
 
 def test_every_epoch_holds_every_row_once_across_batch_seams():
@@ -45,7 +45,7 @@ def test_balanced_batches_hold_every_class_equally_often():
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.3, 1])
 def test_a_share_of_each_class_exchanges_captions_and_none_of_them_keeps_its_own(share):
-    owners = caption_owners(LABELS, shuffled=share, seed=3)
+    owners = caption_permutation(LABELS, shuffled=share, seed=3)
     assert sorted(owners) == list(range(len(LABELS)))
     assert (LABELS[owners] == LABELS).all()
     moved = owners != np.arange(len(LABELS))
@@ -54,6 +54,6 @@ def test_a_share_of_each_class_exchanges_captions_and_none_of_them_keeps_its_own
 
 
 def test_who_exchanges_captions_follows_from_the_seed():
-    first, again, other = (caption_owners(LABELS, shuffled=0.5, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (caption_permutation(LABELS, shuffled=0.5, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)

@@ -12,7 +12,7 @@ from vapray.diffusion.objective import denoising_loss
 from vapray.training.batches import Batch, Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.network import build_schedule
-from vapray.training.rows_file import RowsFile, write_unfilled
+from vapray.training.rows_file import RowsFile, preallocate
 
 DROPS = ("train.drop_probability=0.4", "train.batch_size=14")
 
@@ -147,7 +147,7 @@ def captions_of(batch: Batch) -> list[list[list[float]]]:
 
 def mapped(rows: TrainingRows, path: Path) -> TrainingRows:
     ids = pa.array([f"i{row:02d}" for row in range(len(rows))])
-    write_unfilled(path, ids, rows.labels, rows.offsets, rows.moments.shape[2:], rows.tokens.shape[1])
+    preallocate(path, ids, rows.labels, rows.offsets, rows.moments.shape[2:], rows.tokens.shape[1])
     file = RowsFile(path, writable=True)
     file.moments[:], file.tokens[:] = rows.moments, rows.tokens
     file.sync()

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from vapray.errors import DataError
-from vapray.store.tables import TABLES, pack, part_of
+from vapray.store.tables import TABLES, build_part, pack
 from vapray.store.version import Store
-from vapray.training.dataset import materialise
+from vapray.training.dataset import open_or_build_cache
 
 
 def tables(tmp_path, ids, *, order=1, without_latents=()):
@@ -20,7 +20,7 @@ def tables(tmp_path, ids, *, order=1, without_latents=()):
         row = {"image_id": one, "label": number % 3, "split": "test" if number == 4 else "train", "group": one}
         context = np.full((number + 1, 5), number, dtype=np.float16)
         bank.write_part(
-            part_of(TABLES["bank"], [row | {"caption": one, "context": pack(context), "L": number + 1, "width": 5}])
+            build_part(TABLES["bank"], [row | {"caption": one, "context": pack(context), "L": number + 1, "width": 5}])
         )
         if one not in without_latents:
             moments = [np.full((4, 2, 2), number + 0.5 * flipped, dtype=np.float16) for flipped in (0, 1)]
@@ -28,7 +28,7 @@ def tables(tmp_path, ids, *, order=1, without_latents=()):
                 row | {"key": f"{one}/{f}", "flipped": bool(f), "moments": pack(moments[f]), "C": 2, "h": 2, "w": 2}
                 for f in (0, 1)
             ]
-            latents.write_part(part_of(TABLES["latents"], pair))
+            latents.write_part(build_part(TABLES["latents"], pair))
     for version in (bank, latents):
         version.seal(stage="x", sections={}, inputs={}, seconds=0, versions={}, notes={})
     return bank, latents
@@ -38,20 +38,20 @@ IDS = [f"i{number}" for number in range(6)]
 
 
 def test_rows_of_the_split_that_are_in_both_tables_by_id(tmp_path):
-    rows = materialise(*tables(tmp_path, IDS, without_latents=("i2",)), tmp_path / "cache")
+    rows = open_or_build_cache(*tables(tmp_path, IDS, without_latents=("i2",)), tmp_path / "cache")
     assert rows.labels.tolist() == [0, 1, 0, 2]
     assert rows.moments[:, :, 0, 0, 0].tolist() == [[0, 0.5], [1, 1.5], [3, 3.5], [5, 5.5]]
 
 
 def test_the_order_of_parts_does_not_matter(tmp_path):
-    one = materialise(*tables(tmp_path / "a", IDS), tmp_path / "cache-a")
-    other = materialise(*tables(tmp_path / "b", IDS, order=-1), tmp_path / "cache-b")
+    one = open_or_build_cache(*tables(tmp_path / "a", IDS), tmp_path / "cache-a")
+    other = open_or_build_cache(*tables(tmp_path / "b", IDS, order=-1), tmp_path / "cache-b")
     np.testing.assert_array_equal(one.moments, other.moments)
     np.testing.assert_array_equal(one.tokens, other.tokens)
 
 
 def test_contexts_are_padded_to_the_longest_asked_for(tmp_path):
-    rows = materialise(*tables(tmp_path, IDS), tmp_path / "cache")
+    rows = open_or_build_cache(*tables(tmp_path, IDS), tmp_path / "cache")
     asked = np.array([0, 3])
     assert rows.lengths(asked).tolist() == [1, 4]
     _, context = rows.read(asked, np.zeros(2, dtype=np.int64), asked, rows.lengths(asked))
@@ -61,7 +61,7 @@ def test_contexts_are_padded_to_the_longest_asked_for(tmp_path):
 
 
 def test_arrays_are_mapped_not_read(tmp_path):
-    rows = materialise(*tables(tmp_path, IDS), tmp_path / "cache")
+    rows = open_or_build_cache(*tables(tmp_path, IDS), tmp_path / "cache")
     (line,) = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line]
     begin, end = (int(address, 16) for address in line.split()[0].split("-"))
     for array in (rows.moments, rows.tokens):
@@ -70,11 +70,11 @@ def test_arrays_are_mapped_not_read(tmp_path):
 
 def test_an_empty_join_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no image of the train split is in both"):
-        materialise(*tables(tmp_path, IDS, without_latents=[*IDS]), tmp_path / "cache")
+        open_or_build_cache(*tables(tmp_path, IDS, without_latents=[*IDS]), tmp_path / "cache")
 
 
 def test_any_arrow_reader_opens_the_file(tmp_path):
-    materialise(*tables(tmp_path, IDS), tmp_path / "cache")
+    open_or_build_cache(*tables(tmp_path, IDS), tmp_path / "cache")
     (path,) = (tmp_path / "cache").glob("*.arrow")
     rows = pa.ipc.open_file(path).read_all()
     rows.validate(full=True)
@@ -87,7 +87,7 @@ def test_any_arrow_reader_opens_the_file(tmp_path):
 
 
 def test_pages_that_were_read_take_no_memory_and_come_back(tmp_path):
-    rows = materialise(*tables(tmp_path, IDS), tmp_path / "cache")
+    rows = open_or_build_cache(*tables(tmp_path, IDS), tmp_path / "cache")
 
     def resident() -> int:
         maps = Path("/proc/self/smaps").read_text()

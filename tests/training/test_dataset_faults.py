@@ -15,10 +15,10 @@ import pytest
 
 from tests.training.test_dataset import IDS, tables
 from vapray.errors import DataError
-from vapray.store.tables import TABLES, pack, part_of
+from vapray.store.tables import TABLES, build_part, pack
 from vapray.store.version import Store, Version
 from vapray.training import dataset
-from vapray.training.dataset import materialise
+from vapray.training.dataset import open_or_build_cache
 from vapray.training.rows_file import RowsFile
 
 
@@ -42,7 +42,7 @@ def left(cache: Path) -> set[str]:
 
 def _killed_while_filling(folder: str) -> None:
     RowsFile.forget_pages = lambda self: os.kill(os.getpid(), signal.SIGKILL)
-    materialise(*again(Path(folder)), Path(folder) / "cache")
+    open_or_build_cache(*again(Path(folder)), Path(folder) / "cache")
 
 
 def test_what_a_killed_process_left_is_made_again(tmp_path):
@@ -52,14 +52,14 @@ def test_what_a_killed_process_left_is_made_again(tmp_path):
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert left(cache) == {".unfinished", ".lock"}
-    require_right(materialise(*made, cache))
+    require_right(open_or_build_cache(*made, cache))
     assert left(cache) == {".arrow", ".lock"}
 
 
 @pytest.mark.parametrize("damage", ["cut short", "empty", "no such file format", "another table"])
 def test_a_damaged_file_is_made_again(tmp_path, damage):
     made, cache = tables(tmp_path, IDS), tmp_path / "cache"
-    materialise(*made, cache)
+    open_or_build_cache(*made, cache)
     (path,) = cache.glob("*.arrow")
     whole = path.read_bytes()
     path.write_bytes(
@@ -72,7 +72,7 @@ def test_a_damaged_file_is_made_again(tmp_path, damage):
     )
     with pytest.raises((OSError, ValueError)):
         RowsFile(path)
-    require_right(materialise(*made, cache))
+    require_right(open_or_build_cache(*made, cache))
     assert path.read_bytes() == whole
 
 
@@ -82,13 +82,13 @@ def test_a_full_disk_is_an_error_that_names_the_bytes_and_leaves_nothing(tmp_pat
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
     try:
         with pytest.raises(DataError, match=r"unfinished: 480 bytes of .* \(File too large\)\..*TMPDIR") as told:
-            materialise(*made, cache)
+            open_or_build_cache(*made, cache)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert isinstance(told.value.__cause__, OSError)
     assert told.value.__cause__.errno == errno.EFBIG
     assert left(cache) == {".lock"}
-    require_right(materialise(*made, cache))
+    require_right(open_or_build_cache(*made, cache))
 
 
 def test_of_two_at_once_one_joins_and_both_have_the_rows(tmp_path, monkeypatch):
@@ -101,7 +101,7 @@ def test_of_two_at_once_one_joins_and_both_have_the_rows(tmp_path, monkeypatch):
 
     def work():
         begun.wait()
-        found.append(materialise(*made, cache))
+        found.append(open_or_build_cache(*made, cache))
 
     monkeypatch.setattr(dataset, "write_rows", watched)
     both = [threading.Thread(target=work) for _ in range(2)]
@@ -121,20 +121,20 @@ def test_another_users_folder_is_not_trusted(tmp_path):
     cache.mkdir()
     os.chown(cache, 12345, 12345)
     with pytest.raises(DataError, match=r"cache: cannot store training rows \(it belongs to another user\)"):
-        materialise(*made, cache)
+        open_or_build_cache(*made, cache)
     assert not list(cache.iterdir())
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
     (tmp_path / "cache").write_text("")
     with pytest.raises(DataError, match=r"cache: cannot store training rows \(File exists\).*TMPDIR"):
-        materialise(*tables(tmp_path, IDS), tmp_path / "cache")
+        open_or_build_cache(*tables(tmp_path, IDS), tmp_path / "cache")
 
 
 def test_a_discarded_file_stays_with_who_has_it_mapped(tmp_path):
     made, cache = tables(tmp_path, IDS), tmp_path / "cache"
-    rows = materialise(*made, cache)
-    dataset.discard(*made, cache)
+    rows = open_or_build_cache(*made, cache)
+    dataset.delete_cache(*made, cache)
     assert left(cache) == {".lock"}
     rows.file.forget_pages()
     require_right(rows)
@@ -155,22 +155,22 @@ def test_what_other_tables_left_is_removed_after_a_week_without_use(tmp_path):
     os.utime(cache / "opened.arrow", (time.time(), (cache / "opened.arrow").stat().st_mtime))
     with open(cache / "locked.lock") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        materialise(*made, cache)
+        open_or_build_cache(*made, cache)
     names = {path.stem for path in cache.iterdir()}
     assert {"recent", "opened", "locked"} < names and "old" not in names and len(names) == 4
     assert left(cache) == {".arrow", ".unfinished", ".lock"}
-    materialise(*made, cache)
+    open_or_build_cache(*made, cache)
     assert "locked" not in {path.stem for path in cache.iterdir()}
 
 
 def test_own_rows_are_used_again_however_old(tmp_path):
     made, cache = tables(tmp_path, IDS), tmp_path / "cache"
-    materialise(*made, cache)
+    open_or_build_cache(*made, cache)
     (path,) = cache.glob("*.arrow")
     for file in cache.iterdir():
         os.utime(file, (0, 0))
     number = path.stat().st_ino
-    require_right(materialise(*made, cache))
+    require_right(open_or_build_cache(*made, cache))
     assert path.stat().st_ino == number
 
 
@@ -181,9 +181,9 @@ def is_waited_for(lock: Path) -> bool:
 
 def test_who_waited_for_a_lock_that_was_removed_takes_the_new_one(tmp_path):
     made, cache, found = tables(tmp_path, IDS), tmp_path / "cache", []
-    materialise(*made, cache)
+    open_or_build_cache(*made, cache)
     (lock,) = cache.glob("*.lock")
-    waiting = threading.Thread(target=lambda: found.append(materialise(*made, cache)))
+    waiting = threading.Thread(target=lambda: found.append(open_or_build_cache(*made, cache)))
     with open(lock) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         waiting.start()
@@ -204,13 +204,13 @@ def test_who_waited_for_a_lock_that_was_removed_takes_the_new_one(tmp_path):
 
 def test_rows_of_another_layout_are_not_opened(tmp_path, monkeypatch):
     made, cache = tables(tmp_path, IDS), tmp_path / "cache"
-    materialise(*made, cache)
+    open_or_build_cache(*made, cache)
     monkeypatch.setattr(dataset, "LAYOUT", dataset.LAYOUT + 1)
-    require_right(materialise(*made, cache))
+    require_right(open_or_build_cache(*made, cache))
     assert len(list(cache.glob("*.arrow"))) == 2
 
 
-MISFITS = {
+CONFLICTS = {
     "its mirror image is missing": (
         {"i0/0": {}},
         "image i0 occurs 1 times unmirrored and 0 times mirrored, expected once each; 1 images affected",
@@ -230,14 +230,14 @@ MISFITS = {
 }
 
 
-@pytest.mark.parametrize("misfit", MISFITS)
-def test_rows_that_do_not_fit_are_named(tmp_path, misfit):
+@pytest.mark.parametrize("conflict", CONFLICTS)
+def test_rows_that_do_not_fit_are_named(tmp_path, conflict):
     bank, _ = tables(tmp_path, ["i0"], without_latents=("i0",))
-    latents, (rows, message) = Store(str(tmp_path)).version("latents", "other"), MISFITS[misfit]
+    latents, (rows, message) = Store(str(tmp_path)).version("latents", "other"), CONFLICTS[conflict]
     row = {"image_id": "i0", "label": 0, "split": "train", "group": "i0", "flipped": False, "C": 2, "h": 2, "w": 2}
     row["moments"] = pack(np.zeros((4, 2, 2), dtype=np.float16))
-    latents.write_part(part_of(TABLES["latents"], [row | {"key": key} | more for key, more in rows.items()]))
+    latents.write_part(build_part(TABLES["latents"], [row | {"key": key} | more for key, more in rows.items()]))
     latents.seal(stage="x", sections={}, inputs={}, seconds=0, versions={}, notes={})
     with pytest.raises(DataError, match=message):
-        materialise(bank, latents, tmp_path / "cache")
+        open_or_build_cache(bank, latents, tmp_path / "cache")
     assert left(tmp_path / "cache") == {".lock"}

@@ -12,8 +12,8 @@ from tests.models.test_released import weights_of_the_layout
 from tests.training.tiny import CLASSES, SPACE, WIDTH, tiny_config, tiny_state
 from vapray.errors import CheckpointError, ConfigError
 from vapray.models.released_weights import released_uvit
-from vapray.training.content_hash import initial_weights_signature
-from vapray.training.initial_weights import start_from
+from vapray.training.content_hash import initial_weights_content_hash
+from vapray.training.initial_weights import load_initial_weights
 from vapray.training.job import TrainingJob
 from vapray.training.state import save_weights
 
@@ -30,13 +30,13 @@ def saved(tmp_path: Path, model: torch.nn.Module) -> str:
 
 def test_all_weights_of_an_equal_network_are_taken(tmp_path):
     source, target = network(seed=1), network(seed=2)
-    assert start_from(target, saved(tmp_path, source)).endswith("100.0% of the network's values")
+    assert load_initial_weights(target, saved(tmp_path, source)).endswith("100.0% of the network's values")
     assert save_weights(target) == save_weights(source)
 
 
 def test_what_does_not_fit_stays_as_drawn_and_is_told(tmp_path):
     source, target, drawn = network("bank.max_tokens=8", seed=1), network(seed=2), network(seed=2)
-    assert "as drawn: position" in start_from(target, saved(tmp_path, source))
+    assert "as drawn: position" in load_initial_weights(target, saved(tmp_path, source))
     assert torch.equal(target.position, drawn.position)
     assert torch.equal(target.patch_in.weight, source.patch_in.weight)
 
@@ -46,7 +46,7 @@ def test_the_released_codes_weights_are_understood(tmp_path):
     model = released_uvit(weights, num_heads=4, max_context=16)
     torch.save(weights, tmp_path / "nnet_ema.pth")
     torch.nn.init.zeros_(model.patch_out.weight)
-    start_from(model, str(tmp_path / "nnet_ema.pth"))
+    load_initial_weights(model, str(tmp_path / "nnet_ema.pth"))
     assert torch.equal(model.state_dict()["norm.weight"], weights["norm.weight"]) and model.patch_out.weight.any()
 
 
@@ -55,12 +55,12 @@ def test_weights_of_another_network_and_damaged_files_are_refused(tmp_path):
     with pytest.raises(
         CheckpointError, match=r"fits \d+% of the network's values; expected at least 50%\. .* set model"
     ):
-        start_from(network(), path)
+        load_initial_weights(network(), path)
     Path(path).write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="cannot be read as weights"):
-        start_from(network(), path)
+        load_initial_weights(network(), path)
     with pytest.raises(CheckpointError, match="no such file on this node"):
-        start_from(network(), str(tmp_path / "gone.pth"))
+        load_initial_weights(network(), str(tmp_path / "gone.pth"))
 
 
 def begun(config, say=print, **changes: Any) -> Any:
@@ -94,10 +94,10 @@ def test_the_run_depends_on_the_content_of_the_weights_not_on_their_path(tmp_pat
     one, same = saved(tmp_path, network(seed=1)), tmp_path / "elsewhere" / "weights.safetensors"
     same.parent.mkdir()
     shutil.copy(one, same)
-    first, moved = (initial_weights_signature(tiny_config(f"train.init_from={path}")) for path in (one, same))
+    first, moved = (initial_weights_content_hash(tiny_config(f"train.init_from={path}")) for path in (one, same))
     assert first == moved and len(first) == 64
     saved(tmp_path, network(seed=2))
-    assert initial_weights_signature(tiny_config(f"train.init_from={one}")) != first
-    assert initial_weights_signature(tiny_config()) == ""
+    assert initial_weights_content_hash(tiny_config(f"train.init_from={one}")) != first
+    assert initial_weights_content_hash(tiny_config()) == ""
     with pytest.raises(ConfigError, match="no such file"):
-        initial_weights_signature(tiny_config(f"train.init_from={tmp_path}/gone.pth"))
+        initial_weights_content_hash(tiny_config(f"train.init_from={tmp_path}/gone.pth"))

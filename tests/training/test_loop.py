@@ -11,7 +11,7 @@ from safetensors.torch import load as load_safetensors
 
 from tests.training.ranks import run_ranks
 from tests.training.tiny import SPACE, run, tiny_config, tiny_rows, tiny_state
-from vapray.errors import CheckpointError, TrainingDiverged
+from vapray.errors import CheckpointError, TrainingDivergedError
 from vapray.training.batches import Batches
 from vapray.training.optimiser import ema_decay, learning_rate, only_present_rows
 from vapray.training.state import load_weights, save_weights
@@ -244,7 +244,7 @@ def test_too_many_skipped_steps_in_a_row_stop_training(monkeypatch):
     faults = _BrokenLatents(monkeypatch, set(range(2, 100)))
     config = tiny_config("train.steps=50", "train.max_skipped_steps=3", "train.checkpoint_every=1", "train.prefetch=0")
     saved = {}
-    with pytest.raises(TrainingDiverged, match="4 steps in a row, up to step 5, are not finite"):
+    with pytest.raises(TrainingDivergedError, match="4 steps in a row, up to step 5, are not finite"):
         run(config, tiny_state(config), save=saved.__setitem__)
     assert faults.met == [2, 3, 4, 5]
     assert max(saved) == 5
@@ -257,7 +257,7 @@ def test_weights_that_are_not_finite_are_never_saved():
     state = tiny_state(config)
     with torch.no_grad():
         state.averaged.position[0, 0] = float("inf")
-    with pytest.raises(TrainingDiverged, match="position is not finite after step 0"):
+    with pytest.raises(TrainingDivergedError, match="position is not finite after step 0"):
         state.to_files()
 
 

@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from tests.training.tiny import CLASSES, tiny_config
-from vapray.models.network_cost import network_size
+from vapray.models.network_cost import network_cost
 from vapray.training import oom as memory
 from vapray.training.forecast import peak_bytes
-from vapray.training.oom import USABLE, largest_share, out_of_memory
+from vapray.training.oom import USABLE, largest_micro_batch, oom_error
 
 CPU = torch.device("cpu")
 
 
 def advice(error: BaseException, *overrides: str) -> str:
     config = tiny_config(*overrides)
-    return str(out_of_memory(error, config, num_classes=CLASSES, device=CPU, workers=config.train.workers, sharing=1))
+    return str(oom_error(error, config, num_classes=CLASSES, device=CPU, workers=config.train.workers, sharing=1))
 
 
 def test_an_allocation_that_the_machine_refuses_is_recognised():
@@ -37,22 +37,22 @@ def test_the_error_of_a_gpu_is_recognised():
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("memory")])
 def test_other_errors_are_not_about_memory(error):
-    assert out_of_memory(error, tiny_config(), num_classes=CLASSES, device=CPU, workers=1, sharing=1) is None
+    assert oom_error(error, tiny_config(), num_classes=CLASSES, device=CPU, workers=1, sharing=1) is None
 
 
 def test_what_is_advised_fits_by_arithmetic_and_one_more_does_not():
     config = tiny_config("train.batch_size=64")
-    size = network_size(config, CLASSES)
+    size = network_cost(config, CLASSES)
     capacity = int(peak_bytes(size, 11, config.train) / USABLE) + 1
-    assert largest_share(config, CLASSES, capacity, 1) == 11
-    assert largest_share(config, CLASSES, 2**60, 1) == 32, "what failed is not advised again"
-    assert largest_share(config, CLASSES, 1000, 1) == 0
+    assert largest_micro_batch(config, CLASSES, capacity, 1) == 11
+    assert largest_micro_batch(config, CLASSES, 2**60, 1) == 32, "what failed is not advised again"
+    assert largest_micro_batch(config, CLASSES, 1000, 1) == 0
 
 
 def memory_for(images: int, monkeypatch, *overrides: str) -> None:
     """Let the machine have memory for so many images at a time."""
     config = tiny_config(*overrides)
-    needed = peak_bytes(network_size(config, CLASSES), images, config.train) if images else 0
+    needed = peak_bytes(network_cost(config, CLASSES), images, config.train) if images else 0
     monkeypatch.setattr(memory, "capacity_bytes", lambda device: int(needed / USABLE) + 1)
 
 
@@ -73,7 +73,7 @@ def test_the_configuration_takes_what_is_advised_to_a_run_that_has_lost_workers(
     overrides += [f"train.accumulate_steps={parts}", f"train.recompute={recompute}"]
     memory_for(1, monkeypatch, *overrides)
     config = tiny_config(*overrides)
-    said = str(out_of_memory(MemoryError(), config, num_classes=CLASSES, device=CPU, workers=left, sharing=1))
+    said = str(oom_error(MemoryError(), config, num_classes=CLASSES, device=CPU, workers=left, sharing=1))
     if -(-8 // (left * parts)) == 1:
         assert "One image at a time is the minimum" in said
         return

@@ -9,7 +9,7 @@ from safetensors.torch import load as load_safetensors
 
 from tests.training.ranks import run_ranks
 from tests.training.tiny import SPACE, run, tiny_config, tiny_rows, tiny_state
-from vapray.errors import TrainingDiverged
+from vapray.errors import TrainingDivergedError
 from vapray.training.batches import Batches
 from vapray.training.state import save_weights
 
@@ -90,7 +90,7 @@ class Rank:
         self.found["skipped"] = [met, state.step, state.skipped, state.skipped_in_a_row]
         try:
             self.train("diverged", "fsdp", change=break_the_last_position)
-        except TrainingDiverged as error:
+        except TrainingDivergedError as error:
             self.found["diverged"] = str(error)
 
 

@@ -7,13 +7,13 @@ from tests.training.tiny import SPACE, tiny_config, tiny_rows, tiny_state
 from vapray.errors import ConfigError
 from vapray.training.batches import Batches
 from vapray.training.state import TrainingState
-from vapray.training.step import OptimiserStep, Taken
+from vapray.training.step import OptimiserStep, StepResult
 
 CPU = torch.device("cpu")
 UNET = ("model.network=unet", "model.condition=class", "model.prototypes.enabled=false", "model.width=32")
 
 
-def after(*changes: str, steps: int = 2) -> tuple[TrainingState, Taken]:
+def after(*changes: str, steps: int = 2) -> tuple[TrainingState, StepResult]:
     """The state behind some steps, and the last of them."""
     config = tiny_config(*changes)
     state, batches = tiny_state(config), Batches(config, tiny_rows(), SPACE, rank=0, world=1)

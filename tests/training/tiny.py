@@ -6,21 +6,21 @@ import numpy as np
 import torch
 
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT
 from vapray.training.dataset import TrainingRows
 from vapray.training.loop import train
 from vapray.training.network import build_network
 from vapray.training.state import TrainingState
-from vapray.training.worker import Worker
+from vapray.training.worker import RankContext
 
 SPACE = LatentSpace(2, 4, (0.1, -0.1), (1.5, 0.5))
 CLASSES, WIDTH = 3, 8
 
 
 def tiny_config(*overrides: str) -> Config:
-    return load(
+    return load_config(
         None,
         [
             "data.image_size=16",
@@ -69,6 +69,6 @@ def run(
     say_saved: Callable[[int], None] = lambda step: None,
     track: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
 ) -> TrainingState:
-    worker = Worker(rank, world, torch.device("cpu"), report, save, is_save_asked, validate, say_saved, track)
+    worker = RankContext(rank, world, torch.device("cpu"), report, save, is_save_asked, validate, say_saved, track)
     train(worker, config, tiny_rows(), SPACE, state)
     return state

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from vapray.bank.prompt_bank import BankEntry, PromptBank
 from vapray.bank.text_encoder import TextEncoder
 
-__all__ = ["BankDistances", "TextDistance"]
+__all__ = ["BankDistances", "CaptionDistance"]
 
-MOST = 512
+MAX_CAPTIONS = 512
 """Maximum number of captions of a class to compare a text with, which bounds the cost of a class."""
 
 
 @dataclass(frozen=True)
-class TextDistance:
+class CaptionDistance:
     """Distance of a text to a class's bank."""
 
     nearest: BankEntry
@@ -57,7 +57,7 @@ class BankDistances:
         self._classes: dict[int, _Class] = {}
         self._encoding = threading.Lock()
 
-    def of(self, label: int, text: str) -> TextDistance:
+    def of(self, label: int, text: str) -> CaptionDistance:
         """Compute the distance of a text to a class.
 
         Raises:
@@ -67,7 +67,7 @@ class BankDistances:
         apart = 1 - known.directions @ self._directions([text])[0]
         place = int(apart.argmin())
         distance = max(0.0, float(apart[place]))
-        return TextDistance(
+        return CaptionDistance(
             known.entries[place], distance, float(np.median(known.own)), float((known.own > distance).mean())
         )
 
@@ -88,7 +88,7 @@ class BankDistances:
 
     def _encode_class(self, label: int) -> _Class:
         distinct = list({entry.caption: entry for entry in reversed(self._bank.entries(label))}.values())[::-1]
-        chosen = distinct[:: -(-len(distinct) // MOST)]
+        chosen = distinct[:: -(-len(distinct) // MAX_CAPTIONS)]
         return _Class(chosen, self._directions([entry.caption for entry in chosen]))
 
     def _directions(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -2,12 +2,12 @@
 
 from vapray.bank.tower_files import find_tower
 from vapray.config import Config
-from vapray.pretrained.model_files import hub_commit, is_directory
+from vapray.pretrained.model_files import is_directory, resolve_commit
 
-__all__ = ["encoder_signature"]
+__all__ = ["encoder_content_hash"]
 
 
-def encoder_signature(config: Config) -> str:
+def encoder_content_hash(config: Config) -> str:
     """Compute the sha256 of the model in ``bank.model``, or its hub commit; empty for hashing.
 
     Raises:
@@ -19,4 +19,4 @@ def encoder_signature(config: Config) -> str:
         return ""
     if is_directory(bank.model):
         return find_tower(bank).sha256
-    return hub_commit(bank.model or "", bank.revision, "bank.model")
+    return resolve_commit(bank.model or "", bank.revision, "bank.model")

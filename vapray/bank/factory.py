@@ -5,10 +5,10 @@ from vapray.bank.text_encoder import TextEncoder
 from vapray.bank.transformer_encoder import TransformerEncoder
 from vapray.config import Bank
 
-__all__ = ["text_encoder_of"]
+__all__ = ["build_text_encoder"]
 
 
-def text_encoder_of(settings: Bank, device: str = "cpu") -> TextEncoder:
+def build_text_encoder(settings: Bank, device: str = "cpu") -> TextEncoder:
     """Build the encoder of section ``bank``; weights are loaded with its first text.
 
     Args:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from vapray.bank.tower_files import find_tower
 from vapray.config import Config
 from vapray.errors import VaprayError
-from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
+from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, ForecastInputs, flop_rate, part_overhead, pool_size
 
 __all__ = ["context_width", "forecast", "tokens_of_a_caption"]
 
@@ -50,11 +50,11 @@ def context_width(config: Config) -> int:
     return config.bank.width if config.bank.encoder == "hashing" else _tower(config).width
 
 
-def forecast(outlook: Outlook) -> Forecast:
+def forecast(outlook: ForecastInputs) -> Forecast:
     """Forecast stage bank: every caption is encoded once, 1:1, to L x width float16 values."""
     config, rows = outlook.config, outlook.rows["captions"]
     pool, hashing = config.pools.bank, config.bank.encoder == "hashing"
-    workers, device = of_pool(pool)
+    workers, device = pool_size(pool)
     # Parts of the captions are never merged.
     parted = min(pool, config.pools.caption, key=lambda either: either.batch_rows)
     words = BYTES_OF_THE_WORDS_OF_A_PART * -(-rows // parted.batch_rows) if hashing else 0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.bank.text_encoder import Encoded, TextEncoder, wrong_length
+from vapray.bank.text_encoder import Encoded, TextEncoder, length_error
 from vapray.errors import ConfigError
 
 __all__ = ["HashingEncoder"]
@@ -100,7 +100,7 @@ class HashingEncoder(TextEncoder):
     def _encode_one(self, text: str) -> Encoded:
         tokens = self.tokens(text)
         if not 1 <= len(tokens) <= self.max_tokens:
-            return wrong_length(text, len(tokens), self.max_tokens)
+            return length_error(text, len(tokens), self.max_tokens)
         words = np.stack([self._vector(token) for token in tokens])
         return (words + self._positions[: len(tokens)]).astype(np.float16)
 

@@ -12,17 +12,17 @@ from functools import partial
 
 import pyarrow as pa
 
-from vapray.bank.factory import text_encoder_of
+from vapray.bank.factory import build_text_encoder
 from vapray.config import Bank
 from vapray.errors import DataError
 from vapray.runtime.row_map import map_rows
-from vapray.runtime.stage_context import StageRun
-from vapray.store.tables import TABLES, pack, part_of
+from vapray.runtime.stage_context import StageContext
+from vapray.store.tables import TABLES, build_part, pack
 
 __all__ = ["run"]
 
 
-def run(run: StageRun) -> None:
+def run(run: StageContext) -> None:
     """Run the stage."""
     pool = run.config.pools.bank
     map_rows(
@@ -36,7 +36,7 @@ def run(run: StageRun) -> None:
 
 class _EncodeCaptions:
     def __init__(self, bank: Bank, device: str) -> None:
-        self._encoder = text_encoder_of(bank, device)
+        self._encoder = build_text_encoder(bank, device)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         asked = rows.to_pylist()
@@ -46,4 +46,4 @@ class _EncodeCaptions:
                 rejects[row["image_id"]] = str(context)
             else:
                 done.append(row | {"context": pack(context), "L": context.shape[0], "width": context.shape[1]})
-        return part_of(TABLES["bank"], done, rejects)
+        return build_part(TABLES["bank"], done, rejects)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vapray.errors import ConfigError, DataError
 
-__all__ = ["Encoded", "TextEncoder", "wrong_length"]
+__all__ = ["Encoded", "TextEncoder", "length_error"]
 
 Encoded: TypeAlias = NDArray[np.float16] | DataError
 """Context float16 [L, D], or the error that explains its absence."""
@@ -69,7 +69,7 @@ class TextEncoder(ABC):
         return contexts
 
 
-def wrong_length(text: str, tokens: int, max_tokens: int) -> DataError:
+def length_error(text: str, tokens: int, max_tokens: int) -> DataError:
     """Build the refusal of a text without a token, or with too many."""
     return DataError(
         f"{text[:60]!r}: {tokens} tokens; expected 1 to {max_tokens}. Shorten the text or raise bank.max_tokens"

@@ -8,7 +8,7 @@ from typing import Any
 
 from vapray.config import Bank
 from vapray.errors import BackendError, ConfigError
-from vapray.pretrained.model_files import Wanted, find_folder, hub_folder, read_card, sha256_of
+from vapray.pretrained.model_files import ModelFileSpec, hub_folder, read_json_object, resolve_model_folder, sha256_of
 
 __all__ = ["TowerFiles", "find_tower", "require_packages"]
 
@@ -78,7 +78,7 @@ class TowerFiles:
         tokenizer = self.folder / "tokenizer_config.json"
         limits = [
             self._text.get("max_position_embeddings"),
-            read_card(tokenizer).get("model_max_length") if tokenizer.is_file() else None,
+            read_json_object(tokenizer).get("model_max_length") if tokenizer.is_file() else None,
             self.clip.get("context_length", 77) if self.kind == "open_clip" else None,
         ]
         return min((int(limit) for limit in limits if limit), default=None)
@@ -90,7 +90,7 @@ class TowerFiles:
 
     @property
     def _text(self) -> dict[str, Any]:
-        config = read_card(self.text_config)
+        config = read_json_object(self.text_config)
         return dict(config.get("text_config") or config)
 
     def _size(self, names: tuple[str, ...]) -> int:
@@ -114,8 +114,8 @@ def find_tower(settings: Bank, *, download: bool = True) -> TowerFiles:
         BackendError: not in the cache and not downloadable.
     """
     kind, missing = settings.encoder, partial(_missing, settings.encoder)
-    wanted = Wanted("bank.model", _choices(kind), missing)
-    folder = find_folder(settings.model or "", settings.revision, wanted, download=download)
+    wanted = ModelFileSpec("bank.model", _choices(kind), missing)
+    folder = resolve_model_folder(settings.model or "", settings.revision, wanted, download=download)
     return TowerFiles(kind, folder, _text_config(kind, folder, download))
 
 
@@ -169,7 +169,7 @@ def _text_config(kind: str, folder: Path, download: bool) -> Path:
 
 
 def _clip_of(folder: Path) -> dict[str, Any]:
-    model = read_card(folder / CONFIGS["open_clip"]).get("model_cfg")
+    model = read_json_object(folder / CONFIGS["open_clip"]).get("model_cfg")
     text = model.get("text_cfg") if isinstance(model, dict) else None
     if not isinstance(text, dict):
         raise ConfigError(

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vapray.bank.text_encoder import Encoded, TextEncoder, wrong_length
+from vapray.bank.text_encoder import Encoded, TextEncoder, length_error
 from vapray.bank.tower_files import TowerFiles, find_tower, require_packages
 from vapray.config import Bank
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError, VaprayError
@@ -95,7 +95,7 @@ class TransformerEncoder(TextEncoder):
         )
         words = len(found["input_ids"]) - sum(found["special_tokens_mask"])
         if not words or len(found["input_ids"]) > self.max_tokens:
-            return wrong_length(text, len(found["input_ids"]) if words else 0, self.max_tokens)
+            return length_error(text, len(found["input_ids"]) if words else 0, self.max_tokens)
         return list(found["input_ids"])
 
     @torch.inference_mode()

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
 
-from vapray.config.section import Positive, Section
+from vapray.config.section import ConfigSection, PositiveFloat
 from vapray.config.strict_yaml import parse_yaml
 from vapray.errors import ConfigError
 
 __all__ = ["Constant", "Cost", "read_constants"]
 
 
-class Constant(Section):
+class Constant(ConfigSection):
     """Number with its unit, origin and source."""
 
-    value: Positive
+    value: PositiveFloat
     unit: str
     kind: Literal["given", "measured", "derived", "assumed"]
     source: str

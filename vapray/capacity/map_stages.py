@@ -7,7 +7,7 @@ from vapray.capacity.estimate import StageEstimate, TableSize, Workload, slowest
 from vapray.config import Pool
 from vapray.data.forecast import reading_seconds
 from vapray.evaluation.forecast import classifier_seconds, reference_rows
-from vapray.runtime.placement import places
+from vapray.runtime.placement import bundles_per_node
 from vapray.sampling.forecast import SECONDS_TO_WRITE
 from vapray.store.parts import READERS
 
@@ -59,7 +59,7 @@ class MappedStage:
     def _actors(self) -> int:
         plan, gpus = self._work.plan, self._work.plan.gpus_of_stage(self._stage)
         if self._pool.num_gpus:
-            return max(1, places({"GPU": gpus}, {"GPU": self._pool.num_gpus}))
+            return max(1, bundles_per_node({"GPU": gpus}, {"GPU": self._pool.num_gpus}))
         return max(1, gpus * plan.cores_per_gpu // math.ceil(self._pool.num_cpus))
 
     def _actor_seconds(self) -> tuple[str, Cost]:

@@ -9,10 +9,10 @@ from vapray.capacity.map_stages import MappedStage
 from vapray.capacity.plan import Plan
 from vapray.capacity.training import train_stage
 from vapray.config import Pools
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.errors import ConfigError
-from vapray.pipeline.stages import itinerary
-from vapray.runtime.forecast import Forecast, Images, Outlook
+from vapray.pipeline.stages import select_stages
+from vapray.runtime.forecast import Forecast, ForecastInputs, Images
 from vapray.runtime.row_map import ROWS_OF_A_PLAN_PART
 
 __all__ = ["estimate_run", "load_workload"]
@@ -35,7 +35,7 @@ def estimate_run(plan: Plan) -> list[StageEstimate]:
     """
     work, found = load_workload(plan), []
     tables: dict[str, TableSize] = {}
-    for stage in itinerary(None):
+    for stage in select_stages(None):
         if stage.name == "train":
             found.append(train_stage(tables["bank"], tables["latents"], work))
         elif stage.name not in OF_FIXED_SIZE:
@@ -59,12 +59,12 @@ def _source(stage: str, tables: dict[str, TableSize], work: Workload) -> TableSi
 
 def load_workload(plan: Plan) -> Workload:
     """Read the run's settings and forecast every stage."""
-    config, images = load(plan.config, [*plan.settings, *PLACEMENT]), _images(plan)
+    config, images = load_config(plan.config, [*plan.settings, *PLACEMENT]), _images(plan)
     rows: dict[str, int] = {}
     forecasts: dict[str, Forecast] = {}
-    for stage in itinerary(None):
+    for stage in select_stages(None):
         forecast = importlib.import_module(f"vapray.{stage.room}.forecast").forecast
-        forecasts[stage.name] = forecast(Outlook(config, images, rows))
+        forecasts[stage.name] = forecast(ForecastInputs(config, images, rows))
         rows[stage.writes] = forecasts[stage.name].rows
     constants = read_constants(plan.constants).items()
     costs = {name: Cost(constant.value, frozenset({name})) for name, constant in constants}

@@ -7,44 +7,46 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from vapray.config.loader import COMMAND_LINE, apply_override, read_tree
-from vapray.config.section import Count, Positive, Section, Share
+from vapray.config.section import ConfigSection, PositiveFloat, PositiveInt, UnitInterval
 from vapray.errors import ConfigError
 
 __all__ = ["Plan", "load_plan"]
 
 
-class Plan(Section):
+class Plan(ConfigSection):
     """Run and hardware of the estimate; the defaults of the hardware are assumed."""
 
     config: str | None = None
     """YAML file of the run, such as jobs/configs/isic2018.yaml; None: the demo's settings."""
     settings: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Overrides of the run's settings, as section.key=value; the plan decides pool sizes and ``train.workers``."""
-    images: Count = 10_000
+    images: PositiveInt = 10_000
     """Number of labelled images over all splits."""
-    pixels: Count = 270_000
+    pixels: PositiveInt = 270_000
     """Pixels of a stored image."""
-    classes: Count = 7
+    classes: PositiveInt = 7
     """Number of classes."""
-    train_share: Share = 0.85
+    train_share: UnitInterval = 0.85
     """Share of the images in the train split."""
-    held_out_share: Share = 0.1
+    held_out_share: UnitInterval = 0.1
     """Share of the images in the test split, which evaluation compares with."""
-    gpus: Count = 8
+    gpus: PositiveInt = 8
     """Number of GPUs of each stage; a stage without GPUs uses the cores of as many."""
-    gpus_per_stage: dict[Literal["caption", "bank", "encode", "train", "sample"], Count] = Field(default_factory=dict)
+    gpus_per_stage: dict[Literal["caption", "bank", "encode", "train", "sample"], PositiveInt] = Field(
+        default_factory=dict
+    )
     """Number of GPUs of single stages, in place of ``gpus``."""
-    gpus_per_node: Count = 8
-    cores_per_gpu: Count = 12
-    node_gigabits: Positive = 100.0
+    gpus_per_node: PositiveInt = 8
+    cores_per_gpu: PositiveInt = 12
+    node_gigabits: PositiveFloat = 100.0
     """Network bandwidth of a node, in gigabits per second."""
-    driver_memory_gb: Positive = 64.0
+    driver_memory_gb: PositiveFloat = 64.0
     """Memory of the pod that runs the job, in GB."""
-    node_memory_gb: Positive = 1000.0
+    node_memory_gb: PositiveFloat = 1000.0
     """Memory of a node, in GB."""
-    node_disk_gb: Positive = 28000.0
+    node_disk_gb: PositiveFloat = 28000.0
     """Local disk of a node, in GB; it holds the training rows."""
-    constants: dict[str, Positive] = Field(default_factory=dict)
+    constants: dict[str, PositiveFloat] = Field(default_factory=dict)
     """Values by name that replace those of constants.yaml."""
 
     def gpus_of_stage(self, stage: str) -> int:

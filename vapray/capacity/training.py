@@ -5,7 +5,7 @@ import math
 from vapray.bank.forecast import context_width, tokens_of_a_caption
 from vapray.capacity.constants import Cost
 from vapray.capacity.estimate import StageEstimate, TableSize, Workload, slowest
-from vapray.models.network_cost import network_size
+from vapray.models.network_cost import network_cost
 
 __all__ = ["train_stage"]
 
@@ -53,7 +53,7 @@ def _step(workers: int, work: Workload) -> tuple[str, Cost]:
     settings, constants = work.config.train, work.constants
     arithmetic = work.forecasts["train"].work_seconds / settings.steps / workers
     # Ring all-reduce: a rank sends and receives its gradients, of four bytes each, twice, less its own part.
-    moved = 2 * (workers - 1) / workers * 4 * network_size(work.config, work.plan.classes).parameters
+    moved = 2 * (workers - 1) / workers * 4 * network_cost(work.config, work.plan.classes).parameters
     exchange = Cost(8e-9 * moved / work.plan.node_gigabits)
     if workers <= work.plan.gpus_per_node:
         exchange = moved / constants["allreduce_bytes_per_second"]

@@ -9,14 +9,14 @@ import numpy as np
 from vapray.captioning.attributes import Attribute, Attributes, agreement
 from vapray.captioning.prompt_set import AttributeSpec, PromptSet
 
-__all__ = ["SHARE_TOLERANCE", "Claim", "Described", "by_chance", "claims_of", "self_agreement"]
+__all__ = ["SHARE_TOLERANCE", "AuditedImage", "Claim", "by_chance", "claims_of", "self_agreement"]
 
 SHARE_TOLERANCE = 0.1
 """Tolerance of a stated share; a larger deviation is a contradiction."""
 
 
 @dataclass(frozen=True)
-class Described:
+class AuditedImage:
     """One audited image.
 
     Attributes:
@@ -60,7 +60,7 @@ def claims_of(said: Attributes, known: Attributes, prompt_set: PromptSet) -> Ite
                 yield Claim(name, value, known[name], _contradicted(spec, value, known[name]))
 
 
-def by_chance(pictures: Sequence[Described], prompt_set: PromptSet, *, rounds: int, seed: int) -> dict[str, float]:
+def by_chance(pictures: Sequence[AuditedImage], prompt_set: PromptSet, *, rounds: int, seed: int) -> dict[str, float]:
     """Share of the statements that other images of the dataset would contradict, by attribute.
 
     A captioner that ignores the image and states common values does no better than this.

@@ -7,10 +7,10 @@ from vapray.config import Config
 from vapray.errors import DataError
 from vapray.store.version import Store
 
-__all__ = ["others_signature", "ratings_signature"]
+__all__ = ["others_content_hash", "ratings_content_hash"]
 
 
-def ratings_signature(config: Config) -> str:
+def ratings_content_hash(config: Config) -> str:
     """sha256 of the contents of all rating files; empty without rating files.
 
     Raises:
@@ -23,7 +23,7 @@ def ratings_signature(config: Config) -> str:
     return digest.hexdigest() if config.audit.ratings else ""
 
 
-def others_signature(config: Config) -> str:
+def others_content_hash(config: Config) -> str:
     """Content hashes of the newest captions of each run in ``audit.others``, separated by spaces.
 
     Raises:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from vapray.caption_audit.proportions import Rate, rate
+from vapray.caption_audit.proportions import Proportion, proportion
 from vapray.caption_audit.ratings import RatedCaption
 from vapray.errors import DataError
 
-__all__ = ["ExpertFindings", "find_ratings"]
+__all__ = ["ExpertFindings", "summarize_ratings"]
 
 Statement = tuple[str, str]
 """(image, attribute)."""
@@ -30,14 +30,14 @@ class ExpertFindings:
 
     raters: Mapping[str, int]
     outdated: int
-    wrong: Mapping[str, Rate]
-    overall: Rate | None
+    wrong: Mapping[str, Proportion]
+    overall: Proportion | None
     unsure: int
     agreement: float | None
     between: Mapping[str, float | None]
 
 
-def find_ratings(
+def summarize_ratings(
     files: Sequence[tuple[str, Sequence[RatedCaption]]],
     caption_keys: Mapping[str, str],
     groups: Mapping[str, str],
@@ -90,9 +90,9 @@ def _certain(verdicts: Mapping[Statement, str]) -> dict[Statement, bool]:
 
 def _wrong(
     outcomes: Sequence[tuple[Statement, bool]], groups: Mapping[str, str], name: str | None = None
-) -> Rate | None:
+) -> Proportion | None:
     found = [(wrong, groups[image]) for (image, attribute), wrong in outcomes if name in (None, attribute)]
-    return rate([wrong for wrong, _ in found], [group for _, group in found])
+    return proportion([wrong for wrong, _ in found], [group for _, group in found])
 
 
 def _kappa(pairs: Sequence[tuple[bool, bool]]) -> float | None:

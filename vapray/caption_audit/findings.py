@@ -5,13 +5,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vapray.caption_audit.claims import Claim, Described, by_chance, claims_of, self_agreement
-from vapray.caption_audit.proportions import Rate, rate
+from vapray.caption_audit.claims import AuditedImage, Claim, by_chance, claims_of, self_agreement
+from vapray.caption_audit.proportions import Proportion, proportion
 from vapray.captioning.attributes import Attributes
 from vapray.captioning.prompt_set import PromptSet
 from vapray.metrics.intervals import Interval, bootstrap_interval
 
-__all__ = ["AttributeFindings", "Consistency", "Findings", "Questioned", "WorstPicture", "find", "find_consistency"]
+__all__ = [
+    "AttributeFindings",
+    "Consistency",
+    "Findings",
+    "RepeatedCaptions",
+    "WorstPicture",
+    "find",
+    "find_consistency",
+]
 
 CHANCE_ROUNDS = 10
 WORST_PICTURES = 12
@@ -29,8 +37,8 @@ class AttributeFindings:
     """
 
     name: str
-    mentioned: Rate
-    contradicted: Rate | None
+    mentioned: Proportion
+    contradicted: Proportion | None
     by_chance: float | None
 
 
@@ -48,14 +56,14 @@ class Findings:
     """Results of comparing claims with images."""
 
     captions: int
-    contradicted: Rate | None
+    contradicted: Proportion | None
     by_chance: float | None
     attributes: tuple[AttributeFindings, ...]
     worst: tuple[WorstPicture, ...]
 
 
 @dataclass(frozen=True)
-class Questioned:
+class RepeatedCaptions:
     """One image with several captions."""
 
     image_id: str
@@ -79,7 +87,7 @@ class Consistency:
     attributes: Mapping[str, float]
 
 
-def find(pictures: Sequence[Described], prompt_set: PromptSet, *, seed: int) -> Findings:
+def find(pictures: Sequence[AuditedImage], prompt_set: PromptSet, *, seed: int) -> Findings:
     """Compare every claim with its image.
 
     Args:
@@ -99,7 +107,7 @@ def find(pictures: Sequence[Described], prompt_set: PromptSet, *, seed: int) -> 
     )
 
 
-def find_consistency(pictures: Iterable[Questioned], prompt_set: PromptSet, *, seed: int) -> Consistency | None:
+def find_consistency(pictures: Iterable[RepeatedCaptions], prompt_set: PromptSet, *, seed: int) -> Consistency | None:
     """Compare captions of the same images with each other; None if no two can be compared."""
     scores = [found for one in pictures if (found := self_agreement(one.said, prompt_set))]
     if not scores:
@@ -112,19 +120,19 @@ def find_consistency(pictures: Iterable[Questioned], prompt_set: PromptSet, *, s
     )
 
 
-Checked = Sequence[tuple[Described, list[Claim]]]
+Checked = Sequence[tuple[AuditedImage, list[Claim]]]
 
 
 def _attribute(name: str, checked: Checked, chance: float | None) -> AttributeFindings:
     groups = [picture.group for picture, _ in checked]
-    mentioned = rate([name in picture.said for picture, _ in checked], groups)
+    mentioned = proportion([name in picture.said for picture, _ in checked], groups)
     assert mentioned is not None
     return AttributeFindings(name, mentioned, _contradicted(checked, name), chance)
 
 
-def _contradicted(checked: Checked, name: str | None = None) -> Rate | None:
+def _contradicted(checked: Checked, name: str | None = None) -> Proportion | None:
     found = [(claim, picture) for picture, claims in checked for claim in claims if name in (None, claim.attribute)]
-    return rate([claim.contradicted for claim, _ in found], [picture.group for _, picture in found])
+    return proportion([claim.contradicted for claim, _ in found], [picture.group for _, picture in found])
 
 
 def _overall(rows: Iterable[AttributeFindings]) -> float | None:

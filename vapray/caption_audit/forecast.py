@@ -3,7 +3,7 @@
 from vapray.caption_audit.findings import WORST_PICTURES
 from vapray.caption_audit.page import WORST_SIDE
 from vapray.caption_audit.rating_sheet import SHEET_SIDE
-from vapray.runtime.forecast import Forecast, Outlook
+from vapray.runtime.forecast import Forecast, ForecastInputs
 
 __all__ = ["forecast"]
 
@@ -11,7 +11,7 @@ SECONDS_OF_A_CAPTION = 0.01  # parsed by the lexicon and compared with eleven im
 BYTES_OF_A_PIXEL, BYTES_OF_TEXT = 1.5, 25_000  # an image as PNG inside a page; both pages without images
 
 
-def forecast(outlook: Outlook) -> Forecast:
+def forecast(outlook: ForecastInputs) -> Forecast:
     """Estimate the cost of parsing captions and of the images in page and sheet, which the run stores twice."""
     rows = outlook.rows["examinations"]
     rated = min(outlook.config.audit.rated_images, rows) * SHEET_SIDE**2

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from vapray.caption_audit.claims import Described
-from vapray.caption_audit.findings import Consistency, Findings, Questioned, find, find_consistency
+from vapray.caption_audit.claims import AuditedImage
+from vapray.caption_audit.findings import Consistency, Findings, RepeatedCaptions, find, find_consistency
 from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.prompt_set import PromptSet
 from vapray.errors import DataError
@@ -31,7 +31,7 @@ class OtherCaptions:
 
 
 def compare_captions(
-    root: str, content: str, ours: Sequence[Described], prompt_set: PromptSet, *, seed: int
+    root: str, content: str, ours: Sequence[AuditedImage], prompt_set: PromptSet, *, seed: int
 ) -> OtherCaptions:
     """Audit another run's captions of the same images.
 
@@ -53,7 +53,7 @@ def compare_captions(
         raise DataError(f"audit.others {root}: captions of other images. Fix: give a run over the same dataset.")
     shared = [one for one in ours if one.image_id in captions]
     theirs = [replace(one, said=parse_caption(captions[one.image_id][0], prompt_set)) for one in shared]
-    pairs = [Questioned(one.image_id, (one.said, other.said)) for one, other in zip(shared, theirs, strict=True)]
+    pairs = [RepeatedCaptions(one.image_id, (one.said, other.said)) for one, other in zip(shared, theirs, strict=True)]
     models = {model for _, model in captions.values()}
     return OtherCaptions(
         root,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from vapray.caption_audit.experts import ExpertFindings
 from vapray.caption_audit.findings import Consistency, Findings, WorstPicture
 from vapray.caption_audit.other_captions import OtherCaptions
-from vapray.caption_audit.proportions import Rate
+from vapray.caption_audit.proportions import Proportion
 from vapray.captioning.attributes import Attribute
 from vapray.report.number_format import interval_text, percent
 from vapray.report.page import page, sides
@@ -98,7 +98,7 @@ def _meaning(audit: Audit) -> str:
     return f"{other}: the captions are not distinguishable from shuffled captions."
 
 
-def _rate(found: Rate | None) -> str:
+def _rate(found: Proportion | None) -> str:
     """Format a share as ``12 % (9 to 16)``, or a dash."""
     if found is None:
         return percent(None)

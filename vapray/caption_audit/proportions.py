@@ -9,13 +9,13 @@ from scipy.stats import norm
 
 from vapray.metrics.intervals import Interval
 
-__all__ = ["Rate", "rate"]
+__all__ = ["Proportion", "proportion"]
 
 LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Rate:
+class Proportion:
     """Share of ``count`` outcomes, with its interval."""
 
     value: float
@@ -23,7 +23,7 @@ class Rate:
     interval: Interval
 
 
-def rate(outcomes: Sequence[bool], groups: Sequence[Hashable]) -> Rate | None:
+def proportion(outcomes: Sequence[bool], groups: Sequence[Hashable]) -> Proportion | None:
     """Compute the share of true outcomes, with a Wilson interval that accounts for correlation within groups.
 
     The count is divided by the design effect: the variance between groups over that of independent outcomes. If all
@@ -44,7 +44,7 @@ def rate(outcomes: Sequence[bool], groups: Sequence[Hashable]) -> Rate | None:
     share = float(hits.mean())
     _, owner = np.unique([str(group) for group in groups], return_inverse=True)
     low, high = _wilson(share, len(hits) / _design_effect(hits - share, owner, share * (1 - share)))
-    return Rate(share, len(hits), Interval(low, high, LEVEL, "Wilson, by group"))
+    return Proportion(share, len(hits), Interval(low, high, LEVEL, "Wilson, by group"))
 
 
 def _design_effect(residuals: np.ndarray, owner: np.ndarray, variance: float) -> float:

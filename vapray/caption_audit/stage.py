@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from vapray.caption_audit.claims import Described, claims_of
-from vapray.caption_audit.experts import ExpertFindings, find_ratings
-from vapray.caption_audit.findings import Findings, Questioned, find, find_consistency
+from vapray.caption_audit.claims import AuditedImage, claims_of
+from vapray.caption_audit.experts import ExpertFindings, summarize_ratings
+from vapray.caption_audit.findings import Findings, RepeatedCaptions, find, find_consistency
 from vapray.caption_audit.other_captions import compare_captions
 from vapray.caption_audit.page import MEASURED, WORST_SIDE, Audit, WorstCaption, render_audit
 from vapray.caption_audit.rating_sheet import SHEET_SIDE, SheetCaption, render_rating_sheet
@@ -28,9 +28,9 @@ from vapray.captioning.prompt_set import PromptSet, load_prompt_set
 from vapray.config import Config
 from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.dataset import true_attributes
-from vapray.data.image_loading import read_frames
+from vapray.data.image_loading import load_square_images
 from vapray.errors import DataError
-from vapray.runtime.stage_context import StageRun
+from vapray.runtime.stage_context import StageContext
 from vapray.store.tables import REJECT
 from vapray.store.version import Version
 
@@ -39,7 +39,7 @@ __all__ = ["run"]
 Rows = Sequence[dict[str, Any]]
 
 
-def run(run: StageRun) -> None:
+def run(run: StageContext) -> None:
     """Run the stage."""
     config = run.config
     prompt_set = load_prompt_set(config.prompt_set)
@@ -63,15 +63,15 @@ def _known(rows: Rows, config: Config) -> list[Attributes]:
     return [attributes_from_json(row["measured"]) if row["measured"] else {} for row in rows]
 
 
-def _described(row: Mapping[str, Any], known: Attributes, prompt_set: PromptSet) -> Described:
-    return Described(row["image_id"], row["group"], parse_caption(row["caption"], prompt_set), known)
+def _described(row: Mapping[str, Any], known: Attributes, prompt_set: PromptSet) -> AuditedImage:
+    return AuditedImage(row["image_id"], row["group"], parse_caption(row["caption"], prompt_set), known)
 
 
-def _audit(run: StageRun, rows: Rows, pictures: Sequence[Described], prompt_set: PromptSet) -> Audit:
+def _audit(run: StageContext, rows: Rows, pictures: Sequence[AuditedImage], prompt_set: PromptSet) -> Audit:
     config, seed = run.config, run.config.run.seed
     findings = find(pictures, prompt_set, seed=seed)
     questioned = [
-        Questioned(row["image_id"], [parse_caption(text, prompt_set) for text in row["again"]])
+        RepeatedCaptions(row["image_id"], [parse_caption(text, prompt_set) for text in row["again"]])
         for row in rows
         if row["again"]
     ]
@@ -120,7 +120,9 @@ def _reject_codes(captions: Version) -> dict[str, int]:
     return dict(codes.most_common())
 
 
-def _experts(rows: Rows, pictures: Sequence[Described], prompt_set: PromptSet, config: Config) -> ExpertFindings | None:
+def _experts(
+    rows: Rows, pictures: Sequence[AuditedImage], prompt_set: PromptSet, config: Config
+) -> ExpertFindings | None:
     if not config.audit.ratings:
         return None
     verdicts: dict[tuple[str, str], bool] = {}
@@ -128,7 +130,7 @@ def _experts(rows: Rows, pictures: Sequence[Described], prompt_set: PromptSet, c
         for claim in claims_of(one.said, one.known, prompt_set):
             key = one.image_id, claim.attribute
             verdicts[key] = verdicts.get(key, False) or claim.contradicted
-    return find_ratings(
+    return summarize_ratings(
         [read_ratings(path) for path in config.audit.ratings],
         {row["image_id"]: row["cache_key"] for row in rows},
         {row["image_id"]: row["group"] for row in rows},
@@ -137,14 +139,14 @@ def _experts(rows: Rows, pictures: Sequence[Described], prompt_set: PromptSet, c
 
 
 def _worst(findings: Findings, by_id: Mapping[str, dict[str, Any]]) -> list[WorstCaption]:
-    frames, kept, _ = read_frames([by_id[one.image_id]["path"] for one in findings.worst], WORST_SIDE)
+    frames, kept, _ = load_square_images([by_id[one.image_id]["path"] for one in findings.worst], WORST_SIDE)
     chosen = [findings.worst[number] for number in kept]
     return [WorstCaption(frame, by_id[one.image_id]["caption"], one) for frame, one in zip(frames, chosen, strict=True)]
 
 
-def _sheet(rows: Rows, pictures: Sequence[Described], prompt_set: PromptSet, config: Config) -> list[SheetCaption]:
+def _sheet(rows: Rows, pictures: Sequence[AuditedImage], prompt_set: PromptSet, config: Config) -> list[SheetCaption]:
     order = np.random.default_rng(config.run.seed).permutation(len(rows))[: config.audit.rated_images]
-    frames, kept, _ = read_frames([rows[number]["path"] for number in order], SHEET_SIDE)
+    frames, kept, _ = load_square_images([rows[number]["path"] for number in order], SHEET_SIDE)
     return [
         SheetCaption(
             rows[number]["image_id"],

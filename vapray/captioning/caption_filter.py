@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-__all__ = ["MAX_CAPTION_CHARACTERS", "cleaned", "fault"]
+__all__ = ["MAX_CAPTION_CHARACTERS", "clean_text", "reject_reason"]
 
 MAX_CAPTION_CHARACTERS = 2000
 """Maximum length of a caption; longer texts are refused, not truncated."""
@@ -49,12 +49,12 @@ _IDENTIFIERS = {
 _LONGEST_RUN, _SMALLEST_VARIETY = 6, 0.2
 
 
-def cleaned(text: str) -> str:
+def clean_text(text: str) -> str:
     """Remove control characters, invisible characters and surplus space."""
     return re.sub(r"\s+", " ", _INVISIBLE.sub("", text)).strip()
 
 
-def fault(text: str) -> str | None:
+def reject_reason(text: str) -> str | None:
     """Return the reason why a cleaned text is unusable, as ``code: detail``; None for a usable text."""
     return next(_faults(text), None)
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from vapray.captioning.attributes import Attributes
 from vapray.captioning.prompt_set import AttributeSpec, PromptSet
-from vapray.captioning.size_parser import LINK, stated_shares
+from vapray.captioning.size_parser import LINK, parse_sizes
 from vapray.captioning.text import negated_spans, normalised
 
 _CLOSED = r"(?=[,.;:]|$| (?:tone|colour|hue|and|with|or|in|on|but|while|around|to|appearance|overall|texture)\b)"
@@ -19,7 +19,7 @@ _CLOSED = r"(?=[,.;:]|$| (?:tone|colour|hue|and|with|or|in|on|but|while|around|t
 
 
 @dataclass(frozen=True)
-class Statement:
+class AttributeMention:
     """Phrase that states or denies a value of an attribute."""
 
     attribute: str
@@ -42,7 +42,7 @@ def parse_caption(text: str, prompt_set: PromptSet) -> Attributes:
             found[name] = value
         elif spec.kind == "set" and (members := {s.value for s in about if not s.denied}):
             found[name] = tuple(sorted(members))
-    return found | stated_shares(plain, prompt_set) | _implied(found, prompt_set)
+    return found | parse_sizes(plain, prompt_set) | _implied(found, prompt_set)
 
 
 def _rewritten(plain: str, prompt_set: PromptSet) -> str:
@@ -51,7 +51,7 @@ def _rewritten(plain: str, prompt_set: PromptSet) -> str:
     return plain
 
 
-def _choice(statements: list[Statement], spec: AttributeSpec) -> str | None:
+def _choice(statements: list[AttributeMention], spec: AttributeSpec) -> str | None:
     stated = [s.value for s in statements if not s.denied]
     if stated:
         return stated[0]
@@ -67,13 +67,13 @@ def _implied(found: Attributes, prompt_set: PromptSet) -> Attributes:
     }
 
 
-def _statements(plain: str, prompt_set: PromptSet) -> Iterator[Statement]:
+def _statements(plain: str, prompt_set: PromptSet) -> Iterator[AttributeMention]:
     reader = _reader(prompt_set)
     denied = negated_spans(plain)
     for match in reader.pattern.finditer(plain):
         inside_denial = any(start <= match.start() < end for start, end in denied)
         for attribute, value in reader.meanings[str(match.lastgroup)]:
-            yield Statement(attribute, value, inside_denial)
+            yield AttributeMention(attribute, value, inside_denial)
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.captioning.caption_filter import cleaned
+from vapray.captioning.caption_filter import clean_text
 from vapray.captioning.captioner import CaptionDraft, Strategy, digest
-from vapray.captioning.chat import Answer, ChatModel, Decoding, RefusedRequest, Turns, UnreadableAnswer
+from vapray.captioning.chat import (
+    ChatCompletion,
+    ChatModel,
+    DecodingParams,
+    MalformedResponseError,
+    Messages,
+    RequestRejectedError,
+)
 
-__all__ = ["RETRY_TEMPERATURE", "Asking", "Prompting", "Unusable", "json_schema"]
+__all__ = ["RETRY_TEMPERATURE", "CaptionSession", "PromptingOptions", "UnusableAnswerError", "json_schema"]
 
 RETRY_TEMPERATURE = 0.7
 """Lowest temperature of a retry: the likeliest answer would be the same again."""
 
 
 @dataclass(frozen=True)
-class Prompting:
+class PromptingOptions:
     """Prompting options of a run.
 
     Attributes:
@@ -49,21 +56,23 @@ class Prompting:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
 
-class Unusable(Exception):
+class UnusableAnswerError(Exception):
     """No answer is usable; the message has the reason of the last one."""
 
 
-class Asking:
+class CaptionSession:
     """Requests for one image and their total cost."""
 
-    def __init__(self, model: ChatModel, prompting: Prompting, name: str, image: NDArray[np.uint8] | None) -> None:
+    def __init__(
+        self, model: ChatModel, prompting: PromptingOptions, name: str, image: NDArray[np.uint8] | None
+    ) -> None:
         self._model, self._prompting, self._name, self._image = model, prompting, name, image
-        self._answers: list[Answer] = []
+        self._answers: list[ChatCompletion] = []
 
     async def ask(
         self,
         step: str,
-        turns: Turns,
+        turns: Messages,
         fault_of: Callable[[str], str | None],
         schema: Mapping[str, Any] | None = None,
         *,
@@ -87,17 +96,17 @@ class Asking:
                 if whole and answer.finish_reason == "length":
                     reason = f"cut_off: no end within {answer.completion_tokens} tokens"
                     continue
-                text = cleaned(_worded(answer.text) if schema else answer.text)
+                text = clean_text(_worded(answer.text) if schema else answer.text)
                 reason = fault_of(text)
-            except RefusedRequest as error:  # the same request would be refused again
-                raise Unusable(f"refused: {error} ({step})") from None
-            except UnreadableAnswer as error:
+            except RequestRejectedError as error:  # the same request would be refused again
+                raise UnusableAnswerError(f"refused: {error} ({step})") from None
+            except MalformedResponseError as error:
                 reason = f"unreadable: {error}"
             except ValueError:
                 reason = "not_json: the answer does not fit the schema"
             if not reason:
                 return text
-        raise Unusable(f"{reason} ({step}, {1 + self._prompting.retries} attempts)")
+        raise UnusableAnswerError(f"{reason} ({step}, {1 + self._prompting.retries} attempts)")
 
     def draft(self, t1: str, t2_id: str, caption: str) -> CaptionDraft:
         """Build the caption with the cost of all answers."""
@@ -112,11 +121,11 @@ class Asking:
             len(self._answers),
         )
 
-    def _decoding(self, step: str, attempt: int, schema: Mapping[str, Any] | None) -> Decoding:
+    def _decoding(self, step: str, attempt: int, schema: Mapping[str, Any] | None) -> DecodingParams:
         asked = self._prompting
         temperature = max(asked.temperature, RETRY_TEMPERATURE) if attempt else asked.temperature
         seed = int(digest([asked.seed, self._name, step, attempt])[:15], 16)
-        return Decoding(seed, temperature, asked.top_p, asked.max_tokens, schema)
+        return DecodingParams(seed, temperature, asked.top_p, asked.max_tokens, schema)
 
 
 def json_schema(attributes: Sequence[str]) -> dict[str, Any]:

@@ -22,21 +22,21 @@ def rounded_share(share: float) -> float:
     return max(0.02, round(share * 50) / 50) if share > 0 else 0.0
 
 
-def impression(
+def render_impression(
     attributes: Attributes, prompt_set: PromptSet, rng: np.random.Generator, omit: Collection[str] = ()
 ) -> str:
     """Write t1: what is seen, in full sentences, without conclusions and without ``omit``."""
     return _write(prompt_set.texts.impression, attributes, prompt_set, rng, omit)
 
 
-def reasoning(
+def render_caption(
     attributes: Attributes, prompt_set: PromptSet, rng: np.random.Generator, omit: Collection[str] = ()
 ) -> str:
     """Write t_mix, the caption: every attribute once, short and concise, but for those in ``omit``."""
     return _write(prompt_set.texts.reasoning, attributes, prompt_set, rng, omit)
 
 
-def knowledge(prompt_set: PromptSet, number: int) -> tuple[str, str]:
+def pick_knowledge(prompt_set: PromptSet, number: int) -> tuple[str, str]:
     """Return (t2_id, t2): one of the modality's texts on how its attributes may show."""
     variant = number % len(prompt_set.texts.knowledge)
     return f"{prompt_set.name}.{prompt_set.version}.{variant}", prompt_set.texts.knowledge[variant]

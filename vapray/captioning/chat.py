@@ -9,15 +9,23 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Answer", "ChatModel", "Decoding", "EventLoop", "RefusedRequest", "Turns", "UnreadableAnswer"]
+__all__ = [
+    "ChatCompletion",
+    "ChatModel",
+    "DecodingParams",
+    "EventLoop",
+    "MalformedResponseError",
+    "Messages",
+    "RequestRejectedError",
+]
 
 Result = TypeVar("Result")
-Turns = tuple[str, ...]
+Messages = tuple[str, ...]
 """Messages of user and model in turn; the user has the first and the last."""
 
 
 @dataclass(frozen=True)
-class Decoding:
+class DecodingParams:
     """Decoding parameters of one answer.
 
     Attributes:
@@ -36,7 +44,7 @@ class Decoding:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ChatCompletion:
     """Answer of a model.
 
     Attributes:
@@ -54,11 +62,11 @@ class Answer:
     finish_reason: str
 
 
-class RefusedRequest(Exception):
+class RequestRejectedError(Exception):
     """The server refuses this request; others may succeed."""
 
 
-class UnreadableAnswer(Exception):
+class MalformedResponseError(Exception):
     """The response is malformed; a retry may succeed."""
 
 
@@ -75,7 +83,9 @@ class ChatModel(Protocol):
     revision: str
     concurrency: int
 
-    async def answer(self, turns: Turns, image: NDArray[np.uint8] | None, decoding: Decoding) -> Answer:
+    async def answer(
+        self, turns: Messages, image: NDArray[np.uint8] | None, decoding: DecodingParams
+    ) -> ChatCompletion:
         """Continue a conversation.
 
         Args:
@@ -84,8 +94,8 @@ class ChatModel(Protocol):
             decoding: decoding parameters.
 
         Raises:
-            RefusedRequest: the server refuses this request.
-            UnreadableAnswer: the response is malformed.
+            RequestRejectedError: the server refuses this request.
+            MalformedResponseError: the response is malformed.
             BackendError: the model is not available.
         """
         ...

@@ -2,25 +2,25 @@
 
 import hashlib
 
-from vapray.captioning.prompt_selection import prompt_set_of
+from vapray.captioning.prompt_selection import select_prompt_set
 from vapray.captioning.vlm_files import find_vlm
 from vapray.config import Config
 from vapray.errors import ConfigError
-from vapray.pretrained.model_files import hub_commit, is_directory
+from vapray.pretrained.model_files import is_directory, resolve_commit
 
-__all__ = ["captions_signature", "model_signature", "prompts_signature"]
+__all__ = ["captions_content_hash", "model_content_hash", "prompts_content_hash"]
 
 
-def prompts_signature(config: Config) -> str:
+def prompts_content_hash(config: Config) -> str:
     """Return the version of the prompt set, with a hash of its text.
 
     Raises:
-        ConfigError: see :func:`vapray.captioning.prompt_selection.prompt_set_of`.
+        ConfigError: see :func:`vapray.captioning.prompt_selection.select_prompt_set`.
     """
-    return prompt_set_of(config).version
+    return select_prompt_set(config).version
 
 
-def model_signature(config: Config) -> str:
+def model_content_hash(config: Config) -> str:
     """Hash the directory of the model that vLLM loads, or return the hub's commit; empty for other captioners.
 
     Raises:
@@ -31,10 +31,10 @@ def model_signature(config: Config) -> str:
         return ""
     if is_directory(caption.model):
         return find_vlm(caption.model or "").revision
-    return hub_commit(caption.model or "", caption.revision, "caption.model")
+    return resolve_commit(caption.model or "", caption.revision, "caption.model")
 
 
-def captions_signature(config: Config) -> str:
+def captions_content_hash(config: Config) -> str:
     """Hash the file ``caption.captions``; empty if none is set.
 
     Raises:

@@ -2,20 +2,20 @@
 
 from collections.abc import Callable
 
-from vapray.captioning.caption_session import Prompting
+from vapray.captioning.caption_session import PromptingOptions
 from vapray.captioning.captioner import Captioner
 from vapray.captioning.chat import ChatModel, EventLoop
 from vapray.captioning.measured.captioner import MeasuredCaptioner
 from vapray.captioning.openai_chat import OpenAiChat
-from vapray.captioning.prompt_selection import prompt_set_of
+from vapray.captioning.prompt_selection import select_prompt_set
 from vapray.captioning.vaps import Settle, VapsCaptioner
 from vapray.captioning.vllm_chat import VllmChat
 from vapray.config import Config
 
-__all__ = ["asks_model", "open_captioner", "open_language_model"]
+__all__ = ["build_captioner", "build_vlm_captioner", "uses_language_model"]
 
 
-def open_captioner(config: Config, settle: Settle = lambda ask: ask()) -> Captioner:
+def build_captioner(config: Config, settle: Settle = lambda ask: ask()) -> Captioner:
     """Build the captioner of ``caption.captioner`` and load its model; not for ``given`` and ``drawn``.
 
     Args:
@@ -23,22 +23,22 @@ def open_captioner(config: Config, settle: Settle = lambda ask: ask()) -> Captio
         settle: see :class:`vapray.captioning.vaps.VapsCaptioner`.
 
     Raises:
-        ConfigError: see :func:`vapray.captioning.prompt_selection.prompt_set_of`.
+        ConfigError: see :func:`vapray.captioning.prompt_selection.select_prompt_set`.
         BackendError: the model or the endpoint is missing.
     """
-    if asks_model(config):
-        return open_language_model(config, settle)
-    return MeasuredCaptioner(prompt_set_of(config), config.run.seed, config.caption.omit)
+    if uses_language_model(config):
+        return build_vlm_captioner(config, settle)
+    return MeasuredCaptioner(select_prompt_set(config), config.run.seed, config.caption.omit)
 
 
-def asks_model(config: Config) -> bool:
+def uses_language_model(config: Config) -> bool:
     """Return True if a language model writes the captions."""
     return config.caption.captioner in _MODELS
 
 
-def open_language_model(config: Config, settle: Settle = lambda ask: ask()) -> VapsCaptioner:
-    """Build a captioner that asks a language model; arguments and errors as in :func:`open_captioner`."""
-    prompt_set, loop = prompt_set_of(config), EventLoop()
+def build_vlm_captioner(config: Config, settle: Settle = lambda ask: ask()) -> VapsCaptioner:
+    """Build a captioner that asks a language model; arguments and errors as in :func:`build_captioner`."""
+    prompt_set, loop = select_prompt_set(config), EventLoop()
     model = loop.run(_MODELS[config.caption.captioner](config))
     return VapsCaptioner(model, prompt_set, _prompting(config), loop, settle)
 
@@ -56,9 +56,9 @@ async def _openai(config: Config) -> ChatModel:
 _MODELS: dict[str, Callable] = {"vllm": _vllm, "openai": _openai}
 
 
-def _prompting(config: Config) -> Prompting:
+def _prompting(config: Config) -> PromptingOptions:
     caption = config.caption
-    return Prompting(
+    return PromptingOptions(
         caption.strategy,
         caption.omit,
         caption.knowledge_variants,

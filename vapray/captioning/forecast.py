@@ -1,7 +1,7 @@
 """Cost estimate of captioning."""
 
 from vapray.data.forecast import reading_seconds
-from vapray.runtime.forecast import Forecast, Outlook, flop_rate, of_pool, part_overhead
+from vapray.runtime.forecast import Forecast, ForecastInputs, flop_rate, part_overhead, pool_size
 
 __all__ = ["forecast", "measuring_seconds"]
 
@@ -14,11 +14,11 @@ BLIND = ("given", "drawn")  # captioners that read no image
 MEASURED_IN_MEMORY = 60  # bytes of a pixel: masks, distances and smoothed planes of one image
 
 
-def forecast(outlook: Outlook) -> Forecast:
+def forecast(outlook: ForecastInputs) -> Forecast:
     """Estimate the stage: each image is read and captioned once; given and drawn captions read none."""
     config, rows = outlook.config, outlook.rows["images"]
     pool, side, captioner = config.pools.caption, config.caption.image_side, config.caption.captioner
-    workers, device = of_pool(pool)
+    workers, device = pool_size(pool)
     reading = 0.0 if captioner in BLIND else reading_seconds(outlook.images)
     picture_bytes = pool.batch_rows * side**2 * 3 + max(outlook.images.pixels * 9, side**2 * MEASURED_IN_MEMORY)
     return Forecast(

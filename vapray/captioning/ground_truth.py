@@ -10,10 +10,10 @@ from vapray.captioning.attributes import Attribute, Attributes
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, image_generator
 from vapray.captioning.prompt_set import AttributeSpec, PromptSet
 
-__all__ = ["DrawnCaptions", "corrupted"]
+__all__ = ["GroundTruthCaptions", "corrupt_attributes"]
 
 
-class DrawnCaptions:
+class GroundTruthCaptions:
     """Captioner that words true attributes without reading images."""
 
     name = "drawn"
@@ -45,13 +45,17 @@ class DrawnCaptions:
         if known is None:
             return CaptionReject("missing: the attributes of this image are unknown")
         if split == "train":
-            known = corrupted(known, self._prompt_set, self._share, image_generator(self._seed, f"wrong {image_id}"))
+            known = corrupt_attributes(
+                known, self._prompt_set, self._share, image_generator(self._seed, f"wrong {image_id}")
+            )
         rng = image_generator(self._seed, image_id)
-        text = wording.reasoning(known, self._prompt_set, rng, self._omit)
+        text = wording.render_caption(known, self._prompt_set, rng, self._omit)
         return CaptionDraft("", "", text, finish_reason="drawn")
 
 
-def corrupted(attributes: Attributes, prompt_set: PromptSet, share: float, rng: np.random.Generator) -> Attributes:
+def corrupt_attributes(
+    attributes: Attributes, prompt_set: PromptSet, share: float, rng: np.random.Generator
+) -> Attributes:
     """Replace each attribute with probability ``share`` by another value, all equally likely.
 
     From generators in equal states, a larger share keeps every replacement of a smaller one.

@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vapray.captioning.chat import Answer, Decoding, RefusedRequest, Turns, UnreadableAnswer
+from vapray.captioning.chat import (
+    ChatCompletion,
+    DecodingParams,
+    MalformedResponseError,
+    Messages,
+    RequestRejectedError,
+)
 from vapray.config import Endpoint
 from vapray.errors import BackendError
 
@@ -73,7 +79,9 @@ class OpenAiChat:
             chat.revision = await chat._revision_told()
         return chat
 
-    async def answer(self, turns: Turns, image: NDArray[np.uint8] | None, decoding: Decoding) -> Answer:
+    async def answer(
+        self, turns: Messages, image: NDArray[np.uint8] | None, decoding: DecodingParams
+    ) -> ChatCompletion:
         """Continue a conversation; see :class:`vapray.captioning.chat.ChatModel`."""
         import openai
 
@@ -85,7 +93,7 @@ class OpenAiChat:
                     model=self.name, messages=_messages(turns, image), **_sampling(decoding)
                 )
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            raise RefusedRequest(_said(error)) from error
+            raise RequestRejectedError(_said(error)) from error
         except openai.NotFoundError as error:
             served = ", ".join(entry.id for entry in await self._served()) or "no list of its models"
             raise BackendError(
@@ -94,15 +102,15 @@ class OpenAiChat:
         except openai.APIError as error:
             raise self._no_answer(error) from error
         except UnicodeDecodeError as error:
-            raise UnreadableAnswer("bytes that are not UTF-8") from error
+            raise MalformedResponseError("bytes that are not UTF-8") from error
         except ValueError as error:
-            raise UnreadableAnswer("no JSON") from error
+            raise MalformedResponseError("no JSON") from error
         if not hasattr(done, "choices"):  # the client returns a web page unchanged
             raise BackendError(
                 f"{self._where}: the response is not OpenAI's API. Fix: give the URL up to and with /v1."
             )
         if not done.choices:
-            raise RefusedRequest("the answer holds no choice")
+            raise RequestRejectedError("the answer holds no choice")
         return _answer(done)
 
     async def _revision_told(self) -> str:
@@ -152,7 +160,7 @@ class OpenAiChat:
         )
 
 
-def _messages(turns: Turns, image: NDArray[np.uint8] | None) -> Any:
+def _messages(turns: Messages, image: NDArray[np.uint8] | None) -> Any:
     shown = [] if image is None else [{"type": "image_url", "image_url": {"url": _data_url(image)}}]
     first = {"role": "user", "content": [*shown, {"type": "text", "text": turns[0]}]}
     roles = ("assistant", "user")
@@ -165,7 +173,7 @@ def _data_url(image: NDArray[np.uint8]) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _sampling(decoding: Decoding) -> dict[str, Any]:
+def _sampling(decoding: DecodingParams) -> dict[str, Any]:
     given: dict[str, Any] = {
         "temperature": decoding.temperature,
         "top_p": decoding.top_p,
@@ -178,14 +186,14 @@ def _sampling(decoding: Decoding) -> dict[str, Any]:
     return given
 
 
-def _answer(done: Any) -> Answer:
+def _answer(done: Any) -> ChatCompletion:
     """Validate a response, because the client does not, and convert it."""
     said, usage = done.choices[0], getattr(done, "usage", None)
     message = getattr(said, "message", None)
     text = getattr(message, "content", None)
     if message is None or not isinstance(text, str | None):
-        raise UnreadableAnswer("no text in choices[0].message.content")
-    return Answer(
+        raise MalformedResponseError("no text in choices[0].message.content")
+    return ChatCompletion(
         text or "",
         _count(usage, "prompt_tokens"),
         _count(getattr(usage, "prompt_tokens_details", None), "cached_tokens"),

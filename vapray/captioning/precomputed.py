@@ -3,14 +3,14 @@
 import csv
 from collections.abc import Mapping
 
-from vapray.captioning.caption_filter import cleaned, fault
+from vapray.captioning.caption_filter import clean_text, reject_reason
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, digest
 from vapray.errors import ConfigError
 
-__all__ = ["GivenCaptions"]
+__all__ = ["PrecomputedCaptions"]
 
 
-class GivenCaptions:
+class PrecomputedCaptions:
     """Captioner that looks captions up by image id without reading images."""
 
     name = "given"
@@ -25,7 +25,7 @@ class GivenCaptions:
         self.revision = "dataset" if captions is None else digest(sorted(captions.items()))[:12]
 
     @classmethod
-    def read(cls, path: str) -> "GivenCaptions":
+    def read(cls, path: str) -> "PrecomputedCaptions":
         """Read a UTF-8 CSV with the columns image_id and caption.
 
         Raises:
@@ -49,6 +49,6 @@ class GivenCaptions:
         found = text or None if self._captions is None else self._captions.get(image_id)
         if found is None:
             return CaptionReject("missing: no caption was given for this image")
-        caption = cleaned(found)
-        reason = fault(caption)
+        caption = clean_text(found)
+        reason = reject_reason(caption)
         return CaptionReject(reason) if reason else CaptionDraft("", "", caption, finish_reason="given")

@@ -6,13 +6,13 @@ from vapray.captioning.prompt_set import PromptSet, Template, load_prompt_set
 from vapray.config import Config
 from vapray.errors import ConfigError
 
-__all__ = ["prompt_set_of"]
+__all__ = ["select_prompt_set"]
 
 _WORDING = ("measured", "drawn")
 """Captioners that word the attributes of ``data.modality`` by the prompt set's texts."""
 
 
-def prompt_set_of(config: Config) -> PromptSet:
+def select_prompt_set(config: Config) -> PromptSet:
     """Load the prompt set of ``caption.prompt_set``, or of ``data.modality``.
 
     Raises:

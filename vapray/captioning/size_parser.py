@@ -35,12 +35,12 @@ _FOLLOWS, _COMMA = 40, 25
 """Added distance, in characters, of a subject that follows its number, and of a comma between them."""
 
 
-def stated_shares(plain: str, prompt_set: PromptSet) -> dict[str, float]:
+def parse_sizes(plain: str, prompt_set: PromptSet) -> dict[str, float]:
     """Return the share that a normalised text states for each ``share`` attribute it mentions."""
     specs = {name: spec for name, spec in prompt_set.attributes.items() if spec.kind == "share"}
     found: dict[str, float] = {}
     for start, end, share in _numbers(plain):
-        name = _measured_thing(plain, start, end, specs)
+        name = _nearest_attribute(plain, start, end, specs)
         if name is not None and 0 <= share <= 1:
             found.setdefault(name, share)
     for name, spec in specs.items():
@@ -61,7 +61,7 @@ def _numbers(plain: str) -> Iterator[tuple[int, int, float]]:
     yield from sorted(found)
 
 
-def _measured_thing(plain: str, start: int, end: int, specs: dict[str, AttributeSpec]) -> str | None:
+def _nearest_attribute(plain: str, start: int, end: int, specs: dict[str, AttributeSpec]) -> str | None:
     """Return the attribute whose subject is nearest to the number, in the same sentence."""
     first = max(plain.rfind(". ", 0, start), plain.rfind("; ", 0, start)) + 1
     sentence_end = _SENTENCE_END.search(plain, end)

@@ -14,17 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vapray.captioning.captioner import CaptionDraft, Captioner, CaptionReject, cache_key
-from vapray.captioning.factory import open_captioner
-from vapray.captioning.ground_truth import DrawnCaptions
-from vapray.captioning.precomputed import GivenCaptions
-from vapray.captioning.prompt_selection import prompt_set_of
+from vapray.captioning.factory import build_captioner
+from vapray.captioning.ground_truth import GroundTruthCaptions
+from vapray.captioning.precomputed import PrecomputedCaptions
+from vapray.captioning.prompt_selection import select_prompt_set
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.config import Config
 from vapray.data.dataset import true_attributes
-from vapray.data.image_loading import read_frames
-from vapray.runtime.row_map import RowMap, map_rows
-from vapray.runtime.stage_context import StageRun
-from vapray.store.tables import TABLES, part_of
+from vapray.data.image_loading import load_square_images
+from vapray.runtime.row_map import RowMapper, map_rows
+from vapray.runtime.stage_context import StageContext
+from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Version
 
 __all__ = ["CaptionImages", "run"]
@@ -32,9 +32,9 @@ __all__ = ["CaptionImages", "run"]
 TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 
 
-def run(run: StageRun) -> None:
+def run(run: StageContext) -> None:
     """Run the stage."""
-    blind: dict[str, Callable[[], RowMap]] = {
+    blind: dict[str, Callable[[], RowMapper]] = {
         "given": partial(_TakeCaptions, run.config),
         "drawn": partial(_WordTruth, run.config),
     }
@@ -50,7 +50,7 @@ def run(run: StageRun) -> None:
 
 
 def _open(config: Config, output: Version) -> "CaptionImages":
-    captioner = open_captioner(config, partial(_settle, output))
+    captioner = build_captioner(config, partial(_settle, output))
     _settle(output, lambda: dict(captioner.knowledge))
     return CaptionImages(config, captioner)
 
@@ -65,7 +65,7 @@ class CaptionImages:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Build a part of ``captions``."""
-        images, kept, reasons = read_frames(rows.column("path").to_pylist(), self._side)
+        images, kept, reasons = load_square_images(rows.column("path").to_pylist(), self._side)
         asked = rows.to_pylist()
         answers: list[CaptionDraft | CaptionReject] = [CaptionReject(reasons.get(n, "")) for n in range(len(asked))]
         ids = [asked[position]["image_id"] for position in kept]
@@ -79,7 +79,7 @@ class _TakeCaptions:
 
     def __init__(self, config: Config) -> None:
         path = config.caption.captions
-        self._given = GivenCaptions.read(path) if path else GivenCaptions(None)
+        self._given = PrecomputedCaptions.read(path) if path else PrecomputedCaptions(None)
         self._made = _provenance(config, self._given.name, self._given.revision, {})
 
     def __call__(self, rows: pa.Table) -> pa.Table:
@@ -92,8 +92,8 @@ class _WordTruth:
 
     def __init__(self, config: Config) -> None:
         caption = config.caption
-        self._drawn = DrawnCaptions(
-            true_attributes(config) or {}, prompt_set_of(config), config.run.seed, caption.omit, caption.corrupted
+        self._drawn = GroundTruthCaptions(
+            true_attributes(config) or {}, select_prompt_set(config), config.run.seed, caption.omit, caption.corrupted
         )
         self._made = _provenance(config, self._drawn.name, self._drawn.revision, self._drawn.sampling)
 
@@ -121,7 +121,7 @@ def _part(asked: list[dict[str, Any]], answers: list[CaptionDraft | CaptionRejec
             rejects[row["image_id"]] = answer.reason
         else:
             done.append(row | vars(answer) | made | {"cache_key": cache_key(row["sha256"], made)})
-    return part_of(TABLES["captions"], done, rejects)
+    return build_part(TABLES["captions"], done, rejects)
 
 
 def _settle(output: Version, ask: Callable[[], dict[str, str]]) -> dict[str, str]:

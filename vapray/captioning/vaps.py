@@ -16,11 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.captioning.caption_filter import fault
+from vapray.captioning.caption_filter import reject_reason
 from vapray.captioning.caption_parser import parse_caption
-from vapray.captioning.caption_session import RETRY_TEMPERATURE, Asking, Prompting, Unusable, json_schema
+from vapray.captioning.caption_session import (
+    RETRY_TEMPERATURE,
+    CaptionSession,
+    PromptingOptions,
+    UnusableAnswerError,
+    json_schema,
+)
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures, digest, image_generator
-from vapray.captioning.chat import ChatModel, EventLoop, Turns
+from vapray.captioning.chat import ChatModel, EventLoop, Messages
 from vapray.captioning.prompt_set import PromptSet
 from vapray.errors import BackendError
 
@@ -36,7 +42,7 @@ class VapsCaptioner:
         self,
         model: ChatModel,
         prompt_set: PromptSet,
-        prompting: Prompting,
+        prompting: PromptingOptions,
         loop: EventLoop,
         settle: Settle = lambda ask: ask(),
     ) -> None:
@@ -72,13 +78,13 @@ class VapsCaptioner:
 
     async def _in_a_slot(self, image: NDArray[np.uint8], image_id: str) -> CaptionDraft | CaptionReject:
         async with self._slots:  # both turns: another image's first turn would evict this one from the prefix cache
-            asking = Asking(self.model, self._prompting, image_id, image)
+            asking = CaptionSession(self.model, self._prompting, image_id, image)
             try:
                 return await self._converse(asking, image_id)
-            except Unusable as error:
+            except UnusableAnswerError as error:
                 return CaptionReject(str(error))
 
-    async def _converse(self, asking: Asking, image_id: str) -> CaptionDraft:
+    async def _converse(self, asking: CaptionSession, image_id: str) -> CaptionDraft:
         strategy, questions = self._prompting.strategy, self._prompts.questions
         if strategy == "direct":
             return asking.draft("", "", await self._reason(asking, (self._question(),)))
@@ -86,17 +92,17 @@ class VapsCaptioner:
         if strategy == "impression":
             t1 = await asking.ask("impression", (first,), self._fault_of_a_caption, whole=True)
             return asking.draft(t1, "", t1)
-        t1 = await asking.ask("impression", (first,), fault, whole=strategy != "vaps")
+        t1 = await asking.ask("impression", (first,), reject_reason, whole=strategy != "vaps")
         drawn = image_generator(self._prompting.seed, image_id).integers(len(self.knowledge))
         t2_id, t2 = list(self.knowledge.items())[drawn]
         if strategy == "impression+knowledge":
             if reason := self._fault_of_a_caption(f"{t1} {t2}"):
-                raise Unusable(reason)
+                raise UnusableAnswerError(reason)
             return asking.draft(t1, t2_id, f"{t1} {t2}")
         caption = await self._reason(asking, (first, t1, f"{t2}\n\n{self._question()}"))
         return asking.draft(t1, t2_id, caption)
 
-    async def _reason(self, asking: Asking, turns: Turns) -> str:
+    async def _reason(self, asking: CaptionSession, turns: Messages) -> str:
         if not self._prompting.json:
             return await asking.ask("reasoning", turns, self._fault_of_a_caption, whole=True)
         schema = json_schema(self._asked_attributes())
@@ -117,7 +123,7 @@ class VapsCaptioner:
     def _fault_of_a_caption(self, text: str) -> str | None:
         said = parse_caption(text, self._prompts) if self._prompting.omit else {}
         mentioned = [name for name in self._prompting.omit if name in said]
-        return fault(text) or (f"omission: mentions {', '.join(mentioned)}" if mentioned else None)
+        return reject_reason(text) or (f"omission: mentions {', '.join(mentioned)}" if mentioned else None)
 
     async def _ask_knowledge(self) -> dict[str, str]:
         numbers = range(self._prompting.knowledge_variants)
@@ -125,10 +131,10 @@ class VapsCaptioner:
         found = {}
         for number in numbers:
             prompting = self._prompting if number == 0 else warmer  # else all variants would be the first
-            asking = Asking(self.model, prompting, f"knowledge {number}", None)
+            asking = CaptionSession(self.model, prompting, f"knowledge {number}", None)
             try:
-                text = await asking.ask("knowledge", (self._prompts.questions.knowledge,), fault, whole=False)
-            except Unusable as error:
+                text = await asking.ask("knowledge", (self._prompts.questions.knowledge,), reject_reason, whole=False)
+            except UnusableAnswerError as error:
                 raise BackendError(
                     f"{self.name}: no usable answer to the knowledge question of {self._prompts.name}: {error}. "
                     "Fix: set another caption.model, or caption.strategy=impression, which needs no knowledge."

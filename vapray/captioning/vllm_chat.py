@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vapray.captioning.chat import Answer, Decoding, RefusedRequest, Turns
+from vapray.captioning.chat import ChatCompletion, DecodingParams, Messages, RequestRejectedError
 from vapray.captioning.vlm_files import VlmFiles, find_vlm
 from vapray.config import Vllm
-from vapray.errors import BackendError, ConfigError, EngineDied
+from vapray.errors import BackendError, ConfigError
 from vapray.runtime.reaper import reaped
 
 __all__ = ["VllmChat"]
@@ -73,12 +73,14 @@ class VllmChat:
         ending.callback(engine.shutdown)
         return cls(engine, processor, ending, files, settings.max_num_seqs)
 
-    async def answer(self, turns: Turns, image: NDArray[np.uint8] | None, decoding: Decoding) -> Answer:
+    async def answer(
+        self, turns: Messages, image: NDArray[np.uint8] | None, decoding: DecodingParams
+    ) -> ChatCompletion:
         """Continue a conversation; see :class:`vapray.captioning.chat.ChatModel`.
 
         Raises:
-            EngineDied: the engine died; only a new process can start another.
-            RefusedRequest: the engine refuses the request, such as a conversation above its maximum length.
+            EngineDeadError: the engine died; only a new process can start another.
+            RequestRejectedError: the engine refuses the request, such as a conversation above its maximum length.
         """
         from vllm.exceptions import VLLMClientError
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
@@ -88,13 +90,15 @@ class VllmChat:
             async for output in self._engine.generate(self._prompt(turns, image), _sampling(decoding), number):
                 done = output
         except EngineDeadError as error:
-            raise EngineDied(f"{self.name}: its engine died. {_FREE_MEMORY}") from error
+            raise EngineDeadError(f"{self.name}: its engine died. {_FREE_MEMORY}") from error
         except EngineGenerateError as error:
-            raise EngineDied(f"{self.name}: its engine failed ({error.__cause__ or error}). {_FREE_MEMORY}") from error
+            raise EngineDeadError(
+                f"{self.name}: its engine failed ({error.__cause__ or error}). {_FREE_MEMORY}"
+            ) from error
         except (VLLMClientError, ValueError) as error:
-            raise RefusedRequest(str(error).partition("\n")[0]) from error
+            raise RequestRejectedError(str(error).partition("\n")[0]) from error
         said = done.outputs[0]
-        return Answer(
+        return ChatCompletion(
             said.text,
             len(done.prompt_token_ids or ()),
             done.num_cached_tokens or 0,
@@ -106,7 +110,7 @@ class VllmChat:
         """End the engine and its processes."""
         self._ending.close()
 
-    def _prompt(self, turns: Turns, image: NDArray[np.uint8] | None) -> dict[str, Any]:
+    def _prompt(self, turns: Messages, image: NDArray[np.uint8] | None) -> dict[str, Any]:
         messages = []
         for number, text in enumerate(turns):
             shown: list[dict[str, str]] = [{"type": "image"}] if image is not None and number == 0 else []
@@ -120,7 +124,7 @@ class VllmChat:
 _FREE_MEMORY = "Most often memory ran out. Fix: lower vllm.max_num_seqs or vllm.max_model_len."
 
 
-def _sampling(decoding: Decoding) -> Any:
+def _sampling(decoding: DecodingParams) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 

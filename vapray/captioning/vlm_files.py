@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from vapray.pretrained.model_files import Wanted, find_folder, is_directory, sha256_of
+from vapray.pretrained.model_files import ModelFileSpec, is_directory, resolve_model_folder, sha256_of
 
 __all__ = ["VlmFiles", "find_vlm"]
 
@@ -28,9 +28,9 @@ class VlmFiles:
 
 
 def find_vlm(model: str, revision: str | None = None, *, download: bool = True) -> VlmFiles:
-    """Find the files of ``caption.model``; see :func:`vapray.pretrained.model_files.find_folder`."""
-    wanted = Wanted("caption.model", [[*SMALL, weights] for weights in WEIGHTS], _missing)
-    folder = find_folder(model, revision, wanted, download=download)
+    """Find the files of ``caption.model``; see :func:`vapray.pretrained.model_files.resolve_model_folder`."""
+    wanted = ModelFileSpec("caption.model", [[*SMALL, weights] for weights in WEIGHTS], _missing)
+    folder = resolve_model_folder(model, revision, wanted, download=download)
     return VlmFiles(model, folder, _content(folder)[:12] if is_directory(model) else folder.name)
 
 

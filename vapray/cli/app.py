@@ -11,7 +11,7 @@ import typer
 
 from vapray import __version__
 from vapray.cli.capacity import capacity
-from vapray.cli.cli_runtime import ended_well
+from vapray.cli.cli_runtime import exit_on_error
 from vapray.cli.experiment import experiment
 from vapray.errors import ConfigError
 
@@ -87,7 +87,7 @@ def doctor(
     debug: Debug = False,
 ) -> None:
     """Check this machine, the run root, the dataset and the cluster against a config."""
-    with ended_well(debug):
+    with exit_on_error(debug):
         from vapray.doctor.checks import run_checks
         from vapray.doctor.findings import exit_code, print_findings
 
@@ -105,7 +105,7 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Compare two finished runs: settings, metrics with their intervals, times."""
-    with ended_well(debug):
+    with exit_on_error(debug):
         from vapray.compare import compare_runs
 
         comparison = compare_runs(first, second)
@@ -137,7 +137,7 @@ def export(
     debug: Debug = False,
 ) -> None:
     """Export a trained model as a diffusers folder that loads without vapray and generates the same pixels."""
-    with ended_well(debug):
+    with exit_on_error(debug):
         from vapray.export.folder import export_checkpoint
 
         exported = export_checkpoint(
@@ -178,7 +178,7 @@ def serve(
     debug: Debug = False,
 ) -> None:
     """Serve models: an OpenAI-compatible API and a web page to try it."""
-    with ended_well(debug, interrupted="Server stopped."):
+    with exit_on_error(debug, interrupted="Server stopped."):
         from vapray.service.serving import serve_until_interrupted
 
         serve_until_interrupted(config, checkpoint or (), host=host, port=port, keys=keys, address=address)
@@ -198,7 +198,7 @@ def key(
     debug: Debug = False,
 ) -> None:
     """Create an API key and add its hash to a file; the key itself is printed once and not stored."""
-    with ended_well(debug):
+    with exit_on_error(debug):
         from vapray.service.api_keys import add_key
 
         print(add_key(file, name, scopes or ["images", "bank"], images_per_minute))
@@ -228,16 +228,16 @@ def main() -> None:
 
 def _run(config_file: str | None, overrides: Sequence[str], stage: str | None, dry_run: bool, debug: bool) -> None:
     began = time.monotonic()
-    with ended_well(debug):
+    with exit_on_error(debug):
         stages = _stages(stage)
-        from vapray.config.loader import load
+        from vapray.config.loader import load_config
 
-        config = load(config_file, overrides)
+        config = load_config(config_file, overrides)
         if dry_run:
-            from vapray.pipeline.dry_run import foresee
-            from vapray.pipeline.dry_run_table import print_prospects
+            from vapray.pipeline.dry_run import plan_run
+            from vapray.pipeline.dry_run_table import print_plan
 
-            print_prospects(foresee(config, stages), config)
+            print_plan(plan_run(config, stages), config)
             return
         from vapray.pipeline.runner import run_pipeline
 

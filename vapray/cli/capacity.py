@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vapray.cli.cli_runtime import ended_well
+from vapray.cli.cli_runtime import exit_on_error
 from vapray.errors import ConfigError
 
 __all__ = ["capacity"]
@@ -25,7 +25,7 @@ def capacity(
     from vapray.capacity.plan import load_plan
     from vapray.capacity.table import print_estimate, print_sweep
 
-    with ended_well(debug):
+    with exit_on_error(debug):
         settings = [word for word in plan or () if "=" in word]
         files = [word for word in plan or () if "=" not in word]
         if len(files) > 1:

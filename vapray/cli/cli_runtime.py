@@ -13,16 +13,16 @@ from typing import NoReturn
 
 from vapray.errors import VaprayError
 
-__all__ = ["ended_well"]
+__all__ = ["exit_on_error"]
 
 INTERRUPTED = 130
-CONTINUES = "Committed work is kept; the same command continues from there."
+RESUME_HINT = "Committed work is kept; the same command continues from there."
 SECONDS_BETWEEN_REMINDERS = 2.0
 BUG = CLOSED_PIPE = 1  # rich and click exit with this code when the pipe is closed
 
 
 @contextmanager
-def ended_well(debug: bool, *, interrupted: str = CONTINUES) -> Iterator[None]:
+def exit_on_error(debug: bool, *, interrupted: str = RESUME_HINT) -> Iterator[None]:
     """Turn an error or signal that ends a block into one message and an exit code.
 
     Args:
@@ -30,7 +30,7 @@ def ended_well(debug: bool, *, interrupted: str = CONTINUES) -> Iterator[None]:
         interrupted: Message about the state after Ctrl-C or SIGTERM.
     """
     _open_standard_streams()
-    ended_by = _EndedBy()
+    ended_by = _SignalHandlers()
     signal.signal(signal.SIGTERM, ended_by.terminate)
     signal.signal(signal.SIGINT, _interrupt)
     threading.excepthook = _quiet_about_closed_pipes
@@ -76,7 +76,7 @@ def _open_standard_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
-class _EndedBy:
+class _SignalHandlers:
     """Signal that ended the command. Both signals raise KeyboardInterrupt: Ray's C++ lets nothing else through."""
 
     word, code = "Interrupted", INTERRUPTED
@@ -84,7 +84,7 @@ class _EndedBy:
     def terminate(self, number: int, frame: FrameType | None) -> NoReturn:
         """Handle SIGTERM."""
         self.word, self.code = "Terminated", 128 + number
-        _end()
+        _raise_keyboard_interrupt()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -92,10 +92,10 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     signal.signal(signal.SIGINT, _ignore)
     _end_at_the_next_interrupt()
     print("\nInterrupted: shutting down. Ctrl-C again ends at once.", file=sys.stderr, flush=True)
-    _end()
+    _raise_keyboard_interrupt()
 
 
-def _end() -> NoReturn:
+def _raise_keyboard_interrupt() -> NoReturn:
     """Raise until the exception arrives: Python drops exceptions in weakref callbacks and in ``__del__``."""
 
     def remind(number: int, frame: FrameType | None) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vapray.cli.cli_runtime import ended_well
+from vapray.cli.cli_runtime import exit_on_error
 from vapray.errors import ConfigError
 
 __all__ = ["experiment"]
@@ -27,7 +27,7 @@ def experiment(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Run an experiment and write its tables; the same command resumes it."""
-    with ended_well(debug):
+    with exit_on_error(debug):
         _experiment(
             file, overrides or (), results, dataset, row or (), seed or (), beside, tables_only=tables_only, debug=debug
         )
@@ -47,7 +47,7 @@ def _experiment(
 ) -> None:
     from pathlib import Path
 
-    from vapray.experiments.runner import ANYWHERE, finished_runs, make_all, make_beside, run_names, settings_of
+    from vapray.experiments.runner import ANYWHERE, finished_runs, run_all, run_names, run_parallel, settings_of
     from vapray.experiments.spec import read_experiment
     from vapray.experiments.tables import tables_of
     from vapray.runtime.progress import Display
@@ -68,9 +68,9 @@ def _experiment(
     if not tables_only and beside > 1:
         options = ["--results", results, *(["--dataset", dataset] if dataset else []), *(["--debug"] if debug else [])]
         command = ["experiment", file, *overrides, *options]
-        make_beside(found, names, files, overrides, Display(), command=command, workers=beside)
+        run_parallel(found, names, files, overrides, Display(), command=command, workers=beside)
     if not tables_only:
-        make_all(found, names, files, overrides, Display())
+        run_all(found, names, files, overrides, Display())
     records = finished_runs(found, run_names(found), files, overrides)
     if not records:
         raise ConfigError(f"{results}: no finished run, so no tables. Fix: remove --tables.")

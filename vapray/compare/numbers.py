@@ -6,9 +6,9 @@ from typing import Literal
 
 from vapray.compare.lineage import FinishedRun, same_pictures
 from vapray.evaluation.metrics import Metrics
-from vapray.evaluation.report.metric_specs import KINDS, Kind, value_of
+from vapray.evaluation.report.metric_specs import METRIC_SPECS, MetricSpec, value_of
 from vapray.metrics.intervals import Interval
-from vapray.report.number_format import ABSENT, UNBROKEN, Number, interval_text, known, number, percent
+from vapray.report.number_format import ABSENT, UNBROKEN, Number, interval_text, is_measured, number, percent
 
 __all__ = ["NumberRow", "number_rows", "obstacles"]
 
@@ -55,8 +55,8 @@ def number_rows(first: FinishedRun, second: FinishedRun) -> list[NumberRow]:
     barred = obstacles(first, second)
     return [
         _row(kind, first.metrics, second.metrics, barred.get(kind.key, ""))
-        for kind in KINDS
-        if known(value_of(first.metrics, kind)) or known(value_of(second.metrics, kind))
+        for kind in METRIC_SPECS
+        if is_measured(value_of(first.metrics, kind)) or is_measured(value_of(second.metrics, kind))
     ]
 
 
@@ -66,7 +66,7 @@ def obstacles(first: FinishedRun, second: FinishedRun) -> dict[str, str]:
     features = [*whole, *_other_features(first.metrics, second.metrics)]
     captions = [*whole, *_other_words(first, second)]
     found = {}
-    for kind in KINDS:
+    for kind in METRIC_SPECS:
         reasons = features if kind.key in OF_FEATURES else captions if kind.key in OF_CAPTIONS else whole
         counts = [run.metrics.n_generated for run in (first, second)]
         if kind.key in OF_COUNT and counts[0] != counts[1]:
@@ -96,7 +96,7 @@ def _other_words(first: FinishedRun, second: FinishedRun) -> Iterator[str]:
         yield "prompt sets differ"
 
 
-def _row(kind: Kind, first: Metrics, second: Metrics, barred: str) -> NumberRow:
+def _row(kind: MetricSpec, first: Metrics, second: Metrics, barred: str) -> NumberRow:
     a, b = value_of(first, kind), value_of(second, kind)
     intervals = first.intervals.get(kind.key), second.intervals.get(kind.key)
     outcome = _outcome(kind, a, b, intervals, barred)
@@ -108,7 +108,7 @@ def _row(kind: Kind, first: Metrics, second: Metrics, barred: str) -> NumberRow:
         second=kind.word(b),
         first_interval=interval_text(intervals[0], kind.word.__name__),
         second_interval=interval_text(intervals[1], kind.word.__name__),
-        difference=_signed(kind, b - a) if told and known(a) and known(b) else ABSENT,
+        difference=_signed(kind, b - a) if told and is_measured(a) and is_measured(b) else ABSENT,
         outcome=outcome,
         word=_word(kind, outcome, a, b, intervals, barred),
     )
@@ -117,10 +117,10 @@ def _row(kind: Kind, first: Metrics, second: Metrics, barred: str) -> NumberRow:
 Intervals = tuple[Interval | None, Interval | None]
 
 
-def _outcome(kind: Kind, a: Number, b: Number, intervals: Intervals, barred: str) -> Outcome:
+def _outcome(kind: MetricSpec, a: Number, b: Number, intervals: Intervals, barred: str) -> Outcome:
     if barred:
         return "incomparable"
-    if not known(a) or not known(b):
+    if not is_measured(a) or not is_measured(b):
         return "missing"
     if a == b:
         return "equal"
@@ -134,22 +134,22 @@ def _apart(intervals: Intervals) -> bool:
     return bool(first and second and (first.high < second.low or second.high < first.low))
 
 
-def _improved(kind: Kind, a: float, b: float) -> bool:
+def _improved(kind: MetricSpec, a: float, b: float) -> bool:
     if kind.direction == "near 1":
         return abs(b - 1) < abs(a - 1)
     return (b < a) == (kind.direction == "lower")
 
 
-def _word(kind: Kind, outcome: Outcome, a: Number, b: Number, intervals: Intervals, barred: str) -> str:
+def _word(kind: MetricSpec, outcome: Outcome, a: Number, b: Number, intervals: Intervals, barred: str) -> str:
     if outcome == "undecided" and all(intervals):
         return "not distinguishable (intervals overlap)"
-    if outcome == "undecided" and known(a) and known(b):
+    if outcome == "undecided" and is_measured(a) and is_measured(b):
         return f"second {'better' if _improved(kind, a, b) else 'worse'}, without an interval"
     words = {"equal": "equal", "better": "second better", "worse": "second worse", "missing": "measured in one only"}
     return words.get(outcome, f"not comparable: {barred}")
 
 
-def _signed(kind: Kind, difference: float) -> str:
+def _signed(kind: MetricSpec, difference: float) -> str:
     sign = "+" if difference > 0 else "-"
     if kind.word is not percent:
         return sign + number(abs(difference))

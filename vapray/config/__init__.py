@@ -1,7 +1,8 @@
 """Configuration: one frozen, typed tree. The docstring under a field is its help text.
 
-:func:`vapray.config.loader.load` builds it from a YAML file and overrides. The sections in a stage's fingerprint decide
-that stage's result. ``run.root``, ``cluster`` and ``pools`` are in no fingerprint: they change location and speed only.
+:func:`vapray.config.loader.load_config` builds it from a YAML file and overrides. The sections in a stage's fingerprint
+decide that stage's result. ``run.root``, ``cluster`` and ``pools`` are in no fingerprint: they change location and
+speed only.
 """
 
 from typing import Self
@@ -9,21 +10,21 @@ from typing import Self
 from pydantic import model_validator
 
 from vapray.config.captioning import Bank, Caption, Endpoint, Vllm
-from vapray.config.conflict import Misfits
-from vapray.config.conflicts import find_misfits
+from vapray.config.conflict import ConfigConflicts
+from vapray.config.conflicts import find_conflicts
 from vapray.config.data import Data
 from vapray.config.downstream import Downstream
 from vapray.config.evaluation import Audit, Evaluate
 from vapray.config.execution import Cluster, Pool, Pools, Run
 from vapray.config.network import Autoencoder, Diffusion, Model
 from vapray.config.sampling import Sample
-from vapray.config.section import Section
+from vapray.config.section import ConfigSection
 from vapray.config.training import Train
 
 __all__ = ["Audit", "Bank", "Cluster", "Config", "Downstream", "Endpoint", "Pool", "Pools", "Sample", "Train", "Vllm"]
 
 
-class Config(Section):
+class Config(ConfigSection):
     """Complete configuration of a run."""
 
     run: Run = Run()
@@ -55,6 +56,6 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if found := list(find_misfits(self)):
-            raise Misfits(found)
+        if found := list(find_conflicts(self)):
+            raise ConfigConflicts(found)
         return self

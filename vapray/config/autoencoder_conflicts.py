@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vapray.config.conflict import Misfit
+from vapray.config.conflict import ConfigConflict
 
 if TYPE_CHECKING:
     from vapray.config import Config
 
-__all__ = ["find_autoencoder_misfits"]
+__all__ = ["find_autoencoder_conflicts"]
 
 CHANNELS_OF_TAEF2, FACTOR_OF_TAEF2 = 32, 8
 
 
-def find_autoencoder_misfits(config: "Config") -> Iterator[Misfit]:
+def find_autoencoder_conflicts(config: "Config") -> Iterator[ConfigConflict]:
     """Find a missing or unused model, wrong sizes of taef2, and decoder tuning without a decoder."""
     settings = config.autoencoder
     trained = settings.kind in ("diffusers", "taef2")
@@ -31,7 +31,7 @@ def find_autoencoder_misfits(config: "Config") -> Iterator[Misfit]:
     yield from _tuning(config)
 
 
-def _tuning(config: "Config") -> Iterator[Misfit]:
+def _tuning(config: "Config") -> Iterator[ConfigConflict]:
     settings = config.autoencoder
     steps = settings.tune_decoder_steps
     if steps and settings.kind == "pixels":
@@ -44,6 +44,6 @@ def _tuning(config: "Config") -> Iterator[Misfit]:
         yield _misfit(f"lpips_backbone = {settings.lpips_backbone}", text, "tune_decoder_steps")
 
 
-def _misfit(seen: str, text: str, *others: str) -> Misfit:
+def _misfit(seen: str, text: str, *others: str) -> ConfigConflict:
     keys = (seen.split(" = ", maxsplit=1)[0], *others)
-    return Misfit(tuple(f"autoencoder.{key}" for key in keys), f"autoencoder.{seen}: {text}")
+    return ConfigConflict(tuple(f"autoencoder.{key}" for key in keys), f"autoencoder.{seen}: {text}")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import Count, Natural, Positive, Section, Share
+from vapray.config.section import ConfigSection, NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
 
 __all__ = ["MEASURED_MODALITY", "Bank", "Caption", "Endpoint", "Vllm"]
 
@@ -12,14 +12,14 @@ MEASURED_MODALITY = "dermoscopy"
 """Modality whose attributes can be measured in an image, for captions, adherence and the audit."""
 
 
-class Caption(Section):
+class Caption(ConfigSection):
     """Settings of stage caption: image to caption."""
 
     captioner: Literal["measured", "given", "drawn", "vllm", "openai"] = "measured"
     """Captioner. measured: classical image analysis, dermoscopy only; given: your own captions; drawn: the true
     attributes of phantoms; vllm: a multimodal LLM in the pool's actors; openai: a multimodal LLM at any
     OpenAI-compatible endpoint."""
-    corrupted: Share = 0.0
+    corrupted: UnitInterval = 0.0
     """Probability, 0 to 1, that an attribute in a caption of a training image is replaced by a wrong value. An
     experimental control of hallucination, for captioner drawn only; captions of other images stay true."""
     strategy: Literal["direct", "impression", "impression+knowledge", "vaps"] = "vaps"
@@ -45,24 +45,24 @@ class Caption(Section):
     """Share of the probability mass that the LLM's tokens are drawn from (nucleus sampling), above 0 and at most 1."""
     max_tokens: Annotated[int, Field(ge=8)] = 256
     """Maximum length of an LLM answer, in tokens."""
-    knowledge_variants: Count = 1
+    knowledge_variants: PositiveInt = 1
     """Number of answers to request to the knowledge question; each image draws one of them."""
     json_answers: bool = False
     """Decode the LLM's captions as JSON with one text per attribute."""
-    retries: Natural = 2
+    retries: NonNegativeInt = 2
     """Maximum retries of an unusable answer; after them the image is a reject."""
 
 
-class Vllm(Section):
+class Vllm(ConfigSection):
     """Settings of the engine of captioner vllm; each actor of ``pools.caption`` runs one engine."""
 
     max_model_len: Annotated[int, Field(ge=128)] = 4096
     """Maximum length of a conversation in tokens, image included."""
-    max_num_seqs: Count = 64
+    max_num_seqs: PositiveInt = 64
     """Maximum number of concurrent conversations."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Share of a GPU's memory that the engine uses, above 0 and at most 1."""
-    tensor_parallel_size: Count = 1
+    tensor_parallel_size: PositiveInt = 1
     """Number of GPUs that share one model; ``pools.caption.num_gpus`` must equal it."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """Data type of the weights; auto: chosen by vLLM."""
@@ -70,25 +70,25 @@ class Vllm(Section):
     """Further arguments of vLLM's AsyncEngineArgs, such as quantization."""
 
 
-class Endpoint(Section):
+class Endpoint(ConfigSection):
     """Settings of the server of captioner openai."""
 
     base_url: str = "http://localhost:8000/v1"
     """Base URL of the API, including /v1."""
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the API key; a server without keys needs none."""
-    concurrency: Count = 32
+    concurrency: PositiveInt = 32
     """Maximum number of concurrent conversations per actor of ``pools.caption``."""
-    requests_per_minute: Positive | None = None
+    requests_per_minute: PositiveFloat | None = None
     """Maximum request rate per actor, in requests per minute; None: no limit."""
-    timeout_seconds: Positive = 120.0
+    timeout_seconds: PositiveFloat = 120.0
     """Timeout of one request, in seconds."""
-    max_retries: Natural = 6
+    max_retries: NonNegativeInt = 6
     """Maximum retries of a request that failed because of a busy server, a rate limit or a dropped connection; the
     pauses between them grow."""
 
 
-class Bank(Section):
+class Bank(ConfigSection):
     """Settings of stage bank: captions to the U-ViT's text tokens."""
 
     encoder: Literal["hashing", "open_clip", "transformers"] = "hashing"

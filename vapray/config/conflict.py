@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Misfit", "Misfits"]
+__all__ = ["ConfigConflict", "ConfigConflicts"]
 
 
 @dataclass(frozen=True)
-class Misfit:
+class ConfigConflict:
     """Conflict between settings.
 
     Attributes:
@@ -18,9 +18,9 @@ class Misfit:
     text: str
 
 
-class Misfits(ValueError):
+class ConfigConflicts(ValueError):
     """Error with all conflicts of one configuration."""
 
-    def __init__(self, found: list[Misfit]) -> None:
-        super().__init__("\n".join(misfit.text for misfit in found))
+    def __init__(self, found: list[ConfigConflict]) -> None:
+        super().__init__("\n".join(conflict.text for conflict in found))
         self.found = tuple(found)

@@ -4,14 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import Section, Share
+from vapray.config.section import ConfigSection, UnitInterval
 
 __all__ = ["Data"]
 
 Modality = Literal["dermoscopy", "chest_xray", "colonoscopy"]
 
 
-class Phantom(Section):
+class Phantom(ConfigSection):
     """Settings of the phantoms: drawn images with known attributes."""
 
     n_images: Annotated[int, Field(ge=20)] = 1600
@@ -26,7 +26,7 @@ class Phantom(Section):
     refused."""
 
 
-class Data(Section):
+class Data(ConfigSection):
     """Settings of the labelled images."""
 
     source: Literal["phantom", "isic2018", "isic2019", "chestxray14", "colonoscopy", "folder"] = "phantom"
@@ -44,8 +44,8 @@ class Data(Section):
     """Imaging modality; selects the prompts and the attributes."""
     image_size: Annotated[int, Field(ge=8)] = 32
     """Side of the square images for training, sampling and evaluation, in pixels, at least 8."""
-    validation_share: Share = 0.1
+    validation_share: UnitInterval = 0.1
     """Share of the groups for validation, 0 to 1, where the dataset has no validation split."""
-    test_share: Share = 0.2
+    test_share: UnitInterval = 0.2
     """Share of the groups for testing, 0 to 1, where the dataset has no test split."""
     phantom: Phantom = Phantom()

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import Count, Natural, Positive, Section
+from vapray.config.section import ConfigSection, NonNegativeInt, PositiveFloat, PositiveInt
 
 __all__ = ["Arm", "Classifier", "Downstream"]
 
@@ -12,7 +12,7 @@ Classifier = Literal["densenet121", "maxvit", "small"]
 Arm = Literal["real", "real+synthetic", "synthetic_then_real"]
 
 
-class Downstream(Section):
+class Downstream(ConfigSection):
     """Settings of a grid of classifiers: each network, share of the real images, arm and seed."""
 
     networks: Annotated[tuple[Classifier, ...], Field(strict=False, min_length=1)] = ("small",)
@@ -34,9 +34,9 @@ class Downstream(Section):
     )
     """Training sets to compare. real: real images; real+synthetic: real and generated images together;
     synthetic_then_real: generated images first, then real ones."""
-    seeds: Annotated[tuple[Natural, ...], Field(strict=False, min_length=1)] = (0, 1, 2)
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(strict=False, min_length=1)] = (0, 1, 2)
     """Seeds of initial weights, draws and flips. Intervals are computed over seeds and need at least two."""
-    n_synthetic: Count | None = None
+    n_synthetic: PositiveInt | None = None
     """Number of generated training images; None: all ``sample.n_images``."""
     steps: Annotated[int, Field(ge=2)] = 300
     """Number of optimizer steps, the same in every arm."""
@@ -44,7 +44,7 @@ class Downstream(Section):
     """Share of ``steps`` that synthetic_then_real spends on generated images, above 0 and below 1."""
     batch_size: Annotated[int, Field(ge=2)] = 32
     """Number of images per step; every class is drawn equally often."""
-    learning_rate: Positive = 1e-3
+    learning_rate: PositiveFloat = 1e-3
     """Peak learning rate of AdamW's one-cycle schedule."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Weight decay of AdamW."""

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import Count, Section
+from vapray.config.section import ConfigSection, PositiveInt
 
 __all__ = ["Audit", "Evaluate"]
 
 
-class Evaluate(Section):
+class Evaluate(ConfigSection):
     """Settings of the measurements on generated images."""
 
     features: Literal[
@@ -35,21 +35,21 @@ class Evaluate(Section):
     pixels: Literal["imagenet", "caffe"] = "imagenet"
     """Input format of the weights of vgg16, squeezenet or densenet121. imagenet: torchvision's RGB; caffe: BGR in
     0..255 without the mean."""
-    classifier_steps: Count = 200
+    classifier_steps: PositiveInt = 200
     """Number of training steps of the small label classifier, which is trained on real images."""
-    neighbours: Count = 3
+    neighbours: PositiveInt = 3
     """k of precision, recall, density and coverage."""
     prd: bool = False
     """Also compute the precision and recall of distributions (PRD): F8 and F1/8 over clusters."""
-    halves: Count = 20
+    halves: PositiveInt = 20
     """Number of random halves for the intervals of FID and KID."""
-    control_rounds: Count = 20
+    control_rounds: PositiveInt = 20
     """Number of captions of the same class to compare each image with, for the shuffled control."""
-    resamples: Count = 1000
+    resamples: PositiveInt = 1000
     """Number of bootstrap draws for the intervals of caption adherence."""
 
 
-class Audit(Section):
+class Audit(ConfigSection):
     """Settings of the caption audit."""
 
     images: Annotated[int, Field(ge=2)] = 500
@@ -57,7 +57,7 @@ class Audit(Section):
     repeats: Annotated[int, Field(ge=0, le=10)] = 2
     """Number of further captions per repeated image, each with its own seed, for a language model. 0: none; otherwise 2
     to 10, since they are compared with each other."""
-    repeated_images: Count = 100
+    repeated_images: PositiveInt = 100
     """Number of drawn images to caption again."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     """Sampling temperature of the further captions, 0 to 2; at 0 every seed gives the same caption."""

@@ -3,25 +3,25 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vapray.config.conflict import Misfit
+from vapray.config.conflict import ConfigConflict
 
 if TYPE_CHECKING:
     from vapray.config import Config
 
-__all__ = ["find_evaluation_misfits"]
+__all__ = ["find_evaluation_conflicts"]
 
 WITHOUT_WEIGHTS = ("random_convolutions", "classifier")
 WITH_PIXELS, OF_THE_HUB = ("vgg16", "squeezenet", "densenet121"), ("dinov2", "biomedclip")
 
 
-def find_evaluation_misfits(config: "Config") -> Iterator[Misfit]:
+def find_evaluation_conflicts(config: "Config") -> Iterator[ConfigConflict]:
     """Find extractors without weights, and settings that the chosen extractor does not read."""
     settings = config.evaluate
     features = settings.features
     if features in (*WITH_PIXELS, *OF_THE_HUB) and not settings.weights:
         wanted = "a weights file" if features in WITH_PIXELS else "a directory, or hf-hub:OWNER/NAME"
         text = f"evaluate.features = {features}: needs evaluate.weights, {wanted}."
-        yield Misfit(("evaluate.features", "evaluate.weights"), text)
+        yield ConfigConflict(("evaluate.features", "evaluate.weights"), text)
     unread = {
         "weights": features in WITHOUT_WEIGHTS and settings.weights,
         "revision": features not in OF_THE_HUB and settings.revision,
@@ -30,4 +30,4 @@ def find_evaluation_misfits(config: "Config") -> Iterator[Misfit]:
     for key, value in unread.items():
         if value:
             text = f"evaluate.{key} = {value}: evaluate.features = {features} does not read it. Fix: remove it."
-            yield Misfit((f"evaluate.{key}", "evaluate.features"), text)
+            yield ConfigConflict((f"evaluate.{key}", "evaluate.features"), text)

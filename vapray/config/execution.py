@@ -4,28 +4,28 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from vapray.config.section import Count, Positive, Quantity, Section, Share
+from vapray.config.section import ConfigSection, PositiveFloat, PositiveInt, Quantity, UnitInterval
 
 __all__ = ["Cluster", "Pool", "Pools", "Run"]
 
 
-class Run(Section):
+class Run(ConfigSection):
     """Location of a run, its seed and its limit of rejects."""
 
     root: str = "runs/demo"
     """Folder or URI of all tables, checkpoints and reports of the run."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of all random draws: phantoms, wording, weights, noise, samples. 0 to 2^63 - 1."""
-    max_bad_fraction: Share = 0.01
+    max_bad_fraction: UnitInterval = 0.01
     """Maximum share of rejected rows, 0 to 1; a stage fails above it."""
 
 
-class Cluster(Section):
+class Cluster(ConfigSection):
     """Settings of the Ray cluster."""
 
     address: str | None = None
     """Address of the cluster. None: start an embedded Ray; "auto" or host:port: join a running cluster."""
-    num_cpus: Count | None = None
+    num_cpus: PositiveInt | None = None
     """Number of logical CPUs of the embedded Ray; None: max(4, cores), so that actor pools leave CPUs for readers."""
     object_store_mb: Annotated[int, Field(ge=80)] = 256
     """Shared memory of the embedded Ray, in MB, at least 80."""
@@ -33,22 +33,22 @@ class Cluster(Section):
     """Declare that every node of a multi-node cluster mounts ``run.root``; needed where it is a local path."""
 
 
-class Pool(Section):
+class Pool(ConfigSection):
     """Settings of an actor pool of Ray Data."""
 
-    min_size: Count = 1
+    min_size: PositiveInt = 1
     """Number of actors at the start."""
-    max_size: Count = 2
+    max_size: PositiveInt = 2
     """Maximum number of actors; the pool grows while work waits."""
-    num_cpus: Positive = 0.5
+    num_cpus: PositiveFloat = 0.5
     """Logical CPUs per actor; fractions are allowed."""
     num_gpus: Annotated[float, Field(ge=0)] = 0
     """GPUs per actor; 0: run on CPU."""
     resources: dict[str, Quantity] = Field(default_factory=dict)
     """Custom resources per actor, such as {caption: 1}; the actor runs only on nodes that were started with them."""
-    batch_rows: Count = 128
+    batch_rows: PositiveInt = 128
     """Number of rows of one unit of work, which is also one committed part."""
-    overlap: Count = 1
+    overlap: PositiveInt = 1
     """Number of concurrent units of work per actor; 2 or more keep an engine busy while a part is committed."""
 
     @property
@@ -62,7 +62,7 @@ class Pool(Section):
         return {"CPU": self.num_cpus, **({"GPU": self.num_gpus} if self.num_gpus else {}), **self.resources}
 
 
-class Pools(Section):
+class Pools(ConfigSection):
     """Actor pools, one for each stage that maps rows."""
 
     ingest: Pool = Pool(batch_rows=512)

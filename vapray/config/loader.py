@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from vapray.config import Config
 from vapray.config.strict_yaml import parse_yaml
-from vapray.config.validation_errors import Problem, explain
+from vapray.config.validation_errors import ConfigProblem, from_pydantic_error
 from vapray.errors import ConfigError
 from vapray.pretrained.model_files import HUB, is_directory
 
-__all__ = ["COMMAND_LINE", "apply_override", "load", "read_tree"]
+__all__ = ["COMMAND_LINE", "apply_override", "load_config", "read_tree"]
 
 CONFIGS = Path("jobs/configs")
 COMMAND_LINE = "command line"
@@ -26,7 +26,7 @@ Places = dict[tuple[str, ...], str]
 """Path of a key -> where its value was given."""
 
 
-def load(file: str | Path | None = None, overrides: Sequence[str] = (), settings: Sequence[str] = ()) -> Config:
+def load_config(file: str | Path | None = None, overrides: Sequence[str] = (), settings: Sequence[str] = ()) -> Config:
     """Read a YAML file and apply overrides.
 
     Args:
@@ -55,8 +55,8 @@ def load(file: str | Path | None = None, overrides: Sequence[str] = (), settings
         except ConfigError as error:
             unreadable += str(error).splitlines()
     config, problems = _validate(tree, judge_together=not unreadable)
-    problems += _outside(config)
-    texts = [*unreadable, *(f"{_place(places, problem.keys)}: {problem.text}" for problem in problems)]
+    problems += _check_paths(config)
+    texts = [*unreadable, *(f"{_source_of(places, problem.keys)}: {problem.text}" for problem in problems)]
     if texts:
         raise ConfigError(texts[0] if len(texts) == 1 else "\n  ".join([f"{len(texts)} problems", *texts]))
     return config
@@ -103,7 +103,7 @@ def apply_override(tree: dict[str, Any], places: Places, override: str, where: s
     places[path] = where
 
 
-def _validate(tree: dict[str, Any], *, judge_together: bool) -> tuple[Config, list[Problem]]:
+def _validate(tree: dict[str, Any], *, judge_together: bool) -> tuple[Config, list[ConfigProblem]]:
     """Validate the settings, with defaults in place of invalid values.
 
     Args:
@@ -114,12 +114,12 @@ def _validate(tree: dict[str, Any], *, judge_together: bool) -> tuple[Config, li
         The configuration, and the problems found.
     """
     tree = copy.deepcopy(tree)
-    problems: list[Problem] = []
+    problems: list[ConfigProblem] = []
     while True:
         try:
             return Config.model_validate(tree), problems
         except ValidationError as error:
-            found = explain(error, tree)
+            found = from_pydantic_error(error, tree)
         wrong = {key for problem in problems for key in problem.keys}
         # A conflict with a default that replaces a wrong value is no problem of its own.
         problems += [
@@ -139,29 +139,29 @@ def _remove(tree: Any, path: Sequence[str]) -> bool:
     return tree.pop(path[-1], tree) is not tree
 
 
-def _place(places: Places, keys: Sequence[tuple[str, ...]]) -> str:
+def _source_of(places: Places, keys: Sequence[tuple[str, ...]]) -> str:
     """Get the place of the given value closest to the first of the keys; an override takes precedence over the file."""
     given = [path for key in keys for path in places if key[: len(path)] == path or path[: len(key)] == key]
     closest = max(given, key=lambda path: (places[path] in (SETTINGS, COMMAND_LINE), len(path)), default=None)
     return places[closest] if closest else "defaults"
 
 
-def _outside(config: Config) -> Iterator[Problem]:
+def _check_paths(config: Config) -> Iterator[ConfigProblem]:
     """Find problems of the files and folders that settings name."""
     caption = config.caption
     if caption.captions is not None and (complaint := _unreadable_captions(caption.captions)):
-        yield Problem((("caption", "captions"),), f"caption.captions = {caption.captions}: {complaint}")
+        yield ConfigProblem((("caption", "captions"),), f"caption.captions = {caption.captions}: {complaint}")
     if caption.prompt_set and caption.prompt_set.endswith((".yaml", ".yml")) and not os.path.isfile(caption.prompt_set):
         text = f"caption.prompt_set = {caption.prompt_set}: no such file. Fix: give an existing YAML file."
-        yield Problem((("caption", "prompt_set"),), text)
+        yield ConfigProblem((("caption", "prompt_set"),), text)
     for section, settings in (("caption", caption), ("bank", config.bank)):
         by_name = section == "caption" and caption.captioner == "openai"
         if settings.revision and not by_name and is_directory(settings.model):
             at = f"{section}.revision = {settings.revision}: the directory {settings.model} has no revisions."
             text = f"{at} Fix: remove it, or set {section}.model={HUB}OWNER/NAME."
-            yield Problem(((section, "revision"), (section, "model")), text)
+            yield ConfigProblem(((section, "revision"), (section, "model")), text)
     if "://" not in config.run.root and (complaint := _unwritable(Path(config.run.root).absolute())):
-        yield Problem((("run", "root"),), f"run.root = {config.run.root}: {complaint}")
+        yield ConfigProblem((("run", "root"),), f"run.root = {config.run.root}: {complaint}")
 
 
 def _unreadable_captions(path: str) -> str | None:

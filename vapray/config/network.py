@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import Count, Natural, Positive, Section
+from vapray.config.section import ConfigSection, NonNegativeInt, PositiveFloat, PositiveInt
 
 __all__ = ["Autoencoder", "Diffusion", "Model"]
 
 
-class Autoencoder(Section):
+class Autoencoder(ConfigSection):
     """Settings of the latent space."""
 
     kind: Literal["kl", "diffusers", "taef2", "pixels"] = "kl"
@@ -20,22 +20,22 @@ class Autoencoder(Section):
     taef2: the directory of taef2_encoder.pth and taef2_decoder.pth."""
     revision: str | None = None
     """Commit, tag or branch of a hub model."""
-    channels: Count = 4
+    channels: PositiveInt = 4
     """Number of channels of the latents; for a trained model, its own."""
     factor: Literal[2, 4, 8] = 4
     """Image side divided by latent side; for a trained model, its own."""
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 8
     """For kl: number of channels of the first level, a multiple of 8."""
-    steps: Count = 1000
+    steps: PositiveInt = 1000
     """For kl: number of optimizer steps."""
-    batch_size: Count = 8
+    batch_size: PositiveInt = 8
     """Number of images per step of fitting or decoder tuning."""
-    learning_rate: Positive = 1.5e-3
+    learning_rate: PositiveFloat = 1.5e-3
     """For kl: peak learning rate."""
-    tune_decoder_steps: Natural = 0
+    tune_decoder_steps: NonNegativeInt = 0
     """Number of steps of decoder tuning on the training images with L1 + LPIPS; the encoder stays fixed. 0: no
     tuning."""
-    tune_learning_rate: Positive = 1e-4
+    tune_learning_rate: PositiveFloat = 1e-4
     """Peak learning rate of decoder tuning."""
     lpips_backbone: str | None = None
     """Weights file of torchvision's alexnet, vgg16, squeezenet1_1 or squeezenet1_0. None: tune with L1 alone."""
@@ -43,11 +43,11 @@ class Autoencoder(Section):
     """Weights file of the LPIPS heads for that backbone. None: all its layers have equal weight, which is not LPIPS."""
     lpips_pixels: Literal["imagenet", "caffe"] = "imagenet"
     """Input format of the backbone. imagenet: torchvision's RGB; caffe: BGR in 0..255 without the mean."""
-    lpips_weight: Positive = 1.0
+    lpips_weight: PositiveFloat = 1.0
     """Weight of LPIPS relative to the L1 distance of pixels in -1..1."""
 
 
-class PrototypeSection(Section):
+class PrototypeSection(ConfigSection):
     """Settings of the prototype condition (PCM)."""
 
     enabled: bool = True
@@ -55,7 +55,7 @@ class PrototypeSection(Section):
     instead: Literal["nothing", "block"] = "nothing"
     """Replacement of disabled prototypes. block: a block with as many parameters as the PCM of the settings below, to
     separate the effect of prototypes from that of more weights."""
-    per_class: Count | None = None
+    per_class: PositiveInt | None = None
     """Number of prototypes per class. None: two for each patch token, as in the released configuration."""
     alpha: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the prototypes' reconstruction loss, at least 0; the released code uses 1."""
@@ -71,9 +71,9 @@ class PrototypeSection(Section):
     zero_init: bool = True
     """Start the injected features at zero (the paper); false: initialize like any other weight, as in the released
     code."""
-    init_std: Positive = 0.02
+    init_std: PositiveFloat = 0.02
     """Standard deviation of the initial prototypes; the released code uses 1."""
-    update_every: Count = 1
+    update_every: PositiveInt = 1
     """Number of steps between updates of prototypes; gradients in between are discarded."""
 
     @property
@@ -82,21 +82,21 @@ class PrototypeSection(Section):
         return self.enabled or self.instead == "block"
 
 
-class Model(Section):
+class Model(ConfigSection):
     """Settings of the network that predicts noise."""
 
     network: Literal["uvit", "dit", "unet"] = "uvit"
     """Network. uvit, or a baseline that sees classes only: dit, or latent diffusion's unet."""
     condition: Literal["caption", "class"] = "caption"
     """Condition of the network: a caption with its class, or the class alone."""
-    patch_size: Count = 2
+    patch_size: PositiveInt = 2
     """For uvit and dit: side of a patch, in latent pixels."""
     width: Annotated[int, Field(ge=2, multiple_of=2)] = 64
     """Width of a token, an even number; for unet: number of channels of its first resolution."""
     depth: Annotated[int, Field(ge=2, multiple_of=2)] = 4
     """Number of blocks, an even number; for uvit half are before the middle block, half after it; for unet residual
     blocks per resolution."""
-    num_heads: Count = 2
+    num_heads: PositiveInt = 2
     """Number of attention heads; must divide width."""
     label_token: bool = True
     """For uvit: add a class token; false: only the prototypes carry the class, as in one release."""
@@ -106,7 +106,7 @@ class Model(Section):
     prototypes: PrototypeSection = PrototypeSection()
 
 
-class Diffusion(Section):
+class Diffusion(ConfigSection):
     """Settings of the forward process."""
 
     schedule: Literal["scaled_linear", "linear"] = "scaled_linear"

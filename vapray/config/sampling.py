@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import Count, Natural, Section
+from vapray.config.section import ConfigSection, NonNegativeInt, PositiveInt
 
 __all__ = ["Sample"]
 
 
-class Sample(Section):
+class Sample(ConfigSection):
     """Settings of sampling: images from the trained model."""
 
     n_images: Annotated[int, Field(ge=2)] = 600
@@ -24,20 +24,20 @@ class Sample(Section):
     bank_classes: dict[str, str] = Field(default_factory=dict)
     """Class of this run -> class of ``bank`` that provides its captions, such as {AKIEC: AK}, where the names
     differ."""
-    captions_per_class: Count | None = None
+    captions_per_class: PositiveInt | None = None
     """Number of captions per class to draw from; None: all. A smaller selection is a subset of every larger one."""
     solver: Literal["dpm_solver_2m", "ddim"] = "dpm_solver_2m"
     """ODE solver."""
-    num_inference_steps: Count = 20
+    num_inference_steps: PositiveInt = 20
     """Number of solver steps; with guidance, each evaluates the network with and without the condition."""
     guidance_scale: Annotated[float, Field(ge=0)] = 2.5
     """Guidance scale s, at least 0; its meaning depends on ``guidance_convention``."""
     guidance_convention: Literal["excess", "classifier_free"] = "excess"
     """Guidance formula. excess (the paper): c + s (c - u), 0 is none; classifier_free: u + s (c - u), 1 is none."""
-    guidance_interval: Annotated[tuple[Natural, Natural] | None, Field(strict=False)] = None
+    guidance_interval: Annotated[tuple[NonNegativeInt, NonNegativeInt] | None, Field(strict=False)] = None
     """First and last diffusion step with guidance; outside it the unconditional evaluation is skipped. None: all
     steps."""
-    batch_sizes: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (16,)
+    batch_sizes: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)] = (16,)
     """Numbers of rows of a network call, which is padded to the smallest that fits; an image with guidance takes two
     rows. With one size an image is the same bytes in any batch; with several sizes, small loads are faster."""
     null_rows: Literal["together", "apart"] = "together"

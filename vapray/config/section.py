@@ -4,18 +4,18 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Count", "Momentum", "Natural", "Positive", "Quantity", "Section", "Share"]
+__all__ = ["ConfigSection", "Momentum", "NonNegativeInt", "PositiveFloat", "PositiveInt", "Quantity", "UnitInterval"]
 
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+UnitInterval = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
 Quantity = Annotated[float, Field(ge=0.0001)]
 """Quantity of a Ray resource; 0.0001 is Ray's resolution."""
 
 
-class Section(BaseModel):
+class ConfigSection(BaseModel):
     """Frozen section. Unknown keys, nan, infinities, and texts or booleans in place of numbers are refused."""
 
     model_config = ConfigDict(

@@ -4,21 +4,29 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import Count, Momentum, Natural, Positive, Quantity, Section, Share
+from vapray.config.section import (
+    ConfigSection,
+    Momentum,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Quantity,
+    UnitInterval,
+)
 
 __all__ = ["Train"]
 
 
-class Train(Section):
+class Train(ConfigSection):
     """Settings of training."""
 
-    steps: Count = 1250
+    steps: PositiveInt = 1250
     """Number of optimizer steps."""
-    batch_size: Count = 64
+    batch_size: PositiveInt = 64
     """Number of images per step, over all workers."""
     init_from: str | None = None
     """Initial weights, a path on every node: a checkpoint's .safetensors, or the released code's .pth. None: random."""
-    learning_rate: Positive = 4e-3
+    learning_rate: PositiveFloat = 4e-3
     """Peak learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.03
     """Weight decay of AdamW; prototypes, positions, biases and norms are exempt."""
@@ -26,17 +34,17 @@ class Train(Section):
     """Also apply weight decay to prototypes, as in the released code."""
     betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.9)
     """Betas of AdamW, each at least 0 and below 1."""
-    warmup_steps: Natural = 75
+    warmup_steps: NonNegativeInt = 75
     """Number of steps of linear learning-rate warm-up."""
     decay: Literal["constant", "linear"] = "linear"
     """Learning rate after the warm-up: constant, or linear decay to zero."""
-    max_gradient_norm: Positive = 1.0
+    max_gradient_norm: PositiveFloat = 1.0
     """Norm to which gradients are clipped."""
-    ema_decay: Share = 0.9999
+    ema_decay: UnitInterval = 0.9999
     """Decay of the exponential moving average of the weights, 0 to 1; at step k it is at most (1+k)/(10+k)."""
-    drop_probability: Share = 0.1
+    drop_probability: UnitInterval = 0.1
     """Probability of dropping label and text together, 0 to 1."""
-    shuffled_captions: Share = 0.0
+    shuffled_captions: UnitInterval = 0.0
     """Share of the training images, 0 to 1, that get the caption of another image of their class. An experimental
     control: a remaining gain over the class condition does not come from what captions say about their image."""
     flip: bool = True
@@ -47,22 +55,22 @@ class Train(Section):
     """tau of the class-balancing loss (CBDM), a baseline for rare classes; its authors use 0.001. 0: off."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of matrix products and attention; weights, norms, loss and optimizer stay float32."""
-    accumulate_steps: Count = 1
+    accumulate_steps: PositiveInt = 1
     """Number of micro-batches per step, grouped by caption length, whose gradients add up: less memory and padding,
     same result."""
     recompute: bool = False
     """Recompute the blocks' activations in the backward pass: about a third more time, a fraction of the memory."""
     compile: bool = False
     """For uvit: compile its blocks with torch.compile; needs a C++ compiler and one or two minutes at the start."""
-    prefetch: Natural = 2
+    prefetch: NonNegativeInt = 2
     """Number of batches to prepare while a step runs; 0: none."""
-    workers: Count = 2
+    workers: PositiveInt = 2
     """Number of Ray Train workers (ranks)."""
     sharding: Literal["ddp", "fsdp"] = "ddp"
     """Parallelism. ddp: each worker holds everything; fsdp: each holds a share of weights, gradients, moments and
     moving average, at the cost of more traffic. Results are equal up to rounding, and a run may continue with the
     other."""
-    min_workers: Natural = 0
+    min_workers: NonNegativeInt = 0
     """Minimum number of workers for elastic training: with at least so many, training continues after nodes are lost
     and grows again within about a minute of their return. Each loss counts towards ``max_failures``. 0: wait for all
     workers."""
@@ -70,26 +78,26 @@ class Train(Section):
     """Reserve one GPU per worker."""
     resources_per_worker: dict[str, Quantity] = Field(default_factory=dict)
     """Custom resources per worker in addition to its CPU and GPU, such as {train: 1}, as for an actor pool."""
-    report_every: Count = 25
+    report_every: PositiveInt = 25
     """Number of steps between two points of the learning curve."""
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     """Experiment tracker that receives the learning curve in addition to the report; wandb needs the extra
     ``tracking``."""
-    checkpoint_every: Count = 250
+    checkpoint_every: PositiveInt = 250
     """Number of steps between checkpoints, which are written while training continues."""
-    keep_checkpoints: Count = 2
+    keep_checkpoints: PositiveInt = 2
     """Number of latest checkpoints to keep; each also holds the EMA weights with the best validation so far."""
-    validate_every: Natural = 0
+    validate_every: NonNegativeInt = 0
     """Number of steps between validations; the EMA weights closest to the validation split are kept. 0: no validation,
     the last EMA weights are kept."""
     validation_images: Annotated[int, Field(ge=2)] = 128
     """Number of images to generate and compare per validation, at least 2."""
-    max_skipped_steps: Natural = 10
+    max_skipped_steps: NonNegativeInt = 10
     """Maximum number of consecutive steps that are skipped because of a non-finite gradient; training stops above
     it."""
     strict_checkpoints: bool = False
     """Fail on a damaged checkpoint instead of continuing from the previous one."""
-    max_failures: Natural = 3
+    max_failures: NonNegativeInt = 3
     """Maximum number of restarts of the worker group from the last checkpoint."""
     grace_seconds: Annotated[float, Field(ge=0)] = 20
     """Time that an interrupted run waits for a last checkpoint, in seconds; keep it below the cluster's termination

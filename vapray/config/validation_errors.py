@@ -8,15 +8,15 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from vapray.config import Config
-from vapray.config.conflict import Misfits
+from vapray.config.conflict import ConfigConflicts
 
-__all__ = ["Problem", "explain"]
+__all__ = ["ConfigProblem", "from_pydantic_error"]
 
 LONGEST_VALUE = 80
 
 
 @dataclass(frozen=True)
-class Problem:
+class ConfigProblem:
     """Problem of a configuration.
 
     Attributes:
@@ -28,31 +28,31 @@ class Problem:
     text: str
 
 
-def explain(error: ValidationError, tree: Mapping[str, Any]) -> list[Problem]:
+def from_pydantic_error(error: ValidationError, tree: Mapping[str, Any]) -> list[ConfigProblem]:
     """List the problems that pydantic found in ``tree``, without duplicates."""
     return list(dict.fromkeys(_problems(error, tree)))
 
 
-def _problems(error: ValidationError, tree: Mapping[str, Any]) -> Iterator[Problem]:
+def _problems(error: ValidationError, tree: Mapping[str, Any]) -> Iterator[ConfigProblem]:
     for found in error.errors():
         cause = found.get("ctx", {}).get("error")
-        if isinstance(cause, Misfits):
-            for misfit in cause.found:
-                yield Problem(tuple(tuple(key.split(".")) for key in misfit.keys), misfit.text)
+        if isinstance(cause, ConfigConflicts):
+            for conflict in cause.found:
+                yield ConfigProblem(tuple(tuple(key.split(".")) for key in conflict.keys), conflict.text)
             continue
         path = tuple(str(part) for part in found["loc"])
         if found["type"] in ("extra_forbidden", "invalid_key"):
-            yield Problem((path,), f"unknown key {'.'.join(path)}.{_nearest(path)}")
+            yield ConfigProblem((path,), f"unknown key {'.'.join(path)}.{_did_you_mean(path)}")
         else:
             yield _wrong_value(path, tree)
 
 
-def _wrong_value(path: tuple[str, ...], tree: Any) -> Problem:
+def _wrong_value(path: tuple[str, ...], tree: Any) -> ConfigProblem:
     while (section := _section_at(path[:-1])) is None:  # inside a list, the setting is the list
         path = path[:-1]
     for name in path:
         tree = tree[name]
-    return Problem((path,), f"{'.'.join(path)} = {_shown(tree)}: expected {_wanted(section, path)}.")
+    return ConfigProblem((path,), f"{'.'.join(path)} = {_shown(tree)}: expected {_wanted(section, path)}.")
 
 
 def _shown(value: Any) -> str:
@@ -108,7 +108,7 @@ def _range(schema: Mapping[str, Any]) -> str:
     return f", {' and '.join(parts)}" if parts else ""
 
 
-def _nearest(path: Sequence[str]) -> str:
+def _did_you_mean(path: Sequence[str]) -> str:
     *above, leaf = path
     section = _section_at(above)
     if section is None:

@@ -13,16 +13,16 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from vapray.data.image_files import list_pictures, missing_pictures
+from vapray.data.image_files import list_images, missing_images
 from vapray.data.label_tables import (
     Row,
     duplicates,
-    list_first,
+    find_required_table,
     missing_columns,
+    raise_problems,
     read_rows,
     read_text,
-    refuse,
-    require_table,
+    summarize_names,
 )
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import crossing_groups, split_by_group
@@ -53,7 +53,7 @@ class ChestXray14(ImageSource):
         self.root = dataset_folder(root, "of the ChestX-ray14 files")
         self.validation_share, self.seed, self.no_finding = validation_share, seed, no_finding
         self._table = _find_table(self.root)
-        self._lists = {split: require_table(self.root, name, ".txt") for split, name in LISTS.items()}
+        self._lists = {split: find_required_table(self.root, name, ".txt") for split, name in LISTS.items()}
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ class ChestXray14(ImageSource):
                 one error lists all problems.
         """
         pictures, split_of = self._pictures, self._split_of
-        refuse(self.root, self._complaints())
+        raise_problems(self.root, self._complaints())
         records = [
             ImageRecord(
                 image_id=_id(row),
@@ -100,7 +100,7 @@ class ChestXray14(ImageSource):
     @cached_property
     def _rows(self) -> list[Row]:
         rows = read_rows(self._table)
-        refuse(self._table, missing_columns(rows, (NAME, FINDINGS, PATIENT)))
+        raise_problems(self._table, missing_columns(rows, (NAME, FINDINGS, PATIENT)))
         return rows
 
     @cached_property
@@ -111,7 +111,7 @@ class ChestXray14(ImageSource):
     @cached_property
     def _pictures(self) -> dict[str, Path]:
         folders = [inner for outer in sorted(self.root.glob("images*")) for inner in (outer, outer / "images")]
-        return {name: path for folder in folders for name, path in list_pictures(folder).items()}
+        return {name: path for folder in folders for name, path in list_images(folder).items()}
 
     @cached_property
     def _listed(self) -> list[tuple[str, str]]:
@@ -130,14 +130,14 @@ class ChestXray14(ImageSource):
             for text in duplicates(name for name, _ in self._listed)
         )
         if unlisted := [name for name in names if name not in split_of]:
-            yield f"{list_first(unlisted, 'image')} on neither list; take the official lists"
+            yield f"{summarize_names(unlisted, 'image')} on neither list; take the official lists"
         if strangers := sorted(split_of.keys() - set(names)):
-            yield f"{list_first(strangers, 'listed image')} not in {self._table.name}; take the official lists"
+            yield f"{summarize_names(strangers, 'listed image')} not in {self._table.name}; take the official lists"
         if blank := [row[NAME] for row in self._rows if not row[FINDINGS] or not row[PATIENT]]:
-            yield f"{self._table.name}: {list_first(blank, 'row')} without {FINDINGS} or {PATIENT}; fill them in"
+            yield f"{self._table.name}: {summarize_names(blank, 'row')} without {FINDINGS} or {PATIENT}; fill them in"
         if not self._kept:
             yield f"{self._table.name}: no image shows a single finding"
-        yield from missing_pictures(map(_id, self._kept), self._pictures, "images*")
+        yield from missing_images(map(_id, self._kept), self._pictures, "images*")
         # Images that are left out count too: a split that divides a patient is not the official one.
         yield from crossing_groups((row[PATIENT], split_of[row[NAME]]) for row in self._rows if row[NAME] in split_of)
 
@@ -147,7 +147,9 @@ def _find_table(root: Path) -> Path:
     if len(tables) == 1:
         return tables[0]
     if tables:
-        raise DataError(f"{root}: {list_first([path.name for path in tables], 'table')} for one dataset; keep one.")
+        raise DataError(
+            f"{root}: {summarize_names([path.name for path in tables], 'table')} for one dataset; keep one."
+        )
     raise DataError(
         f"{root}: no Data_Entry_2017*.csv (or .gz). Fix: set data.root to its folder, or use data.source=folder."
     )

@@ -11,7 +11,7 @@ from vapray.data.sources import Option, open_source, options_of
 DRAWING_VERSION = 2
 """Version of the phantoms; raised when the same settings draw different images."""
 
-__all__ = ["dataset_signature", "draw_phantoms", "open_dataset", "true_attributes"]
+__all__ = ["dataset_content_hash", "draw_phantoms", "open_dataset", "true_attributes"]
 
 
 def open_dataset(config: Config) -> ImageSource:
@@ -22,7 +22,7 @@ def open_dataset(config: Config) -> ImageSource:
     return open_source(config.data.source, config.data.root, **_options(config))
 
 
-def dataset_signature(config: Config) -> str:
+def dataset_content_hash(config: Config) -> str:
     """Compute a signature that changes with the dataset; that of phantoms depends on their settings only."""
     data, seed = config.data, config.run.seed
     if data.source == "phantom":

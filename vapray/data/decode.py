@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from vapray.data.dicom import decode_dicom, is_dicom
-from vapray.errors import BadImage
+from vapray.errors import ImageDecodeError
 
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
@@ -35,12 +35,12 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, accept_identified: bool
         uint8 [H, W, 3].
 
     Raises:
-        BadImage: empty, neither DICOM nor one of FORMATS, damaged or truncated, too large, animated or of several
-            pages, with values that are not finite, not de-identified. ``str(error)`` is the reason.
+        ImageDecodeError: empty, neither DICOM nor one of FORMATS, damaged or truncated, too large, animated or of
+            several pages, with values that are not finite, not de-identified. ``str(error)`` is the reason.
         BackendError: a DICOM file, and pydicom is not installed.
     """
     if not data:
-        raise BadImage("zero bytes; copy the file again")
+        raise ImageDecodeError("zero bytes; copy the file again")
     if is_dicom(data):
         return decode_dicom(data, max_pixels=max_pixels, accept_identified=accept_identified)
     try:
@@ -48,20 +48,20 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, accept_identified: bool
             _refuse_by_header(image, max_pixels)
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
-    except BadImage:
+    except ImageDecodeError:
         raise
     except Image.UnidentifiedImageError as error:
-        raise BadImage(
+        raise ImageDecodeError(
             f"not an image, or cut off in its header: starts with {data[:16]!r}; expected DICOM, {', '.join(FORMATS)}"
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadImage(f"too many pixels: the header claims more than {max_pixels}") from error
+        raise ImageDecodeError(f"too many pixels: the header claims more than {max_pixels}") from error
     except Exception as error:
         # The decoders of damaged files raise errors of many types: OSError, SyntaxError, struct.error, ...
-        raise BadImage(f"damaged or cut short: {type(error).__name__}: {error}") from error
+        raise ImageDecodeError(f"damaged or cut short: {type(error).__name__}: {error}") from error
 
 
-def square(image: Picture) -> Picture:
+def center_crop(image: Picture) -> Picture:
     """Crop the centred square, of side min(H, W), from an [H, W, 3] image."""
     height, width = image.shape[:2]
     side = min(height, width)
@@ -76,19 +76,19 @@ def resize(image: Picture, side: int) -> Picture:
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
 
 
-def to_frame(image: Picture, side: int) -> Picture:
+def center_crop_resize(image: Picture, side: int) -> Picture:
     """Crop the centred square and resize it to ``side`` pixels: the input of every model and metric."""
-    return resize(square(image), side)
+    return resize(center_crop(image), side)
 
 
 def _refuse_by_header(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
-        raise BadImage(f"too many pixels: {width}x{height}, at most {max_pixels} are read")
+        raise ImageDecodeError(f"too many pixels: {width}x{height}, at most {max_pixels} are read")
     # A camera's JPEG may contain previews as further frames (Pillow's MPO); the first frame is the image.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1:
-        raise BadImage(f"animated or of several pages: {frames} frames; give one image per file")
+        raise ImageDecodeError(f"animated or of several pages: {frames} frames; give one image per file")
 
 
 def _to_rgb(image: Image.Image) -> Picture:
@@ -108,7 +108,7 @@ def _grey_to_rgb(grey: NDArray[np.float64]) -> Picture:
 
 def _scale_open_range(values: NDArray[np.float64], *, whole: bool) -> NDArray[np.float64]:
     if not np.isfinite(values).all():
-        raise BadImage("values that are not finite")
+        raise ImageDecodeError("values that are not finite")
     low, high = values.min(), values.max()
     if whole and low >= 0 and 255 < high <= 65535:
         return values / 257

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.errors import BackendError, BadImage
+from vapray.errors import BackendError, ImageDecodeError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -47,24 +47,24 @@ def decode_dicom(data: bytes, *, max_pixels: int, accept_identified: bool) -> Pi
         uint8 [H, W, 3].
 
     Raises:
-        BadImage: not marked as de-identified, several frames, no pixels, too large, an unsupported compression or
-            colour space, damaged. ``str(error)`` is the reason and contains no header value.
+        ImageDecodeError: not marked as de-identified, several frames, no pixels, too large, an unsupported compression
+            or colour space, damaged. ``str(error)`` is the reason and contains no header value.
         BackendError: pydicom is not installed.
     """
     pydicom = _pydicom()
     if DEFLATED in data[:1024]:  # pydicom would inflate it, to any size, before reading a tag
-        raise BadImage("DICOM: deflated as a whole; store it uncompressed")
+        raise ImageDecodeError("DICOM: deflated as a whole; store it uncompressed")
     try:
         with warnings.catch_warnings(action="ignore"):
             dataset = pydicom.dcmread(io.BytesIO(data))
             _refuse_by_header(dataset, max_pixels, accept_identified)
             values = _pixels(pydicom, dataset)
             return _grey(pydicom, dataset, values) if dataset.PhotometricInterpretation in GREY else _colour(values)
-    except BadImage:
+    except ImageDecodeError:
         raise
     except Exception as error:
         # pydicom raises errors of many types for damaged files, and their texts may quote the header.
-        raise BadImage(f"DICOM: damaged or cut short ({type(error).__name__})") from None
+        raise ImageDecodeError(f"DICOM: damaged or cut short ({type(error).__name__})") from None
 
 
 def patient_group(path: Path) -> str:
@@ -100,18 +100,18 @@ def _pydicom() -> ModuleType:
 def _refuse_by_header(dataset: "Dataset", max_pixels: int, accept_identified: bool) -> None:
     named = dataset.get("PatientIdentityRemoved") != "YES" or dataset.get("BurnedInAnnotation") == "YES"
     if named and not accept_identified:
-        raise BadImage(
+        raise ImageDecodeError(
             "DICOM: not marked as de-identified (expected PatientIdentityRemoved YES, and BurnedInAnnotation not YES); "
             "de-identify it, or set data.accept_identified_dicom=true"
         )
     if "PixelData" not in dataset:
-        raise BadImage("DICOM: no pixels in it")
+        raise ImageDecodeError("DICOM: no pixels in it")
     if int(dataset.get("NumberOfFrames") or 1) > 1:
-        raise BadImage("DICOM: several frames; give one image per file")
+        raise ImageDecodeError("DICOM: several frames; give one image per file")
     if dataset.Rows * dataset.Columns > max_pixels:
-        raise BadImage(f"DICOM: too many pixels, at most {max_pixels} are read")
+        raise ImageDecodeError(f"DICOM: too many pixels, at most {max_pixels} are read")
     if dataset.PhotometricInterpretation not in (*GREY, *COLOUR):
-        raise BadImage(f"DICOM: unsupported colour space; expected one of {', '.join((*GREY, *COLOUR))}")
+        raise ImageDecodeError(f"DICOM: unsupported colour space; expected one of {', '.join((*GREY, *COLOUR))}")
 
 
 def _pixels(pydicom: ModuleType, dataset: "Dataset") -> NDArray[Any]:
@@ -119,7 +119,7 @@ def _pixels(pydicom: ModuleType, dataset: "Dataset") -> NDArray[Any]:
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_compressed and not pydicom.pixels.get_decoder(syntax).is_available:
         # The name comes from the DICOM standard, not from the file, so it is safe to show.
-        raise BadImage(
+        raise ImageDecodeError(
             f"DICOM: no decoder for {syntax.name}; install pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg, "
             "or store it uncompressed"
         )
@@ -146,5 +146,5 @@ def _grey(pydicom: ModuleType, dataset: "Dataset", stored: NDArray[Any]) -> Pict
 
 def _colour(values: NDArray[Any]) -> Picture:
     if values.dtype != np.uint8:
-        raise BadImage("DICOM: colours of more than 8 bits; expected 8")
+        raise ImageDecodeError("DICOM: colours of more than 8 bits; expected 8")
     return np.ascontiguousarray(values)

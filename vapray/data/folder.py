@@ -16,7 +16,7 @@ from pathlib import Path
 
 from vapray.data.dicom import patient_group
 from vapray.data.folder_rows import SPLIT_NAMES, find_table, read_folder
-from vapray.data.label_tables import Row, duplicates, list_first, refuse
+from vapray.data.label_tables import Row, duplicates, raise_problems, summarize_names
 from vapray.data.parquet_images import file_of
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import crossing_groups, split_by_group
@@ -84,7 +84,7 @@ class Folder(ImageSource):
     @cached_property
     def _rows(self) -> list[Row]:
         rows = [row | {"group": _group(self.root, row)} for row in read_folder(self.root, self._table)]
-        refuse(self._table or self.root, _complaints(self.root, rows))
+        raise_problems(self._table or self.root, _complaints(self.root, rows))
         return rows
 
 
@@ -97,13 +97,13 @@ def _complaints(root: Path, rows: list[Row]) -> Iterator[str]:
     names = [row["file_name"] for row in rows]
     outside = {name for name in names if _leads_out(root, name)}
     if outside:
-        yield f"{list_first(sorted(outside), 'file name')} outside of {root}; copy the files into it"
+        yield f"{summarize_names(sorted(outside), 'file name')} outside of {root}; copy the files into it"
     missing = [name for name in names if name not in outside and not os.path.isfile(root / file_of(name))]
     if missing:
-        yield f"{list_first(missing, 'file')} not found in {root}; copy them there, or remove their rows"
+        yield f"{summarize_names(missing, 'file')} not found in {root}; copy them there, or remove their rows"
     unlabelled = [row["file_name"] for row in rows if not row["label"]]
     if unlabelled:
-        yield f"{list_first(unlabelled, 'row')} without a label; fill it in, or remove the rows"
+        yield f"{summarize_names(unlabelled, 'row')} without a label; fill it in, or remove the rows"
     yield from duplicates(map(_to_id, names))
     yield from _split_complaints(rows)
 
@@ -112,7 +112,7 @@ def _split_complaints(rows: list[Row]) -> Iterator[str]:
     splits = [row.get("split", "") for row in rows]
     unknown = sorted({split for split in splits if split and split not in SPLIT_NAMES})
     if unknown:
-        yield f"{list_first(unknown, 'unknown split')}; accepted: {', '.join(SPLIT_NAMES)}"
+        yield f"{summarize_names(unknown, 'unknown split')}; accepted: {', '.join(SPLIT_NAMES)}"
     elif any(splits) and not all(splits):
         yield f"{splits.count('')} of {len(splits)} rows have no split; give all or none"
     else:

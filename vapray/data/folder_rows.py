@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from vapray.data.image_files import is_picture
-from vapray.data.label_tables import Row, list_first, missing_columns, read_rows, read_text, refuse
+from vapray.data.image_files import is_image_file
+from vapray.data.label_tables import Row, missing_columns, raise_problems, read_rows, read_text, summarize_names
 from vapray.data.parquet_images import find_parquet, read_parquet_rows
 from vapray.data.records import SPLITS
 from vapray.errors import DataError
@@ -26,7 +26,7 @@ def find_table(root: Path) -> Path | None:
     like_one = sorted(path for path in root.iterdir() if path.stem.lower() == "metadata" and path.is_file())
     unread = [path.name for path in like_one if path.name not in TABLES]
     if unread:
-        raise DataError(f"{root}: {list_first(unread, 'table')} not read. Fix: save it as {' or '.join(TABLES)}.")
+        raise DataError(f"{root}: {summarize_names(unread, 'table')} not read. Fix: save it as {' or '.join(TABLES)}.")
     if len(like_one) > 1:
         raise DataError(f"{root}: both {' and '.join(TABLES)} exist. Fix: keep one.")
     return like_one[0] if like_one else None
@@ -38,7 +38,7 @@ def read_folder(root: Path, table: Path | None) -> list[Row]:
         files = find_parquet(root)
         return _read_parquet(root, files) if files else _walk_classes(root)
     rows = read_rows(table) if table.suffix == ".csv" else _read_json_lines(table)
-    refuse(table, missing_columns(rows, ("file_name", "label")))
+    raise_problems(table, missing_columns(rows, ("file_name", "label")))
     return rows
 
 
@@ -55,7 +55,7 @@ def _read_json_lines(path: Path) -> list[Row]:
     if not lines:
         raise DataError(f"{path}: no rows; expected one JSON object per line.")
     rows = [(number, _json_object(line)) for number, line in lines]
-    refuse(path, _bad_lines([number for number, row in rows if row is None]))
+    raise_problems(path, _bad_lines([number for number, row in rows if row is None]))
     return [{key: "" if value is None else str(value) for key, value in row.items()} for _, row in rows if row]
 
 
@@ -69,7 +69,7 @@ def _json_object(line: str) -> dict[str, object] | None:
 
 def _bad_lines(numbers: list[int]) -> Iterator[str]:
     if numbers:
-        yield f"{list_first(numbers, 'line')} not a JSON object with file_name and label; write one on each"
+        yield f"{summarize_names(numbers, 'line')} not a JSON object with file_name and label; write one on each"
 
 
 def _walk_classes(root: Path) -> list[Row]:
@@ -83,7 +83,7 @@ def _walk_classes(root: Path) -> list[Row]:
         {"file_name": path.relative_to(root).as_posix(), "label": folder.name, "split": split}
         for split, folder in pairs
         for path in sorted(folder.rglob("*"))
-        if is_picture(path)
+        if is_image_file(path)
     ]
     if not rows:
         raise DataError(f"{root}: no images; expected {' or '.join(TABLES)}, or class subfolders of images.")

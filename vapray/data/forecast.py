@@ -12,8 +12,8 @@ from vapray.data.image_loading import read_bytes
 from vapray.data.phantom.modalities import find_modality
 from vapray.data.phantom.plan import plan_views
 from vapray.data.records import ImageRecord
-from vapray.errors import BadImage
-from vapray.runtime.forecast import Forecast, Images, Outlook, of_pool, part_overhead
+from vapray.errors import ImageDecodeError
+from vapray.runtime.forecast import Forecast, ForecastInputs, Images, part_overhead, pool_size
 from vapray.store.version import Version
 
 __all__ = ["count_images", "forecast", "reading_seconds"]
@@ -44,11 +44,11 @@ def count_images(config: Config, finished: Version | None) -> Images:
     return Images(Counter(record.split for record in records), len(source.class_names), _mean_pixels(records))
 
 
-def forecast(outlook: Outlook) -> Forecast:
+def forecast(outlook: ForecastInputs) -> Forecast:
     """Forecast ingest: every image is read and decoded once; phantoms are drawn first."""
     config, images = outlook.config, outlook.images
     pool = config.pools.ingest
-    workers, device = of_pool(pool)
+    workers, device = pool_size(pool)
     drawn = images.count if config.data.source == "phantom" and not phantom_root(config).is_dir() else 0
     return Forecast(
         rows=images.count,
@@ -89,5 +89,5 @@ def _header_pixels(record: ImageRecord) -> float:
     try:
         with Image.open(io.BytesIO(read_bytes(record.path))) as picture:
             return picture.width * picture.height
-    except (BadImage, OSError, ValueError, Image.DecompressionBombError):
+    except (ImageDecodeError, OSError, ValueError, Image.DecompressionBombError):
         return UNREADABLE_PIXELS

@@ -6,36 +6,36 @@ import fsspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.data.decode import decode, to_frame
+from vapray.data.decode import center_crop_resize, decode
 from vapray.data.parquet_images import read_picture_of_row
-from vapray.errors import BadImage
+from vapray.errors import ImageDecodeError
 
-__all__ = ["read_frame", "read_frames"]
+__all__ = ["load_square_image", "load_square_images"]
 
 
-def read_frame(path: str, side: int) -> NDArray[np.uint8]:
+def load_square_image(path: str, side: int) -> NDArray[np.uint8]:
     """Read an image file of the table ``images`` as uint8 [side, side, 3].
 
     DICOM files are not checked again for de-identification, since ``ingest`` has checked them.
 
     Raises:
-        BadImage: the file is missing or cannot be decoded completely.
+        ImageDecodeError: the file is missing or cannot be decoded completely.
     """
-    return to_frame(decode(read_bytes(path), accept_identified=True), side)
+    return center_crop_resize(decode(read_bytes(path), accept_identified=True), side)
 
 
 def read_bytes(path: str) -> bytes:
-    """Read the bytes of an image file, or of an image in a Parquet file; BadImage if they cannot be read."""
+    """Read the bytes of an image file, or of an image in a Parquet file; ImageDecodeError if they cannot be read."""
     if (inside := read_picture_of_row(path)) is not None:
         return inside
     try:
         with fsspec.open(path, "rb") as file:
             return bytes(file.read())
     except OSError as error:
-        raise BadImage(f"cannot be read: {error.strerror or type(error).__name__}") from None
+        raise ImageDecodeError(f"cannot be read: {error.strerror or type(error).__name__}") from None
 
 
-def read_frames(paths: Sequence[str], side: int) -> tuple[NDArray[np.uint8], list[int], dict[int, str]]:
+def load_square_images(paths: Sequence[str], side: int) -> tuple[NDArray[np.uint8], list[int], dict[int, str]]:
     """Read several image files and skip the unreadable ones.
 
     Returns:
@@ -44,9 +44,9 @@ def read_frames(paths: Sequence[str], side: int) -> tuple[NDArray[np.uint8], lis
     frames, kept, reasons = [], [], {}
     for position, path in enumerate(paths):
         try:
-            frames.append(read_frame(path, side))
+            frames.append(load_square_image(path, side))
             kept.append(position)
-        except BadImage as error:
+        except ImageDecodeError as error:
             reasons[position] = str(error)
     stack = np.stack(frames) if frames else np.zeros((0, side, side, 3), np.uint8)
     return stack, kept, reasons

@@ -12,8 +12,15 @@ Classes are the header's columns, so other class sets work. Images that no table
 from collections.abc import Iterator
 from pathlib import Path
 
-from vapray.data.image_files import list_pictures
-from vapray.data.label_tables import duplicates, find_table, missing_columns, read_rows, refuse, require_table
+from vapray.data.image_files import list_images
+from vapray.data.label_tables import (
+    duplicates,
+    find_required_table,
+    find_table,
+    missing_columns,
+    raise_problems,
+    read_rows,
+)
 from vapray.data.one_hot import OneHotTable
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import crossing_groups, split_by_group
@@ -42,7 +49,7 @@ class Isic2018(ImageSource):
         self.root = dataset_folder(root, "of the ISIC 2018 files")
         self.shares = {"validation": validation_share, "test": test_share}
         self.seed = seed
-        require_table(self.root, _name("train", "GroundTruth"))
+        find_required_table(self.root, _name("train", "GroundTruth"))
         found = {split: find_table(self.root, _name(split, "GroundTruth")) for split in PARTS}
         self._tables = {split: table for split, table in found.items() if table is not None}
         self._groupings = find_table(self.root, _name("train", "LesionGroupings"))
@@ -62,7 +69,7 @@ class Isic2018(ImageSource):
         tables = {split: OneHotTable(path) for split, path in self._tables.items()}
         pictures = {split: self._list_images(split) for split in tables}
         names, groups = tables["train"].columns, self._read_groups()
-        refuse(
+        raise_problems(
             self.root,
             (complaint for split in tables for complaint in _complaints(tables[split], split, pictures[split], names)),
         )
@@ -71,8 +78,8 @@ class Isic2018(ImageSource):
             for split, table in tables.items()
             for image, name in table.classes.items()
         ]
-        refuse(self.root, duplicates(record.image_id for record in records))
-        refuse(self.root, crossing_groups((record.group, record.split) for record in records))
+        raise_problems(self.root, duplicates(record.image_id for record in records))
+        raise_problems(self.root, crossing_groups((record.group, record.split) for record in records))
         return in_order(self._split_missing_parts(records))
 
     def signature(self) -> str:
@@ -85,13 +92,13 @@ class Isic2018(ImageSource):
         folder = self.root / _name(split, "Input")
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder, but {self._tables[split]} lists images in it. Fix: copy it.")
-        return list_pictures(folder)
+        return list_images(folder)
 
     def _read_groups(self) -> dict[str, str]:
         if self._groupings is None:
             return {}
         rows = read_rows(self._groupings)
-        refuse(self._groupings, missing_columns(rows, ("image", "lesion_id")))
+        raise_problems(self._groupings, missing_columns(rows, ("image", "lesion_id")))
         return {row["image"]: row["lesion_id"] or row["image"] for row in rows}
 
     def _split_missing_parts(self, records: list[ImageRecord]) -> list[ImageRecord]:

@@ -11,8 +11,8 @@ out. There is no official test split: whole lesions are split at random.
 from functools import cached_property
 from pathlib import Path
 
-from vapray.data.image_files import list_pictures
-from vapray.data.label_tables import duplicates, missing_columns, read_rows, refuse, require_table
+from vapray.data.image_files import list_images
+from vapray.data.label_tables import duplicates, find_required_table, missing_columns, raise_problems, read_rows
 from vapray.data.one_hot import OneHotTable
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import split_by_group
@@ -41,8 +41,8 @@ class Isic2019(ImageSource):
         """Find the folder and its tables."""
         self.root = dataset_folder(root, "of the ISIC 2019 files")
         self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
-        self._truth = require_table(self.root, "ISIC_2019_Training_GroundTruth")
-        self._metadata = require_table(self.root, "ISIC_2019_Training_Metadata")
+        self._truth = find_required_table(self.root, "ISIC_2019_Training_GroundTruth")
+        self._metadata = find_required_table(self.root, "ISIC_2019_Training_Metadata")
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -56,8 +56,8 @@ class Isic2019(ImageSource):
         Raises:
             DataError: images missing, rows not one-hot, duplicate ids; one error lists all problems.
         """
-        pictures, lesions = list_pictures(self.root / PICTURES), self._lesions
-        refuse(self.root, self._table.complaints(pictures, PICTURES))
+        pictures, lesions = list_images(self.root / PICTURES), self._lesions
+        raise_problems(self.root, self._table.complaints(pictures, PICTURES))
         records = [
             ImageRecord(
                 image, name, self.class_names.index(name), "train", lesions.get(image) or image, str(pictures[image])
@@ -70,7 +70,7 @@ class Isic2019(ImageSource):
 
     def signature(self) -> str:
         """Compute the sha256 over names, sizes and times of the images and over the tables' bytes."""
-        return sign_files(self.root, list_pictures(self.root / PICTURES).values(), [self._truth, self._metadata])
+        return sign_files(self.root, list_images(self.root / PICTURES).values(), [self._truth, self._metadata])
 
     def notes(self) -> list[str]:
         """Count the images shared with ISIC 2018, and those without a lesion id."""
@@ -93,6 +93,6 @@ class Isic2019(ImageSource):
     @cached_property
     def _lesions(self) -> dict[str, str]:
         rows = read_rows(self._metadata)
-        refuse(self._metadata, missing_columns(rows, ("image", "lesion_id")))
-        refuse(self._metadata, duplicates(row["image"] for row in rows))
+        raise_problems(self._metadata, missing_columns(rows, ("image", "lesion_id")))
+        raise_problems(self._metadata, duplicates(row["image"] for row in rows))
         return {row["image"]: row["lesion_id"] for row in rows}

@@ -22,7 +22,7 @@ def find_table(root: Path, stem: str, suffix: str = ".csv") -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
-def require_table(root: Path, stem: str, suffix: str = ".csv") -> Path:
+def find_required_table(root: Path, stem: str, suffix: str = ".csv") -> Path:
     """Find a table like ``find_table``; DataError if it is missing."""
     if table := find_table(root, stem, suffix):
         return table
@@ -47,7 +47,7 @@ def read_rows(path: Path) -> list[Row]:
     if ragged:
         cells = len(reader.fieldnames or ())
         raise DataError(
-            f"{path}: {list_first(ragged, 'row')} with more or fewer cells than the header's {cells}. "
+            f"{path}: {summarize_names(ragged, 'row')} with more or fewer cells than the header's {cells}. "
             "Fix: quote cells that contain a comma."
         )
     if not rows:
@@ -79,17 +79,17 @@ def duplicates(names: Iterable[str]) -> Iterator[str]:
     """Report names that occur twice; the message lists the first five."""
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        yield f"{list_first(twice, 'duplicate id')}; keep one row of each"
+        yield f"{summarize_names(twice, 'duplicate id')}; keep one row of each"
 
 
-def refuse(where: Path, complaints: Iterable[str]) -> None:
+def raise_problems(where: Path, complaints: Iterable[str]) -> None:
     """Raise one DataError with all complaints, if there are any."""
     found = [f"{where}: {complaint}." for complaint in complaints]
     if found:
         raise DataError(found[0] if len(found) == 1 else "\n  ".join([f"{len(found)} problems", *found]))
 
 
-def list_first(names: Sequence[object], noun: str) -> str:
+def summarize_names(names: Sequence[object], noun: str) -> str:
     """Format a count and the first five names for error messages: ``3 rows (2, 5, 9)``."""
     shown = ", ".join(_shown(str(name)) for name in names[:5])
     return f"{len(names)} {noun}{'s' if len(names) > 1 else ''} ({shown}{', ...' if len(names) > 5 else ''})"

@@ -4,8 +4,8 @@ from collections.abc import Container, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from vapray.data.image_files import missing_pictures
-from vapray.data.label_tables import Row, duplicates, list_first, missing_columns, read_rows, refuse
+from vapray.data.image_files import missing_images
+from vapray.data.label_tables import Row, duplicates, missing_columns, raise_problems, read_rows, summarize_names
 from vapray.errors import DataError
 
 __all__ = ["OneHotTable"]
@@ -23,7 +23,7 @@ class OneHotTable:
 
     def __init__(self, path: Path) -> None:
         self.path, self._rows = path, read_rows(path)
-        refuse(path, missing_columns(self._rows, ("image",)))
+        raise_problems(path, missing_columns(self._rows, ("image",)))
         self.columns = tuple(column for column in self._rows[0] if column != "image")
         """Classes, in the header's order."""
         if not self.columns:
@@ -39,9 +39,9 @@ class OneHotTable:
         """Report problems of the rows: no image in ``folder``, not one-hot, a duplicate id."""
         names = [row["image"] for row in self._rows]
         wrong = [row["image"] for row in self._rows if self._class(row) is None]
-        found = [*missing_pictures(names, pictures, folder), *duplicates(names)]
+        found = [*missing_images(names, pictures, folder), *duplicates(names)]
         if wrong:
-            found.append(f"{list_first(wrong, 'row')} not one-hot; exactly one class must be 1.0")
+            found.append(f"{summarize_names(wrong, 'row')} not one-hot; exactly one class must be 1.0")
         yield from (f"{self.path.name}: {complaint}" for complaint in found)
 
     def _class(self, row: Row) -> str | None:

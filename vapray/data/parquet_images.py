@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vapray.data.label_tables import Row, missing_columns, refuse
-from vapray.errors import BadImage, DataError
+from vapray.data.label_tables import Row, missing_columns, raise_problems
+from vapray.errors import DataError, ImageDecodeError
 
 __all__ = ["file_of", "find_parquet", "read_parquet_rows", "read_picture_of_row"]
 
@@ -45,8 +45,8 @@ def read_parquet_rows(root: Path, path: Path) -> list[Row]:
     """
     try:
         schema = pq.read_schema(path)
-        refuse(path, missing_columns([dict.fromkeys(schema.names, "")], ("image", "label")))
-        refuse(path, _type_complaints(schema))
+        raise_problems(path, missing_columns([dict.fromkeys(schema.names, "")], ("image", "label")))
+        raise_problems(path, _type_complaints(schema))
         table = pq.read_table(path, columns=["label", *(name for name in TEXTS if name in schema.names)])
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read as Parquet ({type(error).__name__}). Fix: copy it again.") from error
@@ -64,7 +64,7 @@ def read_picture_of_row(place: str) -> bytes | None:
     """Read the bytes of an image in a Parquet file; None for any other path.
 
     Raises:
-        BadImage: the file is damaged there, or the row has no image.
+        ImageDecodeError: the file is damaged there, or the row has no image.
     """
     if not (found := PLACE.fullmatch(place)):
         return None
@@ -72,12 +72,12 @@ def read_picture_of_row(place: str) -> bytes | None:
         modified = Path(found[1]).stat().st_mtime_ns
         value = _value(found[1], modified, int(found[2]))
     except OSError as error:
-        raise BadImage(f"cannot be read: {error.strerror or type(error).__name__}") from None
+        raise ImageDecodeError(f"cannot be read: {error.strerror or type(error).__name__}") from None
     except (pa.ArrowException, IndexError) as error:
-        raise BadImage(f"the Parquet file is damaged here ({type(error).__name__})") from None
+        raise ImageDecodeError(f"the Parquet file is damaged here ({type(error).__name__})") from None
     data = value.get("bytes") if isinstance(value, dict) else value
     if not data:
-        raise BadImage("the row has no image bytes; store the images in the Parquet file")
+        raise ImageDecodeError("the row has no image bytes; store the images in the Parquet file")
     return bytes(data)
 
 

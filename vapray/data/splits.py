@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from vapray.data.label_tables import list_first
+from vapray.data.label_tables import summarize_names
 from vapray.data.records import ImageRecord
 from vapray.errors import ConfigError
 
@@ -63,4 +63,4 @@ def crossing_groups(members: Iterable[tuple[str, str]]) -> Iterator[str]:
         sides[group].add(split)
     crossing = sorted(f"{group}: {' and '.join(sorted(found))}" for group, found in sides.items() if len(found) > 1)
     if crossing:
-        yield f"{list_first(crossing, 'group')} on two sides of a split; keep a lesion or patient in one split"
+        yield f"{summarize_names(crossing, 'group')} on two sides of a split; keep a lesion or patient in one split"

@@ -14,15 +14,15 @@ import pyarrow as pa
 from vapray.data.dataset import draw_phantoms, open_dataset
 from vapray.data.decode import decode
 from vapray.data.image_loading import read_bytes
-from vapray.errors import BadImage, DataError
-from vapray.runtime.row_map import map_rows, plan_rows
-from vapray.runtime.stage_context import StageRun
-from vapray.store.tables import TABLES, part_of
+from vapray.errors import DataError, ImageDecodeError
+from vapray.runtime.row_map import map_rows, write_work_list
+from vapray.runtime.stage_context import StageContext
+from vapray.store.tables import TABLES, build_part
 
 __all__ = ["run"]
 
 
-def run(run: StageRun) -> None:
+def run(run: StageContext) -> None:
     """Run the stage."""
     if run.config.data.source == "phantom":
         run.progress.say(f"drawing {run.config.data.phantom.n_images:,} phantoms ({run.config.data.modality})")
@@ -32,7 +32,7 @@ def run(run: StageRun) -> None:
     check_class_names(source.class_names)
     columns = ["image_id", "label", "split", "group", "class_name", "path", "text"]
     rows = pa.table({name: [getattr(record, name) for record in records] for name in columns})
-    planned = plan_rows(run, "records", rows.rename_columns({"class_name": "class"}))
+    planned = write_work_list(run, "records", rows.rename_columns({"class_name": "class"}))
     run.notes["dataset"] = source.notes()
     for note in run.notes["dataset"]:
         run.progress.say(note)
@@ -63,9 +63,9 @@ class _CheckImages:
         for row in rows.to_pylist():
             try:
                 good.append(row | self._facts(read_bytes(row["path"])))
-            except BadImage as error:
+            except ImageDecodeError as error:
                 rejects[row["image_id"]] = str(error)
-        return part_of(TABLES["images"], good, rejects)
+        return build_part(TABLES["images"], good, rejects)
 
     def _facts(self, data: bytes) -> dict[str, object]:
         height, width, _ = decode(data, accept_identified=self._accept_identified).shape

@@ -4,8 +4,8 @@
                   ▲                                ▼
                   └─── solver ◄─── guidance ◄─── one network call, padded to a fixed shape ───► ticket
 
-A network call takes up to ``max(batch_sizes)`` rows; an image with guidance needs two rows per step. ``Rota`` chooses
-the rows of a call. Every image has its own solver state.
+A network call takes up to ``max(batch_sizes)`` rows; an image with guidance needs two rows per step. ``StepBatcher``
+chooses the rows of a call. Every image has its own solver state.
 
 Reproducibility: a call has the shape [one of ``batch_sizes``, the padded length of its captions]. With one batch size,
 an image's shapes depend on the image only, and so do its bytes on one CPU type with fixed threads. With several sizes
@@ -25,19 +25,19 @@ from torch.nn import functional as F
 
 from vapray.diffusion.engine_stats import COUNTED, EngineStats
 from vapray.diffusion.guidance import guide
-from vapray.diffusion.image_request import Conditions, ImageRequest
-from vapray.diffusion.noise_schedule import Schedule
-from vapray.diffusion.request_state import Progress, Row
+from vapray.diffusion.image_request import ConditioningSpec, ImageRequest
+from vapray.diffusion.noise_schedule import NoiseSchedule
+from vapray.diffusion.request_state import BatchRow, RequestState
 from vapray.diffusion.solver import advance, solver_plan
-from vapray.diffusion.step_batching import Rota, context_lengths, fitting_size
-from vapray.errors import EngineDied
+from vapray.diffusion.step_batching import StepBatcher, context_lengths, smallest_batch_size
+from vapray.errors import EngineDeadError
 from vapray.models.precision import Precision, matrix_products
 from vapray.models.prediction import Denoiser
 
-__all__ = ["Engine"]
+__all__ = ["SamplingEngine"]
 
 
-class Engine:
+class SamplingEngine:
     """Engine that samples images with one network. Any thread may submit, cancel and step; steps are serialized.
 
     Args:
@@ -57,8 +57,8 @@ class Engine:
     def __init__(
         self,
         network: Denoiser,
-        schedule: Schedule,
-        conditions: Conditions,
+        schedule: NoiseSchedule,
+        conditions: ConditioningSpec,
         *,
         latent_shape: tuple[int, int, int],
         batch_sizes: Iterable[int] = (16,),
@@ -74,8 +74,8 @@ class Engine:
         self._null_apart, self._precision = null_apart, precision
         self._plan = lru_cache(64)(partial(solver_plan, schedule))
         self._context_lengths = context_lengths(conditions.max_context)
-        self._rota = Rota(self.batch_sizes[-1])
-        self._images: list[Progress] = []
+        self._rota = StepBatcher(self.batch_sizes[-1])
+        self._images: list[RequestState] = []
         self._counts = dict.fromkeys(COUNTED, 0)
         self._closed = False
         self._changed = threading.Condition()
@@ -95,9 +95,9 @@ class Engine:
         """
         self._conditions.refuse(request)
         plan = self._plan(request.solver, request.num_inference_steps)
-        length = fitting_size(len(request.context_LD), self._context_lengths)
+        length = smallest_batch_size(len(request.context_LD), self._context_lengths)
         lengths = (length, 0 if self._null_apart else length)
-        image = Progress(request, plan, lengths, self._latent_shape, self._device)
+        image = RequestState(request, plan, lengths, self._latent_shape, self._device)
         with self._changed:
             if self._closed:
                 raise RuntimeError(f"{request}: the engine is closed")
@@ -129,7 +129,7 @@ class Engine:
                 # Fail all waiting images and refuse new ones, because the engine has stopped.
                 self._closed = True
                 for image in images:
-                    self._end(image, EngineDied(f"{image.request}: the engine stopped: {error!r}"))
+                    self._end(image, EngineDeadError(f"{image.request}: the engine stopped: {error!r}"))
                 raise
             finally:
                 with self._changed:
@@ -166,7 +166,7 @@ class Engine:
         images = [image for image in self._snapshot() if not image.ticket.done()]
         return EngineStats(**self._counts, waiting=len(images), pending_rows=sum(image.rows_left for image in images))
 
-    def _snapshot(self) -> list[Progress]:
+    def _snapshot(self) -> list[RequestState]:
         with self._changed:
             return list(self._images)
 
@@ -175,7 +175,7 @@ class Engine:
             self._changed.wait_for(lambda: self._images or self._closed)
             return not self._closed
 
-    def _end(self, image: Progress, outcome: Tensor | BaseException | None) -> None:
+    def _end(self, image: RequestState, outcome: Tensor | BaseException | None) -> None:
         """Set an image's result or error, unless it was cancelled or has already ended."""
         if image.ended:
             return
@@ -189,7 +189,7 @@ class Engine:
             self._counts["failed"] += 1
             image.ticket.set_exception(outcome)
 
-    def _call(self, images: Sequence[Progress]) -> None:
+    def _call(self, images: Sequence[RequestState]) -> None:
         """Make one network call, and a solver step for each image whose step it completes."""
         rows = self._rota.choose(
             (length, partial(image.missing, length)) for image in images for length in sorted(set(image.padded_lengths))
@@ -199,7 +199,7 @@ class Engine:
         if ready := [image for image in asked if not image.ended and not image.missing()]:
             self._advance(ready)
 
-    def _hear(self, rows: Sequence[Row]) -> None:
+    def _hear(self, rows: Sequence[BatchRow]) -> None:
         """Evaluate all rows together; after an error image by image, so that only the faulty image fails."""
         images = list(dict.fromkeys(row.image for row in rows))
         try:
@@ -212,9 +212,9 @@ class Engine:
                 self._hear([row for row in rows if row.image is image])
         return None
 
-    def _ask(self, rows: Sequence[Row]) -> Tensor:
+    def _ask(self, rows: Sequence[BatchRow]) -> Tensor:
         """Compute the network's noise for each row, [rows, C, H, W], in a call of a fixed shape."""
-        padding = fitting_size(len(rows), self.batch_sizes) - len(rows)
+        padding = smallest_batch_size(len(rows), self.batch_sizes) - len(rows)
         images = [row.image for row in rows]
         facts = [
             (image.state.step, image.request.label, len(image.request.context_LD), row.drop)
@@ -233,7 +233,7 @@ class Engine:
             self._counts[name] += count
         return answer[: len(rows)]
 
-    def _advance(self, images: Sequence[Progress]) -> None:
+    def _advance(self, images: Sequence[RequestState]) -> None:
         """Apply guidance and one solver step to each image, and return finished results."""
         conditional_BCHW, unconditional_BCHW = map(
             torch.stack, zip(*(image.answers() for image in images), strict=True)

@@ -8,11 +8,11 @@ from torch import Tensor
 from vapray.diffusion.guidance import UNGUIDED, Guidance
 from vapray.diffusion.solver import SolverName
 
-__all__ = ["Conditions", "ImageRequest", "Preview"]
+__all__ = ["ConditioningSpec", "ImageRequest", "IntermediateLatent"]
 
 
 @dataclass(frozen=True, eq=False)
-class Preview:
+class IntermediateLatent:
     """Preview of an image: the prediction at an intermediate solver step."""
 
     taken: int
@@ -42,7 +42,7 @@ class ImageRequest:
     deadline: float | None = None
     """Deadline on the clock of ``time.monotonic``, in seconds; after it the image ends with TimeoutError before its
     next step."""
-    preview: Callable[[Preview], None] | None = None
+    preview: Callable[[IntermediateLatent], None] | None = None
     """Callback after every step, in the engine's thread; its exception ends this image only."""
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class ImageRequest:
 
 
 @dataclass(frozen=True)
-class Conditions:
+class ConditioningSpec:
     """Conditions that a network accepts."""
 
     num_classes: int

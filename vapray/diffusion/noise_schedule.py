@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Schedule"]
+__all__ = ["NoiseSchedule"]
 
 
 @dataclass(frozen=True, eq=False)
-class Schedule:
+class NoiseSchedule:
     """Variance-preserving noise schedule of N steps.
 
     Args:
@@ -31,12 +31,12 @@ class Schedule:
             raise ValueError(f"betas: expected 0 followed by N values in (0, 1), got {self.betas}")
 
     @classmethod
-    def scaled_linear(cls, steps: int = 1000, first: float = 0.00085, last: float = 0.012) -> "Schedule":
+    def scaled_linear(cls, steps: int = 1000, first: float = 0.00085, last: float = 0.012) -> "NoiseSchedule":
         """Build Stable Diffusion's schedule: the betas' square roots are equally spaced."""
         return cls(np.concatenate([[0.0], np.linspace(first**0.5, last**0.5, steps) ** 2]))
 
     @classmethod
-    def linear(cls, steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> "Schedule":
+    def linear(cls, steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> "NoiseSchedule":
         """Build the schedule of DDPM (Ho et al. 2020), for pixels."""
         return cls(np.concatenate([[0.0], np.linspace(first, last, steps)]))
 

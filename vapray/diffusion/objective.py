@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vapray.diffusion.noise_schedule import Schedule
+from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.randomness import TrainingDraws
 from vapray.models.prediction import Denoiser
 
@@ -47,7 +47,7 @@ class Losses:
 
 def denoising_loss(
     model: Denoiser,
-    schedule: Schedule,
+    schedule: NoiseSchedule,
     clean_BCHW: Tensor,
     label_B: Tensor,
     context_BLD: Tensor,

@@ -11,15 +11,15 @@ from torch import Tensor
 from torch import device as Device
 from torch.nn import functional as F
 
-from vapray.diffusion.image_request import ImageRequest, Preview
+from vapray.diffusion.image_request import ImageRequest, IntermediateLatent
 from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.solver import SolverPlan, SolverState
 from vapray.errors import BackendError
 
-__all__ = ["Progress", "Row"]
+__all__ = ["BatchRow", "RequestState"]
 
 
-class Progress:
+class RequestState:
     """Request, its future and its solver state; only the stepping thread changes it."""
 
     def __init__(
@@ -71,10 +71,10 @@ class Progress:
         """Guidance excess at this step."""
         return self.request.guidance.at(self.state.step)
 
-    def missing(self, padded_length: int | None = None) -> list["Row"]:
+    def missing(self, padded_length: int | None = None) -> list["BatchRow"]:
         """List the rows that this step still needs: those of one padded length, or all."""
         return [
-            Row(self, drop)
+            BatchRow(self, drop)
             for drop in self._halves[self.taken]
             if drop not in self._answers and padded_length in (None, self.padded_lengths[drop])
         ]
@@ -93,7 +93,7 @@ class Progress:
         self._answers = {}
         self._state = state
         if self.request.preview is not None:
-            self.request.preview(Preview(state.taken, len(self.plan), state.clean_CHW))
+            self.request.preview(IntermediateLatent(state.taken, len(self.plan), state.clean_CHW))
 
     def result(self) -> Tensor:
         """Copy the clean latent [C, H, W].
@@ -117,10 +117,10 @@ class Progress:
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class BatchRow:
     """One half of one image at one step."""
 
-    image: Progress
+    image: RequestState
     drop: bool
     """True for the unconditional half."""
 

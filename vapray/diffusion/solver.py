@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vapray.diffusion.noise_schedule import Schedule
+from vapray.diffusion.noise_schedule import NoiseSchedule
 
 __all__ = ["SolverName", "SolverPlan", "SolverState", "advance", "solve", "solver_plan"]
 
@@ -72,7 +72,7 @@ class SolverState:
         return self.taken == len(self.plan)
 
 
-def solver_plan(schedule: Schedule, name: SolverName, num_inference_steps: int) -> SolverPlan:
+def solver_plan(schedule: NoiseSchedule, name: SolverName, num_inference_steps: int) -> SolverPlan:
     """Plan a solver's steps from pure noise to the clean latent.
 
     ``dpm_solver_2m`` spaces its steps as diffusers' ``linspace`` and ends with a first-order step; ``ddim`` spaces them
@@ -100,7 +100,7 @@ def solver_plan(schedule: Schedule, name: SolverName, num_inference_steps: int) 
     return SolverPlan(name, steps, _coefficients(schedule, steps, second_order=name == "dpm_solver_2m"))
 
 
-def _coefficients(schedule: Schedule, steps: NDArray[np.int64], *, second_order: bool) -> NDArray[np.float64]:
+def _coefficients(schedule: NoiseSchedule, steps: NDArray[np.int64], *, second_order: bool) -> NDArray[np.float64]:
     """Compute the coefficients [S, 5], see ``SolverPlan``."""
     path = np.append(steps, 0)
     signal, sigma = schedule.signal[path], schedule.sigma[path]

@@ -8,10 +8,10 @@ of their own. The halves of an image may be in different calls, which avoids a g
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-__all__ = ["Rota", "context_lengths", "fitting_size"]
+__all__ = ["StepBatcher", "context_lengths", "smallest_batch_size"]
 
 Row = TypeVar("Row")
-LONGEST_WAIT = 2
+MAX_SKIPS = 2
 
 
 def context_lengths(max_context: int) -> tuple[int, ...]:
@@ -23,12 +23,12 @@ def context_lengths(max_context: int) -> tuple[int, ...]:
     return tuple(sorted({-(-max_context // 2), max_context}))
 
 
-def fitting_size(count: int, sizes: Sequence[int]) -> int:
+def smallest_batch_size(count: int, sizes: Sequence[int]) -> int:
     """Get the smallest of the ascending ``sizes`` that is at least ``count``."""
     return next(size for size in sizes if size >= count)
 
 
-class Rota:
+class StepBatcher:
     """Rotation between groups: the fullest call is first, unless a group has been passed over twice.
 
     The fullest is first because the cost of a call does not depend on its number of real rows. Within a group the
@@ -60,6 +60,6 @@ class Rota:
 
     def _turn(self, groups: Mapping[int, Sequence[Row]]) -> int:
         longest = max(groups, key=lambda group: self._passed_over.get(group, 0))
-        if self._passed_over.get(longest, 0) >= LONGEST_WAIT:
+        if self._passed_over.get(longest, 0) >= MAX_SKIPS:
             return longest
         return max(groups, key=lambda group: len(groups[group]))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.doctor import cluster, dataset, devices, machine, models, packages, run_root
 from vapray.doctor.findings import Finding, failed, ok
 from vapray.errors import VaprayError
@@ -38,7 +38,7 @@ def run_checks(config_file: str | None, overrides: Sequence[str]) -> Iterator[Fi
     """Run all checks; without a valid config, only the checks of Python and the packages."""
     yield from packages.check()
     try:
-        config = load(config_file, overrides)
+        config = load_config(config_file, overrides)
     except VaprayError as error:
         yield failed("config", str(error), "Correct the config; the other checks need it.", error.exit_code)
         return

@@ -14,7 +14,7 @@ from typing import Any
 from vapray.config import Config
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.doctor.nodes import check_nodes
-from vapray.runtime.placement import Demand, advice_on, demands_of, shortfall
+from vapray.runtime.placement import ResourceDemand, placement_advice, resource_demands, shortfall
 
 __all__ = ["check"]
 
@@ -34,7 +34,7 @@ def check(config: Config) -> Iterator[Finding]:
         return
     root = config.run.root if "://" in config.run.root else os.path.abspath(config.run.root)
     data_root = os.path.abspath(config.data.root) if config.data.root else None
-    answer = _connection_error(address) or _survey(address, root, data_root, list(demands_of(config)))
+    answer = _connection_error(address) or _survey(address, root, data_root, list(resource_demands(config)))
     if isinstance(answer, str):
         yield failed("ray", f"{address}: {answer}", START, 5)
         return
@@ -77,11 +77,11 @@ def _embedded(config: Config) -> Finding:
     cpus = config.cluster.num_cpus or max(4, os.cpu_count() or 1)
     node = {"an embedded Ray": {"CPU": float(cpus)}}
     found = f"embedded, {cpus} logical CPUs, no dashboard"
-    for demand in demands_of(config):
+    for demand in resource_demands(config):
         bundle = {name: amount for name, amount in demand.bundle.items() if name != "GPU"}
         without_gpus = replace(demand, bundle=bundle)
         if missing := shortfall(without_gpus, node):
-            return failed("ray", f"{found}; {missing}", advice_on(without_gpus, node), 5)
+            return failed("ray", f"{found}; {missing}", placement_advice(without_gpus, node), 5)
     return ok("ray", found)
 
 
@@ -97,7 +97,7 @@ def _connection_error(address: str) -> str | None:
     return None
 
 
-def _survey(address: str, root: str, data_root: str | None, demands: list[Demand]) -> dict[str, Any] | str:
+def _survey(address: str, root: str, data_root: str | None, demands: list[ResourceDemand]) -> dict[str, Any] | str:
     """Return the state of the cluster, or the reason why it is unknown."""
     request = {"address": address, "root": root, "data_root": data_root, "seconds": NODE_SECONDS}
     order = json.dumps(request | {"demands": [asdict(demand) for demand in demands]})

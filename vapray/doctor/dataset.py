@@ -8,7 +8,7 @@ from vapray.data.dataset import open_dataset, phantom_root
 from vapray.data.decode import decode
 from vapray.data.image_loading import read_bytes
 from vapray.doctor.findings import Finding, failed, ok, warning
-from vapray.errors import BadImage
+from vapray.errors import ImageDecodeError
 
 __all__ = ["check"]
 
@@ -45,6 +45,6 @@ def check(config: Config) -> Iterator[Finding]:
 def _decoding_error(path: str, config: Config) -> str | None:
     try:
         decode(read_bytes(path), accept_identified=config.data.accept_identified_dicom)
-    except BadImage as error:
+    except ImageDecodeError as error:
         return f"{path}: {error}"
     return None

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 from vapray.bank.tower_files import find_tower, require_packages
-from vapray.captioning.prompt_selection import prompt_set_of
+from vapray.captioning.prompt_selection import select_prompt_set
 from vapray.captioning.vlm_files import find_vlm
 from vapray.config import Config, Evaluate
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.errors import BackendError, VaprayError
 from vapray.evaluation.extractors.weight_files import find_weights
 from vapray.evaluation.extractors.weight_files import require_packages as require_extractor_packages
-from vapray.latents.pretrained_files import find_perceptual_files, find_trained
+from vapray.latents.pretrained_files import find_perceptual_files, find_pretrained
 
 __all__ = ["check"]
 
@@ -35,7 +35,7 @@ def _captioners(config: Config) -> Iterator[Finding]:
     elif caption.captioner == "vllm":
         yield from _found("captioner", lambda: _captioner(config))
     else:
-        yield from _found("captioner", lambda: f"{caption.captioner}, prompt set {prompt_set_of(config).name}")
+        yield from _found("captioner", lambda: f"{caption.captioner}, prompt set {select_prompt_set(config).name}")
 
 
 def _text_encoders(config: Config) -> Iterator[Finding]:
@@ -68,7 +68,7 @@ def _extractor(settings: Evaluate) -> str:
 def _captioner(config: Config) -> str:
     assert config.caption.model is not None
     files = find_vlm(config.caption.model, config.caption.revision, download=False)
-    return f"vllm: {files.folder}, revision {files.revision}, prompt set {prompt_set_of(config).name}"
+    return f"vllm: {files.folder}, revision {files.revision}, prompt set {select_prompt_set(config).name}"
 
 
 def _encoder(config: Config) -> str:
@@ -81,7 +81,7 @@ def _autoencoder(config: Config) -> str:
     find_perceptual_files(settings)
     if settings.kind not in ("diffusers", "taef2"):
         return settings.kind
-    folder = find_trained(settings, download=False)
+    folder = find_pretrained(settings, download=False)
     return f"{settings.kind}: {folder}, {settings.channels} channels, downsampling factor {settings.factor}"
 
 

@@ -25,7 +25,7 @@ def check_nodes(answer: Mapping[str, Any], *, root: str, data_root: str | None, 
     """Check each property that a single node can fail; a failed finding names the nodes.
 
     Args:
-        answer: return value of :func:`vapray.runtime.cluster_probe.survey`.
+        answer: return value of :func:`vapray.runtime.cluster_probe.probe_cluster`.
         root: ``run.root`` as requested from the nodes.
         data_root: folder of the images; None: not requested.
         seconds: time limit of each node's answer.

@@ -7,10 +7,10 @@ from vapray.config import Config
 from vapray.errors import ConfigError
 from vapray.pretrained.model_files import sha256_of
 
-__all__ = ["classifier_weights_signature"]
+__all__ = ["classifier_weights_content_hash"]
 
 
-def classifier_weights_signature(config: Config) -> str:
+def classifier_weights_content_hash(config: Config) -> str:
     """sha256 of each file of initial weights, as JSON by network; empty if all networks start from random weights.
 
     Raises:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from vapray.config import Config
 from vapray.data.forecast import reading_seconds
-from vapray.downstream.trials import Point, is_kept, points_of
-from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
+from vapray.downstream.trials import Trial, all_trials, keeps_weights
+from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, ForecastInputs, flop_rate, part_overhead, pool_size
 
 __all__ = ["FLOPS_OF_A_PIXEL", "VALUES_OF_A_PIXEL", "forecast"]
 
@@ -18,12 +18,12 @@ PASSES, BYTES_OF_A_PARAMETER = 3, 16
 BYTES_OF_A_TABLE, BYTES_OF_A_GROUP, BYTES_OF_A_POINT = 9_000, 900, 20
 
 
-def forecast(outlook: Outlook) -> Forecast:
+def forecast(outlook: ForecastInputs) -> Forecast:
     """Estimate the cost: classifiers train for equal steps and score all held-out images; actors read all images."""
     config, images, settings = outlook.config, outlook.images, outlook.config.downstream
-    workers, device = of_pool(config.pools.downstream)
+    workers, device = pool_size(config.pools.downstream)
     rate, basis = flop_rate(device)
-    points = points_of(settings)
+    points = all_trials(settings)
     train, test = images.splits.get("train", 0), images.held_out
     synthetic = settings.n_synthetic or config.sample.n_images
     passes = PASSES * settings.steps * settings.batch_size + test
@@ -50,7 +50,9 @@ def _pixels(config: Config) -> int:
 
 
 def _weights(config: Config) -> int:
-    kept: Iterator[Point] = (point for point in points_of(config.downstream) if is_kept(point, config.downstream))
+    kept: Iterator[Trial] = (
+        point for point in all_trials(config.downstream) if keeps_weights(point, config.downstream)
+    )
     return sum(4 * PARAMETERS[point.network] for point in kept)
 
 

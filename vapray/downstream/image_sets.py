@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vapray.config import Config
-from vapray.data.decode import decode, to_frame
-from vapray.data.image_loading import read_frames
+from vapray.data.decode import center_crop_resize, decode
+from vapray.data.image_loading import load_square_images
 from vapray.errors import DataError
 from vapray.store.version import Version
 
-__all__ = ["Pictures", "read_real", "read_synthetic", "together"]
+__all__ = ["Pictures", "concat", "load_real", "read_synthetic"]
 
 PICTURES_AT_ONCE = 256
 
@@ -35,7 +35,7 @@ class Pictures:
     groups: Sequence[str]
 
 
-def together(first: Pictures, second: Pictures) -> Pictures:
+def concat(first: Pictures, second: Pictures) -> Pictures:
     """Concatenate two sets."""
     return Pictures(
         np.concatenate([first.images, second.images]),
@@ -44,7 +44,7 @@ def together(first: Pictures, second: Pictures) -> Pictures:
     )
 
 
-def read_real(images: Version, split: str, config: Config) -> Pictures:
+def load_real(images: Version, split: str, config: Config) -> Pictures:
     """Read all images of a split, sorted by id.
 
     Raises:
@@ -54,7 +54,7 @@ def read_real(images: Version, split: str, config: Config) -> Pictures:
     frames = _empty(len(rows), config)
     for begin in range(0, len(rows), PICTURES_AT_ONCE):
         paths = [row["path"] for row in rows[begin : begin + PICTURES_AT_ONCE]]
-        found, _, reasons = read_frames(paths, config.data.image_size)
+        found, _, reasons = load_square_images(paths, config.data.image_size)
         for position, reason in reasons.items():
             raise DataError(f"{paths[position]}: {reason}. Fix: restore it, or run `python -m jobs.ingest` again.")
         frames[begin : begin + len(found)] = _resized(found, config)
@@ -87,7 +87,7 @@ def _empty(count: int, config: Config) -> NDArray[np.uint8]:
 
 def _resized(frames: NDArray[np.uint8], config: Config) -> NDArray[np.uint8]:
     side = side_of(config)
-    return frames if frames.shape[1] == side else np.stack([to_frame(frame, side) for frame in frames])
+    return frames if frames.shape[1] == side else np.stack([center_crop_resize(frame, side) for frame in frames])
 
 
 def side_of(config: Config) -> int:

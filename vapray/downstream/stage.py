@@ -21,28 +21,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vapray.config import Config
-from vapray.downstream.image_sets import read_real, read_synthetic, side_of, together
+from vapray.downstream.image_sets import concat, load_real, read_synthetic, side_of
 from vapray.downstream.networks import to_safetensors
 from vapray.downstream.scores import score
 from vapray.downstream.subsets import refuse_shared_groups, rows_of_share
 from vapray.downstream.summary import REGIME, markdown, summarise
 from vapray.downstream.training import phases_of, probabilities, train_network
-from vapray.downstream.trials import Point, is_kept, points_of
-from vapray.errors import DataError, TrainingDiverged
-from vapray.runtime.row_map import map_rows, plan_rows
-from vapray.runtime.stage_context import StageRun
-from vapray.store.tables import TABLES, held_out_split, part_of
+from vapray.downstream.trials import Trial, all_trials, keeps_weights
+from vapray.errors import DataError, TrainingDivergedError
+from vapray.runtime.row_map import map_rows, write_work_list
+from vapray.runtime.stage_context import StageContext
+from vapray.store.tables import TABLES, build_part, choose_held_out_split
 from vapray.store.version import Version
 
 __all__ = ["run"]
 
 
-def run(run: StageRun) -> None:
+def run(run: StageContext) -> None:
     """Run the stage."""
     config = run.config
     held_out, n_test = _held_out(run.inputs["images"])
-    points = [{"key": point.key, **asdict(point)} for point in points_of(config.downstream)]
-    planned = plan_rows(run, "grid", pa.Table.from_pylist(points))
+    points = [{"key": point.key, **asdict(point)} for point in all_trials(config.downstream)]
+    planned = write_work_list(run, "grid", pa.Table.from_pylist(points))
     map_rows(
         run,
         planned,
@@ -60,7 +60,7 @@ def _held_out(images: Version) -> tuple[str, int]:
         DataError: there is no such split, it has fewer than two classes, or it shares a group with the train split.
     """
     rows = images.read(["split", "label", "group"])
-    split = held_out_split(rows.column("split").unique().to_pylist())
+    split = choose_held_out_split(rows.column("split").unique().to_pylist())
     train, test = (rows.filter(pc.field("split") == name) for name in ("train", split or "test"))
     if test.num_rows == 0 or len(test.column("label").unique()) < 2 or train.num_rows == 0:
         raise DataError(
@@ -77,23 +77,23 @@ class _TrainClassifiers:
     def __init__(self, config: Config, images: Version, samples: Version, held_out: str, output: Version) -> None:
         self._config, self._output = config, output
         self._class_names: list[str] = images.sealed().notes["class_names"]
-        real, self._test = read_real(images, "train", config), read_real(images, held_out, config)
+        real, self._test = load_real(images, "train", config), load_real(images, held_out, config)
         self._groups, self._labels = real.groups, real.labels
-        self._pictures = together(real, read_synthetic(samples, config))
+        self._pictures = concat(real, read_synthetic(samples, config))
         self._synthetic = np.arange(len(real.labels), len(self._pictures.labels))
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Build a part of table ``downstream``; a network with non-finite outputs becomes a reject."""
         done, rejects = [], {}
         for row in rows.to_pylist():
-            point = Point(**{name: row[name] for name in ("network", "share", "arm", "seed")})
+            point = Trial(**{name: row[name] for name in ("network", "share", "arm", "seed")})
             try:
                 done.append(row | self._train(point))
-            except TrainingDiverged as error:
+            except TrainingDivergedError as error:
                 rejects[row["key"]] = str(error)
-        return part_of(TABLES["downstream"], done, rejects)
+        return build_part(TABLES["downstream"], done, rejects)
 
-    def _train(self, point: Point) -> dict[str, Any]:
+    def _train(self, point: Trial) -> dict[str, Any]:
         began, settings, device = time.monotonic(), self._config.downstream, self._config.pools.downstream.device
         chosen = rows_of_share(self._groups, self._labels, point.share, self._config.run.seed)
         phases = phases_of(point.arm, chosen, self._synthetic, settings)
@@ -108,7 +108,7 @@ class _TrainClassifiers:
         )
         found = score(probabilities(network, self._test.images, device), self._test.labels)
         weights = to_safetensors(network, point.network, self._class_names, side_of(self._config))
-        if is_kept(point, settings):
+        if keeps_weights(point, settings):
             self._output.files.write(f"{self._output.folder}/files/{point.network}.safetensors", weights)
         return {
             "n_real": len(chosen),
@@ -123,7 +123,7 @@ class _TrainClassifiers:
         }
 
 
-def _write_table(run: StageRun, keys: list[str], held_out: str, n_test: int) -> None:
+def _write_table(run: StageContext, keys: list[str], held_out: str, n_test: int) -> None:
     by_key = {row["key"]: row for row in run.output.read().to_pylist()}
     groups = summarise([by_key[key] for key in keys if key in by_key])
     test = {"split": held_out, "images": n_test}

@@ -13,7 +13,7 @@ from vapray.config import Downstream
 from vapray.config.downstream import Classifier
 from vapray.downstream.image_sets import Pictures
 from vapray.downstream.networks import MEAN, STD, build_network
-from vapray.errors import TrainingDiverged
+from vapray.errors import TrainingDivergedError
 
 __all__ = ["Phase", "phases_of", "probabilities", "train_network"]
 
@@ -103,14 +103,14 @@ def probabilities(network: nn.Module, images: NDArray[np.uint8], device: str = "
         float64 [N, K]; rows sum to 1.
 
     Raises:
-        TrainingDiverged: outputs of the network are not finite.
+        TrainingDivergedError: outputs of the network are not finite.
     """
     planes = torch.from_numpy(images).permute(0, 3, 1, 2)
     with torch.no_grad():
         logits = [network(_scaled(part, device)).cpu() for part in planes.split(IMAGES_OF_A_TEST_BATCH)]
     found = torch.cat(logits).double().softmax(dim=1).numpy()
     if not np.isfinite(found).all():
-        raise TrainingDiverged("answers with values that are not finite")
+        raise TrainingDivergedError("answers with values that are not finite")
     return found
 
 

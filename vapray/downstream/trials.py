@@ -6,11 +6,11 @@ from itertools import product
 from vapray.config import Downstream
 from vapray.config.downstream import Arm, Classifier
 
-__all__ = ["Point", "is_kept", "points_of"]
+__all__ = ["Trial", "all_trials", "keeps_weights"]
 
 
 @dataclass(frozen=True)
-class Point:
+class Trial:
     """Settings of one classifier.
 
     Attributes:
@@ -31,11 +31,11 @@ class Point:
         return f"{self.network}/{self.share:g}/{self.arm}/{self.seed}"
 
 
-def points_of(settings: Downstream) -> list[Point]:
+def all_trials(settings: Downstream) -> list[Trial]:
     """All combinations of networks, shares, arms and seeds."""
-    return [Point(*values) for values in product(settings.networks, settings.shares, settings.arms, settings.seeds)]
+    return [Trial(*values) for values in product(settings.networks, settings.shares, settings.arms, settings.seeds)]
 
 
-def is_kept(point: Point, settings: Downstream) -> bool:
+def keeps_weights(point: Trial, settings: Downstream) -> bool:
     """True if the weights are saved: trained on all real images and no others, with the first seed."""
     return (point.share, point.arm, point.seed) == (1.0, "real", settings.seeds[0])

@@ -5,7 +5,7 @@ from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.forecast import reading_seconds
 from vapray.memorisation.candidates import MOST_HELD_OUT
 from vapray.memorisation.planting import PLANTED, PLANTS
-from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, Images, Outlook, of_pool, part_overhead
+from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, ForecastInputs, Images, part_overhead, pool_size
 
 __all__ = ["classifier_seconds", "forecast", "reference_rows"]
 
@@ -29,10 +29,10 @@ BYTES_OF_A_VIEW, BYTES_OF_A_THUMBNAIL, VIEWS = 14 * 14 * 3, 32 * 32 * 3, 100
 BYTES_OF_FEATURES, PICTURES_AT_ONCE = 12 * 66 * 66 * 4 * 3, 128
 
 
-def forecast(outlook: Outlook) -> Forecast:
+def forecast(outlook: ForecastInputs) -> Forecast:
     """Estimate the cost of real images of two splits, reconstructions, samples, class means and planted copies."""
     config, images, pool = outlook.config, outlook.images, outlook.config.pools.evaluate
-    workers, device = of_pool(pool)
+    workers, device = pool_size(pool)
     real, pixels = images.splits.get("train", 0) + images.held_out, config.data.image_size**2
     samples, suspects = outlook.rows["samples"], min(images.held_out, MOST_HELD_OUT) + config.sample.n_images
     suspects += _planted(images)

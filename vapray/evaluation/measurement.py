@@ -23,12 +23,12 @@ from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpac
 from vapray.memorisation.views import cores, thumbnails
 from vapray.store.tables import pack, unpack
 
-__all__ = ["CLASSIFIER", "SETS", "Examiner", "features_of", "probabilities_of"]
+__all__ = ["CLASSIFIER", "IMAGE_SETS", "ImageMeasurer", "probabilities_of", "stack_features"]
 
 CLASSIFIER = "classifier.safetensors"
 """File name in ``references``; the manifest's notes hold its ``classifier_sha256``."""
 
-SETS = ("reference", "held_out", "reconstructed", "generated", "planted", "untrained", "class_mean")
+IMAGE_SETS = ("reference", "held_out", "reconstructed", "generated", "planted", "untrained", "class_mean")
 # The key names the source of an image, so that work on one source can be counted without its rows.
 KEY_PREFIX = {
     "reference": "image",
@@ -44,7 +44,7 @@ WITH_ATTRIBUTES = ("reconstructed", "generated")
 WITH_PIXELS = ("held_out", "generated", "planted")
 
 
-class Examiner:
+class ImageMeasurer:
     """Measures images of every set in the same way.
 
     Args:
@@ -96,11 +96,11 @@ def _pixels(name: str, images: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     return thumbnails(images) if name in WITH_PIXELS else None
 
 
-def features_of(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
-    """Stack the features [N, F] of rows from :class:`Examiner`."""
+def stack_features(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
+    """Stack the features [N, F] of rows from :class:`ImageMeasurer`."""
     return np.stack([unpack(row["features"], "float32", -1) for row in rows]).astype(np.float64)
 
 
 def probabilities_of(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
-    """Stack the class probabilities [N, K] of rows from :class:`Examiner`."""
+    """Stack the class probabilities [N, K] of rows from :class:`ImageMeasurer`."""
     return np.stack([unpack(row["probabilities"], "float32", -1) for row in rows]).astype(np.float64)

@@ -26,28 +26,28 @@ from numpy.typing import NDArray
 from vapray import __version__
 from vapray.config import Config
 from vapray.config.dotted import value_at
-from vapray.data.image_loading import read_frames
-from vapray.errors import DataError, LeaseHeld
+from vapray.data.image_loading import load_square_images
+from vapray.errors import DataError, LeaseHeldError
 from vapray.evaluation.baselines import class_mean_images
 from vapray.evaluation.classifier import Classifier, read_classifier, train_classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
-from vapray.evaluation.extractors.weight_files import features_signature
+from vapray.evaluation.extractors.weight_files import features_content_hash
 from vapray.evaluation.features import extractor_of
-from vapray.evaluation.measurement import CLASSIFIER, Examiner, features_of
+from vapray.evaluation.measurement import CLASSIFIER, ImageMeasurer, stack_features
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.latent_space import split_moments
-from vapray.latents.loading import open_autoencoder
-from vapray.memorisation.candidates import COLUMNS, suspects_of, unrelated
+from vapray.latents.loading import load_run_autoencoder
+from vapray.memorisation.candidates import COLUMNS, select_candidates, ungrouped_held_out
 from vapray.memorisation.planting import PLANTED, plant
 from vapray.memorisation.search import NeighbourSearch
 from vapray.metrics.frechet import FeatureStatistics
 from vapray.runtime.cluster import run_remote
-from vapray.runtime.row_map import map_rows, plan_rows
-from vapray.runtime.stage_context import StageRun
-from vapray.store.tables import TABLES, held_out_split, part_of
+from vapray.runtime.row_map import map_rows, write_work_list
+from vapray.runtime.stage_context import StageContext
+from vapray.store.tables import TABLES, build_part, choose_held_out_split
 from vapray.store.version import Version, fingerprint
 
-__all__ = ["References", "examiner_of", "look_up", "references_of", "turn_to_make"]
+__all__ = ["ReferenceSet", "build_measurer", "build_once", "load_or_build_reference", "search_training_set"]
 
 SECTIONS = (
     "data.modality", "data.image_size", "evaluate.features", "evaluate.pixels", "evaluate.classifier_steps",
@@ -57,7 +57,7 @@ SECONDS_BETWEEN_LOOKS = 2.0
 
 
 @dataclass(frozen=True)
-class References:
+class ReferenceSet:
     """Reference set that generated images are compared with."""
 
     version: Version
@@ -74,7 +74,7 @@ class References:
     """Feature statistics of the training images."""
 
 
-def references_of(run: StageRun) -> References:
+def load_or_build_reference(run: StageContext) -> ReferenceSet:
     """Load the reference set, or build it.
 
     Raises:
@@ -84,11 +84,11 @@ def references_of(run: StageRun) -> References:
     images, pool, say = run.inputs["images"], run.config.pools.evaluate, run.progress.say
     rows = images.read(["image_id", "group", "split"])
     held_out = _held_out_split(rows, images.uri)
-    apart = unrelated(rows, held_out)
+    apart = ungrouped_held_out(rows, held_out)
     version, seal = _version(run)
     nearest = Version(version.files, "nearest", version.fingerprint)
     real = replace(run, output=version)
-    with turn_to_make(version, say) as is_ours:
+    with build_once(version, say) as is_ours:
         if is_ours:
             say("measuring the real images")
         classifier, space = run_remote(
@@ -99,7 +99,9 @@ def references_of(run: StageRun) -> References:
         statistics = _statistics(version)
         if is_ours:
             others = (part.filter(pc.field("set") != "reference") for part in version.read_parts(COLUMNS))
-            look_up(real, version, statistics, suspects_of(pa.concat_tables(others), apart, SEED), nearest)
+            search_training_set(
+                real, version, statistics, select_candidates(pa.concat_tables(others), apart, SEED), nearest
+            )
             seal(
                 {
                     "classifier_sha256": hashlib.sha256(classifier.to_safetensors()).hexdigest(),
@@ -108,17 +110,17 @@ def references_of(run: StageRun) -> References:
                 }
             )
     related = rows.filter(pc.field("split") == held_out).num_rows - len(apart)
-    return References(version, nearest, held_out, related, classifier, space, statistics)
+    return ReferenceSet(version, nearest, held_out, related, classifier, space, statistics)
 
 
-def examiner_of(config: Config, classifier: Classifier) -> Examiner:
+def build_measurer(config: Config, classifier: Classifier) -> ImageMeasurer:
     """Build the measurement that the reference set uses, for images of any set."""
     extractor = extractor_of(config.evaluate, config.pools.evaluate.device, classifier)
-    return Examiner(extractor, classifier, config.data.modality)
+    return ImageMeasurer(extractor, classifier, config.data.modality)
 
 
-def look_up(
-    run: StageRun, references: Version, training: FeatureStatistics, suspects: pa.Table, nearest: Version
+def search_training_set(
+    run: StageContext, references: Version, training: FeatureStatistics, suspects: pa.Table, nearest: Version
 ) -> None:
     """Search all training images for those nearest to the suspects.
 
@@ -131,7 +133,7 @@ def look_up(
     """
     map_rows(
         replace(run, output=nearest),
-        plan_rows(run, "suspects", suspects),
+        write_work_list(run, "suspects", suspects),
         partial(NeighbourSearch, references, training.mean, training.scale),
         pool=run.config.pools.evaluate,
         columns=COLUMNS,
@@ -139,7 +141,7 @@ def look_up(
 
 
 def _held_out_split(rows: pa.Table, uri: str) -> str:
-    if split := held_out_split(rows["split"].unique().to_pylist()):
+    if split := choose_held_out_split(rows["split"].unique().to_pylist()):
         return split
     raise DataError(
         f"{uri}: every image is in the train split, so there are no held-out images to compare with. "
@@ -147,12 +149,12 @@ def _held_out_split(rows: pa.Table, uri: str) -> str:
     )
 
 
-def _version(run: StageRun) -> tuple[Version, Callable[[dict[str, Any]], object]]:
+def _version(run: StageContext) -> tuple[Version, Callable[[dict[str, Any]], object]]:
     """Version for these images and settings, and a function that seals it with notes."""
     tree = run.config.model_dump(mode="json")
     sections = {key: value_at(tree, key) for key in SECTIONS}
     inputs = {table: run.inputs[table].sealed().content_hash for table in ("images", "autoencoder")}
-    inputs["feature weights"] = features_signature(run.config)
+    inputs["feature weights"] = features_content_hash(run.config)
     version = Version(run.output.files, TABLE, fingerprint(TABLE, SCHEMA, sections, inputs))
     made_by = {"vapray": __version__, "python": platform.python_version()}
     began = time.monotonic()
@@ -165,14 +167,14 @@ def _version(run: StageRun) -> tuple[Version, Callable[[dict[str, Any]], object]
 
 
 @contextlib.contextmanager
-def turn_to_make(version: Version, say: Callable[[str], None]) -> Iterator[bool]:
+def build_once(version: Version, say: Callable[[str], None]) -> Iterator[bool]:
     """Yield True if this run must build the version; wait while another run builds it."""
     told = False
     while version.manifest() is None:
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(version.lease())
-            except LeaseHeld as held:
+            except LeaseHeldError as held:
                 if not told:
                     say(f"waiting for another run that measures the real images: {held}")
                 told = True
@@ -192,21 +194,21 @@ def _prepare(
     classes, side = len(images.sealed().notes["class_names"]), config.data.image_size
     classifier = _kept(output, classes, side)
     if classifier is not None and not is_ours:
-        return classifier, examiner_of(config, classifier).space
+        return classifier, build_measurer(config, classifier).space
     training = [row for row in rows if row["split"] == "train"]
-    frames, kept, _ = read_frames([row["path"] for row in training], side)
+    frames, kept, _ = load_square_images([row["path"] for row in training], side)
     labels = np.array([training[position]["label"] for position in kept], dtype=np.int64)
     ids = [training[position]["image_id"] for position in kept]
     if classifier is None:
         steps = config.evaluate.classifier_steps
         classifier = train_classifier(frames, labels, classes, seed=SEED, steps=steps)
         output.files.write(f"{output.folder}/files/{CLASSIFIER}", classifier.to_safetensors())
-    examiner = examiner_of(config, classifier)
+    examiner = build_measurer(config, classifier)
     counts = Counter(row["label"] for row in rows if row["split"] == held_out and row["label"] in labels)
     means, owners = class_mean_images(frames, labels, counts, np.random.default_rng(SEED))
     names = [f"{number:06d}" for number in range(len(means))]
     done = examiner.rows("class_mean", names, owners.tolist(), means) + _planted(frames, ids, labels, examiner)
-    output.write_part(part_of(output.kind, done))
+    output.write_part(build_part(output.kind, done))
     return classifier, examiner.space
 
 
@@ -221,7 +223,7 @@ def _kept(output: Version, classes: int, side: int) -> Classifier | None:
 
 
 def _planted(
-    frames: NDArray[np.uint8], ids: list[str], labels: NDArray[np.int64], examiner: Examiner
+    frames: NDArray[np.uint8], ids: list[str], labels: NDArray[np.int64], examiner: ImageMeasurer
 ) -> list[dict[str, Any]]:
     rng = np.random.default_rng(SEED)
     drawn = rng.permutation(len(frames))[:PLANTED]
@@ -230,7 +232,7 @@ def _planted(
     return examiner.rows("planted", names, [int(labels[row]) for row, _ in copies], np.stack(list(copies.values())))
 
 
-def _measure(run: StageRun, held_out: str, classifier: Classifier) -> None:
+def _measure(run: StageContext, held_out: str, classifier: Classifier) -> None:
     map_rows(
         run,
         run.inputs["images"],
@@ -244,18 +246,18 @@ def _measure(run: StageRun, held_out: str, classifier: Classifier) -> None:
 
 def _statistics(version: Version) -> FeatureStatistics:
     rows = version.read(["set", "features"]).filter(pc.field("set") == "reference")
-    return FeatureStatistics.of(features_of(rows.to_pylist()))
+    return FeatureStatistics.of(stack_features(rows.to_pylist()))
 
 
 class _MeasureImages:
     def __init__(self, config: Config, autoencoder: Version, classifier: Classifier) -> None:
         self._side = config.data.image_size
-        self._autoencoder = open_autoencoder(autoencoder, config.pools.evaluate.device)
-        self._examiner = examiner_of(config, classifier)
+        self._autoencoder = load_run_autoencoder(autoencoder, config.pools.evaluate.device)
+        self._examiner = build_measurer(config, classifier)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         asked = rows.to_pylist()
-        frames, kept, reasons = read_frames([row["path"] for row in asked], self._side)
+        frames, kept, reasons = load_square_images([row["path"] for row in asked], self._side)
         train = np.array([asked[position]["split"] == "train" for position in kept], dtype=bool)
         ids = np.array([asked[position]["image_id"] for position in kept], dtype=object)
         labels = np.array([asked[position]["label"] for position in kept], dtype=np.int64)
@@ -266,7 +268,7 @@ class _MeasureImages:
                 pictures = _reconstruct(self._autoencoder, pictures)
             done += self._examiner.rows(name, ids[chosen].tolist(), labels[chosen].tolist(), pictures)
         rejects = {f"image/{asked[position]['image_id']}": reason for position, reason in reasons.items()}
-        return part_of(TABLES[TABLE], done, rejects)
+        return build_part(TABLES[TABLE], done, rejects)
 
 
 def _reconstruct(autoencoder: Autoencoder, images: NDArray[np.uint8]) -> NDArray[np.uint8]:

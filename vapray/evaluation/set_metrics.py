@@ -13,7 +13,7 @@ from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpac
 from vapray.metrics.frechet import FeatureStatistics, frechet_distance
 from vapray.metrics.intervals import Interval, half_sampling_around, random_halves
 from vapray.metrics.kid import kernel_mmd2
-from vapray.metrics.kid_and_prdc import pairwise_scores
+from vapray.metrics.kid_and_prdc import kid_and_prdc
 from vapray.metrics.nearest import median_nearest_distance
 
 Features = NDArray[np.float64]
@@ -54,8 +54,8 @@ def extract(
 
 
 @dataclass(frozen=True)
-class SetScores:
-    """Distances of a generated set to the reference, in features from :func:`standardised`."""
+class SetMetrics:
+    """Distances of a generated set to the reference, in features from :func:`standardize`."""
 
     fid: float
     kid: float
@@ -84,7 +84,7 @@ def _fid(reference: Features, generated: Features) -> float:
     return frechet_distance(FeatureStatistics.of(reference), FeatureStatistics.of(generated))
 
 
-def _refuse_unlike(reference: FeatureSet, generated: FeatureSet) -> None:
+def _check_same_origin(reference: FeatureSet, generated: FeatureSet) -> None:
     if reference.origin != generated.origin:
         raise DataError(
             f"these sets were prepared differently and cannot be compared: reference {reference.origin}, "
@@ -92,7 +92,7 @@ def _refuse_unlike(reference: FeatureSet, generated: FeatureSet) -> None:
         )
 
 
-def standardised(reference: FeatureSet, generated: FeatureSet) -> tuple[Features, Features]:
+def standardize(reference: FeatureSet, generated: FeatureSet) -> tuple[Features, Features]:
     """Standardize both sets by the reference's mean and standard deviations, unless their feature space forbids it.
 
     The mean does not affect FID. It affects KID: features far from 0 would dominate its cubic kernel. Published numbers
@@ -101,7 +101,7 @@ def standardised(reference: FeatureSet, generated: FeatureSet) -> tuple[Features
     Raises:
         DataError: the sets were prepared differently.
     """
-    _refuse_unlike(reference, generated)
+    _check_same_origin(reference, generated)
     if not reference.space.standardised:
         return reference.features, generated.features
     statistics = FeatureStatistics.of(reference.features)
@@ -109,42 +109,42 @@ def standardised(reference: FeatureSet, generated: FeatureSet) -> tuple[Features
     return real, made
 
 
-def fid_between(reference: FeatureSet, generated: FeatureSet) -> float:
+def fid_of_sets(reference: FeatureSet, generated: FeatureSet) -> float:
     """Compute FID only, for the floors.
 
     Raises:
         DataError: the sets were prepared differently.
     """
-    return _fid(*standardised(reference, generated))
+    return _fid(*standardize(reference, generated))
 
 
-def kid_between(reference: FeatureSet, generated: FeatureSet) -> float:
+def kid_of_sets(reference: FeatureSet, generated: FeatureSet) -> float:
     """Compute KID only, for the floors.
 
     Raises:
         DataError: the sets were prepared differently, or a set has fewer than two images.
     """
-    return kernel_mmd2(*standardised(reference, generated))
+    return kernel_mmd2(*standardize(reference, generated))
 
 
 def compare_sets(
     reference: FeatureSet, generated: FeatureSet, *, draws: int = 40, k: int = 3, seed: int = 0
-) -> SetScores:
+) -> SetMetrics:
     """Compute all distances of ``generated`` to ``reference``, with half-sampling intervals from ``draws`` halves.
 
     Raises:
         DataError: the sets were prepared differently, or a set has k or fewer images.
     """
-    real, made = standardised(reference, generated)
+    real, made = standardize(reference, generated)
     halves = random_halves([len(real), len(made)], draws, seed)
-    pairs = pairwise_scores(real, made, halves, k=k, seed=seed)
+    pairs = kid_and_prdc(real, made, halves, k=k, seed=seed)
     fid, near = _fid(real, made), pairs.near
     fid_of_halves = [_fid(real[some], made[others]) for some, others in halves]
     intervals = {
         "fid": half_sampling_around(fid, fid_of_halves),
         "kid": half_sampling_around(pairs.kid, pairs.kid_of_halves),
     }
-    return SetScores(
+    return SetMetrics(
         fid,
         pairs.kid,
         near.precision,
@@ -165,7 +165,7 @@ def compare_classes(
     Raises:
         DataError: the sets were prepared differently.
     """
-    real, made = standardised(reference, generated)
+    real, made = standardize(reference, generated)
     if labels is None:
         labels = np.union1d(reference.labels, generated.labels).tolist()
     return tuple(
@@ -200,7 +200,7 @@ def nearest_distance(reference: FeatureSet, queries: FeatureSet) -> float:
     Raises:
         DataError: the sets were prepared differently.
     """
-    real, some = standardised(reference, queries)
+    real, some = standardize(reference, queries)
     return median_nearest_distance(real, some, queries.labels)
 
 

@@ -22,24 +22,24 @@ from vapray.data.decode import decode
 from vapray.evaluation.classifier import LABEL, Classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.metrics import Provenance, StageTime
-from vapray.evaluation.reference_set import References, examiner_of, look_up, references_of
+from vapray.evaluation.reference_set import ReferenceSet, build_measurer, load_or_build_reference, search_training_set
 from vapray.evaluation.report.render import render_report
-from vapray.evaluation.report.report_data import assemble
-from vapray.evaluation.summary import metrics_of, summarise
+from vapray.evaluation.report.report_data import build_report_data
+from vapray.evaluation.summary import summarize, to_metrics
 from vapray.latents.description import describe_autoencoder
 from vapray.memorisation.audit import Memorisation, audit
 from vapray.memorisation.candidates import COLUMNS
 from vapray.runtime.row_map import map_rows
-from vapray.runtime.stage_context import StageRun
-from vapray.store.tables import TABLES, part_of
+from vapray.runtime.stage_context import StageContext
+from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Version
 
 __all__ = ["run"]
 
 
-def run(run: StageRun) -> None:
+def run(run: StageContext) -> None:
     """Run the stage."""
-    config, references = run.config, references_of(run)
+    config, references = run.config, load_or_build_reference(run)
     run.notes["references"] = references.version.fingerprint
     map_rows(
         run,
@@ -54,7 +54,7 @@ def run(run: StageRun) -> None:
 
 class _MeasureSamples:
     def __init__(self, config: Config, classifier: Classifier) -> None:
-        self._examiner = examiner_of(config, classifier)
+        self._examiner = build_measurer(config, classifier)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         done: list[dict[str, Any]] = []
@@ -63,15 +63,15 @@ class _MeasureSamples:
             images = np.stack([decode(row["png"]) for row in asked]) if asked else np.zeros((0, 1, 1, 3), np.uint8)
             ids = [row["sample_id"] for row in asked]
             done += self._examiner.rows(arm, ids, [row["label"] for row in asked], images)
-        return part_of(TABLES["measurements"], done)
+        return build_part(TABLES["measurements"], done)
 
 
-def _look_for_copies(run: StageRun, references: References) -> Memorisation:
+def _look_for_copies(run: StageContext, references: ReferenceSet) -> Memorisation:
     """Search all training images for those nearest to generated images."""
     run.progress.say("searching for copies of training images among the generated images")
     made = run.output.read(COLUMNS).filter(pc.field("set") == "generated")
     nearest = Version(run.output.files, "nearest", run.output.fingerprint)
-    look_up(run, references.version, references.statistics, made.sort_by("key").select(COLUMNS), nearest)
+    search_training_set(run, references.version, references.statistics, made.sort_by("key").select(COLUMNS), nearest)
     return audit(
         [*references.nearest.read().to_pylist(), *nearest.read().to_pylist()],
         related_left_out=references.related_left_out,
@@ -79,7 +79,7 @@ def _look_for_copies(run: StageRun, references: References) -> Memorisation:
     )
 
 
-def _write_report(run: StageRun, references: References, memorisation: Memorisation) -> None:
+def _write_report(run: StageContext, references: ReferenceSet, memorisation: Memorisation) -> None:
     config, inputs, space = run.config, run.inputs, references.space
     captions = inputs["captions"].read(["image_id", "caption"]).to_pylist()
     samples = inputs["samples"].read(["sample_id", "arm", "caption", "source_image_id"]).to_pylist()
@@ -88,9 +88,9 @@ def _write_report(run: StageRun, references: References, memorisation: Memorisat
     sources = {f"sample/{row['sample_id']}": f"image/{row['source_image_id']}" for row in samples}
     without_pixels = [name for name in run.output.kind.schema.names if name != "pixels"]
     rows = [row for version in (references.version, run.output) for row in version.read(without_pixels).to_pylist()]
-    findings = summarise(rows, by_key, sources, load_prompt_set(config.prompt_set), space, config)
-    metrics = metrics_of(findings, memorisation, _stage_times(run), _provenance(run, space))
-    page = render_report(assemble(run, references, metrics, findings, memorisation))
+    findings = summarize(rows, by_key, sources, load_prompt_set(config.prompt_set), space, config)
+    metrics = to_metrics(findings, memorisation, _stage_times(run), _provenance(run, space))
+    page = render_report(build_report_data(run, references, metrics, findings, memorisation))
     folder = f"{run.output.folder}/files/report"
     origin = {"checkpoint_sha256": metrics.provenance.checkpoint_sha256, "weights": config.sample.weights}
     run.output.files.write(f"{folder}/memorisation.json", memorisation.to_json(**origin, features_of=space.name))
@@ -98,7 +98,7 @@ def _write_report(run: StageRun, references: References, memorisation: Memorisat
     run.output.files.write(f"{folder}/index.html", page.encode())
 
 
-def _stage_times(run: StageRun) -> dict[str, StageTime]:
+def _stage_times(run: StageContext) -> dict[str, StageTime]:
     times = {
         name: StageTime(done.seconds, done.rows, done.rows / done.seconds if done.seconds else 0.0)
         for name, done in run.history.items()
@@ -107,7 +107,7 @@ def _stage_times(run: StageRun) -> dict[str, StageTime]:
     return times | {run.name: StageTime(seconds, rows, rows / seconds)}
 
 
-def _provenance(run: StageRun, space: FeatureSpace) -> Provenance:
+def _provenance(run: StageContext, space: FeatureSpace) -> Provenance:
     config = run.config
     formulas = {"excess": "c + s (c - u)", "classifier_free": "u + s (c - u)"}
     captioner, trained = run.history["caption"].notes["captioner"], run.history["train"].notes

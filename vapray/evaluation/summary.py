@@ -16,37 +16,37 @@ from vapray.config.captioning import MEASURED_MODALITY
 from vapray.evaluation.adherence import Adherence, CaptionedImages, measure_adherence
 from vapray.evaluation.classifier import balanced_accuracy, class_accuracies
 from vapray.evaluation.extractors.extractor import FeatureSpace
-from vapray.evaluation.measurement import SETS, features_of, probabilities_of
+from vapray.evaluation.measurement import IMAGE_SETS, probabilities_of, stack_features
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
 from vapray.evaluation.set_metrics import (
     ClassScores,
     FeatureSet,
-    SetScores,
+    SetMetrics,
     compare_classes,
     compare_sets,
-    fid_between,
-    kid_between,
+    fid_of_sets,
+    kid_of_sets,
     relative_distance,
     size_warnings,
-    standardised,
+    standardize,
 )
 from vapray.evaluation.source_rank import SourceRank, source_rank
 from vapray.memorisation.audit import Memorisation
 from vapray.metrics.frechet import FeatureStatistics
 from vapray.metrics.inception_score import inception_score
 from vapray.metrics.intervals import Interval, bootstrap_interval
-from vapray.metrics.prd import DistributionScores, distribution_scores
+from vapray.metrics.prd import PRDScores, prd_scores
 
-__all__ = ["Findings", "summarise"]
+__all__ = ["EvaluationSummary", "summarize"]
 
 Rows = Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Findings:
+class EvaluationSummary:
     """Results of the measurements, from which metrics and report are built."""
 
-    scores: SetScores
+    scores: SetMetrics
     fid_floors: Mapping[str, float]
     """FID of ``held_out``, ``reconstructed``, ``untrained`` and ``class_mean`` against the reference."""
     kid_floors: Mapping[str, float]
@@ -57,7 +57,7 @@ class Findings:
     label_accuracy_interval: Interval | None
     label_accuracy_real: float
     inception_score: float
-    distributions: DistributionScores | None
+    distributions: PRDScores | None
     """PRD scores; None unless ``evaluate.prd`` is set."""
     adherence: Adherence | None
     source_rank: SourceRank | None
@@ -71,14 +71,14 @@ class Findings:
     warnings: tuple[str, ...]
 
 
-def summarise(
+def summarize(
     rows: Rows,
     captions: Mapping[str, str],
     sources: Mapping[str, str],
     prompt_set: PromptSet,
     space: FeatureSpace,
     config: Config,
-) -> Findings:
+) -> EvaluationSummary:
     """Reduce measurements to results.
 
     Args:
@@ -89,16 +89,16 @@ def summarise(
         space: Feature space of the rows.
         config: Complete config; sections ``data``, ``evaluate`` and ``run`` are used.
     """
-    sets = {name: [row for row in rows if row["set"] == name] for name in SETS}
+    sets = {name: [row for row in rows if row["set"] == name] for name in IMAGE_SETS}
     features = {name: _feature_set(some, space, config) for name, some in sets.items()}
     reference, generated = features["reference"], features["generated"]
     settings, seed = config.evaluate, config.run.seed
     floors = ("held_out", "reconstructed", "untrained", "class_mean")
     probabilities = probabilities_of(sets["generated"])
-    return Findings(
+    return EvaluationSummary(
         scores=compare_sets(reference, generated, draws=settings.halves, k=settings.neighbours, seed=seed),
-        fid_floors={name: fid_between(reference, features[name]) for name in floors},
-        kid_floors={name: kid_between(reference, features[name]) for name in ("held_out", "reconstructed")},
+        fid_floors={name: fid_of_sets(reference, features[name]) for name in floors},
+        kid_floors={name: kid_of_sets(reference, features[name]) for name in ("held_out", "reconstructed")},
         classes=compare_classes(reference, generated),
         class_accuracy=class_accuracies(probabilities, generated.labels),
         label_accuracy=balanced_accuracy(probabilities, generated.labels),
@@ -109,7 +109,7 @@ def summarise(
         adherence=_adherence(sets, captions, prompt_set, config),
         source_rank=_source_rank(sets, features, sources, config),
         relative_distance=relative_distance(reference, features["held_out"], generated),
-        fid_at_held_out_count=fid_between(reference, _as_many(generated, len(features["held_out"].labels), seed)),
+        fid_at_held_out_count=fid_of_sets(reference, _as_many(generated, len(features["held_out"].labels), seed)),
         n_held_out=len(features["held_out"].labels),
         n_real=len(reference.labels),
         n_generated=len(generated.labels),
@@ -117,8 +117,8 @@ def summarise(
     )
 
 
-def metrics_of(
-    findings: Findings, memorisation: Memorisation, stages: Mapping[str, StageTime], provenance: Provenance
+def to_metrics(
+    findings: EvaluationSummary, memorisation: Memorisation, stages: Mapping[str, StageTime], provenance: Provenance
 ) -> Metrics:
     """Build the contents of ``metrics.json``."""
     scores, adherence, floors = findings.scores, findings.adherence, findings.fid_floors
@@ -142,12 +142,12 @@ def metrics_of(
         stages=stages,
         provenance=provenance,
         intervals=_intervals(findings, memorisation),
-        further=_further(findings, memorisation),
+        further=_additional_metrics(findings, memorisation),
         warnings=findings.warnings,
     )
 
 
-def _intervals(findings: Findings, memorisation: Memorisation) -> dict[str, Interval | None]:
+def _intervals(findings: EvaluationSummary, memorisation: Memorisation) -> dict[str, Interval | None]:
     found: dict[str, Interval | None] = {
         **findings.scores.intervals,
         "label_accuracy": findings.label_accuracy_interval,
@@ -164,7 +164,7 @@ def _intervals(findings: Findings, memorisation: Memorisation) -> dict[str, Inte
     return found
 
 
-def _further(findings: Findings, memorisation: Memorisation) -> dict[str, float | None]:
+def _additional_metrics(findings: EvaluationSummary, memorisation: Memorisation) -> dict[str, float | None]:
     """Additional numbers of ``metrics.json``."""
     found: dict[str, float | None] = {
         "density": findings.scores.density,
@@ -202,15 +202,15 @@ def _inception_score(generated: FeatureSet, judged: NDArray[np.float64], seed: i
     return inception_score(judged if known is None else known, seed=seed).mean
 
 
-def _distribution_scores(reference: FeatureSet, generated: FeatureSet, config: Config) -> DistributionScores | None:
+def _distribution_scores(reference: FeatureSet, generated: FeatureSet, config: Config) -> PRDScores | None:
     if not config.evaluate.prd:
         return None
-    return distribution_scores(*standardised(reference, generated), seed=config.run.seed)
+    return prd_scores(*standardize(reference, generated), seed=config.run.seed)
 
 
 def _feature_set(rows: Rows, space: FeatureSpace, config: Config) -> FeatureSet:
     return FeatureSet(
-        features_of(rows),
+        stack_features(rows),
         np.array([row["label"] for row in rows], dtype=np.int64),
         space,
         f"centred square, {config.data.image_size} pixels",

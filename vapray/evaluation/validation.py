@@ -13,15 +13,15 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vapray.bank.factory import text_encoder_of
+from vapray.bank.factory import build_text_encoder
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder
 from vapray.config import Config, Sample
-from vapray.data.image_loading import read_frames
+from vapray.data.image_loading import load_square_images
 from vapray.evaluation.features import load_extractor
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.latent_space import LatentSpace
-from vapray.latents.loading import open_autoencoder
+from vapray.latents.loading import load_run_autoencoder
 from vapray.metrics.frechet import FeatureStatistics, frechet_distance
 from vapray.sampling.sampler import Sampler, SamplingSettings
 from vapray.store.version import Version
@@ -104,13 +104,13 @@ class FrechetValidation:
 
     @cached_property
     def _encoder(self) -> TextEncoder:
-        return text_encoder_of(self.config.bank, "cuda" if self.config.train.use_gpu else "cpu")
+        return build_text_encoder(self.config.bank, "cuda" if self.config.train.use_gpu else "cpu")
 
     @cached_property
     def _decoder(self) -> Autoencoder:
-        return open_autoencoder(self.autoencoder, "cuda" if self.config.train.use_gpu else "cpu")
+        return load_run_autoencoder(self.autoencoder, "cuda" if self.config.train.use_gpu else "cpu")
 
     @cached_property
     def _real(self) -> FeatureStatistics:
-        frames, _, _ = read_frames([row["path"] for row in self.rows], self.config.data.image_size)
+        frames, _, _ = load_square_images([row["path"] for row in self.rows], self.config.data.image_size)
         return FeatureStatistics.of(load_extractor()(frames))

@@ -10,7 +10,7 @@ from scipy import stats
 from vapray.experiments.spec import Contrast, Experiment
 from vapray.metrics.intervals import t_interval
 
-__all__ = ["Difference", "Finding", "findings", "holm"]
+__all__ = ["ContrastResult", "Difference", "findings", "holm"]
 
 LEVEL = 0.95
 Numbers = Mapping[tuple[str, str, int, str], float]
@@ -37,7 +37,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ContrastResult:
     """Result of one contrast.
 
     Attributes:
@@ -54,14 +54,14 @@ class Finding:
     resolved: bool
 
 
-def findings(experiment: Experiment, numbers: Numbers) -> list[Finding]:
+def findings(experiment: Experiment, numbers: Numbers) -> list[ContrastResult]:
     """Compute the findings of all contrasts, in their order."""
     found = [_differences(experiment, contrast, numbers) for contrast in experiment.contrasts]
     first = next(iter(experiment.measures))
     primary = [place for place, contrast in enumerate(experiment.contrasts) if contrast.primary]
     corrected = dict(zip(primary, holm([found[place][first].p for place in primary]), strict=True))
     return [
-        Finding(
+        ContrastResult(
             contrast,
             found[place],
             corrected.get(place, math.nan),

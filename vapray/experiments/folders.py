@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vapray.config import Config
-from vapray.data.image_loading import read_frames
+from vapray.data.image_loading import load_square_images
 from vapray.errors import DataError
 from vapray.evaluation.service.real_pictures import RealPictures, measured_references
 from vapray.evaluation.service.reference import ReferenceStatistics
@@ -37,7 +37,7 @@ def measure_folder(folder: str, images: Version, config: Config, say: Callable[[
     reference = ReferenceStatistics.load(real, config, config.run.root, say)
     measured, bad = SetMeasurement(reference, "generated"), 0
     for begin in range(0, len(paths), BATCH):
-        frames, _, reasons = read_frames(paths[begin : begin + BATCH], config.data.image_size)
+        frames, _, reasons = load_square_images(paths[begin : begin + BATCH], config.data.image_size)
         bad += len(reasons)
         if len(frames):
             measured.add(frames)

@@ -117,7 +117,7 @@ def write_record(files: FileStore, name: RunName, record: Record) -> None:
     files.write(name.file, (json.dumps(tree, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
-def differing(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Sequence[str]:
+def changed_settings(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Sequence[str]:
     """Return the keys whose values differ; a setting newer than the record had its default there.
 
     Settings of the record that the experiment does not use are ignored, unless they no longer exist.

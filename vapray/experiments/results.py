@@ -11,16 +11,16 @@ from vapray.compare.lineage import REPORT
 from vapray.config import Config
 from vapray.errors import DataError
 from vapray.evaluation.metrics import Metrics
-from vapray.evaluation.report.metric_specs import KINDS
+from vapray.evaluation.report.metric_specs import METRIC_SPECS
 from vapray.store.version import Version
 
-__all__ = ["OUTCOMES", "LastStage", "Outcome"]
+__all__ = ["OUTCOMES", "FinalStage", "ResultReader"]
 
-LastStage = Literal["evaluate", "downstream", "audit"]
+FinalStage = Literal["evaluate", "downstream", "audit"]
 Numbers = dict[str, Any]
 
 
-class Outcome(ABC):
+class ResultReader(ABC):
     """Numbers of one last stage.
 
     Attributes:
@@ -45,17 +45,17 @@ class Outcome(ABC):
     def told(self, metrics: Mapping[str, Any]) -> str:
         """Describe the measurement, in a line under the table."""
 
-    def misfit(self, config: Config, numbers: Sequence[str]) -> str | None:
+    def conflict(self, config: Config, numbers: Sequence[str]) -> str | None:
         """Return the conflict between a row's settings and the numbers; None if there is none."""
         return None
 
 
-class _Evaluation(Outcome):
+class _Evaluation(ResultReader):
     """Generated images compared with real ones."""
 
     stages = ("ingest", "caption", "bank", "autoencoder", "encode", "train", "sample", "evaluate")
     table = "measurements"
-    _names: ClassVar = {kind.key: kind.name for kind in KINDS}
+    _names: ClassVar = {kind.key: kind.name for kind in METRIC_SPECS}
     known = ", ".join(sorted(_names))
 
     def name(self, number: str) -> str | None:
@@ -79,7 +79,7 @@ class _Evaluation(Outcome):
         )
 
 
-class _Downstream(Outcome):
+class _Downstream(ResultReader):
     """Classifier trained with or without generated images: means over ``downstream.seeds``."""
 
     stages = (*_Evaluation.stages[:-1], "downstream")
@@ -98,7 +98,7 @@ class _Downstream(Outcome):
             raise DataError(f"{version.uri}: no classifier could be trained.")
         scores = {
             f"{key}_at_{row['share']:g}": row[key]["value"] for row in record["rows"] for key in self._names
-        }  # one network and arm: `misfit`
+        }  # one network and arm: `conflict`
         first = record["rows"][0]
         return scores | {name: first[name] for name in ("network", "arm", "steps", "n_synthetic", "seeds")} | {
             "regime": record["regime"], "test": record["test"],
@@ -111,7 +111,7 @@ class _Downstream(Outcome):
             f"{test['images']:,} real pictures of the {test['split']} split; {metrics['regime']}."
         )
 
-    def misfit(self, config: Config, numbers: Sequence[str]) -> str | None:
+    def conflict(self, config: Config, numbers: Sequence[str]) -> str | None:
         for name in ("networks", "arms"):
             if len(getattr(config.downstream, name)) > 1:
                 return f"downstream.{name}: an experiment's run has one. Fix: give each a row or a measure."
@@ -122,7 +122,7 @@ class _Downstream(Outcome):
         return None
 
 
-class _Audit(Outcome):
+class _Audit(ResultReader):
     """Captions compared with their images."""
 
     stages = ("ingest", "caption", "examine", "audit")
@@ -154,7 +154,7 @@ class _Audit(Outcome):
                 numbers[f"{key}_{one['name']}"] = _value(one[key])
         return numbers | {key: record[key] for key in ("captioner", "reference")} | {"captions": findings["captions"]}
 
-    def misfit(self, config: Config, numbers: Sequence[str]) -> str | None:
+    def conflict(self, config: Config, numbers: Sequence[str]) -> str | None:
         attributes = load_prompt_set(config.prompt_set).attributes
         for number in numbers:
             found = self._of_attribute.fullmatch(number)
@@ -176,4 +176,4 @@ def _value(rate: Mapping[str, Any] | None) -> float | None:
     return None if rate is None else rate["value"]
 
 
-OUTCOMES: Mapping[str, Outcome] = {"evaluate": _Evaluation(), "downstream": _Downstream(), "audit": _Audit()}
+OUTCOMES: Mapping[str, ResultReader] = {"evaluate": _Evaluation(), "downstream": _Downstream(), "audit": _Audit()}

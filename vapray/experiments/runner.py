@@ -6,22 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from vapray.captioning.prompt_selection import prompt_set_of
+from vapray.captioning.prompt_selection import select_prompt_set
 from vapray.config import Config
-from vapray.config.loader import load
+from vapray.config.loader import load_config
 from vapray.errors import BackendError, ConfigError
 from vapray.experiments.folders import measure_folder
-from vapray.experiments.records import Record, RunName, deciding_settings, differing, read_record, write_record
+from vapray.experiments.records import Record, RunName, changed_settings, deciding_settings, read_record, write_record
 from vapray.experiments.results import OUTCOMES
 from vapray.experiments.spec import Experiment
 from vapray.pipeline.runner import run_pipeline
-from vapray.pipeline.stages import OUTSIDE, STAGES
-from vapray.runtime.cluster import connected
+from vapray.pipeline.stages import EXTERNAL_INPUTS, STAGES
+from vapray.runtime.cluster import ray_session
 from vapray.runtime.progress import Display
 from vapray.store.files import FileStore
 from vapray.store.version import Version
 
-__all__ = ["ANYWHERE", "finished_runs", "make_all", "make_beside", "run_names", "settings_of"]
+__all__ = ["ANYWHERE", "finished_runs", "run_all", "run_names", "run_parallel", "settings_of"]
 
 ANYWHERE = "data.root=."
 """Placeholder for tables of finished runs, which need no dataset."""
@@ -62,10 +62,10 @@ def settings_of(
         raise ConfigError(f"{same[0]}: runs of this experiment differ in it. Fix: select runs by --row and --seed.")
     try:
         settings = [*unless_given, *experiment.overrides(name.row, name.measure, name.seed)]
-        config = load(experiment.config, overrides, settings)
-        if misfit := OUTCOMES[experiment.stage].misfit(config, experiment.all_numbers):
-            raise ConfigError(misfit)
-        prompt_set_of(config)
+        config = load_config(experiment.config, overrides, settings)
+        if conflict := OUTCOMES[experiment.stage].conflict(config, experiment.all_numbers):
+            raise ConfigError(conflict)
+        select_prompt_set(config)
     except ConfigError as error:
         raise ConfigError(f"row {name.row!r}: {error}") from None
     return config
@@ -84,7 +84,7 @@ def finished_runs(
         if (record := read_record(results, name)) is None:
             continue
         config = settings_of(experiment, name, overrides, unless_given=[ANYWHERE])
-        if keys := differing(record.settings, deciding_settings(config, OUTCOMES[experiment.stage].stages)):
+        if keys := changed_settings(record.settings, deciding_settings(config, OUTCOMES[experiment.stage].stages)):
             raise ConfigError(
                 f"{results.path(name.file)} was made with other settings ({', '.join(keys[:3])}). Fix: delete it to "
                 "rerun it, or set another --results."
@@ -93,7 +93,7 @@ def finished_runs(
     return found
 
 
-def make_all(
+def run_all(
     experiment: Experiment,
     names: Sequence[RunName],
     results: FileStore,
@@ -106,17 +106,17 @@ def make_all(
         ConfigError: a record has other settings than the experiment.
         VaprayError: the error of the failed run; earlier records are kept.
     """
-    missing = _missing(experiment, names, results, overrides, display)
+    missing = _pending(experiment, names, results, overrides, display)
     with ExitStack() as stack:
         for number, name in enumerate(missing, start=1):
             config = settings_of(experiment, name, overrides)
             if number == 1:
-                stack.enter_context(connected(config.cluster))
+                stack.enter_context(ray_session(config.cluster))
             display.line(f"\nRun {number} of {len(missing)}: {name.row}, {name.measure}, seed {name.seed}")
             write_record(results, name, _made(experiment, name, config, display))
 
 
-def make_beside(
+def run_parallel(
     experiment: Experiment,
     names: Sequence[RunName],
     results: FileStore,
@@ -143,13 +143,13 @@ def make_beside(
         BackendError: some runs failed; the others are finished first.
         ConfigError: a record has other settings than the experiment.
     """
-    missing = _missing(experiment, names, results, overrides, display)
+    missing = _pending(experiment, names, results, overrides, display)
     pairs = list(dict.fromkeys((name.row, name.seed) for name in missing))
     running: set[subprocess.Popen[str]] = set()
 
     def make(pair: tuple[str, int]) -> str:
         row, seed = pair
-        return _made_apart([*command, "--row", row, "--seed", str(seed)], f"{row}, seed {seed}", running, display)
+        return _run_subprocess([*command, "--row", row, "--seed", str(seed)], f"{row}, seed {seed}", running, display)
 
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -166,7 +166,7 @@ def make_beside(
         )
 
 
-def _made_apart(command: Sequence[str], name: str, running: set[subprocess.Popen[str]], display: Display) -> str:
+def _run_subprocess(command: Sequence[str], name: str, running: set[subprocess.Popen[str]], display: Display) -> str:
     """Run a command of vapray in a process of its own; return ``name`` if it failed."""
     start = [sys.executable, "-c", "from vapray.cli.app import main; main()"]
     said: list[str] = []  # since the last line of a stage: the cause of a failure
@@ -186,7 +186,7 @@ def _made_apart(command: Sequence[str], name: str, running: set[subprocess.Popen
     return name if process.returncode else ""
 
 
-def _missing(
+def _pending(
     experiment: Experiment,
     names: Sequence[RunName],
     results: FileStore,
@@ -219,7 +219,7 @@ def _outside(finished: Mapping[str, Version]) -> dict[str, dict[str, str]]:
     for stage in STAGES:
         if stage.writes in finished and stage.name != "ingest":
             inputs = finished[stage.writes].sealed().inputs
-            found[stage.name] = {what: inputs[what] for what in OUTSIDE.get(stage.name, ()) if inputs.get(what)}
+            found[stage.name] = {what: inputs[what] for what in EXTERNAL_INPUTS.get(stage.name, ()) if inputs.get(what)}
     return {name: hashes for name, hashes in found.items() if hashes}
 
 

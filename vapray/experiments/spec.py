@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from vapray.config.section import Natural, Section
+from vapray.config.section import ConfigSection, NonNegativeInt
 from vapray.config.strict_yaml import parse_yaml
 from vapray.errors import ConfigError
-from vapray.experiments.results import OUTCOMES, LastStage
+from vapray.experiments.results import OUTCOMES, FinalStage
 
 __all__ = ["Contrast", "Experiment", "Row", "read_experiment", "slug"]
 
@@ -23,7 +23,7 @@ Settings = dict[str, Any]
 """Dotted key -> value, as on the command line."""
 
 
-class Row(Section):
+class Row(ConfigSection):
     """A row of the table: settings of its own, or a folder of pictures from elsewhere."""
 
     settings: Settings = Field(default_factory=dict)
@@ -36,7 +36,7 @@ class Row(Section):
     """Note under the table."""
 
 
-class Contrast(Section):
+class Contrast(ConfigSection):
     """Paired comparison of two rows: does the second differ from the first?"""
 
     first: str
@@ -47,7 +47,7 @@ class Contrast(Section):
     """Part of Holm's correction; other contrasts are reported uncorrected."""
 
 
-class Experiment(Section):
+class Experiment(ConfigSection):
     """Content of the file, merged for one data set."""
 
     title: str
@@ -56,9 +56,9 @@ class Experiment(Section):
     """Config file of all runs; None: the demo's settings."""
     settings: Settings = Field(default_factory=dict)
     """Settings of all runs, over those of ``config``."""
-    stage: LastStage = "evaluate"
+    stage: FinalStage = "evaluate"
     """Last stage of a run; its numbers fill the table."""
-    seeds: Annotated[tuple[Natural, ...], Field(strict=False, min_length=1)] = (0,)
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(strict=False, min_length=1)] = (0,)
     """``run.seed`` of each repetition. Rows with the same seed share order, noise and first weights where they can."""
     measures: Annotated[dict[str, Settings], Field(min_length=1, default_factory=lambda: {"default": {}})]
     """Name -> settings of ``evaluate``: every run is measured by each. A resolved contrast has one sign in all."""
@@ -126,7 +126,7 @@ class Experiment(Section):
         return {"run.seed"}.union(*of_runs)
 
     def overrides(self, row: str, measure: str, seed: int) -> list[str]:
-        """Overrides of one run, for ``vapray.config.loader.load``."""
+        """Overrides of one run, for ``vapray.config.loader.load_config``."""
         merged: Mapping[str, Any] = {
             **self.settings,
             **self.rows[row].settings,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vapray.experiments.contrasts import Finding, findings
+from vapray.experiments.contrasts import ContrastResult, findings
 from vapray.experiments.records import Record, RunName
 from vapray.experiments.results import OUTCOMES
 from vapray.experiments.spec import Experiment
@@ -132,7 +132,7 @@ def _budget(of_seeds: Mapping[int, Mapping[str, float]]) -> Cells:
     )
 
 
-def _question(finding: Finding, experiment: Experiment, *, alike: bool) -> Iterator[Cells]:
+def _question(finding: ContrastResult, experiment: Experiment, *, alike: bool) -> Iterator[Cells]:
     contrast = finding.contrast
     fewest, seeds = min(one.pairs for one in finding.differences.values()), len(experiment.seeds)
     verdict = "resolved" if finding.resolved else "not resolved"

@@ -14,7 +14,7 @@ from torch import Tensor
 from vapray import __version__
 from vapray.export.bundle import bundle
 from vapray.export.caption_bank import CAPTIONS_FILE, captions_file
-from vapray.export.loaded_checkpoint import OpenedCheckpoint
+from vapray.export.loaded_checkpoint import LoadedCheckpoint
 from vapray.export.settings_read import noting
 from vapray.export.text_encoders import FILES_FOLDER
 from vapray.latents.file_names import CONFIG_FILE, WEIGHTS_FILE
@@ -27,7 +27,7 @@ __all__ = ["component_files"]
 PIPELINE_CLASS = "VapDiffusionPipeline"
 
 
-def component_files(opened: OpenedCheckpoint) -> dict[str, bytes]:
+def component_files(opened: LoadedCheckpoint) -> dict[str, bytes]:
     """All files of the folder but the model card, by path below it."""
     components = {
         "denoiser": _denoiser(opened),
@@ -74,7 +74,7 @@ def _ours(module: str, name: str, files: Mapping[str, bytes]) -> _Component:
     return _Component((file, name), {f"{file}.py": code, **files})
 
 
-def _denoiser(opened: OpenedCheckpoint) -> _Component:
+def _denoiser(opened: LoadedCheckpoint) -> _Component:
     config = {
         "settings": opened.network_settings,
         "num_classes": len(opened.card.class_names),
@@ -85,7 +85,7 @@ def _denoiser(opened: OpenedCheckpoint) -> _Component:
     return _ours("denoiser", "VapDenoiser", _model_files("VapDenoiser", config, weights))
 
 
-def _vae(opened: OpenedCheckpoint) -> _Component:
+def _vae(opened: LoadedCheckpoint) -> _Component:
     """As the genuine class of diffusers where it is an AutoencoderKL."""
     config = json.loads(opened.autoencoder[CONFIG_FILE])
     if config["_class_name"] == "PixelSpace":
@@ -98,12 +98,12 @@ def _vae(opened: OpenedCheckpoint) -> _Component:
     return _ours("tiny_vae", "VapTinyVae", _model_files("VapTinyVae", sizes, weights))
 
 
-def _bank(opened: OpenedCheckpoint) -> _Component:
+def _bank(opened: LoadedCheckpoint) -> _Component:
     captions = captions_file(opened.bank, opened.card.class_names)
     return _ours("caption_bank", "CaptionBank", {CAPTIONS_FILE: captions})
 
 
-def _text_encoder(opened: OpenedCheckpoint) -> _Component:
+def _text_encoder(opened: LoadedCheckpoint) -> _Component:
     card = opened.card
     settings = card.config.bank.model_dump(mode="json")
     if public_name(settings["model"]) is None:
@@ -124,7 +124,7 @@ def _model_files(name: str, config: Mapping[str, Any], weights: Mapping[str, Ten
     }
 
 
-def _facts(opened: OpenedCheckpoint) -> dict[str, Any]:
+def _facts(opened: LoadedCheckpoint) -> dict[str, Any]:
     """What the pipeline knows of the model besides its components."""
     card, settings = opened.card, dict[str, Any]()
     build_engine(opened.network, noting(card.config, settings), card.space)

@@ -11,7 +11,7 @@ from vapray.errors import ConfigError
 from vapray.export.checkpoint_files import component_files
 from vapray.export.checksums import CARD_FILE, SUMS_FILE, changed_files, listed_files, sums_of
 from vapray.export.loaded_checkpoint import open_checkpoint
-from vapray.export.memorisation_gate import clearance
+from vapray.export.memorisation_gate import check_audits
 from vapray.export.model_card import loading_lines, model_card
 
 __all__ = ["Exported", "export_checkpoint"]
@@ -57,7 +57,7 @@ def export_checkpoint(
         raise ConfigError(f"weights = {weights!r}: wanted one of ema, raw.")
     _refuse_target(folder)
     opened = open_checkpoint(checkpoint, weights=weights, with_bank=with_bank, with_text_encoder=with_text_encoder)
-    audited = clearance(checkpoint, weights)
+    audited = check_audits(checkpoint, weights)
     if not accept_unaudited:
         audited.require(checkpoint)
     files = component_files(opened)

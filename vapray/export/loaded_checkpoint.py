@@ -10,18 +10,24 @@ from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.tower_files import find_tower
 from vapray.export.settings_read import noting
 from vapray.latents.autoencoder import load_autoencoder
-from vapray.sampling.checkpoint_loading import Card, open_encoder, open_weights, read_bank, read_final
-from vapray.store.checkpoint import unpacked
+from vapray.sampling.checkpoint_loading import (
+    CheckpointMetadata,
+    load_network_weights,
+    load_text_encoder,
+    read_bank,
+    read_verified_files,
+)
+from vapray.store.checkpoint import as_temporary_folder
 from vapray.training.network import Network, build_network
 
-__all__ = ["OpenedCheckpoint", "open_checkpoint"]
+__all__ = ["LoadedCheckpoint", "open_checkpoint"]
 
 
 @dataclass(frozen=True)
-class OpenedCheckpoint:
+class LoadedCheckpoint:
     """A checkpoint that was found to be whole."""
 
-    card: Card
+    card: CheckpointMetadata
     """What it says of itself."""
     weights: str
     """ema or raw."""
@@ -50,7 +56,7 @@ class OpenedCheckpoint:
 
 def open_checkpoint(
     path: str, *, weights: str = "ema", with_bank: bool = True, with_text_encoder: bool = False
-) -> OpenedCheckpoint:
+) -> LoadedCheckpoint:
     """Read a checkpoint and verify all of it.
 
     Raises:
@@ -58,8 +64,8 @@ def open_checkpoint(
         ConfigError: its files shall go along, and are not where they were in training.
         BackendError: likewise; or its packages are not installed.
     """
-    contents = read_final(path, weights)
-    card = Card.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
+    contents = read_verified_files(path, weights)
+    card = CheckpointMetadata.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
     settings: dict[str, Any] = {}
     network = build_network(
         noting(card.config, settings),
@@ -68,8 +74,8 @@ def open_checkpoint(
         context_width=card.context_width,
     )
     data = contents[f"{weights}.safetensors"]
-    open_weights(network, data, f"{path}/{weights}.safetensors")
-    return OpenedCheckpoint(
+    load_network_weights(network, data, f"{path}/{weights}.safetensors")
+    return LoadedCheckpoint(
         card=card,
         weights=weights,
         notes=json.loads(contents["checkpoint.json"]),
@@ -86,15 +92,15 @@ def open_checkpoint(
 def _autoencoder(contents: Mapping[str, bytes]) -> dict[str, bytes]:
     """Its files, which load."""
     files = {name: data for name, data in contents.items() if name.startswith("autoencoder/")}
-    with unpacked(files) as folder:
+    with as_temporary_folder(files) as folder:
         load_autoencoder(folder / "autoencoder")
     return {name.removeprefix("autoencoder/"): data for name, data in files.items()}
 
 
-def _text_files(card: Card, path: str) -> dict[str, bytes]:
+def _text_files(card: CheckpointMetadata, path: str) -> dict[str, bytes]:
     """Those of a text tower, which is the one that the model was trained with; none of an encoder that is code."""
     if card.config.bank.encoder == "hashing":
         return {}
-    open_encoder(card, None, "cpu", f"{path}/checkpoint.json")
+    load_text_encoder(card, None, "cpu", f"{path}/checkpoint.json")
     tower = find_tower(card.config.bank)
     return {file.name: file.read_bytes() for file in [*tower.indices, *tower.deciding]}

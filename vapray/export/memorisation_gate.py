@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vapray.errors import DataError
-from vapray.store.checkpoint import manifest_sha256, place_in_run
+from vapray.store.checkpoint import manifest_sha256, split_checkpoint_path
 from vapray.store.files import FileStore
 from vapray.store.version import Store
 
-__all__ = ["Clearance", "clearance"]
+__all__ = ["AuditGate", "check_audits"]
 
 AUDIT = "files/report/memorisation.json"
 """Of a version of ``measurements``."""
@@ -19,7 +19,7 @@ PASSED, COPIES = "none found", "copies found"
 
 
 @dataclass(frozen=True)
-class Clearance:
+class AuditGate:
     """What the audits of a model's run say of these weights."""
 
     passed: bool
@@ -39,7 +39,7 @@ class Clearance:
             )
 
 
-def clearance(checkpoint: str, weights: str) -> Clearance:
+def check_audits(checkpoint: str, weights: str) -> AuditGate:
     """Look at every audit of a checkpoint in its run: one that found copies outweighs others that found none.
 
     Args:
@@ -50,16 +50,16 @@ def clearance(checkpoint: str, weights: str) -> Clearance:
     of_weights = [audit for audit in audits if audit["weights"] == weights]
     for verdict in (COPIES, PASSED):
         if found := [audit for audit in of_weights if audit["verdict"] == verdict]:
-            return Clearance(verdict == PASSED, f"Audit for copies of training pictures: {verdict}. {found[0]['why']}")
+            return AuditGate(verdict == PASSED, f"Audit for copies of training pictures: {verdict}. {found[0]['why']}")
     if of_weights:
-        return Clearance(False, f"The audit for copies of training pictures cannot tell. {of_weights[0]['why']}")
+        return AuditGate(False, f"The audit for copies of training pictures cannot tell. {of_weights[0]['why']}")
     others = f"the {weights} weights; those audited are {audits[0]['weights']}" if audits else "this model"
-    return Clearance(False, f"No audit for copies of training pictures speaks of {others}.")
+    return AuditGate(False, f"No audit for copies of training pictures speaks of {others}.")
 
 
 def _audits(checkpoint: str) -> Iterator[dict[str, Any]]:
     """Newest first; a damaged one says nothing."""
-    root, _ = place_in_run(checkpoint)
+    root, _ = split_checkpoint_path(checkpoint)
     if root is None:
         return
     store, wanted = Store(root), manifest_sha256(FileStore(checkpoint), "")

@@ -7,8 +7,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vapray import __version__
-from vapray.export.loaded_checkpoint import OpenedCheckpoint
-from vapray.export.memorisation_gate import Clearance
+from vapray.export.loaded_checkpoint import LoadedCheckpoint
+from vapray.export.memorisation_gate import AuditGate
 from vapray.latents.description import describe_autoencoder
 from vapray.pretrained.model_files import is_directory, public_name
 from vapray.sampling.generated import SamplingSettings
@@ -36,7 +36,7 @@ TOWER_PACKAGES = {"open_clip": "open_clip_torch, transformers", "transformers": 
 TO_BE_GIVEN = "describe shape, size, colour and texture"
 
 
-def model_card(opened: OpenedCheckpoint, audited: Clearance, folder: str) -> str:
+def model_card(opened: LoadedCheckpoint, audited: AuditGate, folder: str) -> str:
     """Markdown with YAML front matter; no path of this machine is in it.
 
     Args:
@@ -61,7 +61,7 @@ def model_card(opened: OpenedCheckpoint, audited: Clearance, folder: str) -> str
     )
 
 
-def loading_lines(opened: OpenedCheckpoint, folder: str) -> list[str]:
+def loading_lines(opened: LoadedCheckpoint, folder: str) -> list[str]:
     """Python that loads an export and draws an image."""
     more = ", text_model='FOLDER'" if _place_of_tower(opened) == "elsewhere" else ""
     asked = [repr(opened.card.class_names[0])]
@@ -73,14 +73,14 @@ def loading_lines(opened: OpenedCheckpoint, folder: str) -> list[str]:
     ]
 
 
-def _place_of_tower(opened: OpenedCheckpoint) -> str | None:
+def _place_of_tower(opened: LoadedCheckpoint) -> str | None:
     """Where the files of a text tower are; None where there is none."""
     if opened.card.config.bank.encoder == "hashing" or not opened.takes_captions:
         return None
     return "here" if opened.text_files else "hub" if public_name(opened.card.config.bank.model) else "elsewhere"
 
 
-def _of_model(opened: OpenedCheckpoint) -> dict[str, Any]:
+def _of_model(opened: LoadedCheckpoint) -> dict[str, Any]:
     card, model = opened.card, opened.card.config.model
     kind = {"uvit": "U-ViT", "dit": "DiT", "unet": "U-Net of latent diffusion"}[model.network]
     prototypes = " with class prototypes" if opened.network.prototypes is not None else ""
@@ -99,7 +99,7 @@ def _of_model(opened: OpenedCheckpoint) -> dict[str, Any]:
     }
 
 
-def _of_captions(opened: OpenedCheckpoint) -> dict[str, Any]:
+def _of_captions(opened: LoadedCheckpoint) -> dict[str, Any]:
     config, place = opened.card.config, _place_of_tower(opened)
     packages = f", {TOWER_PACKAGES[config.bank.encoder]}" if place else ""
     return {
@@ -114,7 +114,7 @@ def _of_captions(opened: OpenedCheckpoint) -> dict[str, Any]:
     }
 
 
-def _of_data(opened: OpenedCheckpoint) -> dict[str, Any]:
+def _of_data(opened: LoadedCheckpoint) -> dict[str, Any]:
     config, bank = opened.card.config, opened.bank
     counts = [len(bank.entries(label)) if label in bank.labels else 0 for label in range(len(opened.card.class_names))]
     return {

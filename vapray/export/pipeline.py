@@ -26,7 +26,7 @@ from vapray.latents.latent_space import LatentSpace
 from vapray.latents.pixel_space import PixelSpace
 from vapray.sampling.provenance import encode_png
 from vapray.sampling.rendering import build_engine, render
-from vapray.sampling.request import class_number, refuse_request
+from vapray.sampling.request import label_index, validate_request
 
 __all__ = ["VapDiffusionOutput", "VapDiffusionPipeline"]
 
@@ -119,7 +119,7 @@ class VapDiffusionPipeline(Untyped):
             ValueError: settings that the network or the solver cannot take.
         """
         names = self.config.model["class_names"]
-        refuse_request(label, caption, seed, n, names)
+        validate_request(label, caption, seed, n, names)
         if output_type not in ("pil", "np"):
             raise ConfigError(f"output_type = {output_type!r}: wanted pil or np.")
         if caption is not None and prompt_embeds is not None:
@@ -131,7 +131,7 @@ class VapDiffusionPipeline(Untyped):
             guidance_convention=guidance_convention,
             guidance_interval=guidance_interval,
         )
-        number = class_number(label, names)
+        number = label_index(label, names)
         assert number is not None
         seeds = [int(seed) + i for i in range(n)]
         captions = self._captions(number, caption, seeds, prompt_embeds)

@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 from vapray.config import Config
-from vapray.config.section import Section
+from vapray.config.section import ConfigSection
 
 __all__ = ["noting"]
 
@@ -11,12 +11,12 @@ __all__ = ["noting"]
 class _Noting:
     """Stands for a section, and notes what is read of it."""
 
-    def __init__(self, section: Section, notes: dict[str, Any]) -> None:
+    def __init__(self, section: ConfigSection, notes: dict[str, Any]) -> None:
         self._section, self._notes = section, notes
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._section, name)
-        if isinstance(value, Section):
+        if isinstance(value, ConfigSection):
             return _Noting(value, self._notes.setdefault(name, {}))
         self._notes[name] = value
         return value

@@ -1,13 +1,13 @@
 """Signatures of the files of a trained autoencoder and of LPIPS, which add to the configuration."""
 
 from vapray.config import Config
-from vapray.latents.pretrained_files import find_perceptual_files, find_trained, weights_and_config
-from vapray.pretrained.model_files import hub_commit, is_directory, sha256_of
+from vapray.latents.pretrained_files import find_perceptual_files, find_pretrained, weights_and_config
+from vapray.pretrained.model_files import is_directory, resolve_commit, sha256_of
 
-__all__ = ["autoencoder_signature", "perceptual_signature"]
+__all__ = ["autoencoder_content_hash", "perceptual_content_hash"]
 
 
-def autoencoder_signature(config: Config) -> str:
+def autoencoder_content_hash(config: Config) -> str:
     """Compute the sha256 of the model in ``autoencoder.model``, or its hub commit; empty for kl and pixels.
 
     Raises:
@@ -17,11 +17,11 @@ def autoencoder_signature(config: Config) -> str:
     if settings.kind not in ("diffusers", "taef2"):
         return ""
     if is_directory(settings.model):
-        return sha256_of(weights_and_config(settings, find_trained(settings)))
-    return hub_commit(settings.model or "", settings.revision, "autoencoder.model")
+        return sha256_of(weights_and_config(settings, find_pretrained(settings)))
+    return resolve_commit(settings.model or "", settings.revision, "autoencoder.model")
 
 
-def perceptual_signature(config: Config) -> str:
+def perceptual_content_hash(config: Config) -> str:
     """Compute the sha256 of the LPIPS weights files; empty if the settings have none.
 
     Raises:

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from vapray.latents.latent_space import sample_latent
-from vapray.latents.lpips import PerceptualDistance
+from vapray.latents.lpips import LPIPS
 from vapray.latents.network_autoencoder import NetworkAutoencoder
 from vapray.latents.reconstruction import psnr_db, rebuild_pictures
-from vapray.latents.training_loop import Curve, OnStep, batches, cosine_schedule, descend, torch_threads
+from vapray.latents.training_loop import Curve, OnStep, batches, cosine_schedule, run_training_loop, torch_threads
 
 __all__ = ["Quality", "TuningRecipe", "TuningReport", "tune_decoder"]
 
@@ -69,7 +69,7 @@ def tune_decoder(
     images: NDArray[np.uint8],
     heldout: NDArray[np.uint8],
     recipe: TuningRecipe,
-    perceptual: PerceptualDistance | None = None,
+    perceptual: LPIPS | None = None,
     *,
     threads: int | None = None,
     on_step: OnStep = None,
@@ -99,7 +99,7 @@ def tune_decoder(
         parts = batches(images, recipe.batch_size, recipe.steps, noise)
         what = f"tune_learning_rate from {recipe.learning_rate}"
         try:
-            curve = descend(lambda part: tuning.step(part, noise), parts, recipe.steps, what, on_step)
+            curve = run_training_loop(lambda part: tuning.step(part, noise), parts, recipe.steps, what, on_step)
         finally:
             autoencoder.network.eval().requires_grad_(False)
         seconds = time.perf_counter() - started
@@ -109,9 +109,7 @@ def tune_decoder(
 class _Tuning:
     """Decoder with its optimizer and learning-rate schedule."""
 
-    def __init__(
-        self, autoencoder: NetworkAutoencoder, recipe: TuningRecipe, perceptual: PerceptualDistance | None
-    ) -> None:
+    def __init__(self, autoencoder: NetworkAutoencoder, recipe: TuningRecipe, perceptual: LPIPS | None) -> None:
         self._autoencoder, self._recipe, self._perceptual = autoencoder, recipe, perceptual
         self._weights = [w for part in autoencoder.decoder for w in part.requires_grad_(True).parameters()]
         self._optimiser = torch.optim.AdamW(self._weights, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
@@ -135,8 +133,6 @@ class _Tuning:
         return loss.item()
 
 
-def _quality(
-    autoencoder: NetworkAutoencoder, images: NDArray[np.uint8], perceptual: PerceptualDistance | None
-) -> Quality:
+def _quality(autoencoder: NetworkAutoencoder, images: NDArray[np.uint8], perceptual: LPIPS | None) -> Quality:
     rebuilt = rebuild_pictures(autoencoder, images)
     return Quality(psnr_db(rebuilt, images), perceptual.between(rebuilt, images) if perceptual else None)

@@ -18,7 +18,7 @@ from vapray.errors import ConfigError, DataError
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.kl_network import build_autoencoder
 from vapray.latents.reconstruction import psnr_db, rebuild_pictures
-from vapray.latents.training_loop import Curve, OnStep, batches, cosine_schedule, descend, torch_threads
+from vapray.latents.training_loop import Curve, OnStep, batches, cosine_schedule, run_training_loop, torch_threads
 
 __all__ = ["MOST_HELDOUT", "FitReport", "Recipe", "fit_autoencoder", "split_heldout"]
 
@@ -115,7 +115,7 @@ def fit_autoencoder(
         started = time.perf_counter()
         parts = batches(train, recipe.batch_size, recipe.steps, noise)
         what = f"learning_rate from {recipe.learning_rate}"
-        curve = descend(lambda part: fit.step(part, noise), parts, recipe.steps, what, on_step)
+        curve = run_training_loop(lambda part: fit.step(part, noise), parts, recipe.steps, what, on_step)
         seconds = time.perf_counter() - started
         autoencoder = KlAutoencoder(fit.network)
         report = FitReport(

@@ -4,12 +4,12 @@ from vapray.config import Config
 from vapray.config.network import Autoencoder as Settings
 from vapray.data.forecast import reading_seconds
 from vapray.errors import VaprayError
-from vapray.latents.batch_slices import pictures_at_once
+from vapray.latents.batch_slices import max_batch_size
 from vapray.latents.file_names import CONFIG_FILE
 from vapray.latents.kl_shape import STABLE_DIFFUSION, KlShape
 from vapray.latents.network_size import NO_NETWORK, AutoencoderSize, kl_size, tiny_size
-from vapray.latents.pretrained_files import find_trained
-from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
+from vapray.latents.pretrained_files import find_pretrained
+from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, ForecastInputs, flop_rate, part_overhead, pool_size
 
 __all__ = ["OF_CONVOLUTIONS", "PLANES_AT_ONCE", "autoencoder_size", "forecast"]
 
@@ -34,11 +34,11 @@ def autoencoder_size(config: Config) -> AutoencoderSize:
     return kl_size(KlShape(settings.channels, widths, 1, False), side)
 
 
-def forecast(outlook: Outlook) -> Forecast:
+def forecast(outlook: ForecastInputs) -> Forecast:
     """Forecast stage encode: each image and its mirror image, 1:2; moments are 2C x h x w float16 values."""
     config, pictures = outlook.config, outlook.rows["images"]
     pool, size = config.pools.encode, autoencoder_size(config)
-    workers, device = of_pool(pool)
+    workers, device = pool_size(pool)
     rate, basis = flop_rate(device)
     channels = 3 if config.autoencoder.kind == "pixels" else config.autoencoder.channels
     moments = 2 * channels * config.latent_side**2 * 2
@@ -53,7 +53,7 @@ def forecast(outlook: Outlook) -> Forecast:
         peak_bytes=WORKSPACE_BYTES
         + 4 * size.parameters
         + pool.batch_rows * frame * 6
-        + min(pool.batch_rows, pictures_at_once(side, side)) * 4 * PLANES_AT_ONCE * size.widest_values,
+        + min(pool.batch_rows, max_batch_size(side, side)) * 4 * PLANES_AT_ONCE * size.widest_values,
         workers=workers,
         device=device,
         basis=basis,
@@ -62,6 +62,6 @@ def forecast(outlook: Outlook) -> Forecast:
 
 def _trained_shape(settings: Settings) -> KlShape:
     try:
-        return KlShape.of(find_trained(settings, download=False) / CONFIG_FILE)
+        return KlShape.of(find_pretrained(settings, download=False) / CONFIG_FILE)
     except VaprayError:  # the stage that needs the files reports the problem
         return STABLE_DIFFUSION

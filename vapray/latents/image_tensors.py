@@ -9,22 +9,22 @@ from torch import Tensor
 
 from vapray.errors import DataError
 
-__all__ = ["require_latents", "require_pictures", "to_pictures", "to_unit_range"]
+__all__ = ["check_images", "require_latents", "to_model_range", "to_uint8"]
 
 
-def to_unit_range(images_BHWC: NDArray[np.uint8]) -> Tensor:
+def to_model_range(images_BHWC: NDArray[np.uint8]) -> Tensor:
     """Convert uint8 [B, H, W, 3] to float32 [B, 3, H, W] in -1..1."""
     pictures = torch.from_numpy(np.array(images_BHWC)).permute(0, 3, 1, 2)
     return pictures.float().div(127.5).sub(1.0).contiguous()
 
 
-def to_pictures(pixels_BCHW: Tensor) -> NDArray[np.uint8]:
+def to_uint8(pixels_BCHW: Tensor) -> NDArray[np.uint8]:
     """Convert float [B, 3, H, W] in -1..1 to uint8 [B, H, W, 3], rounded and clipped."""
     scaled = pixels_BCHW.float().add(1.0).mul(127.5).round().clamp(0, 255)
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def require_pictures(images: NDArray[np.uint8], factor: int) -> None:
+def check_images(images: NDArray[np.uint8], factor: int) -> None:
     """Require uint8 [B, H, W, 3] with sides that ``factor`` divides.
 
     Raises:

@@ -6,7 +6,7 @@ from typing import Self
 
 from vapray.config.network import Autoencoder as Settings
 from vapray.errors import ConfigError
-from vapray.pretrained.model_files import read_card
+from vapray.pretrained.model_files import read_json_object
 
 __all__ = ["STABLE_DIFFUSION", "KlShape"]
 
@@ -39,7 +39,7 @@ class KlShape:
         Raises:
             ConfigError: not JSON, or the config of another class.
         """
-        config = read_card(config_file)
+        config = read_json_object(config_file)
         if config.get("_class_name") != "AutoencoderKL":
             found = config.get("_class_name")
             raise ConfigError(

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vapray.latents.batch_slices import turns
-from vapray.latents.image_tensors import to_unit_range
+from vapray.latents.batch_slices import batch_slices
+from vapray.latents.image_tensors import to_model_range
 
-__all__ = ["SMALLEST_SIDE", "TAPS", "PerceptualDistance"]
+__all__ = ["LPIPS", "SMALLEST_SIDE", "TAPS"]
 
 TAPS = {
     "alexnet": (1, 4, 7, 9, 11),
@@ -29,7 +29,7 @@ SMALLEST_SIDE = 32
 LENGTH_OF_NOTHING = 1e-8
 
 
-class PerceptualDistance(nn.Module):
+class LPIPS(nn.Module):
     """Differentiable perceptual distance; its weights are fixed and need no gradients."""
 
     def __init__(self, backbone: str, layers: nn.Sequential, heads: list[Tensor] | None, pixels: str) -> None:
@@ -60,7 +60,7 @@ class PerceptualDistance(nn.Module):
     def between(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
         """Compute the mean distance over pairs of images uint8 [B, H, W, 3]."""
         device = next(self.layers.parameters()).device
-        pairs = ((to_unit_range(first[turn]), to_unit_range(second[turn])) for turn in turns(*first.shape[:3]))
+        pairs = ((to_model_range(first[turn]), to_model_range(second[turn])) for turn in batch_slices(*first.shape[:3]))
         return float(torch.cat([self(one.to(device), other.to(device)) for one, other in pairs]).mean())
 
     def _activations(self, pictures_B3HW: Tensor) -> list[Tensor]:

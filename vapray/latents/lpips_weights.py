@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 from vapray.config.network import Autoencoder as Settings
 from vapray.errors import ConfigError
-from vapray.latents.lpips import TAPS, PerceptualDistance
+from vapray.latents.lpips import LPIPS, TAPS
 from vapray.latents.pretrained_files import find_perceptual_files
 from vapray.pretrained.weights_file import read_weights
 
-__all__ = ["open_perceptual"]
+__all__ = ["load_lpips"]
 
 
-def open_perceptual(settings: Settings, device: str = "cpu") -> PerceptualDistance | None:
+def load_lpips(settings: Settings, device: str = "cpu") -> LPIPS | None:
     """Load the perceptual distance of the settings onto a torch device; None if they have no backbone.
 
     Raises:
@@ -27,7 +27,7 @@ def open_perceptual(settings: Settings, device: str = "cpu") -> PerceptualDistan
     weights = read_weights("autoencoder.lpips_backbone", settings.lpips_backbone)
     backbone, layers = _network_of(weights, settings.lpips_backbone)
     heads = _heads(settings.lpips_heads, backbone, layers) if settings.lpips_heads else None
-    return PerceptualDistance(backbone, layers, heads, settings.lpips_pixels).to(device)
+    return LPIPS(backbone, layers, heads, settings.lpips_pixels).to(device)
 
 
 def _network_of(weights: Mapping[str, Tensor], path: str) -> tuple[str, nn.Sequential]:

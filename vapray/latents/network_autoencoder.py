@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vapray.latents.batch_slices import turns
-from vapray.latents.image_tensors import require_latents, require_pictures, to_pictures, to_unit_range
+from vapray.latents.batch_slices import batch_slices
+from vapray.latents.image_tensors import check_images, require_latents, to_model_range, to_uint8
 
 __all__ = ["NO_VARIANCE", "NetworkAutoencoder"]
 
@@ -68,9 +68,9 @@ class NetworkAutoencoder(ABC):
         Raises:
             DataError: not uint8 [B, H, W, 3], or a side that is not a multiple of ``factor``.
         """
-        require_pictures(images_BHWC, self.factor)
-        parts = (images_BHWC[turn] for turn in turns(*images_BHWC.shape[:3]))
-        return torch.cat([self.moments(to_unit_range(part).to(self.device)) for part in parts])
+        check_images(images_BHWC, self.factor)
+        parts = (images_BHWC[turn] for turn in batch_slices(*images_BHWC.shape[:3]))
+        return torch.cat([self.moments(to_model_range(part).to(self.device)) for part in parts])
 
     @torch.no_grad()
     def decode(self, latents_BCHW: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
@@ -81,5 +81,5 @@ class NetworkAutoencoder(ABC):
         """
         latents = require_latents(latents_BCHW, self.channels)
         count, _, height, width = latents.shape
-        parts = (latents[turn] for turn in turns(count, height * self.factor, width * self.factor))
-        return np.concatenate([to_pictures(self.rebuild(part.to(self.device))) for part in parts])
+        parts = (latents[turn] for turn in batch_slices(count, height * self.factor, width * self.factor))
+        return np.concatenate([to_uint8(self.rebuild(part.to(self.device))) for part in parts])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vapray.latents.file_names import CONFIG_FILE
-from vapray.latents.image_tensors import require_latents, require_pictures, to_pictures, to_unit_range
+from vapray.latents.image_tensors import check_images, require_latents, to_model_range, to_uint8
 from vapray.latents.network_autoencoder import NO_VARIANCE
 
 __all__ = ["PixelSpace"]
@@ -29,8 +29,8 @@ class PixelSpace:
         Raises:
             DataError: not uint8 [B, H, W, 3].
         """
-        require_pictures(images_BHWC, self.factor)
-        mean = to_unit_range(images_BHWC)
+        check_images(images_BHWC, self.factor)
+        mean = to_model_range(images_BHWC)
         return torch.cat([mean, torch.full_like(mean, NO_VARIANCE)], dim=1)
 
     def decode(self, latents_BCHW: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
@@ -39,7 +39,7 @@ class PixelSpace:
         Raises:
             DataError: another number of channels.
         """
-        return to_pictures(require_latents(latents_BCHW, self.channels))
+        return to_uint8(require_latents(latents_BCHW, self.channels))
 
     def save(self, folder: str | Path) -> None:
         """Write config.json, which names the class; there are no weights."""

@@ -6,15 +6,15 @@ from vapray.config.network import Autoencoder as Settings
 from vapray.errors import ConfigError
 from vapray.latents.file_names import CONFIG_FILE, DECODER_FILE, ENCODER_FILE, WEIGHTS_FILE
 from vapray.latents.kl_shape import KlShape
-from vapray.pretrained.model_files import Wanted, find_folder
+from vapray.pretrained.model_files import ModelFileSpec, resolve_model_folder
 
-__all__ = ["find_perceptual_files", "find_trained", "weights_and_config"]
+__all__ = ["find_perceptual_files", "find_pretrained", "weights_and_config"]
 
 PIPELINES_FOLDER = "vae"
 FILES = {"diffusers": (CONFIG_FILE, WEIGHTS_FILE), "taef2": (ENCODER_FILE, DECODER_FILE)}
 
 
-def find_trained(settings: Settings, *, download: bool = True) -> Path:
+def find_pretrained(settings: Settings, *, download: bool = True) -> Path:
     """Find the folder with the complete files of ``autoencoder.model``.
 
     Args:
@@ -27,12 +27,12 @@ def find_trained(settings: Settings, *, download: bool = True) -> Path:
     """
     names = FILES[settings.kind]
     choices = [[*names], [f"{PIPELINES_FOLDER}/{name}" for name in names]]
-    wanted = Wanted(
+    wanted = ModelFileSpec(
         "autoencoder.model",
         choices[: 2 if settings.kind == "diffusers" else 1],
         lambda folder: [name for name in names if not (_component(folder) / name).is_file()],
     )
-    folder = _component(find_folder(settings.model or "", settings.revision, wanted, download=download))
+    folder = _component(resolve_model_folder(settings.model or "", settings.revision, wanted, download=download))
     if settings.kind == "diffusers":
         KlShape.of(folder / CONFIG_FILE).require(settings)
     return folder

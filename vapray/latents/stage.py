@@ -11,19 +11,19 @@ import numpy as np
 import pyarrow as pa
 
 from vapray.config import Config
-from vapray.data.image_loading import read_frames
+from vapray.data.image_loading import load_square_images
 from vapray.latents.latent_space import LatentSpace, LatentStatistics, flip_pair
-from vapray.latents.loading import open_autoencoder
+from vapray.latents.loading import load_run_autoencoder
 from vapray.runtime.cluster import run_remote
 from vapray.runtime.row_map import map_rows
-from vapray.runtime.stage_context import StageRun
-from vapray.store.tables import TABLES, pack, part_of, unpack
+from vapray.runtime.stage_context import StageContext
+from vapray.store.tables import TABLES, build_part, pack, unpack
 from vapray.store.version import Version
 
 __all__ = ["run"]
 
 
-def run(run: StageRun) -> None:
+def run(run: StageContext) -> None:
     """Run the stage."""
     pool = run.config.pools.encode
     map_rows(
@@ -42,10 +42,10 @@ def run(run: StageRun) -> None:
 class _EncodeImages:
     def __init__(self, config: Config, autoencoder: Version) -> None:
         self._side = config.data.image_size
-        self._autoencoder = open_autoencoder(autoencoder, config.pools.encode.device)
+        self._autoencoder = load_run_autoencoder(autoencoder, config.pools.encode.device)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        frames, kept, reasons = read_frames(rows.column("path").to_pylist(), self._side)
+        frames, kept, reasons = load_square_images(rows.column("path").to_pylist(), self._side)
         asked = rows.to_pylist()
         done = []
         for flipped, images in enumerate(flip_pair(frames)) if kept else ():
@@ -53,7 +53,7 @@ class _EncodeImages:
             for position, moment in zip(kept, moments, strict=True):
                 done.append(asked[position] | _row(asked[position]["image_id"], bool(flipped), moment))
         rejects = {f"{asked[position]['image_id']}/0": reason for position, reason in reasons.items()}
-        return part_of(TABLES["latents"], done, rejects)
+        return build_part(TABLES["latents"], done, rejects)
 
 
 def _row(image_id: str, flipped: bool, moment: np.ndarray) -> dict[str, object]:
@@ -71,7 +71,7 @@ def _row(image_id: str, flipped: bool, moment: np.ndarray) -> dict[str, object]:
 
 def _latent_space(config: Config, autoencoder: Version, latents: Version) -> dict[str, object]:
     """Get the published latent space, or measure that of the training split: mean 0 and sd 1 per channel."""
-    encoder, side = open_autoencoder(autoencoder), config.latent_side
+    encoder, side = load_run_autoencoder(autoencoder), config.latent_side
     if encoder.published_scaling:
         shift, scale = encoder.published_scaling
         return LatentSpace(encoder.channels, side, (shift,) * encoder.channels, (scale,) * encoder.channels).to_record()

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vapray.errors import ConfigError
-from vapray.latents.image_tensors import to_unit_range
+from vapray.latents.image_tensors import to_model_range
 
-__all__ = ["Curve", "OnStep", "batches", "cosine_schedule", "descend", "torch_threads"]
+__all__ = ["Curve", "OnStep", "batches", "cosine_schedule", "run_training_loop", "torch_threads"]
 
 WARM_UP_STEPS = 50
 CURVE_POINTS = 200
@@ -22,7 +22,7 @@ Curve = tuple[tuple[int, float], ...]
 OnStep = Callable[[int, float], None] | None
 
 
-def descend(
+def run_training_loop(
     step: Callable[[Tensor], float], parts: Iterator[Tensor], steps: int, what: str, on_step: OnStep = None
 ) -> Curve:
     """Run all steps.
@@ -59,7 +59,7 @@ def batches(images: NDArray[np.uint8], batch_size: int, steps: int, noise: torch
         while len(order) < batch_size:
             order = torch.cat([order, torch.randperm(len(images), generator=noise)])
         rows, order = order[:batch_size], order[batch_size:]
-        pictures = to_unit_range(images[rows.numpy()])
+        pictures = to_model_range(images[rows.numpy()])
         mirrored = torch.rand(batch_size, 1, 1, 1, generator=noise) < 0.5
         yield torch.where(mirrored, pictures.flip(-1), pictures)
 

@@ -14,10 +14,10 @@ from vapray.memorisation.copy_test import (
     COPIES,
     FEWEST_HELD_OUT,
     QUANTILE,
-    Judged,
+    CopyTestResult,
     Verdict,
-    judge,
-    verdict_of,
+    combine_verdicts,
+    run_copy_test,
 )
 
 __all__ = ["Memorisation", "Pair", "audit"]
@@ -52,8 +52,8 @@ class Memorisation:
     related_left_out: int
     """Number of held-out images that share a group with a training image and were not looked up."""
     n_training: int
-    pixels: Judged
-    features: Judged
+    pixels: CopyTestResult
+    features: CopyTestResult
     planted_found: Mapping[str, float]
     """Share of planted copies that the pixel search finds, by kind of change."""
     nearest_by_pixels: Sequence[Pair]
@@ -75,10 +75,13 @@ def audit(rows: Rows, *, related_left_out: int, n_training: int) -> Memorisation
         n_training: Number of training images.
     """
     sets = {name: [row for row in rows if row["set"] == name] for name in ("held_out", "planted", "generated")}
-    judged = {measure: judge(*(_relative(some, measure) for some in sets.values())) for measure in ("pixel", "feature")}
+    judged = {
+        measure: run_copy_test(*(_relative(some, measure) for some in sets.values()))
+        for measure in ("pixel", "feature")
+    }
     pixels, features = judged["pixel"], judged["feature"]
     return Memorisation(
-        verdict=verdict_of(pixels, features),
+        verdict=combine_verdicts(pixels, features),
         why=_why(pixels, features),
         quantile=QUANTILE,
         related_left_out=related_left_out,
@@ -120,8 +123,8 @@ def _pairs(generated: Rows, measure: str) -> list[Pair]:
     ]
 
 
-def _why(pixels: Judged, features: Judged) -> str:
-    verdict = verdict_of(pixels, features)
+def _why(pixels: CopyTestResult, features: CopyTestResult) -> str:
+    verdict = combine_verdicts(pixels, features)
     if verdict == COPIES:
         return " ".join(_evidence(name, found) for name, found in (("pixels", pixels), ("features", features)))
     if verdict != CANNOT_TELL:
@@ -143,7 +146,7 @@ def _why(pixels: Judged, features: Judged) -> str:
     )
 
 
-def _evidence(name: str, found: Judged) -> str:
+def _evidence(name: str, found: CopyTestResult) -> str:
     copies = f" {found.copies} are copies: as near as planted copies, and no held-out image is." if found.copies else ""
     return (
         f"In {name}, {found.below} of {found.n_generated} generated images ({found.share:.1%}) are within the distance "

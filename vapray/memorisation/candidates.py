@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["COLUMNS", "MOST_HELD_OUT", "suspects_of", "unrelated"]
+__all__ = ["COLUMNS", "MOST_HELD_OUT", "select_candidates", "ungrouped_held_out"]
 
 MOST_HELD_OUT = 2000
 """Maximum number of held-out images that are looked up; 1 % of them are 20."""
@@ -14,7 +14,7 @@ COLUMNS = ["key", "set", "pixels", "features"]
 """Columns of measurements that a search reads."""
 
 
-def unrelated(images: pa.Table, held_out: str) -> set[str]:
+def ungrouped_held_out(images: pa.Table, held_out: str) -> set[str]:
     """Ids of held-out images whose group (a patient, a lesion) has no image in training.
 
     Args:
@@ -26,7 +26,7 @@ def unrelated(images: pa.Table, held_out: str) -> set[str]:
     return set(asked.filter(pc.invert(pc.is_in(asked["group"], trained_on)))["image_id"].to_pylist())
 
 
-def suspects_of(measurements: pa.Table, unrelated: Set[str], seed: int) -> pa.Table:
+def select_candidates(measurements: pa.Table, unrelated: Set[str], seed: int) -> pa.Table:
     """Select the rows of ``suspects`` without the column ``reject``, sorted by key.
 
     Args:

@@ -14,7 +14,7 @@ from scipy.stats import betabinom, binomtest
 
 from vapray.metrics.intervals import Interval
 
-__all__ = ["CANNOT_TELL", "COPIES", "NONE", "Judged", "Verdict", "judge", "verdict_of"]
+__all__ = ["CANNOT_TELL", "COPIES", "NONE", "CopyTestResult", "Verdict", "combine_verdicts", "run_copy_test"]
 
 Verdict = Literal["copies found", "none found", "cannot tell"]
 COPIES: Verdict = "copies found"
@@ -25,9 +25,9 @@ QUANTILE = 0.01
 """Quantile of held-out images that sets the threshold."""
 FEWEST_HELD_OUT = round(1 / QUANTILE)
 """Fewest held-out images for the test: the quantile then contains one image."""
-CHANCE = 0.005
+ALPHA = 0.005
 """Significance level of one search; two searches give a false alarm in 1 of 100 audits."""
-MUST_BE_FOUND = 0.8
+MIN_POWER = 0.8
 """Minimum share of planted copies found (power) for the verdict that there are no copies."""
 MOST_PLANTED, CLEARLY_NEARER = 0.95, 2 / 3
 """A single image is a copy if its distance is within this quantile of planted copies, and within this fraction of the
@@ -37,7 +37,7 @@ Distances = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Judged:
+class CopyTestResult:
     """Test result of one search. Distances are relative to the mean of the nearest training images: 0 is a copy."""
 
     n_held_out: int
@@ -66,14 +66,14 @@ class Judged:
     @property
     def verdict(self) -> Verdict:
         """Verdict of the search; "none found" requires that planted copies are found."""
-        if self.copies or (self.n_held_out >= FEWEST_HELD_OUT and self.chance < CHANCE):
+        if self.copies or (self.n_held_out >= FEWEST_HELD_OUT and self.chance < ALPHA):
             return COPIES
-        if self.n_held_out < FEWEST_HELD_OUT or not self.n_generated or self.planted_found < MUST_BE_FOUND:
+        if self.n_held_out < FEWEST_HELD_OUT or not self.n_generated or self.planted_found < MIN_POWER:
             return CANNOT_TELL
         return NONE
 
 
-def judge(held_out: Distances, planted: Distances, generated: Distances) -> Judged:
+def run_copy_test(held_out: Distances, planted: Distances, generated: Distances) -> CopyTestResult:
     """Test generated images [M] against held-out real images [N] and planted copies [P].
 
     The threshold is the k-th smallest distance of held-out images, with k = 1 % of N + 1. The number of M images of the
@@ -88,7 +88,7 @@ def judge(held_out: Distances, planted: Distances, generated: Distances) -> Judg
         chance = float(betabinom.sf(below - 1, len(generated), rank, len(held_out) + 1 - rank))
     copy_distance = _copy_distance(held_out, planted)
     single = -1.0 if copy_distance is None else copy_distance
-    return Judged(
+    return CopyTestResult(
         n_held_out=len(held_out),
         n_generated=len(generated),
         n_planted=len(planted),
@@ -105,7 +105,7 @@ def judge(held_out: Distances, planted: Distances, generated: Distances) -> Judg
     )
 
 
-def verdict_of(pixels: Judged, features: Judged) -> Verdict:
+def combine_verdicts(pixels: CopyTestResult, features: CopyTestResult) -> Verdict:
     """Combine both verdicts: either search can find copies; only the pixel search, with its flips, can exclude them."""
     return COPIES if COPIES in (pixels.verdict, features.verdict) else pixels.verdict
 

@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vapray.memorisation.views import SIDE, VALUES, views
-from vapray.store.tables import TABLES, part_of, unpack
+from vapray.store.tables import TABLES, build_part, unpack
 from vapray.store.version import Version
 
-__all__ = ["AROUND", "NearestFirst", "NeighbourSearch", "feature_distances", "pixel_distances"]
+__all__ = ["NUM_NEIGHBOURS", "NeighbourSearch", "RunningTopK", "feature_distances", "pixel_distances"]
 
-AROUND = 50
+NUM_NEIGHBOURS = 50
 """Number of nearest training images whose mean distance normalizes a distance."""
 ASKED_AT_ONCE, TRAINING_AT_ONCE = 16, 1024
 """Images in one matrix product; with 100 views per query it takes 13 MB."""
 
 
-class NearestFirst:
+class RunningTopK:
     """Running smallest distances of B queries to the training images added so far.
 
     Args:
@@ -34,7 +34,7 @@ class NearestFirst:
     """
 
     def __init__(self, count: int) -> None:
-        self._least = np.full((count, AROUND), np.inf)
+        self._least = np.full((count, NUM_NEIGHBOURS), np.inf)
         self._keys = np.full(count, None, dtype=object)
 
     def take(self, distances: NDArray[np.float64], keys: Sequence[str]) -> None:
@@ -43,10 +43,10 @@ class NearestFirst:
         nearer = distances[np.arange(len(place)), place] < self._least[:, 0]
         self._keys[nearer] = np.array(keys, dtype=object)[place[nearer]]
         together = np.concatenate([self._least, distances], axis=1)
-        self._least = np.sort(np.partition(together, AROUND - 1, axis=1)[:, :AROUND], axis=1)
+        self._least = np.sort(np.partition(together, NUM_NEIGHBOURS - 1, axis=1)[:, :NUM_NEIGHBOURS], axis=1)
 
     def of(self, row: int) -> tuple[str | None, float, float]:
-        """Key and distance of the nearest training image, and the mean distance of the nearest ``AROUND`` or of all."""
+        """Key and distance of the nearest training image, and the mean distance of up to ``NUM_NEIGHBOURS`` nearest."""
         found = self._least[row][np.isfinite(self._least[row])]
         return (self._keys[row], float(found[0]), float(found.mean())) if len(found) else (None, np.nan, np.nan)
 
@@ -109,7 +109,7 @@ class NeighbourSearch:
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Build a part of ``nearest``."""
         pixels, features = _stacked(rows["pixels"], "uint8", SIDE, SIDE, 3), self._standardised(rows["features"])
-        by_pixels, by_features = NearestFirst(rows.num_rows), NearestFirst(rows.num_rows)
+        by_pixels, by_features = RunningTopK(rows.num_rows), RunningTopK(rows.num_rows)
         for part in self._training():
             keys = part["key"].to_pylist()
             by_pixels.take(pixel_distances(pixels, _stacked(part["pixels"], "uint8", VALUES)), keys)
@@ -121,7 +121,7 @@ class NeighbourSearch:
             {"key": key, "set": name, **dict(zip(names, (*by_pixels.of(row), *by_features.of(row)), strict=True))}
             for row, (key, name) in enumerate(zip(rows["key"].to_pylist(), rows["set"].to_pylist(), strict=True))
         ]
-        return part_of(TABLES["nearest"], found)
+        return build_part(TABLES["nearest"], found)
 
     def _training(self) -> Iterator[pa.Table]:
         for part in self._measurements.read_parts(["key", "set", "pixels", "features"]):

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vapray.errors import DataError
-from vapray.metrics.pairwise_blocks import BLOCK_ROWS, Block, CentredRows, sweep
+from vapray.metrics.pairwise_blocks import BLOCK_ROWS, Block, CentredRows, for_each_block
 
-__all__ = ["PAIRINGS", "ChosenRows", "KernelDistance", "KernelSums", "discrepancies", "kernel_distance", "kernel_mmd2"]
+__all__ = ["PAIRINGS", "ChosenRows", "KIDResult", "KernelSums", "kernel_mmd2", "kid", "unbiased_mmd2"]
 
 Features = NDArray[np.floating[Any]]
 Choices = NDArray[np.float64]
@@ -25,7 +25,7 @@ PAIRINGS = ((0, 0), (1, 1), (0, 1))
 
 
 @dataclass(frozen=True)
-class KernelDistance:
+class KIDResult:
     """Mean and standard deviation of the discrepancy over random subsets."""
 
     mean: float
@@ -119,7 +119,7 @@ def _of_rows_with_themselves(a: ChosenRows) -> NDArray[np.float64]:
     return found
 
 
-def discrepancies(sets: Sequence[ChosenRows], sums: Sequence[KernelSums]) -> NDArray[np.float64]:
+def unbiased_mmd2(sets: Sequence[ChosenRows], sums: Sequence[KernelSums]) -> NDArray[np.float64]:
     """Unbiased squared discrepancy [D] of every choice of rows of two sets; ``sums`` follow PAIRINGS."""
     (n, m), (first, second, between) = (some.chosen.sum(axis=1) for some in sets), (some.sums for some in sums)
     return first / (n * (n - 1)) + second / (m * (m - 1)) - 2.0 * between / (n * m)
@@ -140,13 +140,11 @@ def kernel_mmd2(a: Features, b: Features, *, block_rows: int = BLOCK_ROWS) -> fl
     sums = []
     for one, other in PAIRINGS:
         sums.append(KernelSums(sets[one], sets[other]))
-        sweep(sets[one].rows, sets[other].rows, [sums[-1]], block_rows, exact=True)
-    return float(discrepancies(sets, sums)[0])
+        for_each_block(sets[one].rows, sets[other].rows, [sums[-1]], block_rows, exact=True)
+    return float(unbiased_mmd2(sets, sums)[0])
 
 
-def kernel_distance(
-    a: Features, b: Features, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
-) -> KernelDistance:
+def kid(a: Features, b: Features, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0) -> KIDResult:
     """Compute KID as published: the mean of ``kernel_mmd2`` over random subsets of equal size.
 
     Subsets have at most the size of the smaller set. ``kernel_mmd2`` of the full sets has an equal mean, less variance.
@@ -157,4 +155,4 @@ def kernel_distance(
         kernel_mmd2(a[rng.choice(len(a), size, replace=False)], b[rng.choice(len(b), size, replace=False)])
         for _ in range(subsets)
     ]
-    return KernelDistance(float(np.mean(draws)), float(np.std(draws)), subsets, size)
+    return KIDResult(float(np.mean(draws)), float(np.std(draws)), subsets, size)

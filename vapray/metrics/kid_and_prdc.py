@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.errors import DataError
-from vapray.metrics.kid import PAIRINGS, ChosenRows, KernelSums, discrepancies
-from vapray.metrics.pairwise_blocks import BLOCK_ROWS, CentredRows, OfPairs, sweep
-from vapray.metrics.prdc import Balls, Neighbourhoods, NeighbourScores, kept_rows
+from vapray.metrics.kid import PAIRINGS, ChosenRows, KernelSums, unbiased_mmd2
+from vapray.metrics.pairwise_blocks import BLOCK_ROWS, BlockConsumer, CentredRows, for_each_block
+from vapray.metrics.prdc import KnnRadii, ManifoldCounts, PRDCScores, match_sample_sizes
 
-__all__ = ["PairwiseScores", "pairwise_scores"]
+__all__ = ["PairwiseScores", "kid_and_prdc"]
 
 Features = NDArray[np.floating[Any]]
 
@@ -25,11 +25,11 @@ class PairwiseScores:
     """KID of the full sets, as ``kernel.kernel_mmd2``."""
     kid_of_halves: NDArray[np.float64]
     """KID of each pair of half-samples, [D]."""
-    near: NeighbourScores
+    near: PRDCScores
     """Precision, recall, density and coverage, as ``neighbours.neighbour_scores``."""
 
 
-def pairwise_scores(
+def kid_and_prdc(
     real: Features,
     generated: Features,
     halves: Sequence[Sequence[NDArray[np.int64]]] = (),
@@ -57,20 +57,20 @@ def pairwise_scores(
     if min(counts) <= max(k, 1):
         raise DataError(f"{k} neighbours need more than {max(k, 1)} images, got {counts[0]} and {counts[1]}")
     centre = real.mean(axis=0, dtype=np.float64)
-    kept = kept_rows(counts[0], counts[1], seed)
+    kept = match_sample_sizes(counts[0], counts[1], seed)
     orders = [_first(rows, count) for rows, count in zip(kept, counts, strict=True)]
     sets = [CentredRows.about(centre, rows[order]) for rows, order in zip((real, generated), orders, strict=True)]
     chosen = [
         ChosenRows(rows, _choices(order, [half[side] for half in halves]))
         for side, (rows, order) in enumerate(zip(sets, orders, strict=True))
     ]
-    balls = [Balls(rows, k, min(counts)) for rows in sets]
+    balls = [KnnRadii(rows, k, min(counts)) for rows in sets]
     sums = []
     for a, b in PAIRINGS:
         sums.append(KernelSums(chosen[a], chosen[b]))
-        measure: OfPairs = balls[a] if a == b else (between := Neighbourhoods(balls[0], balls[1]))
-        sweep(sets[a], sets[b], [sums[-1], measure], block_rows)
-    found = discrepancies(chosen, sums)
+        measure: BlockConsumer = balls[a] if a == b else (between := ManifoldCounts(balls[0], balls[1]))
+        for_each_block(sets[a], sets[b], [sums[-1], measure], block_rows)
+    found = unbiased_mmd2(chosen, sums)
     return PairwiseScores(float(found[0]), found[1:], between.scores)
 
 

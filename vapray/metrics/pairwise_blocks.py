@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["BLOCK_ROWS", "Block", "CentredRows", "OfPairs", "sweep"]
+__all__ = ["BLOCK_ROWS", "Block", "BlockConsumer", "CentredRows", "for_each_block"]
 
 BLOCK_ROWS = 1536
 """Rows of a block on either side: 9 MB, and large enough that the product is nearly all the work."""
@@ -86,17 +86,17 @@ class Block:
         return Block(slice(self.rows.start, high), slice(self.columns.start, wide), products, self.own, self.mirrored)
 
 
-class OfPairs(Protocol):
+class BlockConsumer(Protocol):
     """Consumer of the products of all pairs."""
 
     def add(self, block: Block) -> None:
         """Add a block; its products are shared and must not be modified."""
 
 
-def sweep(
+def for_each_block(
     a: CentredRows,
     b: CentredRows,
-    measures: Sequence[OfPairs],
+    measures: Sequence[BlockConsumer],
     block_rows: int = BLOCK_ROWS,
     *,
     exact: bool = False,

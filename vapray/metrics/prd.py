@@ -15,14 +15,14 @@ from scipy.cluster.vq import kmeans2
 
 from vapray.errors import DataError
 
-__all__ = ["DistributionScores", "distribution_scores", "precision_recall_curve"]
+__all__ = ["PRDScores", "prd_scores", "precision_recall_curve"]
 
 Features = NDArray[np.floating[Any]]
 BETA = 8.0
 
 
 @dataclass(frozen=True)
-class DistributionScores:
+class PRDScores:
     """Summary of a PRD curve by two F-scores, as in Sajjadi et al.; 1 is the best."""
 
     f8: float
@@ -33,9 +33,9 @@ class DistributionScores:
     runs: int
 
 
-def distribution_scores(
+def prd_scores(
     real: Features, generated: Features, *, clusters: int = 20, runs: int = 10, angles: int = 1001, seed: int = 0
-) -> DistributionScores:
+) -> PRDScores:
     """Compute F8 and F1/8 over k-means clusters of both sets together.
 
     Args:
@@ -64,7 +64,7 @@ def distribution_scores(
         shares = [np.bincount(part, minlength=clusters) / count for part in (owners[:count], owners[count:])]
         curves.append(precision_recall_curve(shares[0], shares[1], angles))
     precision, recall = np.mean(curves, axis=0)
-    return DistributionScores(_best_f(precision, recall, BETA), _best_f(precision, recall, 1 / BETA), clusters, runs)
+    return PRDScores(_best_f(precision, recall, BETA), _best_f(precision, recall, 1 / BETA), clusters, runs)
 
 
 def precision_recall_curve(

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vapray.errors import DataError
-from vapray.metrics.pairwise_blocks import BLOCK_ROWS, Block, CentredRows, sweep
+from vapray.metrics.pairwise_blocks import BLOCK_ROWS, Block, CentredRows, for_each_block
 
-__all__ = ["Balls", "NeighbourScores", "Neighbourhoods", "kept_rows", "neighbour_scores"]
+__all__ = ["KnnRadii", "ManifoldCounts", "PRDCScores", "match_sample_sizes", "prdc_scores"]
 
 Features = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
@@ -32,7 +32,7 @@ PAIRS_AT_ONCE, ROWS_AT_ONCE = 128, 512
 
 
 @dataclass(frozen=True)
-class NeighbourScores:
+class PRDCScores:
     """Four scores over the same neighbourhoods: the ball to each point's k-th neighbour in its own set."""
 
     precision: float
@@ -69,7 +69,7 @@ def _exact_squares(a: CentredRows, b: CentredRows, i: Indices, j: Indices) -> Va
     return found
 
 
-class Balls:
+class KnnRadii:
     """Balls around the first ``count`` rows of a set, each to its k-th nearest neighbour, from pairs within the set.
 
     Args:
@@ -133,10 +133,10 @@ class Balls:
         return np.partition(squares, self.k - 1, axis=1)[:, self.k - 1]
 
 
-class Neighbourhoods:
+class ManifoldCounts:
     """Counts of ball membership, from pairs of a real and a generated set with known balls."""
 
-    def __init__(self, real: Balls, generated: Balls) -> None:
+    def __init__(self, real: KnnRadii, generated: KnnRadii) -> None:
         self._real, self._generated = real, generated
         self._balls_around = np.zeros(len(generated.rows), dtype=np.int64)
         self._recalled, self._covered = (np.zeros(len(real.rows), dtype=bool) for _ in range(2))
@@ -150,7 +150,7 @@ class Neighbourhoods:
             self._covered[real] = True
             self._recalled[self._inside(kept, squared, self._generated)[0]] = True
 
-    def _inside(self, block: Block, squared: Tensor, balls: Balls) -> tuple[Indices, Indices]:
+    def _inside(self, block: Block, squared: Tensor, balls: KnnRadii) -> tuple[Indices, Indices]:
         """Pairs of a real and a generated row, one of which is inside the other's ball of ``balls``."""
         real, generated, slack = self._real.rows, self._generated.rows, _slack(self._real.rows)
         reach, other = slack * real.norms[block.rows], slack * generated.norms[block.columns]
@@ -169,10 +169,10 @@ class Neighbourhoods:
         return i[inside], j[inside]
 
     @property
-    def scores(self) -> NeighbourScores:
+    def scores(self) -> PRDCScores:
         """Scores over all pairs added so far."""
         around, k = self._balls_around, self._real.k
-        return NeighbourScores(
+        return PRDCScores(
             precision=float((around > 0).mean()),
             recall=float(self._recalled.mean()),
             density=float(around.mean() / k),
@@ -182,7 +182,7 @@ class Neighbourhoods:
         )
 
 
-def kept_rows(n_real: int, n_generated: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def match_sample_sizes(n_real: int, n_generated: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Select rows of each set, reduced at random to the smaller size: balls shrink as a set grows."""
     count = min(n_real, n_generated)
     rng = np.random.default_rng(seed)
@@ -190,9 +190,9 @@ def kept_rows(n_real: int, n_generated: int, seed: int) -> tuple[NDArray[np.int6
     return kept[0], kept[1]
 
 
-def neighbour_scores(
+def prdc_scores(
     real: Features, generated: Features, *, k: int = 3, seed: int = 0, block_rows: int = BLOCK_ROWS
-) -> NeighbourScores:
+) -> PRDCScores:
     """Compute exact precision, recall, density and coverage of ``generated`` against ``real``.
 
     Args:
@@ -210,13 +210,13 @@ def neighbour_scores(
         raise DataError(f"neighbours: expected [N, F] and [M, F], got {shapes}")
     if min(len(real), len(generated)) <= k:
         raise DataError(f"{k} neighbours need more than {k} images, got {len(real)} and {len(generated)}")
-    kept = kept_rows(len(real), len(generated), seed)
+    kept = match_sample_sizes(len(real), len(generated), seed)
     # Centred rows lose the fewest digits in the products.
     centre = real.mean(axis=0, dtype=np.float64)
     sets = [CentredRows.about(centre, rows[chosen]) for rows, chosen in zip((real, generated), kept, strict=True)]
-    balls = [Balls(rows, k, len(rows)) for rows in sets]
+    balls = [KnnRadii(rows, k, len(rows)) for rows in sets]
     for rows, own in zip(sets, balls, strict=True):
-        sweep(rows, rows, [own], block_rows)
-    neighbourhoods = Neighbourhoods(balls[0], balls[1])
-    sweep(sets[0], sets[1], [neighbourhoods], block_rows)
+        for_each_block(rows, rows, [own], block_rows)
+    neighbourhoods = ManifoldCounts(balls[0], balls[1])
+    for_each_block(sets[0], sets[1], [neighbourhoods], block_rows)
     return neighbourhoods.scores

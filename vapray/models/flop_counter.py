@@ -5,11 +5,11 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["forward_flops"]
+__all__ = ["count_flops"]
 
 
 @torch.no_grad()
-def forward_flops(network: nn.Module, latent_shape: tuple[int, int, int], tokens: int, context_width: int) -> int:
+def count_flops(network: nn.Module, latent_shape: tuple[int, int, int], tokens: int, context_width: int) -> int:
     """Count floating-point operations of one forward pass for one image; a multiply-add counts two.
 
     Args:

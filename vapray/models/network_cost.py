@@ -7,7 +7,7 @@ from vapray.bank.forecast import context_width, tokens_of_a_caption
 from vapray.config import Config
 from vapray.models.condition_size import MLP_RATIO, condition_size
 
-__all__ = ["NetworkSize", "network_size"]
+__all__ = ["NetworkCost", "network_cost"]
 
 # Activations kept for the backward pass of one block, in token widths: both norms and their inputs, queries, keys,
 # values, the attention's output, and the MLP's hidden layer before and after its GELU; an out-block also merges.
@@ -18,7 +18,7 @@ SINUSOID_OF_DIT = 256
 
 
 @dataclass(frozen=True)
-class NetworkSize:
+class NetworkCost:
     """Size of the network that ``training.network.build_network`` builds.
 
     Attributes:
@@ -34,20 +34,20 @@ class NetworkSize:
     passing_values: int
 
 
-def network_size(config: Config, num_classes: int) -> NetworkSize:
+def network_cost(config: Config, num_classes: int) -> NetworkCost:
     """Compute the size of a run's network."""
     if config.model.network == "unet":
         return _unet(config, num_classes)
     return _dit(config, num_classes) if config.model.network == "dit" else _uvit(config, num_classes)
 
 
-def _uvit(config: Config, num_classes: int) -> NetworkSize:
+def _uvit(config: Config, num_classes: int) -> NetworkCost:
     width, depth, patches = config.model.width, config.model.depth, _patches(config)
     tokens = 1 + config.model.label_token + patches
     tokens += tokens_of_a_caption(config) if config.model.condition == "caption" else 0
     kept = KEPT_OF_A_BLOCK * (depth + 1) + KEPT_OF_A_MERGE * (depth // 2)
     condition = condition_size(config, num_classes=num_classes, patches=patches, tokens=tokens)
-    return NetworkSize(
+    return NetworkCost(
         parameters=_parameters_of_uvit(config, num_classes, patches) + condition.parameters,
         flops=_flops_of_uvit(config, tokens) + condition.flops,
         kept_values=kept * tokens * width + condition.kept_values,
@@ -55,7 +55,7 @@ def _uvit(config: Config, num_classes: int) -> NetworkSize:
     )
 
 
-def _dit(config: Config, num_classes: int) -> NetworkSize:
+def _dit(config: Config, num_classes: int) -> NetworkCost:
     """Compute the size of diffusers' DiT, in which every block embeds step and class separately."""
     width, depth, patches, channels = config.model.width, config.model.depth, _patches(config), _channels(config)
     square, patch_values = width**2, channels * config.model.patch_size**2
@@ -63,7 +63,7 @@ def _dit(config: Config, num_classes: int) -> NetworkSize:
     block = embedding + 6 * (square + width) + 4 * (square + width) + 2 * MLP_RATIO * square + (MLP_RATIO + 1) * width
     ends = (patch_values + 1) * width + 2 * (square + width) + (width + 1) * patch_values
     moved = 2 * patches * (4 + 2 * MLP_RATIO) * square + 4 * patches**2 * width
-    return NetworkSize(
+    return NetworkCost(
         parameters=depth * block + ends,
         flops=depth * (moved + 2 * (7 * square + SINUSOID_OF_DIT * width)) + 4 * patches * patch_values * width,
         kept_values=(KEPT_OF_A_BLOCK + 4) * depth * patches * width,
@@ -82,11 +82,11 @@ class _Layer:
     flops_of_attention: int = 0
 
 
-def _unet(config: Config, num_classes: int) -> NetworkSize:
+def _unet(config: Config, num_classes: int) -> NetworkCost:
     layers, width = list(_layers_of_unet(config)), config.model.width
     time = 4 * width
     ends = (width + 1) * time + (time + 1) * time + (num_classes + 1) * time + 2 * width
-    return NetworkSize(
+    return NetworkCost(
         parameters=sum(layer.parameters for layer in layers) + ends,
         flops=sum(2 * layer.pixels * layer.multiplications + layer.flops_of_attention for layer in layers),
         kept_values=sum(layer.pixels * layer.kept for layer in layers),

@@ -12,19 +12,19 @@ from typing import Any
 from vapray.config import Config
 from vapray.data.forecast import count_images
 from vapray.errors import DataError
-from vapray.pipeline.runner import Standing, Walk
-from vapray.pipeline.stages import STAGES, Stage, itinerary
-from vapray.runtime.forecast import Forecast, Outlook, by_last_run, rest_of
+from vapray.pipeline.runner import PipelineRunner, StageStatus
+from vapray.pipeline.stages import STAGES, Stage, select_stages
+from vapray.runtime.forecast import Forecast, ForecastInputs, calibrated, remaining
 from vapray.runtime.progress import Display
 from vapray.store.tables import TABLES
 from vapray.store.version import Manifest, Version
 from vapray.training.forecast import committed_rows
 
-__all__ = ["Prospect", "foresee"]
+__all__ = ["StagePlan", "plan_run"]
 
 
 @dataclass(frozen=True)
-class Prospect:
+class StagePlan:
     """Plan of one stage.
 
     Attributes:
@@ -53,7 +53,7 @@ class Prospect:
         return f"would continue: {self.done:,} of {self.rows:,} done" if self.done else "would run"
 
 
-def foresee(config: Config, names: Sequence[str] | None = None) -> list[Prospect]:
+def plan_run(config: Config, names: Sequence[str] | None = None) -> list[StagePlan]:
     """Plan :func:`vapray.pipeline.runner.run_pipeline` with the same arguments.
 
     Args:
@@ -67,42 +67,42 @@ def foresee(config: Config, names: Sequence[str] | None = None) -> list[Prospect
         ConfigError: as in the run.
         DataError: as in the run, for a missing dataset.
     """
-    look_ahead = _LookAhead(config)
-    return [found for stage, wanted in itinerary(names).items() if (found := look_ahead.at(stage, wanted=wanted))]
+    look_ahead = _DryRun(config)
+    return [found for stage, wanted in select_stages(names).items() if (found := look_ahead.at(stage, wanted=wanted))]
 
 
-class _LookAhead:
+class _DryRun:
     def __init__(self, config: Config) -> None:
-        self._config, self._walk = config, Walk(config, Display())
+        self._config, self._walk = config, PipelineRunner(config, Display())
         self._rows: dict[str, int] = {}
         self._planned: set[str] = set()
 
-    def at(self, stage: Stage, *, wanted: bool) -> Prospect | None:
+    def at(self, stage: Stage, *, wanted: bool) -> StagePlan | None:
         standing = self._walk.look(stage)
         if stage.name == "ingest":
             self._images = count_images(self._config, standing.version if standing.manifest else None)
-        outlook = Outlook(self._config, self._images, dict(self._rows))
+        outlook = ForecastInputs(self._config, self._images, dict(self._rows))
         whole = standing.manifest or self._forecast(stage, standing, outlook)
         self._rows[stage.writes] = whole.rows
         if not wanted:
             return None
         self._planned.add(stage.writes)
         if isinstance(whole, Manifest):
-            return Prospect(stage.name, whole.rows)
+            return StagePlan(stage.name, whole.rows)
         done = self._done(standing)
-        left = rest_of(whole, done)
-        return Prospect(stage.name, whole.rows, done, left, tuple(self._waits_for(stage)), tuple(standing.reasons))
+        left = remaining(whole, done)
+        return StagePlan(stage.name, whole.rows, done, left, tuple(self._waits_for(stage)), tuple(standing.reasons))
 
-    def _forecast(self, stage: Stage, standing: Standing, outlook: Outlook) -> Forecast:
+    def _forecast(self, stage: Stage, standing: StageStatus, outlook: ForecastInputs) -> Forecast:
         price = importlib.import_module(f"vapray.{stage.room}.forecast").forecast
         now: Forecast = price(outlook)
         last = standing.last
         if last is None:
             return now
-        then = Outlook(_with_sections(self._config, last.sections), outlook.images, outlook.rows)
-        return by_last_run(now, price(then), last)
+        then = ForecastInputs(_with_sections(self._config, last.sections), outlook.images, outlook.rows)
+        return calibrated(now, price(then), last)
 
-    def _done(self, standing: Standing) -> int:
+    def _done(self, standing: StageStatus) -> int:
         version = standing.version
         if version is None:
             return 0

@@ -8,10 +8,10 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from vapray.config import Config
-from vapray.pipeline.dry_run import Prospect
+from vapray.pipeline.dry_run import StagePlan
 from vapray.runtime.forecast import ASSUMED_GPU, LAPTOP, LAST_RUN
 
-__all__ = ["print_prospects"]
+__all__ = ["print_plan"]
 
 WIDTH = 100
 COLUMNS = ("left", "left", "right", "right", "right", "left", "right")
@@ -25,7 +25,7 @@ BASES = {
 RULED = Box("    \n    \n ── \n    \n    \n ── \n    \n    \n")
 
 
-def print_prospects(prospects: Sequence[Prospect], config: Config) -> None:
+def print_plan(prospects: Sequence[StagePlan], config: Config) -> None:
     """Print the plan within 100 columns; plain text if stdout is not a terminal."""
     console = Console(width=WIDTH, highlight=False, soft_wrap=False)
     console.print(f"Dry run in {config.run.root}: starts nothing, writes nothing.\n", markup=False)
@@ -34,7 +34,7 @@ def print_prospects(prospects: Sequence[Prospect], config: Config) -> None:
         console.print(line, markup=False)
 
 
-def _table(prospects: Sequence[Prospect]) -> Table:
+def _table(prospects: Sequence[StagePlan]) -> Table:
     table = Table(box=RULED, show_edge=False, pad_edge=False, show_footer=True, header_style="bold", padding=(0, 1))
     totals = ("total", *_totals(prospects))
     for heading, footer, side in zip(HEADINGS, totals, COLUMNS, strict=True):
@@ -44,7 +44,7 @@ def _table(prospects: Sequence[Prospect]) -> Table:
     return table
 
 
-def _cells(prospect: Prospect) -> tuple[str, ...]:
+def _cells(prospect: StagePlan) -> tuple[str, ...]:
     left = prospect.forecast
     if left is None:
         return prospect.stage, prospect.state, f"{prospect.rows:,}", "", "", "", ""
@@ -53,7 +53,7 @@ def _cells(prospect: Prospect) -> tuple[str, ...]:
     return prospect.stage, prospect.state, f"{prospect.rows:,}", decimal(left.bytes_written), time, left.basis, memory
 
 
-def _totals(prospects: Sequence[Prospect]) -> tuple[str, ...]:
+def _totals(prospects: Sequence[StagePlan]) -> tuple[str, ...]:
     left = [prospect.forecast for prospect in prospects if prospect.forecast]
     if not left:
         return "nothing to do", "", "", "", "", ""
@@ -68,7 +68,7 @@ def _totals(prospects: Sequence[Prospect]) -> tuple[str, ...]:
     )
 
 
-def _notes(prospects: Sequence[Prospect], config: Config) -> list[str]:
+def _notes(prospects: Sequence[StagePlan], config: Config) -> list[str]:
     bases = dict.fromkeys(prospect.forecast.basis for prospect in prospects if prospect.forecast)
     if not bases:
         return []
@@ -82,7 +82,7 @@ def _notes(prospects: Sequence[Prospect], config: Config) -> list[str]:
     ]
 
 
-def _reasons(prospects: Sequence[Prospect]) -> list[str]:
+def _reasons(prospects: Sequence[StagePlan]) -> list[str]:
     lines = [f"[{prospect.stage}] runs again: {reason}" for prospect in prospects for reason in prospect.reasons]
     return ["", *lines] if lines else []
 

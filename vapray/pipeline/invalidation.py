@@ -5,10 +5,10 @@ from typing import Any
 
 from vapray.store.version import Manifest
 
-__all__ = ["reasons_to_rerun"]
+__all__ = ["invalidation_reasons"]
 
 
-def reasons_to_rerun(last: Manifest | None, sections: Mapping[str, Any], inputs: Mapping[str, str]) -> list[str]:
+def invalidation_reasons(last: Manifest | None, sections: Mapping[str, Any], inputs: Mapping[str, str]) -> list[str]:
     """List one line per field that differs; empty if the stage was never finished."""
     if last is None:
         return []

@@ -16,18 +16,18 @@ from typing import Any
 from vapray import __version__
 from vapray.config import Config
 from vapray.config.dotted import value_at
-from vapray.errors import DataError, LeaseHeld
-from vapray.pipeline.invalidation import reasons_to_rerun
-from vapray.pipeline.stages import OUTSIDE, STAGES, Stage, itinerary
-from vapray.runtime.cluster import connected, require_shared_root
+from vapray.errors import DataError, LeaseHeldError
+from vapray.pipeline.invalidation import invalidation_reasons
+from vapray.pipeline.stages import EXTERNAL_INPUTS, STAGES, Stage, select_stages
+from vapray.runtime.cluster import ray_session, require_shared_root
 from vapray.runtime.progress import Display
-from vapray.runtime.stage_context import StageRun
+from vapray.runtime.stage_context import StageContext
 from vapray.store.lease import Lease
 from vapray.store.version import Manifest, Store, Version, fingerprint
 
-__all__ = ["Standing", "Walk", "run_pipeline"]
+__all__ = ["PipelineRunner", "StageStatus", "run_pipeline"]
 
-NOT_MADE = "to be made"
+MISSING = "to be made"
 SECONDS_BETWEEN_LOOKS = 2.0
 """Polling interval while another run writes the version."""
 PAGES = {"audit": "audit", "evaluate": "report"}
@@ -50,11 +50,11 @@ def run_pipeline(
         The finished versions, by table.
 
     Raises:
-        LeaseHeld: another run writes the same version of a table, and ``among_others`` is False.
+        LeaseHeldError: another run writes the same version of a table, and ``among_others`` is False.
         VaprayError: a stage failed; committed work is kept, and the same command continues.
     """
-    walk = Walk(config, display or Display(), among_others=among_others)
-    way = itinerary(names)
+    walk = PipelineRunner(config, display or Display(), among_others=among_others)
+    way = select_stages(names)
     for stage in (stage for stage, wanted in way.items() if wanted):
         walk.outside(stage)  # report problems now, not after hours of earlier stages
     with ExitStack() as stack:
@@ -64,13 +64,13 @@ def run_pipeline(
 
 
 @dataclass(frozen=True)
-class Standing:
+class StageStatus:
     """Status of a stage before it runs.
 
     Attributes:
         stage: The stage.
         sections: Config values that decide its result.
-        inputs: Content hash of each input, by name; ``NOT_MADE`` for a table that is not finished.
+        inputs: Content hash of each input, by name; ``MISSING`` for a table that is not finished.
         version: Version that the stage would write; None while a table that it reads is not finished.
         manifest: Manifest of that version, if it is finished.
         last: Manifest of the last finished version of its table, with any fingerprint; None if the stage is finished.
@@ -86,10 +86,10 @@ class Standing:
     @property
     def reasons(self) -> list[str]:
         """Reasons to run although an earlier version is finished."""
-        return [] if self.manifest else reasons_to_rerun(self.last, self.sections, self.inputs)
+        return [] if self.manifest else invalidation_reasons(self.last, self.sections, self.inputs)
 
 
-class Walk:
+class PipelineRunner:
     """Runner for the stages of one run.
 
     Attributes:
@@ -112,10 +112,12 @@ class Walk:
             ConfigError: an input is missing or unusable.
         """
         if stage.name not in self._outside:
-            self._outside[stage.name] = {name: sign(self.config) for name, sign in OUTSIDE.get(stage.name, {}).items()}
+            self._outside[stage.name] = {
+                name: sign(self.config) for name, sign in EXTERNAL_INPUTS.get(stage.name, {}).items()
+            }
         return self._outside[stage.name]
 
-    def look(self, stage: Stage) -> Standing:
+    def look(self, stage: Stage) -> StageStatus:
         """Get the status of a stage; writes nothing, and records a finished version for later stages."""
         sections, inputs = self._sections(stage), self._inputs(stage)
         version, manifest = None, None
@@ -125,7 +127,7 @@ class Walk:
             if manifest is not None:
                 self._accept(stage, version, manifest)
         last = None if manifest else self.store.newest(stage.writes)
-        return Standing(stage, sections, inputs, version, manifest, last)
+        return StageStatus(stage, sections, inputs, version, manifest, last)
 
     def has_inputs(self, stage: Stage) -> bool:
         """Check that all tables that a stage reads are finished."""
@@ -166,7 +168,7 @@ class Walk:
                 return manifest
             version.mend(progress.say)
             tables = {table: self.finished[table] for table in stage.reads}
-            run = StageRun(
+            run = StageContext(
                 stage.name,
                 self.config,
                 tables,
@@ -179,7 +181,7 @@ class Walk:
             )
             importlib.import_module(f"vapray.{stage.room}.stage").run(run)
             if not lease.is_held():
-                raise LeaseHeld(
+                raise LeaseHeldError(
                     f"{version.uri}: another run took over while this one was stalled. Fix: run the command again."
                 )
             manifest = version.seal(
@@ -199,7 +201,7 @@ class Walk:
             for attempt in count():
                 try:
                     lease = stack.enter_context(version.lease())
-                except LeaseHeld as held:
+                except LeaseHeldError as held:
                     if not self._among_others:
                         raise
                     if attempt == 0:
@@ -212,7 +214,7 @@ class Walk:
     def _connect(self, stack: ExitStack) -> None:
         if not self._ray_is_up:
             self.display.line("[ray] starting" if not self.config.cluster.address else "[ray] connecting")
-            stack.enter_context(connected(self.config.cluster))
+            stack.enter_context(ray_session(self.config.cluster))
             require_shared_root(self.config.cluster, self.config.run.root)
             self._ray_is_up = True
 
@@ -222,7 +224,7 @@ class Walk:
 
     def _inputs(self, stage: Stage) -> dict[str, str]:
         inputs = {
-            table: self.finished[table].sealed().content_hash if table in self.finished else NOT_MADE
+            table: self.finished[table].sealed().content_hash if table in self.finished else MISSING
             for table in stage.reads
         }
         return inputs | self.outside(stage)

@@ -10,18 +10,18 @@ phantoms ─► images ─┬─► captions ─┬─► examinations ─► au
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from vapray.bank.content_hash import encoder_signature
-from vapray.caption_audit.content_hash import others_signature, ratings_signature
-from vapray.captioning.content_hash import captions_signature, model_signature, prompts_signature
+from vapray.bank.content_hash import encoder_content_hash
+from vapray.caption_audit.content_hash import others_content_hash, ratings_content_hash
+from vapray.captioning.content_hash import captions_content_hash, model_content_hash, prompts_content_hash
 from vapray.config import Config, Train
-from vapray.data.dataset import dataset_signature
-from vapray.downstream.content_hash import classifier_weights_signature
-from vapray.evaluation.extractors.weight_files import features_signature
-from vapray.latents.content_hash import autoencoder_signature, perceptual_signature
-from vapray.sampling.caption_source import bank_signature
-from vapray.training.content_hash import initial_weights_signature
+from vapray.data.dataset import dataset_content_hash
+from vapray.downstream.content_hash import classifier_weights_content_hash
+from vapray.evaluation.extractors.weight_files import features_content_hash
+from vapray.latents.content_hash import autoencoder_content_hash, perceptual_content_hash
+from vapray.sampling.caption_source import bank_content_hash
+from vapray.training.content_hash import initial_weights_content_hash
 
-__all__ = ["OUTSIDE", "STAGES", "Stage", "itinerary"]
+__all__ = ["EXTERNAL_INPUTS", "STAGES", "Stage", "select_stages"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Stage:
 
     Attributes:
         name: Name, as in ``python -m jobs.NAME``.
-        room: Package whose ``stage.py`` holds ``run(StageRun)``.
+        room: Package whose ``stage.py`` holds ``run(StageContext)``.
         writes: Table that the stage writes.
         reads: Tables of earlier stages that it reads.
         sections: Dotted config keys that decide its result.
@@ -118,20 +118,20 @@ STAGES = (
 
 
 # Inputs of each stage besides tables and config values, with the function that hashes their content.
-OUTSIDE: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
-    "ingest": {"dataset": dataset_signature},
-    "caption": {"prompts": prompts_signature, "given captions": captions_signature, "model": model_signature},
-    "bank": {"text encoder": encoder_signature},
-    "autoencoder": {"autoencoder model": autoencoder_signature, "perceptual network": perceptual_signature},
-    "train": {"initial weights": initial_weights_signature},
-    "sample": {"another run's bank": bank_signature},
-    "audit": {"prompts": prompts_signature, "other captions": others_signature, "ratings": ratings_signature},
-    "evaluate": {"prompts": prompts_signature, "feature weights": features_signature},
-    "downstream": {"initial weights": classifier_weights_signature},
+EXTERNAL_INPUTS: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
+    "ingest": {"dataset": dataset_content_hash},
+    "caption": {"prompts": prompts_content_hash, "given captions": captions_content_hash, "model": model_content_hash},
+    "bank": {"text encoder": encoder_content_hash},
+    "autoencoder": {"autoencoder model": autoencoder_content_hash, "perceptual network": perceptual_content_hash},
+    "train": {"initial weights": initial_weights_content_hash},
+    "sample": {"another run's bank": bank_content_hash},
+    "audit": {"prompts": prompts_content_hash, "other captions": others_content_hash, "ratings": ratings_content_hash},
+    "evaluate": {"prompts": prompts_content_hash, "feature weights": features_content_hash},
+    "downstream": {"initial weights": classifier_weights_content_hash},
 }
 
 
-def itinerary(names: Collection[str] | None) -> Mapping[Stage, bool]:
+def select_stages(names: Collection[str] | None) -> Mapping[Stage, bool]:
     """Select the stages of a run.
 
     Args:

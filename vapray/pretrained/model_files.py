@@ -16,7 +16,14 @@ from typing import Any
 from vapray.errors import BackendError, ConfigError
 
 __all__ = [
-    "HUB", "Wanted", "find_folder", "hub_commit", "hub_folder", "is_directory", "public_name", "read_card",
+    "HUB",
+    "ModelFileSpec",
+    "hub_folder",
+    "is_directory",
+    "public_name",
+    "read_json_object",
+    "resolve_commit",
+    "resolve_model_folder",
     "sha256_of",
 ]  # fmt: skip
 
@@ -28,7 +35,7 @@ _OWNER_AND_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ModelFileSpec:
     """Required files of a model.
 
     Attributes:
@@ -42,7 +49,7 @@ class Wanted:
     missing: Callable[[Path], list[str]]
 
 
-def find_folder(model: str, revision: str | None, wanted: Wanted, *, download: bool = True) -> Path:
+def resolve_model_folder(model: str, revision: str | None, wanted: ModelFileSpec, *, download: bool = True) -> Path:
     """Resolve a model to a folder that holds all its required files.
 
     Args:
@@ -80,7 +87,7 @@ def public_name(model: str | None) -> str | None:
     return None if there else model
 
 
-def hub_commit(model: str, revision: str | None, setting: str) -> str:
+def resolve_commit(model: str, revision: str | None, setting: str) -> str:
     """Commit of a hub model, from the cache or else from the hub; empty if neither has it.
 
     Raises:
@@ -104,7 +111,7 @@ def hub_folder(
     complete: Callable[[Path], bool],
     download: bool,
 ) -> Path:
-    """Folder of OWNER/NAME, as in :func:`find_folder`; incomplete if the hub itself lacks files."""
+    """Folder of OWNER/NAME, as in :func:`resolve_model_folder`; incomplete if the hub itself lacks files."""
     from huggingface_hub import is_offline_mode
 
     if folder := _first(name, revision, choices, complete, local=True):
@@ -117,7 +124,7 @@ def hub_folder(
     return folder
 
 
-def read_card(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON file of a model.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from vapray.metrics.intervals import Interval
-from vapray.report.number_format import known
+from vapray.report.number_format import is_measured
 
 __all__ = ["Entry", "Gauge", "Mark", "gauge", "share_place"]
 
@@ -54,7 +54,7 @@ def gauge(
     name: str, entries: Sequence[Entry], word: Callable[[float], str], *, lower_is_better: bool = False
 ) -> Gauge | None:
     """Lay out the measured numbers; None with fewer than two numbers, or if all are equal."""
-    found = [entry for entry in entries if known(entry.value)]
+    found = [entry for entry in entries if is_measured(entry.value)]
     values = [entry.value for entry in found]
     if len(found) < 2 or min(values) == max(values):
         return None
@@ -67,7 +67,7 @@ def gauge(
 
 def share_place(share: float) -> float:
     """Position of a share on a track, in percent; the middle for an unknown share."""
-    return round(100 * min(max(share, 0.0), 1.0), 2) if known(share) else 50.0
+    return round(100 * min(max(share, 0.0), 1.0), 2) if is_measured(share) else 50.0
 
 
 def _mark(entry: Entry, place: Callable[[float], float], word: Callable[[float], str]) -> Mark:

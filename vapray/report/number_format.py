@@ -11,7 +11,7 @@ UNBROKEN = "\N{NO-BREAK SPACE}"
 Number = float | int | None
 
 
-def known(value: Number) -> TypeGuard[float]:
+def is_measured(value: Number) -> TypeGuard[float]:
     """Check that a number was measured."""
     return value is not None and math.isfinite(value)
 
@@ -50,6 +50,6 @@ def interval_text(interval: Interval | None, form: str = "number") -> str:
     return f"{low.removesuffix(f'{UNBROKEN}%')} to {high}"
 
 
-def times(factor: float) -> str:
+def format_factor(factor: float) -> str:
     """Format a factor: ``43 times``, or ``1.3 times`` below ten."""
     return f"{factor:,.0f}{UNBROKEN}times" if factor >= 10 else f"{factor:.1f}{UNBROKEN}times"

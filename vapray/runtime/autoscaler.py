@@ -11,21 +11,21 @@ from contextlib import suppress
 from typing import Any
 
 from vapray.errors import BackendError
-from vapray.runtime.placement import Demand
+from vapray.runtime.placement import ResourceDemand
 
-__all__ = ["add_nodes", "autoscales"]
+__all__ = ["request_nodes", "supports_autoscaling"]
 
 ANSWER_SECONDS, SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_WORDS = 60, 0.3, 300
 
 
-def autoscales() -> bool:
+def supports_autoscaling() -> bool:
     """Check that this cluster runs autoscaler version 2; every head runs some autoscaler, if only to monitor."""
     from ray.autoscaler.v2.utils import is_autoscaler_v2
 
     return is_autoscaler_v2(fetch_from_server=True)
 
 
-def add_nodes(demand: Demand, missing: str, say: Callable[[str], None]) -> bool:
+def request_nodes(demand: ResourceDemand, missing: str, say: Callable[[str], None]) -> bool:
     """Request nodes that meet a demand, and wait for them without a time limit.
 
     Args:
@@ -44,7 +44,7 @@ def add_nodes(demand: Demand, missing: str, say: Callable[[str], None]) -> bool:
 
     group = placement_group([dict(demand.bundle)] * demand.count)
     try:
-        if not _can_come(group, demand):
+        if not _is_feasible(group, demand):
             return False
         say(f"waiting for nodes: {missing}; the autoscaler is adding some")
         began = said = time.monotonic()
@@ -57,7 +57,7 @@ def add_nodes(demand: Demand, missing: str, say: Callable[[str], None]) -> bool:
         remove_placement_group(group)
 
 
-def _can_come(group: Any, demand: Demand) -> bool:
+def _is_feasible(group: Any, demand: ResourceDemand) -> bool:
     """Check that the autoscaler can place the group, once it has read a cluster state in which the group is pending."""
     import ray
     from ray._raylet import GcsClient  # type: ignore[attr-defined]

@@ -12,18 +12,18 @@ from typing import Any
 
 from vapray.config import Cluster, Pool
 from vapray.errors import BackendError, ConfigError, VaprayError
-from vapray.runtime.autoscaler import add_nodes, autoscales
-from vapray.runtime.placement import Demand, advice_on, shortfall
+from vapray.runtime.autoscaler import request_nodes, supports_autoscaling
+from vapray.runtime.placement import ResourceDemand, placement_advice, shortfall
 from vapray.runtime.reaper import reaped
 
 __all__ = [
-    "connected",
     "live_nodes",
-    "require",
+    "ray_session",
+    "require_resources",
     "require_shared_root",
-    "run_interruptible",
+    "run_in_thread",
     "run_remote",
-    "silent_stderr",
+    "suppress_stderr",
 ]
 
 ENVIRONMENT = {
@@ -41,7 +41,7 @@ RETRIES_OF_A_TASK = 2
 
 
 @contextmanager
-def connected(cluster: Cluster) -> Iterator[None]:
+def ray_session(cluster: Cluster) -> Iterator[None]:
     """Connect to Ray for the time of a ``with`` block: to the cluster at ``address``, or to an embedded one.
 
     A nested block uses the connection of the outer one.
@@ -68,7 +68,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     on_terminate = signal.getsignal(signal.SIGTERM)
     with contextlib.nullcontext() if joins else reaped("ray"):
         try:
-            with silent_stderr():
+            with suppress_stderr():
                 ray.init(**quiet, **({"address": cluster.address or "auto"} if joins else embedded))
         except Exception as error:  # Ray raises a bare Exception if a node does not start in time
             raise BackendError(_why_no_ray(cluster, joins, error)) from error
@@ -92,7 +92,7 @@ def _why_no_ray(cluster: Cluster, joins: bool, error: Exception) -> str:
 
 
 @contextmanager
-def silent_stderr() -> Iterator[None]:
+def suppress_stderr() -> Iterator[None]:
     """Discard stderr: Ray's C++ code prints its log level there, and its errors are raised anyway."""
     sys.stderr.flush()
     kept = os.dup(2)
@@ -105,7 +105,7 @@ def silent_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def require(demand: Demand, *, say: Callable[[str], None] = print) -> None:
+def require_resources(demand: ResourceDemand, *, say: Callable[[str], None] = print) -> None:
     """Check that the cluster can meet a demand; wait for nodes that an autoscaler adds.
 
     Args:
@@ -119,10 +119,12 @@ def require(demand: Demand, *, say: Callable[[str], None] = print) -> None:
     missing = shortfall(demand, nodes)
     if missing is None:
         return
-    if not autoscales():
-        raise BackendError(f"{missing}. {advice_on(demand, nodes)}")
-    if not add_nodes(demand, missing, say):
-        raise BackendError(f"{missing}, and no node type of its autoscaler can add it. {advice_on(demand, nodes)}")
+    if not supports_autoscaling():
+        raise BackendError(f"{missing}. {placement_advice(demand, nodes)}")
+    if not request_nodes(demand, missing, say):
+        raise BackendError(
+            f"{missing}, and no node type of its autoscaler can add it. {placement_advice(demand, nodes)}"
+        )
 
 
 def live_nodes() -> dict[str, dict[str, float]]:
@@ -172,11 +174,11 @@ def run_remote(
     """
     import ray
 
-    require(Demand(f"a task of {name}", pool.bundle), say=say)
+    require_resources(ResourceDemand(f"a task of {name}", pool.bundle), say=say)
     task = ray.remote(
         num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, resources=pool.resources, max_retries=RETRIES_OF_A_TASK
     )(function)
-    with readable_errors(name):
+    with unwrap_ray_errors(name):
         try:
             return ray.get(task.remote(*arguments))
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
@@ -187,7 +189,7 @@ def run_remote(
 
 
 @contextmanager
-def readable_errors(what: str) -> Iterator[None]:
+def unwrap_ray_errors(what: str) -> Iterator[None]:
     """Unwrap errors that Ray has wrapped: raise the VaprayError inside, else a BackendError with the last line."""
     try:
         yield
@@ -212,7 +214,7 @@ def _only_worker_failure(error: BaseException) -> BaseException | None:
     return next(iter(failures.values()), None)
 
 
-def run_interruptible(function: Callable[[], Any]) -> Any:
+def run_in_thread(function: Callable[[], Any]) -> Any:
     """Call a function in a thread: Ctrl-C then reaches the caller instead of Ray's own handler."""
     outcome: list[Any] = []
     thread = threading.Thread(target=_keep_outcome, args=(function, outcome), daemon=True)

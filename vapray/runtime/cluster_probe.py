@@ -15,16 +15,18 @@ from typing import Any
 
 from vapray.config import Cluster
 from vapray.runtime import node_probe
-from vapray.runtime.autoscaler import autoscales
-from vapray.runtime.cluster import connected, live_nodes
-from vapray.runtime.placement import Demand, advice_on, shortfall
+from vapray.runtime.autoscaler import supports_autoscaling
+from vapray.runtime.cluster import live_nodes, ray_session
+from vapray.runtime.placement import ResourceDemand, placement_advice, shortfall
 
-__all__ = ["survey"]
+__all__ = ["probe_cluster"]
 
 CLOCK_READINGS = 3
 
 
-def survey(address: str, root: str, data_root: str | None, demands: list[Demand], seconds: float) -> dict[str, Any]:
+def probe_cluster(
+    address: str, root: str, data_root: str | None, demands: list[ResourceDemand], seconds: float
+) -> dict[str, Any]:
     """Probe every node; remove all files written for it.
 
     Args:
@@ -38,25 +40,27 @@ def survey(address: str, root: str, data_root: str | None, demands: list[Demand]
         ``nodes`` (address, id, alive, resources, and the result of :meth:`NodeProbe.look`, ``silent`` without an
         answer), ``clock`` (by node id: seconds ahead of this machine, and the uncertainty), ``unshared`` (by node id:
         the result of reading a file that another node wrote to ``root``, if it differs), ``short`` (missing resources
-        and advice), ``autoscales`` (True if the cluster has an autoscaler that a stage would use; it is not used here,
-        since that starts nodes).
+        and advice), ``autoscales`` (True if the cluster has an autoscaler that a stage would use; it is not used here, since
+        that starts nodes).
 
     Raises:
         BackendError: no cluster answers at the address.
     """
     import ray
 
-    with connected(Cluster(address=address)):
+    with ray_session(Cluster(address=address)):
         nodes = {node["NodeID"]: node for node in ray.nodes()}
         probes = {name: _probe(name) for name, node in nodes.items() if node["Alive"]}
         looks = _answers({name: probe.look.remote(root, data_root) for name, probe in probes.items()}, seconds)
         awake = {name: probes[name] for name, look in looks.items() if isinstance(look, dict)}
         return {
             "nodes": [_card(node, looks.get(name)) for name, node in nodes.items()],
-            "clock": {name: read for name, probe in awake.items() if (read := _ahead(probe.now, seconds))},
-            "unshared": _unshared({name: awake[name] for name in awake if looks[name]["opens_root"]}, root, seconds),
+            "clock": {name: read for name, probe in awake.items() if (read := _clock_offset(probe.now, seconds))},
+            "unshared": _check_shared_root(
+                {name: awake[name] for name in awake if looks[name]["opens_root"]}, root, seconds
+            ),
             "short": _short(demands),
-            "autoscales": autoscales(),
+            "autoscales": supports_autoscaling(),
         }
 
 
@@ -92,7 +96,7 @@ def _card(node: Mapping[str, Any], look: Any) -> dict[str, Any]:
     return {**named, "resources": node["Resources"], **look}
 
 
-def _ahead(now: Any, seconds: float) -> list[float] | None:
+def _clock_offset(now: Any, seconds: float) -> list[float] | None:
     """Measure how far a node's clock is ahead, and the uncertainty, half of the fastest round trip; None: no answer."""
     import ray
 
@@ -109,7 +113,7 @@ def _ahead(now: Any, seconds: float) -> list[float] | None:
     return [ahead, trip / 2]
 
 
-def _unshared(awake: Mapping[str, Any], root: str, seconds: float) -> dict[str, str]:
+def _check_shared_root(awake: Mapping[str, Any], root: str, seconds: float) -> dict[str, str]:
     """Have one node write a small file and all others read it; list the nodes that fail."""
     if not awake:
         return {}
@@ -128,13 +132,13 @@ def _instead(found: bytes | str | None) -> str:
     return found if isinstance(found, str) else "finds no file in it" if found is None else "finds another file in it"
 
 
-def _short(demands: list[Demand]) -> list[dict[str, Any]]:
+def _short(demands: list[ResourceDemand]) -> list[dict[str, Any]]:
     nodes = live_nodes()
     short = [(demand, missing) for demand in demands if (missing := shortfall(demand, nodes))]
-    return [{"missing": missing, "advice": advice_on(demand, nodes)} for demand, missing in short]
+    return [{"missing": missing, "advice": placement_advice(demand, nodes)} for demand, missing in short]
 
 
 if __name__ == "__main__":
     order = json.loads(sys.argv[1])
-    order["demands"] = [Demand(**demand) for demand in order["demands"]]
-    print(json.dumps(survey(**order)))
+    order["demands"] = [ResourceDemand(**demand) for demand in order["demands"]]
+    print(json.dumps(probe_cluster(**order)))

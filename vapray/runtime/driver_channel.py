@@ -8,10 +8,10 @@ from typing import Any
 from vapray.errors import VaprayError
 from vapray.runtime.progress import StageProgress
 
-__all__ = ["Board", "watched"]
+__all__ = ["DriverChannel", "open_driver_channel"]
 
 
-class Board:
+class DriverChannel:
     """Message channel: workers report progress, log lines and failures; the driver requests a checkpoint."""
 
     def __init__(self) -> None:
@@ -100,9 +100,9 @@ class _BoardActor:
 
 
 @contextmanager
-def watched(progress: StageProgress) -> Iterator[Board]:
+def open_driver_channel(progress: StageProgress) -> Iterator[DriverChannel]:
     """Open a board whose progress reports and lines appear in ``progress``, for the time of a ``with`` block."""
-    board = Board()
+    board = DriverChannel()
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(board, progress, stop), daemon=True)
     watcher.start()
@@ -115,7 +115,7 @@ def watched(progress: StageProgress) -> Iterator[Board]:
         board.close()
 
 
-def _watch(board: Board, progress: StageProgress, stop: threading.Event) -> None:
+def _watch(board: DriverChannel, progress: StageProgress, stop: threading.Event) -> None:
     shown = None
     while not stop.wait(0.5):
         _print_lines(board, progress)
@@ -125,6 +125,6 @@ def _watch(board: Board, progress: StageProgress, stop: threading.Event) -> None
             shown = newest
 
 
-def _print_lines(board: Board, progress: StageProgress) -> None:
+def _print_lines(board: DriverChannel, progress: StageProgress) -> None:
     for line in board.lines():
         progress.say(line)

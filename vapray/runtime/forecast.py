@@ -1,8 +1,8 @@
 """Cost estimate of a stage before it runs, calibrated by an earlier run.
 
-Each package's ``forecast.py`` holds a pure ``forecast(Outlook) -> Forecast``. It counts rows exactly and estimates
-their cost at the rates of a two-core laptop, measured with the demo. If this run root has finished the same stage
-before, the rate of that run replaces them.
+Each package's ``forecast.py`` holds a pure ``forecast(ForecastInputs) -> Forecast``. It counts rows exactly and
+estimates their cost at the rates of a two-core laptop, measured with the demo. If this run root has finished the same
+stage before, the rate of that run replaces them.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ __all__ = [
     "FLOPS_OF_A_CORE",
     "WORKSPACE_BYTES",
     "Forecast",
+    "ForecastInputs",
     "Images",
-    "Outlook",
-    "by_last_run",
+    "calibrated",
     "flop_rate",
-    "of_pool",
     "part_overhead",
-    "rest_of",
+    "pool_size",
+    "remaining",
 ]
 
 LAPTOP = "laptop"
@@ -62,7 +62,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class ForecastInputs:
     """Facts about a stage's inputs that are known before it runs.
 
     Attributes:
@@ -113,7 +113,7 @@ class Forecast:
         return self.startup_seconds + self.work_seconds
 
 
-def by_last_run(now: Forecast, then: Forecast, last: Manifest) -> Forecast:
+def calibrated(now: Forecast, then: Forecast, last: Manifest) -> Forecast:
     """Calibrate an estimate by a finished run of the same stage.
 
     Args:
@@ -140,7 +140,7 @@ def by_last_run(now: Forecast, then: Forecast, last: Manifest) -> Forecast:
     return replace(timed, part_bytes=now.part_bytes * bytes_of_last / guessed) if bytes_of_last else timed
 
 
-def rest_of(forecast: Forecast, done: int) -> Forecast:
+def remaining(forecast: Forecast, done: int) -> Forecast:
     """Estimate of the work left after ``done`` committed rows; ``rows`` stays the total. Unchanged without rows."""
     left = 1 - min(done, forecast.rows) / forecast.rows if forecast.rows else 1.0
     return replace(
@@ -151,7 +151,7 @@ def rest_of(forecast: Forecast, done: int) -> Forecast:
     )
 
 
-def of_pool(pool: Pool) -> tuple[int, str]:
+def pool_size(pool: Pool) -> tuple[int, str]:
     """Maximum number of actors of a pool, and their device."""
     return pool.max_size, "GPU" if pool.num_gpus else "CPU"
 

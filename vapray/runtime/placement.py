@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 from vapray.config import Config, Pools
 
-__all__ = ["Bundle", "Demand", "advice_on", "demands_of", "places", "shortfall", "train_demand"]
+__all__ = [
+    "Bundle",
+    "ResourceDemand",
+    "bundles_per_node",
+    "placement_advice",
+    "resource_demands",
+    "shortfall",
+    "train_demand",
+]
 
 Bundle = Mapping[str, float]
 """Amount of each resource on one node, by Ray's name: ``CPU``, ``GPU``, and roles such as ``caption``."""
@@ -20,7 +28,7 @@ TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
-class Demand:
+class ResourceDemand:
     """Resources that must be available before work can start.
 
     Attributes:
@@ -36,24 +44,24 @@ class Demand:
     stages: tuple[str, ...] = ()
 
 
-def demands_of(config: Config) -> Iterator[Demand]:
+def resource_demands(config: Config) -> Iterator[ResourceDemand]:
     """Resource demands of all stages: one actor per pool (pools start with the actors that fit), and training."""
     for name in Pools.model_fields:
         if name == "autoencoder" and config.autoencoder.kind == "pixels":
             continue
         stages = {"caption": ("caption", "examine")}.get(name, (name,))
-        yield Demand(f"an actor of {name}", getattr(config.pools, name).bundle, stages=stages)
+        yield ResourceDemand(f"an actor of {name}", getattr(config.pools, name).bundle, stages=stages)
     yield train_demand(config)
 
 
-def train_demand(config: Config) -> Demand:
+def train_demand(config: Config) -> ResourceDemand:
     """Demand of training: all workers, or the minimum of an elastic run."""
     train = config.train
     key, least = ("min_workers", train.min_workers) if train.min_workers else ("workers", train.workers)
-    return Demand(f"train.{key} {least}", train.bundle, least, ("train",))
+    return ResourceDemand(f"train.{key} {least}", train.bundle, least, ("train",))
 
 
-def places(node: Bundle, bundle: Bundle) -> int:
+def bundles_per_node(node: Bundle, bundle: Bundle) -> int:
     """Number of bundles that an empty node holds."""
     held = (_held(name, node.get(name, 0), amount) for name, amount in bundle.items() if amount > 0)
     return min(held, default=10**9)
@@ -66,7 +74,7 @@ def _held(name: str, have: float, amount: float) -> int:
     return math.floor(have / amount + TOLERANCE)
 
 
-def shortfall(demand: Demand, nodes: Mapping[str, Bundle]) -> str | None:
+def shortfall(demand: ResourceDemand, nodes: Mapping[str, Bundle]) -> str | None:
     """Explain why the nodes cannot meet a demand.
 
     Args:
@@ -76,7 +84,7 @@ def shortfall(demand: Demand, nodes: Mapping[str, Bundle]) -> str | None:
     Returns:
         The missing resources, as text; None if the nodes can meet the demand.
     """
-    have = sum(places(node, demand.bundle) for node in nodes.values())
+    have = sum(bundles_per_node(node, demand.bundle) for node in nodes.values())
     if have >= demand.count:
         return None
     for name, amount in demand.bundle.items():
@@ -91,7 +99,7 @@ def shortfall(demand: Demand, nodes: Mapping[str, Bundle]) -> str | None:
     return f"{demand.why} needs {_amounts(demand.bundle)} on one node, and the largest, {nearest}, has {has}"
 
 
-def advice_on(demand: Demand, nodes: Mapping[str, Bundle]) -> str:
+def placement_advice(demand: ResourceDemand, nodes: Mapping[str, Bundle]) -> str:
     """Suggest a fix for a demand that nodes cannot meet."""
     short = next((name for name in demand.bundle if not any(node.get(name, 0) for node in nodes.values())), None)
     if short == "GPU":

@@ -23,24 +23,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vapray.config import Pool
-from vapray.errors import BackendError, EngineDied, TooManyRejects, VaprayError
-from vapray.runtime.cluster import readable_errors, require
-from vapray.runtime.placement import Demand
-from vapray.runtime.stage_context import StageRun
+from vapray.errors import BackendError, EngineDeadError, RejectLimitError, VaprayError
+from vapray.runtime.cluster import require_resources, unwrap_ray_errors
+from vapray.runtime.placement import ResourceDemand
+from vapray.runtime.stage_context import StageContext
 from vapray.store.parts import read_ahead
 from vapray.store.tables import REJECT
 from vapray.store.version import Version
 
-__all__ = ["PartWorker", "RowMap", "map_rows", "plan_rows"]
+__all__ = ["MapWorker", "RowMapper", "map_rows", "write_work_list"]
 
 Only = Mapping[str, Sequence[str]]
 ROWS_OF_A_PLAN_PART = 8192
-RESTARTS_OF_AN_ACTOR = 5
-WHILE_IT_IS_RESTARTED = -1
+MAX_ACTOR_RESTARTS = 5
+RETRY_UNTIL_RESTARTED = -1
 """Unlimited attempts at a part: Ray detects a lost machine late, and counts every call that it does not answer."""
 
 
-class RowMap(Protocol):
+class RowMapper(Protocol):
     """Map from rows of the source to rows of the output, including rejects; built once in each actor."""
 
     def __call__(self, rows: pa.Table) -> pa.Table:
@@ -55,9 +55,9 @@ class _WorkItem:
 
 
 def map_rows(
-    run: StageRun,
+    run: StageContext,
     source: Version,
-    build: Callable[[], RowMap],
+    build: Callable[[], RowMapper],
     *,
     pool: Pool,
     columns: list[str],
@@ -77,9 +77,9 @@ def map_rows(
 
     Raises:
         BackendError: the cluster cannot run the pool, or an actor died more often than it is restarted.
-        TooManyRejects: more rows were rejected than ``run.max_bad_fraction`` allows.
+        RejectLimitError: more rows were rejected than ``run.max_bad_fraction`` allows.
     """
-    require(Demand(f"an actor of {run.name}", pool.bundle), say=run.progress.say)
+    require_resources(ResourceDemand(f"an actor of {run.name}", pool.bundle), say=run.progress.say)
     items, asked = _plan(source, run.output.keys(), key, pool.batch_rows, only)
     todo = sum(len(item.rows) for item in items)
     run.progress.expect(asked, done=asked - todo)
@@ -89,10 +89,10 @@ def map_rows(
 
 
 def _map_items(
-    run: StageRun,
+    run: StageContext,
     source: Version,
     items: list["_WorkItem"],
-    build: Callable[[], RowMap],
+    build: Callable[[], RowMapper],
     pool: Pool,
     columns: list[str],
 ) -> None:
@@ -105,14 +105,14 @@ def _map_items(
         # Without a bound Ray Data replaces dying actors forever; this deprecated option is the only way to set one.
         warnings.simplefilter("ignore", DeprecationWarning)
         receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            PartWorker,
+            MapWorker,
             fn_constructor_args=(build, source, run.output, columns),
             batch_size=1,
             num_cpus=pool.num_cpus,
             num_gpus=pool.num_gpus,
             resources=pool.resources,
-            max_restarts=RESTARTS_OF_AN_ACTOR,
-            max_task_retries=WHILE_IT_IS_RESTARTED,
+            max_restarts=MAX_ACTOR_RESTARTS,
+            max_task_retries=RETRY_UNTIL_RESTARTED,
             max_concurrency=pool.overlap,
             compute=ActorPoolStrategy(
                 min_size=min(pool.min_size, len(items)),
@@ -120,7 +120,7 @@ def _map_items(
                 max_tasks_in_flight_per_actor=2 * pool.overlap,  # below 1.75 * overlap Ray Data never grows a pool
             ),
         )
-    with readable_errors(run.name):
+    with unwrap_ray_errors(run.name):
         try:
             for receipt in receipts.iter_rows():
                 if receipt["error"]:
@@ -130,16 +130,16 @@ def _map_items(
             raise BackendError(_died(run, error)) from error
 
 
-def _died(run: StageRun, error: Exception) -> str:
+def _died(run: StageContext, error: Exception) -> str:
     return (
-        f"{run.name}: an actor of pools.{run.name} died after {RESTARTS_OF_AN_ACTOR} restarts, most often because "
+        f"{run.name}: an actor of pools.{run.name} died after {MAX_ACTOR_RESTARTS} restarts, most often because "
         f"memory ran out. {len(run.output.keys()):,} committed rows are kept in {run.output.uri}. Ray's error: "
         f"{str(error).strip().splitlines()[-1]} Fix: lower pools.{run.name}.max_size or batch_rows and run the same "
         "command again. With batch_rows=1, only the rows that kill the actor are left."
     )
 
 
-def _check_rejects(run: StageRun, asked: int) -> None:
+def _check_rejects(run: StageContext, asked: int) -> None:
     limit, count = run.config.run.max_bad_fraction, 0
     reasons: Counter[str] = Counter()
     first: list[str] = []
@@ -151,14 +151,14 @@ def _check_rejects(run: StageRun, asked: int) -> None:
     if count > limit * asked:
         names = ", ".join(first)
         common = ", ".join(f"{reason} ({times:,})" for reason, times in reasons.most_common(3))
-        raise TooManyRejects(
+        raise RejectLimitError(
             f"{run.output.uri}: {count:,} of {asked:,} rows were rejected, more than run.max_bad_fraction "
             f"{limit:g} allows. First: {names}. Most common: {common}. Fix: correct the data and run the same command "
             f"again, or raise run.max_bad_fraction. If the data is correct, delete {run.output.uri} and run again."
         )
 
 
-def plan_rows(run: StageRun, table: str, rows: pa.Table) -> Version:
+def write_work_list(run: StageContext, table: str, rows: pa.Table) -> Version:
     """Write the work list of a stage, as a source for :func:`map_rows`.
 
     Args:
@@ -176,12 +176,12 @@ def plan_rows(run: StageRun, table: str, rows: pa.Table) -> Version:
     return plan
 
 
-class PartWorker:
+class MapWorker:
     """Actor class of a pool: maps work items to committed parts and receipts."""
 
-    def __init__(self, build: Callable[[], RowMap], source: Version, output: Version, columns: list[str]) -> None:
+    def __init__(self, build: Callable[[], RowMapper], source: Version, output: Version, columns: list[str]) -> None:
         self._build, self._source, self._output, self._columns = build, source, output, columns
-        self._map: RowMap | None = None
+        self._map: RowMapper | None = None
         self._building = threading.Lock()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
@@ -192,7 +192,7 @@ class PartWorker:
                 self._map = self._map or self._build()
             rows = self._source.read_part(item.part, self._columns).take(item.rows)
             self._output.write_part(self._map(rows))
-        except EngineDied:
+        except EngineDeadError:
             os._exit(1)  # Ray starts a new process; this one would fail at every further part
         except VaprayError as error:
             return {"asked": [0], "error": [pickle.dumps(error)]}

@@ -8,11 +8,11 @@ from vapray.config import Config
 from vapray.runtime.progress import StageProgress
 from vapray.store.version import Manifest, Version
 
-__all__ = ["StageRun"]
+__all__ = ["StageContext"]
 
 
 @dataclass(frozen=True)
-class StageRun:
+class StageContext:
     """Context of one stage of one run, which writes one version.
 
     Attributes:

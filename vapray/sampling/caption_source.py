@@ -6,13 +6,13 @@ from dataclasses import replace
 from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Config, Sample
 from vapray.errors import DataError
-from vapray.store.tables import held_out_split
+from vapray.store.tables import choose_held_out_split
 from vapray.store.version import Store, Version
 
-__all__ = ["bank_signature", "texts_for_samples"]
+__all__ = ["bank_content_hash", "select_captions"]
 
 
-def bank_signature(config: Config) -> str:
+def bank_content_hash(config: Config) -> str:
     """Content hash of the newest bank of run ``sample.bank``; empty if the setting is.
 
     Raises:
@@ -25,7 +25,7 @@ def bank_signature(config: Config) -> str:
     raise DataError(f"sample.bank {root}: no finished bank. Fix: give the run.root of a run with captions.")
 
 
-def texts_for_samples(config: Config, bank: Version, class_names: Sequence[str], another: str = "") -> PromptBank:
+def select_captions(config: Config, bank: Version, class_names: Sequence[str], another: str = "") -> PromptBank:
     """Build the prompt bank from which captions are drawn, by the labels of the model.
 
     Entries of another run's bank get separate ids, since its images are not this run's. As held-out captions, entries
@@ -57,7 +57,7 @@ def texts_for_samples(config: Config, bank: Version, class_names: Sequence[str],
 def _split_of(bank: Version, texts: str) -> PromptBank:
     if texts == "training":
         return PromptBank.of(bank)
-    if split := held_out_split(bank.read(["split"]).column(0).unique().to_pylist()):
+    if split := choose_held_out_split(bank.read(["split"]).column(0).unique().to_pylist()):
         return PromptBank.of(bank, split)
     raise DataError(
         f"{bank.uri}: sample.texts=held_out, but every image is in the train split. Fix: give the dataset a test "

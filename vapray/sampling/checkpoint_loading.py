@@ -14,11 +14,11 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load as load_safetensors
 
-from vapray.bank.factory import text_encoder_of
+from vapray.bank.factory import build_text_encoder
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder
 from vapray.config import Config
-from vapray.config.validation_errors import explain
+from vapray.config.validation_errors import from_pydantic_error
 from vapray.errors import BackendError, CheckpointError, DataError
 from vapray.latents.latent_space import LatentSpace
 from vapray.store.checkpoint import SCHEMA, read_checkpoint, read_file
@@ -26,13 +26,21 @@ from vapray.store.files import FileStore
 from vapray.training.network import Network
 from vapray.training.state import load_weights
 
-__all__ = ["Card", "open_encoder", "open_weights", "read_bank", "read_card", "read_final", "require_device"]
+__all__ = [
+    "CheckpointMetadata",
+    "load_network_weights",
+    "load_text_encoder",
+    "read_bank",
+    "read_metadata",
+    "read_verified_files",
+    "require_device",
+]
 
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
 NEVER_OPENED = "a pickle, and those are never opened: loading one runs the code in it"
 
 
-def read_final(path: str, weights: str) -> dict[str, bytes]:
+def read_verified_files(path: str, weights: str) -> dict[str, bytes]:
     """Read and verify the files of a checkpoint's ``final`` folder.
 
     Raises:
@@ -89,7 +97,7 @@ def _advice(files: FileStore) -> str:
 
 
 @dataclass(frozen=True)
-class Card:
+class CheckpointMetadata:
     """Metadata of a checkpoint, from its checkpoint.json."""
 
     config: Config
@@ -120,7 +128,7 @@ class Card:
                 int(card["context_width"]),
             )
         except ValidationError as error:
-            problems = [f"{where}: config: {problem.text}" for problem in explain(error, card["config"])]
+            problems = [f"{where}: config: {problem.text}" for problem in from_pydantic_error(error, card["config"])]
             raise CheckpointError("\n  ".join([*problems, _UPDATE])) from None
         except KeyError as error:
             raise CheckpointError(f"{where}: no {error}. {_UPDATE}") from None
@@ -128,13 +136,13 @@ class Card:
             raise CheckpointError(f"{where}: {error}. {_UPDATE}") from None
 
 
-def read_card(path: str) -> Card:
+def read_metadata(path: str) -> CheckpointMetadata:
     """Read the metadata of a checkpoint's ``final`` folder, without its weights.
 
     Raises:
         CheckpointError: ``path`` is no such folder (suggests one nearby), is damaged, or of a newer version.
     """
-    return Card.parse(read_file(_open_final(path), "", "checkpoint.json"), f"{path}/checkpoint.json")
+    return CheckpointMetadata.parse(read_file(_open_final(path), "", "checkpoint.json"), f"{path}/checkpoint.json")
 
 
 _UPDATE = "Fix: use the version of vapray that wrote it, or train again."
@@ -148,7 +156,7 @@ def _refuse_newer(card: Mapping[str, Any], where: str) -> None:
         )
 
 
-def open_weights(network: Network, data: bytes, where: str) -> None:
+def load_network_weights(network: Network, data: bytes, where: str) -> None:
     """Load a safetensors file into the network that checkpoint.json describes.
 
     Args:
@@ -217,7 +225,7 @@ def _kind(shapes: Mapping[str, tuple[int, ...]], part: str, kinds: Mapping[str, 
     return next((kind for kind, weight in kinds.items() if part + weight in shapes), otherwise)
 
 
-def open_encoder(card: Card, model: str | None, device: str, where: str) -> TextEncoder:
+def load_text_encoder(card: CheckpointMetadata, model: str | None, device: str, where: str) -> TextEncoder:
     """Load the text encoder that the weights were trained with.
 
     Args:
@@ -233,7 +241,7 @@ def open_encoder(card: Card, model: str | None, device: str, where: str) -> Text
     """
     moved = {"model": model, "revision": None} if model else {}
     settings = card.config.bank.model_copy(update=moved)
-    encoder = text_encoder_of(settings, device)
+    encoder = build_text_encoder(settings, device)
     if encoder.id != card.text_encoder:
         raise CheckpointError(
             f"{where}: trained with the text encoder {card.text_encoder}; {settings.model or 'this vapray'} is "

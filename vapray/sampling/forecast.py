@@ -1,10 +1,10 @@
 """Cost estimate of sampling."""
 
 from vapray.config import Config
-from vapray.latents.batch_slices import pictures_at_once
+from vapray.latents.batch_slices import max_batch_size
 from vapray.latents.forecast import autoencoder_size
-from vapray.models.network_cost import network_size
-from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
+from vapray.models.network_cost import network_cost
+from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, ForecastInputs, flop_rate, part_overhead, pool_size
 from vapray.sampling.plan import arm_sizes
 
 __all__ = ["SECONDS_TO_WRITE", "forecast", "network_passes"]
@@ -19,21 +19,21 @@ PLANES_AT_ONCE = 4
 WITHOUT_GRADIENTS = 1.6
 
 
-def forecast(outlook: Outlook) -> Forecast:
+def forecast(outlook: ForecastInputs) -> Forecast:
     """Estimate the cost of ``sample.n_images`` images with guidance, and of some untrained ones without.
 
     Measured increase of peak resident memory for 128 images on a CPU, and ``peak_bytes``: 33 and 40 MB at the demo's
     settings, 281 and 225 MB at width 256, depth 12 and 256 patches.
     """
     config, settings, pool = outlook.config, outlook.config.sample, outlook.config.pools.sample
-    network, autoencoder = network_size(config, outlook.images.num_classes), autoencoder_size(config)
-    workers, device = of_pool(pool)
+    network, autoencoder = network_cost(config, outlook.images.num_classes), autoencoder_size(config)
+    workers, device = pool_size(pool)
     rate, basis = flop_rate(device)
     rows, side = sum(arm_sizes(settings.n_images).values()), config.data.image_size
     flops = network_passes(config) * network.flops + rows * autoencoder.decoder_flops
     png = 3 * side**2 * PACKED + BYTES_OF_PROVENANCE
     batch = max(settings.batch_sizes)
-    decoded = min(batch, pictures_at_once(side, side)) * PLANES_AT_ONCE * autoencoder.widest_values
+    decoded = min(batch, max_batch_size(side, side)) * PLANES_AT_ONCE * autoencoder.widest_values
     return Forecast(
         rows=rows,
         part_bytes=rows * png + part_overhead(rows, pool),

@@ -13,7 +13,7 @@ from vapray.diffusion.guidance import Guidance
 from vapray.models.precision import Precision
 from vapray.sampling.provenance import encode_png
 
-__all__ = ["Generated", "Prototypes", "SamplingSettings"]
+__all__ = ["GeneratedImage", "Prototypes", "SamplingSettings"]
 
 Prototypes = Literal["on", "bypassed"]
 """Use of the prototype condition; ``bypassed`` leaves it out at inference, with weights trained with it."""
@@ -43,7 +43,7 @@ class SamplingSettings:
 
 
 @dataclass(frozen=True)
-class Generated:
+class GeneratedImage:
     """One generated image, with everything needed to reproduce it."""
 
     pixels: NDArray[np.uint8]

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vapray.config import Config
-from vapray.diffusion.engine import Engine
-from vapray.diffusion.image_request import Conditions, ImageRequest
+from vapray.diffusion.engine import SamplingEngine
+from vapray.diffusion.image_request import ConditioningSpec, ImageRequest
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.training.network import Network, build_schedule
@@ -17,7 +17,7 @@ from vapray.training.network import Network, build_schedule
 __all__ = ["build_engine", "decode_latent", "render"]
 
 
-def build_engine(network: Network, config: Config, space: LatentSpace) -> Engine:
+def build_engine(network: Network, config: Config, space: LatentSpace) -> SamplingEngine:
     """Build the engine of a network in inference mode, on the device of its weights.
 
     Args:
@@ -25,10 +25,10 @@ def build_engine(network: Network, config: Config, space: LatentSpace) -> Engine
         config: Config of its training; section ``sample`` sets batch sizes and precision.
         space: Latent space of the network.
     """
-    return Engine(
+    return SamplingEngine(
         network,
         build_schedule(config),
-        Conditions(network.num_classes, network.context_width, network.max_context),
+        ConditioningSpec(network.num_classes, network.context_width, network.max_context),
         latent_shape=(space.channels, space.side, space.side),
         batch_sizes=config.sample.batch_sizes,
         null_apart=config.sample.null_rows == "apart",
@@ -38,7 +38,7 @@ def build_engine(network: Network, config: Config, space: LatentSpace) -> Engine
 
 
 def render(
-    engine: Engine, requests: Sequence[ImageRequest], autoencoder: Autoencoder, space: LatentSpace
+    engine: SamplingEngine, requests: Sequence[ImageRequest], autoencoder: Autoencoder, space: LatentSpace
 ) -> NDArray[np.uint8]:
     """Generate images for requests; independent of other requests that the engine serves.
 
@@ -63,7 +63,7 @@ def decode_latent(latent_CHW: Tensor, autoencoder: Autoencoder, space: LatentSpa
     return autoencoder.decode(space.denormalise(latent_CHW[None]))[0]
 
 
-def _submit(engine: Engine, requests: Sequence[ImageRequest]) -> list[Future[Tensor]]:
+def _submit(engine: SamplingEngine, requests: Sequence[ImageRequest]) -> list[Future[Tensor]]:
     """Submit all requests, or none if one is refused."""
     tickets: list[Future[Tensor]] = []
     try:

@@ -6,13 +6,13 @@ from typing import Any
 
 from vapray.errors import ConfigError
 
-__all__ = ["MOST_IMAGES", "class_number", "refuse_request"]
+__all__ = ["MOST_IMAGES", "label_index", "validate_request"]
 
 MOST_IMAGES = 1000
 """Maximum number of images per call, which holds all of them in memory."""
 
 
-def refuse_request(label: Any, caption: Any, seed: Any, n: Any, class_names: Sequence[str]) -> None:
+def validate_request(label: Any, caption: Any, seed: Any, n: Any, class_names: Sequence[str]) -> None:
     """Validate the arguments of a sampling request.
 
     Raises:
@@ -22,7 +22,7 @@ def refuse_request(label: Any, caption: Any, seed: Any, n: Any, class_names: Seq
         raise ConfigError("\n".join(problems))
 
 
-def class_number(label: Any, class_names: Sequence[str]) -> int | None:
+def label_index(label: Any, class_names: Sequence[str]) -> int | None:
     """Index of a class given by name or index; None for an unknown class."""
     if isinstance(label, str):
         return class_names.index(label) if label in class_names else None
@@ -30,7 +30,7 @@ def class_number(label: Any, class_names: Sequence[str]) -> int | None:
 
 
 def _problems(label: Any, caption: Any, seed: Any, n: Any, class_names: Sequence[str]) -> Iterator[str]:
-    if class_number(label, class_names) is None:
+    if label_index(label, class_names) is None:
         yield f"unknown class {label!r}. Accepted: {', '.join(class_names)} (0..{len(class_names) - 1})."
     if not _is_whole(n) or n < 1:
         yield f"n = {n!r}: invalid. Accepted: an integer, at least 1."

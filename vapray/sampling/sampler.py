@@ -18,21 +18,28 @@ from torch import Tensor
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder
 from vapray.config import Config, Sample
-from vapray.diffusion.engine import Engine
+from vapray.diffusion.engine import SamplingEngine
 from vapray.diffusion.image_request import ImageRequest
 from vapray.errors import ConfigError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT, without_prototypes
-from vapray.sampling.checkpoint_loading import Card, open_encoder, open_weights, read_bank, read_final, require_device
-from vapray.sampling.generated import Generated, Prototypes, SamplingSettings
+from vapray.sampling.checkpoint_loading import (
+    CheckpointMetadata,
+    load_network_weights,
+    load_text_encoder,
+    read_bank,
+    read_verified_files,
+    require_device,
+)
+from vapray.sampling.generated import GeneratedImage, Prototypes, SamplingSettings
 from vapray.sampling.rendering import build_engine, render
-from vapray.sampling.request import class_number, refuse_request
-from vapray.store.checkpoint import unpacked
+from vapray.sampling.request import label_index, validate_request
+from vapray.store.checkpoint import as_temporary_folder
 from vapray.training.network import Network, build_network
 from vapray.training.state import save_weights
 
-__all__ = ["Generated", "Sampler", "SamplingSettings", "Weights"]
+__all__ = ["GeneratedImage", "Sampler", "SamplingSettings", "Weights"]
 
 Weights = Literal["ema", "raw", "untrained"]
 
@@ -85,10 +92,10 @@ class Sampler:
         if weights not in get_args(Weights):
             raise ConfigError(f"weights = {weights!r}: unknown. Accepted: {', '.join(get_args(Weights))}.")
         require_device(device)
-        contents = read_final(path, weights)
-        card = Card.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
+        contents = read_verified_files(path, weights)
+        card = CheckpointMetadata.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
         config, space = card.config if sample is None else card.config.model_copy(update={"sample": sample}), card.space
-        encoder = open_encoder(card, text_encoder, device, f"{path}/checkpoint.json")
+        encoder = load_text_encoder(card, text_encoder, device, f"{path}/checkpoint.json")
         network = build_network(
             config,
             num_classes=len(card.class_names),
@@ -96,8 +103,8 @@ class Sampler:
             context_width=card.context_width,
         )
         if weights != "untrained":
-            open_weights(network, contents[f"{weights}.safetensors"], f"{path}/{weights}.safetensors")
-        with unpacked({k: v for k, v in contents.items() if k.startswith("autoencoder/")}) as folder:
+            load_network_weights(network, contents[f"{weights}.safetensors"], f"{path}/{weights}.safetensors")
+        with as_temporary_folder({k: v for k, v in contents.items() if k.startswith("autoencoder/")}) as folder:
             autoencoder = load_autoencoder(folder / "autoencoder", device)
         bank = read_bank(contents["bank.parquet"], f"{path}/bank.parquet")
         digest = hashlib.sha256(contents.get(f"{weights}.safetensors") or save_weights(network)).hexdigest()
@@ -120,7 +127,7 @@ class Sampler:
         seed: int = 0,
         n: int = 1,
         settings: SamplingSettings | None = None,
-    ) -> list[Generated]:
+    ) -> list[GeneratedImage]:
         """Generate n images of a class, with seeds ``seed``, ``seed + 1``, ...
 
         Args:
@@ -134,8 +141,8 @@ class Sampler:
             ConfigError: label, seed, n or caption is invalid; lists all problems.
             DataError: the text encoder cannot encode the caption.
         """
-        refuse_request(label, caption, seed, n, self.class_names)
-        number = class_number(label, self.class_names)
+        validate_request(label, caption, seed, n, self.class_names)
+        number = label_index(label, self.class_names)
         assert number is not None
         seeds = [int(seed) + i for i in range(n)]
         if caption is None:
@@ -152,7 +159,7 @@ class Sampler:
         source_image_ids: Sequence[str],
         seeds: Sequence[int],
         settings: SamplingSettings,
-    ) -> list[Generated]:
+    ) -> list[GeneratedImage]:
         """Generate one image for each (label, caption, seed); they share network calls with concurrent requests.
 
         Thread-safe.
@@ -164,7 +171,7 @@ class Sampler:
             for each in zip(pixels, labels, captions, source_image_ids, seeds, strict=True)
         ]
 
-    def engine_for(self, prototypes: Prototypes) -> Engine:
+    def engine_for(self, prototypes: Prototypes) -> SamplingEngine:
         """Get the engine of the complete network, or of the network with bypassed prototype condition.
 
         Raises:
@@ -173,7 +180,7 @@ class Sampler:
         return self.engine if prototypes == "on" else self._bypassed_engine
 
     @cached_property
-    def _bypassed_engine(self) -> Engine:
+    def _bypassed_engine(self) -> SamplingEngine:
         if not isinstance(self.network, UViT) or not self.has_prototypes:
             raise ConfigError("prototypes = bypassed: this model was trained without prototypes. Accepted: on.")
         return build_engine(without_prototypes(self.network), self.config, self.space)
@@ -191,9 +198,9 @@ class Sampler:
         source_image_id: str,
         seed: int,
         settings: SamplingSettings,
-    ) -> Generated:
+    ) -> GeneratedImage:
         """Combine an image uint8 [H, W, 3] with everything needed to reproduce it."""
-        return Generated(
+        return GeneratedImage(
             pixels,
             label,
             self.class_names[label],

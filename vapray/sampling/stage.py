@@ -17,23 +17,23 @@ import pyarrow as pa
 
 from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Config
-from vapray.runtime.row_map import map_rows, plan_rows
-from vapray.runtime.stage_context import StageRun
-from vapray.sampling.caption_source import texts_for_samples
+from vapray.runtime.row_map import map_rows, write_work_list
+from vapray.runtime.stage_context import StageContext
+from vapray.sampling.caption_source import select_captions
 from vapray.sampling.plan import ARMS, arm_sizes, plan_samples
 from vapray.sampling.sampler import Sampler, SamplingSettings, Weights
-from vapray.store.tables import TABLES, part_of
+from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Version
 
 __all__ = ["run"]
 
 
-def run(run: StageRun) -> None:
+def run(run: StageContext) -> None:
     """Run the stage."""
     config = run.config
     bank = PromptBank.of(run.inputs["bank"])
     class_names = run.history["ingest"].notes["class_names"]
-    texts = texts_for_samples(config, run.inputs["bank"], class_names, run.outside["another run's bank"])
+    texts = select_captions(config, run.inputs["bank"], class_names, run.outside["another run's bank"])
     plans = [
         row
         for arm, n_images in arm_sizes(config.sample.n_images).items()
@@ -46,7 +46,7 @@ def run(run: StageRun) -> None:
             arm=arm,
         )
     ]
-    planned = plan_rows(run, "plan", pa.Table.from_pylist(plans))
+    planned = write_work_list(run, "plan", pa.Table.from_pylist(plans))
     build = partial(_MakeImages, config, run.inputs["checkpoints"], run.output)
     map_rows(run, planned, build, pool=config.pools.sample, columns=planned.kind.schema.names)
     _write_metadata(run.output)
@@ -64,7 +64,7 @@ class _MakeImages:
             asked = [row for row in rows.to_pylist() if row["arm"] == arm]
             if asked:
                 done += self._make(arm, asked)
-        return part_of(TABLES["samples"], done)
+        return build_part(TABLES["samples"], done)
 
     def _make(self, arm: str, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
         images = self._sampler(arm).make(

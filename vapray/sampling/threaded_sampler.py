@@ -10,20 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vapray.diffusion.engine import Engine
+from vapray.diffusion.engine import SamplingEngine
 from vapray.diffusion.engine_stats import EngineStats
-from vapray.diffusion.image_request import ImageRequest, Preview
+from vapray.diffusion.image_request import ImageRequest, IntermediateLatent
 from vapray.sampling.generated import Prototypes
 from vapray.sampling.rendering import decode_latent
 from vapray.sampling.sampler import Sampler
 
-__all__ = ["LiveSampler", "Pixels", "Sketch"]
+__all__ = ["Pixels", "PreviewImage", "ThreadedSampler"]
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
-class Sketch:
+class PreviewImage:
     """Preview of an unfinished image."""
 
     taken: int
@@ -34,7 +34,7 @@ class Sketch:
     """Image uint8 [H, W, 3] that the solver would return if it stopped here."""
 
 
-class LiveSampler:
+class ThreadedSampler:
     """Run a sampler's engines and decode their latents, each engine in its own thread.
 
     No network runs in the submitting thread. An idle engine takes no CPU time.
@@ -55,7 +55,7 @@ class LiveSampler:
         prototypes: Prototypes = "on",
         *,
         sketch_after: Collection[int] = (),
-        on_sketch: Callable[[Sketch], None] | None = None,
+        on_sketch: Callable[[PreviewImage], None] | None = None,
     ) -> Future[Pixels]:
         """Submit a request.
 
@@ -93,7 +93,7 @@ class LiveSampler:
         """Statistics of each engine that has received a request."""
         return {prototypes: self.sampler.engine_for(prototypes).stats() for prototypes in list(self._threads)}
 
-    def _running(self, prototypes: Prototypes) -> Engine:
+    def _running(self, prototypes: Prototypes) -> SamplingEngine:
         engine = self.sampler.engine_for(prototypes)
         with self._starting:
             if prototypes not in self._threads:
@@ -103,7 +103,7 @@ class LiveSampler:
                 self._threads[prototypes] = thread
         return engine
 
-    def _live_of(self, engine: Engine) -> None:
+    def _live_of(self, engine: SamplingEngine) -> None:
         try:
             engine.run_until_closed()
         except BaseException:
@@ -121,7 +121,9 @@ class LiveSampler:
         except Exception as error:
             picture.set_exception(error)
 
-    def _show(self, sketch_after: Collection[int], on_sketch: Callable[[Sketch], None], preview: Preview) -> None:
+    def _show(
+        self, sketch_after: Collection[int], on_sketch: Callable[[PreviewImage], None], preview: IntermediateLatent
+    ) -> None:
         if preview.taken in sketch_after:
             pixels = decode_latent(preview.clean_CHW, self.sampler.autoencoder, self.sampler.space)
-            on_sketch(Sketch(preview.taken, preview.steps, pixels))
+            on_sketch(PreviewImage(preview.taken, preview.steps, pixels))

@@ -21,7 +21,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from vapray.config.section import Count, Section
+from vapray.config.section import ConfigSection, PositiveInt
 from vapray.config.strict_yaml import parse_yaml
 from vapray.errors import ConfigError
 
@@ -30,7 +30,7 @@ __all__ = ["ApiKey", "ApiKeys", "Scope", "add_key", "hash_key", "key_that_matche
 Scope = Literal["images", "bank", "evaluations", "captions", "neighbours", "metrics"]
 
 
-class ApiKey(Section):
+class ApiKey(ConfigSection):
     """One entry of a key file: name, scopes and rate limit, with the hash of the key."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -39,11 +39,11 @@ class ApiKey(Section):
     """SHA-256 of the key, in hexadecimal digits."""
     scopes: Annotated[tuple[Scope, ...], Field(strict=False, min_length=1)]
     """Parts of the API that the key may use."""
-    images_per_minute: Count | None = None
+    images_per_minute: PositiveInt | None = None
     """Rate limit; None: no limit."""
 
 
-class ApiKeys(Section):
+class ApiKeys(ConfigSection):
     """Contents of a key file."""
 
     keys: Annotated[tuple[ApiKey, ...], Field(strict=False, min_length=1)]

@@ -14,13 +14,13 @@ from vapray.config.renamed_keys import SERVICE_KEYS, apply_renamed_keys
 from vapray.config.strict_yaml import parse_yaml
 from vapray.errors import ConfigError
 
-__all__ = ["ServeFile", "parse_serve_config", "read_serve_file"]
+__all__ = ["ServeConfig", "parse_serve_config", "read_serve_config"]
 
 LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ServeFile:
+class ServeConfig:
     """Contents of a Serve config file with one application."""
 
     name: str
@@ -54,7 +54,7 @@ class ServeFile:
         )
 
 
-def read_serve_file(path: str) -> ServeFile:
+def read_serve_config(path: str) -> ServeConfig:
     """Read a Serve config file that holds one application.
 
     Raises:
@@ -69,7 +69,7 @@ def read_serve_file(path: str) -> ServeFile:
     return parse_serve_config(text, where=path)
 
 
-def parse_serve_config(text: str, *, where: str) -> ServeFile:
+def parse_serve_config(text: str, *, where: str) -> ServeConfig:
     """Parse the text of a Serve config, such as one inside a Kubernetes manifest.
 
     Args:
@@ -83,7 +83,7 @@ def parse_serve_config(text: str, *, where: str) -> ServeFile:
     if problems := list(_problems(tree)):
         raise ConfigError("\n  ".join([f"{where}:", *problems]))
     (application,) = tree["applications"]
-    return ServeFile(
+    return ServeConfig(
         name=application["name"],
         route_prefix=application["route_prefix"],
         import_path=application["import_path"],

@@ -19,9 +19,9 @@ from typing import Any
 
 from vapray.config import Cluster
 from vapray.errors import BackendError, ConfigError
-from vapray.runtime.cluster import connected, readable_errors, require, run_interruptible, silent_stderr
-from vapray.runtime.placement import Demand
-from vapray.service.serve_config import ServeFile, read_serve_file
+from vapray.runtime.cluster import ray_session, require_resources, run_in_thread, suppress_stderr, unwrap_ray_errors
+from vapray.runtime.placement import ResourceDemand
+from vapray.service.serve_config import ServeConfig, read_serve_config
 
 __all__ = ["serve_until_interrupted"]
 
@@ -59,7 +59,7 @@ def serve_until_interrupted(
         found = " or ".join(map(str, sorted(Path().glob("runs/*/checkpoints/*/files/final"))[:3]))
         found = found or "RUN/checkpoints/FINGERPRINT/files/final"
         raise ConfigError(f"no model to serve. Fix: give --checkpoint {found}.")
-    settings = read_serve_file(file or str(root / DEFAULT_FILE)).given(_models(checkpoints), keys, host, port)
+    settings = read_serve_config(file or str(root / DEFAULT_FILE)).given(_models(checkpoints), keys, host, port)
     if settings.host not in LOOPBACK and not settings.args.get("api_keys_file"):
         raise ConfigError(
             f"http_options.host = {settings.host}: reachable from other machines, and no API keys are set. Fix: create "
@@ -71,28 +71,28 @@ def serve_until_interrupted(
     module = _module(settings.import_path)
     needed = module.validate_args(settings.args)
     application = module.build(settings.args)
-    with connected(Cluster(address=address)):
+    with ray_session(Cluster(address=address)):
         for name, most in needed.items():  # one at a time: they may belong to different replicas
-            require(Demand("a replica of the service", {name: most}))
+            require_resources(ResourceDemand("a replica of the service", {name: most}))
         _deploy(application, settings)
 
 
-def _deploy(application: Any, settings: ServeFile) -> None:
+def _deploy(application: Any, settings: ServeConfig) -> None:
     from ray import serve
 
     print("[serve] loading models", flush=True)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
-        with readable_errors("Ray Serve"):
+        with unwrap_ray_errors("Ray Serve"):
             serve.start(http_options=dict(settings.http_options), logging_config=dict(settings.logging_config))
         try:
-            run_interruptible(lambda: serve.run(application, name=settings.name, route_prefix=settings.route_prefix))
+            run_in_thread(lambda: serve.run(application, name=settings.name, route_prefix=settings.route_prefix))
         except RuntimeError as error:
             raise BackendError(_why_not(serve.status(), settings.name, error)) from error
         _say_where(settings)
         threading.Event().wait()
     finally:
-        with silent_stderr(), suppress(Exception):  # errors and output of a Serve that ends do not matter
+        with suppress_stderr(), suppress(Exception):  # errors and output of a Serve that ends do not matter
             serve.delete(settings.name)  # finishes pending requests; leaves other applications of the cluster alone
 
 
@@ -105,7 +105,7 @@ def _why_not(status: Any, name: str, error: RuntimeError) -> str:
     return "\n  ".join(["the service could not be deployed:", *(reasons or [str(error)])])
 
 
-def _say_where(settings: ServeFile) -> None:
+def _say_where(settings: ServeConfig) -> None:
     host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - no address to connect to
     base = f"http://{host}:{settings.port}{settings.route_prefix.rstrip('/')}"
     key = ' -H "Authorization: Bearer $KEY"' if settings.args.get("api_keys_file") else ""

@@ -18,20 +18,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from vapray.errors import CheckpointError, LeaseHeld
+from vapray.errors import CheckpointError, LeaseHeldError
 from vapray.store.files import FileStore
 
 __all__ = [
     "SCHEMA",
-    "folder_contents",
+    "as_temporary_folder",
+    "load_latest_training_state",
     "manifest_sha256",
-    "place_in_run",
     "read_checkpoint",
     "read_file",
-    "read_newest_step",
-    "unpacked",
+    "read_folder_bytes",
+    "save_training_state",
+    "split_checkpoint_path",
     "write_checkpoint",
-    "write_step",
 ]
 
 MANIFEST = "manifest.json"
@@ -45,7 +45,7 @@ def write_checkpoint(files: FileStore, folder: str, contents: Mapping[str, bytes
     Returns:
         sha256 of the manifest, which identifies the complete checkpoint.
     """
-    if standing := _whole(files, folder):
+    if standing := _verified_digest(files, folder):
         return standing
     files.remove(folder)  # half-written, or damaged
     for name, data in contents.items():
@@ -99,7 +99,7 @@ def manifest_sha256(files: FileStore, folder: str) -> str:
     return hashlib.sha256(manifest).hexdigest()
 
 
-def place_in_run(checkpoint: str) -> tuple[str | None, str]:
+def split_checkpoint_path(checkpoint: str) -> tuple[str | None, str]:
     """Split ROOT/checkpoints/FINGERPRINT/files/final into (ROOT, FINGERPRINT); (None, "") for any other path or URI."""
     files = FileStore(checkpoint)
     *above, folder, fingerprint, last, final = ["", "", "", *files.path("").rstrip("/").split("/")]
@@ -109,14 +109,14 @@ def place_in_run(checkpoint: str) -> tuple[str | None, str]:
     return root if files.is_local else files.filesystem.unstrip_protocol(root), fingerprint
 
 
-def folder_contents(folder: str | Path) -> dict[str, bytes]:
+def read_folder_bytes(folder: str | Path) -> dict[str, bytes]:
     """Read the files of a local folder, by path below it, for :func:`write_checkpoint`."""
     paths = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 @contextmanager
-def unpacked(contents: Mapping[str, bytes]) -> Iterator[Path]:
+def as_temporary_folder(contents: Mapping[str, bytes]) -> Iterator[Path]:
     """Write files into a temporary local folder, for libraries that load from a path."""
     with tempfile.TemporaryDirectory(prefix="vapray-") as folder:
         for name, data in contents.items():
@@ -126,16 +126,16 @@ def unpacked(contents: Mapping[str, bytes]) -> Iterator[Path]:
         yield Path(folder)
 
 
-def write_step(files: FileStore, folder: str, step: int, contents: Mapping[str, bytes], *, keep: int) -> None:
+def save_training_state(files: FileStore, folder: str, step: int, contents: Mapping[str, bytes], *, keep: int) -> None:
     """Write the training state after ``step`` steps, then remove all but the newest ``keep``.
 
     Raises:
-        LeaseHeld: a complete later state exists, which only another run can have written.
+        LeaseHeldError: a complete later state exists, which only another run can have written.
     """
     for name in _step_names(files, folder):
         if name > _step_name(step):
-            if _whole(files, f"{folder}/{name}"):
-                raise LeaseHeld(
+            if _verified_digest(files, f"{folder}/{name}"):
+                raise LeaseHeldError(
                     f"{files.path(folder)}: {name} exists and this run is only at step {step}: another run took over "
                     "while this one was stalled. Fix: run the command again."
                 )
@@ -145,7 +145,7 @@ def write_step(files: FileStore, folder: str, step: int, contents: Mapping[str, 
         files.remove(f"{folder}/{name}")
 
 
-def read_newest_step(
+def load_latest_training_state(
     files: FileStore, folder: str, say: Callable[[str], None], *, strict: bool = False
 ) -> dict[str, bytes] | None:
     """Read the newest complete training state; None if none was ever committed.
@@ -193,7 +193,7 @@ def _verified(files: FileStore, name: str, digest: str) -> bytes:
     raise CheckpointError(f"{files.path(name)}: expected sha256 {digest[:12]}..., found {found}. {_ADVICE}")
 
 
-def _whole(files: FileStore, folder: str) -> str | None:
+def _verified_digest(files: FileStore, folder: str) -> str | None:
     """sha256 of the manifest if the complete checkpoint verifies, else None."""
     try:
         read_checkpoint(files, folder)

@@ -147,12 +147,12 @@ def is_temporary(name: str) -> bool:
 
 
 def _replace(path: str, data: bytes) -> None:
-    with _synced_neighbour(path, data) as temporary:
+    with _fsynced_temporary(path, data) as temporary:
         os.replace(temporary, path)
 
 
 def _create_local(path: str, data: bytes) -> bool:
-    with _synced_neighbour(path, data) as temporary:
+    with _fsynced_temporary(path, data) as temporary:
         try:
             os.link(temporary, path)
         except OSError as error:
@@ -169,7 +169,7 @@ def _create_local(path: str, data: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def _synced_neighbour(path: str, data: bytes) -> Iterator[str]:
+def _fsynced_temporary(path: str, data: bytes) -> Iterator[str]:
     """Write the data to a synced temporary file in the same folder; removed afterwards unless renamed."""
     folder, name = os.path.split(path)
     _make_folder(Path(folder))

@@ -22,7 +22,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from vapray.errors import LeaseHeld
+from vapray.errors import LeaseHeldError
 from vapray.store.files import FileStore
 
 __all__ = ["Lease", "live_holder"]
@@ -60,7 +60,7 @@ class Lease:
         clock: Returns seconds since the epoch.
 
     Raises:
-        LeaseHeld: a live run holds the lease; names the holder and the expiry.
+        LeaseHeldError: a live run holds the lease; names the holder and the expiry.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class Lease:
     def __enter__(self) -> Self:
         number = self._newest()
         if holder := self._living(number):
-            raise LeaseHeld(self._held(str(holder), holder.expires))
+            raise LeaseHeldError(self._held(str(holder), holder.expires))
         if not self._files.create(self._name(number + 1), self._card(self._clock() + self._lifetime)):
-            raise LeaseHeld(self._held("another run", self._clock() + self._lifetime))
+            raise LeaseHeldError(self._held("another run", self._clock() + self._lifetime))
         self._number = number + 1
         self._heart.start()
         return self

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from vapray.errors import DataError
 from vapray.store.files import FileStore
 from vapray.store.manifest import Part
-from vapray.store.tables import REJECT, Table
+from vapray.store.tables import REJECT, TableSpec
 
-__all__ = ["PartFolder", "all_differ", "first_times", "hashes_of", "read_ahead"]
+__all__ = ["PartFolder", "all_unique", "first_occurrences", "key_hashes", "read_ahead"]
 
 Found = TypeVar("Found")
 
@@ -49,7 +49,7 @@ class PartFolder:
         kind: Columns of the table.
     """
 
-    def __init__(self, files: FileStore, folder: str, kind: Table) -> None:
+    def __init__(self, files: FileStore, folder: str, kind: TableSpec) -> None:
         self._files, self._folder, self._kind = files, folder, kind
         self._hashed: set[str] = set()
 
@@ -126,13 +126,13 @@ class PartFolder:
                 raise self._damaged(name, "its checksums differ", is_sealed=False)
             parts.append(found[0])
             hashes.append(found[1])
-        if all_differ(hashes):
+        if all_unique(hashes):
             yield from parts
             return
         taken: set[str] = set()
         for part in parts:
             rows = self.read(part.name, None, None)
-            fresh = first_times(rows.column(self._kind.key).to_pylist(), taken)
+            fresh = first_occurrences(rows.column(self._kind.key).to_pylist(), taken)
             if any(fresh):
                 yield part if all(fresh) else self.create(rows.filter(pa.array(fresh)))
 
@@ -142,7 +142,7 @@ class PartFolder:
 
     def _hashes_of(self, name: str) -> tuple[Part, NDArray[np.int64]] | None:
         opened = self.open(name)
-        return (opened[0], hashes_of(opened[1].column(self._kind.key))) if opened else None
+        return (opened[0], key_hashes(opened[1].column(self._kind.key))) if opened else None
 
     def _unchanged(self, part: Part) -> bytes:
         data = self._files.read(self._path(part.name))
@@ -199,18 +199,18 @@ def _describe(name: str, data: bytes, rows: pa.Table) -> Part:
     return Part(name, hashlib.sha256(data).hexdigest(), len(data), rows.num_rows - rejects, rejects)
 
 
-def hashes_of(keys: pa.ChunkedArray) -> NDArray[np.int64]:
+def key_hashes(keys: pa.ChunkedArray) -> NDArray[np.int64]:
     """Hash each key, int64 [N]; the hashes are consistent within this process only."""
     return np.fromiter(map(hash, keys.to_pylist()), np.int64, len(keys))
 
 
-def all_differ(hashes: Iterable[NDArray[np.int64]]) -> bool:
-    """Check that no hash, and so no key, repeats; takes 8 bytes per key, the exact :func:`first_times` about 200."""
+def all_unique(hashes: Iterable[NDArray[np.int64]]) -> bool:
+    """Check that no hash, and so no key, repeats; 8 bytes per key, the exact :func:`first_occurrences` takes 200."""
     together = np.concatenate([np.empty(0, np.int64), *hashes])
     together.sort()
     return bool((together[1:] != together[:-1]).all())
 
 
-def first_times(keys: Iterable[str], taken: set[str]) -> list[bool]:
+def first_occurrences(keys: Iterable[str], taken: set[str]) -> list[bool]:
     """Mark the first occurrence of each key that is not in ``taken``, and add the keys to it."""
     return [not (key in taken or taken.add(key)) for key in keys]  # type: ignore[func-returns-value]

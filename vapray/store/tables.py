@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["REJECT", "TABLES", "Table", "held_out_split", "pack", "part_of", "unpack"]
+__all__ = ["REJECT", "TABLES", "TableSpec", "build_part", "choose_held_out_split", "pack", "unpack"]
 
 REJECT = "reject"
 _POINT_OF_THE_GRID = [
@@ -50,7 +50,7 @@ _ROW_OF_IMAGE = [
 
 
 @dataclass(frozen=True)
-class Table:
+class TableSpec:
     """Name, key column and columns of a table."""
 
     name: str
@@ -58,8 +58,8 @@ class Table:
     schema: pa.Schema
 
 
-def _table(name: str, columns: list[tuple[str, pa.DataType]]) -> Table:
-    return Table(name, columns[0][0], pa.schema([*columns, (REJECT, pa.string())]))
+def _table(name: str, columns: list[tuple[str, pa.DataType]]) -> TableSpec:
+    return TableSpec(name, columns[0][0], pa.schema([*columns, (REJECT, pa.string())]))
 
 
 TABLES = {
@@ -204,7 +204,7 @@ TABLES = {
 }
 
 
-def held_out_split(splits: Collection[str]) -> str | None:
+def choose_held_out_split(splits: Collection[str]) -> str | None:
     """Select the split of real images for evaluation, which is not trained on: test, else validation, else None."""
     return next((split for split in ("test", "validation") if split in splits), None)
 
@@ -219,7 +219,9 @@ def unpack(data: bytes, dtype: str, *shape: int) -> NDArray[np.generic]:
     return np.frombuffer(data, dtype=np.dtype(dtype).newbyteorder("<")).reshape(shape)
 
 
-def part_of(table: Table, rows: Iterable[Mapping[str, Any]], rejects: Mapping[str, str] | None = None) -> pa.Table:
+def build_part(
+    table: TableSpec, rows: Iterable[Mapping[str, Any]], rejects: Mapping[str, str] | None = None
+) -> pa.Table:
     """Build the part that a map commits: finished rows, and a reject for each failed key.
 
     Args:

@@ -24,8 +24,8 @@ from vapray.errors import DataError
 from vapray.store.files import FileStore
 from vapray.store.lease import Lease
 from vapray.store.manifest import Manifest, Part, fingerprint
-from vapray.store.parts import PartFolder, all_differ, first_times, hashes_of, read_ahead
-from vapray.store.tables import REJECT, TABLES, Table
+from vapray.store.parts import PartFolder, all_unique, first_occurrences, key_hashes, read_ahead
+from vapray.store.tables import REJECT, TABLES, TableSpec
 
 __all__ = ["Manifest", "Part", "Store", "Version", "fingerprint"]
 
@@ -46,7 +46,7 @@ class Version:
         return path if self.files.is_local else self.files.filesystem.unstrip_protocol(path)
 
     @cached_property
-    def kind(self) -> Table:
+    def kind(self) -> TableSpec:
         """Columns of the table."""
         return TABLES[self.table]
 
@@ -122,7 +122,9 @@ class Version:
         taken: set[str] | None = None if self._lists_each_key_once() else set()
         for part in self._each_part(self._with_key(columns)):
             if taken is not None:
-                part = part.filter(pa.array(first_times(part.column(self.kind.key).to_pylist(), taken), pa.bool_()))
+                part = part.filter(
+                    pa.array(first_occurrences(part.column(self.kind.key).to_pylist(), taken), pa.bool_())
+                )
             yield part if rejects else part.filter(pc.is_null(part.column(REJECT)))
 
     def keys(self) -> set[str]:
@@ -176,8 +178,8 @@ class Version:
 
     def _lists_each_key_once(self) -> bool:
         """Check that no key repeats: true with a manifest; without one, two writers may have committed the same row."""
-        return self.manifest() is not None or all_differ(
-            hashes_of(part.column(0)) for part in self._each_part([self.kind.key])
+        return self.manifest() is not None or all_unique(
+            key_hashes(part.column(0)) for part in self._each_part([self.kind.key])
         )
 
     def _with_key(self, columns: Sequence[str] | None) -> list[str]:

@@ -14,14 +14,14 @@ import torch
 
 from vapray.training.network import Network
 from vapray.training.state import Snapshot, TrainingState, load_weights, save_weights
-from vapray.training.worker import Worker
+from vapray.training.worker import RankContext
 
-__all__ = ["Background"]
+__all__ = ["AsyncCheckpointer"]
 
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
-class Background:
+class AsyncCheckpointer:
     """Thread that validates and saves copies of the state, in the order of the requests.
 
     A checkpoint therefore contains every validation up to its step and none after it, so that a resumed run finds the
@@ -34,7 +34,7 @@ class Background:
         state: state of the loop; this thread owns ``validations`` and ``best`` until the end.
     """
 
-    def __init__(self, worker: Worker, state: TrainingState) -> None:
+    def __init__(self, worker: RankContext, state: TrainingState) -> None:
         self._worker, self._state = worker, state
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="background")
         self._lock = threading.Lock()
@@ -88,7 +88,7 @@ class Background:
         """Write the current state; ``when_done`` is called with its step.
 
         Raises:
-            TrainingDiverged: a weight is not finite.
+            TrainingDivergedError: a weight is not finite.
         """
         self._raise_what_failed()
         self._let_go_of_the_last()

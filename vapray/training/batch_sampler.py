@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from vapray.diffusion.randomness import Purpose
 
-__all__ = ["SampleOrder", "caption_owners"]
+__all__ = ["GlobalBatchSampler", "caption_permutation"]
 
 
-class SampleOrder:
+class GlobalBatchSampler:
     """Global batches of a run.
 
     Args:
@@ -56,7 +56,7 @@ class _Classes:
         return self._members[self._begins[classes] + (uniform[:, 1] * self._counts[classes]).astype(np.int64)]
 
 
-def caption_owners(labels: NDArray[np.integer], *, shuffled: float, seed: int) -> NDArray[np.int64]:
+def caption_permutation(labels: NDArray[np.integer], *, shuffled: float, seed: int) -> NDArray[np.int64]:
     """Choose for each row the row whose caption it is trained with, [N].
 
     Args:

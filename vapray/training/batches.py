@@ -11,7 +11,7 @@ from vapray.config import Config
 from vapray.diffusion.objective import ClassBalancing
 from vapray.diffusion.randomness import TrainingDraws, draw_other_labels, draw_posterior_noise, draw_training
 from vapray.latents.latent_space import LatentSpace, sample_latent
-from vapray.training.batch_sampler import SampleOrder, caption_owners
+from vapray.training.batch_sampler import GlobalBatchSampler, caption_permutation
 from vapray.training.dataset import TrainingRows
 
 __all__ = ["Batch", "Batches"]
@@ -95,8 +95,8 @@ class Batches:
         self._config, self._rows, self._space = config, rows, space
         self._num_classes = int(rows.labels.max()) + 1
         self._places = np.arange(rank, config.train.batch_size, world)
-        self._captions = caption_owners(rows.labels, shuffled=config.train.shuffled_captions, seed=config.run.seed)
-        self._order = SampleOrder(
+        self._captions = caption_permutation(rows.labels, shuffled=config.train.shuffled_captions, seed=config.run.seed)
+        self._order = GlobalBatchSampler(
             rows.labels,
             batch_size=config.train.batch_size,
             seed=config.run.seed,

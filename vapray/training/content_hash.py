@@ -6,10 +6,10 @@ from vapray.config import Config
 from vapray.errors import ConfigError
 from vapray.pretrained.model_files import sha256_of
 
-__all__ = ["initial_weights_signature"]
+__all__ = ["initial_weights_content_hash"]
 
 
-def initial_weights_signature(config: Config) -> str:
+def initial_weights_content_hash(config: Config) -> str:
     """Compute the sha256 of the initial weights; empty for random ones.
 
     Raises:

@@ -25,7 +25,7 @@ from vapray.training.row_join import join_rows
 from vapray.training.row_writing import write_rows
 from vapray.training.rows_file import RowsFile
 
-__all__ = ["TrainingRows", "discard", "materialise"]
+__all__ = ["TrainingRows", "delete_cache", "open_or_build_cache"]
 
 LAYOUT = 1
 """Layout version; raised when the same tables give another file."""
@@ -96,14 +96,14 @@ class TrainingRows:
         return torch.from_numpy(padded)
 
 
-def materialise(bank: Version, latents: Version, cache: Path, split: str = "train") -> TrainingRows:
+def open_or_build_cache(bank: Version, latents: Version, cache: Path, split: str = "train") -> TrainingRows:
     """Join two finished tables on image_id and map the result; one process per node writes it, others wait.
 
     Raises:
         DataError: the tables give no training rows, or the cache cannot be written.
     """
     path = _path(bank, latents, cache, split)
-    with _alone(path):
+    with _locked(path):
         _remove_unused(cache, path)
         with contextlib.suppress(OSError, ValueError):  # missing or damaged
             return TrainingRows.open(path)
@@ -116,10 +116,10 @@ def materialise(bank: Version, latents: Version, cache: Path, split: str = "trai
         return TrainingRows.open(path)
 
 
-def discard(bank: Version, latents: Version, cache: Path, split: str = "train") -> None:
-    """Remove the file of :func:`materialise`; processes that have mapped it keep it."""
+def delete_cache(bank: Version, latents: Version, cache: Path, split: str = "train") -> None:
+    """Remove the file of :func:`open_or_build_cache`; processes that have mapped it keep it."""
     path = _path(bank, latents, cache, split)
-    with _alone(path):
+    with _locked(path):
         path.unlink(missing_ok=True)
 
 
@@ -146,7 +146,7 @@ def _remove_unused(cache: Path, kept: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[None]:
     """Lock the file against other processes of this node that create or remove it."""
     folder = path.parent
     try:

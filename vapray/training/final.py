@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from vapray.bank.factory import text_encoder_of
+from vapray.bank.factory import build_text_encoder
 from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Config
 from vapray.latents.latent_space import LatentSpace
@@ -37,7 +37,7 @@ def final_checkpoint(
     Returns:
         File name -> content.
     """
-    encoder = text_encoder_of(config.bank)
+    encoder = build_text_encoder(config.bank)
     card = {
         "schema": SCHEMA,
         "class_names": list(class_names),

@@ -2,8 +2,8 @@
 
 from vapray.config import Config, Train
 from vapray.latents.forecast import autoencoder_size
-from vapray.models.network_cost import NetworkSize, network_size
-from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate
+from vapray.models.network_cost import NetworkCost, network_cost
+from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, ForecastInputs, flop_rate
 from vapray.store.checkpoint import MANIFEST
 from vapray.store.version import Version
 
@@ -22,14 +22,14 @@ BYTES_OF_A_POINT, BYTES_OF_AN_EVENT = 380, 350
 STEPS_OF_A_VALIDATION = 10
 
 
-def forecast(outlook: Outlook) -> Forecast:
+def forecast(outlook: ForecastInputs) -> Forecast:
     """Forecast ``train.steps`` global batches; a worker has its share of the batch, and all or a share of the network.
 
     Peak resident memory of one worker on a CPU above that before building the network, measured and by ``peak_bytes``:
     105 and 99 MB at the demo's settings, 5.7 and 5.0 GB at width 256, depth 12 and 256 patches.
     """
     config, settings = outlook.config, outlook.config.train
-    size = network_size(config, outlook.images.num_classes)
+    size = network_cost(config, outlook.images.num_classes)
     device = "GPU" if settings.use_gpu else "CPU"
     rate, basis = flop_rate(device)
     rows, share = settings.steps * settings.batch_size, settings.batch_size // settings.workers
@@ -47,7 +47,7 @@ def forecast(outlook: Outlook) -> Forecast:
     )
 
 
-def peak_bytes(size: NetworkSize, share: int, settings: Train) -> float:
+def peak_bytes(size: NetworkCost, share: int, settings: Train) -> float:
     """Estimate the memory of a worker that processes ``share`` images at once; GPU memory if it has a GPU."""
     saving = 0 if settings.use_gpu else BYTES_OF_SAVING
     return WORKSPACE_BYTES + (_bytes_held(settings) + saving) * size.parameters + 4 * share * size.kept_values
@@ -63,7 +63,7 @@ def _bytes_held(settings: Train) -> float:
     return BYTES_OF_A_PARAMETER / settings.workers + BYTES_BORROWED + gradients
 
 
-def _validated(outlook: Outlook) -> int:
+def _validated(outlook: ForecastInputs) -> int:
     """Count forward passes of one image over all validations, which one worker runs in addition to its steps."""
     settings = outlook.config.train
     images = min(settings.validation_images, outlook.images.splits.get("validation", 0))
@@ -81,7 +81,7 @@ def committed_rows(output: Version, config: Config) -> int:
     return 0
 
 
-def _checkpoint_bytes(outlook: Outlook, parameters: int) -> float:
+def _checkpoint_bytes(outlook: ForecastInputs, parameters: int) -> float:
     """Estimate the size of training states and ``files/final``, in bytes.
 
     A state has weights, EMA and two moments, with validation also the best EMA; ``files/final`` has weights, EMA and

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vapray.diffusion.noise_schedule import Schedule
+from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.objective import Losses, denoising_loss
 from vapray.models.health import attention_health, prototype_health
 from vapray.models.prototypes import PrototypeCondition
@@ -24,7 +24,7 @@ __all__ = ["measure_prototypes"]
 ROWS_AT_MOST, SHARE_OF_A_BATCH = 16, 4
 
 
-def measure_prototypes(model: UViT, schedule: Schedule, batch: Batch, alpha: float) -> dict[str, float]:
+def measure_prototypes(model: UViT, schedule: NoiseSchedule, batch: Batch, alpha: float) -> dict[str, float]:
     """Measure a network's prototypes without changing weights, gradients or random generators, on one rank.
 
     Args:
@@ -47,7 +47,7 @@ def measure_prototypes(model: UViT, schedule: Schedule, batch: Batch, alpha: flo
     return health | ({"gradient_ratio": rebuilding / denoising} if denoising else {})
 
 
-def _losses(model: UViT, schedule: Schedule, batch: Batch, alpha: float) -> Losses:
+def _losses(model: UViT, schedule: NoiseSchedule, batch: Batch, alpha: float) -> Losses:
     count = len(batch.label_B)
     rows = slice(min(ROWS_AT_MOST, -(-count // SHARE_OF_A_BATCH)))
     draws = replace(batch.draws, **{name: value[rows] for name, value in vars(batch.draws).items()})

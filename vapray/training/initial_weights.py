@@ -12,14 +12,14 @@ from vapray.errors import CheckpointError
 from vapray.models.released_weights import is_released, renamed
 from vapray.training.network import Network
 
-__all__ = ["start_from"]
+__all__ = ["load_initial_weights"]
 
 LEAST_SHARE = 0.5
 EMPTY_CONTEXT = "text.empty_context"
 """Buffer that the run's text encoder fills, whatever the weights contain."""
 
 
-def start_from(network: Network, path: str) -> str:
+def load_initial_weights(network: Network, path: str) -> str:
     """Load the weights of a file that match a network by name and shape; the others keep their values.
 
     Args:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from vapray.config import Config
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT
-from vapray.runtime.driver_channel import Board
-from vapray.store.checkpoint import read_newest_step
+from vapray.runtime.driver_channel import DriverChannel
+from vapray.store.checkpoint import load_latest_training_state
 from vapray.store.version import Version
-from vapray.training.initial_weights import start_from
+from vapray.training.initial_weights import load_initial_weights
 from vapray.training.network import Network, build_network
 from vapray.training.state import TrainingState
 
@@ -44,7 +44,7 @@ class TrainingJob:
     num_classes: int
     context_width: int
     space: LatentSpace
-    board: Board
+    board: DriverChannel
     validate: Callable[[Network], float] | None
     empty_context: NDArray[np.float16] | None = None
 
@@ -78,11 +78,11 @@ class TrainingJob:
 
     def _begin(self, network: Network, say: Callable[[str], None]) -> None:
         if self.config.train.init_from:
-            say(start_from(network, self.config.train.init_from))
+            say(load_initial_weights(network, self.config.train.init_from))
         if self.empty_context is not None and isinstance(network, UViT) and network.text is not None:
             network.text.fill_empty_context(torch.from_numpy(self.empty_context))
 
     def newest_files(self, say: Callable[[str], None]) -> dict[str, bytes] | None:
         """Read the files of the latest complete training state; ``say`` logs the skipped ones."""
         strict = self.config.train.strict_checkpoints
-        return read_newest_step(self.output.files, self.steps_folder, say, strict=strict)
+        return load_latest_training_state(self.output.files, self.steps_folder, say, strict=strict)

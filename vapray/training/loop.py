@@ -1,31 +1,31 @@
-"""Loop over optimizer steps on one rank. A :class:`Worker` provides Ray and files, so the loop depends on neither."""
+"""Loop over optimizer steps on one rank; a :class:`RankContext` connects it to Ray and files."""
 
 import time
 
 from vapray.config import Config, Train
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT
-from vapray.training.async_checkpoint import Background
+from vapray.training.async_checkpoint import AsyncCheckpointer
 from vapray.training.batches import Batch, Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.health import measure_prototypes
 from vapray.training.network import build_schedule
 from vapray.training.prefetch import Prefetch
 from vapray.training.state import TrainingState
-from vapray.training.step import OptimiserStep, Taken
-from vapray.training.worker import Worker
+from vapray.training.step import OptimiserStep, StepResult
+from vapray.training.worker import RankContext
 
 __all__ = ["train"]
 
 
-def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace, state: TrainingState) -> None:
+def train(worker: RankContext, config: Config, rows: TrainingRows, space: LatentSpace, state: TrainingState) -> None:
     """Train from ``state.step`` to ``train.steps``, in place.
 
     Noise, diffusion steps, flips and drops are functions of (run.seed, step, position in the global batch), so the same
     seed and world size give the same weights, resumed or not.
     """
     state.spread(config.train, worker.device, worker.rank, worker.world)
-    with Background(worker, state) as background:
+    with AsyncCheckpointer(worker, state) as background:
         background.resume()
         if state.step and _is_validation_due(worker, state, config.train) and state.step not in background.validated():
             background.validate()
@@ -33,8 +33,8 @@ def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace
 
 
 def _take_steps(
-    worker: Worker,
-    background: Background,
+    worker: RankContext,
+    background: AsyncCheckpointer,
     config: Config,
     rows: TrainingRows,
     space: LatentSpace,
@@ -67,17 +67,17 @@ def _take_steps(
         _tend(worker, background, state, settings)
 
 
-def _weight_of_a_rank(worker: Worker, settings: Train) -> float:
+def _weight_of_a_rank(worker: RankContext, settings: Train) -> float:
     """Compute a rank's loss weight, which makes DDP's mean over ranks the mean over the batch for unequal shares."""
     return len(range(worker.rank, settings.batch_size, worker.world)) * worker.world / settings.batch_size
 
 
-def _report(worker: Worker, state: TrainingState, point: dict[str, float]) -> None:
+def _report(worker: RankContext, state: TrainingState, point: dict[str, float]) -> None:
     state.curve.append(point)
     worker.report(state.step, point)
 
 
-def _tend(worker: Worker, background: Background, state: TrainingState, settings: Train) -> None:
+def _tend(worker: RankContext, background: AsyncCheckpointer, state: TrainingState, settings: Train) -> None:
     """Run validation and checkpoints between two steps."""
     if _is_validation_due(worker, state, settings):
         background.validate()
@@ -88,7 +88,7 @@ def _tend(worker: Worker, background: Background, state: TrainingState, settings
         background.save(worker.say_saved if is_asked else None)
 
 
-def _is_validation_due(worker: Worker, state: TrainingState, settings: Train) -> bool:
+def _is_validation_due(worker: RankContext, state: TrainingState, settings: Train) -> bool:
     return worker.validate is not None and _is_due(state.step, settings.validate_every, settings.steps)
 
 
@@ -96,7 +96,7 @@ def _is_due(step: int, every: int, last: int) -> bool:
     return every > 0 and (step % every == 0 or step == last)
 
 
-def _point(state: TrainingState, taken: Taken) -> dict[str, float]:
+def _point(state: TrainingState, taken: StepResult) -> dict[str, float]:
     losses = taken.losses
     balancing = float(losses.balancing)
     assert taken.norm is not None

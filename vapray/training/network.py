@@ -4,7 +4,7 @@ from dataclasses import fields
 
 from vapray.config import Config
 from vapray.config.network import PrototypeSection
-from vapray.diffusion.noise_schedule import Schedule
+from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.models.diffusers_denoiser import DiffusersDenoiser, build_dit, build_unet
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit
@@ -50,7 +50,7 @@ def _prototype_options(section: PrototypeSection) -> PrototypeOptions:
     return PrototypeOptions(**{field.name: getattr(section, field.name) for field in fields(PrototypeOptions)})
 
 
-def build_schedule(config: Config) -> Schedule:
+def build_schedule(config: Config) -> NoiseSchedule:
     """Build the noise schedule of section ``diffusion``."""
-    make = Schedule.linear if config.diffusion.schedule == "linear" else Schedule.scaled_linear
+    make = NoiseSchedule.linear if config.diffusion.schedule == "linear" else NoiseSchedule.scaled_linear
     return make(config.diffusion.steps)

@@ -9,16 +9,16 @@ import torch
 
 from vapray.config import Config, Train
 from vapray.errors import BackendError
-from vapray.models.network_cost import network_size
+from vapray.models.network_cost import network_cost
 from vapray.training.forecast import peak_bytes
 
-__all__ = ["largest_share", "out_of_memory"]
+__all__ = ["largest_micro_batch", "oom_error"]
 
 USABLE = 0.9
 """Usable share of the memory; the rest is lost to fragmentation."""
 
 
-def out_of_memory(
+def oom_error(
     error: BaseException, config: Config, *, num_classes: int, device: torch.device, workers: int, sharing: int
 ) -> BackendError | None:
     """Create an error with settings that fit, or None if ``error`` is not about memory.
@@ -39,17 +39,17 @@ def out_of_memory(
     found = f"{share} images at a time (train.batch_size {settings.batch_size} over {_parts(settings, workers)})"
     more = f", when {asked[1]} more were requested" if asked else ""
     capacity = capacity_bytes(device) // (1 if device.type == "cuda" else sharing)
-    fits = largest_share(config, num_classes, capacity, workers)
+    fits = largest_micro_batch(config, num_classes, capacity, workers)
     where = "the GPU" if device.type == "cuda" else "memory"
     return BackendError(f"training: {found} do not fit in {where}{more}. {_advice(settings, fits, workers)}")
 
 
-def largest_share(config: Config, num_classes: int, capacity: int, workers: int) -> int:
+def largest_micro_batch(config: Config, num_classes: int, capacity: int, workers: int) -> int:
     """Estimate the images at once that a worker can hold; at most half of the current number if that is above 1.
 
     0 if not even one fits.
     """
-    size, settings = network_size(config, num_classes), config.train
+    size, settings = network_cost(config, num_classes), config.train
     share = max(1, _rows_at_once(settings, workers) // 2)
     while share and peak_bytes(size, share, settings) > USABLE * capacity:
         share -= 1

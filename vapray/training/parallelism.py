@@ -20,10 +20,10 @@ from torch.utils._pytree import tree_map
 
 from vapray.training.network import Network
 
-__all__ = ["Replicas", "Sharding", "Shards", "total"]
+__all__ = ["DDPStrategy", "FSDPStrategy", "ParallelStrategy", "full_scalar"]
 
 
-class Sharding(Protocol):
+class ParallelStrategy(Protocol):
     """Interface between a rank and the other ranks."""
 
     @property
@@ -46,7 +46,7 @@ class Sharding(Protocol):
         """Share the answer of rank 0, if all ranks must act together; otherwise return this rank's."""
 
 
-class Replicas:
+class DDPStrategy:
     """Replicated state: every rank has all weights and averaged gradients (DDP), or there is one rank.
 
     Args:
@@ -80,7 +80,7 @@ class Replicas:
         return asked
 
 
-class Shards:
+class FSDPStrategy:
     """Sharded state: every rank has its rows of weights, gradients, moments and average (FSDP2).
 
     A block's weights are gathered while it runs. A weight is sharded along its first dimension, so a class's prototypes
@@ -153,7 +153,7 @@ class Shards:
         return _to_cpu(whole) if self._first else None
 
 
-def total(scalar: Tensor) -> float:
+def full_scalar(scalar: Tensor) -> float:
     """Reduce a scalar over all ranks if it is sharded; ``bool`` or ``float`` would give this rank's share."""
     return float(scalar.full_tensor() if isinstance(scalar, DTensor) else scalar)
 

@@ -8,21 +8,23 @@ from typing import Any
 
 import torch
 
-from vapray.runtime.driver_channel import Board
-from vapray.store.checkpoint import write_step
+from vapray.runtime.driver_channel import DriverChannel
+from vapray.store.checkpoint import save_training_state
 from vapray.training.job import TrainingJob
 from vapray.training.state import TrainingState
 from vapray.training.tracking import tracked
-from vapray.training.worker import Worker
+from vapray.training.worker import RankContext
 
-__all__ = ["worker_of"]
+__all__ = ["open_rank_context"]
 
 
 @contextmanager
-def worker_of(job: TrainingJob, rank: int, world: int, device: torch.device, state: TrainingState) -> Iterator[Worker]:
+def open_rank_context(
+    job: TrainingJob, rank: int, world: int, device: torch.device, state: TrainingState
+) -> Iterator[RankContext]:
     """Create a rank's worker for training from ``state`` on."""
     if rank:
-        yield Worker(rank, world, device, report=_nothing, save=_nothing, validate=job.validate)
+        yield RankContext(rank, world, device, report=_nothing, save=_nothing, validate=job.validate)
         return
     asked = threading.Event()
     threading.Thread(target=_listen, args=(job.board, asked), daemon=True).start()
@@ -35,20 +37,20 @@ def worker_of(job: TrainingJob, rank: int, world: int, device: torch.device, sta
             track(step, point)
 
         def save(step: int, files: Mapping[str, bytes]) -> None:
-            write_step(job.output.files, job.steps_folder, step, files, keep=job.config.train.keep_checkpoints)
+            save_training_state(job.output.files, job.steps_folder, step, files, keep=job.config.train.keep_checkpoints)
 
         def say_saved(step: int) -> None:
             asked.clear()
             job.board.say_saved(step)
 
-        yield Worker(rank, world, device, report, save, asked.is_set, job.validate, say_saved, track)
+        yield RankContext(rank, world, device, report, save, asked.is_set, job.validate, say_saved, track)
 
 
 def _nothing(step: int, values: Mapping[str, Any]) -> None:
     """Do nothing, on ranks that neither report nor save."""
 
 
-def _listen(board: Board, asked: threading.Event) -> None:
+def _listen(board: DriverChannel, asked: threading.Event) -> None:
     """Wait for a checkpoint request of the driver, which requests at most one and then ends."""
     while not board.is_asked_to_save():
         time.sleep(0.5)

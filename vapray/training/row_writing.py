@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vapray.errors import DataError
 from vapray.store.version import Version
 from vapray.training.row_join import NOWHERE, RowJoin
-from vapray.training.rows_file import RowsFile, write_unfilled
+from vapray.training.rows_file import RowsFile, preallocate
 
 __all__ = ["write_rows"]
 
@@ -25,7 +25,7 @@ def write_rows(path: Path, bank: Version, latents: Version, join: RowJoin) -> No
         DataError: a row has another size than its shape, or the disk is full.
     """
     with _room_for(path, join.nbytes):
-        write_unfilled(path, join.image_ids, join.labels, join.offsets, join.shape, join.width)
+        preallocate(path, join.image_ids, join.labels, join.offsets, join.shape, join.width)
         file = RowsFile(path, writable=True)
     _fill_contexts(file, bank, join)
     _fill_moments(file, latents, join)

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["RowsFile", "write_unfilled"]
+__all__ = ["RowsFile", "preallocate"]
 
 _COLUMNS = ["image_id", "label", "moments", "context"]
 
@@ -27,7 +27,7 @@ class RowsFile:
     """Mapped file with its columns as arrays over the mapped bytes, without copies.
 
     Args:
-        path: path of a file of :func:`write_unfilled`.
+        path: path of a file of :func:`preallocate`.
         writable: write changes of the arrays to the file.
 
     Attributes:
@@ -73,7 +73,7 @@ class RowsFile:
         return np.frombuffer(self._bytes, kind, buffer.size // kind.itemsize, begin)
 
 
-def write_unfilled(
+def preallocate(
     path: Path, image_ids: pa.Array, labels: NDArray[Any], offsets: NDArray[Any], shape: tuple[int, ...], width: int
 ) -> None:
     """Write a file whose moments and contexts are zeros.

@@ -18,24 +18,24 @@ from typing import Any
 import pyarrow.compute as pc
 import torch
 
-from vapray.bank.factory import text_encoder_of
+from vapray.bank.factory import build_text_encoder
 from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Train
-from vapray.errors import BackendError, CheckpointError, TrainingDiverged, VaprayError
+from vapray.errors import BackendError, CheckpointError, TrainingDivergedError, VaprayError
 from vapray.latents.latent_space import LatentSpace
-from vapray.latents.loading import stored_autoencoder
-from vapray.models.flop_counter import forward_flops
-from vapray.runtime.cluster import readable_errors, require, run_interruptible
-from vapray.runtime.driver_channel import Board, watched
+from vapray.latents.loading import read_autoencoder_files
+from vapray.models.flop_counter import count_flops
+from vapray.runtime.cluster import require_resources, run_in_thread, unwrap_ray_errors
+from vapray.runtime.driver_channel import DriverChannel, open_driver_channel
 from vapray.runtime.placement import train_demand
-from vapray.runtime.stage_context import StageRun
+from vapray.runtime.stage_context import StageContext
 from vapray.store.checkpoint import write_checkpoint
-from vapray.training.dataset import discard, materialise
+from vapray.training.dataset import delete_cache, open_or_build_cache
 from vapray.training.final import final_checkpoint, final_notes
 from vapray.training.job import TrainingJob
 from vapray.training.loop import train
-from vapray.training.oom import out_of_memory
-from vapray.training.rank_context import worker_of
+from vapray.training.oom import oom_error
+from vapray.training.rank_context import open_rank_context
 
 __all__ = ["run", "scaling_of"]
 
@@ -45,14 +45,14 @@ late."""
 ROWS_CACHE = Path(tempfile.gettempdir()) / f"vapray-rows-{os.getuid()}"
 
 
-def run(run: StageRun) -> None:
+def run(run: StageContext) -> None:
     """Run the stage."""
     config, inputs = run.config, run.inputs
     workers = config.train.workers
     least = config.train.min_workers or workers
-    require(train_demand(config), say=run.progress.say)
-    encoder = text_encoder_of(config.bank)
-    with watched(run.progress) as board:
+    require_resources(train_demand(config), say=run.progress.say)
+    encoder = build_text_encoder(config.bank)
+    with open_driver_channel(run.progress) as board:
         job = TrainingJob(
             config,
             inputs["bank"],
@@ -81,7 +81,7 @@ def _range(least: int, most: int) -> str:
     return f"{least} to {most} workers" if least < most else f"{most} worker{'s' if most > 1 else ''}"
 
 
-def _save_before_the_end(run: StageRun, board: Board) -> None:
+def _save_before_the_end(run: StageContext, board: DriverChannel) -> None:
     if board.progress() is None:  # the workers are still starting, so there is no state to save
         return
     grace = run.config.train.grace_seconds
@@ -112,8 +112,8 @@ def _fit(job: TrainingJob) -> None:
         ),
     )
     try:
-        with readable_errors("training"):
-            result = run_interruptible(trainer.fit)
+        with unwrap_ray_errors("training"):
+            result = run_in_thread(trainer.fit)
     except VaprayError:
         if told := job.board.failure():  # the other ranks' errors are consequences of this one
             raise told from None
@@ -146,13 +146,13 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     context = ray.train.get_context()
     if not job.config.train.use_gpu:
         torch.set_num_threads(1)
-    rows = materialise(job.bank, job.latents, ROWS_CACHE)
+    rows = open_or_build_cache(job.bank, job.latents, ROWS_CACHE)
     device = get_device()
     try:
         state = job.standing_state(_nobody if context.get_world_rank() else job.board.say)
-        with worker_of(job, context.get_world_rank(), context.get_world_size(), device, state) as worker:
+        with open_rank_context(job, context.get_world_rank(), context.get_world_size(), device, state) as worker:
             train(worker, job.config, rows, job.space, state)
-    except TrainingDiverged as error:
+    except TrainingDivergedError as error:
         return error
     except CheckpointError as error:
         if context.get_world_size() == 1:
@@ -163,7 +163,7 @@ def _train_rank(settings: dict[str, Any]) -> Any:
         _tell_out_of_memory(job, error, device, context.get_world_size(), context.get_local_world_size())
         raise
     if context.get_local_rank() == 0:
-        discard(job.bank, job.latents, ROWS_CACHE)
+        delete_cache(job.bank, job.latents, ROWS_CACHE)
     return None
 
 
@@ -175,14 +175,12 @@ def _tell_out_of_memory(
     job: TrainingJob, error: BaseException, device: torch.device, workers: int, sharing: int
 ) -> None:
     """Report this rank's memory error to the driver; the caller must raise, since the other ranks wait for this one."""
-    told = out_of_memory(
-        error, job.config, num_classes=job.num_classes, device=device, workers=workers, sharing=sharing
-    )
+    told = oom_error(error, job.config, num_classes=job.num_classes, device=device, workers=workers, sharing=sharing)
     if told is not None:
         job.board.fail(told)
 
 
-def _finish(run: StageRun, job: TrainingJob) -> None:
+def _finish(run: StageContext, job: TrainingJob) -> None:
     state = job.newest_files(run.progress.say)
     if state is None or json.loads(state["state.json"])["step"] != job.config.train.steps:
         raise BackendError(
@@ -192,7 +190,7 @@ def _finish(run: StageRun, job: TrainingJob) -> None:
         job.config,
         state,
         PromptBank.of(run.inputs["bank"]),
-        stored_autoencoder(run.inputs["autoencoder"]),
+        read_autoencoder_files(run.inputs["autoencoder"]),
         job.space,
         run.inputs["images"].sealed().notes["class_names"],
     )
@@ -204,6 +202,6 @@ def _finish(run: StageRun, job: TrainingJob) -> None:
             "rows": job.config.train.steps * job.config.train.batch_size,
             "sha256": write_checkpoint(run.output.files, f"{run.output.folder}/files/final", contents),
             "parameters": sum(weight.numel() for weight in network.parameters()),
-            "forward_flops": forward_flops(network, shape, tokens, job.context_width),
+            "forward_flops": count_flops(network, shape, tokens, job.context_width),
         }
     )

@@ -14,10 +14,10 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from vapray.config import Train
-from vapray.errors import CheckpointError, TrainingDiverged
+from vapray.errors import CheckpointError, TrainingDivergedError
 from vapray.training.network import Network
 from vapray.training.optimiser import make_optimiser
-from vapray.training.parallelism import Replicas, Sharding, Shards
+from vapray.training.parallelism import DDPStrategy, FSDPStrategy, ParallelStrategy
 
 __all__ = ["Snapshot", "TrainingState", "load_weights", "save_weights"]
 
@@ -67,7 +67,7 @@ class TrainingState:
     model: Network
     averaged: Network
     optimiser: torch.optim.AdamW
-    sharding: Sharding
+    sharding: ParallelStrategy
     step: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
     validations: list[tuple[int, float]] = field(default_factory=list)
@@ -80,17 +80,17 @@ class TrainingState:
     def begin(cls, model: Network, settings: Train) -> Self:
         """Build the state before the first step: the average equals the weights."""
         averaged = copy.deepcopy(model).requires_grad_(False).eval()
-        return cls(model, averaged, make_optimiser(model, settings), Replicas(model))
+        return cls(model, averaged, make_optimiser(model, settings), DDPStrategy(model))
 
     def spread(self, settings: Train, device: torch.device, rank: int, world: int) -> None:
         """Distribute a complete state over the devices of ``world`` ranks; above 1 a torch process group must exist."""
         optimiser = self.optimiser.state_dict()
         if world > 1 and settings.sharding == "fsdp":
-            self.sharding = shards = Shards(self.model, self.averaged, device)
+            self.sharding = shards = FSDPStrategy(self.model, self.averaged, device)
             self.optimiser, optimiser = make_optimiser(self.model, settings), shards.cut(optimiser)
         else:
             self.averaged.to(device)
-            self.sharding = Replicas(self.model.to(device), rank, world)
+            self.sharding = DDPStrategy(self.model.to(device), rank, world)
         self.optimiser.load_state_dict(optimiser)
 
     def consider(self, step: int, averaged: Network, distance: float) -> None:
@@ -100,17 +100,19 @@ class TrainingState:
         self.validations.append((step, distance))
 
     def refuse_non_finite(self) -> None:
-        """Raise ``TrainingDiverged`` if a weight is not finite."""
+        """Raise ``TrainingDivergedError`` if a weight is not finite."""
         names, weights = zip(*self.model.named_parameters(), *self.averaged.named_parameters(), strict=True)
         for name, broken in zip(names, self.sharding.broken(weights), strict=True):
             if broken:
-                raise TrainingDiverged(f"training: {name} is not finite after step {self.step}; nothing was saved.")
+                raise TrainingDivergedError(
+                    f"training: {name} is not finite after step {self.step}; nothing was saved."
+                )
 
     def snapshot(self) -> Snapshot:
         """Copy the state for writing while further steps run.
 
         Raises:
-            TrainingDiverged: a weight is not finite; such a state is never saved.
+            TrainingDivergedError: a weight is not finite; such a state is never saved.
         """
         self.refuse_non_finite()
         card = {name: getattr(self, name) for name in _CARD if name != "validations"}
@@ -125,7 +127,7 @@ class TrainingState:
         """Serialize a snapshot or the current state, with the validations, to file name -> content.
 
         Raises:
-            TrainingDiverged: a weight is not finite.
+            TrainingDivergedError: a weight is not finite.
         """
         snapshot = snapshot or self.snapshot()
         optimiser = io.BytesIO()

@@ -10,23 +10,23 @@ from torch import nn
 
 from vapray.config import Config
 from vapray.diffusion.objective import Losses, denoising_loss
-from vapray.errors import TrainingDiverged
+from vapray.errors import TrainingDivergedError
 from vapray.models.precision import Precision, matrix_products
 from vapray.models.uvit import UViT
 from vapray.training.batches import Batch
 from vapray.training.network import build_schedule
 from vapray.training.optimiser import average_weights, ema_decay, learning_rate, only_present_rows
-from vapray.training.parallelism import total
+from vapray.training.parallelism import full_scalar
 from vapray.training.state import TrainingState
 
-__all__ = ["OptimiserStep", "Taken"]
+__all__ = ["OptimiserStep", "StepResult"]
 
 MULTIPLE_OF_TOKENS: dict[Precision, int] = {"float32": 1, "bfloat16": 16}
 """Multiple to which captions are padded; bfloat16 kernels are built per shape and are faster for even sizes."""
 
 
 @dataclass(frozen=True)
-class Taken:
+class StepResult:
     """Result of a step."""
 
     losses: Losses
@@ -52,7 +52,7 @@ class OptimiserStep:
         if config.train.compile and isinstance(state.model, UViT):
             state.model.compile_blocks()
 
-    def take(self, batch: Batch, weight: float = 1.0) -> Taken:
+    def take(self, batch: Batch, weight: float = 1.0) -> StepResult:
         """Take one step; the caller counts it.
 
         Args:
@@ -60,7 +60,7 @@ class OptimiserStep:
             weight: weight of their mean loss; other than 1 if ranks have different numbers of rows.
 
         Raises:
-            TrainingDiverged: too many steps in a row had a gradient that is not finite.
+            TrainingDivergedError: too many steps in a row had a gradient that is not finite.
         """
         state, settings = self._state, self._config.train
         state.optimiser.zero_grad(set_to_none=True)
@@ -69,17 +69,17 @@ class OptimiserStep:
         prototypes = pcm.prototypes if pcm is not None else None
         if prototypes is not None and state.step % self._config.model.prototypes.update_every:
             prototypes.grad = None
-        norm = total(nn.utils.clip_grad_norm_(state.model.parameters(), settings.max_gradient_norm))
+        norm = full_scalar(nn.utils.clip_grad_norm_(state.model.parameters(), settings.max_gradient_norm))
         if not math.isfinite(norm):
             self._skip()
-            return Taken(losses, None)
+            return StepResult(losses, None)
         state.skipped_in_a_row = 0
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(state.step, settings)
         with only_present_rows(prototypes, state.optimiser):
             state.optimiser.step()
         average_weights(state.averaged, state.model, ema_decay(state.step, settings.ema_decay))
-        return Taken(losses, norm)
+        return StepResult(losses, norm)
 
     def _gradients(self, batch: Batch, weight: float) -> Losses:
         """Accumulate the gradients of the micro-batches; ranks exchange them once, with the last."""
@@ -106,7 +106,7 @@ class OptimiserStep:
         state.skipped += 1
         state.skipped_in_a_row += 1
         if state.skipped_in_a_row > settings.max_skipped_steps:
-            raise TrainingDiverged(
+            raise TrainingDivergedError(
                 f"training: the gradients of {state.skipped_in_a_row} steps in a row, up to step {state.step}, are "
                 "not finite; they were not saved. "
                 f"Fix: lower train.learning_rate from {settings.learning_rate:g}, or check the latents."

@@ -7,11 +7,11 @@ import torch
 
 from vapray.training.network import Network
 
-__all__ = ["Worker"]
+__all__ = ["RankContext"]
 
 
 @dataclass(frozen=True)
-class Worker:
+class RankContext:
     """Rank, device and callbacks of a training loop.
 
     Attributes:

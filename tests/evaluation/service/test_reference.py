@@ -11,7 +11,7 @@ import pytest
 from vapray.errors import DataError
 from vapray.evaluation.service.real_pictures import RealPictures
 from vapray.evaluation.service.reference import ReferenceStatistics
-from vapray.store.tables import TABLES, part_of
+from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Store
 
 
@@ -88,7 +88,7 @@ def test_a_classifier_that_is_not_what_was_written_is_not_used(real, card, tmp_p
 def test_lost_pictures_are_named_and_nothing_is_kept(real, card, tmp_path):
     rows = real.images.read().to_pylist()
     lost = Store(str(tmp_path / "run")).version("images", "lost")
-    lost.write_part(part_of(TABLES["images"], [row | {"path": f"{tmp_path}/{row['image_id']}"} for row in rows]))
+    lost.write_part(build_part(TABLES["images"], [row | {"path": f"{tmp_path}/{row['image_id']}"} for row in rows]))
     notes = {"class_names": list(card.class_names)}
     lost.seal(stage="ingest", sections={}, inputs={}, seconds=0, versions={}, notes=notes)
     with pytest.raises(DataError, match=r"81 of 81 real images can no longer be read, such as .*: cannot be read"):

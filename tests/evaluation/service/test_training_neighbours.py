@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vapray.data.decode import decode
-from vapray.errors import BadImage, DataError
+from vapray.errors import DataError, ImageDecodeError
 from vapray.evaluation.service.neighbours import TrainingNeighbours, real_thumbnail
 from vapray.sampling.provenance import read_provenance
 
@@ -52,7 +52,7 @@ def test_a_thumbnail_carries_nothing_else_of_its_file(tmp_path):
     Image.new("RGB", (40, 40)).save(tmp_path / "a.jpg", exif=exif, comment=b"Jane Doe")
     assert b"Jane Doe" in (tmp_path / "a.jpg").read_bytes()
     assert b"Jane Doe" not in real_thumbnail(str(tmp_path / "a.jpg"), 32)
-    with pytest.raises(BadImage, match="cannot be read"):
+    with pytest.raises(ImageDecodeError, match="cannot be read"):
         real_thumbnail(str(tmp_path / "b.jpg"), 32)
 
 

@@ -6,14 +6,14 @@ from vapray.captioning.forecast import forecast as forecast_captioning
 from vapray.captioning.forecast import measuring_seconds
 from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.forecast import reading_seconds
-from vapray.runtime.forecast import Forecast, Outlook, part_overhead
+from vapray.runtime.forecast import Forecast, ForecastInputs, part_overhead
 
 __all__ = ["forecast"]
 
 BYTES_OF_A_ROW = {"measured": 90, "given": 250, "drawn": 250, "vllm": 900, "openai": 900}
 
 
-def forecast(outlook: Outlook) -> Forecast:
+def forecast(outlook: ForecastInputs) -> Forecast:
     """Estimate the cost of measuring the sample and captioning part of it again; measured captions need neither."""
     config, captioner = outlook.config, outlook.config.caption.captioner
     rows = min(config.audit.images, outlook.rows["captions"])

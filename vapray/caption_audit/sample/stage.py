@@ -16,14 +16,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vapray.captioning.captioner import CaptionDraft
-from vapray.captioning.factory import asks_model, open_language_model
+from vapray.captioning.factory import build_vlm_captioner, uses_language_model
 from vapray.captioning.measured.dermoscopy import measure_dermoscopy
 from vapray.config import Config
 from vapray.config.captioning import MEASURED_MODALITY
-from vapray.data.image_loading import read_frames
-from vapray.runtime.row_map import map_rows, plan_rows
-from vapray.runtime.stage_context import StageRun
-from vapray.store.tables import TABLES, part_of
+from vapray.data.image_loading import load_square_images
+from vapray.runtime.row_map import map_rows, write_work_list
+from vapray.runtime.stage_context import StageContext
+from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Version
 
 __all__ = ["run"]
@@ -31,60 +31,63 @@ __all__ = ["run"]
 CAPTIONED = ["image_id", "label", "split", "group", "caption", "cache_key"]
 
 
-def run(run: StageRun) -> None:
+def run(run: StageContext) -> None:
     """Run the stage."""
     sample = _sample(run)
     if run.config.caption.captioner == "measured":  # it would be compared with itself
-        run.output.write_part(part_of(TABLES["examinations"], sample.to_pylist()))
+        run.output.write_part(build_part(TABLES["examinations"], sample.to_pylist()))
         return
     map_rows(
         run,
-        plan_rows(run, "audited", sample),
-        partial(_Examine, run.config, run.history["caption"].notes["knowledge"]),
+        write_work_list(run, "audited", sample),
+        partial(_MeasureAndRecaption, run.config, run.history["caption"].notes["knowledge"]),
         pool=run.config.pools.caption,
         columns=[*CAPTIONED, "path", "repeated"],
     )
 
 
-def _sample(run: StageRun) -> pa.Table:
+def _sample(run: StageContext) -> pa.Table:
     """Draw captions without repetition; the first ones are marked to be captioned again."""
     audit, captions = run.config.audit, run.inputs["captions"]
     ids = captions.read(["image_id"]).column(0).to_pylist()
     order = np.random.default_rng(run.config.run.seed).permutation(len(ids))
     drawn = [ids[number] for number in order[: audit.images]]
-    rows, paths = _of(captions, CAPTIONED, drawn), _of(run.inputs["images"], ["image_id", "path"], drawn)
+    rows, paths = (
+        _select_rows(captions, CAPTIONED, drawn),
+        _select_rows(run.inputs["images"], ["image_id", "path"], drawn),
+    )
     again = drawn[: audit.repeated_images] if audit.repeats else []
     repeated = pc.is_in(rows.column("image_id"), pa.array(again, pa.string()))
     return rows.append_column("path", paths.column("path")).append_column("repeated", repeated)
 
 
-def _of(version: Version, columns: Sequence[str], ids: Sequence[str]) -> pa.Table:
+def _select_rows(version: Version, columns: Sequence[str], ids: Sequence[str]) -> pa.Table:
     """Read the rows of these images, sorted by id, part by part."""
     wanted = pa.array(ids, pa.string())
     parts = [part.filter(pc.is_in(part.column("image_id"), wanted)) for part in version.read_parts(columns)]
     return pa.concat_tables(parts).select(list(columns)).sort_by("image_id")
 
 
-class _Examine:
+class _MeasureAndRecaption:
     """Row map that measures images and captions them again."""
 
     def __init__(self, config: Config, knowledge: Mapping[str, str]) -> None:
         """Open the captioner, if a model must caption images again."""
         self._config = config
         self._again = []
-        if asks_model(config) and config.audit.repeats:
-            captioner = open_language_model(config, lambda _: dict(knowledge))
+        if uses_language_model(config) and config.audit.repeats:
+            captioner = build_vlm_captioner(config, lambda _: dict(knowledge))
             seeds = range(config.run.seed + 1, config.run.seed + 1 + config.audit.repeats)
             self._again = [captioner.reseeded(seed, config.audit.temperature) for seed in seeds]
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Build a part of ``examinations``."""
         asked = rows.to_pylist()
-        frames, kept, reasons = read_frames([row["path"] for row in asked], self._config.caption.image_side)
+        frames, kept, reasons = load_square_images([row["path"] for row in asked], self._config.caption.image_side)
         done = [asked[n] | {"measured": self._measured(frame)} for n, frame in zip(kept, frames, strict=True)]
         self._caption_again(done, frames)
         rejects = {asked[n]["image_id"]: reason for n, reason in reasons.items()}
-        return part_of(TABLES["examinations"], done, rejects)
+        return build_part(TABLES["examinations"], done, rejects)
 
     def _measured(self, frame: NDArray[np.uint8]) -> str | None:
         return json.dumps(measure_dermoscopy(frame)) if self._config.data.modality == MEASURED_MODALITY else None

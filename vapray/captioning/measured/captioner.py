@@ -10,7 +10,7 @@ from vapray.captioning import caption_templates as wording
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures, image_generator
 from vapray.captioning.measured.dermoscopy import measure_dermoscopy
 from vapray.captioning.prompt_set import PromptSet
-from vapray.errors import BadImage
+from vapray.errors import ImageDecodeError
 
 __all__ = ["MeasuredCaptioner"]
 
@@ -32,7 +32,7 @@ class MeasuredCaptioner:
         self.prompt_set, self.seed, self.omit = prompt_set, seed, frozenset(omit)
         self.sampling: Mapping[str, Any] = {"seed": seed, "omit": sorted(omit)}
         variants = range(len(prompt_set.texts.knowledge))
-        self.knowledge: Mapping[str, str] = dict(wording.knowledge(prompt_set, number) for number in variants)
+        self.knowledge: Mapping[str, str] = dict(wording.pick_knowledge(prompt_set, number) for number in variants)
 
     def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
         """Caption uint8 [S, S, 3] images; an image in which no lesion stands out is a reject."""
@@ -41,11 +41,11 @@ class MeasuredCaptioner:
     def _one(self, image: NDArray[np.uint8], image_id: str) -> CaptionDraft | CaptionReject:
         try:
             found = measure_dermoscopy(image)
-        except BadImage as error:
+        except ImageDecodeError as error:
             return CaptionReject(str(error))
         if len(found) < len(self.prompt_set.attributes):
             return CaptionReject("nothing stands out from the background")
         rng = image_generator(self.seed, image_id)
-        t2_id, _ = wording.knowledge(self.prompt_set, int(rng.integers(1 << 30)))
-        t1 = wording.impression(found, self.prompt_set, rng, self.omit)
-        return CaptionDraft(t1, t2_id, wording.reasoning(found, self.prompt_set, rng, self.omit))
+        t2_id, _ = wording.pick_knowledge(self.prompt_set, int(rng.integers(1 << 30)))
+        t1 = wording.render_impression(found, self.prompt_set, rng, self.omit)
+        return CaptionDraft(t1, t2_id, wording.render_caption(found, self.prompt_set, rng, self.omit))

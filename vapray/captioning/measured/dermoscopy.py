@@ -94,7 +94,7 @@ def measure_dermoscopy(image: NDArray[np.uint8]) -> Attributes:
         Attributes of the prompt set ``dermoscopy``; only the background when no lesion stands out.
 
     Raises:
-        BadImage: not a square uint8 RGB image.
+        ImageDecodeError: not a square uint8 RGB image.
     """
     rgb = working_rgb(image)
     mask, skin = find_lesion(rgb)

@@ -6,7 +6,7 @@ from scipy.ndimage import zoom
 from skimage.color import rgb2lab
 from skimage.transform import resize
 
-from vapray.errors import BadImage
+from vapray.errors import ImageDecodeError
 
 SIDE = 96
 """Pixels on a side; smaller images are enlarged smoothly, larger ones reduced with anti-aliasing."""
@@ -19,11 +19,13 @@ def working_rgb(image: NDArray[np.uint8]) -> Floats:
     """Resize a square image to [96, 96, 3] in 0..1.
 
     Raises:
-        BadImage: not uint8 [S, S, 3], or smaller than 8 pixels.
+        ImageDecodeError: not uint8 [S, S, 3], or smaller than 8 pixels.
     """
     shape = image.shape
     if image.dtype != np.uint8 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3 or shape[0] < 8:
-        raise BadImage(f"cannot measure a {image.dtype} image of shape {shape}: expected uint8 [S, S, 3], S >= 8")
+        raise ImageDecodeError(
+            f"cannot measure a {image.dtype} image of shape {shape}: expected uint8 [S, S, 3], S >= 8"
+        )
     rgb = image.astype(np.float64) / 255
     if shape[0] < SIDE:
         return np.clip(np.stack([_enlarged(rgb[..., channel]) for channel in range(3)], axis=-1), 0, 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vapray.config.strict_yaml import parse_yaml
-from vapray.data.label_tables import list_first
+from vapray.data.label_tables import summarize_names
 from vapray.errors import ConfigError
 
 __all__ = ["LabelMap", "load_label_map"]
@@ -54,7 +54,7 @@ def load_label_map(path: str | None = None) -> LabelMap:
     labels, left_out = _checked(tree, where)
     names = [_plain(name) for diagnoses in (*labels.values(), left_out) for name in diagnoses]
     if twice := sorted(name for name, count in Counter(names).items() if count > 1):
-        raise ConfigError(f"{where}: {list_first(twice, 'repeated diagnostic term')}. Fix: list each once.")
+        raise ConfigError(f"{where}: {summarize_names(twice, 'repeated diagnostic term')}. Fix: list each once.")
     by_diagnosis = {_plain(name): label for label, diagnoses in labels.items() for name in diagnoses}
     return LabelMap(by_diagnosis, frozenset(map(_plain, left_out)), where, hashlib.sha256(text.encode()).hexdigest())
 
@@ -62,7 +62,7 @@ def load_label_map(path: str | None = None) -> LabelMap:
 def _checked(tree: Any, where: str) -> tuple[dict[str, list[str]], list[str]]:
     parts = tree if isinstance(tree, dict) else {}
     if unknown := sorted(parts.keys() - {"labels", "left_out"}):
-        raise ConfigError(f"{where}: {list_first(unknown, 'unknown key')}. {WANTED}.")
+        raise ConfigError(f"{where}: {summarize_names(unknown, 'unknown key')}. {WANTED}.")
     labels, left_out = parts.get("labels"), parts.get("left_out") or []
     if not isinstance(labels, dict) or not labels or not all(map(_is_list_of_texts, (*labels.values(), left_out))):
         raise ConfigError(f"{where}: not a map of labels. {WANTED}, all of them texts.")

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 
 from vapray.data.colonoscopy.part import Frame
-from vapray.data.image_files import PHOTO_SUFFIXES, is_picture
-from vapray.data.label_tables import list_first
+from vapray.data.image_files import PHOTO_SUFFIXES, is_image_file
+from vapray.data.label_tables import summarize_names
 
 __all__ = ["Mesejo"]
 
@@ -20,7 +20,7 @@ LIGHTS = ("WL", "NBI")
 
 
 class Mesejo:
-    """Part in ``root``; see :class:`vapray.data.colonoscopy.part.Part`."""
+    """Part in ``root``; see :class:`vapray.data.colonoscopy.part.DatasetPart`."""
 
     name = "Mesejo"
 
@@ -46,7 +46,7 @@ class Mesejo:
             path for path in self.root.rglob("*.mp4") if not self._videos.get((_lesion(path), path.with_suffix("")))
         ]
         if videos:
-            shown = list_first(sorted(path.relative_to(self.root).as_posix() for path in videos), "video")
+            shown = summarize_names(sorted(path.relative_to(self.root).as_posix() for path in videos), "video")
             yield f"{self.name}: {shown} without frames; write them as PNG into a folder of the video's name"
         elif not self.files():
             yield f"{self.name}: no frames; expected adenoma/adenoma_01/WL/*.png and so on in {self.root}"
@@ -64,7 +64,7 @@ class Mesejo:
         """Frames by lesion and folder of the video."""
         folders = [path for path in sorted(self.root.rglob("*")) if path.is_dir() and path.name in LIGHTS]
         return {
-            (_lesion(folder), folder): sorted(path for path in folder.iterdir() if is_picture(path, PHOTO_SUFFIXES))
+            (_lesion(folder), folder): sorted(path for path in folder.iterdir() if is_image_file(path, PHOTO_SUFFIXES))
             for folder in folders
         }
 

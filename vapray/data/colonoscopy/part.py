@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["NO_POLYP", "Frame", "Part"]
+__all__ = ["NO_POLYP", "DatasetPart", "Frame"]
 
 NO_POLYP = "no polyp"
 """Diagnosis of a frame without a polyp."""
@@ -28,7 +28,7 @@ class Frame:
     group: str
 
 
-class Part(Protocol):
+class DatasetPart(Protocol):
     """Dataset of the union, in a folder of its name. Files are read on demand."""
 
     name: str

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from vapray.data.colonoscopy.part import NO_POLYP, Frame
-from vapray.data.image_files import IMAGE_SUFFIXES, PHOTO_SUFFIXES, is_picture
-from vapray.data.label_tables import list_first
+from vapray.data.image_files import IMAGE_SUFFIXES, PHOTO_SUFFIXES, is_image_file
+from vapray.data.label_tables import summarize_names
 
 __all__ = ["PolypsSet"]
 
@@ -22,7 +22,7 @@ SPLITS = ("train2019", "val2019", "test2019")
 
 
 class PolypsSet:
-    """Part in ``root``; see :class:`vapray.data.colonoscopy.part.Part`."""
+    """Part in ``root``; see :class:`vapray.data.colonoscopy.part.DatasetPart`."""
 
     name = "PolypsSet"
 
@@ -45,11 +45,11 @@ class PolypsSet:
     def complaints(self) -> Iterator[str]:
         """Report annotations that are not XML or have no frame, and frames without an annotation."""
         if broken := [str(path) for path, tree in self._annotations.items() if tree is None]:
-            yield f"{self.name}: {list_first(broken, 'annotation')} not Pascal VOC XML; copy them again"
+            yield f"{self.name}: {summarize_names(broken, 'annotation')} not Pascal VOC XML; copy them again"
         if alone := [str(path) for path in self._annotations if path not in self._pictures]:
-            yield f"{self.name}: {list_first(alone, 'annotation')} without a frame in Image; copy them there"
+            yield f"{self.name}: {summarize_names(alone, 'annotation')} without a frame in Image; copy them there"
         if bare := [str(path) for path in self._pictures if path not in self._annotations]:
-            yield f"{self.name}: {list_first(bare, 'frame')} without a file in Annotation; copy them there"
+            yield f"{self.name}: {summarize_names(bare, 'frame')} without a file in Annotation; copy them there"
         if not self._annotations and not self._pictures:
             yield f"{self.name}: no frames; expected {SPLITS[0]}/Image and {SPLITS[0]}/Annotation in {self.root}"
 
@@ -79,7 +79,7 @@ class PolypsSet:
             Path(split) / path.relative_to(self.root / split / folder).with_suffix(".xml"): path
             for split in SPLITS
             for path in sorted((self.root / split / folder).rglob("*"))
-            if is_picture(path, suffixes)
+            if is_image_file(path, suffixes)
         }
 
 

@@ -14,23 +14,23 @@ from functools import cached_property
 from pathlib import Path
 
 from vapray.data.colonoscopy.part import NO_POLYP, Frame
-from vapray.data.image_files import PHOTO_SUFFIXES, is_picture
+from vapray.data.image_files import PHOTO_SUFFIXES, is_image_file
 from vapray.data.label_tables import (
     Row,
     duplicates,
     find_table,
-    list_first,
     missing_columns,
+    raise_problems,
     read_rows,
     read_text,
-    refuse,
+    summarize_names,
 )
 
 __all__ = ["Sun"]
 
 
 class Sun:
-    """Part in ``root``; see :class:`vapray.data.colonoscopy.part.Part`."""
+    """Part in ``root``; see :class:`vapray.data.colonoscopy.part.DatasetPart`."""
 
     name = "SUN"
 
@@ -57,15 +57,16 @@ class Sun:
             yield f"{self.name}: no frames; expected case1, case2, ... in {self.root} or in sundatabase_* there"
         positive = [case for kind, case in self._cases if not kind]
         if bare := [case for case in positive if case not in self._annotated]:
-            yield f"{self.name}: {list_first(bare, 'case')} without annotation_txt/CASE.txt; copy them there"
+            yield f"{self.name}: {summarize_names(bare, 'case')} without annotation_txt/CASE.txt; copy them there"
         if positive and self._table is None:
-            yield f"{self.name}: no cases.csv in {self.root}; write case,diagnosis for {list_first(positive, 'case')}"
+            missing = summarize_names(positive, "case")
+            yield f"{self.name}: no cases.csv in {self.root}; write case,diagnosis for {missing}"
         elif unknown := [case for case in positive if not self._diagnosis(case)]:
-            yield f"{self.name}: cases.csv has no diagnosis of {list_first(unknown, 'case')}; add them"
+            yield f"{self.name}: cases.csv has no diagnosis of {summarize_names(unknown, 'case')}; add them"
         yield from (f"{self.name}: cases.csv: {text}" for text in duplicates(_case(row) for row in self._rows))
         gone = [f"{case}/{name}" for case in positive for name in self._gone(case)]
         if gone:
-            yield f"{self.name}: {list_first(gone, 'annotated frame')} not found; copy them there"
+            yield f"{self.name}: {summarize_names(gone, 'annotated frame')} not found; copy them there"
 
     def tables(self) -> list[Path]:
         """List cases.csv and the annotations."""
@@ -84,7 +85,7 @@ class Sun:
         if self._table is None:
             return []
         rows = read_rows(self._table)
-        refuse(self._table, missing_columns(rows, ("case", "diagnosis")))
+        raise_problems(self._table, missing_columns(rows, ("case", "diagnosis")))
         return rows
 
     @cached_property
@@ -104,7 +105,7 @@ class Sun:
         folders = [path for depth in ("case*", "*/case*") for path in sorted(self.root.glob(depth)) if path.is_dir()]
         return {
             (_kind(folder.relative_to(self.root)), folder.name): sorted(
-                path for path in folder.iterdir() if is_picture(path, PHOTO_SUFFIXES)
+                path for path in folder.iterdir() if is_image_file(path, PHOTO_SUFFIXES)
             )
             for folder in folders
         }

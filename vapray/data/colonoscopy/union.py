@@ -9,10 +9,10 @@ from pathlib import Path
 
 from vapray.data.colonoscopy.label_map import load_label_map
 from vapray.data.colonoscopy.mesejo import Mesejo
-from vapray.data.colonoscopy.part import Frame, Part
+from vapray.data.colonoscopy.part import DatasetPart, Frame
 from vapray.data.colonoscopy.polypsset import PolypsSet
 from vapray.data.colonoscopy.sun import Sun
-from vapray.data.label_tables import duplicates, list_first, refuse
+from vapray.data.label_tables import duplicates, raise_problems, summarize_names
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import split_by_group
 from vapray.errors import DataError
@@ -50,7 +50,9 @@ class Colonoscopy(ImageSource):
         self.root = dataset_folder(root, f"with {', '.join(part.name for part in PARTS)}")
         self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
         self.label_map = load_label_map(labels)
-        self.parts: list[Part] = [part(self.root / part.name) for part in PARTS if (self.root / part.name).is_dir()]
+        self.parts: list[DatasetPart] = [
+            part(self.root / part.name) for part in PARTS if (self.root / part.name).is_dir()
+        ]
         if not self.parts:
             names = ", ".join(f"{part.name}/" for part in PARTS)
             raise DataError(f"{self.root}: none of {names} exists. Fix: set data.root to the folder of one or more.")
@@ -71,7 +73,7 @@ class Colonoscopy(ImageSource):
             ImageRecord(frame.image_id, label, names.index(label), "train", frame.group, str(frame.path))
             for frame, label in self._labelled
         ]
-        refuse(self.root, duplicates(record.image_id for record in records))
+        raise_problems(self.root, duplicates(record.image_id for record in records))
         return in_order(
             split_by_group(records, validation_share=self.validation_share, test_share=self.test_share, seed=self.seed)
         )
@@ -104,13 +106,13 @@ class Colonoscopy(ImageSource):
 
     @cached_property
     def _frames(self) -> list[Frame]:
-        refuse(self.root, (complaint for part in self.parts for complaint in part.complaints()))
+        raise_problems(self.root, (complaint for part in self.parts for complaint in part.complaints()))
         frames = [frame for part in self.parts for frame in part.frames()]
         seen = {diagnosis for frame in frames for diagnosis in frame.diagnoses}
         unknown = sorted(diagnosis for diagnosis in seen if not self.label_map.knows(diagnosis))
         if unknown:
             raise DataError(
-                f"{self.root}: {list_first(unknown, 'diagnostic term')} not in {self.label_map.where}. "
+                f"{self.root}: {summarize_names(unknown, 'diagnostic term')} not in {self.label_map.where}. "
                 "Fix: copy vapray/data/colonoscopy/labels.yaml, add them, and set data.labels to the copy."
             )
         return frames

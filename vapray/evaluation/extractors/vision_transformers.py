@@ -22,7 +22,7 @@ from vapray.evaluation.extractors.network_extractor import (
     sha256_with,
 )
 from vapray.evaluation.extractors.weight_files import find_weights, model_folder, require_packages
-from vapray.pretrained.model_files import read_card
+from vapray.pretrained.model_files import read_json_object
 from vapray.pretrained.weights_file import read_weights
 
 __all__ = ["biomedclip", "dinov2"]
@@ -44,7 +44,7 @@ def dinov2(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
     """
     require_packages("dinov2")
     folder = model_folder(settings)
-    architecture = str(read_card(folder / "config.json").get("architecture"))
+    architecture = str(read_json_object(folder / "config.json").get("architecture"))
     if "dinov2" not in architecture:
         raise ConfigError(
             f"evaluate.weights = {settings.weights}: architecture {architecture} is not DINOv2. Fix: give a folder of "
@@ -67,7 +67,7 @@ def biomedclip(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
     """
     require_packages("biomedclip")
     config, path = find_weights(settings)
-    card = read_card(config)
+    card = read_json_object(config)
     seen = card.get("preprocess_cfg") or {}
     tower = _image_tower(card, config)
     weights = read_weights("evaluate.weights", path)

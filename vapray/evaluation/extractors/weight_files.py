@@ -6,9 +6,9 @@ from pathlib import Path
 from vapray.bank.tower_files import CONFIGS, WEIGHTS
 from vapray.config import Config, Evaluate
 from vapray.errors import BackendError, ConfigError
-from vapray.pretrained.model_files import Wanted, find_folder, hub_commit, is_directory, sha256_of
+from vapray.pretrained.model_files import ModelFileSpec, is_directory, resolve_commit, resolve_model_folder, sha256_of
 
-__all__ = ["features_signature", "find_weights", "inception_file", "model_folder", "require_packages"]
+__all__ = ["features_content_hash", "find_weights", "inception_file", "model_folder", "require_packages"]
 
 PACKAGES = {"inception_v3": "torch_fidelity", "dinov2": "timm", "biomedclip": "open_clip"}
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -44,8 +44,8 @@ def model_folder(settings: Evaluate, *, download: bool = True) -> Path:
     """Folder of dinov2 or biomedclip; raises the errors of :func:`find_weights`."""
     features = settings.features
     choices = [[CONFIG_FILES[features], name] for name in WEIGHT_FILES[features]]
-    wanted = Wanted("evaluate.weights", choices, lambda folder: _missing(features, folder))
-    return find_folder(settings.weights or "", settings.revision, wanted, download=download)
+    wanted = ModelFileSpec("evaluate.weights", choices, lambda folder: _missing(features, folder))
+    return resolve_model_folder(settings.weights or "", settings.revision, wanted, download=download)
 
 
 def inception_file(weights: str | None) -> Path:
@@ -70,7 +70,7 @@ def inception_file(weights: str | None) -> Path:
     )
 
 
-def features_signature(config: Config) -> str:
+def features_content_hash(config: Config) -> str:
     """sha256 of the weight files, or the commit of the hub model; empty if the extractor needs no file.
 
     Raises:
@@ -79,7 +79,7 @@ def features_signature(config: Config) -> str:
     """
     settings = config.evaluate
     if settings.features in CONFIG_FILES and not is_directory(settings.weights):
-        return hub_commit(settings.weights or "", settings.revision, "evaluate.weights")
+        return resolve_commit(settings.weights or "", settings.revision, "evaluate.weights")
     files = find_weights(settings)
     return sha256_of(files) if files else ""
 

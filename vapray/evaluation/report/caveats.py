@@ -8,7 +8,7 @@ from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.report.content import ReportData
 from vapray.memorisation.audit import Memorisation
 from vapray.memorisation.copy_test import CANNOT_TELL, COPIES
-from vapray.report.number_format import known, number, percent
+from vapray.report.number_format import is_measured, number, percent
 
 __all__ = ["Caution", "cautions"]
 
@@ -51,7 +51,7 @@ def _memorisation(found: Memorisation) -> Iterator[Caution]:
 
 def _fid(metrics: Metrics) -> Iterator[Caution]:
     fid, real = metrics.further.get("fid_at_held_out_count"), metrics.fid_real_split
-    if known(fid) and known(real) and fid < real:
+    if is_measured(fid) and is_measured(real) and fid < real:
         yield Caution(
             "FID better than real images",
             f"Generated images have FID {number(fid)}, held-out real images {number(real)} at the same count. "
@@ -65,7 +65,7 @@ def _beyond_real(metrics: Metrics) -> Iterator[Caution]:
         ("Caption adherence", metrics.caption_adherence, metrics.caption_adherence_ceiling),
     )
     for name, made, real in pairs:
-        if known(made) and known(real) and made > real + CLEAR:
+        if is_measured(made) and is_measured(real) and made > real + CLEAR:
             yield Caution(
                 f"{name} above real images",
                 f"{percent(made)} against {percent(real)}. Strong guidance exaggerates typical features, and copies "
@@ -77,7 +77,7 @@ def _sizes(metrics: Metrics) -> Iterator[Caution]:
     for warning in metrics.warnings:
         yield Caution("Few images", warning)
     held_out = metrics.further.get("n_held_out")
-    if known(held_out) and held_out < FEW_HELD_OUT:
+    if is_measured(held_out) and held_out < FEW_HELD_OUT:
         yield Caution(
             "Few held-out images",
             f"Every number of real images is computed from {number(int(held_out))} images and is coarse.",

@@ -12,10 +12,10 @@ import yaml
 
 from vapray.config import Config
 from vapray.data.decode import decode
-from vapray.data.image_loading import read_frame
-from vapray.errors import BadImage
+from vapray.data.image_loading import load_square_image
+from vapray.errors import ImageDecodeError
 from vapray.evaluation.metrics import Metrics
-from vapray.evaluation.reference_set import References
+from vapray.evaluation.reference_set import ReferenceSet
 from vapray.evaluation.report.content import (
     CaptionExample,
     ClassExamples,
@@ -27,14 +27,14 @@ from vapray.evaluation.report.content import (
     Rejects,
     ReportData,
 )
-from vapray.evaluation.summary import Findings
+from vapray.evaluation.summary import EvaluationSummary
 from vapray.latents.description import describe_tuning
 from vapray.memorisation.audit import Memorisation, Pair
-from vapray.runtime.stage_context import StageRun
+from vapray.runtime.stage_context import StageContext
 from vapray.store.tables import REJECT, TABLES
 from vapray.store.version import Manifest, Version
 
-__all__ = ["assemble"]
+__all__ = ["build_report_data"]
 
 PICTURES_OF_A_CLASS = 6
 NEAREST_PAIRS = 6
@@ -66,8 +66,12 @@ SHARES, SHARE = ("Cosine", "Usage", "Attention entropy"), (0.0, 1.0)
 Rows = list[dict[str, Any]]
 
 
-def assemble(
-    run: StageRun, references: References, metrics: Metrics, findings: Findings, memorisation: Memorisation
+def build_report_data(
+    run: StageContext,
+    references: ReferenceSet,
+    metrics: Metrics,
+    findings: EvaluationSummary,
+    memorisation: Memorisation,
 ) -> ReportData:
     """Collect the images, texts and numbers of a finished run."""
     config, inputs, history = run.config, run.inputs, run.history
@@ -113,12 +117,12 @@ def _splits(images: Rows) -> dict[str, int]:
 def _frame(images: Mapping[str, dict[str, Any]], side: int, image_id: str) -> Image | None:
     """Read a real image; None if its file is gone, since the report does not require it."""
     try:
-        return read_frame(images[image_id]["path"], side) if image_id in images else None
-    except BadImage:
+        return load_square_image(images[image_id]["path"], side) if image_id in images else None
+    except ImageDecodeError:
         return None
 
 
-def _class_rows(names: Sequence[str], unseen: Rows, findings: Findings) -> list[ClassRow]:
+def _class_rows(names: Sequence[str], unseen: Rows, findings: EvaluationSummary) -> list[ClassRow]:
     scores = {row.label: row for row in findings.classes}
     held_out = Counter(row["label"] for row in unseen)
     rows = []

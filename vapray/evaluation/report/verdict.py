@@ -8,7 +8,7 @@ from vapray.evaluation.adherence import Adherence
 from vapray.evaluation.metrics import Metrics
 from vapray.metrics.intervals import Interval
 from vapray.report.gauge import Entry, Gauge, gauge
-from vapray.report.number_format import Number, interval_text, known, number, percent, times
+from vapray.report.number_format import Number, format_factor, interval_text, is_measured, number, percent
 
 __all__ = [
     "KeyFigure",
@@ -43,7 +43,7 @@ class KeyFigure:
 def headline(metrics: Metrics) -> str:
     """Summarize images and captions in one sentence, never better than the numbers."""
     pictures, followed = _pictures(metrics), metrics.further.get("caption_adherence_relative")
-    if not known(followed):
+    if not is_measured(followed):
         return f"{pictures}."
     bounds = metrics.intervals.get("caption_adherence_relative")
     if bounds is not None and bounds.low <= 0:
@@ -52,13 +52,13 @@ def headline(metrics: Metrics) -> str:
 
 
 def _pictures(metrics: Metrics) -> str:
-    floors = [value for value in (metrics.fid_class_mean, metrics.fid_untrained) if known(value)]
+    floors = [value for value in (metrics.fid_class_mean, metrics.fid_untrained) if is_measured(value)]
     fid, real = _fid_for_real_floors(metrics), metrics.fid_real_split
-    if not known(metrics.fid) or not floors:
+    if not is_measured(metrics.fid) or not floors:
         return "The distance to real images was not measured"
     if metrics.fid >= min(floors):
         return "No closer to real images than a simple baseline"
-    if known(real) and fid <= NEAR * real:
+    if is_measured(real) and fid <= NEAR * real:
         return "As close to the training images as held-out real images, in these features"
     return "Better than simple baselines, worse than real images"
 
@@ -145,10 +145,10 @@ def _gauge(
 def fid_finding(metrics: Metrics) -> str:
     """Compare the FID with its floors and real images, in one or two sentences."""
     floors = [("class means with noise", metrics.fid_class_mean), ("the untrained network", metrics.fid_untrained)]
-    measured = [(name, value) for name, value in floors if known(value)]
-    if not known(metrics.fid) or not measured:
+    measured = [(name, value) for name, value in floors if is_measured(value)]
+    if not is_measured(metrics.fid) or not measured:
         return ""
-    beaten = [f"{name} ({times(value / metrics.fid)})" for name, value in measured if metrics.fid < value]
+    beaten = [f"{name} ({format_factor(value / metrics.fid)})" for name, value in measured if metrics.fid < value]
     missed = [name for name, value in measured if metrics.fid >= value]
     parts = ["Closer to real images than " + " and ".join(beaten)] if beaten else []
     if missed:
@@ -159,20 +159,20 @@ def fid_finding(metrics: Metrics) -> str:
 def _beside_real(metrics: Metrics) -> list[str]:
     """Compare the FID with that of real images, at the same number of images."""
     fid, real = _fid_for_real_floors(metrics), metrics.fid_real_split
-    if not known(real) or real <= 0:
+    if not is_measured(real) or real <= 0:
         return []
     if fid < real:
         return [f"Held-out real images score {number(real)}, which is worse"]
-    return [f"Still {times(fid / real)} as far as held-out real images"]
+    return [f"Still {format_factor(fid / real)} as far as held-out real images"]
 
 
 def label_finding(metrics: Metrics) -> str:
     """Compare label accuracy with that of real images, in one sentence."""
     made, real = metrics.label_accuracy, metrics.further.get("label_accuracy_real")
-    if not known(made):
+    if not is_measured(made):
         return ""
     text = f"A classifier trained on real images recognizes the requested class in {percent(made)}"
-    if not known(real):
+    if not is_measured(real):
         return f"{text}."
     if made > real + SAME:
         return f"{text}, more than in real images ({percent(real)}): generated images are more typical of their class."
@@ -181,7 +181,7 @@ def label_finding(metrics: Metrics) -> str:
 
 def adherence_finding(relative: Number, interval: Interval | None) -> str:
     """Describe the effect of captions beyond the class, in one sentence."""
-    if not known(relative):
+    if not is_measured(relative):
         return (
             "Real images agree with their own captions no better than with others of their class, "
             "so caption adherence cannot be measured in this run."
@@ -201,4 +201,4 @@ def _further(metrics: Metrics, name: str) -> float:
 def _fid_for_real_floors(metrics: Metrics) -> float:
     """FID at the number of images of the real floors, because FID falls with the number."""
     fair = metrics.further.get("fid_at_held_out_count")
-    return fair if known(fair) else metrics.fid
+    return fair if is_measured(fair) else metrics.fid

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from vapray.data.image_loading import read_frame
+from vapray.data.image_loading import load_square_image
 from vapray.errors import DataError
 from vapray.evaluation.service.real_pictures import RealPictures
 from vapray.evaluation.service.reference import ReferenceStatistics
-from vapray.evaluation.set_metrics import nearest_distance, standardised
+from vapray.evaluation.set_metrics import nearest_distance, standardize
 
 __all__ = ["NearPicture", "TrainingNeighbours", "real_thumbnail"]
 
@@ -51,7 +51,7 @@ class TrainingNeighbours:
         """Find at most ``k`` training images nearest to an image uint8 [S, S, 3] of the model's size, nearest first."""
         # Rounded to float32, as the features of the training images are.
         features = np.asarray(self._reference.extractor(picture[None]), dtype=np.float32).astype(np.float64)
-        real, asked = standardised(self._reference.reference, self._reference.feature_set(features))
+        real, asked = standardize(self._reference.reference, self._reference.feature_set(features))
         distances = np.sqrt(((real - asked) ** 2).sum(axis=1))
         return [self._near(row, float(distances[row])) for row in np.argsort(distances, kind="stable")[:k]]
 
@@ -65,10 +65,10 @@ def real_thumbnail(path: str, side: int) -> bytes:
     """Encode a real image as PNG [side, side, 3], marked as real; keeps nothing of the original file but its pixels.
 
     Raises:
-        BadImage: the file is missing or damaged.
+        ImageDecodeError: the file is missing or damaged.
     """
     chunks = PngInfo()
     chunks.add_text("Source", "Real training image")
     buffer = io.BytesIO()
-    Image.fromarray(read_frame(path, side)).save(buffer, format="PNG", pnginfo=chunks)
+    Image.fromarray(load_square_image(path, side)).save(buffer, format="PNG", pnginfo=chunks)
     return buffer.getvalue()

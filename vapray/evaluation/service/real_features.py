@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vapray.config import Config
-from vapray.data.image_loading import read_frames
+from vapray.data.image_loading import load_square_images
 from vapray.errors import DataError
 from vapray.evaluation.extractors.extractor import FeatureExtractor
 from vapray.evaluation.measurement import KEY_PREFIX
 from vapray.evaluation.service.real_pictures import RealPictures
-from vapray.store.tables import TABLES, held_out_split, pack, part_of
+from vapray.store.tables import TABLES, build_part, choose_held_out_split, pack
 from vapray.store.version import Store, Version, fingerprint
 
 __all__ = ["REAL_SETS", "real_features"]
@@ -89,13 +89,13 @@ def _kept(real: RealPictures, config: Config, extractor: FeatureExtractor, store
 
 def _measure(real: RealPictures, config: Config, extractor: FeatureExtractor) -> pa.Table:
     images = real.images.read(["image_id", "label", "split", "path"])
-    splits = {"train": "reference", held_out_split(images["split"].unique().to_pylist()): "held_out"}
+    splits = {"train": "reference", choose_held_out_split(images["split"].unique().to_pylist()): "held_out"}
     asked = [row | {"set": splits[row["split"]]} for row in images.to_pylist() if row["split"] in splits]
     rows: list[dict[str, Any]] = []
     rejects: dict[str, str] = {}
     for start in range(0, len(asked), BATCH):
         batch = asked[start : start + BATCH]
-        frames, kept, reasons = read_frames([row["path"] for row in batch], config.data.image_size)
+        frames, kept, reasons = load_square_images([row["path"] for row in batch], config.data.image_size)
         features = np.asarray(extractor(frames), dtype=np.float32)
         some = [batch[position] for position in kept]
         rows += [
@@ -104,7 +104,7 @@ def _measure(real: RealPictures, config: Config, extractor: FeatureExtractor) ->
         ]
         rejects |= {batch[position]["image_id"]: reason for position, reason in reasons.items()}
     _refuse_too_few(real, config, rejects, len(asked))
-    return part_of(TABLES["references"], rows)
+    return build_part(TABLES["references"], rows)
 
 
 def _refuse_too_few(real: RealPictures, config: Config, rejects: dict[str, str], asked: int) -> None:

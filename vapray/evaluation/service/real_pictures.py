@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vapray.errors import DataError
-from vapray.store.checkpoint import place_in_run
+from vapray.store.checkpoint import split_checkpoint_path
 from vapray.store.version import Store, Version
 
 __all__ = ["RealPictures", "find_real_pictures", "measured_references"]
@@ -41,7 +41,7 @@ def find_real_pictures(checkpoint: str, class_names: Sequence[str], run: str | N
     Raises:
         DataError: ``run`` is given and has no finished images of these classes.
     """
-    inside, fingerprint = place_in_run(checkpoint)
+    inside, fingerprint = split_checkpoint_path(checkpoint)
     root = run or inside
     if root is None:
         return None

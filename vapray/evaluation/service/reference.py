@@ -17,7 +17,7 @@ from vapray.errors import DataError
 from vapray.evaluation.classifier import Classifier, read_classifier
 from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
 from vapray.evaluation.features import extractor_of
-from vapray.evaluation.measurement import CLASSIFIER, features_of
+from vapray.evaluation.measurement import CLASSIFIER, stack_features
 from vapray.evaluation.service.real_features import real_features
 from vapray.evaluation.service.real_pictures import RealPictures
 from vapray.evaluation.set_metrics import FeatureSet
@@ -91,7 +91,7 @@ class ReferenceStatistics:
 
 def _feature_set(rows: pa.Table, space: FeatureSpace, config: Config) -> FeatureSet:
     return FeatureSet(
-        features_of(rows.to_pylist()) if rows.num_rows else np.zeros((0, space.width)),
+        stack_features(rows.to_pylist()) if rows.num_rows else np.zeros((0, space.width)),
         rows["label"].to_numpy().astype(np.int64),
         space,
         f"centred square, {config.data.image_size} pixels",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from vapray.errors import DataError
 from vapray.evaluation.service.reference import ReferenceStatistics
-from vapray.evaluation.set_metrics import FeatureSet, compare_sets, fid_between, kid_between, size_warnings
+from vapray.evaluation.set_metrics import FeatureSet, compare_sets, fid_of_sets, kid_of_sets, size_warnings
 from vapray.metrics.inception_score import inception_score
 from vapray.metrics.intervals import Interval
 
@@ -89,8 +89,8 @@ class SetMeasurement:
                 "recall": _number(scores.recall),
             }
         return {
-            "fid": _number(fid_between(reference, made)),
-            "kid": _number(kid_between(reference, made)),
+            "fid": _number(fid_of_sets(reference, made)),
+            "kid": _number(kid_of_sets(reference, made)),
             "precision": None,
             "recall": None,
         }

@@ -9,25 +9,25 @@ import torch
 from numpy.typing import NDArray
 
 from vapray.config import Config
-from vapray.data.image_loading import read_frames
+from vapray.data.image_loading import load_square_images
 from vapray.errors import CheckpointError, ConfigError, DataError
 from vapray.latents.decoder_tuning import TuningRecipe, tune_decoder
 from vapray.latents.fit import MOST_HELDOUT, Recipe, fit_autoencoder, split_heldout
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.lpips import SMALLEST_SIDE
-from vapray.latents.lpips_weights import open_perceptual
+from vapray.latents.lpips_weights import load_lpips
 from vapray.latents.network_autoencoder import NetworkAutoencoder
-from vapray.latents.pretrained_files import find_trained
+from vapray.latents.pretrained_files import find_pretrained
 from vapray.latents.tiny_autoencoder import TinyAutoencoder
 
-__all__ = ["Paths", "make_autoencoder", "open_trained", "optimiser_steps"]
+__all__ = ["ImagePaths", "load_pretrained", "optimiser_steps", "prepare_autoencoder"]
 
 OF_A_FIT = {"channels", "factor", "width", "steps", "batch_size", "learning_rate"}
 Report = Callable[[int, str], None]
 
 
 @dataclass(frozen=True)
-class Paths:
+class ImagePaths:
     """Image files of the splits for training and for its report."""
 
     train: Sequence[str]
@@ -40,7 +40,7 @@ def optimiser_steps(config: Config) -> int:
     return (settings.steps if settings.kind == "kl" else 0) + settings.tune_decoder_steps
 
 
-def make_autoencoder(config: Config, paths: Paths, report: Report) -> tuple[NetworkAutoencoder, dict[str, Any]]:
+def prepare_autoencoder(config: Config, paths: ImagePaths, report: Report) -> tuple[NetworkAutoencoder, dict[str, Any]]:
     """Build an autoencoder of any kind but pixels, with its notes for the manifest.
 
     Args:
@@ -61,16 +61,16 @@ def make_autoencoder(config: Config, paths: Paths, report: Report) -> tuple[Netw
     if settings.kind == "kl":
         autoencoder, notes = _fitted(config, paths, report)
     else:
-        autoencoder, notes = open_trained(config), {}
+        autoencoder, notes = load_pretrained(config), {}
     if settings.tune_decoder_steps:
-        notes |= _tuned(config, autoencoder, paths, report)
+        notes |= _finetune_decoder(config, autoencoder, paths, report)
     return autoencoder, {"rows": optimiser_steps(config) * settings.batch_size} | notes
 
 
-def open_trained(config: Config) -> NetworkAutoencoder:
-    """Load ``autoencoder.model`` onto the device of ``pools.autoencoder``; errors as in ``make_autoencoder``."""
+def load_pretrained(config: Config) -> NetworkAutoencoder:
+    """Load ``autoencoder.model`` onto the device of ``pools.autoencoder``; errors as in ``prepare_autoencoder``."""
     settings = config.autoencoder
-    folder = find_trained(settings)
+    folder = find_pretrained(settings)
     try:
         load = KlAutoencoder.load if settings.kind == "diffusers" else TinyAutoencoder.from_pair
         autoencoder: NetworkAutoencoder = load(folder)
@@ -81,7 +81,7 @@ def open_trained(config: Config) -> NetworkAutoencoder:
     return autoencoder
 
 
-def _fitted(config: Config, paths: Paths, report: Report) -> tuple[NetworkAutoencoder, dict[str, Any]]:
+def _fitted(config: Config, paths: ImagePaths, report: Report) -> tuple[NetworkAutoencoder, dict[str, Any]]:
     autoencoder, fit = fit_autoencoder(
         _frames(config, paths.train),
         Recipe(**config.autoencoder.model_dump(include=OF_A_FIT), seed=config.run.seed),
@@ -96,9 +96,11 @@ def _fitted(config: Config, paths: Paths, report: Report) -> tuple[NetworkAutoen
     }
 
 
-def _tuned(config: Config, autoencoder: NetworkAutoencoder, paths: Paths, report: Report) -> dict[str, Any]:
+def _finetune_decoder(
+    config: Config, autoencoder: NetworkAutoencoder, paths: ImagePaths, report: Report
+) -> dict[str, Any]:
     settings = config.autoencoder
-    perceptual = open_perceptual(settings, config.pools.autoencoder.device)
+    perceptual = load_lpips(settings, config.pools.autoencoder.device)
     if perceptual and config.data.image_size < SMALLEST_SIDE:
         raise ConfigError(
             f"autoencoder.lpips_backbone with data.image_size = {config.data.image_size}: LPIPS needs images of "
@@ -133,11 +135,11 @@ def _tuned(config: Config, autoencoder: NetworkAutoencoder, paths: Paths, report
     }
 
 
-def _tuning_frames(config: Config, paths: Paths) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str]:
+def _tuning_frames(config: Config, paths: ImagePaths) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str]:
     """Load images to tune on and images to evaluate, and name the latter's split: validation, or train without one."""
     noise = torch.Generator().manual_seed(config.run.seed)
     most = config.autoencoder.tune_decoder_steps * config.autoencoder.batch_size
-    validation, _, _ = read_frames(_drawn(paths.validation, MOST_HELDOUT, noise), config.data.image_size)
+    validation, _, _ = load_square_images(_drawn(paths.validation, MOST_HELDOUT, noise), config.data.image_size)
     if len(validation):
         return _frames(config, _drawn(paths.train, most, noise)), validation, "validation"
     images, heldout = split_heldout(_frames(config, _drawn(paths.train, most + MOST_HELDOUT, noise)), noise)
@@ -150,7 +152,7 @@ def _drawn(paths: Sequence[str], most: int, noise: torch.Generator) -> list[str]
 
 
 def _frames(config: Config, paths: Sequence[str]) -> NDArray[np.uint8]:
-    frames, _, _ = read_frames(paths, config.data.image_size)
+    frames, _, _ = load_square_images(paths, config.data.image_size)
     if len(frames) == 0:
         raise DataError("no image of the train split can be read; the autoencoder needs them.")
     return frames

@@ -1,8 +1,8 @@
 """Forecast of the autoencoder stage."""
 
-from vapray.latents.batch_slices import pictures_at_once
+from vapray.latents.batch_slices import max_batch_size
 from vapray.latents.forecast import OF_CONVOLUTIONS, PLANES_AT_ONCE, autoencoder_size
-from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate
+from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, ForecastInputs, flop_rate
 
 __all__ = ["forecast"]
 
@@ -14,7 +14,7 @@ MOST_HELDOUT = 128
 BYTES_OF_THE_CARD = 2500
 
 
-def forecast(outlook: Outlook) -> Forecast:
+def forecast(outlook: ForecastInputs) -> Forecast:
     """Forecast batches of fitting, then of decoder tuning without LPIPS; all their images are in memory."""
     config, size = outlook.config, autoencoder_size(outlook.config)
     settings, pool, side = config.autoencoder, config.pools.autoencoder, config.data.image_size
@@ -28,7 +28,7 @@ def forecast(outlook: Outlook) -> Forecast:
     cores = pool.num_cpus if device == "CPU" else 1
     pictures = outlook.images.splits.get("train", 0)
     frames = (pictures if fitted else min(pictures, tuned)) * 3 * side**2
-    judged = min(MOST_HELDOUT, pictures_at_once(side, side)) * size.widest_values * 4 * PLANES_AT_ONCE
+    judged = min(MOST_HELDOUT, max_batch_size(side, side)) * size.widest_values * 4 * PLANES_AT_ONCE
     learning = max(settings.batch_size * 4 * size.kept_values, judged)
     return Forecast(
         rows=fitted + tuned,

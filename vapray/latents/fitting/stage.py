@@ -13,24 +13,24 @@ from typing import Any
 from vapray.config import Config
 from vapray.errors import DataError
 from vapray.latents.autoencoder import Autoencoder
-from vapray.latents.fitting.build import Paths, make_autoencoder, optimiser_steps
+from vapray.latents.fitting.build import ImagePaths, optimiser_steps, prepare_autoencoder
 from vapray.latents.pixel_space import PixelSpace
 from vapray.runtime.cluster import run_remote
-from vapray.runtime.driver_channel import watched
-from vapray.runtime.stage_context import StageRun
-from vapray.store.checkpoint import folder_contents, write_checkpoint
+from vapray.runtime.driver_channel import open_driver_channel
+from vapray.runtime.stage_context import StageContext
+from vapray.store.checkpoint import read_folder_bytes, write_checkpoint
 from vapray.store.version import Version
 
 __all__ = ["run"]
 
 
-def run(run: StageRun) -> None:
+def run(run: StageContext) -> None:
     """Run the stage."""
     if run.config.autoencoder.kind == "pixels":
         run.notes["sha256"] = _save(PixelSpace(), run.output)
         return
     run.progress.expect(optimiser_steps(run.config), "steps")
-    with watched(run.progress) as board:
+    with open_driver_channel(run.progress) as board:
         pool = run.config.pools.autoencoder
         run.notes.update(
             run_remote(
@@ -50,7 +50,7 @@ def _make(config: Config, images: Version, output: Version, report: Callable[...
     rows = images.read(["split", "path"]).to_pylist()
     train, validation = ([row["path"] for row in rows if row["split"] == split] for split in ("train", "validation"))
     try:
-        autoencoder, notes = make_autoencoder(config, Paths(train, validation), report)
+        autoencoder, notes = prepare_autoencoder(config, ImagePaths(train, validation), report)
     except DataError as error:
         raise DataError(f"{images.uri}: {error}") from error
     return notes | {"sha256": _save(autoencoder, output)}
@@ -59,4 +59,4 @@ def _make(config: Config, images: Version, output: Version, report: Callable[...
 def _save(autoencoder: Autoencoder, output: Version) -> str:
     with tempfile.TemporaryDirectory() as folder:
         autoencoder.save(folder)
-        return write_checkpoint(output.files, f"{output.folder}/files/autoencoder", folder_contents(folder))
+        return write_checkpoint(output.files, f"{output.folder}/files/autoencoder", read_folder_bytes(folder))
