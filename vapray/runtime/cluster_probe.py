@@ -40,8 +40,8 @@ def probe_cluster(
         ``nodes`` (address, id, alive, resources, and the result of :meth:`NodeProbe.look`, ``silent`` without an
         answer), ``clock`` (by node id: seconds ahead of this machine, and the uncertainty), ``unshared`` (by node id:
         the result of reading a file that another node wrote to ``root``, if it differs), ``short`` (missing resources
-        and advice), ``autoscales`` (True if the cluster has an autoscaler that a stage would use; it is not used here, since
-        that starts nodes).
+        and advice), ``autoscales`` (True if a stage would use the cluster's autoscaler; this call does not, since that
+        starts nodes).
 
     Raises:
         BackendError: no cluster answers at the address.
