@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from tests.bank.tiny_models import bert
+from tests.bank.tiny_models import bert, biomedclip
 from tests.latents.trained_models import stable_diffusion, taef2
 from vapray.bank.factory import build_text_encoder
 from vapray.bank.prompt_bank import BankEntry, PromptBank
@@ -26,6 +26,7 @@ CLASSES = ("melanoma", "a | pipe")
 SMALL = ("data.image_size=16", "model.width=16", "model.depth=2", "model.num_heads=2", "sample.num_inference_steps=3")
 CLASS_ONLY = ("model.condition=class", "model.prototypes.enabled=false")
 KINDS: dict[str, tuple[str, ...]] = {
+    "captions": (),
     "class": CLASS_ONLY,
     "dit": (*CLASS_ONLY, "model.network=dit"),
     "unet": (*CLASS_ONLY, "model.network=unet"),
@@ -40,15 +41,18 @@ KINDS: dict[str, tuple[str, ...]] = {
         "sample.precision=bfloat16",
     ),
     "tower": ("bank.encoder=transformers",),
+    "open_clip": ("bank.encoder=open_clip", "bank.context_length=full", "bank.max_tokens=32"),
 }
-"""What each kind asks for; the files of trained models are made beside the checkpoint."""
+"""Settings of each kind; the files of trained models are made next to the checkpoint."""
+TOWERS = {"tower": bert, "open_clip": lambda folder: biomedclip(folder, pooler="cls_pooler")}
+"""Functions that make the files of the text towers."""
 
 
 def make_checkpoint(folder: Path, kind: str) -> Path:
     """The ``final`` folder of a checkpoint of a kind."""
     autoencoder, named = _autoencoder(folder, kind)
-    if kind == "tower":
-        named = [f"bank.model={bert(folder / 'tower')}"]
+    if kind in TOWERS:
+        named = [f"bank.model={TOWERS[kind](folder / 'tower')}"]
     config = load_config(None, [*SMALL, *KINDS[kind], *named])
     space = LatentSpace(
         autoencoder.channels, config.latent_side, *((value,) * autoencoder.channels for value in (0.1, 1.5))
@@ -63,7 +67,11 @@ def make_checkpoint(folder: Path, kind: str) -> Path:
             weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
     entries = [BankEntry(f"patient-{n}", n % 2, f"a {word} lesion of {n} %") for n, word in enumerate(["dark"] * 9)]
     autoencoder.save(folder / "autoencoder")
-    state = TrainingState.begin(network, config.train).to_files()
+    training = TrainingState.begin(network, config.train)
+    with torch.no_grad():
+        for weight in network.parameters():  # the raw weights; the averaged ones stay
+            weight.mul_(1.2)
+    state = training.to_files()
     files = read_folder_bytes(folder / "autoencoder")
     contents = final_checkpoint(config, state, PromptBank(entries), files, space, CLASSES)
     write_checkpoint(FileStore(str(folder)), "final", contents)

@@ -1,7 +1,7 @@
-"""Draws images of exports, in an interpreter that has diffusers and no vapray; run with ``python -I -S``.
+"""Generate images of exports in an interpreter that has diffusers and no vapray; run with ``python -I -S``.
 
-elsewhere.py SITE_PACKAGES ASKED.json: for each [folder, options of from_pretrained, arguments of the pipeline] it draws
-into ``answers.npz``, and says what went wrong in ``errors.json``, both by number.
+elsewhere.py SITE_PACKAGES ASKED.json: for each [folder, options of from_pretrained, arguments of the pipeline] it
+writes the images into ``answers.npz``, or the error into ``errors.json``, both by number.
 """
 
 import json
@@ -20,12 +20,16 @@ def main(site_packages: str, asked: str) -> None:
     import numpy as np
     import torch
     from diffusers import DiffusionPipeline
+    from transformers import AutoModel, AutoTokenizer
 
     plan = json.loads(Path(asked).read_text())
     torch.set_num_threads(plan["threads"])
     answers, errors = {}, {}
     for number, (folder, options, arguments) in enumerate(plan["asked"]):
         try:
+            if tower := options.pop("tower", None):
+                options["text_encoder"] = AutoModel.from_pretrained(tower)
+                options["tokenizer"] = AutoTokenizer.from_pretrained(tower)
             pipe = DiffusionPipeline.from_pretrained(folder, **{"trust_remote_code": True, **options})
             pipe.set_progress_bar_config(disable=True)
             if isinstance(embeds := arguments.get("prompt_embeds"), list):

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from tests.export.checkpoints import CLASSES, make_checkpoint
 from vapray.cli.app import app
 from vapray.errors import CheckpointError, ConfigError
+from vapray.export import vap_diffusion
 from vapray.export.folder import export_checkpoint
 from vapray.export.loaded_checkpoint import open_checkpoint
 from vapray.sampling.sampler import Sampler
@@ -38,23 +39,32 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_folder_is_what_diffusers_makes_of_a_pipeline(exported):
+def test_the_folder_has_the_layout_of_diffusers(exported):
     index = json.loads((exported / "model_index.json").read_text())
-    assert index["vae"] == ["diffusers", "AutoencoderKL"]
-    for name in ("denoiser", "prompt_bank", "text_encoder"):
-        assert (exported / name / f"{index[name][0]}.py").is_file()
+    assert index["vae"] == ["diffusers", "AutoencoderKL"] and index["model"] == ["vap_diffusion", "VapModel"]
     assert (exported / f"{index['_class_name'][0]}.py").is_file()
-    # Of a pipeline on the hub diffusers takes every list for a component.
-    components = {"denoiser", "vae", "prompt_bank", "text_encoder"}
+    # diffusers takes every list of an index on the hub for a component.
+    components = {"model", "baseline", "vae", "text_encoder", "tokenizer"}
     assert {key for key, value in index.items() if isinstance(value, list)} == components | {"_class_name"}
+
+
+def test_the_module_is_copied_word_for_word(exported):
+    (module,) = exported.rglob("*.py")
+    assert module == exported / "model" / "vap_diffusion.py"
+    assert module.read_bytes() == Path(vap_diffusion.__file__).read_bytes()
 
 
 def test_weights_and_captions_are_those_of_the_checkpoint(exported, checkpoints):
     sampler = Sampler.load(str(checkpoints["diffusers"]))
-    weights = load_file(exported / "denoiser" / "diffusion_pytorch_model.safetensors")
-    ours = {f"network.{name}": weight for name, weight in sampler.network.state_dict().items()}
-    assert weights.keys() == ours.keys() and all(weights[name].equal(ours[name]) for name in ours)
-    captions = json.loads((exported / "prompt_bank" / "captions.json").read_text())
+    weights = load_file(exported / "model" / "diffusion_pytorch_model.safetensors")
+    ours = {
+        name: weight
+        for name, weight in sampler.network.state_dict().items()
+        if not name.startswith("prototypes.reconstruction.")
+    }
+    assert weights.keys() == ours.keys() | {"latent_scale", "latent_shift"}
+    assert all(weights[name].equal(ours[name]) for name in ours)
+    captions = json.loads((exported / "model" / "captions.json").read_text())
     assert captions == {name: list(sampler.bank.captions(label)) for label, name in enumerate(CLASSES)}
 
 
@@ -91,8 +101,9 @@ def test_the_card_says_what_must_be_said(kind, with_bank, checkpoints, tmp_path)
     assert "**Not for clinical use.**" in card and "arXiv 2506.23641" in card and "@misc{huang2025" in card
     assert "| 0 | melanoma | 5 |\n| 1 | a \\| pipe | 4 |" in card
     assert "worded from image analysis (`measured`)" in card
-    assert ("**Privacy**" in card) == (with_bank and kind != "class") == (tmp_path / "model/prompt_bank").exists()
-    assert ("text_model='FOLDER'" in card) == (kind == "tower")
+    assert ("**Privacy**" in card) == (with_bank and kind != "class")
+    assert (with_bank and kind != "class") == (tmp_path / "model/model/captions.json").exists()
+    assert ("transformers.BertModel.from_pretrained('FOLDER')" in card) == (kind == "tower")
     assert "captions do not reach this network" in card or kind != "class"
     assert "before loading, verifies it" in card and "catches accidents, not tampering" in card
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
@@ -101,12 +112,14 @@ def test_the_card_says_what_must_be_said(kind, with_bank, checkpoints, tmp_path)
 
 
 def test_the_text_encoder_goes_along_where_it_is_asked_for(checkpoints, tmp_path):
-    tower = checkpoints["tower"].parent / "tower"
     export_checkpoint(str(checkpoints["tower"]), str(tmp_path / "model"), with_text_encoder=True, accept_unaudited=True)
-    taken = files_of(tmp_path / "model" / "text_encoder" / "files")
-    assert "model.safetensors" in taken and taken.items() <= files_of(tower).items()
+    index = json.loads((tmp_path / "model" / "model_index.json").read_text())
+    assert index["text_encoder"] == ["transformers", "BertModel"]
+    taken = load_file(tmp_path / "model" / "text_encoder" / "model.safetensors")
+    tower = load_file(checkpoints["tower"].parent / "tower" / "model.safetensors")
+    assert taken.keys() == tower.keys() and all(taken[name].equal(tower[name]) for name in tower)
     card = (tmp_path / "model" / "README.md").read_text()
-    assert "in `text_encoder/files`, under the license of their makers" in card and "text_model='FOLDER'" not in card
+    assert "`text_encoder` and `tokenizer` are under the license of their makers" in card and "FOLDER" not in card
 
 
 def test_a_text_encoder_that_was_changed_does_not_go_along(checkpoints, tmp_path):
@@ -131,9 +144,9 @@ def test_a_text_encoder_that_was_changed_does_not_go_along(checkpoints, tmp_path
 
 
 def test_an_earlier_export_is_replaced_whole(exported, checkpoints):
-    assert (exported / "vae").exists() and (exported / "prompt_bank").exists()
+    assert (exported / "vae").exists() and (exported / "model" / "captions.json").exists()
     export_checkpoint(str(checkpoints["class"]), str(exported), accept_unaudited=True)
-    assert not (exported / "prompt_bank").exists()
+    assert not (exported / "model" / "captions.json").exists()
     assert list(exported.parent.iterdir()) == [exported]
 
 
@@ -167,7 +180,7 @@ def test_the_earlier_export_is_there_again_when_the_new_one_cannot_take_its_plac
 
 def test_an_earlier_export_that_cannot_be_put_back_is_kept_and_told(exported, checkpoints, monkeypatch):
     before, failed = files_of(exported), refuse_renames(monkeypatch, OSError(errno.EACCES, "no"), "new", "old")
-    with pytest.raises(ConfigError, match=r"cannot be put back \(no\)\. It lies in .*/old: move it by hand") as told:
+    with pytest.raises(ConfigError, match=r"cannot be restored \(no\)\. Fix: move .*/old to") as told:
         export_checkpoint(str(checkpoints["class"]), str(exported), accept_unaudited=True)
     assert failed == ["new", "old"]
     (kept,) = exported.parent.glob(".model-*/old")
@@ -177,8 +190,8 @@ def test_an_earlier_export_that_cannot_be_put_back_is_kept_and_told(exported, ch
 @pytest.mark.parametrize(
     ("work", "said"),
     [
-        (lambda folder: (folder / "README.md").write_text("license: mit"), r"in which README\.md was changed or added"),
-        (lambda folder: (folder / "samples.png").touch(), r"in which samples\.png was changed or added"),
+        (lambda folder: (folder / "README.md").write_text("license: mit"), r"README\.md changed, added or removed"),
+        (lambda folder: (folder / "samples.png").touch(), r"samples\.png changed, added or removed"),
         (lambda folder: (folder / "SHA256SUMS").unlink(), r"not empty, and no export of vapray"),
         (lambda folder: (folder / "SHA256SUMS").write_text("?"), r"SHA256SUMS: damaged"),
     ],
@@ -194,8 +207,8 @@ def test_what_somebody_has_worked_on_is_never_written_over(work, said, exported,
 @pytest.mark.parametrize(
     ("folder", "said"),
     [
-        ("s3://bucket/model", "wanted a local folder"),
-        ("taken", "a file is there"),
+        ("s3://bucket/model", "not a local folder"),
+        ("taken", "is a file"),
         ("taken/model", "cannot be written"),
     ],
 )
@@ -240,7 +253,7 @@ def test_the_command_says_what_it_wrote_and_how_it_loads(checkpoints, tmp_path):
     ("arguments", "code", "said"),
     [
         (["{run}", "{out}"], 4, "Did you mean"),
-        (["{run}/final", "{out}", "--weights", "best"], 2, "weights = 'best': wanted one of ema, raw."),
+        (["{run}/final", "{out}", "--weights", "best"], 2, "weights = 'best': expected one of ema, raw."),
         (["{run}/final", "{run}"], 2, "not empty, and no export of vapray"),
         (["{out}/none", "{out}"], 4, "no such folder"),
     ],

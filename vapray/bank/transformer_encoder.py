@@ -20,9 +20,21 @@ from vapray.bank.tower_files import TowerFiles, find_tower, require_packages
 from vapray.config import Bank
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError, VaprayError
 
-__all__ = ["TransformerEncoder"]
+__all__ = ["PortableTower", "TransformerEncoder"]
 
 TEXTS_OF_A_BATCH = 32
+
+
+@dataclass(frozen=True)
+class PortableTower:
+    """Text tower in classes of transformers alone."""
+
+    network: Any
+    """Model whose last hidden states are the contexts."""
+    tokenizer: Any
+    """Tokenizer of transformers."""
+    skip: int
+    """Leading hidden states that are no part of a context."""
 
 
 class TransformerEncoder(TextEncoder):
@@ -84,6 +96,21 @@ class TransformerEncoder(TextEncoder):
                 "the network needs all. Fix: set learned."
             )
         return empty
+
+    def portable(self) -> PortableTower:
+        """Loaded model and tokenizer, for an export.
+
+        Raises:
+            ConfigError: a tokenizer of open_clip that cleans texts in its own way.
+        """
+        tower = self._tower
+        if tower.clean is not str and tower.clean.__name__ != "_clean_whitespace":
+            raise ConfigError(
+                f"{self._files.folder}: its tokenizer cleans texts by {tower.clean.__name__}; it cannot be exported. "
+                "Fix: train with a tokenizer of clean = whitespace."
+            )
+        hidden = tower.hidden(*(torch.tensor([[tower.padding + 1] * 3], device=self._device),) * 2)
+        return PortableTower(tower.network, tower.tokenizer, 3 - hidden.shape[1])
 
     def _tokens(self, text: str) -> list[int] | DataError:
         try:
@@ -148,12 +175,14 @@ class _Tower:
         padding: id of the padding token.
         hidden: function from token ids [B, L] and their mask of real tokens [B, L] to the last hidden states
             [B, L or L - 1, D].
+        network: model of transformers that gives the hidden states.
     """
 
     tokenizer: Any
     clean: Callable[[str], str]
     padding: int
     hidden: Callable[[Tensor, Tensor], Tensor]
+    network: Any
 
 
 @contextmanager
@@ -197,6 +226,7 @@ def _load_open_clip(files: TowerFiles, device: str) -> _Tower:
         tokenizer.clean_fn,
         tower.config.pad_token_id,
         lambda ids_BL, real_BL: tower(ids_BL)[1],  # open_clip derives the mask from the padding token
+        tower.transformer,
     )
 
 
@@ -220,4 +250,5 @@ def _load_transformers(files: TowerFiles, device: str) -> _Tower:
         str,
         tokenizer.pad_token_id or 0,
         lambda ids_BL, real_BL: tower(input_ids=ids_BL, attention_mask=real_BL.long()).last_hidden_state,
+        tower,
     )

@@ -1,141 +1,126 @@
-"""From an opened checkpoint to the files of a diffusers folder."""
+"""Files of the diffusers folder of a checkpoint."""
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
+from importlib.resources import files as resources
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
-from torch import Tensor
+from torch import Tensor, tensor
 
-from vapray import __version__
-from vapray.export.bundle import bundle
-from vapray.export.caption_bank import CAPTIONS_FILE, captions_file
+from vapray.bank.transformer_encoder import TransformerEncoder
 from vapray.export.loaded_checkpoint import LoadedCheckpoint
-from vapray.export.settings_read import noting
-from vapray.export.text_encoders import FILES_FOLDER
+from vapray.export.model_settings import model_settings
 from vapray.latents.file_names import CONFIG_FILE, WEIGHTS_FILE
-from vapray.pretrained.model_files import public_name
-from vapray.sampling.generated import SamplingSettings
-from vapray.sampling.rendering import build_engine
+from vapray.models.uvit import UViT
+from vapray.store.checkpoint import read_folder_bytes
 
 __all__ = ["component_files"]
 
-PIPELINE_CLASS = "VapDiffusionPipeline"
-
-
-def component_files(opened: LoadedCheckpoint) -> dict[str, bytes]:
-    """All files of the folder but the model card, by path below it."""
-    components = {
-        "denoiser": _denoiser(opened),
-        "vae": _vae(opened),
-        "prompt_bank": _bank(opened) if opened.with_bank else NOT_THERE,
-        "text_encoder": _text_encoder(opened) if opened.takes_captions else NOT_THERE,
-    }
-    pipeline, code = _code("pipeline", PIPELINE_CLASS)
-    index = {
-        "_class_name": [pipeline, PIPELINE_CLASS],
-        "_diffusers_version": version("diffusers"),
-        **{name: component.place for name, component in components.items()},
-        "model": _facts(opened),
-    }
-    files = {f"{name}/{file}": data for name, found in components.items() for file, data in found.files.items()}
-    return {"model_index.json": _json(index), f"{pipeline}.py": code, **files}
+MODULE = "vap_diffusion"
+FOR_TRAINING = "prototypes.reconstruction."
+"""Prefix of weights that only the training loss uses."""
 
 
 @dataclass(frozen=True)
 class _Component:
-    """A folder of the pipeline."""
+    """Component of a diffusers pipeline."""
 
-    place: tuple[str | None, str | None]
-    """Module and class, as model_index.json has them."""
-    files: Mapping[str, bytes]
-    """By name."""
+    library: str | None = None
+    """Library or module in model_index.json; None for a component that is absent."""
+    kind: str | None = None
+    """Class in model_index.json."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Files by name."""
 
 
-NOT_THERE = _Component((None, None), {})
+def component_files(opened: LoadedCheckpoint) -> dict[str, bytes]:
+    """All files of the folder except the model card and the checksums, by path below the folder.
 
-
-def _code(module: str, name: str) -> tuple[str, bytes]:
-    """The name of a file with a class's code, and the code.
-
-    diffusers copies all code that it loads into one folder: the name tells it from that of other versions.
+    Raises:
+        ConfigError: a text encoder that the exported code cannot reproduce.
     """
-    source = bundle(f"vapray.export.{module}", name).encode()
-    return f"vap_{module}_{hashlib.sha256(source).hexdigest()[:8]}", source
-
-
-def _ours(module: str, name: str, files: Mapping[str, bytes]) -> _Component:
-    """A component whose code comes along."""
-    file, code = _code(module, name)
-    return _Component((file, name), {f"{file}.py": code, **files})
-
-
-def _denoiser(opened: LoadedCheckpoint) -> _Component:
-    config = {
-        "settings": opened.network_settings,
-        "num_classes": len(opened.card.class_names),
-        "latent_channels": opened.card.space.channels,
-        "context_width": opened.card.context_width,
+    tower = opened.text_encoder.portable() if isinstance(opened.text_encoder, TransformerEncoder) else None
+    taken = tower if opened.with_text_encoder else None
+    components = {
+        "model": _model(opened, model_settings(opened, tower)),
+        "baseline": _Component() if isinstance(opened.network, UViT) else _library_class(opened.network.network),
+        "vae": _vae(opened.autoencoder),
+        "text_encoder": _library_class(taken.network) if taken else _Component(),
+        "tokenizer": _library_class(taken.tokenizer) if taken else _Component(),
     }
-    weights = {f"network.{name}": weight for name, weight in opened.network.state_dict().items()}
-    return _ours("denoiser", "VapDenoiser", _model_files("VapDenoiser", config, weights))
-
-
-def _vae(opened: LoadedCheckpoint) -> _Component:
-    """As the genuine class of diffusers where it is an AutoencoderKL."""
-    config = json.loads(opened.autoencoder[CONFIG_FILE])
-    if config["_class_name"] == "PixelSpace":
-        return NOT_THERE
-    if config["_class_name"] == "AutoencoderKL":
-        config.pop("_name_or_path", None)  # a folder of the machine that trained it
-        return _Component(("diffusers", "AutoencoderKL"), {**opened.autoencoder, CONFIG_FILE: _json(config)})
-    weights = {f"network.{name}": weight for name, weight in load_safetensors(opened.autoencoder[WEIGHTS_FILE]).items()}
-    sizes = {name: config[name] for name in ("latent_channels", "width")}
-    return _ours("tiny_vae", "VapTinyVae", _model_files("VapTinyVae", sizes, weights))
-
-
-def _bank(opened: LoadedCheckpoint) -> _Component:
-    captions = captions_file(opened.bank, opened.card.class_names)
-    return _ours("caption_bank", "CaptionBank", {CAPTIONS_FILE: captions})
-
-
-def _text_encoder(opened: LoadedCheckpoint) -> _Component:
-    card = opened.card
-    settings = card.config.bank.model_dump(mode="json")
-    if public_name(settings["model"]) is None:
-        settings |= {"model": None, "revision": None}
-    config = {"id": card.text_encoder, "settings": settings}
-    name = "VapHashingText" if settings["encoder"] == "hashing" else "VapTowerText"
-    files = {f"{FILES_FOLDER}/{file}": data for file, data in opened.text_files.items()}
-    return _ours("text_encoders", name, {CONFIG_FILE: _json(config), **files})
-
-
-def _model_files(name: str, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, bytes]:
-    """A model in diffusers' layout."""
-    head = {"_class_name": name, "_diffusers_version": version("diffusers")}
-    whole = {key: weight.contiguous() for key, weight in weights.items()}
-    return {
-        CONFIG_FILE: _json({**head, **config}),
-        WEIGHTS_FILE: save_safetensors(whole, metadata={"format": "pt"}),
+    index = {
+        # The module is in the folder of the component that uses it, as diffusers expects; the pipeline is in it too.
+        "_class_name": [f"model/{MODULE}", "VapDiffusionPipeline"],
+        "_diffusers_version": version("diffusers"),
+        **{name: [component.library, component.kind] for name, component in components.items()},
     }
+    files = {f"{name}/{file}": data for name, found in components.items() for file, data in found.files.items()}
+    return {"model_index.json": _json(index), **files}
 
 
-def _facts(opened: LoadedCheckpoint) -> dict[str, Any]:
-    """What the pipeline knows of the model besides its components."""
-    card, settings = opened.card, dict[str, Any]()
-    build_engine(opened.network, noting(card.config, settings), card.space)
-    return {
-        "class_names": card.class_names,
-        "latent_space": card.space.to_record(),
-        "settings": settings,
-        "sampling": SamplingSettings.of(card.config).__dict__,
-        "sha256": opened.sha256,
-        "vapray": __version__,
+def _model(opened: LoadedCheckpoint, settings: dict[str, Any]) -> _Component:
+    """Component with the module, the weights, the settings and the prompt bank."""
+    weights = _weights(opened)
+    settings["weight_shapes"] = {name: list(weight.shape) for name, weight in weights.items()}
+    files = {
+        f"{MODULE}.py": resources("vapray.export").joinpath(f"{MODULE}.py").read_bytes(),
+        CONFIG_FILE: _json(settings),
+        WEIGHTS_FILE: save_safetensors(weights, metadata={"format": "pt"}),
     }
+    return _Component(MODULE, "VapModel", files | ({"captions.json": _captions(opened)} if opened.with_bank else {}))
+
+
+def _weights(opened: LoadedCheckpoint) -> dict[str, Tensor]:
+    """Tensors of the U-ViT, of the decoder of TAEF2 and of the latent space."""
+    state = opened.network.state_dict() if isinstance(opened.network, UViT) else {}
+    weights = {name: weight for name, weight in state.items() if not name.startswith(FOR_TRAINING)}
+    if _autoencoder_class(opened.autoencoder) == "TinyAutoencoder":
+        tiny = load_safetensors(opened.autoencoder[WEIGHTS_FILE])
+        weights |= {_taef2_name(name): weight for name, weight in tiny.items() if name.startswith("decoder.")}
+    space = opened.card.space
+    weights |= {"latent_shift": tensor(space.shift), "latent_scale": tensor(space.scale)}
+    return {name: weight.contiguous() for name, weight in weights.items()}
+
+
+def _taef2_name(name: str) -> str:
+    """Name in diffusers' tiny decoder, whose layers do not count the bound of the latents."""
+    _, layer, rest = name.split(".", 2)
+    return f"taef2.layers.{int(layer) - 1}.{rest}"
+
+
+def _vae(files: Mapping[str, bytes]) -> _Component:
+    """AutoencoderKL of diffusers; absent for pixels and for TAEF2, whose decoder is in ``model``."""
+    if _autoencoder_class(files) != "AutoencoderKL":
+        return _Component()
+    config = json.loads(files[CONFIG_FILE])
+    config.pop("_name_or_path", None)  # a path of the machine that trained it
+    return _Component("diffusers", "AutoencoderKL", {**files, CONFIG_FILE: _json(config)})
+
+
+def _autoencoder_class(files: Mapping[str, bytes]) -> str:
+    return str(json.loads(files[CONFIG_FILE])["_class_name"])
+
+
+def _library_class(component: Any) -> _Component:
+    """Model or tokenizer of diffusers or transformers, saved by its own class."""
+    with TemporaryDirectory() as folder:
+        component.save_pretrained(folder)
+        files = read_folder_bytes(Path(folder))
+    kind = type(component)
+    return _Component(kind.__module__.split(".")[0], kind.__name__, files)
+
+
+def _captions(opened: LoadedCheckpoint) -> bytes:
+    """Captions of every class in the order of the bank, without the ids of their images."""
+    bank, names = opened.bank, opened.card.class_names
+    by_class = {name: bank.captions(label) if label in bank.labels else () for label, name in enumerate(names)}
+    return json.dumps(by_class, indent=1, ensure_ascii=False).encode()
 
 
 def _json(value: Any) -> bytes:

@@ -1,5 +1,6 @@
-"""``vapray export``: a checkpoint becomes a diffusers folder."""
+"""Export of a checkpoint as a diffusers folder: ``vapray export``."""
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -7,24 +8,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vapray.errors import ConfigError
+from vapray.errors import CheckpointError, ConfigError
 from vapray.export.checkpoint_files import component_files
-from vapray.export.checksums import CARD_FILE, SUMS_FILE, changed_files, listed_files, sums_of
 from vapray.export.loaded_checkpoint import open_checkpoint
 from vapray.export.memorisation_gate import check_audits
 from vapray.export.model_card import loading_lines, model_card
+from vapray.export.vap_diffusion import changed_files
 
 __all__ = ["Exported", "export_checkpoint"]
+
+CARD_FILE, SUMS_FILE = "README.md", "SHA256SUMS"
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """Result of an export."""
 
     files: dict[str, int]
-    """Bytes of each file, by path below the folder."""
+    """Size of each file in bytes, by path below the folder."""
     lines: list[str]
-    """Python that loads it."""
+    """Python that loads the export."""
 
 
 def export_checkpoint(
@@ -39,22 +42,22 @@ def export_checkpoint(
     """Write a checkpoint as a diffusers folder that loads without vapray.
 
     Args:
-        checkpoint: its ``final`` folder, as ``Sampler.load`` takes it: local path or URI.
-        folder: local; new, empty, or an earlier export in which nothing was changed, which is replaced.
+        checkpoint: ``final`` folder of the checkpoint, as for ``Sampler.load``: local path or URI.
+        folder: Local folder that is new, empty, or an unchanged earlier export, which is replaced.
         weights: ema or raw.
-        with_bank: whether the captions of the training images go along.
-        with_text_encoder: whether the files of a text tower go along; the hashing encoder is code and always does.
-        accept_unaudited: whether it may leave although no audit of its run says that it draws no copies of training
-            pictures; the model card says so.
+        with_bank: Export the captions of the training images.
+        with_text_encoder: Export the files of a text tower; the hashing encoder is part of the code.
+        accept_unaudited: Export without a passed audit for copies of training images; the model card states it.
 
     Raises:
-        DataError: its run's audit for copies was not passed, and ``accept_unaudited`` is false.
-        CheckpointError: as of ``Sampler.load``.
-        ConfigError: unknown weights, a folder that holds something else or cannot be written, no text tower there.
-        BackendError: a text tower that is not to be had.
+        DataError: no passed audit for copies, and ``accept_unaudited`` is false.
+        CheckpointError: as for ``Sampler.load``.
+        ConfigError: unknown weights, a folder with other content or without write access, or a text encoder that is
+            missing or cannot be exported.
+        BackendError: the text encoder is not available on this machine.
     """
     if weights not in ("ema", "raw"):
-        raise ConfigError(f"weights = {weights!r}: wanted one of ema, raw.")
+        raise ConfigError(f"weights = {weights!r}: expected one of ema, raw.")
     _refuse_target(folder)
     opened = open_checkpoint(checkpoint, weights=weights, with_bank=with_bank, with_text_encoder=with_text_encoder)
     audited = check_audits(checkpoint, weights)
@@ -62,36 +65,49 @@ def export_checkpoint(
         audited.require(checkpoint)
     files = component_files(opened)
     files[CARD_FILE] = model_card(opened, audited, Path(folder).resolve().name).encode()
-    files[SUMS_FILE] = sums_of(files)
+    files[SUMS_FILE] = _checksums(files)
     try:
         _replace(Path(folder), files)
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written ({error.strerror or error}). Give another folder.") from None
+        raise ConfigError(
+            f"{folder}: cannot be written ({error.strerror or error}). Fix: give another folder."
+        ) from None
     sizes = {name: len(data) for name, data in sorted(files.items())}
     return Exported(sizes, loading_lines(opened, folder))
 
 
 def _refuse_target(folder: str) -> None:
-    """Refuse to write over what is no export, or one that somebody has worked on."""
+    """Refuse to overwrite a folder that is no export, or an export that was edited."""
     if "://" in folder:
-        raise ConfigError(f"{folder}: wanted a local folder. Export into one and copy it there.")
+        raise ConfigError(f"{folder}: not a local folder. Fix: export into a local folder and copy it.")
     target = Path(folder)
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not target.is_dir():
-        raise ConfigError(f"{folder}: a file is there. Give a folder that is new or empty.")
+        raise ConfigError(f"{folder}: is a file. Fix: give a new or empty folder.")
     if not (target / SUMS_FILE).is_file() or not (target / "model_index.json").is_file():
-        raise ConfigError(f"{folder}: not empty, and no export of vapray. Give a folder that is new or empty.")
-    there = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
-    if worked_on := sorted({*changed_files(target), *(there - listed_files(target) - {SUMS_FILE})}):
+        raise ConfigError(f"{folder}: not empty, and no export of vapray. Fix: give a new or empty folder.")
+    there = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} - {SUMS_FILE}
+    try:
+        listed = {line.split("  ", 1)[1] for line in (target / SUMS_FILE).read_text().splitlines()}
+        edited = sorted({*changed_files(target), *(there - listed)})
+    except (ValueError, IndexError) as error:
+        raise CheckpointError(f"{target / SUMS_FILE}: damaged ({error}). Fix: give another folder.") from None
+    if edited:
         raise ConfigError(
-            f"{folder}: an export in which {', '.join(worked_on[:5])} was changed or added since. Move or delete it, "
-            "or give another folder."
+            f"{folder}: {', '.join(edited[:5])} changed, added or removed since the export. Fix: move or delete the "
+            "folder, or give another one."
         )
 
 
+def _checksums(files: Mapping[str, bytes]) -> bytes:
+    """Checksums in the format of ``sha256sum``, by path below the folder."""
+    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items())]
+    return "".join(lines).encode()
+
+
 def _replace(target: Path, files: Mapping[str, bytes]) -> None:
-    """All files or none: written beside the folder, then put in its place; what was there is lost only after that."""
+    """Write all files or none: next to the folder, then in its place; earlier content is removed last."""
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     new, old = scratch / "new", scratch / "old"
@@ -113,6 +129,6 @@ def _put_back(old: Path, target: Path) -> None:
         os.rename(old, target)
     except OSError as error:
         raise ConfigError(
-            f"{target}: cannot be written, and the earlier export cannot be put back ({error.strerror or error}). It "
-            f"lies in {old}: move it by hand."
+            f"{target}: cannot be written, and the earlier export cannot be restored ({error.strerror or error}). Fix: "
+            f"move {old} to {target}."
         ) from error

@@ -1,4 +1,4 @@
-"""Opening a checkpoint for export: all of it is verified before anything is written."""
+"""Checkpoint that is verified completely before an export writes anything."""
 
 import hashlib
 import json
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vapray.bank.prompt_bank import PromptBank
-from vapray.bank.tower_files import find_tower
-from vapray.export.settings_read import noting
+from vapray.bank.text_encoder import TextEncoder
 from vapray.latents.autoencoder import load_autoencoder
 from vapray.sampling.checkpoint_loading import (
     CheckpointMetadata,
@@ -25,33 +24,33 @@ __all__ = ["LoadedCheckpoint", "open_checkpoint"]
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """A checkpoint that was found to be whole."""
+    """Verified checkpoint, and the options of its export."""
 
     card: CheckpointMetadata
-    """What it says of itself."""
+    """Parsed checkpoint.json."""
     weights: str
     """ema or raw."""
     notes: Mapping[str, Any]
     """checkpoint.json."""
     network: Network
-    """With its weights."""
-    network_settings: Mapping[str, Any]
-    """What of the config decides its architecture."""
+    """Network with its weights."""
     sha256: str
-    """Of the weights' file."""
+    """Digest of the weights file."""
     autoencoder: Mapping[str, bytes]
-    """Its files, by name."""
+    """Files of the autoencoder, by name."""
     bank: PromptBank
     """Captions of the train split."""
     with_bank: bool
-    """Whether they go along."""
-    text_files: Mapping[str, bytes]
-    """The text encoder's, by name, where they go along."""
+    """Export the captions."""
+    text_encoder: TextEncoder | None
+    """Text encoder of the training; None for a network that is conditioned on the class alone."""
+    with_text_encoder: bool
+    """Export the files of the text encoder; false for the hashing encoder, which has none."""
 
     @property
     def takes_captions(self) -> bool:
-        """Whether captions reach the network."""
-        return self.network.max_context > 0
+        """Whether the network is conditioned on captions."""
+        return self.text_encoder is not None
 
 
 def open_checkpoint(
@@ -60,47 +59,38 @@ def open_checkpoint(
     """Read a checkpoint and verify all of it.
 
     Raises:
-        CheckpointError: as of ``Sampler.load``; the text encoder is looked at only where it goes along.
-        ConfigError: its files shall go along, and are not where they were in training.
-        BackendError: likewise; or its packages are not installed.
+        CheckpointError: as for ``Sampler.load``.
+        ConfigError: the text encoder is not where it was in training.
+        BackendError: the text encoder, or a package that it needs, is not available.
     """
     contents = read_verified_files(path, weights)
     card = CheckpointMetadata.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
-    settings: dict[str, Any] = {}
     network = build_network(
-        noting(card.config, settings),
+        card.config,
         num_classes=len(card.class_names),
         latent_channels=card.space.channels,
         context_width=card.context_width,
     )
     data = contents[f"{weights}.safetensors"]
     load_network_weights(network, data, f"{path}/{weights}.safetensors")
+    takes_captions = network.max_context > 0
     return LoadedCheckpoint(
         card=card,
         weights=weights,
         notes=json.loads(contents["checkpoint.json"]),
         network=network,
-        network_settings=settings,
         sha256=hashlib.sha256(data).hexdigest(),
         autoencoder=_autoencoder(contents),
         bank=read_bank(contents["bank.parquet"], f"{path}/bank.parquet"),
-        with_bank=with_bank and network.max_context > 0,
-        text_files=_text_files(card, path) if with_text_encoder and network.max_context else {},
+        with_bank=with_bank and takes_captions,
+        text_encoder=load_text_encoder(card, None, "cpu", f"{path}/checkpoint.json") if takes_captions else None,
+        with_text_encoder=with_text_encoder and takes_captions and card.config.bank.encoder != "hashing",
     )
 
 
 def _autoencoder(contents: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Its files, which load."""
+    """Files of the autoencoder, after it was loaded once."""
     files = {name: data for name, data in contents.items() if name.startswith("autoencoder/")}
     with as_temporary_folder(files) as folder:
         load_autoencoder(folder / "autoencoder")
     return {name.removeprefix("autoencoder/"): data for name, data in files.items()}
-
-
-def _text_files(card: CheckpointMetadata, path: str) -> dict[str, bytes]:
-    """Those of a text tower, which is the one that the model was trained with; none of an encoder that is code."""
-    if card.config.bank.encoder == "hashing":
-        return {}
-    load_text_encoder(card, None, "cpu", f"{path}/checkpoint.json")
-    tower = find_tower(card.config.bank)
-    return {file.name: file.read_bytes() for file in [*tower.indices, *tower.deciding]}

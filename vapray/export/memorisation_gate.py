@@ -1,4 +1,4 @@
-"""Whether a model may leave: its run's audit found no copies of training pictures among what it drew."""
+"""Release gate of an export: the audit of the run for copies of training images."""
 
 import contextlib
 import json
@@ -14,37 +14,37 @@ from vapray.store.version import Store
 __all__ = ["AuditGate", "check_audits"]
 
 AUDIT = "files/report/memorisation.json"
-"""Of a version of ``measurements``."""
+"""Path of the audit in a version of ``measurements``."""
 PASSED, COPIES = "none found", "copies found"
 
 
 @dataclass(frozen=True)
 class AuditGate:
-    """What the audits of a model's run say of these weights."""
+    """Outcome of the audits of a run for these weights."""
 
     passed: bool
     text: str
-    """One or two sentences for the model card; no path is in them."""
+    """One or two sentences for the model card, without a path."""
 
     def require(self, checkpoint: str) -> None:
-        """Refuse what did not pass.
+        """Refuse a model without a passed audit.
 
         Raises:
-            DataError: says what is missing and what to run.
+            DataError: names what is missing and what to run.
         """
         if not self.passed:
             raise DataError(
                 f"{checkpoint}: {self.text} Run `python -m jobs.evaluate` with the config of its run, and export from "
-                "RUN/checkpoints/FINGERPRINT/files/final; or give --accept-unaudited, which the model card will tell."
+                "RUN/checkpoints/FINGERPRINT/files/final; or give --accept-unaudited, which the model card states."
             )
 
 
 def check_audits(checkpoint: str, weights: str) -> AuditGate:
-    """Look at every audit of a checkpoint in its run: one that found copies outweighs others that found none.
+    """Combine all audits of a checkpoint in its run: one that found copies outweighs others that found none.
 
     Args:
-        checkpoint: its ``final`` folder.
-        weights: ema or raw; an audit speaks of those that its pictures were made with.
+        checkpoint: ``final`` folder of the checkpoint.
+        weights: ema or raw; an audit covers the weights that generated its images.
     """
     audits = list(_audits(checkpoint))
     of_weights = [audit for audit in audits if audit["weights"] == weights]
@@ -58,7 +58,7 @@ def check_audits(checkpoint: str, weights: str) -> AuditGate:
 
 
 def _audits(checkpoint: str) -> Iterator[dict[str, Any]]:
-    """Newest first; a damaged one says nothing."""
+    """Audits of the checkpoint, newest first; a damaged one is skipped."""
     root, _ = split_checkpoint_path(checkpoint)
     if root is None:
         return

@@ -1,4 +1,4 @@
-"""The model card of an export: what the model is, where it comes from, how it is used, what it is not for."""
+"""Model card of an export: model, data, use and limits."""
 
 from importlib.metadata import version
 from pathlib import PurePath
@@ -7,10 +7,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vapray import __version__
+from vapray.bank.transformer_encoder import TransformerEncoder
 from vapray.export.loaded_checkpoint import LoadedCheckpoint
 from vapray.export.memorisation_gate import AuditGate
 from vapray.latents.description import describe_autoencoder
-from vapray.pretrained.model_files import is_directory, public_name
+from vapray.pretrained.model_files import HUB, is_directory, public_name
 from vapray.sampling.generated import SamplingSettings
 
 __all__ = ["loading_lines", "model_card"]
@@ -24,25 +25,37 @@ CAPTIONERS = {
 }
 WEIGHTS = {"ema": "averaged weights", "raw": "weights of the last step"}
 TOWERS = {
-    "here": "The text encoder's files are in `text_encoder/files`, under the license of their makers.",
-    "hub": "Captions need the text encoder `{name}`, which is fetched at the first caption, or given as `text_model`; "
-    "another one is refused by its sha256. Without it, give `prompt_embeds`.",
-    "elsewhere": "Captions need the text encoder that the model was trained with, whose files are not in this folder: "
-    "`text_model` names a folder of them, and another one is refused by its sha256. Without it, give `prompt_embeds`.",
+    "here": "The folders `text_encoder` and `tokenizer` are under the license of their makers.",
+    "hub": "Captions need the text encoder `{name}`, which the code above downloads. Another one is refused by its "
+    "sha256. Without it, give `prompt_embeds`.",
+    "elsewhere": "Captions need the text encoder of the training, which is not in this folder: replace `FOLDER` by its "
+    "path. Another one is refused by its sha256. Without it, give `prompt_embeds`.",
 }
 TOWER_PACKAGES = {"open_clip": "open_clip_torch, transformers", "transformers": "transformers"}
+TOWER_LINES = {
+    "open_clip": [
+        "import open_clip",
+        "text_encoder = open_clip.create_model({source!r}).text.transformer",
+        "tokenizer = open_clip.get_tokenizer({source!r}).tokenizer",
+    ],
+    "transformers": [
+        "import transformers",
+        "text_encoder = transformers.{kind}.from_pretrained({source!r})",
+        "tokenizer = transformers.AutoTokenizer.from_pretrained({source!r})",
+    ],
+}
 
 
 TO_BE_GIVEN = "describe shape, size, colour and texture"
 
 
 def model_card(opened: LoadedCheckpoint, audited: AuditGate, folder: str) -> str:
-    """Markdown with YAML front matter; no path of this machine is in it.
+    """Render the card: Markdown with YAML front matter, without a path of this machine.
 
     Args:
-        opened: the checkpoint.
-        audited: what is known of copies of training pictures.
-        folder: name of the export's folder.
+        opened: Verified checkpoint.
+        audited: Outcome of the audits for copies of training images.
+        folder: Name of the export folder.
     """
     environment = Environment(
         loader=PackageLoader("vapray.export", ""),
@@ -62,22 +75,36 @@ def model_card(opened: LoadedCheckpoint, audited: AuditGate, folder: str) -> str
 
 
 def loading_lines(opened: LoadedCheckpoint, folder: str) -> list[str]:
-    """Python that loads an export and draws an image."""
-    more = ", text_model='FOLDER'" if _place_of_tower(opened) == "elsewhere" else ""
-    asked = [repr(opened.card.class_names[0])]
-    asked += [f"caption={TO_BE_GIVEN!r}"] if opened.takes_captions and not opened.with_bank else []
+    """Python that loads an export and generates an image."""
+    tower = [] if _place_of_tower(opened) in (None, "here") else _tower_lines(opened)
+    given = ", text_encoder=text_encoder, tokenizer=tokenizer" if tower else ""
+    arguments = [repr(opened.card.class_names[0])]
+    arguments += [f"caption={TO_BE_GIVEN!r}"] if opened.takes_captions and not opened.with_bank else []
     return [
         "from diffusers import DiffusionPipeline",
-        f"pipe = DiffusionPipeline.from_pretrained({folder!r}, trust_remote_code=True{more})",
-        f"pipe({', '.join(asked)}, seed=7).images[0].save('image.png')",
+        *tower,
+        f"pipe = DiffusionPipeline.from_pretrained({folder!r}, trust_remote_code=True{given})",
+        f"pipe({', '.join(arguments)}, seed=7).images[0].save('image.png')",
     ]
 
 
+def _tower_lines(opened: LoadedCheckpoint) -> list[str]:
+    """Python that loads the text encoder by the library that it is of."""
+    encoder, bank = opened.text_encoder, opened.card.config.bank
+    assert isinstance(encoder, TransformerEncoder)
+    name = public_name(bank.model)
+    source = "FOLDER" if name is None else name.removeprefix(HUB)
+    if bank.encoder == "open_clip":
+        source = f"{HUB}{source}" if name else f"local-dir:{source}"
+    kind = type(encoder.portable().network).__name__
+    return [line.format(source=source, kind=kind) for line in TOWER_LINES[bank.encoder]]
+
+
 def _place_of_tower(opened: LoadedCheckpoint) -> str | None:
-    """Where the files of a text tower are; None where there is none."""
-    if opened.card.config.bank.encoder == "hashing" or not opened.takes_captions:
+    """Place of the files of a text tower: here, hub or elsewhere; None without a text tower."""
+    if not isinstance(opened.text_encoder, TransformerEncoder):
         return None
-    return "here" if opened.text_files else "hub" if public_name(opened.card.config.bank.model) else "elsewhere"
+    return "here" if opened.with_text_encoder else "hub" if public_name(opened.card.config.bank.model) else "elsewhere"
 
 
 def _of_model(opened: LoadedCheckpoint) -> dict[str, Any]:
@@ -129,12 +156,12 @@ def _of_data(opened: LoadedCheckpoint) -> dict[str, Any]:
 
 
 def _shown(model: str | None) -> str:
-    """A model's name without the folders of this machine."""
+    """Name of a model without a folder of this machine."""
     return (
         PurePath(model or "unknown").name if is_directory(model) or PurePath(model or "").is_absolute() else str(model)
     )
 
 
 def _cell(text: str) -> str:
-    """Text that cannot end a table's cell."""
+    """Escape a text for a table cell."""
     return " ".join(text.split()).replace("|", "\\|")
