@@ -1,1 +1,1 @@
-"""Entry points for ``ray job submit``; each hands over to the library."""
+"""Entry points for ``ray job submit``; each calls :func:`vapray.cli.run_job`."""

@@ -1,10 +1,9 @@
-"""The service: sampler and evaluators as Ray Serve deployments behind an API that OpenAI's clients speak.
+"""HTTP image-generation service on Ray Serve; the API accepts the OpenAI client.
 
-    client ──► Ingress ──► Sampler (one deployment for each checkpoint; the step-level engine)
-               keys,   └─► Evaluator (metrics against cached reference statistics; nearest training pictures)
-               limits, └─► Captioner (describes a picture)
-               studio
+    client ──► Ingress (api) ──► ServeBackend ──┬─► sampler     one deployment per model; step-level batching
+               keys, limits                     ├─► evaluator   set metrics, nearest training images
+               studio page                      └─► captioner   captions of uploaded images
 
-``settings`` is what a service is told, ``backend`` what its HTTP side asks of its computing side, ``app`` puts both
-together for Serve.
+``app`` builds the application from ``settings``. ``api`` depends only on the ``Backend`` protocol in ``backend``, which
+``serve_backend`` implements over the handles of ``deployments``. ``evaluations`` stores evaluation records.
 """

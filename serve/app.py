@@ -1,41 +1,40 @@
-"""The service as a Serve application: ``import_path: serve.app:build``, ``args`` as in ``serve.settings.Service``.
+"""Ray Serve application of the service; a Serve config file names it as ``import_path: serve.app:build``.
 
-``vapray serve`` and ``serve deploy`` both come here.
+``args`` of the application are ``serve.settings.ServiceSettings``.
 """
 
 from typing import Any
 
 from ray import serve
 from ray.serve import Application
-from ray.serve.config import BackpressureConfig
+from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from ray.serve.handle import DeploymentHandle
 
-from serve.api.audit import log_to_stdout
-from serve.api.build import build_api
-from serve.autoscaling import by_pending_rows, by_requests
-from serve.captioner import Captioner
-from serve.catalogue import Catalogue
-from serve.evaluation_records import EvaluationRecords
-from serve.evaluator import Evaluator, has_reference
-from serve.gateway import Gateway, Handles
-from serve.health import Health, deployment_of
-from serve.sampler import SamplerReplica
-from serve.settings import Model, Replicas, Service, read_settings
+from serve.api.application import create_app
+from serve.api.audit_log import log_to_stdout
+from serve.deployments.autoscaling import by_pending_rows, by_requests
+from serve.deployments.captioner import CaptionerReplica
+from serve.deployments.deployment_health import DeploymentHealth, deployment_of
+from serve.deployments.evaluator import EvaluatorReplica, has_reference
+from serve.deployments.sampler import SamplerReplica
+from serve.evaluations.evaluation_store import EvaluationStore
+from serve.model_registry import ModelRegistry
+from serve.serve_backend import DeploymentHandles, ServeBackend
+from serve.settings import ModelSettings, ReplicaSettings, ServiceSettings, read_settings
 from vapray.api_keys import read_keys
 from vapray.sampling.opening import read_card
 
-__all__ = ["build", "examine"]
+__all__ = ["build", "validate_args"]
 
-HEALTH = {"health_check_period_s": 2, "health_check_timeout_s": 10}
-CLIENTS = 4000
-"""Requests that one ingress replica works on at once, and as many may wait; to the rest the proxy says 429."""
+MAX_ONGOING_REQUESTS = 4000
+"""Requests in progress per ingress replica, and in its queue; beyond, Serve's proxy responds with 429."""
 
 
 def build(args: dict[str, Any]) -> Application:
-    """The application of these settings.
+    """Build the application.
 
     Raises:
-        ConfigError: every problem of the settings, in one error.
+        ConfigError: All problems of the settings, in one error.
     """
     service = read_settings(args)
     samplers = {model.name: _sampler(model, service) for model in service.models}
@@ -43,108 +42,107 @@ def build(args: dict[str, Any]) -> Application:
     return _ingress(service).bind(service, samplers, captioners, _evaluator(service, samplers))
 
 
-def examine(args: dict[str, Any]) -> dict[str, float]:
-    """What can be known before anything starts, from the machine that starts it.
+def validate_args(args: dict[str, Any]) -> dict[str, float]:
+    """Check settings, API keys and checkpoints before Ray starts.
 
     Returns:
         ``CPU`` and ``GPU`` of the largest replicas.
 
     Raises:
-        ConfigError: settings, or a file of keys that cannot be read.
-        CheckpointError: a checkpoint that cannot be read.
+        ConfigError: Invalid settings, or an unreadable file of API keys.
+        CheckpointError: An unreadable checkpoint.
     """
     service = read_settings(args)
-    if service.keys:
-        read_keys(service.keys)
+    if service.api_keys_file:
+        read_keys(service.api_keys_file)
     for model in service.models:
         read_card(model.checkpoint)
-    others = [part.replicas for part in (service.evaluator, service.captioner) if part]
-    parts = [service.ingress, *others, *(model.replicas for model in service.models)]
-    return {"CPU": max(part.num_cpus for part in parts), "GPU": max(part.num_gpus for part in parts)}
+    optional = [part.replicas for part in (service.evaluator, service.captioner) if part]
+    replicas = [service.ingress, *optional, *(model.replicas for model in service.models)]
+    return {"CPU": max(one.num_cpus for one in replicas), "GPU": max(one.num_gpus for one in replicas)}
 
 
 @serve.ingress()
 class Ingress:
-    """The HTTP side."""
+    """Deployment of the HTTP API."""
 
     def __init__(
         self,
-        service: Service,
+        service: ServiceSettings,
         samplers: dict[str, DeploymentHandle],
         captioners: dict[str, DeploymentHandle],
         evaluator: DeploymentHandle | None,
     ) -> None:
-        self._service = service
         log_to_stdout()
         with_reference = [model.name for model in service.models if has_reference(model)]
-        self._gateway = Gateway(
-            Catalogue(service.models, service.limits.inference_steps, with_reference),
-            Handles(samplers, captioners, evaluator),
-            EvaluationRecords(service.state),
-            Health(serve.get_replica_context().app_name),
+        self._service = service
+        self._backend = ServeBackend(
+            ModelRegistry(service.models, service.limits.inference_steps, with_reference),
+            DeploymentHandles(samplers, captioners, evaluator),
+            EvaluationStore(service.state_dir),
+            DeploymentHealth(serve.get_replica_context().app_name),
         )
 
     def __serve_build_asgi_app__(self) -> Any:
-        return build_api(self._gateway, self._service, names_answers=False)
+        return create_app(self._backend, self._service, add_request_id=False)
 
 
-def _ingress(service: Service) -> serve.Deployment:
-    return serve.deployment(
-        name="ingress",
-        ray_actor_options=_actor(service.ingress),
-        autoscaling_config=by_requests(service.ingress, each=64),
-        max_ongoing_requests=CLIENTS,
-        max_queued_requests=CLIENTS,
-        backpressure_config=BackpressureConfig(status_code=429, retry_after_s=2),
-        **_drained(service),
-    )(Ingress)
+def _ingress(service: ServiceSettings) -> serve.Deployment:
+    scaling = by_requests(service.ingress, each=64)
+    overload = BackpressureConfig(status_code=429, retry_after_s=2)
+    deployment = _deployment(Ingress, "ingress", service, service.ingress, scaling, MAX_ONGOING_REQUESTS)
+    return deployment.options(backpressure_config=overload)
 
 
-def _sampler(model: Model, service: Service) -> Application:
-    deployment = serve.deployment(
-        name=deployment_of(model.name),
-        ray_actor_options=_actor(model.replicas),
-        autoscaling_config=by_pending_rows(model.replicas, model.target_pending_rows),
-        max_ongoing_requests=model.max_waiting,
-        max_queued_requests=model.max_waiting,
-        **_drained(service),
-    )(SamplerReplica)
-    return deployment.bind(model)
+def _sampler(model: ModelSettings, service: ServiceSettings) -> Application:
+    scaling = by_pending_rows(model.replicas, model.target_pending_rows)
+    name, ongoing = deployment_of(model.name), model.max_queued_requests
+    return _deployment(SamplerReplica, name, service, model.replicas, scaling, ongoing).bind(model)
 
 
-def _evaluator(service: Service, samplers: dict[str, Application]) -> Application | None:
+def _evaluator(service: ServiceSettings, samplers: dict[str, Application]) -> Application | None:
     if service.evaluator is None:
         return None
-    replicas = service.evaluator.replicas
-    deployment = serve.deployment(
-        name="evaluator",
-        ray_actor_options=_actor(replicas),
-        autoscaling_config=by_requests(replicas, each=2),
-        max_ongoing_requests=100,
-        max_queued_requests=100,
-        **_drained(service),
-    )(Evaluator)
+    scaling = by_requests(service.evaluator.replicas, each=2)
+    deployment = _deployment(EvaluatorReplica, "evaluator", service, service.evaluator.replicas, scaling, 100)
     return deployment.bind(service, samplers)
 
 
-def _captioner(model: Model, service: Service) -> Application:
+def _captioner(model: ModelSettings, service: ServiceSettings) -> Application:
     assert service.captioner is not None
-    replicas = service.captioner.replicas
-    deployment = serve.deployment(
-        name=f"captioner-{model.name}",
-        ray_actor_options=_actor(replicas),
-        autoscaling_config=by_requests(replicas, each=8),
-        max_ongoing_requests=32,
-        max_queued_requests=64,
-        **_drained(service),
-    )(Captioner)
+    scaling = by_requests(service.captioner.replicas, each=8)
+    name = f"captioner-{model.name}"
+    deployment = _deployment(CaptionerReplica, name, service, service.captioner.replicas, scaling, 32, queued=64)
     return deployment.bind(model.checkpoint)
 
 
-def _drained(service: Service) -> dict[str, Any]:
-    """A replica that goes first answers what it has."""
-    return HEALTH | {"graceful_shutdown_timeout_s": service.limits.deadline_seconds}
+def _deployment(
+    replica: type,
+    name: str,
+    service: ServiceSettings,
+    replicas: ReplicaSettings,
+    scaling: AutoscalingConfig,
+    ongoing: int,
+    queued: int | None = None,
+) -> serve.Deployment:
+    """Build a deployment; a replica that stops first finishes its requests.
 
-
-def _actor(replicas: Replicas) -> dict[str, Any]:
-    return {"num_cpus": replicas.num_cpus, "num_gpus": replicas.num_gpus}
+    Args:
+        replica: Class of the replicas.
+        name: Name in Ray Serve.
+        service: Settings of the service.
+        replicas: Number and resources of replicas.
+        scaling: Autoscaling policy.
+        ongoing: Maximum requests in progress per replica.
+        queued: Maximum requests in the queue of each client; None: as many as ``ongoing``.
+    """
+    return serve.deployment(
+        name=name,
+        ray_actor_options={"num_cpus": replicas.num_cpus, "num_gpus": replicas.num_gpus},
+        autoscaling_config=scaling,
+        max_ongoing_requests=ongoing,
+        max_queued_requests=queued or ongoing,
+        graceful_shutdown_timeout_s=service.limits.deadline_seconds,
+        health_check_period_s=2,
+        health_check_timeout_s=10,
+    )(replica)

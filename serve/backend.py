@@ -1,6 +1,6 @@
-"""What the HTTP side asks of the computing side, and in what words.
+"""Interface between the HTTP API and the computation: the ``Backend`` protocol and its data types.
 
-``Gateway`` answers it from Ray Serve's replicas; whatever else answers it can stand behind the same API.
+``ServeBackend`` implements it over Ray Serve; tests implement it in one process.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -11,94 +11,94 @@ from vapray.sampling.generated import SamplingSettings
 
 __all__ = [
     "Backend",
-    "BankCaption",
-    "Description",
-    "Distance",
+    "BankEntryInfo",
+    "CaptionResult",
+    "DistanceResult",
     "Evaluation",
-    "EvaluationOrder",
-    "ImageOrder",
-    "MadeImage",
-    "ModelCard",
+    "EvaluationJob",
+    "ImageJob",
+    "ImageResult",
+    "ModelInfo",
     "Neighbour",
     "PartialImage",
 ]
 
 
 @dataclass(frozen=True)
-class ModelCard:
-    """A model that the service has."""
+class ModelInfo:
+    """Public description of a model."""
 
     name: str
     created: int
     """Unix time of the deployment."""
     sha256: str
-    """Of its weights."""
+    """Hash of the weights."""
     class_names: tuple[str, ...]
     image_size: int
     """Side in pixels."""
     settings: SamplingSettings
-    """What holds where a request says nothing."""
+    """Defaults of a request."""
     max_inference_steps: int
     has_prototypes: bool
-    """Whether it can be asked for pictures with the prototype condition bypassed."""
+    """True if the prototype condition can be bypassed."""
     has_reference: bool
-    """Whether real pictures are at hand: evaluations, neighbours."""
+    """True if real images are available, for evaluations and neighbours."""
 
 
 @dataclass(frozen=True)
-class ImageOrder:
-    """One picture."""
+class ImageJob:
+    """Request for one image."""
 
     model: str
     label: int | None
-    """Class; None: that of the bank's entry, or the class that the caption names, or whose bank lies nearest to it."""
+    """Class; None: the class of the bank entry, the class named in the caption, or the class with the nearest bank."""
     caption: str | None
-    """None: drawn from the class's bank by the seed."""
+    """Caption; None: drawn from the bank of the class with the seed."""
     seed: int
     settings: SamplingSettings
     bank_id: str | None = None
-    """Instead of a caption: the entry of the bank that has it."""
+    """Bank entry whose caption is used instead of ``caption``."""
     deadline: float | None = None
-    """Unix time by which it has to be finished."""
+    """Unix time by which the image has to be finished."""
     previews: int = 0
-    """Partial pictures to show on the way, evenly spread over its steps."""
+    """Number of partial images, evenly spaced over the steps."""
     request_id: str = ""
 
 
 @dataclass(frozen=True)
 class PartialImage:
-    """What a picture would be if its solver stopped now."""
+    """Preview of an unfinished image."""
 
     index: int
-    """0, 1, ... of the previews asked for."""
+    """0, 1, ... among the requested previews."""
     taken: int
-    """Solver steps behind it."""
+    """Solver steps completed."""
     steps: int
-    """In all."""
+    """Solver steps in total."""
     png: bytes
 
 
 @dataclass(frozen=True)
-class MadeImage:
-    """A finished picture."""
+class ImageResult:
+    """A finished image."""
 
     png: bytes
-    """With its provenance in text chunks."""
+    """PNG with its provenance in text chunks."""
     label: int
     class_name: str
     caption: str
     bank_id: str | None
-    """The entry of the bank that its caption came from."""
+    """Bank entry of the caption."""
     seed: int
     model_sha256: str
     text_tokens: int
     network_rows: int
-    """Network evaluations it took, guidance's unconditional ones too."""
+    """Network evaluations, including the unconditional ones of guidance."""
 
 
 @dataclass(frozen=True)
-class BankCaption:
-    """An entry of the prompt bank; its id says nothing of the training image that it was written for."""
+class BankEntryInfo:
+    """Entry of the prompt bank; its id does not reveal the training image of the caption."""
 
     id: str
     """CLASS-NUMBER, counted from 0 in the order of the bank."""
@@ -106,56 +106,56 @@ class BankCaption:
 
 
 @dataclass(frozen=True)
-class Distance:
-    """How far a text lies from a class's bank, as the model's text encoder sees it."""
+class DistanceResult:
+    """Distance between a caption and the bank of a class in the model's text encoder."""
 
-    nearest: BankCaption
+    nearest: BankEntryInfo
     distance: float
     """Cosine distance of mean tokens to the nearest caption, 0..2."""
     typical: float
-    """Median of the same between each caption of the bank and the nearest other one with another text."""
+    """Median distance between a caption of the bank and the nearest other one with a different text."""
     share_farther: float
-    """Share of the bank's own captions that lie farther from their nearest other one: 0 is far outside."""
+    """Share of the bank's captions that are farther from their nearest other caption, 0..1."""
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A real training picture."""
+    """Real training image near an image."""
 
     class_name: str
     distance: float
-    """In the extractor's features, over the median that held-out real pictures have to their nearest."""
+    """Distance in the extractor's features, divided by the median nearest distance of held-out real images."""
     png: bytes
 
 
 @dataclass(frozen=True)
-class Description:
-    """What a captioner says of a picture."""
+class CaptionResult:
+    """Caption of an image."""
 
     caption: str
     captioner: str
-    """``measured captions``, or the model's name."""
+    """``measured captions``, or the name of the model."""
 
 
 @dataclass(frozen=True)
-class EvaluationOrder:
-    """A set of pictures to measure: uploaded, or generated with consecutive seeds."""
+class EvaluationJob:
+    """Set of images to measure: uploaded, or generated with consecutive seeds."""
 
     model: str
-    """Whose reference statistics it is held against, and who generates."""
+    """Model that generates the images and provides the reference statistics."""
     images: tuple[bytes, ...] = ()
-    """Uploaded picture files."""
+    """Uploaded image files."""
     n: int = 0
-    """Pictures to generate, at least 2; captions are drawn from the bank."""
+    """Number of images to generate, at least 2; captions are drawn from the bank."""
     label: int | None = None
-    """Their class; None: classes in proportion to the training images."""
+    """Class of generated images; None: classes in proportion to the training images."""
     seed: int = 0
     settings: SamplingSettings | None = None
-    """None: the model's."""
+    """Sampling settings; None: the model's defaults."""
 
     @property
     def generated(self) -> dict[str, Any]:
-        """How its pictures are generated, as ``Evaluation.generated`` shows it."""
+        """Generation settings, as shown in ``Evaluation.generated``."""
         if not self.n:
             return {}
         shown = ("prototypes", "num_inference_steps", "guidance_scale")
@@ -165,7 +165,7 @@ class EvaluationOrder:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation on its way; as JSON it is what the API shows."""
+    """State of an evaluation, as returned by the API."""
 
     id: str
     model: str
@@ -173,12 +173,13 @@ class Evaluation:
     created: int
     """Unix time."""
     n: int
-    """Pictures."""
+    """Number of images."""
     done: int = 0
-    """Pictures measured so far."""
+    """Images measured so far."""
     source: Literal["uploaded", "generated"] = "uploaded"
     generated: dict[str, Any] = field(default_factory=dict)
-    """``label`` (null: all), ``seed``, ``prototypes``, ``num_inference_steps``, ``guidance_scale``; uploaded: empty."""
+    """``label`` (null: all classes), ``seed``, ``prototypes``, ``num_inference_steps``, ``guidance_scale``; empty if
+    uploaded."""
     results: dict[str, Any] = field(default_factory=dict)
     """``fid``, ``kid``, ``inception_score``, ``precision``, ``recall``: {value, low, high}, None where not measured;
     ``n_reference``, ``features``, ``features_sha256``, ``warnings``."""
@@ -186,43 +187,43 @@ class Evaluation:
 
 
 class Backend(Protocol):
-    """Everything raises ``ApiError`` for what a client should be told; a cancelled call cancels what it asked for."""
+    """Computation behind the API; methods raise ``ApiError``, and cancelling a call cancels its work."""
 
-    async def models(self) -> list[ModelCard]:
-        """All of them; never wakes a replica."""
+    async def models(self) -> list[ModelInfo]:
+        """List the models, without starting a replica."""
 
     async def ready(self) -> dict[str, bool]:
-        """For each model, whether it has made a picture since it was deployed; never wakes a replica."""
+        """Check for each model that it has generated an image since its deployment, without starting a replica."""
 
-    async def image(self, order: ImageOrder) -> MadeImage:
-        """Make one."""
+    async def image(self, job: ImageJob) -> ImageResult:
+        """Generate an image."""
 
-    def image_stream(self, order: ImageOrder) -> AsyncGenerator[PartialImage | MadeImage, None]:
-        """Make one and show it on the way; the finished one comes last."""
+    def image_stream(self, job: ImageJob) -> AsyncGenerator[PartialImage | ImageResult, None]:
+        """Generate an image with previews; the finished image is the last item."""
 
-    async def bank(self, model: str, label: int, offset: int, limit: int) -> tuple[list[BankCaption], int]:
-        """Captions of a class, and how many it has."""
+    async def bank(self, model: str, label: int, offset: int, limit: int) -> tuple[list[BankEntryInfo], int]:
+        """List captions of a class, and count all of them."""
 
-    async def draw(self, model: str, label: int, seed: int) -> BankCaption:
-        """One of them, by a seed: the one that a picture of this class and seed would be given."""
+    async def draw(self, model: str, label: int, seed: int) -> BankEntryInfo:
+        """Draw the caption that an image of this class and seed gets."""
 
-    async def distance(self, model: str, label: int, caption: str) -> Distance:
-        """From a class's bank."""
+    async def distance(self, model: str, label: int, caption: str) -> DistanceResult:
+        """Measure the distance between a caption and the bank of a class."""
 
     async def neighbours(self, model: str, image: bytes, k: int) -> list[Neighbour]:
-        """Nearest training pictures of an uploaded or generated one."""
+        """Find the nearest training images of an image file."""
 
-    async def describe(self, model: str, image: bytes) -> Description:
-        """A caption for a picture."""
+    async def caption(self, model: str, image: bytes) -> CaptionResult:
+        """Caption an image file."""
 
-    async def submit_evaluation(self, order: EvaluationOrder, owner: str, idempotency_key: str | None) -> Evaluation:
-        """Take an evaluation; the same owner and key give the first one again, another order under it is refused."""
+    async def submit_evaluation(self, job: EvaluationJob, owner: str, idempotency_key: str | None) -> Evaluation:
+        """Start an evaluation; a repeated key of the same owner returns the first one and refuses another job."""
 
     async def evaluation(self, id: str, owner: str) -> Evaluation:
-        """Where it stands; another owner's is not found."""
+        """Get an evaluation of this owner."""
 
     async def evaluations(self, owner: str) -> Sequence[Evaluation]:
-        """Of an owner, newest first."""
+        """List the evaluations of an owner, newest first."""
 
     async def metrics(self) -> str:
-        """What Prometheus scrapes, in its text format."""
+        """Export metrics in Prometheus text format."""

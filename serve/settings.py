@@ -1,164 +1,159 @@
-"""What a service is told, strictly checked: ``args`` of ``serve.app:build`` in a Serve config file."""
+"""Settings of the service: ``args`` of ``serve.app:build`` in a Serve config file."""
 
-import difflib
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args
+import logging
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from vapray.config.key_hints import key_hint
+from vapray.config.renamed_keys import SERVICE_KEYS, apply_renamed_keys
 from vapray.config.section import Count, Positive, Section
 from vapray.errors import ConfigError
 
-__all__ = ["Captioner", "Evaluator", "Limits", "Model", "Replicas", "Service", "read_settings"]
+__all__ = [
+    "CaptionerSettings",
+    "EvaluatorSettings",
+    "ModelSettings",
+    "ReplicaSettings",
+    "RequestLimits",
+    "ServiceSettings",
+    "read_settings",
+]
+
+LOG = logging.getLogger(__name__)
 
 
-class Replicas(Section):
-    """How many copies of a deployment there are, and what each takes."""
+class ReplicaSettings(Section):
+    """Number of replicas of a deployment, and resources of each."""
 
     min: Annotated[int, Field(ge=0)] = 1
-    """Of replicas; 0 lets the last one go when nothing is asked, and the next request wait for a new one."""
+    """Minimum number of replicas. With 0 an idle deployment stops, and the next request waits for a new replica."""
     max: Count = 1
-    """Of replicas."""
+    """Maximum number of replicas."""
     num_cpus: Positive = 1
-    """Of each."""
+    """CPUs per replica."""
     num_gpus: Annotated[float, Field(ge=0)] = 0
-    """Of each; a fraction shares a GPU."""
+    """GPUs per replica; a fraction shares a GPU."""
     upscale_delay_s: Annotated[float, Field(ge=0)] = 5
-    """How long load has to last before a replica is added."""
+    """Seconds of high load before a replica is added."""
     downscale_delay_s: Annotated[float, Field(ge=0)] = 300
-    """How long it has to be gone before one is removed."""
+    """Seconds of low load before a replica is removed."""
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Replicas":
+    def _ordered(self) -> "ReplicaSettings":
         if self.min > self.max:
             raise ValueError(f"min = {self.min} is above max = {self.max}")
         return self
 
     @property
     def device(self) -> str:
-        """Of torch."""
+        """Torch device of a replica."""
         return "cuda" if self.num_gpus else "cpu"
 
 
-class Model(Section):
-    """A checkpoint that makes pictures."""
+class ModelSettings(Section):
+    """Checkpoint that generates images."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-    """What clients call it."""
+    """Model id in the API."""
     checkpoint: str
-    """Its folder ``files/final``, or the URI of it."""
+    """Folder ``files/final`` of a checkpoint, or its URI."""
     weights: Literal["ema", "raw"] = "ema"
-    """Averaged, or of the last step."""
+    """EMA weights, or those of the last training step."""
     text_encoder: str | None = None
-    """Where it lies, if elsewhere than in training."""
+    """Path of the text encoder; null: the path used in training."""
     run: str | None = None
-    """Root of the run whose real pictures evaluations and neighbours use; None: the one that the checkpoint lies in."""
+    """Root of the run whose real images evaluations and neighbours use; null: the run that contains the checkpoint."""
     precision: Literal["float32", "bfloat16"] | None = None
-    """Of the network's matrix products; None: as the config of the checkpoint says."""
+    """Precision of matrix products; null: the precision in the config of the checkpoint."""
     batch_sizes: Annotated[tuple[Count, ...] | None, Field(strict=False, min_length=1)] = None
-    """Rows of one network call; None: as the config says. With one size a picture does not depend on the load."""
+    """Allowed rows per network call; null: those in the config. With one size an image is independent of the load."""
     target_pending_rows: Count = 1024
-    """Network rows waiting for each replica above which one more is added."""
-    max_waiting: Count = 256
-    """Pictures that a replica works on at once, and as many may wait for one; beyond, clients are told 429."""
-    replicas: Replicas = Replicas()
+    """Pending network rows per replica above which a replica is added."""
+    max_queued_requests: Count = 256
+    """Maximum number of images in progress per replica, and of images in the queue; beyond, the status is 429."""
+    replicas: ReplicaSettings = ReplicaSettings()
 
 
-class Evaluator(Section):
-    """Metrics of sets of pictures, and nearest training pictures."""
+class EvaluatorSettings(Section):
+    """Deployment that measures image sets and finds nearest training images."""
 
-    replicas: Replicas = Replicas(min=0, num_cpus=0.5)
-
-
-class Captioner(Section):
-    """Describes a picture with the captioner of the run: measured, or a model through vLLM."""
-
-    replicas: Replicas = Replicas(min=0, num_cpus=0.5)
+    replicas: ReplicaSettings = ReplicaSettings(min=0, num_cpus=0.5)
 
 
-class Limits(Section):
-    """What one request may ask for."""
+class CaptionerSettings(Section):
+    """Deployment that captions images with the captioner of the model's run: measured, or a model through vLLM."""
+
+    replicas: ReplicaSettings = ReplicaSettings(min=0, num_cpus=0.5)
+
+
+class RequestLimits(Section):
+    """Limits of one request."""
 
     body_mib: Positive = 8
-    """Of a request."""
-    body_seconds: Positive = 20
-    """In which a client has to have sent its request."""
+    """Maximum size of a request body, in MiB."""
+    body_timeout_s: Positive = 20
+    """Seconds within which a client has to send the body, or to receive a part of the response."""
     prompt_characters: Count = 2000
-    """Of a caption."""
+    """Maximum length of a caption."""
     inference_steps: Count = 250
-    """Solver steps of a picture."""
+    """Maximum number of solver steps per image."""
     deadline_seconds: Positive = 300
-    """The longest deadline, and that of a request without one."""
+    """Maximum deadline of a request, and the default."""
     evaluation_images: Count = 5000
-    """Pictures of one evaluation."""
+    """Maximum number of images per evaluation."""
 
 
-class Service(Section):
-    """A whole service."""
+class ServiceSettings(Section):
+    """All settings of a service."""
 
-    models: Annotated[tuple[Model, ...], Field(strict=False, min_length=1)]
-    """At least one; the first one answers where a request names none."""
-    keys: str | None = None
-    """File of API keys, as ``vapray key`` writes it. None: this machine alone may ask, without a key."""
-    evaluator: Evaluator | None = Evaluator()
-    """None: no evaluations."""
-    captioner: Captioner | None = None
-    """None: pictures are not described."""
-    ingress: Replicas = Replicas(num_cpus=0.5)
-    """The HTTP side."""
-    limits: Limits = Limits()
-    state: str = "runs/service"
-    """Folder or URI for evaluations and cached reference statistics; on several nodes one that all of them see."""
+    models: Annotated[tuple[ModelSettings, ...], Field(strict=False, min_length=1)]
+    """Models; the first one is the default."""
+    api_keys_file: str | None = None
+    """File of API keys, as written by ``vapray key``; null: only clients on the same machine, without a key."""
+    evaluator: EvaluatorSettings | None = EvaluatorSettings()
+    """Evaluator; null: no evaluations."""
+    captioner: CaptionerSettings | None = None
+    """Captioner; null: no captions of images."""
+    ingress: ReplicaSettings = ReplicaSettings(num_cpus=0.5)
+    """Replicas of the HTTP API."""
+    limits: RequestLimits = RequestLimits()
+    state_dir: str = "runs/service"
+    """Folder or URI of evaluations and cached reference statistics; shared by all nodes."""
     studio: bool = True
-    """Serve the page."""
-    docs: bool = False
-    """Serve the OpenAPI document, /openapi.json, to whoever has a key."""
+    """Serve the studio page."""
+    openapi: bool = False
+    """Serve the OpenAPI document at /openapi.json to clients with a key."""
     show_training_images: bool = False
-    """Let clients see the real pictures nearest to generated ones."""
+    """Return the real training images nearest to an image."""
 
     @model_validator(mode="after")
-    def _names_once(self) -> "Service":
+    def _unique_names(self) -> "ServiceSettings":
         names = [model.name for model in self.models]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"models: the name {twice[0]} stands twice")
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"models: the name {duplicates[0]} is used twice")
         return self
 
 
-def read_settings(args: Mapping[str, Any]) -> Service:
-    """The settings of a service.
+def read_settings(args: Mapping[str, Any]) -> ServiceSettings:
+    """Parse and check the settings of a service.
 
     Raises:
-        ConfigError: every problem of them, in one error.
+        ConfigError: All problems of the settings, in one error.
     """
+    renamed = apply_renamed_keys(dict(args), SERVICE_KEYS, source="args", warn=LOG.warning)
     try:
-        return Service.model_validate(args)
+        return ServiceSettings.model_validate(renamed)
     except ValidationError as error:
-        # A list lacks an entry where the entry is wrong.
-        wrong = [one for one in error.errors() if one["type"] != "too_short" or not one["input"]]
-        problems = [_problem(found["loc"], found["type"], found["msg"], found["input"]) for found in wrong]
-        raise ConfigError("\n  ".join(["args of the service:", *problems])) from None
+        # An invalid entry of a list also counts as a missing one.
+        found = [one for one in error.errors() if one["type"] != "too_short" or not one["input"]]
+        raise ConfigError("\n  ".join(["args of the service:", *map(_problem, found)])) from None
 
 
-def _problem(path: Sequence[int | str], kind: str, message: str, value: Any) -> str:
-    name = ".".join(map(str, path))
-    if kind == "extra_forbidden":
-        known = _section_at(path[:-1]).model_fields
-        close = difflib.get_close_matches(str(path[-1]), known, n=1)
-        hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(known)}."
-        return f"unknown key {name}. {hint}"
-    shown = "" if isinstance(value, Mapping) else f" = {value!r}"
-    return f"{name or 'settings'}{shown}: {message.removeprefix('Value error, ')}."
-
-
-def _section_at(path: Sequence[int | str]) -> type[BaseModel]:
-    section: type[BaseModel] = Service
-    for name in path:
-        if isinstance(name, str):
-            section = next(kind for kind in _kinds(section.model_fields[name].annotation) if issubclass(kind, Section))
-    return section
-
-
-def _kinds(annotation: Any) -> list[type]:
-    """The classes that an annotation is made of."""
-    inner = [kind for part in get_args(annotation) for kind in _kinds(part)]
-    return [annotation, *inner] if isinstance(annotation, type) else inner
+def _problem(found: Mapping[str, Any]) -> str:
+    name = ".".join(map(str, found["loc"])) or "settings"
+    if found["type"] == "extra_forbidden":
+        return f"unknown key {name}. {key_hint(ServiceSettings, found['loc'])}"
+    value = "" if isinstance(found["input"], Mapping) else f" = {found['input']!r}"
+    return f"{name}{value}: {found['msg'].removeprefix('Value error, ')}."

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 __all__ = ["browser_path", "open_page"]
 
@@ -36,6 +36,7 @@ def open_page(url: str, *, width: int = 1280, height: int = 900, refusals: tuple
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
             page.set_default_timeout(MILLISECONDS)
+            expect.set_options(timeout=MILLISECONDS)
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
             page.goto(url)

@@ -57,7 +57,7 @@ def test_a_key_is_found_by_itself_alone(file):
         ("keys:\n- {id: a, sha256: HASH, scopes: []}", "keys.0.scopes: Tuple should have at least 1 item"),
         ("keys:\n- {id: a, sha256: HASH, scopes: [images], images_per_minute: 0}", "keys.0.images_per_minute"),
         ("keys:\n- {id: a, sha256: HASH, scopes: [images], rate: 1}", "keys.0.rate: Extra inputs"),
-        ("keys:\n- {id: a, sha256: HASH, scopes: [images]}\n- {id: a, sha256: HASH0, scopes: [bank]}", "stands twice"),
+        ("keys:\n- {id: a, sha256: HASH, scopes: [images]}\n- {id: a, sha256: HASH0, scopes: [bank]}", "duplicate"),
         ("keys: &a\n- *a", "anchors and aliases"),
     ],
 )
@@ -89,7 +89,7 @@ def test_a_key_that_cannot_be_added_leaves_the_file_as_it_is(file, name, scopes,
 
 def test_two_that_add_keys_at_once_do_not_lose_one(file):
     Path(f"{file}.new").touch()
-    with pytest.raises(ConfigError, match=r"another command adds a key"):
+    with pytest.raises(ConfigError, match=r"another command is adding a key"):
         add_key(file, "a", ["images"])
     assert not os.path.exists(file)
 
@@ -101,6 +101,6 @@ def test_the_command_shows_the_key_once(file):
     assert key_that_matches([found], done.stdout.strip()) == found
     assert found.scopes == ("images", "metrics")
     again = CliRunner().invoke(app, ["key", "ward-7", "--file", file])
-    assert again.exit_code == 2 and "ward-7 stands twice. No key was made." in again.output
+    assert again.exit_code == 2 and "duplicate id ward-7. No key was created." in again.output
     wrong = CliRunner().invoke(app, ["key", "b c", "--scope", "all", "--images-per-minute", "0", "--file", file])
     assert wrong.exit_code == 2 and all(f"{name}: " in wrong.output for name in ("id", "scopes", "images_per_minute"))

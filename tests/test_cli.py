@@ -57,7 +57,7 @@ def test_help_imports_nothing_heavy():
     [
         (CheckpointError("final: damaged."), 4, "CheckpointError: final: damaged."),
         (KeyboardInterrupt(), 130, "the same command continues"),
-        (KeyError("loss"), 1, "KeyError: 'loss'\nThis is a bug in vapray: run again with --debug"),
+        (KeyError("loss"), 1, "KeyError: 'loss'\nThis is a bug in vapray. Run again with --debug"),
     ],
 )
 def test_what_ends_a_command_is_one_message_and_a_code(error, code, said, capsys):
@@ -78,7 +78,7 @@ def test_debug_shows_the_traceback(capsys):
 def test_an_unknown_stage_is_refused_with_the_known_ones():
     done = CliRunner().invoke(app, ["run", "trian", "--dry-run"])
     assert done.exit_code == 2
-    assert "Known: pipeline, ingest, caption" in done.output
+    assert "Accepted: pipeline, ingest, caption" in done.output
 
 
 NOBODY_READS = "| (exec <&-; sleep 3)"
@@ -115,7 +115,7 @@ def test_a_run_is_identical_with_itself(small_run, tmp_path):
     page = tmp_path / "page.html"
     done = CliRunner().invoke(app, ["compare", str(small_run), str(small_run), "--html", str(page)])
     assert done.exit_code == 0, done.output
-    assert "Every setting agrees" in done.stdout
+    assert "All settings agree" in done.stdout
     assert "<html" in page.read_text()
 
 

@@ -75,9 +75,12 @@ def test_images_that_do_not_decode_are_reported(tmp_path):
     assert "5 of the first 5" in finding.found
 
 
+MODEL = ("caption.captioner=openai", "caption.model=any")
+
+
 def test_parts_of_a_dataset_that_share_lesions_are_a_warning(tmp_path):
     root = write_colonoscopy(tmp_path / "colon")
-    settings = ("data.source=colonoscopy", f"data.root={root}", "data.modality=colonoscopy")
+    settings = ("data.source=colonoscopy", f"data.root={root}", "data.modality=colonoscopy", *MODEL)
     finding = found(dataset, *settings)["about the data"]
     assert (finding.state, finding.exit_code) == ("warning", 0)
     assert "a lesion can be in training and in test" in finding.found
@@ -177,7 +180,7 @@ def test_writers_follow_the_rules_of_the_lease(tmp_path):
     files.write("bank/0123456789ab/lease-000001.json", json.dumps(dead).encode())
     assert found(run_root, f"run.root={tmp_path}")["writers"].state == "ok"
     files.write("bank/0123456789ab/lease-000001.json", b"[]")
-    expected = "a run whose lease card is damaged writes bank/0123456789ab"
+    expected = "a run whose lease file is damaged writes bank/0123456789ab"
     assert found(run_root, f"run.root={tmp_path}")["writers"].found == expected
 
 

@@ -13,9 +13,6 @@ LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 PATH = re.compile(r"(?<![\w./-])((?:vapray|serve|jobs|tests|cluster|results|docs)/[\w./*-]*[\w/*])(?![\w=])")
 MODULE = re.compile(r"python -m ((?:jobs|tests)\.(?!NAME)[\w.]*\w)")
 PENDING = {
-    "serve/deployments",
-    "serve/evaluations",
-    "vapray/capacity/constants.yaml",
     "vapray/captioning/factory.py",
     "vapray/cli/",
     "vapray/export/vap_diffusion.py",

@@ -154,7 +154,7 @@ def test_of_many_processes_one_holds(tmp_path):
 
 def test_a_root_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "x").write_text("")
-    with pytest.raises(ConfigError, match="is a file, wanted a folder"):
+    with pytest.raises(ConfigError, match="is a file, not a folder"):
         FileStore(str(tmp_path / "x"))
 
 

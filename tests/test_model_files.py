@@ -47,7 +47,7 @@ def test_a_folder_without_a_model_and_a_folder_that_is_not_there_are_refused(tmp
 
 def test_a_hub_id_that_is_not_in_the_cache_is_refused_within_seconds_while_offline() -> None:
     began = time.monotonic()
-    told = r"caption\.model: hf-hub:nobody/nothing: not whole in the cache.*hf download nobody/nothing"
+    told = r"caption\.model: hf-hub:nobody/nothing: incomplete in the cache.*hf download nobody/nothing"
     with pytest.raises(BackendError, match=told):
         find_vlm("nobody/nothing")
     assert time.monotonic() - began < 30

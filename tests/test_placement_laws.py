@@ -37,7 +37,7 @@ SAID = {
     "all together have too little": (Demand("train.workers 4", {"GPU": 1}, 4), "needs 4 GPUs and the cluster has 3"),
     "places do not add up": (
         Demand("train.workers 2", {"GPU": 1.5}, 2),
-        "needs 2 places with 1.5 GPUs each and the cluster has 1, for no place lies on two nodes",
+        "needs 2 bundles with 1.5 GPUs each and the cluster has 1, since no bundle is split over two nodes",
     ),
     "no node at all": (Demand("an actor", {"CPU": 1}), "an actor needs 1 CPUs and the cluster has 0"),
 }
@@ -66,12 +66,12 @@ def test_where_work_runs_is_in_no_fingerprint():
 
 
 WRONG = {
-    "pools.caption.resources={caption: 0}": "wanted keys of your own, each a number, at least 0.0001",
-    "pools.caption.resources={caption: .inf}": "wanted keys of your own",
-    "pools.caption.resources={caption: true}": "wanted keys of your own",
-    "pools.caption.resources=caption": "wanted keys of your own",
-    "pools.caption.resources={GPU: 1}": "= GPU: names a resource of your own, such as caption. Or set pools.",
-    "train.resources_per_worker={CPU: 2}": "train.resources_per_worker = CPU: names a resource of your own",
+    "pools.caption.resources={caption: 0}": "expected keys of your own, each a number, at least 0.0001",
+    "pools.caption.resources={caption: .inf}": "expected keys of your own",
+    "pools.caption.resources={caption: true}": "expected keys of your own",
+    "pools.caption.resources=caption": "expected keys of your own",
+    "pools.caption.resources={GPU: 1}": "= GPU: expected a custom resource, such as caption. Or set pools.",
+    "train.resources_per_worker={CPU: 2}": "train.resources_per_worker = CPU: expected a custom resource",
 }
 
 

@@ -92,7 +92,7 @@ def test_a_damaged_part_of_a_finished_version_says_how_nothing_below_runs_again(
 
 def test_a_damaged_manifest_says_what_to_do(version):
     version.files.write("images/abc/manifest.json", b"{")
-    with pytest.raises(DataError, match="Delete this file"):
+    with pytest.raises(DataError, match="delete this file"):
         version.manifest()
 
 
@@ -152,4 +152,4 @@ def test_that_many_parts_are_looked_at_is_said(version, monkeypatch):
     assert not said
     monkeypatch.setattr(parts, "MANY", 3)
     version.mend(said.append)
-    assert [line.split(": ")[-1] for line in said] == ["looking at the 4 parts of an earlier run"]
+    assert [line.split(": ")[-1] for line in said] == ["checking the 4 parts of an earlier run"]

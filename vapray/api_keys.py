@@ -1,6 +1,6 @@
-"""Keys of the service's API: 256 random bits, of which the service keeps a hash.
+"""API keys of the service: 256 random bits each; the service stores only their hashes.
 
-A file of keys is YAML::
+A key file is YAML::
 
     keys:
     - id: ward-7
@@ -31,20 +31,20 @@ Scope = Literal["images", "bank", "evaluations", "captions", "neighbours", "metr
 
 
 class ApiKey(Section):
-    """Who may ask for what; not the key itself."""
+    """One entry of a key file: name, scopes and rate limit, with the hash of the key."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-    """Stands in logs."""
+    """Name of the key in logs."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    """Of the key, in hexadecimal digits."""
+    """SHA-256 of the key, in hexadecimal digits."""
     scopes: Annotated[tuple[Scope, ...], Field(strict=False, min_length=1)]
-    """What it opens."""
+    """Parts of the API that the key may use."""
     images_per_minute: Count | None = None
-    """None: no limit."""
+    """Rate limit; None: no limit."""
 
 
 class ApiKeys(Section):
-    """A file of them."""
+    """Contents of a key file."""
 
     keys: Annotated[tuple[ApiKey, ...], Field(strict=False, min_length=1)]
 
@@ -53,22 +53,22 @@ class ApiKeys(Section):
         for name in ("id", "sha256"):
             values = [getattr(key, name) for key in self.keys]
             if twice := [value for value in values if values.count(value) > 1]:
-                raise ValueError(f"the {name} {twice[0]} stands twice")
+                raise ValueError(f"duplicate {name} {twice[0]}")
         return self
 
 
 def make_key() -> str:
-    """A new one."""
+    """Generate a new key."""
     return f"vr_{secrets.token_urlsafe(32)}"
 
 
 def hash_key(key: str) -> str:
-    """What the service keeps of it; 256 random bits need neither salt nor a slow hash."""
+    """SHA-256 of a key, as the service stores it; 256 random bits need neither salt nor a slow hash."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def key_that_matches(keys: Iterable[ApiKey], presented: str) -> ApiKey | None:
-    """The key that a client presents; takes as long whichever it is, and if it is none."""
+    """Find the entry of a presented key, or None; takes equally long for every key, valid or not."""
     digest, found = hash_key(presented), None
     for key in keys:
         if hmac.compare_digest(key.sha256, digest):
@@ -77,30 +77,30 @@ def key_that_matches(keys: Iterable[ApiKey], presented: str) -> ApiKey | None:
 
 
 def read_keys(path: str) -> tuple[ApiKey, ...]:
-    """A file of keys.
+    """Read a key file.
 
     Raises:
-        ConfigError: cannot be read, or holds anything else; names all that is wrong, and quotes no hash.
+        ConfigError: the file cannot be read or is invalid; lists all problems and quotes no hash.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file. `vapray key NAME --file {path}` makes it.") from None
+        raise ConfigError(f"{path}: no such file. Fix: create it with `vapray key NAME --file {path}`.") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give another file of keys.") from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Fix: give another key file.") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}. Save the file as UTF-8.") from None
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}. Fix: save the file as UTF-8.") from None
     tree, _ = parse_yaml(text, where=path)
     try:
         return ApiKeys.model_validate(tree).keys
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, found['loc'])) or 'the file'}: {_said(found)}" for found in _wrong(error)]
-        advice = f"Wanted what `vapray key NAME --file {path}` writes."
+        advice = f"Fix: use the format that `vapray key NAME --file {path}` writes."
         raise ConfigError(f"{path}: {'; '.join(problems)}. {advice}") from None
 
 
 def _wrong(error: ValidationError) -> list[ErrorDetails]:
-    """Without the list that lacks an entry because the entry is wrong."""
+    """Validation errors, without the list that is too short only because its entry is invalid."""
     return [one for one in error.errors() if one["type"] != "too_short" or not one["input"]]
 
 
@@ -109,10 +109,10 @@ def _said(found: ErrorDetails) -> str:
 
 
 def add_key(path: str, id: str, scopes: Sequence[str], images_per_minute: int | None = None) -> str:
-    """Make a key and add its hash to a file, which only its owner may read.
+    """Generate a key and add its hash to a key file, which only its owner may read.
 
     Returns:
-        The key, which is kept nowhere.
+        The key; it is not stored.
 
     Raises:
         ConfigError: the file cannot be read or written, or the name, a scope or the rate is not accepted.
@@ -125,13 +125,13 @@ def add_key(path: str, id: str, scopes: Sequence[str], images_per_minute: int | 
     except ValidationError as error:
         wrong = {".".join(map(str, found["loc"][2:3])) or path: _said(found) for found in _wrong(error)[::-1]}
         text = "; ".join(f"{where}: {what}" for where, what in wrong.items())
-        raise ConfigError(f"{text}. No key was made.") from None
+        raise ConfigError(f"{text}. No key was created.") from None
     _write_private(path, yaml.safe_dump({"keys": entries}, sort_keys=False))
     return key
 
 
 def _write_private(path: str, text: str) -> None:
-    """Whole or not at all; the name of the new file keeps a second writer out."""
+    """Write the complete file or none; the name of the new file excludes a second writer."""
     new = f"{path}.new"
     try:
         with open(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
@@ -140,6 +140,6 @@ def _write_private(path: str, text: str) -> None:
             os.fsync(file.fileno())
         os.replace(new, path)
     except FileExistsError:
-        raise ConfigError(f"{new} is there: another command adds a key. If none does, remove that file.") from None
+        raise ConfigError(f"{new} exists: another command is adding a key. Fix: wait, or remove it.") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror}). Give another --file.") from None
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}). Fix: give another --file.") from None

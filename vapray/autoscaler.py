@@ -1,8 +1,8 @@
-"""Nodes that are not there yet: Ray's autoscaler is asked for them, and waited for.
+"""Request nodes from Ray's autoscaler and wait for them.
 
-No driver is told which node types an autoscaler has. But version 2 of it (KubeRay's, or RAY_enable_autoscaler_v2=1 on
-the head) looks at the demands of all drivers every few seconds, and leaves a note of those that no node type of it can
-meet. So the demand is made, as a placement group, and stands until its nodes are there.
+A driver cannot query the node types of an autoscaler. Autoscaler version 2 (KubeRay's, or
+RAY_enable_autoscaler_v2=1 on the head) reads the demands of all drivers every few seconds and lists those that none of
+its node types can meet. So the demand is made as a placement group and kept until its nodes have started.
 """
 
 import time
@@ -19,25 +19,26 @@ ANSWER_SECONDS, SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_WORDS = 60, 0.3, 300
 
 
 def autoscales() -> bool:
-    """Whether this cluster's autoscaler is one that answers; every head runs one, if only to watch."""
+    """Check that this cluster runs autoscaler version 2; every head runs some autoscaler, if only to monitor."""
     from ray.autoscaler.v2.utils import is_autoscaler_v2
 
     return is_autoscaler_v2(fetch_from_server=True)
 
 
 def add_nodes(demand: Demand, missing: str, say: Callable[[str], None]) -> bool:
-    """Have nodes added that meet a demand, and wait for them, as long as it takes.
+    """Request nodes that meet a demand, and wait for them without a time limit.
 
     Args:
-        demand: what no nodes that are up could meet.
-        missing: that, for people.
-        say: hears what is waited for, at first and every five minutes.
+        demand: Demand that the running nodes cannot meet.
+        missing: The missing resources, as text.
+        say: Logs the missing resources, at first and every five minutes.
 
     Returns:
-        False where the autoscaler has no node types for it, or may not start enough of them.
+        True when the nodes have started; False if the autoscaler has no node type for the demand, or may not start
+        enough of them.
 
     Raises:
-        BackendError: it does not answer.
+        BackendError: The autoscaler does not answer.
     """
     from ray.util.placement_group import placement_group, remove_placement_group
 
@@ -45,19 +46,19 @@ def add_nodes(demand: Demand, missing: str, say: Callable[[str], None]) -> bool:
     try:
         if not _can_come(group, demand):
             return False
-        say(f"waiting for nodes: {missing}; the autoscaler adds some")
+        say(f"waiting for nodes: {missing}; the autoscaler is adding some")
         began = said = time.monotonic()
         while not group.wait(SECONDS_BETWEEN_LOOKS):
             if time.monotonic() - said > SECONDS_BETWEEN_WORDS:
                 said = time.monotonic()
-                say(f"waiting for nodes for {(said - began) / 60:.0f} min: {missing}. Look at the autoscaler's log")
+                say(f"waiting for nodes for {(said - began) / 60:.0f} min: {missing}. Check the autoscaler's log")
         return True
     finally:
         remove_placement_group(group)
 
 
 def _can_come(group: Any, demand: Demand) -> bool:
-    """As soon as the autoscaler has looked at a state of the cluster in which the group was waiting."""
+    """Check that the autoscaler can place the group, once it has read a cluster state in which the group is pending."""
     import ray
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
     from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply  # type: ignore[attr-defined]
@@ -65,7 +66,7 @@ def _can_come(group: Any, demand: Demand) -> bool:
     name, client = group.id.hex(), GcsClient(address=ray.get_runtime_context().gcs_address)
     deadline, asked_in = time.monotonic() + ANSWER_SECONDS, None
     while time.monotonic() < deadline:
-        with suppress(ray.exceptions.RayError):  # a head that is busy is asked again
+        with suppress(ray.exceptions.RayError):  # a busy head may fail to answer; the next attempt asks again
             status = GetClusterStatusReply.FromString(client.get_cluster_status(timeout_s=ANSWER_SECONDS))
             cluster, answer = status.cluster_resource_state, status.autoscaling_state
             if any(name in request.details for request in answer.infeasible_gang_resource_requests):
@@ -75,9 +76,9 @@ def _can_come(group: Any, demand: Demand) -> bool:
                 asked_in = cluster.cluster_resource_state_version if waits else None
             elif answer.last_seen_cluster_resource_state_version >= asked_in:
                 return True
-        if group.wait(SECONDS_BETWEEN_LOOKS):  # it has its nodes already
+        if group.wait(SECONDS_BETWEEN_LOOKS):  # the group already has its nodes
             return True
     raise BackendError(
-        f"{demand.why} fits on no node that is up, and the cluster's autoscaler has not said within {ANSWER_SECONDS} s "
-        "whether it could add one. Look at its log (monitor.log on the head, or the container autoscaler of its pod)."
+        f"{demand.why} fits on no running node, and the cluster's autoscaler did not answer within {ANSWER_SECONDS} s "
+        "whether it can add one. Fix: check its log (monitor.log on the head, or container autoscaler of its pod)."
     )

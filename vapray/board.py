@@ -1,4 +1,4 @@
-"""A board that work on the cluster and its driver both read and write."""
+"""Message channel between workers on the cluster and their driver, held by a Ray actor."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ __all__ = ["Board", "watched"]
 
 
 class Board:
-    """Where work on the cluster says how far it is, and where it hears that its driver is about to end."""
+    """Message channel: workers report progress, log lines and failures; the driver requests a checkpoint."""
 
     def __init__(self) -> None:
         import ray
@@ -20,50 +20,50 @@ class Board:
 
         beside_the_driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor: Any = ray.remote(num_cpus=0)(_BoardActor)
-        self._actor = actor.options(scheduling_strategy=beside_the_driver).remote()  # any other node may be lost
+        self._actor = actor.options(scheduling_strategy=beside_the_driver).remote()  # the other nodes may be lost
 
     def post(self, done: int, detail: str) -> None:
-        """Say how far the work is; does not wait."""
+        """Worker: report progress; does not wait."""
         self._actor.set.remote("progress", (done, detail))
 
     def say(self, line: str) -> None:
-        """Have the driver print a line; does not wait."""
+        """Worker: have the driver print a line; does not wait."""
         self._actor.add_line.remote(line)
 
     def lines(self) -> list[str]:
-        """Driver: what was said since the last call."""
+        """Driver: lines logged since the last call."""
         return self._ask("take_lines", default=[])
 
     def ask_to_save(self) -> None:
-        """Driver: ask for a checkpoint now."""
+        """Driver: request a checkpoint now."""
         self._actor.set.remote("asked", True)
 
     def is_asked_to_save(self) -> bool:
-        """Worker: whether the driver asked."""
+        """Worker: True once the driver has requested a checkpoint."""
         return self._get("asked", False)
 
     def fail(self, error: VaprayError) -> None:
-        """Worker: say what makes going on useless; waits until it is on the board."""
+        """Worker: report an error that makes further work useless; waits until the actor has stored it."""
         self._ask("set", "failure", error, default=None)
 
     def failure(self) -> VaprayError | None:
-        """What a worker said of it."""
+        """Driver: the error that a worker reported, or None."""
         return self._get("failure", None)
 
     def say_saved(self, step: int) -> None:
-        """Worker: the checkpoint that was asked for is written."""
+        """Worker: confirm that the requested checkpoint is written."""
         self._actor.set.remote("saved", step)
 
     def saved(self) -> int | None:
-        """Driver: the step that was saved after asking, None while there is none."""
+        """Driver: step of the requested checkpoint, or None until it is written."""
         return self._get("saved", None)
 
     def progress(self) -> tuple[int, str] | None:
-        """The newest that was posted."""
+        """Driver: the newest progress report, or None."""
         return self._get("progress", None)
 
     def close(self) -> None:
-        """End the board."""
+        """End the actor."""
         import ray
 
         ray.kill(self._actor)
@@ -76,7 +76,7 @@ class Board:
 
         try:
             return ray.get(getattr(self._actor, method).remote(*arguments), timeout=10)
-        except ray.exceptions.RayError:  # the board went with the driver, or is late
+        except ray.exceptions.RayError:  # the actor ended with its driver, or is late
             return default
 
 
@@ -101,7 +101,7 @@ class _BoardActor:
 
 @contextmanager
 def watched(progress: StageProgress) -> Iterator[Board]:
-    """A board for work elsewhere on the cluster; what is posted on it moves this progress."""
+    """Open a board whose progress reports and lines appear in ``progress``, for the time of a ``with`` block."""
     board = Board()
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(board, progress, stop), daemon=True)

@@ -1,14 +1,14 @@
-"""What a checkpoint is on disk: whole files, and a manifest of their sha256 written last.
+"""Checkpoint files on disk, with a manifest of their sha256 that is written last.
 
-    checkpoints/<fingerprint>/files/steps/step-00001500/   training state, to go on from
-                              files/final/                 self-contained, to sample from and to export:
+    checkpoints/<fingerprint>/files/steps/step-00001500/   training state, to resume from
+                              files/final/                 self-contained, for sampling and export:
         checkpoint.json          class names, latent space, text encoder, config sections, learning curve
         ema.safetensors          averaged weights
         raw.safetensors          the weights of the last step
-        autoencoder/             f_E and f_D in diffusers' layout
+        autoencoder/             encoder f_E and decoder f_D in diffusers' layout
         bank.parquet             the prompt bank
 
-Nothing is unpickled but the optimiser state, from the run's own folder, with ``weights_only``.
+Only the optimizer state is unpickled, from the run's own folder, with ``weights_only``.
 """
 
 import hashlib
@@ -36,14 +36,14 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 SCHEMA = 3
-"""The layout of checkpoint.json that is written, and the newest that can be read."""
+"""Version of the checkpoint.json layout that is written; newer versions cannot be read."""
 
 
 def write_checkpoint(files: FileStore, folder: str, contents: Mapping[str, bytes]) -> str:
-    """Write the files of a checkpoint, the manifest last; a whole one that stands there already is kept.
+    """Write the files of a checkpoint, the manifest last; keep a complete checkpoint that exists already.
 
     Returns:
-        sha256 of the manifest, which stands for all of it.
+        sha256 of the manifest, which identifies the complete checkpoint.
     """
     if standing := _whole(files, folder):
         return standing
@@ -60,7 +60,7 @@ def read_checkpoint(files: FileStore, folder: str) -> dict[str, bytes]:
     """Read and verify every file of a checkpoint.
 
     Raises:
-        CheckpointError: no manifest, or a file that is missing or not what was written.
+        CheckpointError: the manifest is missing, or a file is missing or damaged.
     """
     listed = _listed(files, folder)
     return {name: _verified(files, f"{folder}/{name}", digest) for name, digest in listed.items()}
@@ -70,13 +70,13 @@ def read_file(files: FileStore, folder: str, name: str) -> bytes:
     """Read and verify one file of a checkpoint.
 
     Raises:
-        CheckpointError: no manifest, or the file is missing or not what was written.
+        CheckpointError: the manifest is missing, or the file is missing or damaged.
     """
     return _verified(files, f"{folder}/{name}", _listed(files, folder).get(name, ""))
 
 
 def _listed(files: FileStore, folder: str) -> dict[str, str]:
-    """Digest of each file of a checkpoint."""
+    """Read the manifest: sha256 by file name."""
     where = files.path(folder)
     manifest = files.read(f"{folder}/{MANIFEST}")
     if manifest is None:
@@ -88,10 +88,10 @@ def _listed(files: FileStore, folder: str) -> dict[str, str]:
 
 
 def manifest_sha256(files: FileStore, folder: str) -> str:
-    """What stands for all of a checkpoint, as :func:`write_checkpoint` returns it.
+    """sha256 of a checkpoint's manifest, as :func:`write_checkpoint` returns it.
 
     Raises:
-        CheckpointError: no manifest.
+        CheckpointError: the manifest is missing.
     """
     manifest = files.read(f"{folder}/{MANIFEST}")
     if manifest is None:
@@ -100,7 +100,7 @@ def manifest_sha256(files: FileStore, folder: str) -> str:
 
 
 def place_in_run(checkpoint: str) -> tuple[str | None, str]:
-    """ROOT and FINGERPRINT of ROOT/checkpoints/FINGERPRINT/files/final; None and nothing for another path or URI."""
+    """Split ROOT/checkpoints/FINGERPRINT/files/final into (ROOT, FINGERPRINT); (None, "") for any other path or URI."""
     files = FileStore(checkpoint)
     *above, folder, fingerprint, last, final = ["", "", "", *files.path("").rstrip("/").split("/")]
     if (folder, last, final) != ("checkpoints", "files", "final"):
@@ -110,14 +110,14 @@ def place_in_run(checkpoint: str) -> tuple[str | None, str]:
 
 
 def folder_contents(folder: str | Path) -> dict[str, bytes]:
-    """The files of a local folder, by path below it: what libraries save, ready for :func:`write_checkpoint`."""
+    """Read the files of a local folder, by path below it, for :func:`write_checkpoint`."""
     paths = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 @contextmanager
 def unpacked(contents: Mapping[str, bytes]) -> Iterator[Path]:
-    """Files as a temporary local folder, for libraries that load from a path."""
+    """Write files into a temporary local folder, for libraries that load from a path."""
     with tempfile.TemporaryDirectory(prefix="vapray-") as folder:
         for name, data in contents.items():
             path = Path(folder) / name
@@ -130,16 +130,16 @@ def write_step(files: FileStore, folder: str, step: int, contents: Mapping[str, 
     """Write the training state after ``step`` steps, then remove all but the newest ``keep``.
 
     Raises:
-        LeaseHeld: a whole later one stands there, which only another run can have written.
+        LeaseHeld: a complete later state exists, which only another run can have written.
     """
     for name in _step_names(files, folder):
         if name > _step_name(step):
             if _whole(files, f"{folder}/{name}"):
                 raise LeaseHeld(
-                    f"{files.path(folder)}: {name} is there and this run is only at step {step}: another run took over "
-                    "while this one was stalled. Run the command again."
+                    f"{files.path(folder)}: {name} exists and this run is only at step {step}: another run took over "
+                    "while this one was stalled. Fix: run the command again."
                 )
-            files.remove(f"{folder}/{name}")  # passed over when this run began
+            files.remove(f"{folder}/{name}")  # skipped as incomplete when this run began
     write_checkpoint(files, f"{folder}/{_step_name(step)}", contents)
     for name in _step_names(files, folder)[:-keep]:
         files.remove(f"{folder}/{name}")
@@ -148,38 +148,41 @@ def write_step(files: FileStore, folder: str, step: int, contents: Mapping[str, 
 def read_newest_step(
     files: FileStore, folder: str, say: Callable[[str], None], *, strict: bool = False
 ) -> dict[str, bytes] | None:
-    """The newest training state that is whole, or None where none was ever committed.
+    """Read the newest complete training state; None if none was ever committed.
 
     Args:
-        files: where.
-        folder: below it, of the steps.
-        say: is told of each one that is passed over: damaged, or never finished.
-        strict: fail instead of passing over a damaged one.
+        files: Store that holds the run.
+        folder: Folder of the steps, relative to the store root.
+        say: Logs each state that is skipped because it is damaged or incomplete.
+        strict: Fail on a damaged state instead of skipping it.
+
+    Returns:
+        Contents of the files, by name.
 
     Raises:
-        CheckpointError: one is damaged and ``strict``, or no whole one is left.
+        CheckpointError: a state is damaged and ``strict``, or every committed state is damaged.
     """
     damaged = 0
     for name in reversed(_step_names(files, folder)):
         if files.read(f"{folder}/{name}/{MANIFEST}") is None:
-            say(f"passing over a checkpoint that was never finished: {files.path(f'{folder}/{name}')}")
+            say(f"skipping an incomplete checkpoint: {files.path(f'{folder}/{name}')}")
             continue
         try:
             return read_checkpoint(files, f"{folder}/{name}")
         except CheckpointError as error:
             if strict:
                 raise
-            say(f"passing over a damaged checkpoint: {error}")
+            say(f"skipping a damaged checkpoint: {error}")
             damaged += 1
     if damaged:
         raise CheckpointError(
-            f"{files.path(folder)}: no whole checkpoint is left, {damaged} damaged. Bring back a copy of one, or "
+            f"{files.path(folder)}: no complete checkpoint is left, {damaged} damaged. Fix: restore a copy of one, or "
             "delete this folder to train from the first step."
         )
     return None
 
 
-_ADVICE = "Bring back a copy of it; or delete this folder, and the manifest.json of its version, and train again."
+_ADVICE = "Fix: restore a copy of it; or delete this folder, and the manifest.json of its version, and train again."
 
 
 def _verified(files: FileStore, name: str, digest: str) -> bytes:
@@ -187,11 +190,11 @@ def _verified(files: FileStore, name: str, digest: str) -> bytes:
     if data is not None and hashlib.sha256(data).hexdigest() == digest:
         return data
     found = "nothing" if data is None else f"{hashlib.sha256(data).hexdigest()[:12]}..."
-    raise CheckpointError(f"{files.path(name)}: sha256 {digest[:12]}... wanted, {found} found. {_ADVICE}")
+    raise CheckpointError(f"{files.path(name)}: expected sha256 {digest[:12]}..., found {found}. {_ADVICE}")
 
 
 def _whole(files: FileStore, folder: str) -> str | None:
-    """sha256 of the manifest of a checkpoint that verifies, else None."""
+    """sha256 of the manifest if the complete checkpoint verifies, else None."""
     try:
         read_checkpoint(files, folder)
     except CheckpointError:

@@ -1,6 +1,6 @@
-"""The command line: ``vapray demo``, ``vapray run STAGE``. Jobs on a cluster use the same :func:`run_job`.
+"""Command line: ``vapray demo``, ``vapray run STAGE``. Jobs on a cluster use :func:`run_job`.
 
-What a command needs is imported inside of it, so that ``--help`` answers at once.
+Each command imports its modules when it runs, so that ``--help`` is fast.
 """
 
 import time
@@ -30,14 +30,20 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="VAP-Diffusion on Ray: labelled medical images become captions, captions and images train a "
-    "prototype-conditioned U-ViT, which makes new images; they are measured. Not for clinical use.",
+    help="VAP-Diffusion on Ray: caption labelled medical images, train a prototype-conditioned U-ViT on images and "
+    "captions, generate new images and evaluate them. Not for clinical use.",
 )
 
-ConfigFile = Annotated[str | None, typer.Option("--config", help="YAML file; without one, the demo's settings.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="section.key=value")]
+ConfigFile = Annotated[
+    str | None, typer.Option("--config", help="YAML file of settings. Default: the demo's settings.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Override settings, as section.key=value.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, how long and how large; do nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the stages that would run, with time and size estimates; run nothing.")
+]
 
 
 def _show_version(wanted: bool) -> None:
@@ -52,12 +58,12 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Options of the command itself."""
+    """Global options."""
 
 
 @app.command()
 def demo(overrides: Overrides = None, dry_run: DryRun = False, debug: Debug = False) -> None:
-    """Run every stage on drawn phantoms on this machine."""
+    """Run every stage on generated phantom images on this machine."""
     _run(None, overrides or (), None, dry_run, debug)
 
 
@@ -69,7 +75,7 @@ def run(
     dry_run: DryRun = False,
     debug: Debug = False,
 ) -> None:
-    """Run one stage, or the whole pipeline."""
+    """Run one stage or the complete pipeline."""
     _run(config, overrides or (), stage, dry_run, debug)
 
 
@@ -92,8 +98,10 @@ def doctor(
 @app.command()
 def compare(
     first: Annotated[str, typer.Argument(metavar="RUN", help="Folder or URI of a finished run.")],
-    second: Annotated[str, typer.Argument(metavar="RUN", help="Another one.")],
-    html: Annotated[str | None, typer.Option("--html", help="Write the comparison as a page as well.")] = None,
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Folder or URI of another finished run.")],
+    html: Annotated[
+        str | None, typer.Option("--html", help="Also write the comparison as an HTML page to this file.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Compare two finished runs: settings, metrics with their intervals, times."""
@@ -108,23 +116,27 @@ def compare(
 
 @app.command()
 def export(
-    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="Its folder files/final, or the URI of it.")],
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="New, empty, or an earlier export.")],
-    weights: Annotated[
-        str, typer.Option("--weights", help="ema, the averaged ones, or raw, of the last step.")
-    ] = "ema",
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="Folder files/final of a checkpoint, or its URI.")
+    ],
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Output folder: new, empty, or an earlier export.")],
+    weights: Annotated[str, typer.Option("--weights", help="ema (moving average) or raw (last step).")] = "ema",
     without_bank: Annotated[
-        bool, typer.Option("--without-bank", help="Leave the captions of the training images at home.")
+        bool, typer.Option("--without-bank", help="Do not export the captions of the training images.")
     ] = False,
     with_text_encoder: Annotated[
-        bool, typer.Option("--with-text-encoder", help="Take the files of an open_clip or transformers encoder along.")
+        bool,
+        typer.Option("--with-text-encoder", help="Also export the files of an open_clip or transformers text encoder."),
     ] = False,
     accept_unaudited: Annotated[
-        bool, typer.Option("--accept-unaudited", help="Export without a passed audit for copies; the card says so.")
+        bool,
+        typer.Option(
+            "--accept-unaudited", help="Export without a passed memorisation audit; the model card reports it."
+        ),
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Write a trained model as a diffusers folder that loads without vapray and gives the same pixels."""
+    """Export a trained model as a diffusers folder that loads without vapray and generates the same pixels."""
     with ended_well(debug):
         from vapray.export.folder import export_checkpoint
 
@@ -138,7 +150,7 @@ def export(
         )
         for name, size in exported.files.items():
             print(f"{size:>14,} bytes  {folder}/{name}")
-        print("\nLoads where torch, diffusers and safetensors are; vapray is not needed. Not for clinical use.\n")
+        print("\nLoading needs torch, diffusers and safetensors, but not vapray. Not for clinical use.\n")
         print("\n".join(f"  {line}" for line in exported.lines))
 
 
@@ -147,20 +159,26 @@ def serve(
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(
-            "--checkpoint", metavar="[NAME=]PATH", help="files/final; replaces the file's models; may stand often."
+            "--checkpoint",
+            metavar="[NAME=]PATH",
+            help="A files/final folder; replaces the models of --config. Repeatable.",
         ),
     ] = None,
     config: Annotated[
-        str | None, typer.Option("--config", help="Serve config file; without one, serve/laptop.yaml.")
+        str | None, typer.Option("--config", help="Serve config file. Default: serve/laptop.yaml.")
     ] = None,
-    host: Annotated[str | None, typer.Option("--host", help="To listen on; all but 127.0.0.1 needs keys.")] = None,
-    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="To listen on.")] = None,
-    keys: Annotated[str | None, typer.Option("--keys", help="File of API keys, as `vapray key` writes it.")] = None,
-    address: Annotated[str | None, typer.Option("--address", help="Of a running Ray; without one, embedded.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Address to listen on; all but 127.0.0.1 need --keys.")
+    ] = None,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = None,
+    keys: Annotated[str | None, typer.Option("--keys", help="File of API keys, written by `vapray key`.")] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="Address of a Ray cluster. Default: embedded Ray.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Serve models: an API that OpenAI's clients speak, and a page to try it on."""
-    with ended_well(debug, interrupted="Nothing is served any more."):
+    """Serve models: an OpenAI-compatible API and a web page to try it."""
+    with ended_well(debug, interrupted="Server stopped."):
         from vapray.serving import serve_until_interrupted
 
         serve_until_interrupted(config, checkpoint or (), host=host, port=port, keys=keys, address=address)
@@ -168,18 +186,18 @@ def serve(
 
 @app.command()
 def key(
-    name: Annotated[str, typer.Argument(help="Stands in the service's logs; whose key it is.")],
-    file: Annotated[str, typer.Option("--file", help="YAML file of keys; made where there is none.")],
+    name: Annotated[str, typer.Argument(help="Name of the key's owner, shown in the service's logs.")],
+    file: Annotated[str, typer.Option("--file", help="YAML file of keys; created if missing.")],
     scopes: Annotated[
         list[str] | None,
-        typer.Option("--scope", help="images, bank, evaluations, captions, neighbours, metrics; may stand often."),
+        typer.Option("--scope", help="images, bank, evaluations, captions, neighbours or metrics. Repeatable."),
     ] = None,
     images_per_minute: Annotated[
-        int | None, typer.Option("--images-per-minute", help="Without it there is no limit.")
+        int | None, typer.Option("--images-per-minute", help="Rate limit. Default: none.")
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Make an API key for the service and add its hash to a file; the key itself is shown once and kept nowhere."""
+    """Create an API key and add its hash to a file; the key itself is printed once and not stored."""
     with ended_well(debug):
         from vapray.api_keys import add_key
 
@@ -191,10 +209,10 @@ app.command()(experiment)
 
 
 def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:
-    """What ``python -m jobs.STAGE`` runs: the stage with ``--config FILE key=value ...``; exits with its code."""
+    """Run ``python -m jobs.STAGE``: the stage with ``--config FILE key=value ...``; exits with its exit code."""
     job = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-    @job.command(help=f"Run {stage}. Finished and unchanged work is skipped; after a kill, the same command continues.")
+    @job.command(help=f"Run {stage}. Skips finished, unchanged work; after a kill, the same command continues.")
     def command(
         overrides: Overrides = None, config: ConfigFile = None, dry_run: DryRun = False, debug: Debug = False
     ) -> None:
@@ -204,7 +222,7 @@ def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:
 
 
 def main() -> None:
-    """The console command ``vapray``."""
+    """Run the console command ``vapray``."""
     app(prog_name="vapray")
 
 
@@ -229,11 +247,15 @@ def _run(config_file: str | None, overrides: Sequence[str], stage: str | None, d
 
 
 def _stages(stage: str | None) -> list[str] | None:
-    """The stages that a name stands for; None for all."""
+    """Stages that a command-line name selects; None for all.
+
+    Raises:
+        ConfigError: the name is unknown.
+    """
     if stage in (None, "pipeline"):
         return None
     if stage not in STAGE_NAMES:
-        raise ConfigError(f"stage {stage!r} is unknown. Known: pipeline, {', '.join(STAGE_NAMES)}.")
+        raise ConfigError(f"unknown stage {stage!r}. Accepted: pipeline, {', '.join(STAGE_NAMES)}.")
     return STAGES_OF_A_NAME.get(stage, [stage])
 
 
@@ -251,5 +273,5 @@ def _write_page(path: str, page: str) -> None:
     try:
         Path(path).write_text(page, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"--html {path}: cannot be written ({error.strerror}). Give another file.") from None
+        raise ConfigError(f"--html {path}: cannot be written ({error.strerror}). Fix: give another file.") from None
     print(f"page  {path}")

@@ -1,4 +1,4 @@
-"""Ray: start or join it, ask what it has, and run work on it."""
+"""Ray sessions: start or join a cluster, check its resources, and run functions on it."""
 
 import contextlib
 import logging
@@ -35,19 +35,19 @@ ENVIRONMENT = {
     "RAY_process_group_cleanup_enabled": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "OMP_WAIT_POLICY": "PASSIVE",  # torch's threads else spin while they wait, and starve each other on a busy machine
+    "OMP_WAIT_POLICY": "PASSIVE",  # otherwise waiting torch threads spin and starve each other
 }
 RETRIES_OF_A_TASK = 2
 
 
 @contextmanager
 def connected(cluster: Cluster) -> Iterator[None]:
-    """Ray for the time of a ``with`` block: the cluster at ``address``, or one embedded in this process.
+    """Connect to Ray for the time of a ``with`` block: to the cluster at ``address``, or to an embedded one.
 
-    Within a block of this kind another one is nothing more.
+    A nested block uses the connection of the outer one.
 
     Raises:
-        BackendError: no cluster answers at ``address``.
+        BackendError: no cluster answers at ``address``, or the embedded Ray does not start.
     """
     joins = bool(cluster.address or os.environ.get("RAY_ADDRESS"))
     for name, value in ENVIRONMENT.items():  # before Ray is imported, which reads some of them
@@ -60,7 +60,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
     embedded = {
-        "address": "local",  # another cluster of this machine is nobody's business
+        "address": "local",  # do not attach to another Ray cluster on this machine
         "num_cpus": cluster.num_cpus or max(4, os.cpu_count() or 1),
         "object_store_memory": cluster.object_store_mb * 2**20,
         "include_dashboard": False,
@@ -70,9 +70,9 @@ def connected(cluster: Cluster) -> Iterator[None]:
         try:
             with silent_stderr():
                 ray.init(**quiet, **({"address": cluster.address or "auto"} if joins else embedded))
-        except Exception as error:  # a bare one where a node is not up in time
+        except Exception as error:  # Ray raises a bare Exception if a node does not start in time
             raise BackendError(_why_no_ray(cluster, joins, error)) from error
-        signal.signal(signal.SIGTERM, on_terminate)  # Ray has put its own there, which ends with another code
+        signal.signal(signal.SIGTERM, on_terminate)  # Ray installs a handler that exits with another code
         try:
             yield
         finally:
@@ -83,17 +83,17 @@ def _why_no_ray(cluster: Cluster, joins: bool, error: Exception) -> str:
     if joins:
         return (
             f"cluster.address {cluster.address or os.environ.get('RAY_ADDRESS')}: no Ray cluster answers ({error}). "
-            "Leave cluster.address empty for an embedded Ray, or start one with `ray start --head`."
+            "Fix: leave cluster.address empty for an embedded Ray, or start a cluster with `ray start --head`."
         )
     return (
-        f"the embedded Ray did not start ({error}). Run the command again when the machine is less busy; "
-        "`vapray doctor` looks at memory, shared memory and disks."
+        f"the embedded Ray did not start ({error}). Fix: run the command again when the machine is less busy; "
+        "`vapray doctor` checks memory, shared memory and disks."
     )
 
 
 @contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Ray's C++ announces its own log level there; what goes wrong is raised as well."""
+    """Discard stderr: Ray's C++ code prints its log level there, and its errors are raised anyway."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as nothing:
@@ -106,14 +106,14 @@ def silent_stderr() -> Iterator[None]:
 
 
 def require(demand: Demand, *, say: Callable[[str], None] = print) -> None:
-    """Refuse at once what would otherwise wait for ever, and wait for what an autoscaler adds.
+    """Check that the cluster can meet a demand; wait for nodes that an autoscaler adds.
 
     Args:
-        demand: what has to find its places.
-        say: hears that nodes are waited for.
+        demand: Resources that must be available before work starts.
+        say: Logs that the command waits for nodes.
 
     Raises:
-        BackendError: no node that is up could hold it, and none that the autoscaler could add.
+        BackendError: neither the running nodes nor nodes of the autoscaler can meet the demand.
     """
     nodes = live_nodes()
     missing = shortfall(demand, nodes)
@@ -122,11 +122,11 @@ def require(demand: Demand, *, say: Callable[[str], None] = print) -> None:
     if not autoscales():
         raise BackendError(f"{missing}. {advice_on(demand, nodes)}")
     if not add_nodes(demand, missing, say):
-        raise BackendError(f"{missing}, and no node type of its autoscaler can mend that. {advice_on(demand, nodes)}")
+        raise BackendError(f"{missing}, and no node type of its autoscaler can add it. {advice_on(demand, nodes)}")
 
 
 def live_nodes() -> dict[str, dict[str, float]]:
-    """What each node has when nothing runs on it, by its address and the first digits of its id."""
+    """Total resources of each live node, by its address and the first digits of its id."""
     import ray
 
     return {
@@ -137,32 +137,38 @@ def live_nodes() -> dict[str, dict[str, float]]:
 
 
 def require_shared_root(cluster: Cluster, root: str) -> None:
-    """Refuse a run whose nodes would each write to a disk of their own.
+    """Check that all nodes write to the same run root.
 
     Raises:
-        ConfigError: more than one node, a local ``run.root``, and no word that it is shared.
+        ConfigError: more than one node and a local ``run.root`` without ``cluster.shared_filesystem``.
     """
     import ray
 
     nodes = sum(node["Alive"] for node in ray.nodes())
     if nodes > 1 and "://" not in root and not cluster.shared_filesystem:
         raise ConfigError(
-            f"run.root {root} is a local path and the cluster has {nodes} nodes. Give a URI such as s3://bucket/run, "
-            "or set cluster.shared_filesystem=true if every node mounts this path."
+            f"run.root {root} is a local path and the cluster has {nodes} nodes. Fix: give a URI such as "
+            "s3://bucket/run, or set cluster.shared_filesystem=true if every node mounts this path."
         )
 
 
 def run_remote(
     name: str, function: Callable[..., Any], *arguments: Any, pool: Pool, say: Callable[[str], None] = print
 ) -> Any:
-    """Run one function once, somewhere on the cluster with the resources of ``pool``'s actor.
+    """Run a function once as a Ray task, with the resources of one actor of ``pool``.
 
     Args:
-        name: of the stage, for messages.
-        function: what to run.
-        arguments: its arguments.
-        pool: whose resources it takes.
-        say: hears that nodes are waited for.
+        name: Stage name, for messages.
+        function: Function to run.
+        arguments: Positional arguments of the function.
+        pool: Pool that sets the task's resources.
+        say: Logs that the command waits for nodes.
+
+    Returns:
+        The result of the function.
+
+    Raises:
+        BackendError: the cluster cannot meet the demand, or the process died at every attempt.
     """
     import ray
 
@@ -175,14 +181,14 @@ def run_remote(
             return ray.get(task.remote(*arguments))
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
             raise BackendError(
-                f"{name}: its process died {RETRIES_OF_A_TASK + 1} times. Most often memory ran out: free some, or ask "
-                "for less, and run the same command again."
+                f"{name}: its process died {RETRIES_OF_A_TASK + 1} times, most often because memory ran out. Fix: free "
+                "memory or request less, and run the same command again."
             ) from error
 
 
 @contextmanager
 def readable_errors(what: str) -> Iterator[None]:
-    """Turn Ray's wrapping of an error back into the error, or into a BackendError that names its last line."""
+    """Unwrap errors that Ray has wrapped: raise the VaprayError inside, else a BackendError with the last line."""
     try:
         yield
     except Exception as error:
@@ -197,7 +203,7 @@ def readable_errors(what: str) -> Iterator[None]:
 
 
 def _is_ours(error: BaseException) -> bool:
-    """A task's error is of its cause's class too, and its text is the traceback: that one is Ray's."""
+    """Check for a VaprayError that is not Ray's wrapper: the wrapper subclasses its cause and holds the traceback."""
     return isinstance(error, VaprayError) and not hasattr(error, "cause")
 
 
@@ -207,7 +213,7 @@ def _only_worker_failure(error: BaseException) -> BaseException | None:
 
 
 def run_interruptible(function: Callable[[], Any]) -> Any:
-    """Call a function of Ray's that would handle Ctrl-C by itself, so that Ctrl-C reaches the caller instead."""
+    """Call a function in a thread: Ctrl-C then reaches the caller instead of Ray's own handler."""
     outcome: list[Any] = []
     thread = threading.Thread(target=_keep_outcome, args=(function, outcome), daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, what it says, and what Ctrl-C, SIGTERM and a closed pipe do to it."""
+"""Exit codes, error output and signal handling of the CLI."""
 
 import os
 import signal
@@ -16,18 +16,18 @@ from vapray.errors import VaprayError
 __all__ = ["ended_well"]
 
 INTERRUPTED = 130
-CONTINUES = "What was committed stays; the same command continues from there."
+CONTINUES = "Committed work is kept; the same command continues from there."
 SECONDS_BETWEEN_REMINDERS = 2.0
-BUG = CLOSED_PIPE = 1  # as rich and click end when nobody reads
+BUG = CLOSED_PIPE = 1  # rich and click exit with this code when the pipe is closed
 
 
 @contextmanager
 def ended_well(debug: bool, *, interrupted: str = CONTINUES) -> Iterator[None]:
-    """Turn whatever ends the block into one message and the exit code of :mod:`vapray.errors`.
+    """Turn an error or signal that ends a block into one message and an exit code.
 
     Args:
-        debug: show tracebacks.
-        interrupted: what Ctrl-C or SIGTERM leaves.
+        debug: Print tracebacks.
+        interrupted: Message about the state after Ctrl-C or SIGTERM.
     """
     _open_standard_streams()
     ended_by = _EndedBy()
@@ -42,12 +42,12 @@ def ended_well(debug: bool, *, interrupted: str = CONTINUES) -> Iterator[None]:
     except KeyboardInterrupt as error:
         _fail(error, f"{ended_by.word}. {interrupted}", ended_by.code, debug)
     except BrokenPipeError as error:
-        # Nobody reads any more; what is still buffered must not fail a second time at exit.
+        # The reader is gone: buffered output must not fail a second time at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _fail(error, "", CLOSED_PIPE, debug)
     except Exception as error:
         first = str(error).strip().splitlines()[:1] or ["no text"]
-        said = f"{type(error).__name__}: {first[0]}\nThis is a bug in vapray: run again with --debug, and report it."
+        said = f"{type(error).__name__}: {first[0]}\nThis is a bug in vapray. Run again with --debug and report it."
         _fail(error, said, BUG, debug)
     finally:
         if signal.getitimer(signal.ITIMER_REAL)[1] == SECONDS_BETWEEN_REMINDERS:
@@ -63,7 +63,7 @@ def _fail(error: BaseException, message: str, exit_code: int, debug: bool) -> No
 
 
 def _open_standard_streams() -> None:
-    """Where stdin, stdout or stderr came closed, put nothing there: a file of ours would get its number."""
+    """Open /dev/null for a closed stdin, stdout or stderr; the next opened file would get its number."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
@@ -77,18 +77,18 @@ def _open_standard_streams() -> None:
 
 
 class _EndedBy:
-    """Which signal ended the command. Both raise KeyboardInterrupt: from within its C++ Ray lets nothing else out."""
+    """Signal that ended the command. Both signals raise KeyboardInterrupt: Ray's C++ lets nothing else through."""
 
     word, code = "Interrupted", INTERRUPTED
 
     def terminate(self, number: int, frame: FrameType | None) -> NoReturn:
-        """SIGTERM."""
+        """Handle SIGTERM."""
         self.word, self.code = "Terminated", 128 + number
         _end()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """The first Ctrl-C ends the work in good order; while Ray shuts down, a second one ends the process."""
+    """Handle the first Ctrl-C by an orderly shutdown; a second one, while Ray shuts down, ends the process."""
     signal.signal(signal.SIGINT, _ignore)
     _end_at_the_next_interrupt()
     print("\nInterrupted: shutting down. Ctrl-C again ends at once.", file=sys.stderr, flush=True)
@@ -96,7 +96,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _end() -> NoReturn:
-    """Raise, and raise again until it is heard: in a weakref's callback or a ``__del__`` Python drops exceptions."""
+    """Raise until the exception arrives: Python drops exceptions in weakref callbacks and in ``__del__``."""
 
     def remind(number: int, frame: FrameType | None) -> None:
         if not _is_under_way():
@@ -108,7 +108,7 @@ def _end() -> NoReturn:
 
 
 def _is_under_way() -> bool:
-    """Whether the interrupt is being handled, as while Ray shuts down because of it."""
+    """Check that the interrupt is being handled, for example while Ray shuts down because of it."""
     error = sys.exc_info()[1]
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
@@ -116,11 +116,11 @@ def _is_under_way() -> bool:
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """Python's part of a second Ctrl-C; the watching thread does the rest."""
+    """Ignore a second Ctrl-C in Python; the watching thread ends the process."""
 
 
 def _end_at_the_next_interrupt() -> None:
-    """A thread, because Python's own handlers wait while the main thread is inside of Ray's C++."""
+    """Watch for a second Ctrl-C in a thread: Python's handlers wait while the main thread is inside Ray's C++."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
@@ -130,7 +130,7 @@ def _end_at_the_next_interrupt() -> None:
 def _watch_for_interrupts(reader: socket.socket, writer: socket.socket) -> None:
     while signal.SIGINT not in reader.recv(64):
         pass
-    os._exit(INTERRUPTED)  # what it leaves of an embedded Ray is the reaper's
+    os._exit(INTERRUPTED)  # the reaper ends what is left of an embedded Ray
 
 
 def _quiet_about_closed_pipes(failure: threading.ExceptHookArgs) -> None:

@@ -1,6 +1,6 @@
-"""``--dry-run``: the walk of a run that only looks, and what it would do as a table.
+"""``--dry-run``: the plan of a run, stage by stage.
 
-Nothing is written, Ray does not start, and torch is not imported.
+It writes nothing, starts no Ray and imports no torch.
 """
 
 import contextlib
@@ -25,15 +25,15 @@ __all__ = ["Prospect", "foresee"]
 
 @dataclass(frozen=True)
 class Prospect:
-    """What would become of one stage.
+    """Plan of one stage.
 
     Attributes:
-        stage: its name.
-        rows: of the whole stage.
-        done: how many of them are committed.
-        forecast: what is left to do; None for a finished stage.
-        waits_for: stages that have to run first and are not asked for.
-        reasons: why it runs although an earlier version is finished.
+        stage: Name of the stage.
+        rows: Rows of the complete stage.
+        done: Rows that are committed.
+        forecast: Estimate of the remaining work; None for a finished stage.
+        waits_for: Stages that must run first and are not requested.
+        reasons: Reasons to run although an earlier version is finished.
     """
 
     stage: str
@@ -45,7 +45,7 @@ class Prospect:
 
     @property
     def state(self) -> str:
-        """In words."""
+        """State of the stage, as text."""
         if self.waits_for:
             return f"waits for {', '.join(self.waits_for)}"
         if self.forecast is None:
@@ -54,11 +54,18 @@ class Prospect:
 
 
 def foresee(config: Config, names: Sequence[str] | None = None) -> list[Prospect]:
-    """What :func:`vapray.pipeline.run_pipeline` would do with the same arguments.
+    """Plan :func:`vapray.pipeline.run_pipeline` with the same arguments.
+
+    Args:
+        config: Complete config.
+        names: Stages to run; None for all that do not run on request only.
+
+    Returns:
+        One entry per requested stage, in order.
 
     Raises:
-        ConfigError: as the run would.
-        DataError: as the run would, for a dataset that is not there.
+        ConfigError: as in the run.
+        DataError: as in the run, for a missing dataset.
     """
     look_ahead = _LookAhead(config)
     return [found for stage, wanted in itinerary(names).items() if (found := look_ahead.at(stage, wanted=wanted))]
@@ -112,13 +119,13 @@ class _LookAhead:
 def _committed_keys(version: Version) -> int:
     keys: set[str] = set()
     for name in version.part_names() if version.table in TABLES else ():
-        with contextlib.suppress(DataError):  # a run removes a damaged part and makes its rows again
+        with contextlib.suppress(DataError):  # a run removes a damaged part and recreates its rows
             keys.update(version.read_part(name, [version.kind.key]).column(0).to_pylist())
     return len(keys)
 
 
 def _with_sections(config: Config, sections: dict[str, Any]) -> Config:
-    """The config under which an earlier version was made, as far as its manifest tells; else this one."""
+    """Config of an earlier version, as far as its manifest records it; else this config."""
     tree = config.model_dump(mode="json")
     for key, value in sections.items():
         *path, leaf = key.split(".")
@@ -128,5 +135,5 @@ def _with_sections(config: Config, sections: dict[str, Any]) -> Config:
         section[leaf] = value
     try:
         return Config.model_validate(tree)
-    except ValueError:  # settings that this version of vapray does not know
+    except ValueError:  # the manifest holds settings that this version of vapray does not know
         return config

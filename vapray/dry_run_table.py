@@ -1,4 +1,4 @@
-"""What :mod:`vapray.dry_run` foresees, for a person's eyes: a table, what it rests on, and why stages run again."""
+"""Printed plan of :mod:`vapray.dry_run`: a table, the basis of its estimates, and the reasons to run stages again."""
 
 from collections.abc import Sequence
 
@@ -17,18 +17,18 @@ WIDTH = 100
 COLUMNS = ("left", "left", "right", "right", "right", "left", "right")
 HEADINGS = ("stage", "state", "rows", "writes", "time", "by", "memory")
 BASES = {
-    LAST_RUN: "what this stage took here before, scaled by rows and by the work in a row",
-    LAPTOP: "the rates of a 2-core laptop; other machines differ several times over",
-    ASSUMED_GPU: "an assumed rate of one GPU; nothing was measured",
+    LAST_RUN: "the last run of this stage in this run root, scaled by rows and by the work per row",
+    LAPTOP: "the rates of a 2-core laptop; other machines differ by a factor of several",
+    ASSUMED_GPU: "an assumed rate of one GPU; not measured",
 }
-# A rule under the headings and above the totals, nothing else.
+# Rules only under the headings and above the totals.
 RULED = Box("    \n    \n ── \n    \n    \n ── \n    \n    \n")
 
 
 def print_prospects(prospects: Sequence[Prospect], config: Config) -> None:
-    """Print them within 100 columns; plain text where stdout is no terminal."""
+    """Print the plan within 100 columns; plain text if stdout is not a terminal."""
     console = Console(width=WIDTH, highlight=False, soft_wrap=False)
-    console.print(f"Dry run in {config.run.root}: nothing is started, nothing is written.\n", markup=False)
+    console.print(f"Dry run in {config.run.root}: starts nothing, writes nothing.\n", markup=False)
     console.print(_table(prospects))
     for line in [*_notes(prospects, config), *_reasons(prospects)]:
         console.print(line, markup=False)
@@ -75,10 +75,10 @@ def _notes(prospects: Sequence[Prospect], config: Config) -> list[str]:
     ray = f"Ray's object store of {config.cluster.object_store_mb} MB" if not config.cluster.address else "Ray itself"
     return [
         "",
-        "Sizes and times are estimates. Time is reckoned by",
+        "Sizes and times are estimates. Times are based on",
         *(f"  {basis:<10}  {BASES[basis]}" for basis in bases),
-        "Memory is what one worker's pictures, weights and activations take at most, times the workers.",
-        f"Python and torch (about 400 MB a worker) and {ray} come on top.",
+        "Memory is the peak of images, weights and activations in one worker, times the workers.",
+        f"Python and torch (about 400 MB per worker) and {ray} are not included.",
     ]
 
 
@@ -88,7 +88,7 @@ def _reasons(prospects: Sequence[Prospect]) -> list[str]:
 
 
 def in_time(seconds: float) -> str:
-    """A duration in the two units that matter."""
+    """Format a duration in seconds in its two largest units."""
     units = (("year", 365 * 86400), ("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
     for place, (unit, length) in enumerate(units[:-1]):
         if seconds >= length:

@@ -1,18 +1,18 @@
-"""Everything vapray raises on purpose, and the exit code it ends a command with.
+"""Exceptions that vapray raises on purpose, with the exit codes of the CLI.
 
 VaprayError             1
  ├─ ConfigError         2   a key, a value, or a combination of them
  ├─ DataError           3   images, tables, manifests
- │   ├─ BadImage        3   one picture; becomes a reject, not the end of a stage
+ │   ├─ BadImage        3   one image; becomes a reject, does not end the stage
  │   └─ LeaseHeld       3   another run is writing the same version
  ├─ CheckpointError     4   damaged, incompatible or missing weights
  ├─ BackendError        5   Ray, a captioner, a GPU, an endpoint
- │   ├─ EngineDied      5   a model's engine inside of a live process, which has to be replaced
- │   └─ TrainingDiverged 5   gradients that stay non-finite; starting again would end the same way
+ │   ├─ EngineDied      5   a model's engine inside a live process, which must be replaced
+ │   └─ TrainingDiverged 5   gradients that stay non-finite; a restart would fail again
  └─ TooManyRejects      6   more bad rows than ``run.max_bad_fraction``
 
 An interrupted command ends with 130 (SIGINT) or 143 (SIGTERM).
-Messages say where, what was found, what is accepted, and what to do next.
+Messages name the place, the value found, the values accepted, and the fix.
 """
 
 __all__ = [
@@ -30,25 +30,25 @@ __all__ = [
 
 
 class VaprayError(Exception):
-    """The root: catch this to catch all that vapray raises on purpose."""
+    """Base class of all errors that vapray raises on purpose."""
 
     exit_code = 1
 
 
 class ConfigError(VaprayError):
-    """A key, a value or a combination of values that cannot work."""
+    """Invalid key, value or combination of values."""
 
     exit_code = 2
 
 
 class DataError(VaprayError):
-    """Images, tables or manifests that cannot be used."""
+    """Unusable images, tables or manifests."""
 
     exit_code = 3
 
 
 class BadImage(DataError):
-    """One picture that cannot be decoded in full; ``str(error)`` is the reject's reason."""
+    """One image that cannot be decoded completely; ``str(error)`` is the reason of its reject."""
 
 
 class LeaseHeld(DataError):
@@ -56,19 +56,19 @@ class LeaseHeld(DataError):
 
 
 class CheckpointError(VaprayError):
-    """Weights that are damaged, of another architecture, or missing."""
+    """Damaged, missing or incompatible weights."""
 
     exit_code = 4
 
 
 class BackendError(VaprayError):
-    """Ray, a captioner, a device or an endpoint that is missing or does not answer."""
+    """Missing or unresponsive Ray cluster, captioner, device or endpoint."""
 
     exit_code = 5
 
 
 class EngineDied(BackendError):
-    """A model's engine ended within a process that lives on; only a new process can have a new one."""
+    """A model's engine ended inside a live process; only a new process can start a new engine."""
 
 
 class TrainingDiverged(BackendError):

@@ -1,7 +1,7 @@
-"""Whole files on any fsspec filesystem: complete or absent, never half.
+"""Atomic files on any fsspec filesystem: a file is complete or absent.
 
-A local write goes to a temporary neighbour, is synced, and is renamed, and the folder is synced; an object store's PUT
-is already of this kind. :func:`FileStore.create` succeeds for exactly one of several writers.
+A local write goes to a temporary file in the same folder, which is synced and renamed; then the folder is synced. An
+object store's PUT is atomic already. :func:`FileStore.create` succeeds for exactly one of several writers.
 """
 
 import contextlib
@@ -23,10 +23,13 @@ __all__ = ["FileStore", "is_temporary"]
 
 
 class FileStore:
-    """A folder of whole files behind a path or URI.
+    """Folder of atomic files at a path or URI.
 
     Args:
-        root: local path or any URI that fsspec knows, such as ``s3://bucket/run``.
+        root: Local path or any URI that fsspec knows, such as ``s3://bucket/run``.
+
+    Raises:
+        ConfigError: the URI is invalid or its filesystem is not installed, or a local root is a file.
     """
 
     def __init__(self, root: str) -> None:
@@ -34,35 +37,35 @@ class FileStore:
         try:
             self.filesystem, self._base = fsspec.core.url_to_fs(root, **filesystem_options(root))
         except (ImportError, ValueError) as error:
-            raise ConfigError(f"{root}: {error}. For s3:// install vapray[s3]; a path needs no protocol.") from None
+            raise ConfigError(f"{root}: {error}. Fix: install vapray[s3] for s3://.") from None
         self.is_local = isinstance(self.filesystem, LocalFileSystem)
         self._objects = ObjectFiles(self.filesystem)
         if root.startswith(("s3://", "s3a://")) and not self._base.split("/")[0]:
-            raise ConfigError(f"{root}: names no bucket, wanted s3://BUCKET/FOLDER. Choose another run.root.")
+            raise ConfigError(f"{root}: no bucket. Fix: set run.root to s3://BUCKET/FOLDER.")
         files = [
             path for path in (Path(self._base), *Path(self._base).parents) if self.is_local and os.path.isfile(path)
         ]
         if files:
-            raise ConfigError(f"{root}: {files[0]} is a file, wanted a folder. Choose another run.root.")
+            raise ConfigError(f"{root}: {files[0]} is a file, not a folder. Fix: choose another run.root.")
 
     def __reduce__(self) -> tuple[type["FileStore"], tuple[str]]:
-        """Every process opens connections of its own."""
+        """Pickle the root only: every process opens its own connections."""
         return FileStore, (self._base if self.is_local else self.root,)
 
     def path(self, name: str) -> str:
-        """The filesystem's own path of a file."""
+        """Path of a file on its filesystem."""
         return f"{self._base.rstrip('/')}/{name.lstrip('/')}" if name else self._base
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a whole file; whatever stood there is replaced in one step.
+        """Write a complete file; replaces an existing one atomically.
 
         Raises:
-            DataError: with the path and the bytes needed, when the store cannot take them.
+            DataError: the store cannot take the file; names its path and size in bytes.
         """
         self.write_all({name: data})
 
     def write_all(self, files: Mapping[str, bytes]) -> None:
-        """:meth:`write` for each of many files; their folders are synced once, behind the last of them."""
+        """Write many files as :meth:`write` does; syncs their folders once, after the last file."""
         paths = {self.path(name): data for name, data in files.items()}
         if not self.is_local:
             for path, data in paths.items():
@@ -77,7 +80,7 @@ class FileStore:
             raise _write_error(path, len(data), error) from error
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file only if none stands there; True for the one writer that did."""
+        """Write a file only if none exists; True for the one writer that created it."""
         path = self.path(name)
         if not self.is_local:
             return self._objects.create(path, data)
@@ -87,7 +90,7 @@ class FileStore:
             raise _write_error(path, len(data), error) from error
 
     def read(self, name: str) -> bytes | None:
-        """A whole file, or None where there is none."""
+        """Read a complete file; None if it does not exist."""
         if not self.is_local:
             return self._objects.read(self.path(name))
         try:
@@ -96,20 +99,20 @@ class FileStore:
             return None
 
     def open(self, name: str) -> IO[bytes]:
-        """A file to read parts of.
+        """Open a file for partial reads.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: the file does not exist.
         """
         return open(self.path(name), "rb") if self.is_local else self._objects.open(self.path(name))
 
     def names(self, folder: str) -> list[str]:
-        """Names of the files directly in a folder, sorted; temporary ones left out."""
+        """Names of the files directly in a folder, sorted, without temporary files."""
         names = (path.rstrip("/").rsplit("/", 1)[-1] for path in self._paths(self.path(folder)))
         return sorted(name for name in names if not name.startswith("."))
 
     def remove(self, name: str) -> None:
-        """Remove a file or a folder with all it holds; nothing there is fine."""
+        """Remove a file or a folder with its contents, if it exists."""
         if not self.is_local:
             return self._objects.remove(self.path(name))
         try:
@@ -118,7 +121,7 @@ class FileStore:
             pass
         except OSError as error:
             raise DataError(
-                f"{self.path(name)}: cannot be removed ({error.strerror or error}). Remove it by hand, then run the "
+                f"{self.path(name)}: cannot be removed ({error.strerror or error}). Fix: remove it by hand and run the "
                 "same command again."
             ) from error
 
@@ -131,7 +134,7 @@ class FileStore:
             return []
 
     def sweep(self, folder: str) -> None:
-        """Remove what killed writers left half-written in a folder; an object store keeps nothing of the kind."""
+        """Remove temporary files that killed writers left in a folder; an object store has none."""
         for path in Path(self.path(folder)).glob(".*") if self.is_local else ():
             if is_temporary(path.name):
                 with contextlib.suppress(OSError):
@@ -139,7 +142,7 @@ class FileStore:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file's name is one that a local write uses before the rename; readers never look at such files."""
+    """Check for the temporary name that a local write uses before its rename; readers ignore such files."""
     return re.fullmatch(r"\..+\.[0-9a-f]{32}", name) is not None
 
 
@@ -153,13 +156,13 @@ def _create_local(path: str, data: bytes) -> bool:
         try:
             os.link(temporary, path)
         except OSError as error:
-            if os.stat(temporary).st_nlink == 1:  # NFS can tell a success as a failure when its reply was lost
+            if os.stat(temporary).st_nlink == 1:  # NFS can report a success as a failure when its reply was lost
                 if isinstance(error, FileExistsError):
                     return False
                 raise
         try:
             _sync_folder(os.path.dirname(path))
-        except OSError:  # a creation that is told as failed must not be found by the next attempt
+        except OSError:  # a creation reported as failed must not be found by the next attempt
             os.unlink(path)
             raise
     return True
@@ -167,7 +170,7 @@ def _create_local(path: str, data: bytes) -> bool:
 
 @contextlib.contextmanager
 def _synced_neighbour(path: str, data: bytes) -> Iterator[str]:
-    """The data under a temporary name in the same folder; gone afterwards unless renamed."""
+    """Write the data to a synced temporary file in the same folder; removed afterwards unless renamed."""
     folder, name = os.path.split(path)
     _make_folder(Path(folder))
     temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}")
@@ -190,12 +193,12 @@ def _make_folder(folder: Path) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    """Without it a power cut can forget a name whose data is safe."""
+    """Sync a folder: otherwise a power cut can lose the name of a file whose data is safe."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # SMB and some FUSE mounts know no sync of folders
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # SMB and some FUSE mounts cannot sync folders
             raise
     finally:
         os.close(descriptor)
@@ -204,6 +207,6 @@ def _sync_folder(folder: str) -> None:
 def _write_error(path: str, size: int, error: OSError) -> DataError:
     reason = "no space left" if error.errno == errno.ENOSPC else (error.strerror or str(error))
     return DataError(
-        f"{path}: {size:,} bytes could not be written ({reason}). What was committed before stays valid: "
-        "make room or choose another run.root, then run the same command again."
+        f"{path}: {size:,} bytes could not be written ({reason}). Committed work stays valid. "
+        "Fix: free space or choose another run.root, and run the same command again."
     )

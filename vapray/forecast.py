@@ -1,8 +1,8 @@
-"""What a stage would cost, before it runs: the shape of an estimate, and how an earlier run sharpens it.
+"""Cost estimate of a stage before it runs, calibrated by an earlier run.
 
-Each room's ``forecast.py`` holds a pure ``forecast(Outlook) -> Forecast``. It counts rows exactly, and prices them at
-the rates of a two-core laptop, measured with the demo. Where this run root has finished the same stage before, that
-run's own rate takes their place.
+Each package's ``forecast.py`` holds a pure ``forecast(Outlook) -> Forecast``. It counts rows exactly and estimates
+their cost at the rates of a two-core laptop, measured with the demo. If this run root has finished the same stage
+before, the rate of that run replaces them.
 """
 
 from collections.abc import Mapping
@@ -29,21 +29,21 @@ LAST_RUN = "last run"
 ASSUMED_GPU = "10 TFLOP/s"
 FLOPS_OF_A_CORE = 20e9
 FLOPS_OF_A_GPU = 10e12
-# A finished run tells a rate when its start took less than this part of it.
+# A finished run gives a rate if it took at least this many times its estimated startup.
 SHORT = 3
-# What torch's allocator and kernels hold beyond tensors, from the first step on.
+# Memory of torch's allocator and kernels beyond tensors, from the first step on.
 WORKSPACE_BYTES = 32_000_000
 BYTES_OF_A_PART, BYTES_OF_A_MANIFEST = 4000, 3000
 
 
 @dataclass(frozen=True)
 class Images:
-    """The labelled pictures of a run, not yet decoded.
+    """Counts of the labelled images of a run, not yet decoded.
 
     Attributes:
-        splits: pictures of each split.
-        num_classes: K.
-        pixels: of one picture, the mean.
+        splits: Number of images of each split.
+        num_classes: Number of classes K.
+        pixels: Mean number of pixels per image.
     """
 
     splits: Mapping[str, int]
@@ -52,23 +52,23 @@ class Images:
 
     @property
     def count(self) -> int:
-        """Over all splits."""
+        """Number of images in all splits."""
         return sum(self.splits.values())
 
     @property
     def held_out(self) -> int:
-        """Of the split that evaluation compares with."""
+        """Number of images in the split that evaluation compares with."""
         return self.splits.get("test") or self.splits.get("validation", 0)
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What can be known of a stage's inputs before it runs.
+    """Facts about a stage's inputs that are known before it runs.
 
     Attributes:
-        config: the tree.
-        images: the pictures.
-        rows: of each table before it: counted where it is finished, else forecast.
+        config: Complete config.
+        images: Counts of the labelled images.
+        rows: Rows of each earlier table: counted if it is finished, else estimated.
     """
 
     config: Config
@@ -78,18 +78,18 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a stage would do.
+    """Estimated cost of a stage.
 
     Attributes:
-        rows: as its manifest will count them.
-        part_bytes: of the table's parts.
-        file_bytes: of everything else below the run's root.
-        startup_seconds: until the first row.
-        work_seconds: for the rows.
-        peak_bytes: of pictures, weights and activations in one worker at its fullest.
-        workers: at the most.
+        rows: Number of rows, as the manifest will count them.
+        part_bytes: Size of the table's parts, in bytes.
+        file_bytes: Size of all other files below the run root, in bytes.
+        startup_seconds: Time until the first row, in seconds.
+        work_seconds: Time for the rows, in seconds.
+        peak_bytes: Peak memory of images, weights and activations in one worker, in bytes.
+        workers: Maximum number of workers.
         device: ``CPU`` or ``GPU``.
-        basis: where the rates come from.
+        basis: Source of the rates.
     """
 
     rows: int
@@ -104,28 +104,31 @@ class Forecast:
 
     @property
     def bytes_written(self) -> int:
-        """All that it writes."""
+        """Total size of the written files, in bytes."""
         return round(self.part_bytes + self.file_bytes)
 
     @property
     def seconds(self) -> float:
-        """From its start to its end."""
+        """Total time, in seconds."""
         return self.startup_seconds + self.work_seconds
 
 
 def by_last_run(now: Forecast, then: Forecast, last: Manifest) -> Forecast:
-    """Price ``now`` by a finished run of the same stage.
+    """Calibrate an estimate by a finished run of the same stage.
 
     Args:
-        now: by the laptop's rates.
-        then: the same for the settings of the finished run, so that the work in a row can be compared.
-        last: what the finished run left.
+        now: Estimate at the laptop's rates.
+        then: The same for the settings of the finished run, to compare the work per row.
+        last: Manifest of the finished run.
+
+    Returns:
+        ``now`` at the rates of the finished run; unchanged if that run has no rows.
     """
     if not last.rows or not then.rows or not then.work_seconds:
         return now
     work_of_last = then.work_seconds / then.rows * last.rows
     if last.seconds < SHORT * then.startup_seconds:
-        # Its start took most of it. That much again is likely, but says little about a longer run.
+        # Startup dominated the last run, so its rate does not predict a longer run.
         more = max(0.0, now.work_seconds - work_of_last)
         basis = LAST_RUN if more < last.seconds else now.basis
         timed = replace(now, startup_seconds=last.seconds, work_seconds=more, basis=basis)
@@ -138,7 +141,7 @@ def by_last_run(now: Forecast, then: Forecast, last: Manifest) -> Forecast:
 
 
 def rest_of(forecast: Forecast, done: int) -> Forecast:
-    """What is left of it when so many rows are committed; ``rows`` stays the whole. Without rows, all of it."""
+    """Estimate of the work left after ``done`` committed rows; ``rows`` stays the total. Unchanged without rows."""
     left = 1 - min(done, forecast.rows) / forecast.rows if forecast.rows else 1.0
     return replace(
         forecast,
@@ -149,15 +152,15 @@ def rest_of(forecast: Forecast, done: int) -> Forecast:
 
 
 def of_pool(pool: Pool) -> tuple[int, str]:
-    """How many actors at the most, and on what."""
+    """Maximum number of actors of a pool, and their device."""
     return pool.max_size, "GPU" if pool.num_gpus else "CPU"
 
 
 def flop_rate(device: str) -> tuple[float, str]:
-    """Floating-point operations a second of one worker, and the name of that assumption."""
+    """Floating-point operations per second of one worker, and the name of that assumption."""
     return (FLOPS_OF_A_GPU, ASSUMED_GPU) if device == "GPU" else (FLOPS_OF_A_CORE, LAPTOP)
 
 
 def part_overhead(rows: int, pool: Pool) -> int:
-    """Bytes that parts cost beyond their rows: schemas, statistics, the manifest."""
+    """Size of parts beyond their rows, in bytes: schemas, statistics, the manifest."""
     return BYTES_OF_A_MANIFEST + BYTES_OF_A_PART * -(-rows // pool.batch_rows)

@@ -1,12 +1,13 @@
-"""One writer for each version of a table.
+"""Leases that allow one writer for each version of a table.
 
-A lease is a chain of numbered files, ``lease-000001.json`` and on. The highest number holds. Only its holder
-rewrites it (the heartbeat); whoever finds it expired, released, or held by a dead process of this machine creates the
-next number, which the store grants to one of several. So a takeover needs no lock and no clock finer than the expiry.
+A lease is a chain of numbered files, ``lease-000001.json`` and on; the highest number is valid. Only its holder
+rewrites it (the heartbeat). A run that finds it expired, released, or held by a dead process of this machine creates
+the next number, which the store grants to one of several writers. So a takeover needs no lock and no clock finer than
+the expiry.
 
 Clocks of two machines may differ by three quarters of the lifetime. Beyond that, and after a pause longer than the
-lifetime, a holder can be overtaken while it works: it then sees a higher number than its own and must not seal, and
-what it still writes changes nothing, since the first part, and the first manifest, stand.
+lifetime, another run can take over while the holder works. The holder then sees a number higher than its own and must
+not seal. Its later writes change nothing, because the first part and the first manifest of a name are kept.
 """
 
 import contextlib
@@ -46,20 +47,20 @@ class _Holder:
         return _process_started(self.pid) == self.started
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}" if self.pid else "a run whose lease card is damaged"
+        return f"process {self.pid} on {self.host}" if self.pid else "a run whose lease file is damaged"
 
 
 class Lease:
-    """Context manager that holds ``folder`` against other writers.
+    """Context manager that locks a folder against other writers.
 
     Args:
-        files: where.
-        folder: below it.
-        lifetime_seconds: how long a holder that is not heard of counts as alive; the same for all.
-        clock: seconds since the epoch.
+        files: Store that holds the run.
+        folder: Version folder, relative to the store root.
+        lifetime_seconds: Time after its last heartbeat for which a holder counts as alive; the same for all writers.
+        clock: Returns seconds since the epoch.
 
     Raises:
-        LeaseHeld: a live run holds it; says which and until when.
+        LeaseHeld: a live run holds the lease; names the holder and the expiry.
     """
 
     def __init__(
@@ -91,18 +92,18 @@ class Lease:
     ) -> None:
         self._stop.set()
         self._heart.join()
-        # A store that cannot take the release must not hide how the stage ended: the lease runs out by itself.
+        # A failed release must not hide the stage's own error; the lease expires by itself.
         with contextlib.suppress(Exception):
             if self.is_held():
                 self._files.write(self._name(self._number), self._card(expires=0.0))
 
     def is_held(self) -> bool:
-        """False once another run has taken over, which can happen only after an expiry."""
+        """Check that no other run has taken over, which can happen only after an expiry."""
         return self._newest() == self._number
 
     def _beat(self) -> None:
         while not self._stop.wait(self._lifetime / 4):
-            # A store that fails for a moment must not end the heart: the next beat tries again.
+            # A temporary store failure must not end the heartbeat; the next beat tries again.
             with contextlib.suppress(Exception):
                 if not self.is_held():
                     return
@@ -125,16 +126,16 @@ class Lease:
         return holder if holder and holder.is_alive(self._clock()) else None
 
     def _holder(self, number: int) -> _Holder:
-        """Who holds; a card that cannot be read stands for a holder whose last heartbeat wrote it."""
+        """Read a lease file; an unreadable one counts as a holder whose last heartbeat wrote it."""
         with contextlib.suppress(ValueError, TypeError):
             holder = _Holder(**json.loads(self._files.read(self._name(number)) or b""))
-            # No heartbeat writes more than one lifetime, and clocks differ by less than another.
+            # A heartbeat extends by one lifetime, and clocks differ by less than one more.
             if holder.expires < (self._written(number) or self._clock()) + 2 * self._lifetime:
                 return holder
         return _Holder("", "", "", 0, 0.0, self._written(number) + self._lifetime)
 
     def _written(self, number: int) -> float:
-        """When the store last took a card; long ago where it cannot tell."""
+        """Time of the last write of a lease file, in seconds since the epoch; 0 if the store does not record it."""
         with contextlib.suppress(Exception):
             written = self._files.filesystem.modified(self._files.path(self._name(number)))
             return written.timestamp() if isinstance(written, datetime) else float(written)
@@ -142,21 +143,21 @@ class Lease:
 
     def _held(self, who: str, expires: float) -> str:
         return (
-            f"{self._files.path(self._folder)}: {who} is writing this version; its lease lives for another "
-            f"{max(0, expires - self._clock()):.0f} s and is being renewed. "
-            "Wait for it, or stop it and run the same command again."
+            f"{self._files.path(self._folder)}: {who} is writing this version (its lease is renewed; "
+            f"{max(0, expires - self._clock()):.0f} s left). "
+            "Fix: wait, or stop that run and run the same command again."
         )
 
 
 def live_holder(files: FileStore, folder: str) -> str | None:
-    """Who is writing a version, in words; None where nobody is. Takes nothing and writes nothing."""
+    """Describe the run that is writing a version, or None; takes no lease and writes nothing."""
     lease = Lease(files, folder)
     holder = lease._living(lease._newest())
     return str(holder) if holder else None
 
 
 def _machine() -> str:
-    """Where a pid means one process: the boot of a kernel, and the namespace of a container within it."""
+    """Scope in which a pid identifies one process: boot id and pid namespace, else the host name."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
@@ -165,7 +166,7 @@ def _machine() -> str:
 
 
 def _process_started(pid: int) -> float:
-    """Clock ticks since boot at which a process began; -1 where there is none. Tells a reused pid apart."""
+    """Start time of a process in clock ticks since boot, which distinguishes reused pids; -1 if it is not running."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rsplit(b")", 1)[1].split()

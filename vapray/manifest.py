@@ -1,4 +1,4 @@
-"""What a finished version consists of, and what it came from: the file that is written last."""
+"""Manifest of a finished version: its parts and their origin; the file that is written last."""
 
 import hashlib
 import json
@@ -12,13 +12,13 @@ __all__ = ["Manifest", "Part", "fingerprint"]
 
 
 def fingerprint(stage: str, schema: int, sections: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-    """Twelve hex digits that name everything which decides a stage's result.
+    """Hash of everything that decides a stage's result, as twelve hexadecimal digits.
 
     Args:
-        stage: its name.
-        schema: version of what it writes.
-        sections: the config values it reads, as JSON values.
-        inputs: content hash of every table it reads.
+        stage: Name of the stage.
+        schema: Version of its output format.
+        sections: Config values that it reads, as JSON values.
+        inputs: Content hash of every table and external input that it reads, by name.
     """
     card = {"stage": stage, "schema": schema, "sections": sections, "inputs": inputs}
     return _digest(card)[:12]
@@ -26,7 +26,7 @@ def fingerprint(stage: str, schema: int, sections: Mapping[str, Any], inputs: Ma
 
 @dataclass(frozen=True)
 class Part:
-    """One committed file of a version."""
+    """One committed Parquet file of a version."""
 
     name: str
     sha256: str
@@ -37,7 +37,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a finished version consists of, and what it came from."""
+    """Contents and origin of a finished version."""
 
     stage: str
     fingerprint: str
@@ -53,34 +53,38 @@ class Manifest:
 
     @property
     def content_hash(self) -> str:
-        """Changes when a byte of the content does; what stages below put in their fingerprint.
+        """Hash of the content, which later stages include in their fingerprint.
 
-        The content is the parts, and the files whose digest a stage leaves in ``notes["sha256"]``.
+        The content is the parts and the files whose digest the stage records in ``notes["sha256"]``.
         """
         card = [self.fingerprint, [(part.name, part.sha256) for part in self.parts], self.notes.get("sha256")]
         return hashlib.sha256(json.dumps(card).encode()).hexdigest()[:16]
 
     def to_json(self) -> bytes:
-        """The manifest file, with a digest of itself."""
+        """Serialize the manifest, with a digest of itself."""
         card = json.loads(json.dumps(asdict(self)))
         return json.dumps(card | {"digest": _digest(card)}, indent=1, sort_keys=True).encode()
 
     @classmethod
     def from_json(cls, data: bytes, where: str) -> Self:
-        """Read a manifest file.
+        """Parse a manifest file.
+
+        Args:
+            data: Contents of the file.
+            where: Path of the file, for errors.
 
         Raises:
-            DataError: it is not one, or not what was written.
+            DataError: the file is not a manifest, or its digest differs.
         """
         try:
             card = json.loads(data)
             digest = card.pop("digest", None)
             if digest not in (None, _digest(card)):  # the first manifests had none
-                raise ValueError("its digest is another")
+                raise ValueError("its digest differs")
             return cls(**{**card, "parts": tuple(Part(**part) for part in card["parts"])})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(
-                f"{where}: damaged manifest ({error}). Delete this file: the stage rewrites it from its parts."
+                f"{where}: damaged manifest ({error}). Fix: delete this file; the stage rewrites it from its parts."
             ) from None
 
 

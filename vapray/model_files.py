@@ -1,6 +1,6 @@
-"""A pretrained model's files: a directory, or a model of the Hugging Face hub in this machine's cache.
+"""Files of a pretrained model: a directory, or a Hugging Face hub model in this machine's cache.
 
-The cache is asked first: a model that is there needs no network, and stays the revision that it is.
+The cache is searched first: a cached model needs no network and keeps its revision.
 """
 
 import hashlib
@@ -23,18 +23,18 @@ __all__ = [
 HUB = "hf-hub:"
 SECONDS_TO_ANSWER = 5
 BYTES_READ_WHOLE, BLOCKS, BYTES_OF_A_BLOCK = 256 << 20, 256, 64 << 10
-"""Of a larger file blocks are read, close enough together to touch every large tensor."""
+"""A larger file is hashed in evenly spaced blocks, close enough to touch every large tensor."""
 _OWNER_AND_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What makes a model whole.
+    """Required files of a model.
 
     Attributes:
-        setting: the key that names the model.
-        choices: file patterns, one list for each set of files that would do, the best first.
-        missing: what a folder lacks, in words.
+        setting: Config key that names the model.
+        choices: File patterns, one list for each sufficient set of files, the preferred one first.
+        missing: Lists the files that a folder lacks, as text.
     """
 
     setting: str
@@ -43,17 +43,17 @@ class Wanted:
 
 
 def find_folder(model: str, revision: str | None, wanted: Wanted, *, download: bool = True) -> Path:
-    """The folder of a model, all there.
+    """Resolve a model to a folder that holds all its required files.
 
     Args:
-        model: a directory, or OWNER/NAME of the hub, with or without ``hf-hub:``.
-        revision: of the hub's: commit, tag or branch; None: main.
-        wanted: what has to be there.
-        download: fetch what the cache has not.
+        model: Directory, or OWNER/NAME of the hub, with or without ``hf-hub:``.
+        revision: Commit, tag or branch on the hub; None: main.
+        wanted: Required files.
+        download: Download files that the cache lacks.
 
     Raises:
-        ConfigError: neither a directory nor a name of the hub's, or files missing.
-        BackendError: not in the cache, and not to be had from the hub; told within seconds.
+        ConfigError: ``model`` is neither a directory nor a hub name, or files are missing.
+        BackendError: the model is not in the cache and the hub does not deliver it; raised within seconds.
     """
     folder = Path(model)
     if not is_directory(model):
@@ -64,27 +64,27 @@ def find_folder(model: str, revision: str | None, wanted: Wanted, *, download: b
             raise BackendError(f"{wanted.setting}: {error}") from None
     if missing := wanted.missing(folder):
         raise ConfigError(
-            f"{wanted.setting} = {model}: no {'; no '.join(missing)} in {folder}. Give a model's whole folder."
+            f"{wanted.setting} = {model}: no {'; no '.join(missing)} in {folder}. Fix: give a complete model folder."
         )
     return folder
 
 
 def is_directory(model: str | None) -> bool:
-    """Whether a model's name is a directory of this machine; else it is the hub's."""
+    """Check that a model name is a local directory; otherwise it names a hub model."""
     return bool(model) and Path(model or "").is_dir()
 
 
 def public_name(model: str | None) -> str | None:
-    """A model's name, if it means the same on every machine: the hub's; None for a directory."""
+    """Name of a hub model, which is the same on every machine; None for a directory."""
     there = is_directory(model) or not _OWNER_AND_NAME.fullmatch((model or "").removeprefix(HUB))
     return None if there else model
 
 
 def hub_commit(model: str, revision: str | None, setting: str) -> str:
-    """The commit of a model of the hub: the cache's, else the hub's own word; empty where neither can be had.
+    """Commit of a hub model, from the cache or else from the hub; empty if neither has it.
 
     Raises:
-        ConfigError: no name of the hub's.
+        ConfigError: ``model`` is not a hub name.
     """
     from huggingface_hub import HfApi
 
@@ -93,7 +93,7 @@ def hub_commit(model: str, revision: str | None, setting: str) -> str:
         return folder.name
     try:
         return HfApi().model_info(name, revision=revision, timeout=SECONDS_TO_ANSWER).sha or ""
-    except Exception:  # of whichever HTTP client it uses; who needs the files will say what is wrong
+    except Exception:  # its HTTP client may raise any class; loading the files will report the problem
         return ""
 
 
@@ -104,7 +104,7 @@ def hub_folder(
     complete: Callable[[Path], bool],
     download: bool,
 ) -> Path:
-    """The folder of OWNER/NAME; where even the hub has not all of it, an incomplete one. See :func:`find_folder`."""
+    """Folder of OWNER/NAME, as in :func:`find_folder`; incomplete if the hub itself lacks files."""
     from huggingface_hub import is_offline_mode
 
     if folder := _first(name, revision, choices, complete, local=True):
@@ -118,22 +118,23 @@ def hub_folder(
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """A model's JSON file.
+    """Read a JSON file of a model.
 
     Raises:
-        ConfigError: it cannot be read, or holds no object.
+        ConfigError: the file cannot be read or does not hold an object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as JSON ({str(error).splitlines()[0]}). Copy it again.") from None
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{path}: cannot be read as JSON ({reason}). Fix: copy it again.") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: holds a {type(content).__name__}, wanted an object. Copy it again.")
+        raise ConfigError(f"{path}: holds a {type(content).__name__}, not an object. Fix: copy it again.")
     return content
 
 
 def sha256_of(paths: Iterable[Path]) -> str:
-    """Of files by name and content, wherever they lie; of gigabytes of weights by evenly spaced blocks of them."""
+    """Hash files by name and content, independent of their folder; large files by evenly spaced blocks."""
     paths = sorted(paths)
     with ThreadPoolExecutor() as pool:
         digests = dict(zip((path.name for path in paths), pool.map(_sha256, paths), strict=True))
@@ -144,8 +145,8 @@ def _hub_name(model: str, setting: str) -> str:
     name = model.removeprefix(HUB)
     if not _OWNER_AND_NAME.fullmatch(name):
         raise ConfigError(
-            f"{setting} = {model}: no such directory. Give the directory of a model, or {HUB}OWNER/NAME for one of "
-            "the Hugging Face hub."
+            f"{setting} = {model}: no such directory. Fix: give the directory of a model, or {HUB}OWNER/NAME for a "
+            "model of the Hugging Face hub."
         )
     return name
 
@@ -174,7 +175,7 @@ def _snapshot(name: str, revision: str | None, patterns: Sequence[str], *, local
             etag_timeout=SECONDS_TO_ANSWER,
         )
     except HFValidationError:
-        raise ConfigError(f"{HUB}{name}: wanted {HUB}OWNER/NAME.") from None
+        raise ConfigError(f"{HUB}{name}: invalid name. Accepted: {HUB}OWNER/NAME.") from None
     except (LocalEntryNotFoundError, OSError, RuntimeError) as error:
         if local:
             return None
@@ -185,9 +186,9 @@ def _snapshot(name: str, revision: str | None, patterns: Sequence[str], *, local
 def _unavailable(name: str, revision: str | None, why: str) -> str:
     at = f" at revision {revision}" if revision else ""
     return (
-        f"{HUB}{name}: not whole in the cache of this machine{at}, and not to be had ({why}). Unset HF_HUB_OFFLINE "
-        f"where there is a network; or run `hf download {name}` there and copy the cache; or give a "
-        "directory that holds the model."
+        f"{HUB}{name}: incomplete in the cache of this machine{at}, and cannot be downloaded ({why}). Fix: unset "
+        f"HF_HUB_OFFLINE on a machine with a network; or run `hf download {name}` there and copy the cache; or give "
+        "a directory that holds the model."
     )
 
 
@@ -198,7 +199,7 @@ def _sha256(path: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _sha256_of(path: Path, size: int, modified: int) -> str:
-    """Hashed again only when size or time have changed."""
+    """Hash a file, again only when its size or modification time has changed."""
     with open(path, "rb") as file:
         if size <= BYTES_READ_WHOLE:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,6 @@
-"""What a node of a cluster can tell of itself; sent there as text of a program, so it needs nothing but Python and Ray.
+"""Probe of a cluster node, pickled by value, so that the node needs only Python and Ray.
 
-On the node no file of this project is needed, for whether there are any is one of the questions.
+It needs no file of this project on the node, because it checks for their presence.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ PACKAGES = ("ray", "vapray", "torch")
 
 
 class NodeProbe:
-    """An actor's class: one on each node."""
+    """Actor class of the probe; one actor runs on each node."""
 
     def __init__(self) -> None:
         self._opened: dict[str, Any] = {}
 
     def look(self, root: str, data_root: str | None) -> dict[str, Any]:
-        """Versions of Python and of ``packages`` (None: not to be found; nothing is imported), disks in bytes."""
+        """Report versions of Python and packages (None: not found), disk sizes in bytes and access to the folders."""
         disk = shutil.disk_usage(tempfile.gettempdir())
         shared = shutil.disk_usage(SHARED_MEMORY) if os.path.isdir(SHARED_MEMORY) else None
         return {
@@ -39,11 +39,11 @@ class NodeProbe:
         }
 
     def now(self) -> float:
-        """Its clock, in seconds since the epoch."""
+        """Time of the node's clock, in seconds since the epoch."""
         return time.time()
 
     def write(self, root: str, name: str, data: bytes) -> str | None:
-        """Write a file below a folder or URI; what went wrong, or None."""
+        """Write a file below a folder or URI; return the error as text, or None."""
         try:
             self._files(root).write(name, data)
         except Exception as error:
@@ -51,7 +51,7 @@ class NodeProbe:
         return None
 
     def read(self, root: str, name: str) -> bytes | str | None:
-        """What stands there (None: nothing), or as text what went wrong."""
+        """Read a file: its bytes, None if it does not exist, or the error as text."""
         try:
             found: bytes | None = self._files(root).read(name)
             return found
@@ -59,7 +59,7 @@ class NodeProbe:
             return f"{type(error).__name__}: {error}"
 
     def remove(self, root: str, name: str) -> None:
-        """Remove it, and the folders that were made for it."""
+        """Remove a file and the folders that were created for it."""
         self._files(root).remove(name)
 
     def _files(self, root: str) -> Any:
@@ -69,7 +69,7 @@ class NodeProbe:
 
 
 class _Folder:
-    """A folder of the node, for nodes on which there is no ``vapray`` to open it with."""
+    """Local folder of a node, for nodes without ``vapray``."""
 
     def __init__(self, root: str) -> None:
         self.root, self.missing = root, _missing(root)
@@ -102,7 +102,7 @@ def _files(root: str) -> Any:
 
 
 def _missing(folder: str) -> list[str]:
-    """Deepest first."""
+    """Missing folders on the path of a folder, deepest first."""
     if os.path.isdir(folder) or folder == os.path.dirname(folder):
         return []
     return [folder, *_missing(os.path.dirname(folder))]

@@ -1,9 +1,9 @@
-"""Whole objects on an object store: S3 and what speaks its protocol, or whatever else fsspec opens.
+"""Objects on an object store: S3 and compatible stores, or any other filesystem that fsspec opens.
 
-What goes wrong for a moment (a reset, a timeout, 503 Slow Down, an answer cut short) is tried again a bounded number of
-times: botocore repeats requests, this file what it leaves. Every operation here can be repeated; that includes
-:meth:`ObjectFiles.create`, which knows an object of its own making when the answer to the first attempt was lost.
-What stays wrong becomes an error by ``vapray.object_errors``.
+Temporary failures (a reset, a timeout, 503 Slow Down, a truncated answer) are retried a bounded number of times:
+botocore retries most of them, this module the rest. Every operation can be repeated. That includes
+:meth:`ObjectFiles.create`, which recognizes its own object when the answer to the first attempt was lost.
+Permanent failures become errors of ``vapray.object_errors``.
 """
 
 import io
@@ -24,19 +24,19 @@ ATTEMPTS = 5
 LARGEST_PUT_BYTES = 5 * 2**30
 FETCHED_WHOLE_BYTES = 4 * 2**20
 WRITER = "vapray-writer"
-"""Metadata of a created object: which attempt to create it was the one that did."""
+"""Metadata key of a created object: identifies the attempt that created it."""
 
 Result = TypeVar("Result")
 
 
 def filesystem_options(root: str) -> dict[str, Any]:
-    """What fsspec is asked for beside the address; endpoint and credentials come from AWS's own environment."""
+    """Options of fsspec for a root; endpoint and credentials come from AWS's environment variables."""
     if not root.startswith(("s3://", "s3a://")):
         return {}
     retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
     return {
         "use_listings_cache": False,  # other processes write too
-        "max_concurrency": 1,  # one GET for an object; otherwise each is asked for its size first
+        "max_concurrency": 1,  # one GET for an object; otherwise fsspec requests its size first
         "config_kwargs": {"retries": retries, "connect_timeout": 5, "read_timeout": 15},
     }
 
@@ -50,22 +50,22 @@ class ObjectFiles:
     Every method raises
         ConfigError: no such bucket, no or refused credentials, access denied.
         BackendError: the endpoint does not answer, after ``ATTEMPTS`` attempts.
-        DataError: anything else that the store refuses.
+        DataError: any other refusal of the store.
     """
 
     def __init__(self, filesystem: AbstractFileSystem) -> None:
         self._filesystem = filesystem
         self._is_s3 = "s3" in filesystem.protocol
         if self._is_s3:
-            filesystem.retries = 1  # its own loop would multiply botocore's
+            filesystem.retries = 1  # s3fs's retries would multiply botocore's
 
     def write(self, path: str, data: bytes) -> None:
-        """One PUT, complete or not at all."""
+        """Write an object by one atomic PUT."""
         with explained("write", self._uri(path)):
             _repeat(lambda: self._filesystem.pipe_file(path, data, **self._put()))
 
     def create(self, path: str, data: bytes) -> bool:
-        """One conditional PUT; True for the one of several writers that made the object."""
+        """Create an object by one conditional PUT; True for the one of several writers that created it."""
         mark = uuid.uuid4().hex
         with explained("create", self._uri(path)):
             try:
@@ -75,7 +75,7 @@ class ObjectFiles:
         return True
 
     def read(self, path: str, start: int | None = None, end: int | None = None) -> bytes | None:
-        """An object or a range of its bytes, by one GET; None where there is none."""
+        """Read an object or a range of its bytes by one GET; None if it does not exist."""
         try:
             with explained("read", self._uri(path)):
                 return bytes(_repeat(lambda: self._filesystem.cat_file(path, start=start, end=end)))
@@ -83,10 +83,10 @@ class ObjectFiles:
             return None
 
     def open(self, path: str) -> IO[bytes]:
-        """An object to read ranges of; a small one is fetched whole, for several requests take longer than its bytes.
+        """Open an object for ranged reads; a small one is fetched at once, since several requests take longer.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: the object does not exist.
         """
         with explained("open", self._uri(path)):
             size = _repeat(lambda: self._filesystem.info(path))["size"]
@@ -95,17 +95,17 @@ class ObjectFiles:
         return io.BytesIO(self.read(path) or b"")
 
     def paths(self, folder: str) -> list[str]:
-        """Objects and folders directly below a folder."""
+        """Paths of the objects and folders directly below a folder."""
         try:
             with explained("list", self._uri(folder)):
                 found = _repeat(lambda: self._filesystem.ls(folder, detail=False, refresh=True))
         except FileNotFoundError:
             return []
-        # Other programs, Ray Train's pyarrow among them, leave empty objects that stand for the folder itself.
+        # Other programs, such as Ray Train's pyarrow, leave empty objects that represent the folder itself.
         return [path for path in found if path.rstrip("/") != folder.rstrip("/")]
 
     def remove(self, path: str) -> None:
-        """Remove an object, or all below a folder; nothing there is fine."""
+        """Remove an object, or all objects below a folder, if any exist."""
         with suppress(FileNotFoundError), explained("remove", self._uri(path)):
             _repeat(lambda: self._filesystem.rm(path, recursive=True))
 
@@ -119,7 +119,7 @@ class ObjectFiles:
 
 
 class _Ranges(io.RawIOBase):
-    """A file of which a read is one ranged GET: what pyarrow needs to take some columns of a large part."""
+    """File whose reads are ranged GETs, so that pyarrow reads single columns of a large part."""
 
     def __init__(self, objects: ObjectFiles, path: str, size: int) -> None:
         self._objects, self._path, self._size, self._position = objects, path, size, 0
@@ -152,7 +152,7 @@ class _Ranges(io.RawIOBase):
         return len(data)
 
 
-# A body cut short comes after botocore's part, and a conditional write that met another is for the writer to repeat.
+# botocore does not retry truncated bodies, nor conditional writes that conflict with another writer.
 _PASSING = {"ClientPayloadError", "ResponseParserError", "ConditionalRequestConflict", "OperationAborted"}
 
 

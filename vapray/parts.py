@@ -1,8 +1,8 @@
-"""The parts of a version: immutable Parquet files, each named by the hash of its sorted keys.
+"""Parts of a version: immutable Parquet files, each named by the hash of its sorted keys.
 
-A part is created by one complete write, which the first of several writers wins. What an unsealed part says of itself
-is checked by :meth:`PartFolder.open`: its pages carry checksums, its columns are known, its keys make its name. A
-sealed part is held against the sha256 in the manifest as well.
+A part is created by one atomic write; the first of several writers wins. :meth:`PartFolder.open` verifies an unsealed
+part by its page checksums, its columns and its name, the hash of its keys. A sealed part is also verified against the
+sha256 in the manifest.
 """
 
 import hashlib
@@ -28,25 +28,25 @@ __all__ = ["PartFolder", "all_differ", "first_times", "hashes_of", "read_ahead"]
 Found = TypeVar("Found")
 
 HASHED_WHOLE_BYTES = 32 * 2**20
-"""A sealed part up to this size is hashed (0.1 s at most) when a process first opens it. A larger one only when all
-of its columns are read: some of its columns would otherwise cost the whole file, and their pages have checksums."""
+"""A sealed part up to this size is hashed (at most 0.1 s) when a process first opens it. A larger one is hashed only
+when all its columns are read: reading some columns would otherwise cost the complete file, and pages have checksums."""
 
 READERS = 8
-"""Parts that are looked at at the same time; what an object store is asked for is mostly waited for."""
+"""Number of parts read concurrently; reads from an object store are mostly waiting."""
 MANY = 200
-"""Parts of which it is said that they are looked at, for it takes a while."""
+"""Number of parts above which their check is logged, because it takes a while."""
 
-# What pyarrow raises for damaged Parquet: a page whose checksum fails is an OSError, a footer can be any of these.
+# Errors of pyarrow for damaged Parquet: OSError for a page checksum, any of these for a footer.
 _DAMAGE = (OSError, pa.ArrowException, ValueError)
 
 
 class PartFolder:
-    """The parts of one version.
+    """Folder of the parts of one version.
 
     Args:
-        files: where.
-        folder: below it.
-        kind: the columns.
+        files: Store that holds the run.
+        folder: Folder of the parts, relative to the store root.
+        kind: Columns of the table.
     """
 
     def __init__(self, files: FileStore, folder: str, kind: Table) -> None:
@@ -54,14 +54,14 @@ class PartFolder:
         self._hashed: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_hashed": set()}  # every process looks for itself
+        return self.__dict__ | {"_hashed": set()}  # every process verifies parts itself
 
     def names(self) -> list[str]:
-        """Of all that is committed, sorted."""
+        """Names of all committed parts, sorted."""
         return [name for name in self._files.names(self._folder) if name.endswith(".parquet")]
 
     def create(self, rows: pa.Table) -> Part:
-        """Commit rows; returns what stands there afterwards, which may be another writer's part of the same keys."""
+        """Commit rows; return the stored part, which may be another writer's part with the same keys."""
         rows = rows.cast(self._kind.schema)
         name = _name(rows.column(self._kind.key).to_pylist())
         data = _encode(rows)
@@ -72,7 +72,7 @@ class PartFolder:
         return _describe(name, data, rows)
 
     def open(self, name: str) -> tuple[Part, pa.Table] | None:
-        """A part read whole, or None if it is missing or damaged by all that it says of itself."""
+        """Read a complete part and verify it; None if it is missing or damaged."""
         data = self._files.read(self._path(name))
         if data is None:
             return None
@@ -84,12 +84,12 @@ class PartFolder:
         return (_describe(name, data, rows), rows) if whole else None
 
     def read(self, name: str, columns: Sequence[str] | None, listed: Part | None) -> pa.Table:
-        """Columns of a part, all by default.
+        """Read columns of a part, all by default.
 
         Args:
-            name: of the part.
-            columns: which.
-            listed: its line in the manifest, if the version is sealed.
+            name: File name of the part.
+            columns: Names of the columns; None for all.
+            listed: Entry of the part in the manifest, if the version is sealed.
 
         Raises:
             DataError: the part is missing or damaged.
@@ -104,18 +104,18 @@ class PartFolder:
             raise self._damaged(name, str(error).splitlines()[0], is_sealed=listed is not None) from None
 
     def mend(self, say: Callable[[str], None]) -> None:
-        """Remove what killed writers left half-written, and parts that are damaged."""
+        """Remove temporary files of killed writers, and damaged parts."""
         self._files.sweep(self._folder)
         names = self.names()
         if len(names) > MANY:
-            say(f"{self._files.path(self._folder)}: looking at the {len(names):,} parts of an earlier run")
+            say(f"{self._files.path(self._folder)}: checking the {len(names):,} parts of an earlier run")
         for name, found in self._look_at(names):
             if found is None:
-                say(f"{self._files.path(self._path(name))}: a damaged part; removed, its rows are made again")
+                say(f"{self._files.path(self._path(name))}: removed a damaged part; its rows are recreated")
                 self._files.remove(self._path(name))
 
     def settle(self) -> Iterator[Part]:
-        """Parts that hold every key once: what an earlier one has already is left out of a later one.
+        """Yield parts that hold every key once; of duplicate keys, the row of the first part by name is kept.
 
         Raises:
             DataError: a part was damaged since it was written.
@@ -123,7 +123,7 @@ class PartFolder:
         parts, hashes = [], []
         for name, found in self._look_at(self.names()):
             if found is None:
-                raise self._damaged(name, "its checksums do not fit", is_sealed=False)
+                raise self._damaged(name, "its checksums differ", is_sealed=False)
             parts.append(found[0])
             hashes.append(found[1])
         if all_differ(hashes):
@@ -137,7 +137,7 @@ class PartFolder:
                 yield part if all(fresh) else self.create(rows.filter(pa.array(fresh)))
 
     def _look_at(self, names: Sequence[str]) -> Iterator[tuple[str, tuple[Part, NDArray[np.int64]] | None]]:
-        """Parts and the hashes of their keys, in the order of the names; None for what cannot be used."""
+        """Read parts and hash their keys, in the order of the names; None for a missing or damaged part."""
         yield from zip(names, read_ahead(self._hashes_of, names), strict=True)
 
     def _hashes_of(self, name: str) -> tuple[Part, NDArray[np.int64]] | None:
@@ -150,17 +150,17 @@ class PartFolder:
             raise FileNotFoundError("no such file")
         found = hashlib.sha256(data).hexdigest()
         if found != part.sha256:
-            raise ValueError(f"sha256 {part.sha256[:12]}... in the manifest, {found[:12]}... in the file")
+            raise ValueError(f"sha256 is {part.sha256[:12]}... in the manifest, {found[:12]}... in the file")
         self._hashed.add(part.name)
         return data
 
     def _damaged(self, name: str, why: str, *, is_sealed: bool) -> DataError:
         manifest = f" and {self._files.path(self._folder.removesuffix('parts'))}manifest.json" if is_sealed else ""
-        # Rows that are cut into other parts are other content, and all stages below would run again.
+        # Rows split into other parts change the content hash, and all later stages would run again.
         same = " with the same pools.*.batch_rows" if is_sealed else ""
         return DataError(
-            f"{self._files.path(self._path(name))}: missing or damaged ({why}). Bring back a copy of this file, or "
-            f"delete it{manifest} and run the same command again{same}: only its rows are made anew."
+            f"{self._files.path(self._path(name))}: missing or damaged ({why}). Fix: restore a copy of this file, or "
+            f"delete it{manifest} and run the same command again{same}; only its rows are recreated."
         )
 
     def _path(self, name: str) -> str:
@@ -168,7 +168,7 @@ class PartFolder:
 
 
 def read_ahead(read: Callable[[str], Found], names: Iterable[str]) -> Iterator[Found]:
-    """What ``read`` says of each name, in their order; ``READERS`` of them are under way or waiting to be taken."""
+    """Map ``read`` over names in threads, in order; at most ``READERS`` results are pending or not yet consumed."""
     coming = iter(names)
     with ThreadPoolExecutor(READERS) as pool:
         begun = deque(pool.submit(read, name) for name in islice(coming, READERS))
@@ -190,7 +190,7 @@ def _encode(rows: pa.Table) -> bytes:
 def _read(file: IO[bytes], columns: list[str]) -> pa.Table:
     rows = pq.read_table(file, columns=columns, page_checksum_verification=True)
     if rows.column_names != columns:
-        raise ValueError(f"columns {rows.column_names} found, {columns} wanted")
+        raise ValueError(f"found columns {rows.column_names}, expected {columns}")
     return rows
 
 
@@ -200,17 +200,17 @@ def _describe(name: str, data: bytes, rows: pa.Table) -> Part:
 
 
 def hashes_of(keys: pa.ChunkedArray) -> NDArray[np.int64]:
-    """Of each key, the same all over this process."""
+    """Hash each key, int64 [N]; the hashes are consistent within this process only."""
     return np.fromiter(map(hash, keys.to_pylist()), np.int64, len(keys))
 
 
 def all_differ(hashes: Iterable[NDArray[np.int64]]) -> bool:
-    """Whether certainly no key stands twice; 8 bytes a key, where :func:`first_times` needs some 200 to be exact."""
+    """Check that no hash, and so no key, repeats; takes 8 bytes per key, the exact :func:`first_times` about 200."""
     together = np.concatenate([np.empty(0, np.int64), *hashes])
     together.sort()
     return bool((together[1:] != together[:-1]).all())
 
 
 def first_times(keys: Iterable[str], taken: set[str]) -> list[bool]:
-    """Which keys are not among ``taken``, nor earlier among themselves; adds them."""
+    """Mark the first occurrence of each key that is not in ``taken``, and add the keys to it."""
     return [not (key in taken or taken.add(key)) for key in keys]  # type: ignore[func-returns-value]

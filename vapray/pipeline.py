@@ -1,7 +1,7 @@
-"""The walk through the stages of :mod:`vapray.stages`.
+"""Runner for the stages of :mod:`vapray.stages`.
 
-A stage's fingerprint is made of its own config sections, the content of its inputs, and its schema version. A finished
-version with that fingerprint is a no-op, decided before Ray starts; another fingerprint opens a new version.
+A stage's fingerprint covers its config sections, the content of its inputs, and its schema version. A stage is skipped
+if a finished version has that fingerprint, which is checked before Ray starts; a new fingerprint opens a new version.
 """
 
 import importlib
@@ -29,34 +29,34 @@ __all__ = ["Standing", "Walk", "run_pipeline"]
 
 NOT_MADE = "to be made"
 SECONDS_BETWEEN_LOOKS = 2.0
-"""At a version that another run is making."""
+"""Polling interval while another run writes the version."""
 PAGES = {"audit": "audit", "evaluate": "report"}
 
 
 def run_pipeline(
     config: Config, names: Sequence[str] | None = None, display: Display | None = None, *, among_others: bool = False
 ) -> Mapping[str, Version]:
-    """Run stages in order; what is finished and unchanged is skipped.
+    """Run stages in order; skip finished, unchanged ones.
 
     Args:
-        config: the tree.
-        names: the stages to run; None for all but those on request. Tables that they read from others must be
-            finished.
-        display: where to show progress.
-        among_others: runs share the root: one that is at the same version of a table is waited for, and it is not told
-            what differs from the last run.
+        config: Complete config.
+        names: Stages to run; None for all that do not run on request only. Tables that they read from other stages
+            must be finished.
+        display: Output for progress; None prints to stdout.
+        among_others: Other runs share the root: wait for a run that writes the same version, and do not print the
+            differences from the last run.
 
     Returns:
         The finished versions, by table.
 
     Raises:
-        LeaseHeld: another run is at the same version of a table, and this is not among others.
-        VaprayError: from the stage that failed; what was committed stays, and the same command continues.
+        LeaseHeld: another run writes the same version of a table, and ``among_others`` is False.
+        VaprayError: a stage failed; committed work is kept, and the same command continues.
     """
     walk = Walk(config, display or Display(), among_others=among_others)
     way = itinerary(names)
     for stage in (stage for stage, wanted in way.items() if wanted):
-        walk.outside(stage)  # what is wrong with it is said now, not after the hours of the stages before
+        walk.outside(stage)  # report problems now, not after hours of earlier stages
     with ExitStack() as stack:
         for stage, wanted in way.items():
             walk.visit(stage, wanted=wanted, stack=stack)
@@ -65,15 +65,15 @@ def run_pipeline(
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a stage stands, before anything is done about it.
+    """Status of a stage before it runs.
 
     Attributes:
-        stage: which.
-        sections: the config values that decide its result.
-        inputs: what it reads, by content hash; ``NOT_MADE`` for a table that is not finished.
-        version: what it would write; None while a table that it reads is not finished.
-        manifest: of that version, when it is finished.
-        last: of the version of its table that was finished last, whatever its fingerprint.
+        stage: The stage.
+        sections: Config values that decide its result.
+        inputs: Content hash of each input, by name; ``NOT_MADE`` for a table that is not finished.
+        version: Version that the stage would write; None while a table that it reads is not finished.
+        manifest: Manifest of that version, if it is finished.
+        last: Manifest of the last finished version of its table, with any fingerprint; None if the stage is finished.
     """
 
     stage: Stage
@@ -85,16 +85,16 @@ class Standing:
 
     @property
     def reasons(self) -> list[str]:
-        """Why it runs although an earlier version is finished."""
+        """Reasons to run although an earlier version is finished."""
         return [] if self.manifest else reasons_to_rerun(self.last, self.sections, self.inputs)
 
 
 class Walk:
-    """The way through the stages of one run.
+    """Runner for the stages of one run.
 
     Attributes:
-        finished: versions met so far that are finished, by table.
-        manifests: theirs, by stage.
+        finished: Finished versions found so far, by table.
+        manifests: Manifests of these versions, by stage.
     """
 
     def __init__(self, config: Config, display: Display, *, among_others: bool = False) -> None:
@@ -106,17 +106,17 @@ class Walk:
         self._ray_is_up = False
 
     def outside(self, stage: Stage) -> dict[str, str]:
-        """What it reads besides tables and settings, by a hash; looked at once in a walk.
+        """Hash of each external input of a stage, by name; computed once.
 
         Raises:
-            ConfigError: it is not there, or cannot be used.
+            ConfigError: an input is missing or unusable.
         """
         if stage.name not in self._outside:
             self._outside[stage.name] = {name: sign(self.config) for name, sign in OUTSIDE.get(stage.name, {}).items()}
         return self._outside[stage.name]
 
     def look(self, stage: Stage) -> Standing:
-        """Where a stage stands; writes nothing, and remembers a finished version for the stages behind it."""
+        """Get the status of a stage; writes nothing, and records a finished version for later stages."""
         sections, inputs = self._sections(stage), self._inputs(stage)
         version, manifest = None, None
         if self.has_inputs(stage):
@@ -128,11 +128,15 @@ class Walk:
         return Standing(stage, sections, inputs, version, manifest, last)
 
     def has_inputs(self, stage: Stage) -> bool:
-        """Whether all tables that it reads are finished."""
+        """Check that all tables that a stage reads are finished."""
         return all(table in self.finished for table in stage.reads)
 
     def visit(self, stage: Stage, *, wanted: bool, stack: ExitStack) -> None:
-        """Run a stage unless it is finished or not wanted."""
+        """Run a stage, unless it is finished or not requested.
+
+        Raises:
+            DataError: the stage is requested and a table that it reads is not finished.
+        """
         if not self.has_inputs(stage):
             if wanted:
                 raise DataError(self._missing(stage))
@@ -158,7 +162,7 @@ class Walk:
     def _run(self, stage: Stage, version: Version, sections: dict[str, Any], inputs: dict[str, str]) -> Manifest:
         with self._lease(stage, version) as lease, self.display.stage(stage.name) as progress:
             begin = time.monotonic()
-            if (manifest := version.manifest()) is not None:  # another run finished it while this one was starting
+            if (manifest := version.manifest()) is not None:  # another run finished it meanwhile
                 return manifest
             version.mend(progress.say)
             tables = {table: self.finished[table] for table in stage.reads}
@@ -176,7 +180,7 @@ class Walk:
             importlib.import_module(f"vapray.{stage.room}.stage").run(run)
             if not lease.is_held():
                 raise LeaseHeld(
-                    f"{version.uri}: another run took over while this one was stalled. Run the command again."
+                    f"{version.uri}: another run took over while this one was stalled. Fix: run the command again."
                 )
             manifest = version.seal(
                 stage=stage.name,
@@ -226,13 +230,13 @@ class Walk:
     def _missing(self, stage: Stage) -> str:
         needed = [other.name for other in STAGES if other.writes in stage.reads and other.name not in self.manifests]
         return (
-            f"{self.config.run.root}: {stage.name} reads what {', '.join(needed)} write, and with this config that is "
-            f"not finished. Run `python -m jobs.{needed[0]}` with the same config first, or `python -m jobs.pipeline`."
+            f"{self.config.run.root}: {stage.name} needs the output of {', '.join(needed)}, which is not finished with "
+            f"this config. Fix: run `python -m jobs.{needed[0]}` with it first, or `python -m jobs.pipeline`."
         )
 
 
 def _validation(stage: Stage, config: Config, tables: Mapping[str, Version]) -> Callable[[Any], float] | None:
-    """What training asks of the rooms above it; imported only then, for they bring torch."""
+    """Build the validation metric for training; its import is deferred because it loads torch."""
     if stage.name != "train":
         return None
     from vapray.evaluation.validation import FrechetValidation
@@ -242,7 +246,7 @@ def _validation(stage: Stage, config: Config, tables: Mapping[str, Version]) -> 
 
 
 def _publish(stage: Stage, version: Version) -> None:
-    """Show the pages of this version, and of no other, where a person looks for them: <root>/audit, <root>/report."""
+    """Copy the pages of this version to their public folders, <root>/audit and <root>/report."""
     if (folder := PAGES.get(stage.name)) is None:
         return
     for name in version.files.names(f"{version.folder}/files/{folder}"):

@@ -1,7 +1,7 @@
-"""What work asks of one node, and how many times the nodes of a cluster could hold it. Knows nothing of Ray.
+"""Resource demands, and the number of bundles that the nodes of a cluster can hold. Independent of Ray.
 
-A demand is refused when no node could ever hold its bundle, however empty, or when all of them together could not hold
-it as often as it is wanted: work is never spread over two nodes, and neither is what they have added up.
+A demand is refused if no empty node can hold its bundle, or if all nodes together cannot hold the bundle ``count``
+times. A bundle is never split over two nodes, so resources of several nodes are not added up.
 """
 
 import math
@@ -13,7 +13,7 @@ from vapray.config import Config, Pools
 __all__ = ["Bundle", "Demand", "advice_on", "demands_of", "places", "shortfall", "train_demand"]
 
 Bundle = Mapping[str, float]
-"""Ray's name of a resource -> how much of it, on one node: ``CPU``, ``GPU``, and roles such as ``caption``."""
+"""Amount of each resource on one node, by Ray's name: ``CPU``, ``GPU``, and roles such as ``caption``."""
 MADE_BY_RAY = ("node:", "accelerator_type:", "memory", "object_store_memory")
 SETTINGS = {"CPU": "CPUs", "GPU": "GPUs"}
 TOLERANCE = 1e-9
@@ -21,13 +21,13 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Demand:
-    """What has to be there before something can start.
+    """Resources that must be available before work can start.
 
     Attributes:
-        why: who asks, as messages begin.
-        bundle: what each place has to have.
-        count: places that are needed at once.
-        stages: names of the stages that ask.
+        why: Name of the work; messages begin with it.
+        bundle: Resources of each bundle.
+        count: Number of bundles needed at the same time.
+        stages: Names of the stages with this demand.
     """
 
     why: str
@@ -37,7 +37,7 @@ class Demand:
 
 
 def demands_of(config: Config) -> Iterator[Demand]:
-    """What each stage asks for; a pool starts with the actors that find a place, training with all or the fewest."""
+    """Resource demands of all stages: one actor per pool (pools start with the actors that fit), and training."""
     for name in Pools.model_fields:
         if name == "autoencoder" and config.autoencoder.kind == "pixels":
             continue
@@ -47,34 +47,34 @@ def demands_of(config: Config) -> Iterator[Demand]:
 
 
 def train_demand(config: Config) -> Demand:
-    """All workers, or the fewest that an elastic run goes on with."""
+    """Demand of training: all workers, or the minimum of an elastic run."""
     train = config.train
     key, least = ("min_workers", train.min_workers) if train.min_workers else ("workers", train.workers)
     return Demand(f"train.{key} {least}", train.bundle, least, ("train",))
 
 
 def places(node: Bundle, bundle: Bundle) -> int:
-    """How many times an empty node holds a bundle."""
+    """Number of bundles that an empty node holds."""
     held = (_held(name, node.get(name, 0), amount) for name, amount in bundle.items() if amount > 0)
     return min(held, default=10**9)
 
 
 def _held(name: str, have: float, amount: float) -> int:
-    """A share of a GPU lies on one GPU."""
+    """Number of shares of ``amount`` that ``have`` holds; a fraction of a GPU is on one GPU."""
     if name == "GPU" and amount < 1:
         return math.floor(have + TOLERANCE) * math.floor(1 / amount + TOLERANCE)
     return math.floor(have / amount + TOLERANCE)
 
 
 def shortfall(demand: Demand, nodes: Mapping[str, Bundle]) -> str | None:
-    """Why the demand can never be met.
+    """Explain why the nodes cannot meet a demand.
 
     Args:
-        demand: what is asked for.
-        nodes: what each node has when nothing runs on it, by a name that a person knows it by.
+        demand: Resource demand.
+        nodes: Total resources of each node, by a readable name.
 
     Returns:
-        What is missing and where, for a message; None where it can be met.
+        The missing resources, as text; None if the nodes can meet the demand.
     """
     have = sum(places(node, demand.bundle) for node in nodes.values())
     if have >= demand.count:
@@ -84,26 +84,26 @@ def shortfall(demand: Demand, nodes: Mapping[str, Bundle]) -> str | None:
         if amount * demand.count > total:
             return f"{demand.why} needs {_amounts({name: amount * demand.count})} and the cluster has {total:g}"
     if have or demand.count > 1:
-        wanted = f"{demand.count} places with {_amounts(demand.bundle)} each"
-        return f"{demand.why} needs {wanted} and the cluster has {have}, for no place lies on two nodes"
+        wanted = f"{demand.count} bundles with {_amounts(demand.bundle)} each"
+        return f"{demand.why} needs {wanted} and the cluster has {have}, since no bundle is split over two nodes"
     nearest = max(nodes, key=lambda name: _nearness(nodes[name], demand.bundle))
     has = _amounts({name: nodes[nearest].get(name, 0) for name in demand.bundle})
     return f"{demand.why} needs {_amounts(demand.bundle)} on one node, and the largest, {nearest}, has {has}"
 
 
 def advice_on(demand: Demand, nodes: Mapping[str, Bundle]) -> str:
-    """What to do where nodes have too little of what is asked for."""
+    """Suggest a fix for a demand that nodes cannot meet."""
     short = next((name for name in demand.bundle if not any(node.get(name, 0) for node in nodes.values())), None)
     if short == "GPU":
-        return "Add nodes with GPUs, or set num_gpus=0 of its pool (train.use_gpu=false) where a CPU will do."
+        return "Add nodes with GPUs, or set num_gpus=0 for its pool (train.use_gpu=false) to run on CPUs."
     if short not in (None, "CPU"):
         roles = ", ".join(_roles_of(nodes.values())) or "none"
-        return f"Start nodes with --resources='{{\"{short}\": 1}}', or ask for what nodes have: {roles}."
-    return "Ask for less, raise cluster.num_cpus of an embedded Ray, or add nodes, larger ones where one is too small."
+        return f"Start nodes with --resources='{{\"{short}\": 1}}', or request resources that nodes have: {roles}."
+    return "Request less, raise cluster.num_cpus of an embedded Ray, or add nodes (larger ones if needed)."
 
 
 def _roles_of(nodes: Iterable[Bundle]) -> list[str]:
-    """Names of resources that somebody gave to the nodes, beside what Ray finds itself."""
+    """Names of custom resources of the nodes, other than those that Ray detects."""
     return sorted({name for node in nodes for name in node if not name.startswith(MADE_BY_RAY)} - {*SETTINGS})
 
 

@@ -1,4 +1,4 @@
-"""What a person sees while a stage runs: a bar in a terminal, plain lines elsewhere."""
+"""Progress display of running stages: a bar in a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -14,11 +14,11 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class StageProgress:
-    """Counts the rows of one stage.
+    """Progress of one stage, in rows or another unit.
 
     Args:
-        name: the stage.
-        bar: the terminal's bars, or None for plain lines.
+        name: Name of the stage.
+        bar: Progress bars of the terminal; None prints plain lines.
     """
 
     def __init__(self, name: str, bar: Progress | None) -> None:
@@ -28,21 +28,21 @@ class StageProgress:
         self._begin = self._last_line = time.monotonic()
 
     def expect(self, total: int, unit: str = "rows", *, done: int = 0) -> None:
-        """Say how many there are, and how many an earlier run has done."""
+        """Set the total, and the number that an earlier run has done."""
         self._done, self._total, self._unit = done, total, unit
         if self._bar is not None:
             if self._task is None:
                 self._task = self._bar.add_task(self.name, detail="")
             self._bar.update(self._task, total=total, completed=done, detail=unit)
         elif done:
-            self.say(f"{done:,} of {total:,} {unit} were done before; continuing")
+            self.say(f"continuing: {done:,} of {total:,} {unit} already done")
 
     def advance(self, count: int = 1, detail: str = "") -> None:
-        """So many more are done."""
+        """Add ``count`` to the number done."""
         self.reach(self._done + count, detail)
 
     def reach(self, done: int, detail: str = "") -> None:
-        """So many are done in all."""
+        """Set the number done."""
         self._done = done
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, detail=f"{self._unit} {detail}")
@@ -51,7 +51,7 @@ class StageProgress:
             self.say(f"{done:,} of {self._total:,} {self._unit} {detail}".rstrip())
 
     def say(self, line: str) -> None:
-        """Print a line of its own."""
+        """Print a line, prefixed with the stage's name."""
         if self._bar is not None:
             self._bar.console.print(f"  {self.name}: {line}", highlight=False, markup=False)
         else:
@@ -59,7 +59,7 @@ class StageProgress:
 
 
 class Display:
-    """The progress of a whole run on one stream."""
+    """Progress output of a complete run, on stdout."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=False)
@@ -71,7 +71,7 @@ class Display:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[StageProgress]:
-        """Show one stage while it runs."""
+        """Show the progress of one stage for the time of a ``with`` block."""
         if not self._for_person:
             yield StageProgress(name, None)
             return

@@ -1,9 +1,9 @@
-"""Ends what a killed process leaves behind.
+"""Reaper process that kills the descendants of a killed process.
 
-Ray's head dies with the driver that started it, but its agents go on looking for it, for another minute or more; and an
-engine's workers may go on for ever. The reaper is a process beside the one that it watches and remembers the latter's
-descendants. When the watched one is gone, however it went, the pipe between them closes, and whatever of its family
-still lives is killed.
+Ray's head dies with the driver that started it, but its agents keep searching for it for a minute or more, and the
+workers of an engine may run indefinitely. The reaper is a separate process that records the descendants of the process
+it watches. When the watched process ends for any reason, the pipe between them closes, and the reaper kills the
+descendants that still run.
 """
 
 import os
@@ -19,16 +19,16 @@ __all__ = ["reaped"]
 
 ORDERLY_END = b"."
 SECONDS_BETWEEN_LOOKS = 1.0
-ROUNDS, SECONDS_BETWEEN_ROUNDS = 25, 0.2  # what was just being started shows up in a later round
+ROUNDS, SECONDS_BETWEEN_ROUNDS = 25, 0.2  # processes that are just starting appear in a later round
 
 
 @contextmanager
 def reaped(sign: str = "") -> Iterator[None]:
-    """For the time of a ``with`` block, what this process starts does not outlive it by more than seconds.
+    """Ensure that processes started in a ``with`` block outlive this process by seconds at most.
 
     Args:
-        sign: only processes whose command holds it, and what they started; a driver in somebody's notebook has other
-            children, too.
+        sign: Text in the command line of the processes to kill, together with their descendants. A driver in a
+            notebook has other children, too.
     """
     command = [sys.executable, "-I", "-S", __file__, str(os.getpid()), sign]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as reaper:
@@ -43,15 +43,15 @@ def reaped(sign: str = "") -> Iterator[None]:
 
 
 class _Family:
-    """A process's descendants, remembered beyond the deaths between them."""
+    """Descendants of a process, recorded even after processes between them have died."""
 
     def __init__(self, sign: bytes) -> None:
         self._sign = sign
-        self._started: dict[int, int] = {}  # by pid; tells a reused pid apart
+        self._started: dict[int, int] = {}  # start time by pid; distinguishes reused pids
         self._doomed: set[int] = set()
 
     def look(self, *roots: int) -> None:
-        """Take in who was born since, to one of the family or to these."""
+        """Record new children of recorded processes and of ``roots``."""
         processes = dict(_processes())
         for pid, start in [*self._started.items()]:
             if processes.get(pid, (0, -1))[1] != start:
@@ -69,7 +69,7 @@ class _Family:
         self._doomed |= {pid for pid in self._started if self._sign in _command(pid)}
 
     def kill(self) -> None:
-        """All that are to go."""
+        """Kill the recorded processes that match the sign, and their descendants."""
         for pid in self._doomed & self._started.keys():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -94,7 +94,7 @@ def _command(pid: int) -> bytes:
 
 
 def _processes() -> Iterator[tuple[int, tuple[int, int]]]:
-    """(pid, (its parent's, clock ticks from boot to its start)) of every process."""
+    """Yield (pid, (parent pid, start time in clock ticks since boot)) of every process."""
     for name in os.listdir("/proc"):
         if name.isdigit():
             with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
@@ -103,6 +103,6 @@ def _processes() -> Iterator[tuple[int, tuple[int, int]]]:
 
 
 if __name__ == "__main__":
-    if os.fork():  # nobody's child: Ray ends an actor's children together with it
+    if os.fork():  # detach from the parent: Ray ends an actor's children with it
         os._exit(0)
     _reap(int(sys.argv[1]), sys.argv[2].encode())

@@ -1,4 +1,4 @@
-"""Why a stage runs again: what its newest finished version was made from, and what it would be made from now."""
+"""Reasons to run a stage again: differences between its last finished version and the current config and inputs."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ __all__ = ["reasons_to_rerun"]
 
 
 def reasons_to_rerun(last: Manifest | None, sections: Mapping[str, Any], inputs: Mapping[str, str]) -> list[str]:
-    """One line for each field that differs; nothing where the stage has never been finished."""
+    """List one line per field that differs; empty if the stage was never finished."""
     if last is None:
         return []
     changes = [*_difference("", last.sections, dict(sections)), *_difference("input ", last.inputs, dict(inputs))]

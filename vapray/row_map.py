@@ -5,7 +5,7 @@
       part b  rows 0..300       (Ray Data)    actor 2  ──►  part y
 
 A work item names a part and the rows in it that have no result yet. The actor reads them, maps them, commits one
-part, and returns a receipt; rows never pass through the driver. What is committed is not asked for again.
+part, and returns a receipt; rows never pass through the driver. Committed rows are not mapped again.
 """
 
 import json
@@ -37,14 +37,14 @@ Only = Mapping[str, Sequence[str]]
 ROWS_OF_A_PLAN_PART = 8192
 RESTARTS_OF_AN_ACTOR = 5
 WHILE_IT_IS_RESTARTED = -1
-"""Attempts at a part: of a machine that is lost Ray hears late, and counts each time that it does not answer."""
+"""Unlimited attempts at a part: Ray detects a lost machine late, and counts every call that it does not answer."""
 
 
 class RowMap(Protocol):
-    """Maps rows of the source to rows of the output, rejects included; built once in each actor."""
+    """Map from rows of the source to rows of the output, including rejects; built once in each actor."""
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Rows in, a part of the output table out."""
+        """Map source rows to a part of the output table."""
         ...
 
 
@@ -64,16 +64,20 @@ def map_rows(
     only: Only | None = None,
     key: str = "{}",
 ) -> None:
-    """Map the rows of ``source`` into ``run.output``, going on where an earlier run stopped.
+    """Map the rows of ``source`` into ``run.output``, continuing an earlier run.
 
     Args:
-        run: the stage.
-        source: a finished version, or one whose parts are all committed.
-        build: makes the map, once in each actor.
-        pool: size and resources of the actor pool.
-        columns: what the map reads of a row.
-        only: column -> accepted values; other rows are not asked for.
-        key: output key of a source key; a source row whose output key is committed is done.
+        run: Context of the stage.
+        source: Finished version, or one whose parts are all committed.
+        build: Builds the map, once in each actor.
+        pool: Size and resources of the actor pool.
+        columns: Columns that the map reads.
+        only: Accepted values by column; other rows are skipped.
+        key: Format of the output key of a source key; rows whose output key is committed are skipped.
+
+    Raises:
+        BackendError: the cluster cannot run the pool, or an actor died more often than it is restarted.
+        TooManyRejects: more rows were rejected than ``run.max_bad_fraction`` allows.
     """
     require(Demand(f"an actor of {run.name}", pool.bundle), say=run.progress.say)
     items, asked = _plan(source, run.output.keys(), key, pool.batch_rows, only)
@@ -95,10 +99,10 @@ def _map_items(
     import ray
     from ray.data import ActorPoolStrategy
 
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # importing it has reset this; its errors are raised too
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its import resets the level; errors are raised
     rows = [{"item": json.dumps(asdict(item))} for item in items]
     with warnings.catch_warnings():
-        # Without a bound Ray Data replaces dying actors for ever, and it can be told one in this way only.
+        # Without a bound Ray Data replaces dying actors forever; this deprecated option is the only way to set one.
         warnings.simplefilter("ignore", DeprecationWarning)
         receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             PartWorker,
@@ -113,7 +117,7 @@ def _map_items(
             compute=ActorPoolStrategy(
                 min_size=min(pool.min_size, len(items)),
                 max_size=min(pool.max_size, len(items)),
-                max_tasks_in_flight_per_actor=2 * pool.overlap,  # below 1.75 of it Ray Data never lets a pool grow
+                max_tasks_in_flight_per_actor=2 * pool.overlap,  # below 1.75 * overlap Ray Data never grows a pool
             ),
         )
     with readable_errors(run.name):
@@ -128,10 +132,10 @@ def _map_items(
 
 def _died(run: StageRun, error: Exception) -> str:
     return (
-        f"{run.name}: an actor of pools.{run.name} died and was not started again; each is, {RESTARTS_OF_AN_ACTOR} "
-        f"times. {len(run.output.keys()):,} rows are committed in {run.output.uri} and stay. Ray says: "
-        f"{str(error).strip().splitlines()[-1]} Most often memory ran out: lower pools.{run.name}.max_size or "
-        "batch_rows and run the same command again. With batch_rows=1 what is left over are the rows that it dies of."
+        f"{run.name}: an actor of pools.{run.name} died after {RESTARTS_OF_AN_ACTOR} restarts, most often because "
+        f"memory ran out. {len(run.output.keys()):,} committed rows are kept in {run.output.uri}. Ray's error: "
+        f"{str(error).strip().splitlines()[-1]} Fix: lower pools.{run.name}.max_size or batch_rows and run the same "
+        "command again. With batch_rows=1, only the rows that kill the actor are left."
     )
 
 
@@ -149,18 +153,21 @@ def _check_rejects(run: StageRun, asked: int) -> None:
         common = ", ".join(f"{reason} ({times:,})" for reason, times in reasons.most_common(3))
         raise TooManyRejects(
             f"{run.output.uri}: {count:,} of {asked:,} rows were rejected, more than run.max_bad_fraction "
-            f"{limit:g} allows. First: {names}. Most common: {common}. Mend the data and run the same command again, "
-            f"or raise run.max_bad_fraction. If the data is as it should be, delete {run.output.uri} to try again."
+            f"{limit:g} allows. First: {names}. Most common: {common}. Fix: correct the data and run the same command "
+            f"again, or raise run.max_bad_fraction. If the data is correct, delete {run.output.uri} and run again."
         )
 
 
 def plan_rows(run: StageRun, table: str, rows: pa.Table) -> Version:
-    """Write down what a stage sets out to do, as a source for :func:`map_rows`.
+    """Write the work list of a stage, as a source for :func:`map_rows`.
 
     Args:
-        run: the stage.
-        table: ``records`` or ``plan``.
-        rows: all of its columns but ``reject``; the same at every attempt of one fingerprint.
+        run: Context of the stage.
+        table: Name of the work list's table, such as ``records`` or ``plan``.
+        rows: All its columns but ``reject``; identical in every attempt of one fingerprint.
+
+    Returns:
+        The version that holds the rows.
     """
     plan = Version(run.output.files, table, run.output.fingerprint)
     rows = rows.append_column(REJECT, pa.nulls(rows.num_rows, pa.string())).select(plan.kind.schema.names)
@@ -170,7 +177,7 @@ def plan_rows(run: StageRun, table: str, rows: pa.Table) -> Version:
 
 
 class PartWorker:
-    """What an actor runs: work items in, committed parts and receipts out."""
+    """Actor class of a pool: maps work items to committed parts and receipts."""
 
     def __init__(self, build: Callable[[], RowMap], source: Version, output: Version, columns: list[str]) -> None:
         self._build, self._source, self._output, self._columns = build, source, output, columns
@@ -178,7 +185,7 @@ class PartWorker:
         self._building = threading.Lock()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """A receipt; an error of ours is part of it, for of what is raised here Ray Data keeps no type."""
+        """Map one work item; its receipt carries a VaprayError, because Ray Data drops the type of raised errors."""
         item = _WorkItem(**json.loads(batch["item"][0]))
         try:
             with self._building:
@@ -186,14 +193,14 @@ class PartWorker:
             rows = self._source.read_part(item.part, self._columns).take(item.rows)
             self._output.write_part(self._map(rows))
         except EngineDied:
-            os._exit(1)  # Ray starts another process; this one would fail at every part that it is given
+            os._exit(1)  # Ray starts a new process; this one would fail at every further part
         except VaprayError as error:
             return {"asked": [0], "error": [pickle.dumps(error)]}
         return {"asked": [len(item.rows)], "error": [b""]}
 
 
 def _plan(source: Version, done: set[str], key: str, batch_rows: int, only: Only | None) -> tuple[list[_WorkItem], int]:
-    """What is left to do, and how many rows are asked for with what is done."""
+    """List the remaining work items, and count all requested rows, including those that are done."""
 
     def look(name: str) -> tuple[str, list[int], int]:
         rows = _asked(source, name, only)

@@ -1,7 +1,8 @@
-"""A Serve config file, read strictly: Serve itself passes over keys that it does not know."""
+"""Strict parser of Serve config files; Serve itself ignores unknown keys."""
 
 import copy
 import difflib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,39 +10,42 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError
 
+from vapray.config.renamed_keys import SERVICE_KEYS, apply_renamed_keys
 from vapray.errors import ConfigError
 from vapray.strict_yaml import parse_yaml
 
 __all__ = ["ServeFile", "parse_serve_config", "read_serve_file"]
 
+LOG = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class ServeFile:
-    """What a Serve config file says of the service."""
+    """Contents of a Serve config file with one application."""
 
     name: str
-    """Of the application."""
+    """Name of the application."""
     route_prefix: str
     import_path: str
-    """``module:builder``."""
+    """Builder of the application, as ``module:builder``."""
     args: dict[str, Any]
-    """Of the builder."""
+    """Arguments of the builder."""
     http_options: Mapping[str, Any]
     logging_config: Mapping[str, Any]
 
     @property
     def host(self) -> str:
-        """That the proxies listen on."""
+        """Address that the proxies listen on."""
         return str(self.http_options.get("host", "127.0.0.1"))
 
     @property
     def port(self) -> int:
-        """That the proxies listen on."""
+        """Port that the proxies listen on."""
         return int(self.http_options.get("port", 8000))
 
     def given(self, models: list[dict[str, str]], keys: str | None, host: str | None, port: int | None) -> Self:
-        """The same with what a command line says; None and nothing leave what the file says."""
-        said = {"models": models, "keys": keys}
+        """Copy with the values of a command line; None or an empty value keeps the file's."""
+        said = {"models": models, "api_keys_file": keys}
         options = {"host": host, "port": port}
         return replace(
             self,
@@ -51,25 +55,29 @@ class ServeFile:
 
 
 def read_serve_file(path: str) -> ServeFile:
-    """Read a file that holds one application.
+    """Read a Serve config file that holds one application.
 
     Raises:
-        ConfigError: every key that Serve does not know or cannot take, in one error.
+        ConfigError: the file cannot be read, or has unknown keys or invalid values; lists all of them.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{path}: cannot be read ({error}). Give a Serve config file such as serve/laptop.yaml."
+            f"{path}: cannot be read ({error}). Fix: give a Serve config file such as serve/laptop.yaml."
         ) from None
     return parse_serve_config(text, where=path)
 
 
 def parse_serve_config(text: str, *, where: str) -> ServeFile:
-    """The same for a text that stands elsewhere, such as in a manifest.
+    """Parse the text of a Serve config, such as one inside a Kubernetes manifest.
+
+    Args:
+        text: YAML text.
+        where: Origin of the text, for errors.
 
     Raises:
-        ConfigError: every key that Serve does not know or cannot take, in one error.
+        ConfigError: the text has unknown keys or invalid values; lists all of them.
     """
     tree, _ = parse_yaml(text, where=where)
     if problems := list(_problems(tree)):
@@ -79,7 +87,7 @@ def parse_serve_config(text: str, *, where: str) -> ServeFile:
         name=application["name"],
         route_prefix=application["route_prefix"],
         import_path=application["import_path"],
-        args=application.get("args", {}),
+        args=apply_renamed_keys(application.get("args", {}), SERVICE_KEYS, source=f"{where}: args", warn=LOG.warning),
         http_options=tree.get("http_options", {}),
         logging_config=tree.get("logging_config", {}),
     )
@@ -96,7 +104,7 @@ def _problems(tree: Any) -> Iterator[str]:
     )
 
     if not isinstance(tree, dict):
-        yield "wanted keys such as `applications:`."
+        yield "expected keys such as `applications:`."
         return
     try:
         ServeDeploySchema.model_validate(tree)
@@ -108,12 +116,12 @@ def _problems(tree: Any) -> Iterator[str]:
     yield from _unknown(tree.get("http_options"), HTTPOptionsSchema, "http_options.")
     yield from _unknown(tree.get("logging_config"), LoggingConfig, "logging_config.")
     if len(tree["applications"]) != 1:
-        yield "applications: wanted a list of one application."
+        yield "applications: expected a list of one application."
     for application in tree["applications"]:
         yield from _unknown(application, ServeApplicationSchema, "applications.")
         for key in ("name", "route_prefix", "import_path"):
             if not isinstance(application.get(key), str):
-                yield f"applications.{key}: wanted a text."
+                yield f"applications.{key}: expected a string."
         for deployment in application.get("deployments") or ():
             yield from _unknown(deployment, DeploymentSchema, "applications.deployments.")
             options = deployment.get("ray_actor_options")

@@ -1,7 +1,7 @@
-"""``vapray serve``: the service of the package ``serve`` on this machine or on a cluster, until somebody ends it.
+"""``vapray serve``: run the service of the package ``serve`` on this machine or a cluster until interrupted.
 
-The package travels with the working directory and is nobody's dependency: it is found where one stands, or beside an
-editable installation, and its builder is named as in the Serve config file.
+The package is part of the working directory, not of the wheel: it is found in the current directory or next to an
+editable installation. The Serve config file names its builder.
 """
 
 import importlib
@@ -40,38 +40,39 @@ def serve_until_interrupted(
     keys: str | None,
     address: str | None,
 ) -> None:
-    """Deploy, say where, and wait for Ctrl-C or SIGTERM.
+    """Deploy the service, print its URLs, and wait for Ctrl-C or SIGTERM.
 
     Args:
-        file: Serve config; None for the laptop's.
-        checkpoints: ``PATH`` or ``NAME=PATH``; they take the place of the file's models.
-        host: to listen on.
-        port: to listen on.
-        keys: file of API keys.
-        address: of a cluster; None embeds Ray.
+        file: Serve config file; None for ``serve/laptop.yaml``.
+        checkpoints: ``PATH`` or ``NAME=PATH``; they replace the models of the file.
+        host: Address to listen on; None for the file's.
+        port: Port to listen on; None for the file's.
+        keys: File of API keys; None for the file's.
+        address: Address of a Ray cluster; None embeds Ray.
 
     Raises:
-        ConfigError: all that is wrong with file and arguments.
-        BackendError: Ray does not start, or a model cannot be deployed; says why.
+        ConfigError: the file or an argument is invalid.
+        BackendError: Ray does not start, or a model cannot be deployed; names the cause.
     """
     root = _find_package()
     if not (file or checkpoints):
         found = " or ".join(map(str, sorted(Path().glob("runs/*/checkpoints/*/files/final"))[:3]))
-        raise ConfigError(f"no model to serve. Give --checkpoint {found or 'RUN/checkpoints/FINGERPRINT/files/final'}.")
+        found = found or "RUN/checkpoints/FINGERPRINT/files/final"
+        raise ConfigError(f"no model to serve. Fix: give --checkpoint {found}.")
     settings = read_serve_file(file or str(root / DEFAULT_FILE)).given(_models(checkpoints), keys, host, port)
-    if settings.host not in LOOPBACK and not settings.args.get("keys"):
+    if settings.host not in LOOPBACK and not settings.args.get("api_keys_file"):
         raise ConfigError(
-            f"http_options.host = {settings.host}: others than this machine could ask, and no keys are set. Make one "
-            "with `vapray key NAME --file keys.yaml` and give --keys keys.yaml, or listen on 127.0.0.1."
+            f"http_options.host = {settings.host}: reachable from other machines, and no API keys are set. Fix: create "
+            "one with `vapray key NAME --file keys.yaml` and give --keys keys.yaml, or listen on 127.0.0.1."
         )
-    if not (address or os.environ.get("RAY_ADDRESS")):  # a running Serve listens there already
+    if not (address or os.environ.get("RAY_ADDRESS")):  # a Serve that already runs uses the port itself
         _require_free(settings.host, settings.port)
     _make_importable(root)
     module = _module(settings.import_path)
-    needed = module.examine(settings.args)
+    needed = module.validate_args(settings.args)
     application = module.build(settings.args)
     with connected(Cluster(address=address)):
-        for name, most in needed.items():  # each alone, for they may be of different replicas
+        for name, most in needed.items():  # one at a time: they may belong to different replicas
             require(Demand("a replica of the service", {name: most}))
         _deploy(application, settings)
 
@@ -91,12 +92,12 @@ def _deploy(application: Any, settings: ServeFile) -> None:
         _say_where(settings)
         threading.Event().wait()
     finally:
-        with silent_stderr(), suppress(Exception):  # whatever Serve says on its way out: it ends
-            serve.delete(settings.name)  # answers what is under way; what else a cluster serves is nobody's business
+        with silent_stderr(), suppress(Exception):  # errors and output of a Serve that ends do not matter
+            serve.delete(settings.name)  # finishes pending requests; leaves other applications of the cluster alone
 
 
 def _why_not(status: Any, name: str, error: RuntimeError) -> str:
-    """What Serve knows of a failed deployment: the last line of the replica's traceback."""
+    """Error text of a failed deployment: the last line of each replica's traceback."""
     application = status.applications.get(name)
     deployments = application.deployments.items() if application else ()
     failed = {name: deployment.message.strip() for name, deployment in deployments if deployment.status in FAILED}
@@ -105,9 +106,9 @@ def _why_not(status: Any, name: str, error: RuntimeError) -> str:
 
 
 def _say_where(settings: ServeFile) -> None:
-    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - where it listens is not an address
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - no address to connect to
     base = f"http://{host}:{settings.port}{settings.route_prefix.rstrip('/')}"
-    key = ' -H "Authorization: Bearer $KEY"' if settings.args.get("keys") else ""
+    key = ' -H "Authorization: Bearer $KEY"' if settings.args.get("api_keys_file") else ""
     names = ", ".join(model["name"] for model in settings.args["models"])
     body = json.dumps({"bank": "draw", "label": 0, "seed": 7})
     print(f"[serve] {names} ready. Synthetic images; not for clinical use. Ctrl-C ends.")
@@ -129,14 +130,14 @@ def _find_package() -> Path:
     found = next((place for place in places if (place / PACKAGE).is_file()), None)
     if found is None:
         raise ConfigError(
-            f"{PACKAGE} is neither here ({places[0]}) nor beside the installed vapray: the service is part of the "
-            "project's folder, not of the wheel. Run `vapray serve` in a checkout."
+            f"{PACKAGE} found neither in {places[0]} nor next to the installed vapray: the service is part of the "
+            "project's folder, not of the wheel. Fix: run `vapray serve` in a checkout."
         )
     return found
 
 
 def _make_importable(root: Path) -> None:
-    """Here, and in the workers of an embedded Ray."""
+    """Make the package importable here and in the workers of an embedded Ray."""
     sys.path.insert(0, str(root))
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
@@ -145,18 +146,18 @@ def _make_importable(root: Path) -> None:
 def _module(import_path: str) -> ModuleType:
     module, _, name = import_path.partition(":")
     if name != "build":
-        raise ConfigError(f"import_path = {import_path}: wanted serve.app:build.")
+        raise ConfigError(f"import_path = {import_path}: unknown builder. Accepted: serve.app:build.")
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ConfigError(f"import_path = {import_path}: {error}. Wanted serve.app:build.") from None
+        raise ConfigError(f"import_path = {import_path}: {error}. Accepted: serve.app:build.") from None
 
 
 def _require_free(host: str, port: int) -> None:
-    """Serve would say so half a minute later."""
+    """Check that the port is free; Serve would report it half a minute later."""
     try:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             pass
     except OSError as error:
         why = os.strerror(error.errno or 0)
-        raise ConfigError(f"{host}:{port} cannot be listened on ({why}). Give another --port.") from None
+        raise ConfigError(f"{host}:{port}: cannot listen ({why}). Fix: give another --port.") from None

@@ -1,4 +1,4 @@
-"""What a stage is given when it runs."""
+"""Context of a running stage."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,20 +13,20 @@ __all__ = ["StageRun"]
 
 @dataclass(frozen=True)
 class StageRun:
-    """One stage of one run, about to write one version.
+    """Context of one stage of one run, which writes one version.
 
     Attributes:
-        name: the stage.
-        config: the whole tree; a stage reads only the sections of its fingerprint, and its pool.
-        inputs: finished versions of the tables it reads, by table.
-        output: the version it fills; leased to this run.
-        progress: where it shows its rows.
-        began: ``time.monotonic()`` at its start.
-        history: manifests of the stages before it, by stage.
-        outside: what it reads besides tables and settings, by the hash that its fingerprint has of it.
-        validate: what training asks of the rooms above it, where there is anything to ask: the averaged network in, a
-            distance to the validation split out, lower is better.
-        notes: what it leaves in its manifest for the report, as JSON values.
+        name: Name of the stage.
+        config: Complete config; a stage reads only the sections of its fingerprint, and its pool.
+        inputs: Finished versions of the tables that the stage reads, by table.
+        output: Version that the stage writes; leased to this run.
+        progress: Progress display of the stage.
+        began: ``time.monotonic()`` at the start of the stage.
+        history: Manifests of earlier stages, by stage.
+        outside: Hash of each external input, by name, as in the fingerprint.
+        validate: Validation metric for training, or None: takes the averaged network and returns a distance to the
+            validation split; lower is better.
+        notes: JSON values that the stage records in its manifest for the report.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The stages as one table: what each reads and writes, and what its result depends on.
+"""Table of all stages: inputs, output and the settings that decide each result.
 
 phantoms ─► images ─┬─► captions ─┬─► examinations ─► audit
                     │             └─► bank ────────┐
@@ -26,17 +26,17 @@ __all__ = ["OUTSIDE", "STAGES", "Stage", "itinerary"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One arrow of the drawing above.
+    """One stage, an arrow of the drawing above.
 
     Attributes:
-        name: as in ``python -m jobs.NAME``.
-        room: the folder whose ``stage.py`` holds ``run(StageRun)``.
-        writes: its table.
-        reads: tables of stages before it.
-        sections: dotted config keys that decide its result.
-        schema: version of what it writes.
-        uses_ray: whether it does more than one plain process can.
-        on_request: whether it runs only where it is named.
+        name: Name, as in ``python -m jobs.NAME``.
+        room: Package whose ``stage.py`` holds ``run(StageRun)``.
+        writes: Table that the stage writes.
+        reads: Tables of earlier stages that it reads.
+        sections: Dotted config keys that decide its result.
+        schema: Version of its output format.
+        uses_ray: True if it runs on Ray; False if it runs in the driver process alone.
+        on_request: True if it runs only when it is named.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Stage:
     on_request: bool = False
 
 
-# How often to report, save or retry, and on how many workers, does not decide what is learned.
+# Reporting, saving, retrying and the number of workers do not change the training result.
 _TRAIN_EXECUTION = {
     "workers", "use_gpu", "report_every", "checkpoint_every", "keep_checkpoints", "max_failures", "max_skipped_steps",
     "grace_seconds", "strict_checkpoints", "prefetch", "recompute", "accumulate_steps", "compile",
@@ -117,7 +117,7 @@ STAGES = (
 )
 
 
-# What a stage reads besides tables and config values, by a hash of its content.
+# Inputs of each stage besides tables and config values, with the function that hashes their content.
 OUTSIDE: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
     "ingest": {"dataset": dataset_signature},
     "caption": {"prompts": prompts_signature, "given captions": captions_signature, "model": model_signature},
@@ -132,10 +132,13 @@ OUTSIDE: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
 
 
 def itinerary(names: Collection[str] | None) -> Mapping[Stage, bool]:
-    """The stages that a walk comes by, in order, and which of them it is to run.
+    """Select the stages of a run.
 
     Args:
-        names: of the stages to run; None for all but those that run on request.
+        names: Stages to run; None for all that do not run on request only.
+
+    Returns:
+        The stages to visit, in order; True for those to run.
     """
     wanted = {stage: not stage.on_request if names is None else stage.name in names for stage in STAGES}
     return {stage: is_wanted for stage, is_wanted in wanted.items() if is_wanted or not stage.on_request}

@@ -1,14 +1,14 @@
-"""Where tables live: versions, parts, manifests.
+"""Store of tables: versions, parts, manifests.
 
     <root>/<table>/<fingerprint>/parts/<name>.parquet   immutable; rows and rejects together
-                                 files/...              whatever else a stage leaves (weights, a dataset)
-                                 lease-000001.json      who is writing
-                                 manifest.json          written last: what the version consists of
+                                 files/...              other files of a stage (weights, a dataset)
+                                 lease-000001.json      the current writer
+                                 manifest.json          written last: the contents of the version
 
-A part is named by the hash of its sorted keys and created by one complete write, which the first of several writers
-wins. A killed stage leaves parts and no manifest; the identical command removes what is damaged, reads the parts' key
-columns and does the rest. Of two parts with the same key the first by name wins; the manifest lists no key twice.
-Readers open only what it lists, and hold it against its sha256.
+A part is named by the hash of its sorted keys and created by one atomic write; the first of several writers wins. A
+killed stage leaves parts and no manifest; the same command removes damaged parts, reads the key columns of the others
+and computes the remaining rows. Of two parts with the same key the first by name wins; the manifest lists no key
+twice. Readers open only the parts that it lists, and verify their sha256.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ __all__ = ["Manifest", "Part", "Store", "Version", "fingerprint"]
 
 
 class Version:
-    """One version of one table: a folder that fills up and is then sealed by a manifest."""
+    """One version of one table: a folder of parts, sealed by a manifest when it is finished."""
 
     def __init__(self, files: FileStore, table: str, fingerprint: str) -> None:
         self.files, self.table, self.fingerprint = files, table, fingerprint
@@ -41,13 +41,13 @@ class Version:
 
     @property
     def uri(self) -> str:
-        """Where it lies, with its protocol unless that is a local path."""
+        """Location of the version: a URI with its protocol, or a local path."""
         path = self.files.path(self.folder)
         return path if self.files.is_local else self.files.filesystem.unstrip_protocol(path)
 
     @cached_property
     def kind(self) -> Table:
-        """Its columns."""
+        """Columns of the table."""
         return TABLES[self.table]
 
     @cached_property
@@ -59,10 +59,10 @@ class Version:
         return {part.name: part for part in self.sealed().parts}
 
     def manifest(self) -> Manifest | None:
-        """The manifest, or None while the version is unfinished.
+        """Read the manifest; None while the version is unfinished.
 
         Raises:
-            DataError: it is damaged.
+            DataError: the manifest is damaged.
         """
         if self._sealed is None:
             data = self.files.read(self._manifest_name)
@@ -78,30 +78,29 @@ class Version:
         """
         manifest = self.manifest()
         if manifest is None:
-            raise DataError(f"{self.uri}: not finished. Run the stage that writes {self.table} first.")
+            raise DataError(f"{self.uri}: not finished. Fix: first run the stage that writes {self.table}.")
         return manifest
 
     def lease(self) -> Lease:
-        """The right to write it."""
+        """Create the lease for writing this version; entering it acquires it."""
         return Lease(self.files, self.folder)
 
     def write_part(self, rows: pa.Table) -> Part:
         """Commit rows and rejects as one immutable part named by the hash of its sorted keys.
 
         Returns:
-            What stands there afterwards: of several writers of the same keys the first wins.
+            The stored part: of several writers of the same keys the first wins.
         """
         return self._parts.create(rows)
 
     def part_names(self) -> list[str]:
-        """Sealed: what the manifest lists; otherwise what has been committed so far."""
+        """Names of the parts: those in the manifest if sealed, otherwise those committed so far."""
         return list(self._listed) if self.manifest() else self._parts.names()
 
     def read_part(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """One part, rejects included.
+        """Read one part, including rejects.
 
-        Whether the version is finished is asked at the first part only: what a stage works from is sealed before, or,
-        as a plan, never.
+        Only the first call checks for a manifest: the source of a stage is sealed before, or, as a work list, never.
 
         Raises:
             DataError: the part is missing or damaged.
@@ -112,14 +111,14 @@ class Version:
         return self._parts.read(name, columns, self._listed.get(name) if self._sealed else None)
 
     def read(self, columns: Sequence[str] | None = None, *, rejects: bool = False) -> pa.Table:
-        """All rows, sorted by key, duplicates and (unless asked for) rejects left out."""
+        """Read all rows, sorted by key, without duplicates and (unless requested) without rejects."""
         schema = pa.schema([self.kind.schema.field(name) for name in self._with_key(columns)])
         whole = pa.concat_tables([schema.empty_table(), *self.read_parts(columns, rejects=rejects)])
         whole = whole.sort_by(self.kind.key)
         return whole.select(list(columns)) if columns else whole
 
     def read_parts(self, columns: Sequence[str] | None = None, *, rejects: bool = False) -> Iterator[pa.Table]:
-        """The same rows part by part, with the key and ``reject`` behind the columns: for what is large."""
+        """Read the same rows part by part, for large tables; the key and ``reject`` are appended to the columns."""
         taken: set[str] | None = None if self._lists_each_key_once() else set()
         for part in self._each_part(self._with_key(columns)):
             if taken is not None:
@@ -127,13 +126,13 @@ class Version:
             yield part if rejects else part.filter(pc.is_null(part.column(REJECT)))
 
     def keys(self) -> set[str]:
-        """Keys of everything committed, rows and rejects; reads only the key column."""
+        """Keys of all committed rows and rejects; reads only the key column."""
         return {key for part in self._each_part([self.kind.key]) for key in part.column(0).to_pylist()}
 
     def mend(self, say: Callable[[str], None]) -> None:
-        """Remove what cannot be used of an unfinished version, so that its rows are asked for again.
+        """Remove damaged parts of an unfinished version, so that their rows are computed again.
 
-        For the holder of the lease, before it looks at what is committed. Reads every part once, as :meth:`seal` does.
+        The holder of the lease calls it before it reads the committed keys. Reads every part once, as :meth:`seal`.
         """
         if self.table in TABLES and self.manifest() is None:
             self._parts.mend(say)
@@ -148,12 +147,12 @@ class Version:
         versions: dict[str, str],
         notes: dict[str, Any],
     ) -> Manifest:
-        """Write the manifest over all committed parts; the version is finished.
+        """Finish the version: write the manifest of all committed parts.
 
-        ``notes["rows"]`` is the count of a stage that writes no parts.
+        ``notes["rows"]`` is the row count of a stage that writes no parts.
 
         Returns:
-            What stands there afterwards: of two runs that seal, the first wins.
+            The stored manifest: of two runs that seal, the first wins.
 
         Raises:
             DataError: a part was damaged since it was written.
@@ -176,7 +175,7 @@ class Version:
         return self.sealed()
 
     def _lists_each_key_once(self) -> bool:
-        """A manifest does; without one, two writers may have committed a row each."""
+        """Check that no key repeats: true with a manifest; without one, two writers may have committed the same row."""
         return self.manifest() is not None or all_differ(
             hashes_of(part.column(0)) for part in self._each_part([self.kind.key])
         )
@@ -185,7 +184,7 @@ class Version:
         return [*dict.fromkeys([*(columns or self.kind.schema.names), self.kind.key, REJECT])]
 
     def _each_part(self, columns: list[str]) -> Iterator[pa.Table]:
-        """Of pictures and arrays one at a time, for they are large; else some ahead."""
+        """Read all parts: those with images or arrays one at a time, because they are large, others some ahead."""
         listed = self._listed if self.manifest() else {}
         large = any(pa.types.is_binary(self.kind.schema.field(name).type) for name in columns)
         each = map if large else read_ahead
@@ -200,18 +199,18 @@ class Store:
     """All tables of a run.
 
     Args:
-        root: local path or URI.
+        root: Run root, a local path or URI.
     """
 
     def __init__(self, root: str) -> None:
         self.files = FileStore(root)
 
     def version(self, table: str, fingerprint: str) -> Version:
-        """The version of a table with this fingerprint, finished or not."""
+        """Version of a table with this fingerprint, finished or not."""
         return Version(self.files, table, fingerprint)
 
     def finished(self, table: str) -> list[Version]:
-        """Finished versions of a table, newest first; one whose manifest is damaged is as good as gone."""
+        """Finished versions of a table, newest first; skips those with a damaged manifest."""
         versions = []
         for name in self.files.names(table):
             version = self.version(table, name)
@@ -221,11 +220,11 @@ class Store:
         return sorted(versions, key=lambda version: version.sealed().finished, reverse=True)
 
     def holding(self, table: str, content_hash: str | None) -> Version | None:
-        """The finished version of a table that has this content."""
+        """Finished version of a table with this content hash, or None."""
         return next(
             (version for version in self.finished(table) if version.sealed().content_hash == content_hash), None
         )
 
     def newest(self, table: str) -> Manifest | None:
-        """The manifest that was finished last, whatever its fingerprint."""
+        """Manifest of the last finished version of a table, with any fingerprint, or None."""
         return next((version.sealed() for version in self.finished(table)), None)

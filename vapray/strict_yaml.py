@@ -1,4 +1,4 @@
-"""YAML as people mean it: 1e-4 is a number, a key stands once, and no tag or alias does anything."""
+"""Strict YAML parser: 1e-4 is a number, and duplicate keys, tags, anchors and aliases are errors."""
 
 import re
 from collections.abc import Iterator
@@ -11,17 +11,21 @@ from vapray.errors import ConfigError
 __all__ = ["Lines", "parse_yaml"]
 
 Lines = dict[tuple[str, ...], int]
-"""Path of a key -> the line it stands on, from 1."""
+"""Line of each key, from 1, by its path."""
 
 
 def parse_yaml(text: str, *, where: str) -> tuple[Any, Lines]:
     """Parse one document.
 
+    Args:
+        text: YAML text.
+        where: Origin of the text, for errors.
+
     Returns:
-        Plain Python values, None for an empty document; and where its keys stand.
+        Plain Python values, or None for an empty document; and the lines of its keys.
 
     Raises:
-        ConfigError: not YAML, or duplicate keys, tags, anchors and aliases: all of them in one error.
+        ConfigError: the text is not YAML, or has duplicate keys, tags, anchors or aliases; lists all of them.
     """
     problems: list[str] = []
     try:
@@ -32,11 +36,11 @@ def parse_yaml(text: str, *, where: str) -> tuple[Any, Lines]:
         if not problems:
             return loader.construct_document(node), dict(_lines(node, ()))
     except yaml.YAMLError as error:
-        problems.append(f"{_describe(error)}. Check brackets, quotes, and that indents are spaces.")
+        problems.append(f"{_describe(error)}. Fix: check brackets and quotes, and indent with spaces.")
     except RecursionError:
-        problems.append("nested too deeply: settings are keys in sections.")
+        problems.append("nested too deeply. Accepted: sections of keys and values.")
     except (ValueError, TypeError) as error:
-        problems.append(f"not a value that YAML can hold ({error}): put text in quotes.")
+        problems.append(f"invalid value ({error}). Fix: put text in quotes.")
     raise ConfigError("\n".join(f"{where}, {problem}" for problem in problems))
 
 
@@ -58,11 +62,11 @@ class _StrictLoader(yaml.SafeLoader):
         first: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self._refuse(key.start_mark, "a key has to be one word")
+                self._refuse(key.start_mark, "a key must be a scalar")
                 continue
-            key.tag = "tag:yaml.org,2002:str"  # as it is written: neither `on` nor `1` nor `<<` means anything else
+            key.tag = "tag:yaml.org,2002:str"  # keys are taken literally: `on`, `1` and `<<` have no special meaning
             if key.value in first:
-                self._refuse(key.start_mark, f"the key {key.value} stands twice, see line {first[key.value]}: keep one")
+                self._refuse(key.start_mark, f"duplicate key {key.value}, first on line {first[key.value]}: keep one")
             else:
                 first[key.value] = key.start_mark.line + 1
         return node
@@ -71,7 +75,7 @@ class _StrictLoader(yaml.SafeLoader):
         self._problems.append(f"{_place(mark)}: {problem}.")
 
 
-# PyYAML follows YAML 1.1, where 1e-4 lacks a dot and is a text.
+# PyYAML follows YAML 1.1, where 1e-4 lacks a dot and is a string.
 _StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)$"),

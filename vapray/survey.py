@@ -1,8 +1,8 @@
-"""A look at a running cluster from a driver: what its nodes have, say of themselves, and share.
+"""Probe of a running cluster: resources, versions, disks, clocks and the shared run root of its nodes.
 
-    python -m vapray.survey ORDER   prints an answer, both JSON
+    python -m vapray.survey ORDER   prints the result; ORDER and result are JSON
 
-A process of its own, since Ray waits long for what does not answer, and cannot be interrupted while it does.
+It runs in a separate process, since Ray waits long for nodes that do not answer and cannot be interrupted meanwhile.
 """
 
 import json
@@ -25,21 +25,21 @@ CLOCK_READINGS = 3
 
 
 def survey(address: str, root: str, data_root: str | None, demands: list[Demand], seconds: float) -> dict[str, Any]:
-    """Ask every node, and leave nothing behind.
+    """Probe every node; remove all files written for it.
 
     Args:
-        address: of the cluster.
+        address: Address of the cluster.
         root: ``run.root``, an absolute path or URI.
-        data_root: what every node has to be able to read; None: nothing.
-        demands: what a run would ask for.
-        seconds: how long a node may take to answer.
+        data_root: Folder that every node must be able to read; None: none.
+        demands: Resource demands of a run.
+        seconds: Timeout for the answer of a node.
 
     Returns:
-        ``nodes`` (address, id, alive, resources, and what :meth:`NodeProbe.look` says, ``silent`` without an answer),
-        ``clock`` (node id -> seconds ahead of this machine, and how exactly that is known), ``unshared`` (node id ->
-        what it finds in ``root`` instead of what another node wrote there), ``short`` (stages and what they lack),
-        ``autoscales`` (whether an autoscaler is there that a stage would ask for it; here it is not asked, since that
-        starts nodes).
+        ``nodes`` (address, id, alive, resources, and the result of :meth:`NodeProbe.look`, ``silent`` without an
+        answer), ``clock`` (by node id: seconds ahead of this machine, and the uncertainty), ``unshared`` (by node id:
+        the result of reading a file that another node wrote to ``root``, if it differs), ``short`` (missing resources
+        and advice), ``autoscales`` (True if the cluster has an autoscaler that a stage would use; it is not used here,
+        since that starts nodes).
 
     Raises:
         BackendError: no cluster answers at the address.
@@ -71,7 +71,7 @@ def _probe(node: str) -> Any:
 
 
 def _answers(asked: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """Of those that answer in time; an error's last line, as text, of those that fail."""
+    """Collect the answers that arrive in time; for a failure, the last line of its error, as text."""
     import ray
 
     ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=seconds) if asked else ([], [])
@@ -93,7 +93,7 @@ def _card(node: Mapping[str, Any], look: Any) -> dict[str, Any]:
 
 
 def _ahead(now: Any, seconds: float) -> list[float] | None:
-    """Half of a round trip is how exactly the other clock is known: the quickest of a few counts. None: no answer."""
+    """Measure how far a node's clock is ahead, and the uncertainty, half of the fastest round trip; None: no answer."""
     import ray
 
     readings = []
@@ -110,22 +110,22 @@ def _ahead(now: Any, seconds: float) -> list[float] | None:
 
 
 def _unshared(awake: Mapping[str, Any], root: str, seconds: float) -> dict[str, str]:
-    """One node writes a small file, all others read it; the writer removes it again."""
+    """Have one node write a small file and all others read it; list the nodes that fail."""
     if not awake:
         return {}
     name, data = f"doctor-{uuid.uuid4().hex}", uuid.uuid4().bytes
     writer, *others = awake
     written = _answers({writer: awake[writer].write.remote(root, name, data)}, seconds)
     if (failure := written.get(writer, "no answer")) is not None:
-        awake[writer].remove.remote(root, name)  # should it be written after all
-        return {writer: f"cannot write there ({failure})"}
+        awake[writer].remove.remote(root, name)  # in case it was written after all
+        return {writer: f"cannot write to it ({failure})"}
     found = _answers({other: awake[other].read.remote(root, name) for other in others}, seconds)
     _answers({writer: awake[writer].remove.remote(root, name)}, seconds)
     return {other: _instead(found.get(other, "no answer")) for other in others if found.get(other, "") != data}
 
 
 def _instead(found: bytes | str | None) -> str:
-    return found if isinstance(found, str) else "finds nothing there" if found is None else "finds another file there"
+    return found if isinstance(found, str) else "finds no file in it" if found is None else "finds another file in it"
 
 
 def _short(demands: list[Demand]) -> list[dict[str, Any]]:

@@ -1,16 +1,17 @@
-"""The tables between stages: columns, types, shapes.
+"""Tables between stages: columns, types, shapes.
 
-Stages do not import one another; they meet here. Every table is plain Parquet that pandas reads without vapray.
-A part holds finished rows and rejects together: a reject has its key, a reason in ``reject``, and nulls elsewhere.
+Stages do not import one another; they share these tables. Every table is plain Parquet that pandas reads without
+vapray. A part holds finished rows and rejects together: a reject has its key, a reason in ``reject``, and nulls
+elsewhere.
 
-``records``, ``audited``, ``plan``, ``suspects`` and ``grid`` are what ingest, examine, sample, evaluate and downstream
-set out to do; ``examinations``, ``measurements`` and ``downstream`` are what they found, and ``nearest`` what evaluate
-found of suspects. ``references`` is what evaluate found of real pictures, for all that are compared with them.
+``records``, ``audited``, ``plan``, ``suspects`` and ``grid`` are the work lists of ingest, examine, sample, evaluate
+and downstream; ``examinations``, ``measurements`` and ``downstream`` are results, and ``nearest`` the results of
+evaluate for suspects. ``references`` holds the measurements of real images that evaluate compares with.
 
-Arrays stand as little-endian bytes beside their shape:
+Arrays are stored as little-endian bytes next to their shape:
     context   float16 [L, width]       L and width are columns
     moments   float16 [2C, h, w]       mean and log-variance of the latent; C, h and w are columns
-    pixels    uint8                    as vapray.evaluation.memorisation.views has them
+    pixels    uint8                    layout of vapray.evaluation.memorisation.views
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -50,7 +51,7 @@ _ROW_OF_IMAGE = [
 
 @dataclass(frozen=True)
 class Table:
-    """One table: its name, its key column, its columns."""
+    """Name, key column and columns of a table."""
 
     name: str
     key: str
@@ -204,27 +205,27 @@ TABLES = {
 
 
 def held_out_split(splits: Collection[str]) -> str | None:
-    """Which of a dataset's splits is compared with as real and not trained on."""
+    """Select the split of real images for evaluation, which is not trained on: test, else validation, else None."""
     return next((split for split in ("test", "validation") if split in splits), None)
 
 
 def pack(array: NDArray[np.generic]) -> bytes:
-    """The bytes of an array in C order, little-endian."""
+    """Serialize an array as little-endian bytes in C order."""
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
 
 
 def unpack(data: bytes, dtype: str, *shape: int) -> NDArray[np.generic]:
-    """The array that :func:`pack` wrote; a view on ``data``, not writable."""
+    """Read an array that :func:`pack` wrote; returns a read-only view on ``data``."""
     return np.frombuffer(data, dtype=np.dtype(dtype).newbyteorder("<")).reshape(shape)
 
 
 def part_of(table: Table, rows: Iterable[Mapping[str, Any]], rejects: Mapping[str, str] | None = None) -> pa.Table:
-    """What a map commits: finished rows, and a reject for each key that could not be made.
+    """Build the part that a map commits: finished rows, and a reject for each failed key.
 
     Args:
-        table: whose columns are taken; others are left out.
-        rows: column -> value.
-        rejects: key -> reason.
+        table: Table whose columns are kept.
+        rows: Values of each row, by column.
+        rejects: Reason of each reject, by key.
     """
     bad = [{table.key: key, REJECT: reason} for key, reason in (rejects or {}).items()]
     good = [{**row, REJECT: None} for row in rows]

@@ -1,4 +1,5 @@
-"""The HTTP side: plain FastAPI over a ``Backend``; knows neither Ray nor torch.
+"""HTTP API: FastAPI over the ``Backend`` protocol, independent of Ray and torch.
 
-request ──► envelope (id, headers, audit) ──► door (who) ──► upload (body, client gone) ──► a route ──► Backend
+request ──► RequestContextMiddleware ──► ApiKeyMiddleware ──► RequestBodyMiddleware ──► route ──► Backend
+            (id, headers, audit log)     (authentication)     (limits, disconnect)
 """

@@ -1,100 +1,108 @@
-"""``/v1/evaluations``: sets of pictures are measured in the background."""
+"""Routes ``/v1/evaluations``: image sets measured in the background."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response, Security
 
-from serve.api.answers import EvaluationList
-from serve.api.asked import AskedBackend, AskedRates, AskedService, Audit, allow, class_number, model_card
-from serve.api.error_answer import ERRORS
+from serve.api.dependencies import (
+    AuditRecordDep,
+    BackendDep,
+    RateLimiterDep,
+    SettingsDep,
+    get_model,
+    require_scopes,
+    resolve_label,
+)
+from serve.api.error_responses import ERROR_RESPONSES
+from serve.api.field_errors import FieldError, raise_field_errors
+from serve.api.image_jobs import generation_errors, merge_settings
+from serve.api.image_queries import decode_base64
 from serve.api.images import IdempotencyKey
-from serve.api.orders import generation_problems, settings_of
-from serve.api.owners import Owner
-from serve.api.pictures import picture_of
-from serve.api.problems import Problem, refuse
+from serve.api.principals import Principal
 from serve.api.requests import EvaluationRequest
+from serve.api.responses import EvaluationList
 from serve.api.strict_route import StrictRoute
-from serve.backend import Evaluation, EvaluationOrder, ModelCard
-from serve.errors import ApiError
-from serve.settings import Limits, Service
+from serve.backend import Evaluation, EvaluationJob, ModelInfo
+from serve.errors import not_enabled
+from serve.settings import RequestLimits, ServiceSettings
 
 __all__ = ["router"]
 
-router = APIRouter(route_class=StrictRoute, responses=ERRORS, tags=["evaluations"])
+router = APIRouter(route_class=StrictRoute, responses=ERROR_RESPONSES, tags=["evaluations"])
 
-Measurer = Annotated[Owner, Security(allow, scopes=["evaluations"])]
+EvaluationPrincipal = Annotated[Principal, Security(require_scopes, scopes=["evaluations"])]
 
 
 @router.post("/v1/evaluations", status_code=202, response_model=Evaluation)
 async def submit(
-    asked: EvaluationRequest,
-    owner: Measurer,
-    backend: AskedBackend,
-    service: AskedService,
-    rates: AskedRates,
-    audit: Audit,
+    body: EvaluationRequest,
+    principal: EvaluationPrincipal,
+    backend: BackendDep,
+    service: SettingsDep,
+    rate_limiter: RateLimiterDep,
+    audit: AuditRecordDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """Measure a set of pictures; the same Idempotency-Key gives the evaluation that the first request began."""
+    """Start an evaluation; a repeated Idempotency-Key returns the first one."""
     _require_evaluator(service)
-    card = await model_card(backend, asked.model)
-    audit.model, audit.model_sha256 = card.name, card.sha256
-    refuse([*_problems(asked, card, service.limits)])
-    order = _order(asked, card)
-    audit.count = order.n or len(order.images)
-    if order.n:
-        audit.seed = order.seed
-        # A large one takes all that the key may have in a minute; it could never have its number.
-        response.headers.update(rates.take(owner, min(order.n, owner.images_per_minute or order.n)))
-    evaluation = await backend.submit_evaluation(order, owner.id, idempotency_key)
+    info = await get_model(backend, body.model)
+    audit.model, audit.model_sha256 = info.name, info.sha256
+    raise_field_errors(_field_errors(body, info, service.limits))
+    job = _job(body, info)
+    audit.count = job.n or len(job.images)
+    if job.n:
+        audit.seed = job.seed
+        # An evaluation larger than the key's images per minute counts as one minute.
+        response.headers.update(rate_limiter.acquire(principal, min(job.n, principal.images_per_minute or job.n)))
+    evaluation = await backend.submit_evaluation(job, principal.id, idempotency_key)
     audit.evaluation = evaluation.id
     response.headers["location"] = f"/v1/evaluations/{evaluation.id}"
     return evaluation
 
 
 @router.get("/v1/evaluations", response_model=EvaluationList)
-async def evaluations(owner: Measurer, backend: AskedBackend, service: AskedService) -> Any:
-    """The key's own, newest first."""
+async def evaluations(principal: EvaluationPrincipal, backend: BackendDep, service: SettingsDep) -> Any:
+    """List the evaluations of the key, newest first."""
     _require_evaluator(service)
-    return EvaluationList(data=[*await backend.evaluations(owner.id)])
+    return EvaluationList(data=[*await backend.evaluations(principal.id)])
 
 
 @router.get("/v1/evaluations/{id}", response_model=Evaluation)
-async def evaluation(id: str, owner: Measurer, backend: AskedBackend, service: AskedService) -> Any:
-    """Where one stands."""
+async def evaluation(id: str, principal: EvaluationPrincipal, backend: BackendDep, service: SettingsDep) -> Any:
+    """Get an evaluation."""
     _require_evaluator(service)
-    return await backend.evaluation(id, owner.id)
+    return await backend.evaluation(id, principal.id)
 
 
-def _require_evaluator(service: Service) -> None:
+def _require_evaluator(service: ServiceSettings) -> None:
     if service.evaluator is None:
-        raise ApiError(404, "This service does not offer it: its setting evaluator is off.", "not_enabled")
+        raise not_enabled("evaluator")
 
 
-def _order(asked: EvaluationRequest, card: ModelCard) -> EvaluationOrder:
-    if (wanted := asked.generate) is None:
-        images = tuple(picture_of(text, f"images.{index}") for index, text in enumerate(asked.images or ()))
-        return EvaluationOrder(card.name, images)
-    return EvaluationOrder(
-        card.name,
-        n=wanted.n,
-        label=None if wanted.label is None else class_number(card, wanted.label),
-        seed=wanted.seed,
-        settings=settings_of(wanted, card),
+def _job(body: EvaluationRequest, info: ModelInfo) -> EvaluationJob:
+    if (generate := body.generate) is None:
+        images = tuple(decode_base64(text, f"images.{index}") for index, text in enumerate(body.images or ()))
+        return EvaluationJob(info.name, images)
+    return EvaluationJob(
+        info.name,
+        n=generate.n,
+        label=None if generate.label is None else resolve_label(info, generate.label),
+        seed=generate.seed,
+        settings=merge_settings(generate, info),
     )
 
 
-def _problems(asked: EvaluationRequest, card: ModelCard, limits: Limits) -> Iterator[Problem]:
-    if (asked.images is None) == (asked.generate is None):
-        found = "neither is there" if asked.images is None else "both are there"
-        yield Problem("images", f"images, generate: {found}. Give pictures, or how to generate them.")
-    if not card.has_reference:
-        yield Problem("model", f"model: {card.name} has no real pictures to measure against. Name another one.")
-    n = len(asked.images or ()) or (asked.generate.n if asked.generate else 0)
+def _field_errors(body: EvaluationRequest, info: ModelInfo, limits: RequestLimits) -> Iterator[FieldError]:
+    if (body.images is None) == (body.generate is None):
+        received = "neither" if body.images is None else "both"
+        yield FieldError("images", f"images, generate: got {received}; exactly one is required.")
+    if not info.has_reference:
+        yield FieldError("model", f"model: no real images are available for {info.name}. Use another model.")
+    n = len(body.images or ()) or (body.generate.n if body.generate else 0)
     if n > limits.evaluation_images:
-        where = "images" if asked.images else "generate.n"
-        yield Problem(where, f"{where}: {n} pictures, at most {limits.evaluation_images}.")
-    if asked.generate is not None:
-        yield from generation_problems(asked.generate, card, limits, "generate.")
+        name = "images" if body.images else "generate.n"
+        yield FieldError(name, f"{name}: {n} images, at most {limits.evaluation_images}.")
+    if body.generate is not None:
+        yield from generation_errors(body.generate, info, limits, "generate.")

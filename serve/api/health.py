@@ -1,13 +1,13 @@
-"""Whether the service is up, and what it counts."""
+"""Routes ``/healthz``, ``/readyz`` and ``/metrics``."""
 
 from typing import Any
 
 from fastapi import APIRouter, Response, Security
 from fastapi.responses import PlainTextResponse
 
-from serve.api.answers import Health, Readiness
-from serve.api.asked import AskedBackend, allow
-from serve.api.error_answer import ERRORS
+from serve.api.dependencies import BackendDep, require_scopes
+from serve.api.error_responses import ERROR_RESPONSES
+from serve.api.responses import Health, Readiness
 from serve.api.strict_route import StrictRoute
 
 __all__ = ["router"]
@@ -17,13 +17,13 @@ router = APIRouter(route_class=StrictRoute, tags=["health"])
 
 @router.get("/healthz", response_model=Health)
 async def healthz() -> Any:
-    """The HTTP side is up."""
+    """Report that the HTTP API is running."""
     return Health()
 
 
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
-async def readyz(backend: AskedBackend, response: Response) -> Any:
-    """Every model has shown since its deployment that it works; asking wakes nothing."""
+async def readyz(backend: BackendDep, response: Response) -> Any:
+    """Report whether every model has generated an image since its deployment; starts no replica."""
     models = await backend.ready()
     ready = all(models.values())
     response.status_code = 200 if ready else 503
@@ -33,9 +33,9 @@ async def readyz(backend: AskedBackend, response: Response) -> Any:
 @router.get(
     "/metrics",
     response_class=PlainTextResponse,
-    responses=ERRORS,
-    dependencies=[Security(allow, scopes=["metrics"])],
+    responses=ERROR_RESPONSES,
+    dependencies=[Security(require_scopes, scopes=["metrics"])],
 )
-async def metrics(backend: AskedBackend) -> PlainTextResponse:
-    """For Prometheus."""
+async def metrics(backend: BackendDep) -> PlainTextResponse:
+    """Export metrics for Prometheus."""
     return PlainTextResponse(await backend.metrics(), media_type="text/plain; version=0.0.4")

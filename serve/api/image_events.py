@@ -1,4 +1,4 @@
-"""Pictures on their way as server-sent events, as OpenAI has them."""
+"""Streams of images as server-sent events in OpenAI's format."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,8 @@ from typing import Any
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from serve.api.image_answers import facts_of, usage_of
-from serve.backend import ImageOrder, MadeImage, PartialImage
+from serve.api.image_responses import to_image_data, token_usage
+from serve.backend import ImageJob, ImageResult, PartialImage
 from serve.errors import ApiError
 
 __all__ = ["EVENTS", "EventStream"]
@@ -24,17 +24,17 @@ EVENTS: dict[int | str, dict[str, Any]] = {
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
-"""For the OpenAPI document."""
+"""Response in the OpenAPI document."""
 
-Stream = AsyncGenerator[PartialImage | MadeImage, None]
-Coming = tuple[int, PartialImage | MadeImage | Exception | None]
-"""Which of the images; None: its stream has ended."""
+Stream = AsyncGenerator[PartialImage | ImageResult, None]
+Item = tuple[int, PartialImage | ImageResult | Exception | None]
+"""Index of the image and its event; None ends its stream."""
 
 
 class EventStream(Response):
-    """Several streams in one, as their events come.
+    """Response that merges several image streams.
 
-    The answer begins with the first event: what is refused before that is refused with its own status.
+    The response starts with the first event: an error before it has its own HTTP status.
     """
 
     media_type = "text/event-stream"
@@ -42,29 +42,29 @@ class EventStream(Response):
     def __init__(
         self,
         streams: Sequence[Stream],
-        orders: Sequence[ImageOrder],
+        jobs: Sequence[ImageJob],
         size: str,
         headers: Mapping[str, str],
     ) -> None:
         super().__init__(headers=headers)
         del self.headers["content-length"]
-        self._streams, self._orders, self._size = streams, orders, size
+        self._streams, self._jobs, self._size = streams, jobs, size
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it all, in one task, so that whoever cancels it cancels the streams."""
-        coming: asyncio.Queue[Coming] = asyncio.Queue(maxsize=len(self._streams))
-        pumps = [asyncio.create_task(_pump(index, stream, coming)) for index, stream in enumerate(self._streams)]
+        """Send all events; cancelling the call cancels the streams."""
+        queue: asyncio.Queue[Item] = asyncio.Queue(maxsize=len(self._streams))
+        pumps = [asyncio.create_task(_pump(index, stream, queue)) for index, stream in enumerate(self._streams)]
         try:
-            await self._send_all(coming, send)
+            await self._send_all(queue, send)
         finally:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
 
-    async def _send_all(self, coming: "asyncio.Queue[Coming]", send: Send) -> None:
+    async def _send_all(self, queue: "asyncio.Queue[Item]", send: Send) -> None:
         left, started = len(self._streams), False
         while left:
-            index, event = await coming.get()
+            index, event = await queue.get()
             if event is None:
                 left -= 1
                 continue
@@ -79,7 +79,7 @@ class EventStream(Response):
             await send(_message(self._event(index, event)))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _event(self, index: int, event: PartialImage | MadeImage) -> dict[str, Any]:
+    def _event(self, index: int, event: PartialImage | ImageResult) -> dict[str, Any]:
         shared = {
             "created_at": int(time.time()),
             "size": self._size,
@@ -88,37 +88,37 @@ class EventStream(Response):
             "output_format": "png",
             "image_index": index,
         }
-        if isinstance(event, MadeImage):
-            facts = facts_of(event).model_dump(by_alias=True)
-            usage = usage_of([event]).model_dump()
-            return {"type": "image_generation.completed", **facts, **shared, "usage": usage}
+        if isinstance(event, ImageResult):
+            data = to_image_data(event).model_dump(by_alias=True)
+            usage = token_usage([event]).model_dump()
+            return {"type": "image_generation.completed", **data, **shared, "usage": usage}
         return {
             "type": "image_generation.partial_image",
             "b64_json": b64encode(event.png).decode(),
             "partial_image_index": event.index,
             **shared,
-            "seed": self._orders[index].seed,
+            "seed": self._jobs[index].seed,
             "step": event.taken,
             "steps": event.steps,
         }
 
 
-async def _pump(index: int, stream: Stream, coming: "asyncio.Queue[Coming]") -> None:
+async def _pump(index: int, stream: Stream, queue: "asyncio.Queue[Item]") -> None:
     try:
         async with contextlib.aclosing(stream):
             async for event in stream:
-                await coming.put((index, event))
-        await coming.put((index, None))
+                await queue.put((index, event))
+        await queue.put((index, None))
     except Exception as error:
-        await coming.put((index, error))
+        await queue.put((index, error))
 
 
 async def _fail(error: Exception, send: Send) -> None:
-    """The last event; what nobody foresaw is raised again for the log."""
-    told = error if isinstance(error, ApiError) else ApiError(500, "The service failed.", "internal_error")
-    await send(_message({"type": "error", **told.body()}))
+    """Send the error as the last event; raise an unexpected one again for the log."""
+    reported = error if isinstance(error, ApiError) else ApiError(500, "Internal error.", "internal_error")
+    await send(_message({"type": "error", **reported.body()}))
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-    if told is not error:
+    if reported is not error:
         raise error
 
 

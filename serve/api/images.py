@@ -1,4 +1,4 @@
-"""``POST /v1/images/generations``, as OpenAI has it."""
+"""Route ``POST /v1/images/generations``, compatible with OpenAI."""
 
 import asyncio
 import time
@@ -7,59 +7,63 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response, Security
 
-from serve.api.answers import ImagesAnswer
-from serve.api.asked import AskedBackend, AskedRates, AskedService, Audit, allow, model_card
-from serve.api.error_answer import ERRORS
-from serve.api.image_answers import facts_of, usage_of
+from serve.api.dependencies import AuditRecordDep, BackendDep, RateLimiterDep, SettingsDep, get_model, require_scopes
+from serve.api.error_responses import ERROR_RESPONSES
 from serve.api.image_events import EVENTS, EventStream
-from serve.api.orders import first_seed, image_orders
-from serve.api.owners import Owner
-from serve.api.requests import ImageRequest
+from serve.api.image_jobs import build_image_jobs, resolve_seed
+from serve.api.image_responses import to_image_data, token_usage
+from serve.api.principals import Principal
+from serve.api.requests import ImageGenerationRequest
+from serve.api.responses import ImagesResponse
 from serve.api.strict_route import StrictRoute
-from serve.backend import Backend, ImageOrder, MadeImage
+from serve.backend import Backend, ImageJob, ImageResult
 from serve.errors import ApiError
 
 __all__ = ["IdempotencyKey", "router"]
 
-router = APIRouter(route_class=StrictRoute, responses=ERRORS, tags=["images"])
+router = APIRouter(route_class=StrictRoute, responses=ERROR_RESPONSES, tags=["images"])
 
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
 
 
-@router.post("/v1/images/generations", response_model=ImagesAnswer, responses=EVENTS)
+@router.post("/v1/images/generations", response_model=ImagesResponse, responses=EVENTS)
 async def generate(
-    asked: ImageRequest,
-    owner: Annotated[Owner, Security(allow, scopes=["images"])],
-    backend: AskedBackend,
-    service: AskedService,
-    rates: AskedRates,
-    audit: Audit,
+    body: ImageGenerationRequest,
+    principal: Annotated[Principal, Security(require_scopes, scopes=["images"])],
+    backend: BackendDep,
+    service: SettingsDep,
+    rate_limiter: RateLimiterDep,
+    audit: AuditRecordDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """Make images. The same Idempotency-Key gives the same seeds, and so the same images."""
-    card = await model_card(backend, asked.model)
-    audit.model, audit.model_sha256, audit.count = card.name, card.sha256, asked.n
-    seed = first_seed(asked.seed, idempotency_key, owner.id)
-    orders = image_orders(asked, card, service.limits, seed=seed, request_id=audit.request)
+    """Generate images. The same Idempotency-Key gives the same seeds, and so the same images."""
+    info = await get_model(backend, body.model)
+    audit.model, audit.model_sha256, audit.count = info.name, info.sha256, body.n
+    seed = resolve_seed(body.seed, idempotency_key, principal.id)
+    jobs = build_image_jobs(body, info, service.limits, seed=seed, request_id=audit.request)
     audit.seed = seed
-    headers = rates.take(owner, asked.n)
-    size = f"{card.image_size}x{card.image_size}"
-    if asked.stream:
-        return EventStream([backend.image_stream(order) for order in orders], orders, size, headers)
-    made = await _all(backend, orders)
+    headers = rate_limiter.acquire(principal, body.n)
+    size = f"{info.image_size}x{info.image_size}"
+    if body.stream:
+        return EventStream([backend.image_stream(job) for job in jobs], jobs, size, headers)
+    results = await _generate_all(backend, jobs)
     response.headers.update(headers)
-    return ImagesAnswer(
-        created=int(time.time()), data=[facts_of(one) for one in made], usage=usage_of(made), size=size, model=card.name
+    return ImagesResponse(
+        created=int(time.time()),
+        data=[to_image_data(result) for result in results],
+        usage=token_usage(results),
+        size=size,
+        model=info.name,
     )
 
 
-async def _all(backend: Backend, orders: Sequence[ImageOrder]) -> list[MadeImage]:
-    """Side by side; the first that fails ends the others."""
+async def _generate_all(backend: Backend, jobs: Sequence[ImageJob]) -> list[ImageResult]:
+    """Generate images concurrently; the first failure cancels the others."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(backend.image(order)) for order in orders]
+            tasks = [group.create_task(backend.image(job)) for job in jobs]
     except ExceptionGroup as failures:
-        told = failures.subgroup(ApiError)
-        raise (told or failures).exceptions[0] from None
+        reported = failures.subgroup(ApiError)
+        raise (reported or failures).exceptions[0] from None
     return [task.result() for task in tasks]

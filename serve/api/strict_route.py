@@ -1,4 +1,4 @@
-"""Routes that take JSON and nothing that looks like it, and say what is wrong in OpenAI's shape."""
+"""Route class with strict JSON parsing and OpenAI's error format."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from serve.api.problems import explain, refuse
+from serve.api.field_errors import from_pydantic, raise_field_errors
 from serve.api.strict_json import parse_object
 from serve.errors import ApiError
 
@@ -16,13 +16,13 @@ __all__ = ["StrictRoute"]
 
 
 class StrictRoute(APIRoute):
-    """FastAPI's route with another reader of bodies; what it documents stays what it does."""
+    """FastAPI route with a strict body parser."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """As FastAPI's, over :class:`_StrictRequest`."""
+        """Wrap FastAPI's handler."""
         handle = super().get_route_handler()
 
-        async def strictly(request: Request) -> Response:
+        async def handle_strictly(request: Request) -> Response:
             request = _StrictRequest(request.scope, request.receive)
             if self.body_field:
                 _require_json(request.headers.get("content-type", ""))
@@ -30,10 +30,10 @@ class StrictRoute(APIRoute):
             try:
                 return await handle(request)
             except RequestValidationError as error:
-                refuse(explain(error.errors(), self._models()))
+                raise_field_errors(from_pydantic(error.errors(), self._models()))
                 raise
 
-        return strictly
+        return handle_strictly
 
     def _models(self) -> dict[str, type[BaseModel]]:
         fields = {"query": self.dependant.query_params, "body": [self.body_field] if self.body_field else []}
@@ -53,7 +53,7 @@ class _StrictRequest(Request):
 
 
 def _require_json(content_type: str) -> None:
-    """Also what keeps forms of foreign pages out of a service without keys."""
+    """Require JSON; this also blocks forms of foreign pages, which a service without keys would accept."""
     if content_type.split(";")[0].strip().lower() != "application/json":
         shown = f"is {content_type[:64]!r}" if content_type else "is missing"
         raise ApiError(415, f"Content-Type {shown}. Send application/json.", "unsupported_media_type")

@@ -1,4 +1,4 @@
-"""The studio's page, as files."""
+"""Static files of the studio page."""
 
 from pathlib import Path
 

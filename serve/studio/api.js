@@ -1,10 +1,10 @@
-// The API's routes, its key, and its refusals as errors in words.
+// Client of the HTTP API: routes, API key and errors.
 
 const root = new URL("../v1/", import.meta.url);
-const kept = "vapray key";
-const asking = { forKey: null };
+const STORAGE_KEY = "vapray key";
+const prompt = { forKey: null };
 
-export class Problem extends Error {
+export class ApiError extends Error {
   constructor(message, { status = 0, code = "", requestId = "", retryAfter = null } = {}) {
     super(message);
     Object.assign(this, { status, code, requestId, retryAfter });
@@ -12,68 +12,68 @@ export class Problem extends Error {
 }
 
 export const address = (path) => new URL(path, root).href;
-export const hasKey = () => sessionStorage.getItem(kept) !== null;
-export const keepKey = (key) => sessionStorage.setItem(kept, key);
-export const forgetKey = () => sessionStorage.removeItem(kept);
+export const hasKey = () => sessionStorage.getItem(STORAGE_KEY) !== null;
+export const keepKey = (key) => sessionStorage.setItem(STORAGE_KEY, key);
+export const forgetKey = () => sessionStorage.removeItem(STORAGE_KEY);
 
-/** `ask` resolves when there is a key worth trying. */
+/** Registers the prompt for a key; `ask` resolves when the user entered one. */
 export function onMissingKey(ask) {
-  asking.forKey = ask;
+  prompt.forKey = ask;
 }
 
 function headersOf(body, more) {
   const headers = { ...more };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  if (hasKey()) headers.Authorization = `Bearer ${sessionStorage.getItem(kept)}`;
+  if (hasKey()) headers.Authorization = `Bearer ${sessionStorage.getItem(STORAGE_KEY)}`;
   return headers;
 }
 
-/** Serve's proxy says it a second time. */
+/** Returns the id that the service logs. */
 export const requestIdOf = (response) => response.headers.get("x-request-id") ?? "";
 
-async function refusal(response) {
-  const said = await response.json().catch(() => null);
+async function failure(response) {
+  const body = await response.json().catch(() => null);
   const known = {
     status: response.status,
     requestId: requestIdOf(response),
     retryAfter: Number(response.headers.get("retry-after")) || null,
-    code: said?.error?.code ?? "",
+    code: body?.error?.code ?? "",
   };
-  return new Problem(said?.error?.message ?? `The service answered ${response.status} without saying why.`, known);
+  return new ApiError(body?.error?.message ?? `HTTP error ${response.status} without a message.`, known);
 }
 
-/** The response to a request that was accepted; anything else is thrown as a Problem. */
+/** Sends a request; throws an ApiError unless it succeeds. */
 export async function send(path, { body, signal, headers } = {}) {
   const method = body === undefined ? "GET" : "POST";
   const content = body === undefined ? undefined : JSON.stringify(body);
   for (;;) {
-    const tried = sessionStorage.getItem(kept);
+    const tried = sessionStorage.getItem(STORAGE_KEY);
     let response;
     try {
       response = await fetch(address(path), { method, body: content, signal, headers: headersOf(body, headers) });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Problem("The service cannot be reached. Check that it runs and that this machine is on its network.");
+      throw new ApiError("Service unreachable. Check that it runs and that this machine can connect to it.");
     }
     if (response.ok) return response;
-    const problem = await refusal(response);
+    const problem = await failure(response);
     if (problem.status !== 401) throw problem;
-    if (sessionStorage.getItem(kept) === tried) await asking.forKey(tried === null ? "" : problem.message);
+    if (sessionStorage.getItem(STORAGE_KEY) === tried) await prompt.forKey(tried === null ? "" : problem.message);
   }
 }
 
 export const ask = async (path, options) => (await send(path, options)).json();
 
-const of = (model, more = {}) => `?${new URLSearchParams({ model, ...more })}`;
+const query = (model, more = {}) => `?${new URLSearchParams({ model, ...more })}`;
 const bank = (label) => `bank/${encodeURIComponent(label)}`;
 
-/** The models, and what else the service offers to this key. */
+/** Returns the models and the scopes enabled for this key. */
 export const models = () => ask("models");
-export const draw = (model, label, seed, signal) => ask(`${bank(label)}/draw${of(model, { seed })}`, { signal });
+export const draw = (model, label, seed, signal) => ask(`${bank(label)}/draw${query(model, { seed })}`, { signal });
 export const distance = (model, label, caption, signal) =>
   ask(`${bank(label)}/distance`, { body: { model, caption }, signal });
-export const describe = (model, image) => ask("captions", { body: { model, image } });
+export const captionImage = (model, image) => ask("captions", { body: { model, image } });
 export const neighbours = async (model, image, k) => (await ask("neighbours", { body: { model, image, k } })).data;
 export const evaluations = async () => (await ask("evaluations")).data;
-export const evaluate = (order, idempotencyKey) =>
-  ask("evaluations", { body: order, headers: { "Idempotency-Key": idempotencyKey } });
+export const evaluate = (request, idempotencyKey) =>
+  ask("evaluations", { body: request, headers: { "Idempotency-Key": idempotencyKey } });

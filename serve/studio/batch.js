@@ -1,43 +1,43 @@
-// Pictures as they form, in their place on the page.
+// Batches of images with their previews.
 
-import { Problem } from "./api.js";
+import { ApiError } from "./api.js";
 import { showDetails } from "./details.js";
-import { by, copyOf, enlarge, plural, pngOf, say } from "./page.js";
+import { by, copyOf, enlarge, plural, pngOf, setText } from "./page.js";
 import { generation } from "./stream.js";
 
 const SIDE = 192; // pixels on the page, at most
 
-function figure(order, index, model, compared) {
+function figure(request, index, model, compared) {
   const element = copyOf("figure-template");
-  const bypassed = order.prototypes === "bypassed";
+  const bypassed = request.prototypes === "bypassed";
   element.classList.toggle("other", bypassed);
-  element.classList.toggle("made", !bypassed);
-  const kind = bypassed ? "prototypes bypassed" : `seed ${order.seed + index}${compared ? ", with prototypes" : ""}`;
-  const slot = { element, order, model, kind, name: `seed ${order.seed + index}${bypassed ? `, ${kind}` : ""}` };
-  element.querySelector("img").alt = `Picture, ${slot.name}, waiting`;
-  element.querySelector("progress").setAttribute("aria-label", `Picture, ${slot.name}`);
-  tellState(slot, "waiting");
+  element.classList.toggle("generated", !bypassed);
+  const kind = bypassed ? "prototypes bypassed" : `seed ${request.seed + index}${compared ? ", with prototypes" : ""}`;
+  const slot = { element, request, model, kind, name: `seed ${request.seed + index}${bypassed ? `, ${kind}` : ""}` };
+  element.querySelector("img").alt = `Image, ${slot.name}, waiting`;
+  element.querySelector("progress").setAttribute("aria-label", `Image, ${slot.name}`);
+  showState(slot, "waiting");
   return slot;
 }
 
-function tellState(slot, state) {
-  say(slot.element.querySelector("figcaption"), state ? `${slot.kind} · ${state}` : slot.kind);
+function showState(slot, state) {
+  setText(slot.element.querySelector("figcaption"), state ? `${slot.kind} · ${state}` : slot.kind);
 }
 
-/** Pictures to come; `all`: the orders whose pictures stand side by side. */
+/** Creates a batch; the images of the requests in `all` are shown side by side. */
 export function newBatch(all, caption, model) {
   const batch = copyOf("batch-template");
-  const [order] = all;
-  batch.querySelector("h2").textContent = order.label;
-  say(batch.querySelector(".asked"), order.bank === "draw" ? "" : caption);
-  const guidance = `guidance ${order.guidance_scale}`;
-  say(batch.querySelector(".hint"), `${plural(order.num_inference_steps, "step")}, ${guidance}, ${order.model}`);
+  const [request] = all;
+  batch.querySelector("h2").textContent = request.label;
+  setText(batch.querySelector(".subtitle"), request.bank === "draw" ? "" : caption);
+  const guidance = `guidance ${request.guidance_scale}`;
+  setText(batch.querySelector(".hint"), `${plural(request.num_inference_steps, "step")}, ${guidance}, ${request.model}`);
   const slotsOf = (one) => Array.from({ length: one.n }, (_, index) => figure(one, index, model, all.length > 1));
   const slots = all.map(slotsOf);
   const cards = slots[0].map((_, index) => {
     const card = document.createElement("article");
     card.className = all.length > 1 ? "card pair" : "card";
-    card.append(...slots.map((ofOne) => ofOne[index].element));
+    card.append(...slots.map((ofRequest) => ofRequest[index].element));
     return card;
   });
   enlarge(batch, model.image_size, SIDE);
@@ -49,26 +49,26 @@ export function newBatch(all, caption, model) {
 }
 
 function shown(slot, text) {
-  const picture = slot.element.querySelector("img");
-  URL.revokeObjectURL(picture.src);
+  const image = slot.element.querySelector("img");
+  URL.revokeObjectURL(image.src);
   slot.png = pngOf(text);
-  picture.src = URL.createObjectURL(slot.png);
+  image.src = URL.createObjectURL(slot.png);
 }
 
 function onPartial(slot, event) {
   shown(slot, event.b64_json);
   slot.element.querySelector("progress").value = event.step / event.steps;
-  slot.element.querySelector("img").alt = `Picture, ${slot.name}, forming`;
-  tellState(slot, `step ${event.step} of ${event.steps}`);
+  slot.element.querySelector("img").alt = `Image, ${slot.name}, in progress`;
+  showState(slot, `step ${event.step} of ${event.steps}`);
 }
 
 function onCompleted(slot, event) {
   shown(slot, event.b64_json);
-  slot.made = event;
-  slot.element.classList.remove("forming");
-  slot.element.querySelector("img").alt = `Synthetic picture of class ${event.class}, ${slot.name}`;
-  tellState(slot, "");
-  if (slot.order.bank === "draw") addCaption(slot, event.revised_prompt);
+  slot.result = event;
+  slot.element.classList.remove("unfinished");
+  slot.element.querySelector("img").alt = `Synthetic image of class ${event.class}, ${slot.name}`;
+  showState(slot, "");
+  if (slot.request.bank === "draw") addCaption(slot, event.revised_prompt);
   const open = slot.element.querySelector("button");
   open.disabled = false;
   open.title = "Details";
@@ -77,29 +77,29 @@ function onCompleted(slot, event) {
 
 function addCaption(slot, caption) {
   const text = document.createElement("span");
-  text.className = "asked";
+  text.className = "subtitle";
   text.textContent = caption;
   slot.element.querySelector("figcaption").append(text);
 }
 
-/** Makes them; `counted` is called for each that is finished. */
-export async function follow(order, slots, signal, counted) {
-  for await (const event of generation(order, signal)) {
+/** Generates a batch; calls `counted` for each finished image. */
+export async function follow(request, slots, signal, counted) {
+  for await (const event of generation(request, signal)) {
     const slot = slots[event.image_index];
     if (event.type === "image_generation.partial_image") onPartial(slot, event);
     if (event.type !== "image_generation.completed") continue;
     onCompleted(slot, event);
     counted();
   }
-  if (slots.some((slot) => !slot.made)) throw new Problem("The answer ended before every picture was finished.");
+  if (slots.some((slot) => !slot.result)) throw new ApiError("The response ended before all images were finished.");
 }
 
-/** Marks what will not come; returns how many are finished. */
+/** Marks unfinished images; returns the number of finished ones. */
 export function endUnfinished(slots, cancelled) {
-  const open = slots.flat().filter((slot) => !slot.made);
+  const open = slots.flat().filter((slot) => !slot.result);
   for (const slot of open) {
     slot.element.classList.add("ended");
-    tellState(slot, cancelled ? "cancelled" : "not finished");
+    showState(slot, cancelled ? "cancelled" : "not finished");
   }
   return slots.flat().length - open.length;
 }

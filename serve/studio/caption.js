@@ -1,14 +1,14 @@
-// The caption: drawn from the class's bank, written by hand, or taken from a picture.
+// Caption: drawn from the bank of the class, edited, or generated from an image.
 
 import * as api from "./api.js";
-import { base64, by, number, say, tell } from "./page.js";
+import { base64, by, number, setText, showError } from "./page.js";
 
-const PAUSE_MS = 400; // after typing, before the distance is asked for
-const SAME = 1e-4; // cosine distance up to which two texts are one
-const EDGE = 0.05; // share of the bank that lies at its rim
-const place = { model: "", label: "" };
+const PAUSE_MS = 400; // after typing, before the distance is requested
+const SAME = 1e-4; // cosine distance below which two texts are the same
+const EDGE = 0.05; // share of the bank that counts as its edge
+const selected = { model: "", label: "" };
 let hasBank = true;
-let entry = null; // of the bank, that the caption is; null: it is somebody's own
+let entry = null; // bank entry of the caption; null: edited by the user
 let drawing = Promise.resolve();
 let measuring = new AbortController();
 
@@ -22,16 +22,16 @@ function showMode() {
 }
 
 async function drawNew() {
-  const answer = await api.draw(place.model, place.label, anySeed());
+  const answer = await api.draw(selected.model, selected.label, anySeed());
   entry = answer;
   by("caption").value = answer.caption;
   by("caption").readOnly = true;
-  say(by("caption-source"), `Drawn from the bank of this class, entry ${answer.id}.`);
+  setText(by("caption-source"), `Drawn from the bank of this class, entry ${answer.id}.`);
   showMode();
   by("caption").dispatchEvent(new Event("drawn", { bubbles: true }));
 }
 
-/** Draws another caption; what goes wrong is told beside the form. */
+/** Draws another caption; shows errors next to the form. */
 export function draw() {
   if (!hasBank) return write(by("caption").value);
   measuring.abort();
@@ -39,27 +39,27 @@ export function draw() {
   drawing = drawNew().catch((problem) => {
     entry = null;
     by("caption").value = "";
-    tell(by("caption-problem"), problem);
+    showError(by("caption-problem"), problem);
   });
   return drawing;
 }
 
-/** A caption of somebody's own, to be edited further. */
-export function write(text, source = "Your own words.") {
+/** Sets an edited caption. */
+export function write(text, source = "Edited.") {
   entry = null;
   by("caption").value = text;
   by("caption").readOnly = false;
-  say(by("caption-source"), source);
+  setText(by("caption-source"), source);
   showMode();
   measure();
 }
 
 function wordsFor({ distance, typical, share_farther: share }) {
   if (distance < SAME) return "This is a caption of the bank.";
-  if (share === 0) return "Farther from the bank than any of its own captions lies from the others.";
-  if (share < EDGE) return `Farther out than ${Math.floor(100 * (1 - share))} % of what the bank holds.`;
-  const closer = distance <= typical ? "closer than is typical for it" : "farther than is typical for it";
-  return `Within what the bank holds, ${closer}.`;
+  if (share === 0) return "Farther from the bank than any of its captions from the others.";
+  if (share < EDGE) return `Farther from the bank than ${Math.floor(100 * (1 - share))} % of its captions from the others.`;
+  const closer = distance <= typical ? "closer than typical" : "farther than typical";
+  return `Within the range of the bank, ${closer}.`;
 }
 
 function showDistance(found) {
@@ -68,9 +68,9 @@ function showDistance(found) {
   const along = found.distance < SAME ? 0 : 1 - found.share_farther;
   by("distance").classList.toggle("outside", along > 1 - EDGE);
   by("distance").querySelector(".dot").setAttribute("cx", String(4 + 232 * along));
-  say(by("distance-words"), wordsFor(found));
+  setText(by("distance-words"), wordsFor(found));
   const measured = `cosine distance ${number(found.distance)}, typical ${number(found.typical)}`;
-  say(by("distance-nearest"), `Nearest there (${measured}): “${found.nearest.caption}”`);
+  setText(by("distance-nearest"), `Nearest caption (${measured}): “${found.nearest.caption}”`);
 }
 
 async function measure() {
@@ -81,39 +81,39 @@ async function measure() {
   if (!text || !hasBank) return void (by("distance").hidden = true);
   by("caption-problem").hidden = true;
   try {
-    const found = await api.distance(place.model, place.label, text, signal);
+    const found = await api.distance(selected.model, selected.label, text, signal);
     if (!signal.aborted) showDistance(found);
   } catch (problem) {
-    if (problem.name !== "AbortError") tell(by("caption-problem"), problem);
+    if (problem.name !== "AbortError") showError(by("caption-problem"), problem);
   }
 }
 
-async function describe(file) {
-  say(by("describe-hint"), `Describing ${file.name} …`);
+async function captionImage(file) {
+  setText(by("caption-image-hint"), `Captioning ${file.name} …`);
   try {
-    const { caption, captioner } = await api.describe(place.model, await base64(file));
-    write(caption, `From ${file.name}, by ${captioner}. Edit it as you like.`);
-    say(by("describe-hint"), "");
+    const { caption, captioner } = await api.captionImage(selected.model, await base64(file));
+    write(caption, `From ${file.name}, by ${captioner}. You can edit it.`);
+    setText(by("caption-image-hint"), "");
     by("caption").focus();
   } catch (problem) {
-    tell(by("describe-hint"), problem);
+    showError(by("caption-image-hint"), problem);
   }
 }
 
-/** A class of a model: a caption of one's own stays and is measured anew, a drawn one is replaced. */
-export function choosePlace(model, label) {
-  const moved = model !== place.model || label !== place.label;
-  Object.assign(place, { model, label });
+/** Selects a class of a model: keeps and measures an edited caption, replaces a drawn one. */
+export function selectClass(model, label) {
+  const changed = model !== selected.model || label !== selected.label;
+  Object.assign(selected, { model, label });
   if (!by("caption").readOnly) return measure();
-  return moved ? draw() : drawing;
+  return changed ? draw() : drawing;
 }
 
-/** The fields of a generation that say what it is of; `ownCaptions`: each picture draws its own. */
+/** Returns the caption fields of a request; with `ownCaptions` each image draws its caption. */
 export async function captionFields(ownCaptions) {
   await drawing;
   if (!by("caption").readOnly) return { prompt: by("caption").value.trim() };
   if (ownCaptions) return { bank: "draw" };
-  if (!entry) throw new api.Problem("There is no caption yet. Draw one, or write your own.");
+  if (!entry) throw new api.ApiError("No caption yet. Draw one, or write one.");
   return { bank: entry.id };
 }
 
@@ -123,7 +123,7 @@ export function startCaption(offers) {
   let pause;
   hasBank = offers.includes("bank");
   by("draw").hidden = !hasBank;
-  by("describe").hidden = !offers.includes("captions");
+  by("caption-image").hidden = !offers.includes("captions");
   by("draw").addEventListener("click", draw);
   by("edit").addEventListener("click", () => {
     write(by("caption").value);
@@ -135,9 +135,9 @@ export function startCaption(offers) {
     by("distance").classList.add("stale");
     pause = setTimeout(measure, PAUSE_MS);
   });
-  const file = by("describe").querySelector("input");
+  const file = by("caption-image").querySelector("input");
   file.addEventListener("change", async () => {
-    if (file.files.length) await describe(file.files[0]);
+    if (file.files.length) await captionImage(file.files[0]);
     file.value = "";
   });
 }

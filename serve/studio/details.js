@@ -1,88 +1,88 @@
-// Everything about one picture, in a dialog.
+// Dialog with the details of an image.
 
 import * as api from "./api.js";
-import { base64, by, enlarge, made, moment, number, pngOf, say, tell, terms } from "./page.js";
+import { base64, by, createElement, enlarge, moment, number, pngOf, setText, showError, terms } from "./page.js";
 import { chunksOf } from "./provenance.js";
 
 const SIDE = 384; // pixels on the page, at most
 let shown = null;
 let hasNeighbours = true;
 
-const fileName = ({ made: picture, order }) => {
-  const bypassed = order.prototypes === "bypassed" ? "-bypassed" : "";
-  const name = `${picture.class}-${picture.seed}-${picture.model_sha256.slice(0, 12)}${bypassed}`;
+const fileName = ({ result, request }) => {
+  const bypassed = request.prototypes === "bypassed" ? "-bypassed" : "";
+  const name = `${result.class}-${result.seed}-${result.model_sha256.slice(0, 12)}${bypassed}`;
   return `${name.replace(/[^\p{L}\p{N}_-]+/gu, "_")}.png`;
 };
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** A command that makes the same picture again. */
+/** Returns a curl command that reproduces the image. */
 function curlOf(slot) {
-  const { n, partial_images, bank, prompt, ...settings } = slot.order;
-  const picture = slot.made;
-  const words = picture.bank_id ? { bank: picture.bank_id } : { prompt: picture.revised_prompt };
-  const order = { ...settings, label: picture.class, ...words, n: 1, seed: picture.seed };
+  const { n, partial_images, bank, prompt, ...settings } = slot.request;
+  const { result } = slot;
+  const words = result.bank_id ? { bank: result.bank_id } : { prompt: result.revised_prompt };
+  const request = { ...settings, label: result.class, ...words, n: 1, seed: result.seed };
   const key = api.hasKey() ? ` \\\n  -H "Authorization: Bearer $VAPRAY_KEY"` : "";
   return [
     `curl -sS ${quoted(api.address("images/generations"))}${key}`,
     "-H 'Content-Type: application/json'",
-    `-d ${quoted(JSON.stringify(order))}`,
+    `-d ${quoted(JSON.stringify(request))}`,
     `| jq -r '.data[0].b64_json' | base64 --decode > ${quoted(fileName(slot))}`,
   ].join(" \\\n  ");
 }
 
-function facts({ order, made: picture }) {
+function facts({ request, result }) {
   return [
-    ["Class", picture.class],
-    ["Caption", picture.revised_prompt],
-    ["Bank entry", picture.bank_id ?? "none: words of your own"],
-    ["Seed", picture.seed],
-    ["Steps", order.num_inference_steps],
-    ["Guidance", order.guidance_scale],
-    ["Solver", order.solver],
-    ["Prototypes", order.prototypes === "bypassed" ? "bypassed at inference" : "on"],
-    ["Model", order.model],
-    ["Weights, sha256", picture.model_sha256],
-    ["Size", picture.size],
-    ["Network evaluations", picture.usage?.output_tokens],
-    ["Made", moment(picture.created_at)],
-    ["Request", picture.requestId],
+    ["Class", result.class],
+    ["Caption", result.revised_prompt],
+    ["Bank entry", result.bank_id ?? "none: edited caption"],
+    ["Seed", result.seed],
+    ["Steps", request.num_inference_steps],
+    ["Guidance", request.guidance_scale],
+    ["Solver", request.solver],
+    ["Prototypes", request.prototypes === "bypassed" ? "bypassed at inference" : "on"],
+    ["Model", request.model],
+    ["Weights, sha256", result.model_sha256],
+    ["Size", result.size],
+    ["Network evaluations", result.usage?.output_tokens],
+    ["Generated", moment(result.created_at)],
+    ["Request", result.requestId],
   ];
 }
 
 function distanceWords(distance) {
-  if (distance < 0.5) return "much closer than real pictures lie to one another: it may be a copy";
-  if (distance < 0.85) return "closer than held-out real pictures lie to theirs";
-  if (distance < 1.2) return "about as far as held-out real pictures lie from theirs";
-  return "farther than held-out real pictures lie from theirs";
+  if (distance < 0.5) return "much closer than real images are to each other; it may be a copy";
+  if (distance < 0.85) return "closer than typical for held-out real images";
+  if (distance < 1.2) return "as far as typical for held-out real images";
+  return "farther than typical for held-out real images";
 }
 
 function neighbourFigure(one, index) {
   const figure = document.createElement("figure");
   figure.className = "real";
-  const picture = document.createElement("img");
-  picture.src = URL.createObjectURL(pngOf(one.b64_json));
-  picture.alt = `Real training picture ${index + 1} of class ${one.class}`;
-  picture.addEventListener("load", () => URL.revokeObjectURL(picture.src));
-  figure.append(picture, made("figcaption", `${one.class}, ${number(one.distance, 2)} ×`));
+  const image = document.createElement("img");
+  image.src = URL.createObjectURL(pngOf(one.b64_json));
+  image.alt = `Real training image ${index + 1} of class ${one.class}`;
+  image.addEventListener("load", () => URL.revokeObjectURL(image.src));
+  figure.append(image, createElement("figcaption", `${one.class}, ${number(one.distance, 2)} ×`));
   return figure;
 }
 
-async function lookForNeighbours() {
-  const asked = shown;
+async function findNeighbours() {
+  const slot = shown;
   by("show-neighbours").disabled = true;
-  say(by("neighbours-words"), "Looking …");
+  setText(by("neighbours-words"), "Searching …");
   try {
-    const found = await api.neighbours(asked.order.model, await base64(asked.png), 4);
-    if (asked !== shown) return;
+    const found = await api.neighbours(slot.request.model, await base64(slot.png), 4);
+    if (slot !== shown) return;
     by("show-neighbours").hidden = true;
     by("neighbour-strip").replaceChildren(...found.map(neighbourFigure));
     const [{ distance }] = found;
-    const times = `${number(distance, 2)} times their usual distance`;
-    say(by("neighbours-words"), `The nearest one lies ${distanceWords(distance)} (${times}).`);
+    const times = `${number(distance, 2)} times the typical distance`;
+    setText(by("neighbours-words"), `The nearest one is ${distanceWords(distance)} (${times}).`);
   } catch (problem) {
-    if (asked !== shown) return;
-    tell(by("neighbours-words"), problem);
+    if (slot !== shown) return;
+    showError(by("neighbours-words"), problem);
   } finally {
     by("show-neighbours").disabled = false;
   }
@@ -92,43 +92,43 @@ function resetNeighbours(possible) {
   by("neighbours").hidden = !possible || !hasNeighbours;
   by("neighbour-strip").replaceChildren();
   by("show-neighbours").hidden = false;
-  say(by("neighbours-words"), "Shows whether the model repeats a picture that it was trained on.");
+  setText(by("neighbours-words"), "Shows whether the model copies a training image.");
 }
 
 async function copyCurl() {
   const command = by("curl").textContent;
   try {
-    await navigator.clipboard.writeText(command); // there only over HTTPS or on this machine
-    say(by("copied"), "Copied.");
+    await navigator.clipboard.writeText(command); // available only over HTTPS or on this machine
+    setText(by("copied"), "Copied.");
   } catch {
     by("curl").parentElement.open = true;
     getSelection().selectAllChildren(by("curl"));
-    say(by("copied"), "Selected; copy it with Ctrl+C.");
+    setText(by("copied"), "Selected; copy it with Ctrl+C.");
   }
 }
 
-/** Opens the dialog on a finished picture. */
+/** Opens the dialog for a finished image. */
 export function showDetails(slot) {
   shown = slot;
-  const picture = slot.made;
+  const { result } = slot;
   const url = slot.element.querySelector("img").src;
-  by("details-title").textContent = `${picture.class}, seed ${picture.seed}`;
-  by("details-picture").src = url;
-  by("details-picture").alt = `Synthetic picture of class ${picture.class}, seed ${picture.seed}`;
-  by("details-picture").parentElement.className = slot.order.prototypes === "bypassed" ? "other" : "made";
-  say(by("details-kind"), slot.order.prototypes === "bypassed" ? "generated, prototypes bypassed" : "generated");
-  enlarge(by("details"), Number(picture.size.split("x")[0]), SIDE);
+  by("details-title").textContent = `${result.class}, seed ${result.seed}`;
+  by("details-image").src = url;
+  by("details-image").alt = `Synthetic image of class ${result.class}, seed ${result.seed}`;
+  by("details-image").parentElement.className = slot.request.prototypes === "bypassed" ? "other" : "generated";
+  setText(by("details-kind"), slot.request.prototypes === "bypassed" ? "generated, prototypes bypassed" : "generated");
+  enlarge(by("details"), Number(result.size.split("x")[0]), SIDE);
   terms(by("provenance"), facts(slot));
   by("download").href = url;
   by("download").download = fileName(slot);
   by("curl").textContent = curlOf(slot);
-  say(by("copied"), "");
+  setText(by("copied"), "");
   resetNeighbours(slot.model.has_reference);
   chunksOf(slot.png).then((chunks) => terms(by("chunks"), chunks));
   by("details").showModal();
 }
 
-/** `reuse` takes a picture's settings back to the form. */
+/** Sets up the dialog; `reuse` puts the settings of an image into the form. */
 export function startDetails(offers, reuse) {
   hasNeighbours = offers.includes("neighbours");
   by("reuse").addEventListener("click", () => {
@@ -136,7 +136,7 @@ export function startDetails(offers, reuse) {
     reuse(shown);
   });
   by("close-details").addEventListener("click", () => by("details").close());
-  by("show-neighbours").addEventListener("click", lookForNeighbours);
+  by("show-neighbours").addEventListener("click", findNeighbours);
   by("copy-curl").addEventListener("click", copyCurl);
   by("details").addEventListener("click", (event) => {
     if (event.target === by("details")) by("details").close();

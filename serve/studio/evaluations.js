@@ -1,8 +1,8 @@
-// Evaluations: started, and followed while they run.
+// Evaluations: start and progress.
 
 import * as api from "./api.js";
-import { isOpen, showMeasured } from "./measured.js";
-import { base64, by, made, number, options, plural, say, tell } from "./page.js";
+import { isOpen, showResults } from "./evaluation_results.js";
+import { base64, by, createElement, number, options, plural, setText, showError } from "./page.js";
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 15_000;
@@ -13,7 +13,7 @@ let seen = "";
 let next = null;
 
 const model = () => models.find((one) => one.id === by("evaluation-model").value);
-const source = () => by("evaluation-order").elements.source.value;
+const source = () => by("evaluation-form").elements.source.value;
 
 function chooseModel() {
   const { classes, defaults, has_prototypes, has_reference, max_inference_steps } = model();
@@ -23,8 +23,8 @@ function chooseModel() {
   by("evaluation-guidance").value = defaults.guidance_scale;
   by("evaluation-bypass-field").hidden = !has_prototypes;
   by("start-evaluation").disabled = !has_reference;
-  const without = "This model has no real pictures at hand, so nothing can be measured against them.";
-  say(by("reference-hint"), has_reference ? "Held against the real pictures of the model’s own run." : without);
+  const without = "No real images are available for this model, so it cannot be evaluated.";
+  setText(by("reference-hint"), has_reference ? "Compared with the real images of the model’s run." : without);
 }
 
 function chooseSource() {
@@ -36,8 +36,8 @@ function chooseSource() {
 function chooseFiles(event) {
   files = [...event.target.files].filter((file) => file.type.startsWith("image/"));
   const mib = files.reduce((sum, file) => sum + file.size, 0) / 2 ** 20;
-  const what = `${plural(files.length, "picture")}, ${number(mib)} MiB.`;
-  say(by("chosen"), files.length ? what : "No pictures among these.");
+  const what = `${plural(files.length, "image")}, ${number(mib)} MiB.`;
+  setText(by("chosen"), files.length ? what : "No image files among these.");
 }
 
 function generated() {
@@ -52,9 +52,9 @@ function generated() {
   };
 }
 
-async function order() {
+async function request() {
   if (source() === "generated") return { model: model().id, generate: generated() };
-  if (files.length < 2) throw new api.Problem("Choose at least two pictures.");
+  if (files.length < 2) throw new api.ApiError("Choose at least two images.");
   return { model: model().id, images: await Promise.all(files.map(base64)) };
 }
 
@@ -62,11 +62,11 @@ async function start() {
   by("evaluation-problem").hidden = true;
   by("start-evaluation").disabled = true;
   try {
-    await api.evaluate(await order(), [...crypto.getRandomValues(new Uint32Array(4))].join("-"));
-    say(by("evaluation-progress"), "Taken. It goes on if you leave this page.");
+    await api.evaluate(await request(), [...crypto.getRandomValues(new Uint32Array(4))].join("-"));
+    setText(by("evaluation-progress"), "Started. It continues if you close this page.");
     followSoon();
   } catch (problem) {
-    tell(by("evaluation-problem"), problem);
+    showError(by("evaluation-problem"), problem);
   } finally {
     by("start-evaluation").disabled = false;
   }
@@ -74,9 +74,9 @@ async function start() {
 
 function show(all) {
   const open = all.filter(isOpen).length;
-  if (all.length) say(by("evaluation-progress"), open ? `${plural(open, "evaluation")} on the way.` : "");
+  if (all.length) setText(by("evaluation-progress"), open ? `${plural(open, "evaluation")} in progress.` : "");
   by("no-evaluations").hidden = all.length > 0;
-  showMeasured(all, models);
+  showResults(all, models);
 }
 
 async function follow() {
@@ -88,7 +88,7 @@ async function follow() {
     seen = now;
     if (all.some(isOpen)) plan(wait);
   } catch (problem) {
-    tell(by("evaluation-problem"), problem);
+    showError(by("evaluation-problem"), problem);
     if (problem.status === 0 || problem.status >= 429) plan(1000 * (problem.retryAfter ?? LONGEST_WAIT_MS / 1000));
   }
 }
@@ -99,8 +99,8 @@ function plan(milliseconds) {
 }
 
 function withoutEvaluations() {
-  by("evaluation-order").hidden = true;
-  by("no-evaluations").replaceChildren(made("p", "This service measures no sets of pictures, or not for this key."));
+  by("evaluation-form").hidden = true;
+  by("no-evaluations").replaceChildren(createElement("p", "Evaluations are not enabled in this service or for this key."));
 }
 
 function followSoon() {
@@ -108,15 +108,15 @@ function followSoon() {
   plan(0);
 }
 
-/** Returns what looks after them from now on. */
+/** Sets up the view; returns a function that updates it. */
 export function startEvaluations(known, offers) {
   models = known;
   if (!offers.includes("evaluations")) return withoutEvaluations;
   options(by("evaluation-model"), models.map((one) => [one.id, one.id]));
   by("evaluation-model").addEventListener("change", chooseModel);
-  for (const choice of by("evaluation-order").elements.source) choice.addEventListener("change", chooseSource);
+  for (const choice of by("evaluation-form").elements.source) choice.addEventListener("change", chooseSource);
   for (const input of ["evaluation-files", "evaluation-folder"]) by(input).addEventListener("change", chooseFiles);
-  by("evaluation-order").addEventListener("submit", (event) => {
+  by("evaluation-form").addEventListener("submit", (event) => {
     event.preventDefault();
     start();
   });

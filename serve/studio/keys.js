@@ -1,13 +1,13 @@
-// Asks for an API key when the service wants one.
+// Prompt for the API key.
 
 import { forgetKey, hasKey, keepKey, onMissingKey } from "./api.js";
-import { by, say } from "./page.js";
+import { by, setText } from "./page.js";
 
 let waiting = null;
 
-function asked(refused) {
+function promptForKey(message) {
   waiting ??= new Promise((resolve) => {
-    say(by("key-problem"), refused);
+    setText(by("key-problem"), message);
     by("key-form").onsubmit = (event) => {
       event.preventDefault();
       keepKey(by("key").value.trim());
@@ -23,7 +23,7 @@ function asked(refused) {
 }
 
 export function startKeys() {
-  onMissingKey(asked);
+  onMissingKey(promptForKey);
   by("key-dialog").addEventListener("cancel", (event) => event.preventDefault());
   by("forget-key").hidden = !hasKey();
   by("forget-key").addEventListener("click", () => {

@@ -1,4 +1,4 @@
-// Parts of the page, and what is said on it; text is only ever set as text.
+// Page elements; text is always set as text, never as HTML.
 
 export const by = (id) => document.getElementById(id);
 export const copyOf = (template) => by(template).content.firstElementChild.cloneNode(true);
@@ -7,11 +7,11 @@ export const moment = (unix) =>
   new Date(1000 * unix).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" });
 export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 
-export function say(element, text) {
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-export function made(tag, text, className = "") {
+export function createElement(tag, text, className = "") {
   const element = document.createElement(tag);
   element.textContent = text;
   if (className) element.className = className;
@@ -22,23 +22,23 @@ export function options(select, entries) {
   select.replaceChildren(...entries.map(([value, text]) => new Option(text, value)));
 }
 
-/** Pairs of a term and what holds for it; those without anything are left out. */
+/** Fills a list with terms and values; empty values are omitted. */
 export function terms(list, entries) {
   const rows = entries.filter(([, value]) => value !== null && value !== undefined && value !== "");
   list.replaceChildren(
     ...rows.map(([term, value]) => {
       const row = document.createElement("div");
-      row.append(made("dt", term), made("dd", String(value)));
+      row.append(createElement("dt", term), createElement("dd", String(value)));
       return row;
     }),
   );
 }
 
-/** A refusal in words, with what a person needs to ask about it. */
-export function tell(element, problem) {
-  const when = problem.retryAfter ? ` You can try again in ${plural(problem.retryAfter, "second")}.` : "";
-  element.replaceChildren(made("span", `${problem.message}${when}`));
-  if (problem.requestId) element.append(made("small", `request ${problem.requestId}`));
+/** Shows an error with its request id. */
+export function showError(element, problem) {
+  const when = problem.retryAfter ? ` Retry in ${plural(problem.retryAfter, "second")}.` : "";
+  element.replaceChildren(createElement("span", `${problem.message}${when}`));
+  if (problem.requestId) element.append(createElement("small", `request ${problem.requestId}`));
   element.hidden = false;
 }
 
@@ -55,9 +55,9 @@ export function pngOf(text) {
   return new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], { type: "image/png" });
 }
 
-/** Shows small pictures several times as large, by a whole number, so that their pixels stay squares. */
-export function enlarge(element, imageSize, wanted) {
-  const side = imageSize * Math.max(1, Math.floor(wanted / imageSize));
-  element.style.setProperty("--side", `${Math.min(side, wanted)}px`);
+/** Enlarges small images by a whole number, so that their pixels stay square. */
+export function enlarge(element, imageSize, maxSide) {
+  const side = imageSize * Math.max(1, Math.floor(maxSide / imageSize));
+  element.style.setProperty("--side", `${Math.min(side, maxSide)}px`);
   element.classList.toggle("pixels", imageSize <= 128);
 }

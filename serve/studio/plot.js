@@ -1,4 +1,4 @@
-// One metric of several evaluations: a dot and its interval for each.
+// Plot of one metric: a dot and an interval per evaluation.
 
 import { number } from "./page.js";
 
@@ -38,7 +38,7 @@ function row({ name, value, low, high }, index, x) {
   return group;
 }
 
-/** An SVG; `points`: [{name, value, low, high}], at least one. */
+/** Returns an SVG; `points`: [{name, value, low, high}], at least one. */
 export function plot(title, points) {
   const words = points.map((one) => `${one.name}: ${number(one.value)}`).join(", ");
   const height = ROW * points.length;

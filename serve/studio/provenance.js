@@ -1,4 +1,4 @@
-// What a PNG says of itself in its text chunks.
+// Text chunks of a PNG.
 
 const latin = new TextDecoder("latin1");
 const utf8 = new TextDecoder();
@@ -16,7 +16,7 @@ function entry(kind, bytes) {
   return [key, kind === "tEXt" ? latin.decode(bytes.subarray(zero + 1)) : international(bytes, zero)];
 }
 
-/** [[keyword, text], ...] of the chunks tEXt and iTXt. */
+/** Returns [[keyword, text], ...] of the tEXt and iTXt chunks. */
 export async function chunksOf(png) {
   const buffer = await png.arrayBuffer();
   const view = new DataView(buffer);

@@ -1,6 +1,6 @@
-// Server-sent events of a POST, which EventSource cannot send.
+// Server-sent events of a POST request, which EventSource does not support.
 
-import { Problem, requestIdOf, send } from "./api.js";
+import { ApiError, requestIdOf, send } from "./api.js";
 
 function parsed(block) {
   const data = block
@@ -22,13 +22,13 @@ async function* blocks(body) {
   }
 }
 
-/** The events of a generation, each as its JSON; an event `error` is thrown. */
-export async function* generation(order, signal) {
-  const response = await send("images/generations", { body: { ...order, stream: true }, signal });
+/** Yields the events of a generation as JSON; throws an error event. */
+export async function* generation(request, signal) {
+  const response = await send("images/generations", { body: { ...request, stream: true }, signal });
   const requestId = requestIdOf(response);
   for await (const block of blocks(response.body)) {
     const event = parsed(block);
-    if (event?.error) throw new Problem(event.error.message, { code: event.error.code, requestId });
+    if (event?.error) throw new ApiError(event.error.message, { code: event.error.code, requestId });
     if (event) yield { ...event, requestId };
   }
 }

@@ -1,10 +1,10 @@
-// Starts the page: its tabs, the key, the models.
+// Start of the page: tabs, API key, models.
 
 import { models } from "./api.js";
 import { startEvaluations } from "./evaluations.js";
 import { startKeys } from "./keys.js";
-import { by, tell } from "./page.js";
-import { startPictures } from "./pictures.js";
+import { by, showError } from "./page.js";
+import { startGeneration } from "./generation.js";
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
 const opened = {};
@@ -39,9 +39,9 @@ async function start() {
     const { data, offers } = await models();
     opened["tab-evaluations"] = startEvaluations(data, offers);
     if (location.hash === "#evaluations") opened["tab-evaluations"]();
-    await startPictures(data, offers);
+    await startGeneration(data, offers);
   } catch (problem) {
-    tell(by("start-problem"), problem);
+    showError(by("start-problem"), problem);
   }
 }
 

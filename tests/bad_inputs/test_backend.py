@@ -25,7 +25,7 @@ from vapray.placement import Demand
 from .refusal import BACKEND, DATA, refused
 
 IMAGE = np.zeros((32, 32, 3), np.uint8)
-OFFERED = {"vllm": "Install vapray[vllm] where the actors run", "openai": "Install vapray[openai]"}
+OFFERED = {"vllm": "install vapray[vllm] where the actors run", "openai": "install vapray[openai]"}
 
 
 @pytest.mark.parametrize(("captioner", "module"), [("vllm", "vllm"), ("openai", "openai"), ("openai", "aiolimiter")])
@@ -41,13 +41,13 @@ def test_a_package_that_is_not_installed_is_told_with_what_to_do_instead(
 def test_a_key_that_is_named_and_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     asked = ["caption.captioner=openai", "caption.model=m", "endpoint.api_key_env=NO_SUCH_KEY"]
-    refused(BACKEND, lambda: open_captioner(load(None, asked)), "endpoint.api_key_env = NO_SUCH_KEY", "Set it")
+    refused(BACKEND, lambda: open_captioner(load(None, asked)), "endpoint.api_key_env = NO_SUCH_KEY", "set it")
 
 
 def test_a_gpu_that_is_not_there_is_told_before_anything_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vapray.cluster.live_nodes", lambda: {"node 10.0.0.1": {"CPU": 4.0}})
     monkeypatch.setattr("vapray.cluster.autoscales", lambda: False)
-    words = ["an actor of caption needs 1 GPUs and the cluster has 0", "num_gpus=0 of its pool"]
+    words = ["an actor of caption needs 1 GPUs and the cluster has 0", "num_gpus=0 for its pool"]
     refused(BACKEND, lambda: require(Demand("an actor of caption", {"CPU": 1, "GPU": 1})), *words)
 
 
@@ -94,7 +94,7 @@ def server() -> Iterator[type[_Server]]:
     kind = type("Server", (_Server,), {})
     listening = ThreadingHTTPServer(("127.0.0.1", 0), kind)
     kind.url = f"http://127.0.0.1:{listening.server_port}/v1"  # type: ignore[attr-defined]
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
     yield kind
     listening.shutdown()
     listening.server_close()

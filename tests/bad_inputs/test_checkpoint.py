@@ -74,23 +74,27 @@ def test_another_architecture_is_told_by_its_settings_with_both_values(copy: Pat
         "model.width is 32 in checkpoint.json and 16 in the weights",
         "model.depth is 4 in checkpoint.json and 2 in the weights",
         "number of class_names is 6 in checkpoint.json and 5 in the weights",
-        "Use the version of vapray that wrote it, or train again.",
+        "Fix: use the version of vapray that wrote it, or train again.",
     )
 
 
 CARDS: dict[str, tuple[Change, list[str]]] = {
     "a newer layout": (
         lambda card: card.update(schema=99),
-        ["schema 99 was written by a newer vapray; this one reads up to 3. Update vapray."],
+        ["schema 99 was written by a newer vapray; this one reads up to 3. Fix: update it."],
     ),
     "settings of another version": (
         lambda card: (card["config"]["train"].update(wings=2), card["config"]["model"].update(depth="deep")),
-        ["unknown key train.wings.", "model.depth = 'deep': wanted a whole number", "Use the version of vapray that"],
+        [
+            "unknown key train.wings.",
+            "model.depth = 'deep': expected a whole number",
+            "Fix: use the version of vapray that",
+        ],
     ),
     "no classes": (lambda card: card.pop("class_names"), ["no 'class_names'"]),
     "a latent space that is none": (
         lambda card: card.update(latent_space=3),
-        ["Use the version of vapray that wrote it"],
+        ["Fix: use the version of vapray that wrote it"],
     ),
 }
 
@@ -160,19 +164,21 @@ def test_a_place_near_a_checkpoint_is_told_where_it_lies(small_run: Path, small_
 
 
 def test_places_without_a_checkpoint(tmp_path: Path, small_checkpoint: Path) -> None:
-    wanted = "Wanted RUN/checkpoints/FINGERPRINT/files/final, which `python -m jobs.train` writes."
+    wanted = "Fix: give RUN/checkpoints/FINGERPRINT/files/final, which `python -m jobs.train` writes."
     refused(CHECKPOINT, lambda: Sampler.load(str(tmp_path)), f"{tmp_path}: no such folder", wanted)
     shutil.copytree(small_checkpoint.parents[1], tmp_path / "checkpoints" / "abc", ignore=lambda *_: ["final"])
-    refused(CHECKPOINT, lambda: Sampler.load(str(tmp_path)), "Its training has not ended: run `python -m jobs.train`")
+    refused(CHECKPOINT, lambda: Sampler.load(str(tmp_path)), "Fix: continue it by `python -m jobs.train`")
     for number in range(2):
         shutil.copytree(small_checkpoint, tmp_path / "checkpoints" / f"v{number}" / "files" / "final")
-    refused(CHECKPOINT, lambda: Sampler.load(str(tmp_path)), "There are: ", "v0/files/final, ", "v1/files/final.")
+    refused(CHECKPOINT, lambda: Sampler.load(str(tmp_path)), "Found: ", "v0/files/final, ", "v1/files/final.")
 
 
 def test_weights_and_devices_that_are_not_known(small_checkpoint: Path) -> None:
     path = str(small_checkpoint)
-    refused(CONFIG, lambda: Sampler.load(path, weights="best"), "weights = 'best': wanted one of ema, raw, untrained")  # type: ignore[arg-type]
-    refused(BACKEND, lambda: Sampler.load(path, device="gpu"), "device 'gpu' is not on this machine. Use one of cpu")
+    refused(
+        CONFIG, lambda: Sampler.load(path, weights="best"), "weights = 'best': unknown. Accepted: ema, raw, untrained"
+    )  # type: ignore[arg-type]
+    refused(BACKEND, lambda: Sampler.load(path, device="gpu"), "device 'gpu' is not on this machine. Accepted: cpu")
 
 
 @pytest.fixture(scope="module")
@@ -180,13 +186,16 @@ def sampler(small_checkpoint: Path) -> Sampler:
     return Sampler.load(str(small_checkpoint))
 
 
-SEED, COUNT = "wanted a whole number, at least 0 and below 2**63 - 1000", "wanted a whole number, at least 1 image"
-TEXT = "wanted text that UTF-8 can hold, or None to draw one"
+SEED, COUNT = (
+    "invalid. Accepted: an integer, at least 0 and below 2**63 - 1000",
+    "invalid. Accepted: an integer, at least 1",
+)
+TEXT = "invalid. Accepted: text that UTF-8 can encode, or None to draw one"
 REQUESTS = {
-    "unknown class": ({"label": "MELL"}, CONFIG, "class 'MELL' is unknown. Known: MEL, NV, BCC, BKL, VASC (0..4)."),
-    "class number": ({"label": 99}, CONFIG, "class 99 is unknown. Known: MEL"),
-    "negative class": ({"label": -1}, CONFIG, "class -1 is unknown. Known: MEL"),
-    "a truth for a class": ({"label": True}, CONFIG, "class True is unknown"),
+    "unknown class": ({"label": "MELL"}, CONFIG, "unknown class 'MELL'. Accepted: MEL, NV, BCC, BKL, VASC (0..4)."),
+    "class number": ({"label": 99}, CONFIG, "unknown class 99. Accepted: MEL"),
+    "negative class": ({"label": -1}, CONFIG, "unknown class -1. Accepted: MEL"),
+    "a truth for a class": ({"label": True}, CONFIG, "unknown class True"),
     "negative seed": ({"seed": -1}, CONFIG, f"seed = -1: {SEED}"),
     "huge seed": ({"seed": 2**63}, CONFIG, f"seed = {2**63}: {SEED}"),
     "half a seed": ({"seed": 1.5}, CONFIG, f"seed = 1.5: {SEED}"),
@@ -196,13 +205,13 @@ REQUESTS = {
     "a billion": (
         {"n": 10**9},
         CONFIG,
-        "n = 1000000000: wanted at most 1000 images a call. Call again with seed + 1000",
+        "n = 1000000000: too large. Accepted: at most 1000; call again with seed + 1000",
     ),
     "n as a text": ({"n": "3"}, CONFIG, f"n = '3': {COUNT}"),
     "no text": ({"caption": 3}, CONFIG, f"caption = 3: {TEXT}"),
     "half a character": ({"caption": "red \ud800"}, CONFIG, f"caption = 'red \\ud800': {TEXT}"),
-    "over-long caption": ({"caption": "word " * 400}, DATA, "400 tokens; wanted 1 to 48"),
-    "empty caption": ({"caption": ""}, DATA, "0 tokens; wanted 1 to 48"),
+    "over-long caption": ({"caption": "word " * 400}, DATA, "400 tokens; expected 1 to 48"),
+    "empty caption": ({"caption": ""}, DATA, "0 tokens; expected 1 to 48"),
 }
 
 

@@ -33,8 +33,8 @@ def test_a_stage_without_what_it_reads_names_the_job_to_run_first(tmp_path: Path
         refused(
             DATA,
             lambda stage=stage: run_pipeline(config, [stage]),
-            f"{tmp_path / 'run'}: {stage} reads what {needed}",
-            f"Run `python -m jobs.{needed}` with the same config first, or `python -m jobs.pipeline`.",
+            f"{tmp_path / 'run'}: {stage} needs the output of {needed}",
+            f"Fix: run `python -m jobs.{needed}` with it first, or `python -m jobs.pipeline`.",
         )
 
 
@@ -46,7 +46,7 @@ def test_a_stage_without_what_it_reads_names_the_job_to_run_first(tmp_path: Path
         (
             [*VAPRAY, "run", "fly"],
             CONFIG,
-            "stage 'fly' is unknown. Known: pipeline, ingest, caption, audit, bank, autoencoder",
+            "unknown stage 'fly'. Accepted: pipeline, ingest, caption, audit, bank, autoencoder",
         ),
         ([*VAPRAY, "fly"], CONFIG, "No such command 'fly'"),
     ],
@@ -74,7 +74,7 @@ CLOSED = ("sh", "-c", 'exec "$@" <&-', "sh")
 def test_standard_input_is_not_needed_to_be_told_what_is_wrong(tmp_path: Path, prefix: tuple[str, ...]) -> None:
     done = call("-m", "jobs.bank", f"run.root={tmp_path / 'run'}", prefix=prefix)
     assert done.returncode == DATA, done
-    assert "Run `python -m jobs.caption` with the same config first" in done.stderr
+    assert "Fix: run `python -m jobs.caption` with it first" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -17,23 +17,23 @@ from vapray.errors import ConfigError
 
 from .refusal import CONFIG, refused
 
-WHOLE = "wanted a whole number"
+WHOLE = "expected a whole number"
 OVERRIDES = {
     "misspelt key": ("sample.guidance_scle=2", "unknown key sample.guidance_scle. Did you mean guidance_scale?"),
     "key unlike any other": ("q=1", "unknown key q. Known: run, cluster, pools"),
-    "nan": ("train.learning_rate=.nan", "train.learning_rate = nan: wanted a number, above 0"),
-    "infinite": ("train.learning_rate=.inf", "train.learning_rate = inf: wanted a number, above 0"),
-    "negative": ("train.learning_rate=-1", "train.learning_rate = -1: wanted a number, above 0"),
-    "1e-4 as a text": ("train.learning_rate='1e-4'", "train.learning_rate = '1e-4': wanted a number, above 0"),
+    "nan": ("train.learning_rate=.nan", "train.learning_rate = nan: expected a number, above 0"),
+    "infinite": ("train.learning_rate=.inf", "train.learning_rate = inf: expected a number, above 0"),
+    "negative": ("train.learning_rate=-1", "train.learning_rate = -1: expected a number, above 0"),
+    "1e-4 as a text": ("train.learning_rate='1e-4'", "train.learning_rate = '1e-4': expected a number, above 0"),
     "integer as a text": ("data.image_size='32'", f"data.image_size = '32': {WHOLE}, at least 8"),
     "integer as a truth": ("train.steps=true", f"train.steps = true: {WHOLE}, at least 1"),
     "optional integer": ("cluster.num_cpus='2'", f"cluster.num_cpus = '2': {WHOLE}, at least 1, or null"),
     "too large": ("run.seed=99999999999999999999999", f"{WHOLE}, at least 0 and below 9223372036854775808"),
     "multiple": ("autoencoder.width=12", f"autoencoder.width = 12: {WHOLE}, at least 8 and a multiple of 8"),
     "nothing": ("train.steps=", f"train.steps = nothing: {WHOLE}, at least 1"),
-    "enumeration": ("sample.solver=euler", "sample.solver = 'euler': wanted one of dpm_solver_2m, ddim"),
-    "number of an enumeration": ("autoencoder.factor=3", "autoencoder.factor = 3: wanted one of 2, 4, 8"),
-    "unknown encoder": ("bank.encoder=clip", "bank.encoder = 'clip': wanted one of hashing, open_clip, transformers"),
+    "enumeration": ("sample.solver=euler", "sample.solver = 'euler': expected one of dpm_solver_2m, ddim"),
+    "number of an enumeration": ("autoencoder.factor=3", "autoencoder.factor = 3: expected one of 2, 4, 8"),
+    "unknown encoder": ("bank.encoder=clip", "bank.encoder = 'clip': expected one of hashing, open_clip, transformers"),
     "features without weights": (
         "evaluate.features=vgg16",
         "evaluate.features = vgg16: needs evaluate.weights, a weights file",
@@ -41,72 +41,82 @@ OVERRIDES = {
     "weights of nothing": ("evaluate.weights=w.pth", "evaluate.features = random_convolutions does not read it"),
     "pixels of nothing": ("evaluate.pixels=caffe", "evaluate.pixels = caffe: evaluate.features ="),
     "encoder without a model": ("bank.encoder=open_clip", "bank.encoder = open_clip: needs bank.model, a directory or"),
-    "model without an encoder": ("bank.model=x", "bank.model = x: the hashing encoder has none. Set bank.encoder"),
-    "padding without a model": ("bank.context_length=full", "bank.context_length = full: the hashing encoder has none"),
+    "model without an encoder": ("bank.model=x", "bank.model = x: hashing does not read it. Fix: set bank.encoder"),
+    "padding without a model": ("bank.context_length=full", "bank.context_length = full: hashing does not read it"),
     "unknown captioner": (
         "caption.captioner=blip",
-        "caption.captioner = 'blip': wanted one of measured, given, drawn, vllm, openai",
+        "caption.captioner = 'blip': expected one of measured, given, drawn, vllm, openai",
     ),
-    "list": ("train.betas=[1, 1]", "train.betas = [1, 1]: wanted a list of 2, each a number, at least 0 and below 1"),
-    "short list": ("train.betas=[0.9]", "train.betas = [0.9]: wanted a list of 2"),
-    "value for a section": ("train=5", "train = 5: wanted keys below it, such as train.steps"),
+    "list": ("train.betas=[1, 1]", "train.betas = [1, 1]: expected a list of 2, each a number, at least 0 and below 1"),
+    "short list": ("train.betas=[0.9]", "train.betas = [0.9]: expected a list of 2"),
+    "value for a section": ("train=5", "train = 5: expected keys below it, such as train.steps"),
     "section for a value": ("train.steps.x=1", f"train.steps = {{'x': 1}}: {WHOLE}"),
-    "date": ("run.root=2024-11-22", "run.root = 2024-11-22: wanted text, in quotes where it looks like"),
-    "no date": ("run.root=2024-13-45", "month must be in 1..12): put text in quotes"),
+    "date": ("run.root=2024-11-22", "run.root = 2024-11-22: expected text, in quotes where it looks like"),
+    "no date": ("run.root=2024-13-45", "month must be in 1..12). Fix: put text in quotes"),
     "long value": (f"run.seed={'z' * 300}", f"run.seed = '{'z' * 79}...: {WHOLE}"),
-    "image and factor": ("data.image_size=30", "not divisible by autoencoder.factor 4. Nearest that fit: 28 and 32"),
+    "image and factor": (
+        "data.image_size=30",
+        "not divisible by autoencoder.factor 4. Nearest valid values: 28 and 32",
+    ),
     "image and patch": (
         "model.patch_size=3",
-        "image_size = 32: makes latents of side 8, not divisible by model.patch_size 3. Nearest that fit: 24 and 36",
+        "makes latents of side 8, not divisible by model.patch_size 3. Nearest valid values: 24 and 36",
     ),
     "batch and workers": (
         "train.batch_size=63",
-        "train.batch_size = 63: not divisible by train.workers 2. Nearest that fit: 62 and 64",
+        "train.batch_size = 63: not divisible by train.workers 2. Nearest valid values: 62 and 64",
     ),
     "width and heads": (
         "model.num_heads=3",
-        "model.width = 64: not divisible by model.num_heads 3. Nearest that fit: 60",
+        "model.width = 64: not divisible by model.num_heads 3. Nearest valid values: 60",
     ),
     "fewest workers": (
         "train.min_workers=3",
-        "train.min_workers = 3: has to be at most train.workers 2. Lower it, or raise train.workers.",
+        "train.min_workers = 3: must be at most train.workers 2. Fix: lower it, or raise train.workers.",
     ),
-    "pool": ("pools.caption.min_size=5", "pools.caption.min_size = 5: has to be at most pools.caption.max_size 2"),
-    "guidance interval": ("sample.guidance_interval=[800, 200]", "= [800, 200]: ends before it begins. Wanted [first,"),
-    "one repeat": ("audit.repeats=1", "audit.repeats = 1: captions are compared with each other, so it takes two"),
+    "pool": ("pools.caption.min_size=5", "pools.caption.min_size = 5: must be at most pools.caption.max_size 2"),
+    "guidance interval": ("sample.guidance_interval=[800, 200]", "= [800, 200]: expected [first, last]"),
+    "one repeat": ("audit.repeats=1", "audit.repeats = 1: captions are compared with each other, which takes two"),
     "repeats without a draw": ("audit.temperature=0", "audit.temperature = 0: every seed gives the same caption"),
-    "solver steps": ("sample.num_inference_steps=5000", "= 5000: has to be below diffusion.steps 1000"),
-    "shares": ("data.test_share=0.95", "0.1 and 0.95 leave nothing to train on. Their sum has to be below 1"),
+    "solver steps": ("sample.num_inference_steps=5000", "= 5000: must be below diffusion.steps 1000"),
+    "shares": ("data.test_share=0.95", "0.1 and 0.95 leave no training images. Their sum must be below 1"),
     "no dataset folder": ("data.source=isic2018", "data.source = isic2018: needs data.root, the dataset's folder"),
-    "omission that is no list": ("caption.omit=3", "caption.omit = 3: wanted a list, each text"),
+    "omission that is no list": ("caption.omit=3", "caption.omit = 3: expected a list, each text"),
     "engine argument of no kind": (
         "vllm.engine_args={quantization: [awq]}",
-        "wanted keys of your own, each true or false, or a whole number, or a number, or text",
+        "expected keys of your own, each true or false, or a whole number, or a number, or text",
     ),
     "no model": ("caption.captioner=vllm", "needs caption.model, a hub id or a folder"),
     "another source's option": (
         "data.no_finding=true",
         "data.no_finding = True: only data.source=chestxray14 reads it",
     ),
-    "no given captions": ("caption.captioner=given", "data.source = phantom brings no texts of its own"),
+    "no given captions": ("caption.captioner=given", "data.source = phantom has no captions of its own"),
     "captions without a captioner": (
         "caption.temperature=0.5",
-        "caption.temperature = 0.5: the captioner is measured where none is named, and does not read it. Set "
+        "caption.temperature = 0.5: the default captioner, measured, does not read it. Fix: set "
         "caption.captioner=vllm or caption.captioner=openai.",
     ),
     "engine without a captioner": (
         "vllm.dtype=float16",
-        "vllm.dtype = float16: the captioner is measured where none is named, and does not read it. Set "
-        "caption.captioner=vllm.",
+        "vllm.dtype = float16: the default captioner, measured, does not read it. Fix: set caption.captioner=vllm.",
     ),
     "prompted strategy": (
         "caption.strategy=direct",
         "caption.strategy = direct: the measured captioner runs vaps only",
     ),
-    "unknown prompt set": ("caption.prompt_set=mri", "wanted one of dermoscopy, chest_xray, colonoscopy, or a path"),
+    "measured captions of another modality": (
+        "data.modality=chest_xray",
+        "caption.captioner = measured: measured captions exist for dermoscopy only (data.modality = chest_xray). Fix: "
+        "set caption.captioner to drawn, vllm, openai or given.",
+    ),
+    "unknown prompt set": ("caption.prompt_set=mri", "expected one of dermoscopy, chest_xray, colonoscopy, or a path"),
     "prompt set not there": ("caption.prompt_set=mri.yaml", "caption.prompt_set = mri.yaml: no such file"),
-    "no equals sign": ("train.steps", "'train.steps' is no setting. Write section.key=value, such as train.steps=100"),
-    "no key": ("=3", "'=3' is no setting. Write section.key=value"),
+    "no equals sign": (
+        "train.steps",
+        "'train.steps' is not a setting. Write section.key=value, such as",
+    ),
+    "no key": ("=3", "'=3' is not a setting. Write section.key=value"),
     "open bracket": ("train.betas=[1,", "'train.betas=[1,', line 1, column 4: not YAML"),
     "tag": ("train.steps=!!python/name:os.system", "the tag !!python/name:os.system is not accepted"),
 }
@@ -121,17 +131,17 @@ def test_settings_that_only_together_cannot_be() -> None:
     three = ["train.sharding=fsdp", "train.compile=true", "train.recompute=true"]
     for left_out in three:
         load(None, [override for override in three if override != left_out])
-    refused(CONFIG, lambda: load(None, three), "Set train.recompute or train.compile to false")
+    refused(CONFIG, lambda: load(None, three), "set train.recompute or train.compile to false")
 
 
 FILES = {
     "misspelt key": ("train:\n  stepps: 1\n", "line 2: unknown key train.stepps. Did you mean steps?"),
-    "wrong value": ("run: {}\ntrain:\n  steps: 0\n", "line 3: train.steps = 0: wanted a whole number, at least 1"),
+    "wrong value": ("run: {}\ntrain:\n  steps: 0\n", "line 3: train.steps = 0: expected a whole number, at least 1"),
     "misfit": ("train:\n  steps: 9\n  batch_size: 63\n", "line 3: train.batch_size = 63: not divisible"),
-    "empty section": ("train:\n", "line 1: train = nothing: wanted keys below it"),
+    "empty section": ("train:\n", "line 1: train = nothing: expected keys below it"),
     "duplicate key": (
         "train: {steps: 1}\ntrain: {steps: 2}\n",
-        "line 2, column 1: the key train stands twice, see line 1: keep one",
+        "line 2, column 1: duplicate key train, first on line 1: keep one",
     ),
     "tag": (
         "run: !!python/object:os.system {}\n",
@@ -145,12 +155,12 @@ FILES = {
     "open bracket": ("train: [1,\n", "line 2, column 1: not YAML"),
     "bottomless": ("[" * 1200, "nested too deeply"),
     "control character": ("a: \0\n", "not YAML: unacceptable character"),
-    "list as a key": ("{[1]: 2}\n", "line 1, column 2: a key has to be one word"),
+    "list as a key": ("{[1]: 2}\n", "line 1, column 2: a key must be a scalar"),
     "number as a key": ("1: 2\n", "line 1: unknown key 1."),
     "a word that YAML takes for true, as a key": ("on: {a: 1}\n", "line 1: unknown key on."),
     "a merge key": ("train: {<<: {steps: 1}}\n", "line 1: unknown key train.<<."),
-    "no sections": ("- 1\n", "holds '[1]', wanted sections such as `train:`"),
-    "not UTF-8": (b"run: {root: '\xff'}\n", "not UTF-8 at byte 13. Save the file as UTF-8"),
+    "no sections": ("- 1\n", "contains '[1]', expected sections such as `train:`"),
+    "not UTF-8": (b"run: {root: '\xff'}\n", "not UTF-8 at byte 13. Fix: save the file as UTF-8"),
 }
 
 
@@ -173,7 +183,7 @@ def test_all_problems_are_told_at_once_and_each_with_its_place(tmp_path: Path) -
         f"{path}, line 1: train.steps = 'abc'",
         f"{path}, line 3: sample.solver = 'euler'",
         f"{path}, line 4: unknown key sample.n_image. Did you mean n_images?",
-        "command line: 'steps' is no setting",
+        "command line: 'steps' is not a setting",
         "command line, 'train.betas=[1,'",
         "command line: caption.captions = gone.csv",
         "command line: model.patch_size = 0",
@@ -195,7 +205,7 @@ def test_a_config_file_that_is_not_there_names_its_neighbour(name: str) -> None:
 
 
 def test_a_config_file_like_no_other_lists_what_there_is(tmp_path: Path) -> None:
-    refused(CONFIG, lambda: load(tmp_path / "zzz"), "no such file. There are: jobs/configs/chestxray14.yaml, ")
+    refused(CONFIG, lambda: load(tmp_path / "zzz"), "no such file. Existing files: jobs/configs/chestxray14.yaml, ")
     refused(CONFIG, lambda: load(tmp_path), f"{tmp_path}: cannot be read (Is a directory)")
 
 
@@ -205,7 +215,7 @@ def test_an_output_that_is_a_file_or_lies_below_one(tmp_path: Path) -> None:
         refused(
             CONFIG,
             lambda root=root: load(None, [f"run.root={root}"]),
-            f"{tmp_path / 'taken'} is a file, wanted a folder",
+            f"{tmp_path / 'taken'} is a file, expected a folder",
         )
 
 
@@ -224,14 +234,24 @@ def test_an_output_that_is_read_only_leaves_no_trace(tmp_path: Path) -> None:
 
 
 GIVEN, ASKED = "caption.captioner=given", ["caption.captioner=vllm", "caption.model=owner/name"]
+
+
+def test_a_source_of_one_modality_is_not_captioned_as_another() -> None:
+    asked = ["data.source=chestxray14", "data.root=."]
+    said = "data.modality = dermoscopy: data.source = chestxray14. Fix: set data.modality to chest_xray."
+    refused(CONFIG, lambda: load(None, asked), said)
+    said = "(data.modality = chest_xray). Fix: set caption.captioner to vllm, openai or given."
+    refused(CONFIG, lambda: load(None, [*asked, "data.modality=chest_xray"]), said)
+
+
 WITHOUT_EFFECT = {
     "omission from given captions": (
         [GIVEN, "data.source=folder", "data.root=.", "caption.omit=[colours, shape]"],
-        "caption.omit = colours, shape: caption.captioner = given takes your captions as they are. Leave",
+        "caption.omit = colours, shape: caption.captioner = given uses your captions unchanged. Fix: remove",
     ),
     "strategy of given captions": (
         [GIVEN, "data.source=folder", "data.root=.", "caption.strategy=direct"],
-        "caption.strategy = direct: your own captions are taken as they are",
+        "caption.strategy = direct: your own captions are used unchanged",
     ),
     "JSON that is not asked for": (
         [*ASKED, "caption.strategy=impression", "caption.json_answers=true"],
@@ -243,11 +263,11 @@ WITHOUT_EFFECT = {
     ),
     "revision of a directory": (
         ["caption.captioner=vllm", "caption.model=.", "caption.revision=v1"],
-        "caption.revision = v1: the directory . has none",
+        "caption.revision = v1: the directory . has no revisions",
     ),
     "revision of an encoder's directory": (
         ["bank.encoder=open_clip", "bank.model=.", "bank.revision=v1"],
-        "bank.revision = v1: the directory . has none",
+        "bank.revision = v1: the directory . has no revisions",
     ),
 }
 
@@ -281,7 +301,7 @@ BROKEN_PROMPTS = {
         "name: mri\nquestions: {impression: a}\n",
         "no number, attributes, questions.knowledge, questions",
     ),
-    "key twice": ("name: a\nname: b\n", "line 2, column 1: the key name stands twice"),
+    "key twice": ("name: a\nname: b\n", "line 2, column 1: duplicate key name"),
     "a list": ("- a\n", "no name, number, questions, attributes"),
 }
 

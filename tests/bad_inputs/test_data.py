@@ -55,7 +55,7 @@ TABLES = {
     "zero bytes": ("", "no rows"),
     "not UTF-8": (
         "file_name,label\npolyp/0.png,caf\xe9\n".encode("latin-1"),
-        "not UTF-8 (byte 31); save the table as UTF-8",
+        "not UTF-8 (byte 31). Fix: save it as UTF-8",
     ),
 }
 
@@ -112,20 +112,18 @@ def test_lines_that_are_no_json_are_counted_and_the_first_five_named(root: Path)
 @pytest.mark.parametrize("name", ["metadata.parquet", "metadata.xlsx", "Metadata.CSV"])
 def test_a_table_of_another_kind_is_not_passed_over(root: Path, name: str) -> None:
     pq.write_table(pa.table({"file_name": ["polyp/0.png"], "label": ["a"]}), root / name)
-    refused(DATA, lambda: Folder(root), f"1 table ({name}) not read; save it as metadata.csv or metadata.jsonl")
+    refused(DATA, lambda: Folder(root), f"1 table ({name}) not read. Fix: save it as metadata.csv or metadata.jsonl")
 
 
 def test_two_tables_are_one_too_many(root: Path) -> None:
     for name in ("metadata.csv", "metadata.jsonl"):
         (root / name).touch()
-    refused(DATA, lambda: Folder(root), "both metadata.csv and metadata.jsonl; keep one")
+    refused(DATA, lambda: Folder(root), "both metadata.csv and metadata.jsonl exist. Fix: keep one")
 
 
 def test_folders_that_are_empty_or_not_there(tmp_path: Path) -> None:
-    refused(
-        DATA, lambda: Folder(tmp_path).records(), f"{tmp_path}: no pictures; expected metadata.csv or metadata.jsonl"
-    )
-    refused(DATA, lambda: Folder(tmp_path / "gone"), f"{tmp_path / 'gone'}: no such folder. Give data.root")
+    refused(DATA, lambda: Folder(tmp_path).records(), f"{tmp_path}: no images; expected metadata.csv or metadata.jsonl")
+    refused(DATA, lambda: Folder(tmp_path / "gone"), f"{tmp_path / 'gone'}: no such folder. Fix: set data.root")
     refused(
         DATA, lambda: Isic2018(tmp_path), "no ISIC2018_Task3_Training_GroundTruth.csv (or .gz)", "data.source=folder"
     )
@@ -171,17 +169,17 @@ PARQUET = {
     "no label column": ({"image": IMAGE}, "no column label; the header has image"),
     "pictures by name": (
         {"image": ["a.png", "b.png"], "label": ["a", "b"]},
-        "column image holds string; wanted binary",
+        "column image is string; expected binary",
     ),
     "a struct without bytes": (
         {"image": [{"path": "a.png"}] * 2, "label": ["a", "b"]},
-        "column image holds struct<path",
+        "column image is struct<path",
     ),
-    "labels in between": ({"image": IMAGE, "label": [0.5, 1.0]}, "column label holds double; wanted text or whole"),
+    "labels in between": ({"image": IMAGE, "label": [0.5, 1.0]}, "column label is double; expected text or whole"),
     "an empty label": ({"image": IMAGE, "label": ["a", None]}, "1 row (photos.parquet#1) without a label"),
     "no rows": (
         {"image": pa.array([], pa.binary()), "label": pa.array([], pa.string())},
-        "no rows; expected one picture",
+        "no rows; expected one image",
     ),
     "unknown split": ({"image": IMAGE, "label": ["a", "b"], "split": ["dev", "dev"]}, "1 unknown split (dev)"),
     "a group on two sides": (
@@ -201,7 +199,7 @@ def test_a_parquet_file_of_pictures_that_is_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "photos.parquet"
     pq.write_table(pa.table({"image": IMAGE, "label": ["a", "b"]}), path)
     path.write_bytes(path.read_bytes()[:-20])
-    refused(DATA, lambda: Folder(tmp_path).records(), path, "cannot be read as Parquet", "Copy the file again")
+    refused(DATA, lambda: Folder(tmp_path).records(), path, "cannot be read as Parquet", "copy it again")
 
 
 ROWS = {

@@ -51,7 +51,10 @@ JPEG, PNG = encode(NOISE, "JPEG"), encode(NOISE)
 NO_IMAGE = "not an image, or cut off in its header: starts with"
 PICTURES = {
     "zero bytes": (b"", "zero bytes"),
-    "HTML named .png": (b"<!DOCTYPE html><html>404</html>", f"{NO_IMAGE} b'<!DOCTYPE html><'; wanted DICOM, JPEG, PNG"),
+    "HTML named .png": (
+        b"<!DOCTYPE html><html>404</html>",
+        f"{NO_IMAGE} b'<!DOCTYPE html><'; expected DICOM, JPEG, PNG",
+    ),
     "zeros": (b"\0" * 200, NO_IMAGE),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", NO_IMAGE),
     "half a JPEG": (JPEG[: len(JPEG) // 2], "damaged or cut short"),
@@ -62,7 +65,7 @@ PICTURES = {
     "bomb": (claim_size(60000, 60000), "too many pixels"),
     "Pillow only warns": (claim_size(12000, 12000), "too many pixels"),
     "just too large": (claim_size(10000, 5001), "too many pixels: 10000x5001, at most 50000000 are read"),
-    "animated GIF": (animate("GIF"), "animated or of several pages: 3 frames; give one picture per file"),
+    "animated GIF": (animate("GIF"), "animated or of several pages: 3 frames; give one image per file"),
     "animated PNG": (animate("PNG"), "3 frames"),
     "animated WebP": (animate("WEBP"), "3 frames"),
     "pages of a TIFF": (animate("TIFF"), "3 frames"),
@@ -87,7 +90,7 @@ def test_a_bad_picture_is_a_reject_with_its_reason(data: bytes, reason: str, tmp
     assert reasons[2] == "cannot be read: No such file or directory"
 
 
-IDENTIFIED = "DICOM: not marked as de-identified (wanted PatientIdentityRemoved YES, and BurnedInAnnotation not YES)"
+IDENTIFIED = "DICOM: not marked as de-identified (expected PatientIdentityRemoved YES, and BurnedInAnnotation not YES)"
 NO_DECODER = "install pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg, or store it uncompressed"
 CODE_STREAM = encapsulate([b"\xff\xd8\xff\xf7 no decoder for this"])
 DICOMS = {
@@ -96,7 +99,7 @@ DICOMS = {
     "a name in the pixels": (make_dicom(BurnedInAnnotation="YES"), IDENTIFIED),
     "several frames": (
         make_dicom(np.stack([RAMP] * 3), NumberOfFrames=3),
-        "DICOM: several frames; give one picture per file",
+        "DICOM: several frames; give one image per file",
     ),
     "a report": (make_dicom(PixelData=None), "DICOM: no pixels in it"),
     "bomb": (make_dicom(Rows=60000, Columns=60000), "DICOM: too many pixels, at most 50000000 are read"),
@@ -106,7 +109,7 @@ DICOMS = {
     ),
     "palette": (
         make_dicom(PhotometricInterpretation="PALETTE COLOR"),
-        "DICOM: colour space cannot be read; wanted one of",
+        "DICOM: unsupported colour space; expected one of",
     ),
     "JPEG-LS without its codec": (make_dicom(syntax=JPEGLSLossless, PixelData=CODE_STREAM), NO_DECODER),
     "lossless JPEG without its codec": (make_dicom(syntax=JPEGLossless, PixelData=CODE_STREAM), NO_DECODER),
@@ -144,4 +147,6 @@ def test_whatever_is_damaged_no_word_of_a_header_gets_out(capfd, caplog) -> None
 def test_without_pydicom_the_error_says_what_to_install(monkeypatch) -> None:
     data = make_dicom()
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    refused(BACKEND, lambda: decode(data), "DICOM files need pydicom, which is not installed. Install vapray[dicom].")
+    refused(
+        BACKEND, lambda: decode(data), "DICOM files need pydicom, which is not installed. Fix: install vapray[dicom]."
+    )

@@ -59,7 +59,7 @@ def test_captions_of_held_out_images_never_enter(split: str) -> None:
 def test_unknown_classes_are_refused_with_the_known_ones() -> None:
     bank = PromptBank.from_rows(make_rows())
     for ask in (lambda: bank.draw(9, seed=0), lambda: bank.captions(9)):
-        with pytest.raises(DataError, match=r"class 9. Known classes: \[0, 1, 2\]"):
+        with pytest.raises(DataError, match=r"class 9; known classes: \[0, 1, 2\]"):
             ask()
     with pytest.raises(DataError, match="0 captions"):
         bank.draw(0, seed=0, n=0)

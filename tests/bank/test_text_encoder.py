@@ -93,7 +93,7 @@ def test_word_order_shows_only_in_the_position_code() -> None:
     [("", "0 tokens"), (" ,.; ", "0 tokens"), ("of the", "0 tokens"), ("red " * 9, "9 tokens")],
 )
 def test_empty_and_overlong_texts_are_refused_never_cut(text: str, found: str) -> None:
-    with pytest.raises(DataError, match=rf"text 1, .*{found}; wanted 1 to 8"):
+    with pytest.raises(DataError, match=rf"text 1, .*{found}; expected 1 to 8"):
         HashingEncoder(max_tokens=8).encode(["red", text])
 
 

@@ -49,7 +49,7 @@ def test_a_part_holds_every_caption_once_as_a_context_or_as_a_reject(bert: Path)
     by_id = {row["image_id"]: row for row in part}
     assert len(part) == len(by_id) == 4
     assert {key for key, row in by_id.items() if row[REJECT]} == {"image1", "image3"}
-    assert "62 tokens; wanted 1 to 32" in by_id["image1"][REJECT]
+    assert "62 tokens; expected 1 to 32" in by_id["image1"][REJECT]
     for key, text in (("image0", texts[0]), ("image2", texts[2])):
         row = by_id[key]
         stored = unpack(row["context"], "float16", 1, row["L"], row["width"])[0]
@@ -127,6 +127,4 @@ def test_a_device_that_is_not_there_is_refused_by_the_stage(bert: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     bank = config_of(bert).bank
-    refused(
-        BACKEND, lambda: _EncodeCaptions(bank, "cuda"), "device 'cuda' is not on this machine", "pools.bank.num_gpus=0"
-    )
+    refused(BACKEND, lambda: _EncodeCaptions(bank, "cuda"), "device 'cuda' is not available", "pools.bank.num_gpus=0")

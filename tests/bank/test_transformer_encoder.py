@@ -118,13 +118,13 @@ def test_the_empty_text_is_its_special_tokens_and_padding(folders: dict[str, Pat
     assert empty.shape == (full.max_tokens, full.width)
     wanted = last_hidden_states(folders[name], name, "")
     np.testing.assert_allclose(empty[: len(wanted)].astype(np.float32), wanted, **WITHIN_FLOAT16)
-    with pytest.raises(ConfigError, match=r"has no padded empty text\. Set learned"):
+    with pytest.raises(ConfigError, match=r"has no padded empty text\. Fix: set learned"):
         encoder.encode_empty()
 
 
 def test_a_tower_that_takes_a_token_away_has_no_whole_empty_text(tmp_path: Path) -> None:
     folder = tiny_models.biomedclip(tmp_path / "other", pooler="cls_pooler")
-    with pytest.raises(ConfigError, match=r"gives \d+ of \d+ padded tokens, and the network wants all\. Set learned"):
+    with pytest.raises(ConfigError, match=r"gives \d+ of \d+ padded tokens; the network needs all\. Fix: set learned"):
         encoder_of(folder, "open_clip", context_length="full").encode_empty()
 
 
@@ -133,7 +133,7 @@ def test_what_cannot_be_encoded_is_refused_alone_and_never_cut(folders: dict[str
     rows = ["a brown lesion", "", "lesion " * 60, " \n", "\ud800", "skin"]
     encoded = encoder.encode_each(rows)
     assert [isinstance(one, DataError) for one in encoded] == [False, True, True, True, True, False]
-    assert "tokens; wanted 1 to" in str(encoded[2])
+    assert "tokens; expected 1 to" in str(encoded[2])
     assert encoder.encode_each([]) == []
     with pytest.raises(DataError, match="text 1, '': 0 tokens"):
         encoder.encode(rows)
@@ -142,7 +142,7 @@ def test_what_cannot_be_encoded_is_refused_alone_and_never_cut(folders: dict[str
 def test_a_text_of_exactly_the_most_tokens_is_taken_and_one_more_is_not(folders: dict[str, Path]) -> None:
     encoder = opened(folders, "biomedclip")
     assert len(encoder.encode(["lesion " * 30])[0]) == 32  # with CLS and SEP
-    with pytest.raises(DataError, match="33 tokens; wanted 1 to 32"):
+    with pytest.raises(DataError, match="33 tokens; expected 1 to 32"):
         encoder.encode(["lesion " * 31])
 
 
@@ -190,7 +190,7 @@ def test_a_model_that_is_not_in_the_cache_while_offline_is_told_at_once(
         refused(
             BACKEND,
             lambda kind=kind: encoder_of("hf-hub:microsoft/Biomed", kind),
-            "hf-hub:microsoft/Biomed: not whole in the cache",
+            "hf-hub:microsoft/Biomed: incomplete in the cache",
             "HF_HUB_OFFLINE",
             "directory",
         )
@@ -215,9 +215,7 @@ def test_a_folder_that_lacks_something_says_what(folders: dict[str, Path], tmp_p
     refused(
         CONFIG, lambda: encoder_of(folders["bert"], "open_clip"), "no open_clip_config.json; no weights (open_clip_"
     )
-    refused(
-        CONFIG, lambda: encoder_of(folders["bert"], "transformers", max_tokens=65), "65", "takes 64 tokens at the most"
-    )
+    refused(CONFIG, lambda: encoder_of(folders["bert"], "transformers", max_tokens=65), "65", "takes at most 64 tokens")
 
 
 def damage_config(folder: Path) -> None:
@@ -246,7 +244,7 @@ def cut(folder: Path) -> None:
 DAMAGES = {
     "half of the weights": (cut, CHECKPOINT, "cannot be loaded by transformers"),
     "a layer is missing": (without_a_layer, CHECKPOINT, "its weights lack"),
-    "not finite": (not_finite, CHECKPOINT, "float16 cannot hold"),
+    "not finite": (not_finite, CHECKPOINT, "outside float16's range"),
     "no JSON": (damage_config, CONFIG, "config.json: cannot be read as JSON"),
 }
 

@@ -1,10 +1,10 @@
-"""What driver and loader spend on a row and a byte: the figures of ``vapray capacity`` that a pool does not show.
+"""Costs of a row and a byte for driver and loader: constants of ``vapray capacity``.
 
     python -m tests.benchmarks.driver_costs [--rows 400000] [--repetitions 3]
 
-Seconds are of CPU time, for wall time would tell of what else runs. Each figure is the slope between a quarter of the
-rows and all of them, so that what happens once is left out. Each is measured in a process of its own, whose resident
-memory, while it holds the result, tells the bytes. Local disk.
+Seconds are CPU time, because wall time depends on the load of the machine. Each cost is the slope between a
+quarter of the rows and all of them, which leaves out fixed costs. Each is measured in a new process; bytes are the
+growth of its resident memory while it holds the result. Local disk.
 """
 
 import argparse

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import made_once
 from vapray.captioning.captioner import Captioner
 from vapray.captioning.opening import open_captioner
 from vapray.config import Config
@@ -23,7 +24,7 @@ ENGINE = [
 @pytest.fixture(scope="session")
 def tiny_vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its folder."""
-    return build_tiny_vlm(tmp_path_factory.mktemp("tiny_vlm"))
+    return made_once(tmp_path_factory, "tiny_vlm", build_tiny_vlm)
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +40,7 @@ def vllm_captioner(vllm_config: Config) -> Iterator[Captioner]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("HF_HUB_OFFLINE", "1")
         environment.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+        environment.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # other workers use the same cores
         captioner = open_captioner(vllm_config)
         yield captioner
         captioner.model.close()  # type: ignore[attr-defined]

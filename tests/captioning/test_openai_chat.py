@@ -133,7 +133,7 @@ class _Busy(BaseHTTPRequestHandler):
 def busy() -> Iterator[str]:
     _Busy.asked, _Busy.most_at_once = {}, 0
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Busy)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/v1"
     server.shutdown()
     server.server_close()
@@ -168,7 +168,7 @@ def test_rate_limits_busy_servers_and_dropped_connections_are_waited_out(busy: s
 
 
 def test_a_server_that_stays_busy_is_given_up_with_advice(busy: str) -> None:
-    with pytest.raises(BackendError, match=r"still limits the rate after 0 retries\. Lower endpoint\.concurrency"):
+    with pytest.raises(BackendError, match=r"still limits the rate after 0 retries\. Fix: lower endpoint\.concurrency"):
         captions_of(busy, "caption.strategy=direct", "endpoint.max_retries=0")
 
 
@@ -211,7 +211,7 @@ def test_a_web_page_where_an_api_was_expected_is_said_to_be_one(busy: str, monke
 
     monkeypatch.setattr(_Busy, "do_GET", page)
     monkeypatch.setattr(_Busy, "do_POST", page)
-    with pytest.raises(BackendError, match=r"not as OpenAI's API does\. Give the URL up to and with /v1"):
+    with pytest.raises(BackendError, match=r"not OpenAI's API\. Fix: give the URL up to and with /v1"):
         captions_of(busy, "caption.strategy=direct")
 
 

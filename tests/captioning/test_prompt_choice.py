@@ -20,14 +20,13 @@ MEASURED = yaml.safe_load((files("vapray.captioning.prompts") / "dermoscopy.yaml
 SHAPE = MEASURED["attributes"]["shape"]
 ROUGH = {"kind": "choice", "words": {"irregular": ["irregular"]}}
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
-    "another name": ({"name": "mri"}, "nothing is measured for the name 'mri'"),
-    "another attribute": ({"attributes": {"form": SHAPE}}, "the attribute form is not measured; shape, outline, size"),
-    "a word less": ({"attributes": {"outline": ROUGH}}, "outline is measured as a choice of smooth, irregular, which"),
+    "another attribute": ({"attributes": {"form": SHAPE}}, "form is unknown; dermoscopy has shape, outline"),
+    "a word less": ({"attributes": {"outline": ROUGH}}, "outline needs the kind choice and words for smooth"),
     "another kind": (
         {"attributes": {"shape": SHAPE | {"kind": "set"}}},
-        "shape is measured as a choice of round",
+        "shape needs the kind choice and words for round",
     ),
-    "no texts": ({"texts": {}}, "no texts.impression without a condition"),
+    "no texts": ({"texts": {}}, "texts.impression has no template without a condition"),
 }
 
 
@@ -44,7 +43,7 @@ def test_the_measured_captioner_refuses_a_prompt_set_it_cannot_measure_for(
     path.write_text(yaml.safe_dump(MEASURED | changes))
     for act in (run_pipeline, foresee):
         said = refused(CONFIG, lambda act=act: act(chosen(path, "caption.captioner=measured")), path, words)
-        assert "Take one of chest_xray, colonoscopy, dermoscopy, or set caption.captioner" in said
+        assert "Fix: set caption.prompt_set to dermoscopy, or caption.captioner to vllm, openai or given" in said
     assert {entry.name for entry in tmp_path.iterdir()} == {"mine.yaml"}
     assert next(check(chosen(path))).exit_code == CONFIG
 
@@ -56,5 +55,5 @@ def test_the_same_prompt_set_serves_a_captioner_that_asks_a_model(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", known_prompt_sets())
-def test_what_comes_with_vapray_can_be_measured(name: str) -> None:
-    assert prompt_set_of(load(None, [f"data.modality={name}"])).name == name
+def test_every_phantom_can_be_captioned_with_its_own_prompt_set(name: str) -> None:
+    assert prompt_set_of(load(None, [f"data.modality={name}", "caption.captioner=drawn"])).name == name

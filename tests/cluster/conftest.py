@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.rig import Rig, why_not
-from tests.conftest import ROOT
+from tests.conftest import ROOT, made_once
 from tests.faults.stricken_stage import SETTINGS
 from tests.faults.unbroken_run import UnbrokenRun
 from tests.object_storage.conftest import CREDENTIALS, s3_server
@@ -33,15 +33,18 @@ def rig(machines) -> Rig:
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory) -> tuple[str, ...]:
-    """Of every command; all machines see this disk, as they would see a network's."""
-    return (f"data.root={tmp_path_factory.mktemp('data') / 'phantoms'}", *SETTINGS)
+    """Settings of every command; all machines see this disk, as they would see a network's."""
+    data = made_once(tmp_path_factory, "cluster-data", lambda folder: None)
+    return (f"data.root={data / 'phantoms'}", *SETTINGS)
 
 
 @pytest.fixture(scope="session")
 def unbroken(settings, tmp_path_factory) -> UnbrokenRun:
     """The whole pipeline on an embedded Ray: one machine, nothing killed."""
-    root: Path = tmp_path_factory.mktemp("unbroken") / "run"
-    command = [sys.executable, "-m", "jobs.pipeline", f"run.root={root}", *settings]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return UnbrokenRun(root)
+
+    def make(folder: Path) -> None:
+        command = [sys.executable, "-m", "jobs.pipeline", f"run.root={folder / 'run'}", *settings]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return UnbrokenRun(made_once(tmp_path_factory, "unbroken", make) / "run")

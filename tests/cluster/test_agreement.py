@@ -10,7 +10,7 @@ import pytest
 import ray.autoscaler
 import yaml
 
-from serve.settings import Service
+from serve.settings import ServiceSettings
 from tests.cluster.manifest_checks import RAY_VERSION
 from tests.cluster.rendering import CLUSTER, OVERLAYS, object_of, rendered
 from tests.conftest import ROOT
@@ -25,7 +25,7 @@ def test_the_service_is_the_one_of_the_projects_serve_config():
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_a_service_fits_its_pods(overlay):
     spec = object_of(rendered(overlay), "RayService")["spec"]
-    service = Service.model_validate(parse_serve_config(spec["serveConfigV2"], where=overlay).args)
+    service = ServiceSettings.model_validate(parse_serve_config(spec["serveConfigV2"], where=overlay).args)
     groups = spec["rayClusterConfig"].get("workerGroupSpecs", ())
     gpus = sum(group["maxReplicas"] * gpus_of(group["template"]) for group in groups)
     assert sum(model.replicas.max * model.replicas.num_gpus for model in service.models) <= gpus

@@ -84,5 +84,5 @@ def test_a_folder_that_is_another_one_on_each_node_is_not_shared(tmp_path: Path)
     with raylets({"num_cpus": 4}, {"hides": str(shared)}) as nodes:
         found = findings(nodes.address, *settings)
     assert (found["shared run.root"].state, found["shared run.root"].exit_code) == ("failed", 2)
-    assert "finds nothing there" in found["shared run.root"].found
+    assert "finds no file in it" in found["shared run.root"].found
     assert (found["node data.root"].state, found["node data.root"].exit_code) == ("failed", 3)

@@ -20,6 +20,7 @@ WORKERS = (1, 2, 3)
 ACTOR, RANK = "ray::MapWorker", "ray::RayTrainWorker"
 SECONDS_FOR_ORPHANS, SECONDS_TO_NOTICE = 30, 100
 STEPS = 1200
+TRAINING = pytest.mark.xdist_group("training on machines")  # on machines of their own
 LONG = (f"train.steps={STEPS}", "train.checkpoint_every=50", "train.validate_every=0")
 
 
@@ -155,6 +156,7 @@ def ranks(rig: Rig, job: Job, root: Path, later_than: int) -> dict[int, list[psu
     return found
 
 
+@TRAINING
 def test_a_rank_is_killed_then_its_machine_is_lost_and_the_weights_are_the_same(rig, begin, trained, tmp_path):
     job, root = begin("train", *LONG), tmp_path / "train"
     (rank,) = ranks(rig, job, root, 0).popitem()[1]
@@ -167,6 +169,7 @@ def test_a_rank_is_killed_then_its_machine_is_lost_and_the_weights_are_the_same(
     assert whole(trained, "train", root)
 
 
+@TRAINING
 def test_a_second_run_is_refused_and_the_first_one_told_to_end_leaves_what_the_next_goes_on_from(
     rig, begin, trained, tmp_path
 ):

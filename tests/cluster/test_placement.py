@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 
 CAPTION = ("pools.caption.resources={caption: 1}", "pools.caption.batch_rows=1")
 TRAIN = ("train.resources_per_worker={train: 1}",)
+GROWING = pytest.mark.xdist_group("growing cluster")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_elastic_workers_run_only_on_nodes_with_their_resource(nodes, tmp_path):
 REFUSED = {
     "more than any node has": (
         "task", ["pools.caption.num_cpus=3"],
-        "a task of caption needs 3 CPUs on one node, and the largest, node ", "has 2 CPUs. Ask for less",
+        "a task of caption needs 3 CPUs on one node, and the largest, node ", "has 2 CPUs. Request less",
     ),
     "a resource of two nodes": (
         "task", ["pools.caption.resources={caption: 1, train: 1}"],
@@ -78,11 +79,12 @@ REFUSED = {
     ),
     "a resource of none": (
         "pool", ["pools.caption.resources={capton: 1}"],
-        "an actor of caption needs 1 capton and the cluster has 0", "or ask for what nodes have: caption, train",
+        "an actor of caption needs 1 capton and the cluster has 0",
+        "or request resources that nodes have: caption, train",
     ),
     "a group of workers": (
         "training", ["train.workers=4", *TRAIN],
-        "train.workers 4 needs 4 train and the cluster has 2", "Ask for less",
+        "train.workers 4 needs 4 train and the cluster has 2", "Request less",
     ),
 }  # fmt: skip
 
@@ -96,14 +98,16 @@ def test_what_no_node_can_ever_hold_is_refused_at_once(case, nodes, tmp_path):
     assert all(word in answer["refused"] for word in words), answer["refused"]
 
 
+@GROWING
 @pytest.mark.slow
 def test_a_stage_whose_nodes_an_autoscaler_adds_says_that_it_waits_and_finishes(growing, tmp_path):
     answer, said = driven(growing, tmp_path, "pool", *CAPTION)
     assert len(answer["ran"]) == 8 and all("caption" in resources for resources in answer["ran"])
     waits = "waiting for nodes: an actor of caption needs 1 caption and the cluster has 0"
-    assert said.count(waits) == 1 and "the autoscaler adds some" in said  # so no node for captions was up before
+    assert said.count(waits) == 1 and "the autoscaler is adding some" in said  # so no node for captions was up before
 
 
+@GROWING
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("work", "overrides"),
@@ -111,4 +115,4 @@ def test_a_stage_whose_nodes_an_autoscaler_adds_says_that_it_waits_and_finishes(
 )
 def test_what_no_node_type_of_the_autoscaler_can_hold_is_refused(work, overrides, growing, tmp_path):
     answer, _ = driven(growing, tmp_path, work, *overrides, "train.batch_size=60")
-    assert answer["code"] == 5 and "no node type of its autoscaler can mend that" in answer["refused"]
+    assert answer["code"] == 5 and "no node type of its autoscaler can add it" in answer["refused"]

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serve.backend import ImageOrder
-from serve.pictures import frame_of
-from serve.sampler import SamplerReplica
-from serve.settings import Model
+from serve.backend import ImageJob
+from serve.deployments.image_decoding import decode_square
+from serve.deployments.sampler import SamplerReplica
+from serve.settings import ModelSettings
 from tests.conftest import ROOT
 from tests.export.test_pixels import ask
 from vapray.config.file import load
@@ -64,11 +64,11 @@ def test_a_checkpoint_samples_the_same_pixels(checkpoint, pixels):
 
 
 def test_a_checkpoint_is_served_with_the_same_pixels(checkpoint, pixels):
-    replica = SamplerReplica(Model(name="old", checkpoint=str(checkpoint)))
+    replica = SamplerReplica(ModelSettings(name="old", checkpoint=str(checkpoint)))
     label = replica._sampler.class_names.index("BCC")
     settings = SamplingSettings.of(replica._sampler.config)
-    made = asyncio.run(replica.make(ImageOrder("old", label, TEXT, 2, settings)))
-    assert_same(frame_of(made.png, 32), pixels["from_text"][0])
+    made = asyncio.run(replica.generate(ImageJob("old", label, TEXT, 2, settings)))
+    assert_same(decode_square(made.png, 32), pixels["from_text"][0])
 
 
 def test_a_checkpoint_exports_the_same_pixels(checkpoint, pixels, tmp_path):

@@ -54,7 +54,7 @@ def test_both_releases_of_the_table_give_the_same(root: Path, tmp_path: Path) ->
 def test_what_is_left_out_is_counted(root: Path) -> None:
     (note,) = ChestXray14(root).notes()
     assert note.startswith(
-        "Of 48 pictures 30 show one finding and are kept, 6 show several and are left out, 12 show none"
+        "Of 48 images 30 show one finding and are kept, 6 show several and are left out, 12 show none"
     )
     assert "data.no_finding=true" in note
 
@@ -74,7 +74,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 BROKEN = {
     "no table": (lambda root: (root / "Data_Entry_2017_v2020.csv").unlink(), r"no Data_Entry_2017\*.csv"),
-    "two tables": (lambda root: (root / "Data_Entry_2017.csv").touch(), "2 tables .* of one data set; keep one"),
+    "two tables": (lambda root: (root / "Data_Entry_2017.csv").touch(), "2 tables .* for one dataset; keep one"),
     "no list": (lambda root: (root / "test_list.txt").unlink(), "no test_list.txt"),
     "no picture": (
         lambda root: (root / "images" / "00000001_000.png").unlink(),

@@ -82,9 +82,9 @@ def test_videos_in_two_data_sets_are_told_where_both_are_there(root: Path) -> No
     brought, left_out, overlap = Colonoscopy(root).notes()
     assert brought == "Frames of 8 sequences, lesions or patients: 9 from PolypsSet, 6 from SUN, 8 from Mesejo."
     assert left_out.startswith("10 frames have no label")  # 3 of a cancer, 5 without a polyp, 2 of PolypsSet
-    assert overlap.startswith("PolypsSet holds some of Mesejo's videos")
+    assert overlap.startswith("PolypsSet contains some of Mesejo's videos")
     shutil.rmtree(root / "PolypsSet")
-    assert not any("PolypsSet holds" in note for note in Colonoscopy(root).notes())
+    assert not any("PolypsSet contains" in note for note in Colonoscopy(root).notes())
 
 
 def test_an_own_label_map_takes_the_place_of_ours(root: Path, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ MAPS = {
     "no list": ("labels: {adenoma: adenoma}\n", "not a map of labels"),
     "no text": ("labels: {adenoma: [1]}\n", "not a map of labels"),
     "unknown key": ("labels: {a: [b]}\nleft-out: [c]\n", r"1 unknown key \(left-out\)"),
-    "twice": ("labels: {a: [polyp], b: [Polyp]}\n", r"1 repeated diagnostic term \(polyp\). Name each once"),
+    "twice": ("labels: {a: [polyp], b: [Polyp]}\n", r"1 repeated diagnostic term \(polyp\). Fix: list each once"),
     "tag": ("labels: !!python/name:os.system\n", "tag"),
 }
 

@@ -37,8 +37,8 @@ def test_lesions_stay_together_and_a_missing_lesion_is_one_of_its_own(root: Path
 
 def test_the_overlap_with_isic2018_is_counted(root: Path) -> None:
     overlap, alone = Isic2019(root).notes()
-    assert overlap.startswith("40 of the 60 pictures are HAM10000's, the training set of ISIC 2018")
-    assert alone.startswith("18 pictures name no lesion")
+    assert overlap.startswith("40 of the 60 images are from HAM10000, the training set of ISIC 2018")
+    assert alone.startswith("18 images have no lesion id")
 
 
 def test_without_the_overlap_nothing_is_said_of_it(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_isic2019(root: Path) -> None:
     ham = {row["image_id"] for row in read_rows(REAL / "tables" / "HAM10000_metadata.csv")}
     assert {record.image_id for record in records if record.group.startswith("HAM_")} == ham and len(ham) == 10_015
     overlap, alone = source.notes()
-    assert overlap.startswith("10,015 of the 25,331 pictures") and alone.startswith("2,084 pictures name no lesion")
+    assert overlap.startswith("10,015 of the 25,331 images") and alone.startswith("2,084 images have no lesion id")
 
 
 @pytest.mark.slow
@@ -74,7 +74,7 @@ def test_chestxray14(root: Path) -> None:
     assert (len(found), len(records) - len(found)) == (30_963, 60_361)
     tested = {name.removesuffix(".png") for name in lines_of("test_list.txt.gz")}
     assert {record.image_id for record in records if record.split == "test"} == tested & {r.image_id for r in records}
-    assert source.notes()[0].startswith("Of 112,120 pictures 30,963 show one finding and are kept, 20,796 show several")
+    assert source.notes()[0].startswith("Of 112,120 images 30,963 show one finding and are kept, 20,796 show several")
 
 
 @needs_tables

@@ -82,7 +82,7 @@ def test_rows_without_a_picture_are_rejects_with_a_reason(tmp_path: Path) -> Non
     write(path, range(3), image=[{"bytes": picture(1), "path": "1"}, {"bytes": None, "path": "2.png"}, None])
     frames, kept, reasons = read_frames([f"{path}#{row}" for row in (0, 1, 2, 99)], 4)
     assert (len(frames), kept) == (1, [0])
-    assert "no bytes of a picture" in reasons[1] and "no bytes of a picture" in reasons[2] and "damaged" in reasons[3]
+    assert "no image bytes" in reasons[1] and "no image bytes" in reasons[2] and "damaged" in reasons[3]
 
 
 def test_a_file_that_is_gone_or_damaged_since_is_a_reason(tmp_path: Path) -> None:

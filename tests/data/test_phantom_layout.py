@@ -109,7 +109,7 @@ def test_a_killed_run_leaves_no_half_data_set(tmp_path: Path, monkeypatch: pytes
 
 def test_a_folder_with_files_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(DataError, match="holds files already"):
+    with pytest.raises(DataError, match="contains files"):
         write_isic2018(tmp_path, modality="dermoscopy", **SMALL)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 

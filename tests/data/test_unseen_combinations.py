@@ -27,7 +27,7 @@ def test_combinations_of_the_test_split_are_in_no_other_and_their_values_are(mod
 
 
 def test_names_that_cannot_be_and_classes_with_too_few_combinations_are_refused():
-    with pytest.raises(ConfigError, match=r"data.phantom.unseen: size cannot be named here; known: shape"):
+    with pytest.raises(ConfigError, match=r"data.phantom.unseen: size not accepted; accepted: shape"):
         plan_views(MODALITIES["dermoscopy"], 100, seed=0, unseen=("size",))
     with pytest.raises(ConfigError, match=r"class \w+ has no two combinations"):
         plan_views(MODALITIES["chest_xray"], 100, seed=0, unseen=("opacity_location",))

@@ -295,14 +295,14 @@ def test_a_request_that_the_network_cannot_take_is_refused_alone() -> None:
     engine = engine_of()
     good = engine.submit(image(0))
     wrong = {
-        "wanted a context of at most 40 tokens x 12, got \\(41, 12\\)": image(1, 41),
+        "expected a context of up to 40 tokens x 12, got \\(41, 12\\)": image(1, 41),
         "x 12, got \\(5, 13\\)": image(1, context_LD=torch.zeros(5, 13)),
         "x 12, got \\(12,\\)": image(1, context_LD=torch.zeros(12)),
-        "wanted a context of floats": image(1, context_LD=torch.zeros(5, 12, dtype=torch.int64)),
-        "class 3 with seed 1: wanted a class in 0..2": image(1, label=3),
-        "seed 18446744073709551616: wanted a seed in": image(1, seed=2**64),
-        "inference steps: wanted 1..999, got 0": image(1, steps=0),
-        "solver: wanted one of": image(1, solver="euler"),
+        "expected a context of floats": image(1, context_LD=torch.zeros(5, 12, dtype=torch.int64)),
+        "class 3 with seed 1: expected a class in 0..2": image(1, label=3),
+        "seed 18446744073709551616: expected a seed in": image(1, seed=2**64),
+        "inference steps: expected 1..999, got 0": image(1, steps=0),
+        "solver: expected one of": image(1, solver="euler"),
     }
     for message, request in wrong.items():
         with pytest.raises(ValueError, match=message):
@@ -325,7 +325,7 @@ def test_one_that_fails_on_its_way_fails_alone() -> None:
     engine.run_until_idle()
     with pytest.raises(KeyError, match="nobody looks"):
         shown.result()
-    with pytest.raises(BackendError, match="image of class 2 with seed 2: the network's answers are not finite"):
+    with pytest.raises(BackendError, match="image of class 2 with seed 2: the network's output is not finite"):
         spoilt.result()
     expected = results(engine_of(), [image(0), image(3)])
     assert torch.equal(good.result(), expected[0]) and torch.equal(other.result(), expected[1])
@@ -435,5 +435,5 @@ def test_an_event_loop_waits_for_a_ticket_and_cancels_it() -> None:
 
 @pytest.mark.parametrize("sizes", [(), (0, 4)])
 def test_batch_sizes_that_hold_nothing_are_refused(sizes: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="batch sizes: wanted at least one, none below 1"):
+    with pytest.raises(ValueError, match="batch sizes: expected at least one, none below 1"):
         engine_of(batch_sizes=sizes)

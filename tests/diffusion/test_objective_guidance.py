@@ -73,7 +73,7 @@ def test_the_two_conventions_name_the_same_guidance() -> None:
 
 @pytest.mark.parametrize(("scale", "convention"), [(float("nan"), "excess"), (float("inf"), "excess"), (1.0, "cfg")])
 def test_guidance_that_is_no_guidance_is_refused(scale: float, convention: Any) -> None:
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="expected"):
         guidance_excess(scale, convention)
 
 
@@ -85,7 +85,7 @@ def test_guidance_holds_from_the_first_to_the_last_step_of_its_interval() -> Non
 
 @pytest.mark.parametrize(("excess", "interval"), [(float("nan"), None), (float("inf"), None), (1.0, (400, 200))])
 def test_guidance_that_cannot_be_followed_is_refused(excess: float, interval: Any) -> None:
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="expected"):
         Guidance(excess, interval)
 
 

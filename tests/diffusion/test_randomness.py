@@ -81,5 +81,5 @@ def test_a_stream_is_philox_with_the_stated_key_and_counter() -> None:
     ],
 )
 def test_numbers_out_of_range_are_refused(wrong: Callable[[], object]) -> None:
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="expected"):
         wrong()

@@ -41,5 +41,5 @@ def test_step_zero_is_clean_and_variance_is_preserved_at_every_step() -> None:
 
 @pytest.mark.parametrize("betas", [[0.0], [0.1, 0.1], [0.0, 1.0], [0.0, 0.1, -0.1], [0.0, float("nan")]])
 def test_what_is_no_schedule_is_refused(betas: list[float]) -> None:
-    with pytest.raises(ValueError, match="wanted 0 followed by"):
+    with pytest.raises(ValueError, match="expected 0 followed by"):
         Schedule(np.array(betas))

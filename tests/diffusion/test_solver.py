@@ -147,5 +147,5 @@ def test_every_possible_count_gives_a_falling_finite_plan_from_step_n() -> None:
 
 @pytest.mark.parametrize(("name", "count"), [("euler", 10), ("ddim", 0), ("dpm_solver_2m", 1000)])
 def test_impossible_plans_are_refused(name: SolverName, count: int) -> None:
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="expected"):
         solver_plan(SCHEDULES["linear"], name, count)

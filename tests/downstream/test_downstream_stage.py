@@ -47,7 +47,7 @@ def test_a_grid_becomes_a_table_and_what_is_committed_is_not_trained_again(small
 
     done = job("downstream", *TINY, root=root)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 of 12 rows were done before" in done.stdout
+    assert "continuing: 1 of 12 rows already done" in done.stdout
     rows, images = (frame(FileStore(str(root)), table) for table in ("downstream", "images"))
     assert len(rows) == version.sealed().rows == foreseen.rows == 12
     assert rows[rows.key == point["key"]][[*EARLIER]].to_dict("records") == [EARLIER]

@@ -72,11 +72,11 @@ def test_the_grid_has_every_point_once_and_keeps_one_network_of_each_kind():
 
 
 REFUSED = {
-    "seeds=[1,2,1]": "downstream.seeds: names 1 2 times",
-    "networks=[maxvit]; image_side=100": "maxvit wants a multiple of 32",
-    "networks=[densenet121]; image_side=16": "densenet121 wants at least 32",
-    "n_synthetic=601": "sample.n_images makes 600",
-    "weights={maxvit: a.pth}": "downstream.networks names no such one",
+    "seeds=[1,2,1]": "downstream.seeds: 1 is listed 2 times",
+    "networks=[maxvit]; image_side=100": "maxvit needs a multiple of 32",
+    "networks=[densenet121]; image_side=16": "densenet121 needs at least 32",
+    "n_synthetic=601": "sample.n_images is 600",
+    "weights={maxvit: a.pth}": "not in downstream.networks",
     "shares=[0]": "downstream.shares",
 }
 

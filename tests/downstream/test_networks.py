@@ -75,7 +75,7 @@ def test_weights_of_a_file_are_taken_all_but_the_last_layer(tmp_path):
 def test_weights_of_another_network_and_damaged_files_are_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(to_safetensors(build_network("small", 4, SIDE), "small", [*"abcd"], SIDE))
-    with pytest.raises(CheckpointError, match="of another shape, such as features"):
+    with pytest.raises(CheckpointError, match="have another shape, such as features"):
         build_network("densenet121", 4, SIDE, str(path))
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(CheckpointError, match="cannot be read as weights"):

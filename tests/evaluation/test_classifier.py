@@ -75,5 +75,5 @@ def test_a_classifier_that_was_kept_says_the_same() -> None:
         read_classifier(kept, 5, (32, 32)).probabilities(images), trained.probabilities(images)
     )
     for damaged, classes in ((kept[:-9], 5), (b"", 5), (kept, 6)):
-        with pytest.raises(DataError, match=f"no classifier of {classes} classes"):
+        with pytest.raises(DataError, match=f"not a classifier of {classes} classes"):
             read_classifier(damaged, classes, (32, 32))

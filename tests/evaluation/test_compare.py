@@ -125,7 +125,7 @@ def test_overlapping_intervals_are_not_told_apart(write_run: WriteRun) -> None:
     first, second = write_run("a", numbers=fid(20.0, 15.0, 25.0)), write_run("b", numbers=fid(16.0, 12.0, 19.0))
     comparison = compare_runs(first, second)
     assert row(comparison, "fid").outcome == "undecided"
-    assert "cannot be told apart in FID" in comparison.verdict
+    assert "not distinguishable in FID" in comparison.verdict
     assert "better" not in comparison.verdict
 
 
@@ -189,7 +189,7 @@ def test_the_same_sample_stands_beside_itself(write_run: WriteRun) -> None:
     assert page.count("seed 2") == 2
     assert "seed 1" not in page
     apart = compare_runs(first, write_run("c", seeds=(4, 5))).to_html()
-    assert apart.count("only their class in common") == 2
+    assert apart.count("share only their class") == 2
 
 
 def test_the_page_needs_nothing_from_outside_and_fits_a_phone(write_run: WriteRun, tmp_path: Path) -> None:

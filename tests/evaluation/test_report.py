@@ -175,11 +175,11 @@ def test_a_run_that_measured_almost_nothing_still_has_a_page(report: ReportData,
 
 def test_a_generator_below_its_floor_is_said_to_be(metrics: Metrics) -> None:
     assert "Not closer" not in fid_finding(metrics)
-    assert "Better than simple fakes" in headline(metrics)
+    assert "Better than simple baselines" in headline(metrics)
     worse = replace(metrics, fid=100.0)
-    assert "Closer to real pictures than the untrained network" in fid_finding(worse)
-    assert "Not closer to real pictures than class means with noise" in fid_finding(worse)
-    assert headline(worse).startswith("No closer to real pictures than a simple fake")
+    assert "Closer to real images than the untrained network" in fid_finding(worse)
+    assert "Not closer to real images than class means with noise" in fid_finding(worse)
+    assert headline(worse).startswith("No closer to real images than a simple baseline")
 
 
 def test_the_headline_does_not_praise_captions_that_may_be_ignored(metrics: Metrics) -> None:
@@ -188,7 +188,7 @@ def test_the_headline_does_not_praise_captions_that_may_be_ignored(metrics: Metr
         headline(replace(metrics, further=further, intervals={"caption_adherence_relative": Interval(low, 0.3)}))
         for low in (0.1, -0.1)
     ]
-    assert "followed 20" in said[0]
+    assert "adherence is 20" in said[0]
     assert "not clearly followed" in said[1]
 
 
@@ -198,7 +198,7 @@ def test_labels_that_beat_real_pictures_are_called_typical_not_better(metrics: M
 
 
 def test_a_generator_beyond_its_ceilings_is_under_suspicion(report: ReportData) -> None:
-    suspicious = {"Copies of training pictures", "FID beyond real pictures"}
+    suspicious = {"Copies of training images", "FID better than real images"}
     assert not suspicious & {one.about for one in cautions(report)}
     further = {"fid_at_held_out_count": 1.0, "label_accuracy_real": 0.4}
     copied = replace(
@@ -208,25 +208,25 @@ def test_a_generator_beyond_its_ceilings_is_under_suspicion(report: ReportData) 
     )
     found = {one.about for one in cautions(copied)}
     assert suspicious <= found
-    assert {"Label accuracy beyond real pictures", "Caption adherence beyond real pictures"} <= found
+    assert {"Label accuracy above real images", "Caption adherence above real images"} <= found
 
 
 def test_what_weakens_a_number_stands_before_it_is_quoted(report: ReportData) -> None:
     found = {one.about: one.text for one in cautions(report)}
-    assert {"Few pictures", "Left out", "Not Inception features"} <= found.keys()
-    assert "VASC (1)" in found["Few generated pictures in a class"]
+    assert {"Few images", "Rejected rows", "Not Inception features"} <= found.keys()
+    assert "VASC (1)" in found["Few generated images in a class"]
     rare = [replace(report.classes[1], n_reference=7, n_held_out=0, n_generated=0)]
     weak = {one.about: one.text for one in cautions(replace(report, classes=rare))}
     assert all("VASC" in weak[about] for about in ("Rare classes", "Classes not held out", "Classes never generated"))
     inception = replace(report.metrics, features="Inception-v3", warnings=())
     calm = {one.about for one in cautions(replace(report, metrics=inception, rejects=[]))}
-    assert not {"Few pictures", "Left out", "Not Inception features"} & calm
+    assert not {"Few images", "Rejected rows", "Not Inception features"} & calm
 
 
 def test_adherence_that_may_be_chance_is_said_to_be(adherence: Adherence) -> None:
     assert "not clearly" not in adherence_finding(adherence.relative, adherence.relative_interval)
     assert "not clearly above chance" in adherence_finding(0.1, Interval(-0.1, 0.3))
-    assert "cannot say" in adherence_finding(float("nan"), None)
+    assert "cannot be measured" in adherence_finding(float("nan"), None)
 
 
 def test_gauges_run_from_worst_to_best_and_turn_logarithmic_only_over_wide_spans() -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT, SMALL
+from tests.conftest import ONE_ACTOR, ROOT, SMALL
 from vapray.errors import BackendError
+
+SHARED = pytest.mark.xdist_group("finished experiment")
 
 
 def settings(*overrides: str) -> dict[str, object]:
@@ -45,6 +47,7 @@ def ran(folder: Path, *words: str, name: str = "small", code: int = 0) -> subpro
     return done
 
 
+@SHARED
 def test_numbers_of_a_run_are_those_of_its_report(finished, small_run):
     record = json.loads((finished[0] / "results" / "small" / "default-seed0.json").read_text())
     report = json.loads((small_run / "report" / "metrics.json").read_text())
@@ -56,6 +59,7 @@ def test_numbers_of_a_run_are_those_of_its_report(finished, small_run):
     assert "ingest" not in record["outside"], "a folder of this machine"
 
 
+@SHARED
 def test_a_folder_of_pictures_scores_what_they_score_as_generated_ones(finished, small_run):
     record = json.loads((finished[0] / "results" / "its-pictures" / "default-seed0.json").read_text())
     report = json.loads((small_run / "report" / "metrics.json").read_text())
@@ -64,10 +68,11 @@ def test_a_folder_of_pictures_scores_what_they_score_as_generated_ones(finished,
     assert record["metrics"]["n_generated"] == 20
 
 
+@SHARED
 def test_the_same_command_again_makes_nothing_and_says_the_same(finished):
     folder, said = finished
     again = ran(folder).stdout
-    assert "0 of 2 runs are there" in said and "2 of 2 runs are there" in again
+    assert "Found 0 of 2 finished runs" in said and "Found 2 of 2 finished runs" in again
     assert said.split("\n| ")[-2:] == again.split("\n| ")[-2:]
     assert (folder / "results" / "table.md").read_text() in again
     assert "<h1>Small</h1>" in (folder / "results" / "index.html").read_text()
@@ -79,14 +84,14 @@ def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path):
     experiment = {
         "title": "Beside",
         "question": "Do they wait for each other?",
-        "settings": settings(f"run.root={root}", *SMALL) | {"train.steps": 11},
+        "settings": settings(f"run.root={root}", *SMALL, *ONE_ACTOR) | {"train.steps": 11, "train.workers": 1},
         "rows": {"seen": {}, "unseen": {"settings": {"sample.texts": "held_out"}}},
         "numbers": ["fid"],
     }
     (tmp_path / "beside.yaml").write_text(yaml.safe_dump(experiment))
     said = ran(tmp_path, "--parallel", "2", name="beside").stdout
-    assert "0 of 2 runs are there" in said and "seen, seed 0: [train]" in said and "runs again" not in said
-    assert "seen, seed 0: done" in said and "unseen, seed 0: done" in said and "2 of 2 runs are there" in said
+    assert "Found 0 of 2 finished runs" in said and "seen, seed 0: [train]" in said and "runs again" not in said
+    assert "seen, seed 0: done" in said and "unseen, seed 0: done" in said and "Found 2 of 2 finished runs" in said
     (made,) = {path.name for path in (root / "checkpoints").iterdir()} - before
     assert len([*(root / "checkpoints" / made).glob("lease-*.json")]) == 2, "one was there while the other was at work"
     records = [json.loads(path.read_text()) for path in (tmp_path / "results").glob("*/*.json")]
@@ -110,7 +115,7 @@ def test_rows_beside_each_other_say_why_they_fail(tmp_path):
     for row in experiment["rows"]:
         (told,) = (line for line in done.stdout.splitlines() if line.startswith(f"{row}, seed 0: exit code 3."))
         assert "DataError: " in done.stdout.partition(told)[2] + told and str(tmp_path / "nowhere") in done.stdout
-    assert "2 of 2 failed: one, seed 0; two, seed 0. Why stands above." in done.stderr
+    assert "2 of 2 failed: one, seed 0; two, seed 0. The causes are logged above." in done.stderr
 
 
 LAST_STAGES = {
@@ -137,7 +142,7 @@ def test_an_experiment_may_end_in_another_stage(stage, small_run, tmp_path):
         "title": "Small",
         "question": "Does it run?",
         "stage": stage,
-        "settings": settings(f"run.root={root}", *SMALL, *classifiers),
+        "settings": settings(f"run.root={root}", *SMALL, *ONE_ACTOR, *classifiers),
         **description,
     }
     (tmp_path / f"{stage}.yaml").write_text(yaml.safe_dump(experiment))

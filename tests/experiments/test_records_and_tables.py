@@ -57,7 +57,7 @@ def test_settings_are_those_of_all_then_of_the_row_then_of_the_measure(experimen
 
 @pytest.mark.parametrize("same", ["run.seed=7", "train.steps=7", "evaluate.halves=2"])
 def test_what_runs_differ_in_cannot_be_made_the_same_for_all(experiment, same):
-    with pytest.raises(ConfigError, match=rf"^{same.partition('=')[0]}: runs of this experiment differ in it\. Choose"):
+    with pytest.raises(ConfigError, match=rf"^{same.partition('=')[0]}: runs of this experiment differ in it\. Fix:"):
         settings_of(experiment, RunName("two", "plain", 0), [same])
 
 
@@ -78,10 +78,10 @@ def test_a_record_comes_back_as_it_was_and_a_changed_one_is_refused(tmp_path):
     assert read_record(files, anew) == record(anew, 1.5), "spelt anew, and still the same file"
     path = tmp_path / name.file
     path.write_text(path.read_text().replace("1.5", "1.4"))
-    with pytest.raises(DataError, match=r"was changed after it was written"):
+    with pytest.raises(DataError, match=r"changed after it was written"):
         read_record(files, name)
     path.write_text("{}")
-    with pytest.raises(DataError, match="no record of a run"):
+    with pytest.raises(DataError, match="not a record of a run"):
         read_record(files, name)
 
 
@@ -143,7 +143,7 @@ def test_tables_take_no_record_of_other_settings(experiment, tmp_path):
     assert said.exit_code == 2
     assert "one/plain-seed0.json was made with other settings (train.steps)" in said.output
     said = CliRunner().invoke(app, [*asked[:2], "--row", "two", "--results", str(tmp_path / "results")])
-    assert said.exit_code == 2 and "runs are there" not in said.output, "told before any run"
+    assert said.exit_code == 2 and "finished runs" not in said.output, "told before any run"
 
 
 def test_what_all_measures_tell_alike_stands_once(experiment):
@@ -174,25 +174,25 @@ def test_what_is_not_made_yet_is_a_dash(experiment):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("second: two", "second: too"), "there is no row 'too'; rows: one, two"),
+        (("second: two", "second: too"), "unknown row 'too'; rows: one, two"),
         (("title: A title\n", ""), "e.yaml: title: is missing"),
         (("note: a note", "nte: a note"), "e.yaml: rows.two.nte: unknown key. Did you mean note?"),
         (("second: two,", "secnd: two,"), "contrasts.0.secnd: unknown key. Did you mean second?"),
-        (("{note: a note}", "{train.steps: 4}"), "rows.two.train.steps: unknown key. Settings stand one level below"),
-        (("seeds: [0, 1]", "seeds: 2"), "e.yaml: seeds: wanted a list"),
-        (("{train.steps: 9}", "{run.seed: 9}"), "e.yaml: rows.one.settings: run.seed is set by `seeds`; leave it out"),
+        (("{note: a note}", "{train.steps: 4}"), "rows.two.train.steps: unknown key. Fix: put settings one level"),
+        (("seeds: [0, 1]", "seeds: 2"), "e.yaml: seeds: expected a list"),
+        (("{train.steps: 9}", "{run.seed: 9}"), "e.yaml: rows.one.settings: run.seed is set by `seeds`; remove it"),
         (("{data.image_size: 32}", "{run.seed: 9}"), "e.yaml: settings: run.seed is set by `seeds`"),
         (("{evaluate.halves: 4}", "{run.seed: 9}"), "e.yaml: measures.halved: run.seed is set by `seeds`"),
         (("two: {note", "two: {folder: x, settings: {train.steps: 1}, note"), "a folder has no settings"),
         (("seeds: [0, 1]", "seeds: []"), "seeds"),
-        (("seeds: [0, 1]", "seeds: [0, 1, 1]"), "seeds: each stands once; a run made twice is no second one: 0, 1, 1"),
-        (("numbers: [fid, recall]", "numbers: [fid, recal]"), "there is no number 'recal'; known: "),
-        (("paper: {fid", "paper: {fidd"), "there is no number 'fidd'"),
-        (("number: fid", "number: fdi"), "there is no number 'fdi'"),
-        (("two: {note", "One!: {}\n  two: {note"), "files are named by them: one, One!, two"),
+        (("seeds: [0, 1]", "seeds: [0, 1, 1]"), "seeds: each seed has to be unique: 0, 1, 1"),
+        (("numbers: [fid, recall]", "numbers: [fid, recal]"), "unknown number 'recal'; known: "),
+        (("paper: {fid", "paper: {fidd"), "unknown number 'fidd'"),
+        (("number: fid", "number: fdi"), "unknown number 'fdi'"),
+        (("two: {note", "One!: {}\n  two: {note"), "they name files: one, One!, two"),
         (("two: {note", "two: {folder: x, note"), "'two' is a folder and has no seeds to pair"),
-        (("seeds: [0, 1]", "stage: audit"), "there is no number 'fid'; known: contradicted, "),
-        (("seeds: [0, 1]", "stage: downstream"), "there is no number 'recall'; known: auc_at_SHARE"),
+        (("seeds: [0, 1]", "stage: audit"), "unknown number 'fid'; known: contradicted, "),
+        (("seeds: [0, 1]", "stage: downstream"), "unknown number 'recall'; known: auc_at_SHARE"),
         (("seeds: [0, 1]", "stage: train"), "stage: Input should be 'evaluate', 'downstream' or 'audit'"),
     ],
 )
@@ -212,13 +212,13 @@ def test_a_run_of_several_classifiers_is_refused_before_it_begins(tmp_path):
     text = EXPERIMENT.replace("seeds: [0, 1]", "stage: downstream").replace("[fid, recall]", "[auc_at_1]")
     text = text.replace("{fid: 19.8}", "{auc_at_1: 0.9}")
     experiment = written(tmp_path, text.replace("number: fid", "number: auc_at_1"))
-    with pytest.raises(ConfigError, match=r"row 'one': downstream\.arms: a run of an experiment has one"):
+    with pytest.raises(ConfigError, match=r"row 'one': downstream\.arms: an experiment's run has one"):
         settings_of(experiment, RunName("one", "plain", 0))
 
 
 def test_a_folder_takes_no_part_in_other_stages(tmp_path):
     text = EXPERIMENT.replace("seeds: [0, 1]", "stage: downstream").replace("two: {note", "two: {folder: x, note")
-    with pytest.raises(ConfigError, match=r"rows\.two: a folder of pictures can be evaluated, and takes no part in"):
+    with pytest.raises(ConfigError, match=r"rows\.two: a folder of images can be evaluated only"):
         written(tmp_path, text)
 
 
@@ -250,9 +250,9 @@ def test_settings_of_stages_that_a_run_does_not_come_by_do_not_count():
 @pytest.mark.parametrize(
     ("stage", "number", "words"),
     [
-        ("downstream", "auc_at_0.05", "there will be no number auc_at_0.05: 0.05 is none of downstream.shares"),
-        ("downstream", "f1_at_0.05", "there will be no number f1_at_0.05"),
-        ("audit", "contradicted_nose", "there will be no number contradicted_nose: the attributes are shape, "),
+        ("downstream", "auc_at_0.05", "no number auc_at_0.05: 0.05 is not in downstream.shares"),
+        ("downstream", "f1_at_0.05", "no number f1_at_0.05"),
+        ("audit", "contradicted_nose", "no number contradicted_nose: the attributes are shape, "),
     ],
 )
 def test_numbers_that_no_run_will_have_are_told_before_the_first(tmp_path, stage, number, words):
@@ -266,3 +266,34 @@ def test_numbers_that_no_run_will_have_are_told_before_the_first(tmp_path, stage
     with pytest.raises(ConfigError) as error:
         settings_of(written(tmp_path, text), RunName("one", "plain", 0))
     assert words in str(error.value)
+
+
+DATASETS = """
+datasets:
+  skin: {title: Skin, rows: {one: {paper: {fid: 20.5}}}}
+  lung: {title: Lung, numbers: [kid], rows: {three: {}}}
+"""
+
+
+def test_a_data_set_adds_to_what_all_share(tmp_path):
+    shared, skin, lung = written(tmp_path, EXPERIMENT), *(read_of(tmp_path, name) for name in ("skin", "lung"))
+    assert (skin.title, skin.numbers) == ("Skin", shared.numbers)
+    assert skin.rows["one"] == shared.rows["one"].model_copy(update={"paper": {"fid": 20.5}})
+    assert (lung.title, lung.numbers, list(lung.rows)) == ("Lung", ("kid",), ["one", "two", "three"])
+
+
+def read_of(folder, dataset: str | None) -> Experiment:
+    (folder / "e.yaml").write_text(EXPERIMENT + DATASETS)
+    return read_experiment(str(folder / "e.yaml"), dataset)
+
+
+@pytest.mark.parametrize(("dataset", "problem"), [(None, "none given"), ("liver", "unknown 'liver'")])
+def test_a_missing_or_unknown_data_set_is_refused_with_the_known_ones(tmp_path, dataset, problem):
+    with pytest.raises(ConfigError, match=rf"e\.yaml: --dataset: {problem}\. Fix: set it to one of skin, lung\.$"):
+        read_of(tmp_path, dataset)
+
+
+def test_a_data_set_of_a_file_without_any_is_refused(tmp_path):
+    written(tmp_path, EXPERIMENT)
+    with pytest.raises(ConfigError, match=r"--dataset skin: the file has no `datasets`\. Fix: remove --dataset\."):
+        read_experiment(str(tmp_path / "e.yaml"), "skin")

@@ -1,6 +1,7 @@
-"""Every experiment of the project can be begun: its file is read, and the settings of all its runs fit together."""
+"""Every experiment of the project can be started: its file is valid, and the settings of all its runs fit together."""
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 from vapray.captioning.prompt_set import load_prompt_set
@@ -10,13 +11,17 @@ from vapray.experiments.running import run_names, settings_of
 from vapray.models.size import network_size
 
 FILES = sorted((ROOT / "jobs" / "experiments").glob("*.yaml"))
-TABLE_1 = [path for path in FILES if path.stem.startswith("table1")]
+EXPERIMENTS = [
+    pytest.param(path, dataset, id=f"{path.stem} {dataset or ''}".strip())
+    for path in FILES
+    for dataset in yaml.safe_load(path.read_text()).get("datasets", [None])
+]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_its_runs_have_settings_that_fit_and_differ(path, monkeypatch, tmp_path):
+@pytest.mark.parametrize(("path", "dataset"), EXPERIMENTS)
+def test_its_runs_have_settings_that_fit_and_differ(path, dataset, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
-    experiment = read_experiment(str(path))
+    experiment = read_experiment(str(path), dataset)
     places = [f"run.root={tmp_path}", "data.root=anywhere"]
     found = {name: deciding_settings(settings_of(experiment, name, places)) for name in run_names(experiment)}
     assert len(found) >= 4
@@ -38,10 +43,10 @@ def test_attributes_of_an_audit_are_those_of_its_prompts(path, monkeypatch, tmp_
         assert asked and asked <= set(attributes)
 
 
-@pytest.mark.parametrize("path", TABLE_1, ids=lambda path: path.stem)
-def test_no_baseline_is_much_smaller_than_ours(path, monkeypatch, tmp_path):
+@pytest.mark.parametrize("dataset", ["isic2018", "isic2019", "chestxray14", "colonoscopy"])
+def test_no_baseline_is_much_smaller_than_ours(dataset, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
-    experiment = read_experiment(str(path))
+    experiment = read_experiment(str(ROOT / "jobs" / "experiments" / "table1.yaml"), dataset)
     measure, seed = next(iter(experiment.measures)), experiment.seeds[0]
     places = [f"run.root={tmp_path}", "data.root=anywhere"]
     sizes = {

@@ -176,7 +176,7 @@ def test_tokens_stand_for_the_caption_that_they_are_of(answers, checkpoints):
     ("name", "said"),
     [
         ("no bank", "ConfigError: caption = None: this export has no prompt bank"),
-        ("unknown class", "ConfigError: class 'melanoma' is unknown. Known: MEL, NV"),
+        ("unknown class", "ConfigError: unknown class 'melanoma'. Accepted: MEL, NV"),
         ("tower, nowhere", "ConfigError: text_model = None: captions need the text encoder transformers-v1(sha256="),
         ("tower, another", "ConfigError: bank.model = "),
         ("no text", "ConfigError: text_model = 'folder': this model sees the class alone"),

@@ -204,7 +204,7 @@ def test_it_fails_when_no_whole_checkpoint_is_left(steps):
     for step in (10, 20):
         steps.write(f"steps/step-{step:08d}/raw.safetensors", b"")
     said: list[str] = []
-    with pytest.raises(CheckpointError, match="no whole checkpoint is left, 2 damaged"):
+    with pytest.raises(CheckpointError, match="no complete checkpoint is left, 2 damaged"):
         read_newest_step(steps, "steps", said.append)
     assert len(said) == 2
 
@@ -214,7 +214,7 @@ def test_a_checkpoint_that_was_never_finished_is_passed_over_and_cleaned_at_the_
     steps.write("steps/step-00000030/raw.safetensors", b"half")
     said: list[str] = []
     assert read_newest_step(steps, "steps", said.append, strict=strict) == STATE
-    assert "never finished" in said[0]
+    assert "incomplete" in said[0]
     write_step(steps, "steps", 25, STATE, keep=2)
     assert steps.names("steps") == ["step-00000020", "step-00000025"]
 
@@ -226,7 +226,7 @@ def test_only_orphans_are_no_checkpoint_and_no_failure(tmp_path):
 
 
 def test_a_stalled_run_neither_removes_nor_overwrites_later_checkpoints(steps):
-    with pytest.raises(LeaseHeld, match=r"step-00000020 is there and this run is only at step 15"):
+    with pytest.raises(LeaseHeld, match=r"step-00000020 exists and this run is only at step 15"):
         write_step(steps, "steps", 15, STATE, keep=1)
     write_step(steps, "steps", 20, STATE | {"raw.safetensors": b"other"}, keep=2)
     assert read_newest_step(steps, "steps", pytest.fail) == STATE

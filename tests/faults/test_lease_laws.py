@@ -182,7 +182,7 @@ def test_a_damaged_card_counts_for_one_lifetime_after_it_was_written(files, dama
     card = json.dumps(card_of(files)).encode()
     assert damage(card) != card
     files.write("v/lease-000001.json", damage(card))
-    with pytest.raises(LeaseHeld, match="a run whose lease card is damaged is writing this version"):
+    with pytest.raises(LeaseHeld, match="a run whose lease file is damaged is writing this version"):
         Lease(files, "v").__enter__()
     later = Lease(files, "v", clock=lambda: time.time() + 61)
     assert attempt(later)

@@ -297,5 +297,5 @@ def test_a_reader_among_writers_sees_whole_parts_only():
 def test_an_empty_manifest_is_damage_and_not_an_unfinished_version(tmp_path):
     version = Store(str(tmp_path)).version("images", "v")
     version.files.write("images/v/manifest.json", b"")
-    with pytest.raises(DataError, match="Delete this file"):
+    with pytest.raises(DataError, match="delete this file"):
         version.manifest()

@@ -93,9 +93,9 @@ def test_pictures_and_latents_of_another_kind_are_refused(autoencoder: Autoencod
         np.zeros((16, 16, 3), np.uint8),
         np.zeros((1, 16, 16, 4), np.uint8),
     ):
-        with pytest.raises(DataError, match="wanted uint8"):
+        with pytest.raises(DataError, match="expected uint8"):
             autoencoder.encode_moments(wrong)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"wanted \[B,"):
+    with pytest.raises(DataError, match=r"expected \[B,"):
         autoencoder.decode(torch.zeros(1, 9, 4, 4))
     with pytest.raises(DataError, match="multiples of 4"):
         make_autoencoder("kl").encode_moments(np.zeros((1, 18, 16, 3), np.uint8))
@@ -105,7 +105,7 @@ def test_damaged_and_missing_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_autoencoder(tmp_path)
     (tmp_path / "config.json").write_text('{"_class_name": "VQModel"}')
-    with pytest.raises(CheckpointError, match="'VQModel' is unknown"):
+    with pytest.raises(CheckpointError, match="unknown autoencoder 'VQModel'"):
         load_autoencoder(tmp_path)
     make_autoencoder("kl").save(tmp_path)
     weights = tmp_path / "diffusion_pytorch_model.safetensors"

@@ -124,6 +124,6 @@ def test_a_fitted_autoencoder_is_tuned_after_its_fit(paths: Paths) -> None:
 def test_pictures_too_small_for_lpips_and_none_at_all_are_refused(tmp_path: Path, paths: Paths, backbone: Path) -> None:
     config = tuning(tmp_path, f"lpips_backbone={backbone}")
     small = config.model_copy(update={"data": config.data.model_copy(update={"image_size": 16})})
-    refused(CONFIG, lambda: make_autoencoder(small, paths, lambda *_: None), "LPIPS needs pictures of 32 pixels")
+    refused(CONFIG, lambda: make_autoencoder(small, paths, lambda *_: None), "LPIPS needs images of 32 pixels")
     gone = Paths([str(tmp_path / "gone.png")], [])
     refused(DATA, lambda: make_autoencoder(tuning(tmp_path), gone, lambda *_: None), "no image of the train split")

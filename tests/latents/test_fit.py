@@ -79,7 +79,7 @@ def test_settings_that_cannot_work_are_refused(changed: dict[str, Any], message:
 
 def test_pictures_of_another_kind_are_refused() -> None:
     for wrong in (draw_discs(1), draw_discs(16).astype(np.float32), draw_discs(16)[..., 0]):
-        with pytest.raises(DataError, match="wanted two or more"):
+        with pytest.raises(DataError, match="expected two or more"):
             fit_autoencoder(wrong, TINY)  # type: ignore[arg-type]
 
 

@@ -77,9 +77,9 @@ def test_the_second_of_a_flip_pair_is_the_mirror_image() -> None:
 
 def test_spaces_that_cannot_normalise_are_refused() -> None:
     for shift, scale in [((0.0,), (1.0, 1.0)), ((0.0, 0.0), (1.0, 0.0)), ((0.0, float("nan")), (1.0, 1.0))]:
-        with pytest.raises(DataError, match="wanted"):
+        with pytest.raises(DataError, match="expected"):
             LatentSpace(2, 8, shift, scale)
-    with pytest.raises(DataError, match="wanted 2 channels"):
+    with pytest.raises(DataError, match="expected 2 channels"):
         LatentSpace(2, 8, (0.0, 0.0), (1.0, 1.0)).normalise(torch.zeros(1, 3, 8, 8))
     with pytest.raises(DataError, match="no latents"):
         LatentStatistics().space(8)

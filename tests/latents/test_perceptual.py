@@ -88,5 +88,5 @@ def test_files_that_are_no_known_network_are_refused(tmp_path: Path) -> None:
     torch.save(torchvision.models.mobilenet_v2().state_dict(), backbone)
     refused(CONFIG, opening, "torchvision's alexnet, vgg16, squeezenet1_1, squeezenet1_0")
     backbone.write_bytes(b"<html>")
-    refused(CHECKPOINT, opening, "cannot be read as weights", "Copy the file again")
+    refused(CHECKPOINT, opening, "cannot be read as weights", "copy the file again")
     assert open_perceptual(Autoencoder()) is None

@@ -149,9 +149,9 @@ def write_config(folder: Path, **changes: Any) -> None:
 def test_files_that_are_missing_or_of_another_class_are_told_before_anything_starts(tmp_path: Path) -> None:
     folder = trained_models.stable_diffusion(tmp_path / "vae")
     sign = lambda *more: lambda: autoencoder_signature(asking("diffusers", folder, *more))  # noqa: E731
-    refused(CONFIG, sign("autoencoder.channels=16"), "has 4 channels and factor 8", "Set autoencoder.channels=4")
+    refused(CONFIG, sign("autoencoder.channels=16"), "has 4 channels and factor 8", "set autoencoder.channels=4")
     write_config(folder, _class_name="VQModel")
-    refused(CONFIG, sign(), f"{folder}/config.json", "'VQModel', wanted 'AutoencoderKL'")
+    refused(CONFIG, sign(), f"{folder}/config.json", "'VQModel', expected 'AutoencoderKL'")
     (folder / "config.json").write_text("{")
     refused(CONFIG, sign(), f"{folder}/config.json: cannot be read as JSON")
     (folder / "diffusion_pytorch_model.safetensors").unlink()
@@ -170,7 +170,7 @@ def test_damaged_weights_and_those_of_another_network_are_refused(tmp_path: Path
         f"autoencoder.model = {folder}",
         "weights missing",
         "decoder.up_blocks.0.resnets.3",
-        "Copy or download",
+        "copy or download",
     )
     write_config(folder, layers_per_block=2, block_out_channels=[8, 8, 16, 32])
     refused(CHECKPOINT, opening, f"autoencoder.model = {folder}")
@@ -180,7 +180,7 @@ def test_damaged_weights_and_those_of_another_network_are_refused(tmp_path: Path
     weights.write_bytes(data[:-4] + np.float32(np.nan).tobytes())
     refused(CHECKPOINT, opening, "not finite")
     weights.write_bytes(data[:1000])
-    refused(CHECKPOINT, opening, "not a readable AutoencoderKL", "Copy or download")
+    refused(CHECKPOINT, opening, "not a readable AutoencoderKL", "copy or download")
 
 
 def test_damaged_halves_of_taef2_are_refused(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_damaged_halves_of_taef2_are_refused(tmp_path: Path) -> None:
     shutil.copy(encoder, decoder)
     refused(CHECKPOINT, opening, str(decoder), "not the decoder of TAEF2")
     decoder.write_bytes(whole[: len(whole) // 2])
-    refused(CHECKPOINT, opening, f"{decoder}: cannot be read as weights", "Copy or download the model again")
+    refused(CHECKPOINT, opening, f"{decoder}: cannot be read as weights", "copy or download the model again")
     decoder.write_bytes(whole)
     shutil.copy(decoder, encoder)
     refused(CHECKPOINT, opening, f"{encoder}: not the weights of TAEF2", "weights missing")
@@ -201,11 +201,11 @@ def test_damaged_halves_of_taef2_are_refused(tmp_path: Path) -> None:
     ("given", "told"),
     [
         (["kind=diffusers"], "needs autoencoder.model"),
-        (["kind=taef2", "model=/m"], "Set autoencoder.channels=32 autoencoder.factor=8"),
+        (["kind=taef2", "model=/m"], "set autoencoder.channels=32 autoencoder.factor=8"),
         (["model=/m"], "only kind = diffusers and taef2"),
         (["kind=pixels", "tune_decoder_steps=5"], "pixels have no decoder"),
         (["lpips_heads=/h", "tune_decoder_steps=5"], "needs autoencoder.lpips_backbone"),
-        (["lpips_backbone=/b"], "Set autoencoder.tune_decoder_steps"),
+        (["lpips_backbone=/b"], "set autoencoder.tune_decoder_steps"),
     ],
 )
 def test_settings_that_contradict_one_another_are_refused(given: list[str], told: str) -> None:

@@ -98,7 +98,7 @@ def test_a_baseline_is_not_taken_for_one_that_reads_captions(network: str, said:
 
 
 def test_a_latent_that_the_unet_cannot_halve_twice_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"halves it twice\. Nearest that fit: 32 and 48"):
+    with pytest.raises(ConfigError, match=r"halves it twice\. Nearest valid values: 32 and 48"):
         load(None, [*SMALL, *CLASS_ONLY, "model.network=unet", "data.image_size=40"])
 
 
@@ -141,7 +141,7 @@ def test_forecasts_know_the_options_of_the_prototypes(options: tuple[str, ...]) 
     ("said", "missing"),
     [
         (("null_text=empty",), "bank.context_length=full"),
-        (("label_token=false", "prototypes.enabled=false"), "nothing tells the class"),
+        (("label_token=false", "prototypes.enabled=false"), "the network has no class input"),
     ],
 )
 def test_released_options_that_cannot_work_are_refused(said: tuple[str, ...], missing: str) -> None:

@@ -35,9 +35,9 @@ def test_each_heads_slice_of_a_mixture_lies_in_the_convex_hull() -> None:
 
 
 def test_widths_that_differ_are_refused() -> None:
-    with pytest.raises(ValueError, match="wanted 6 in 4 equal heads, got 6"):
+    with pytest.raises(ValueError, match="expected 6 in 4 equal heads, got 6"):
         mix_prototypes(torch.zeros(1, 2, 6), torch.zeros(1, 2, 6), 4)
-    with pytest.raises(ValueError, match="wanted 6 in 2 equal heads, got 8"):
+    with pytest.raises(ValueError, match="expected 6 in 2 equal heads, got 8"):
         mix_prototypes(torch.zeros(1, 2, 6), torch.zeros(1, 2, 8), 2)
 
 
@@ -115,5 +115,5 @@ def test_health_knows_a_spread_from_a_cluster() -> None:
 
 @pytest.mark.parametrize("wrong", [{"num_heads": 3}, {"num_classes": 0}])
 def test_impossible_prototypes_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"wanted .* got"):
+    with pytest.raises(ValueError, match=r"expected .* got"):
         small_prototypes(**wrong)

@@ -223,8 +223,8 @@ def test_released_configuration_has_the_published_parameters() -> None:
 @pytest.mark.parametrize(
     ("length", "width", "claimed", "told"),
     [
-        (MAX_CONTEXT + 1, CONTEXT_WIDTH, 1, "wanted at most 9, got 10"),
-        (4, CONTEXT_WIDTH + 1, 1, "wanted 12, got 13"),
+        (MAX_CONTEXT + 1, CONTEXT_WIDTH, 1, "expected at most 9, got 10"),
+        (4, CONTEXT_WIDTH + 1, 1, "expected 12, got 13"),
         (4, CONTEXT_WIDTH, 5, "the 4 tokens given, got a row of 5"),
     ],
 )
@@ -237,5 +237,5 @@ def test_a_context_that_does_not_fit_is_refused(length: int, width: int, claimed
 @pytest.mark.parametrize("wrong", [{"patch_size": 3}, {"depth": 3}, {"depth": 0}, {"num_heads": 5}])
 def test_sizes_that_do_not_divide_are_refused(wrong: dict[str, Any]) -> None:
     sizes: dict[str, Any] = {"latent_side": 8, "patch_size": 2, "width": 32, "depth": 4, "num_heads": 4}
-    with pytest.raises(ValueError, match="wanted latent_side divisible"):
+    with pytest.raises(ValueError, match="expected latent_side divisible"):
         UViT(**{**sizes, **wrong}, latent_channels=4, num_classes=2, context_width=4)

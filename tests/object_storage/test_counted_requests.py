@@ -1,4 +1,4 @@
-"""How often a stage asks the store: counted on an S3 server, beside what is said of it."""
+"""Requests of a stage to the object store: counted on an S3 server, and as the capacity estimate gives them."""
 
 import json
 import pickle
@@ -8,7 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from vapray.capacity.requests import PartFlow, Requests
+from vapray.capacity.estimate import TableSize
+from vapray.capacity.map_stages import MappedStage
+from vapray.capacity.pipeline import load_workload
+from vapray.capacity.plan import Plan
 from vapray.row_map import PartWorker, _plan
 from vapray.store import Store, Version
 from vapray.tables import REJECT, TABLES, part_of
@@ -46,10 +49,10 @@ def _run(source: Version, output: Version, batch_rows: int) -> int:
     return len(items)
 
 
-def _counted(requests: list[Any]) -> Requests:
+def _counted(requests: list[Any]) -> tuple[int, int]:
     puts = sum(one.method == "PUT" for one in requests)
     lists = sum(one.method == "GET" and "list-type" in one.path for one in requests)
-    return Requests(puts, sum(one.method in ("GET", "HEAD") for one in requests) - lists, lists)
+    return puts, sum(one.method in ("GET", "HEAD") for one in requests) - lists
 
 
 @pytest.mark.parametrize("batch_rows", [4, 20])
@@ -57,22 +60,15 @@ def test_requests_of_a_stage_are_those_that_a_store_counts(root, proxy, batch_ro
     source = _source(root)
     proxy.requests.clear()
     items = _run(source, Store(root).version("captions", "output"), batch_rows)
-    counted = _counted(proxy.requests)
-    said = PartFlow(ROWS // ROWS_OF_A_PART, 2000, True, items, 2000, actors=1).requests(seconds=0)
+    puts, gets = _counted(proxy.requests)
+    plan = Plan(images=ROWS, settings=(f"pools.caption.batch_rows={batch_rows}",))
+    size = TableSize(ROWS, ROWS // ROWS_OF_A_PART, 2000 * ROWS // ROWS_OF_A_PART)
+    estimate = MappedStage("caption", size, load_workload(plan)).estimate()
     assert items == ROWS // batch_rows
-    assert counted.puts == said.puts
-    assert counted.gets == pytest.approx(said.gets, abs=4)
-    assert counted.lists == pytest.approx(said.lists, abs=4)
+    assert puts == estimate.puts
+    assert gets == pytest.approx(estimate.gets, abs=4)
 
 
-def test_the_lease_asks_for_as_long_as_the_stage_lasts():
-    flow = PartFlow(1, 2000, True, 1, 2000, actors=1)
-    short, hour = flow.requests(seconds=1), flow.requests(seconds=3600)
-    assert (hour.puts - short.puts, hour.lists - short.lists, hour.gets - short.gets) == (240, 240, 0)
-
-
-def test_large_parts_are_read_by_ranges_and_many_are_listed_by_pages():
-    small, large = (PartFlow(100, size, True, 5000, size, actors=10) for size in (2e6, 40e6))
-    assert large.check_gets == 2.5 * small.check_gets
-    assert large.scan_gets > small.scan_gets
-    assert small.requests(0).lists - PartFlow(100, 2e6, True, 500, 2e6, actors=10).requests(0).lists == 3 * 4
+def test_large_parts_are_read_by_ranges():
+    small, large = (TableSize(100, 100, 100 * size).gets_per_part for size in (2e6, 40e6))
+    assert large == 2.5 * small

@@ -4,28 +4,28 @@ import threading
 
 import pytest
 
-from serve.backend import EvaluationOrder
+from serve.backend import EvaluationJob
 from serve.errors import ApiError
-from serve.evaluation_records import EvaluationRecords
+from serve.evaluations.evaluation_store import EvaluationStore
 
-ORDER = EvaluationOrder("m", images=(b"one", b"two"))
+JOB = EvaluationJob("m", images=(b"one", b"two"))
 
 
 def test_an_evaluation_lives_in_a_bucket(root):
-    records = EvaluationRecords(root)
-    id = records.create(ORDER, "ada", "k").id
-    assert EvaluationRecords(root).create(ORDER, "ada", "k").id == id
+    records = EvaluationStore(root)
+    id = records.create(JOB, "ada", "k").id
+    assert EvaluationStore(root).create(JOB, "ada", "k").id == id
     with pytest.raises(ApiError, match="another evaluation"):
-        records.create(EvaluationOrder("m", n=2), "ada", "k")
+        records.create(EvaluationJob("m", n=2), "ada", "k")
     assert records.dispatch(id) and not records.dispatch(id)
-    assert records.begin(id, "r1") and records.pictures(id) == [b"one", b"two"]
-    records.beat(id, "r1", 1)
+    assert records.start(id, "r1") and records.images(id) == [b"one", b"two"]
+    records.heartbeat(id, "r1", 1)
     assert records.get(id, "ada").done == 1
     for value in (1, 2):
         records.finish(id, results={"n": value})
-    assert records.pictures(id) is None
-    assert [(one.id, one.results) for one in records.of_owner("ada")] == [(id, {"n": 1})]
-    assert records.of_owner("bob") == []
+    assert records.images(id) is None
+    assert [(one.id, one.results) for one in records.list_for_owner("ada")] == [(id, {"n": 1})]
+    assert records.list_for_owner("bob") == []
 
 
 def test_of_many_at_once_with_one_key_all_get_one_evaluation(root):
@@ -33,9 +33,9 @@ def test_of_many_at_once_with_one_key_all_get_one_evaluation(root):
     barrier = threading.Barrier(4)
 
     def create() -> None:
-        records = EvaluationRecords(root)
+        records = EvaluationStore(root)
         barrier.wait()
-        ids.append(records.create(ORDER, "ada", "k").id)
+        ids.append(records.create(JOB, "ada", "k").id)
 
     threads = [threading.Thread(target=create) for _ in range(4)]
     for thread in threads:
@@ -43,4 +43,4 @@ def test_of_many_at_once_with_one_key_all_get_one_evaluation(root):
     for thread in threads:
         thread.join()
     assert len(ids) == 4 and len(set(ids)) == 1
-    assert [one.id for one in EvaluationRecords(root).of_owner("ada")] == ids[:1]
+    assert [one.id for one in EvaluationStore(root).list_for_owner("ada")] == ids[:1]

@@ -128,6 +128,6 @@ def test_two_cuts_in_a_row_are_survived_and_endless_ones_are_told(files, proxy):
     proxy.plan = First(Fault("cut", 900), "GET", times=2)
     assert files.read("x") == DATA
     proxy.plan = lambda request: Fault("cut", 900)
-    with pytest.raises(BackendError, match=r"/x: could not read .*The store does not answer as it should"):
+    with pytest.raises(BackendError, match=r"/x: could not read .*The store does not answer correctly"):
         files.read("x")
     assert 2 < len(proxy.faults) <= 7

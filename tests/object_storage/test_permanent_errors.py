@@ -23,7 +23,7 @@ each_operation = pytest.mark.parametrize("operation", OPERATIONS)
 
 @each_operation
 def test_a_missing_bucket_is_named(proxy, operation):
-    expected = rf"s3://gone/run/a(/x)?: could not {operation} \(.*does not exist\)\. Create the bucket, or choose"
+    expected = rf"s3://gone/run/a(/x)?: could not {operation} \(.*does not exist\)\. Fix: create the bucket, or choose"
     with pytest.raises(ConfigError, match=expected):
         OPERATIONS[operation](FileStore("s3://gone/run"))
 
@@ -32,8 +32,8 @@ def test_a_missing_bucket_is_named(proxy, operation):
 @pytest.mark.parametrize(
     ("code", "advice"),
     [
-        ("AccessDenied", "need s3:ListBucket on the bucket"),
-        ("SignatureDoesNotMatch", "does not accept these credentials"),
+        ("AccessDenied", "grant these credentials s3:ListBucket on the bucket"),
+        ("SignatureDoesNotMatch", "refuses these credentials"),
         ("ExpiredToken", "AWS_SESSION_TOKEN"),
     ],
 )
@@ -49,14 +49,14 @@ def test_missing_credentials_are_told_before_any_request(root, proxy, new_client
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    with pytest.raises(ConfigError, match="No credentials were found: set AWS_ACCESS_KEY_ID"):
+    with pytest.raises(ConfigError, match=r"No credentials were found\. Fix: set AWS_ACCESS_KEY_ID"):
         OPERATIONS[operation](FileStore(root))
     assert not proxy.requests
 
 
 def test_a_store_that_only_drops_is_told_after_a_bounded_number_of_attempts(files, proxy):
     proxy.plan = lambda request: Fault("drop")
-    with pytest.raises(BackendError, match=r"could not create .*is AWS_ENDPOINT_URL right"):
+    with pytest.raises(BackendError, match=r"could not create .*check AWS_ENDPOINT_URL"):
         files.create("x", b"1")
     assert 5 <= len(proxy.faults) <= 10  # aiohttp repeats on its own what it had sent on a connection that broke
 
@@ -71,7 +71,7 @@ def test_nobody_listening_is_told(root, server_port, new_clients, monkeypatch):
 
 @pytest.mark.parametrize("nameless", ["s3://", "s3:///run"])
 def test_a_root_without_a_bucket_is_refused(nameless):
-    with pytest.raises(ConfigError, match="names no bucket, wanted s3://BUCKET/FOLDER"):
+    with pytest.raises(ConfigError, match=r"no bucket\. Fix: set run.root to s3://BUCKET/FOLDER"):
         FileStore(nameless)
 
 
@@ -86,7 +86,7 @@ def test_the_command_ends_without_a_traceback(proxy, tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("ConfigError: s3://gone/run/")
-    assert "Create the bucket, or choose another run.root." in done.stderr
+    assert "Fix: create the bucket, or choose another run.root." in done.stderr
     assert "Traceback" not in done.stderr
     assert "[ray]" not in done.stdout
 

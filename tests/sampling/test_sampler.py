@@ -83,7 +83,7 @@ def test_guidance_in_an_interval_costs_less_makes_another_picture_and_is_recorde
 
 
 def test_settings_that_no_solver_can_follow_leave_nothing_behind(sampler):
-    with pytest.raises(ValueError, match=r"inference steps: wanted 1\.\.999, got 1000"):
+    with pytest.raises(ValueError, match=r"inference steps: expected 1\.\.999, got 1000"):
         sampler.generate("NV", n=3, settings=dataclasses.replace(SETTINGS, num_inference_steps=1000))
     assert sampler.engine.stats().waiting == 0
 

@@ -83,7 +83,7 @@ def test_unseen_captions_of_another_bank_are_of_no_picture_that_was_trained_on(f
     kept = _without(held_out, PromptBank([known]), "elsewhere")
     assert len(kept) == len(held_out) - 1
     assert known.image_id not in {entry.image_id for entry in kept.entries(0)}
-    with pytest.raises(DataError, match="trained on all pictures"):
+    with pytest.raises(DataError, match="trained on all images"):
         _without(held_out, held_out, "elsewhere")
 
 
@@ -102,11 +102,11 @@ def test_another_bank_counts_by_its_content(finished, tmp_path):
     assert bank_signature(load(None, [])) == ""
     signed = bank_signature(load(None, [f"sample.bank={finished.root}"]))
     assert signed == finished.bank.sealed().content_hash
-    with pytest.raises(DataError, match=r"no finished bank there\. Give the run\.root of a run with captions"):
+    with pytest.raises(DataError, match=r"no finished bank\. Fix: give the run\.root of a run with captions"):
         bank_signature(load(None, [f"sample.bank={tmp_path}"]))
 
 
 def test_the_bank_that_was_signed_is_taken_or_none(finished):
     config = load(None, [*SMALL, f"sample.bank={finished.root}"])
-    with pytest.raises(DataError, match=r"the bank that was there is gone\. Run the command again"):
+    with pytest.raises(DataError, match=r"its bank is gone\. Fix: run the command again"):
         texts_for_samples(config, finished.bank, finished.class_names, "of a bank that was finished before")

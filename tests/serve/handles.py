@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from serve.backend import ImageOrder, MadeImage
+from serve.backend import ImageJob, ImageResult
 from vapray.sampling.sampler import Sampler
 
 
@@ -13,31 +13,31 @@ class Handle:
     ``before`` is called with every order first, and may raise.
     """
 
-    def __init__(self, sampler: Sampler, before: Callable[[ImageOrder], None] = lambda _: None) -> None:
+    def __init__(self, sampler: Sampler, before: Callable[[ImageJob], None] = lambda _: None) -> None:
         self._sampler, self._before = sampler, before
-        self.orders: list[ImageOrder] = []
-        self.under_way = self.most_under_way = self.cancelled = 0
+        self.jobs: list[ImageJob] = []
+        self.in_flight = self.most_in_flight = self.cancelled = 0
 
     @property
-    def make(self) -> "Handle":
+    def generate(self) -> "Handle":
         return self
 
-    async def remote(self, order: ImageOrder) -> MadeImage:
-        self.orders.append(order)
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
+    async def remote(self, job: ImageJob) -> ImageResult:
+        self.jobs.append(job)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            self._before(order)
-            return await asyncio.to_thread(self._made, order)
+            self._before(job)
+            return await asyncio.to_thread(self._made, job)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
 
-    def _made(self, order: ImageOrder) -> MadeImage:
-        assert order.label is not None
-        (made,) = self._sampler.generate(order.label, order.caption, seed=order.seed, settings=order.settings)
-        return MadeImage(
+    def _made(self, job: ImageJob) -> ImageResult:
+        assert job.label is not None
+        (made,) = self._sampler.generate(job.label, job.caption, seed=job.seed, settings=job.settings)
+        return ImageResult(
             made.to_png(), made.label, made.class_name, made.caption, None, made.seed, made.model_sha256, 1, 1
         )

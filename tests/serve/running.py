@@ -93,7 +93,7 @@ def write_settings(folder: Path, checkpoint: Path, port: int, **args: Any) -> Pa
     model = {"name": "demo", "checkpoint": str(checkpoint), **args.pop("model", {})}
     settings = yaml.safe_load((ROOT / "serve/laptop.yaml").read_text())
     settings["http_options"]["port"] = port
-    settings["applications"][0]["args"] = {"models": [model], "state": str(folder / "state"), **args}
+    settings["applications"][0]["args"] = {"models": [model], "state_dir": str(folder / "state"), **args}
     file = folder / "service.yaml"
     file.write_text(yaml.safe_dump(settings))
     return file

@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import pytest
 
 from serve.app import build
-from serve.autoscaling import PENDING_ROWS, PendingRows
+from serve.deployments.autoscaling import PENDING_ROWS, PendingRows
+from serve.settings import read_settings
 from tests.conftest import ROOT
 from tests.serve.running import free_port
 from tests.serve.test_serve_file import FILES
+from vapray.config.renamed_keys import SERVICE_KEYS
 from vapray.errors import CheckpointError, ConfigError
 from vapray.serve_file import read_serve_file
 from vapray.serving import serve_until_interrupted
@@ -28,9 +30,9 @@ def test_the_projects_files_build(path):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ({"models": [MODEL], "keyes": "keys.yaml"}, "Did you mean keys?"),
+        ({"models": [MODEL], "api_keys": "keys.yaml"}, "Did you mean api_keys_file?"),
         ({"models": []}, "models"),
-        ({"models": [MODEL, MODEL]}, "the name demo stands twice"),
+        ({"models": [MODEL, MODEL]}, "the name demo is used twice"),
         ({"models": [MODEL | {"name": "a/b"}]}, "models"),
         ({"models": [MODEL | {"replicas": {"min": 3, "max": 2}}]}, "min = 3 is above max = 2"),
         ({"models": [MODEL], "limits": {"body_mib": float("nan")}}, "limits.body_mib"),
@@ -52,11 +54,11 @@ def test_what_cannot_work_is_said_before_ray_starts(monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     with pytest.raises(ConfigError, match="no model to serve"):
         start()
-    with pytest.raises(ConfigError, match="no keys are set"):
+    with pytest.raises(ConfigError, match="no API keys are set"):
         start(checkpoints=("nowhere",), host="0.0.0.0")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"127.0.0.1:{port} cannot be listened on"):
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{port}: cannot listen"):
             start(checkpoints=("nowhere",), port=port)
     with pytest.raises(CheckpointError, match="nowhere: no such folder"):
         start(checkpoints=("nowhere",), port=free_port())
@@ -72,8 +74,8 @@ def test_replicas_are_as_many_as_waiting_rows_ask_for(rows, requests, wanted):
 
 
 def test_the_dashboard_shows_what_the_service_tells():
-    code = "\n".join(path.read_text() for path in (ROOT / "serve").glob("*.py"))
-    from serve.sampler_metrics import DESCRIPTIONS, GAUGES
+    code = "\n".join(path.read_text() for path in (ROOT / "serve").rglob("*.py"))
+    from serve.deployments.sampler_metrics import DESCRIPTIONS, GAUGES
 
     told = {f"sampler_{name}" for name in (*DESCRIPTIONS, *GAUGES)} | set(re.findall(r'"vapray_(\w+)"', code))
     panels = json.loads((ROOT / "cluster/monitoring/grafana-serving.json").read_text())["panels"]
@@ -84,3 +86,13 @@ def test_the_dashboard_shows_what_the_service_tells():
 
 def names(expression: str) -> list[str]:
     return [re.sub("_(total|bucket)$", "", name) for name in re.findall(r"ray_vapray_(\w+)", expression)]
+
+
+def test_renamed_settings_keep_their_old_names_and_are_reported(caplog):
+    old = {"keys": "k.yaml", "state": "s", "docs": True, "limits": {"body_seconds": 5}}
+    new = {"api_keys_file": "k.yaml", "state_dir": "s", "openapi": True, "limits": {"body_timeout_s": 5}}
+    model = [MODEL | {"max_waiting": 7}], [MODEL | {"max_queued_requests": 7}]
+    assert read_settings({"models": model[0], **old}) == read_settings({"models": model[1], **new})
+    assert [record.getMessage().split()[1] for record in caplog.records] == [*SERVICE_KEYS]
+    with pytest.raises(ConfigError, match="keys and api_keys_file are both set"):
+        read_settings({"models": [MODEL], "keys": "a", "api_keys_file": "a"})

@@ -22,7 +22,7 @@ def lines(caplog):
 @pytest.fixture
 def keyed(backend, tmp_path):
     key = add_key(str(tmp_path / "keys.yaml"), "ward-7", ["images", "evaluations"])
-    with Served(backend, key, keys=str(tmp_path / "keys.yaml")) as made:
+    with Served(backend, key, api_keys_file=str(tmp_path / "keys.yaml")) as made:
         yield made, key
 
 

@@ -42,16 +42,16 @@ def said(answer, status: int) -> dict:
         (b'{"prompt": "\xed\xa0\x80"}', "not UTF-8"),
         (b'{"a":' * 100_000, "nested too deeply"),
         (b'{"prompt":' + b"[" * 50 + b"]" * 50 + b"}", "nested too deeply"),
-        (b'{"prompt": "NV", "prompt": "MEL"}', "the key prompt stands twice"),
-        (b'{"prompt": "NV", "seed": NaN}', "NaN is no number"),
-        (b'{"prompt": "NV", "guidance_scale": -Infinity}', "-Infinity is no number"),
+        (b'{"prompt": "NV", "prompt": "MEL"}', "the key prompt occurs twice"),
+        (b'{"prompt": "NV", "seed": NaN}', "NaN is not a JSON number"),
+        (b'{"prompt": "NV", "guidance_scale": -Infinity}', "-Infinity is not a JSON number"),
         (b'{"prompt": "NV", "seed": ' + b"9" * 5000 + b"}", "more digits than"),
         (json.dumps({f"x{at}": 1 for at in range(50_000)}).encode(), "50000 keys in one object"),
         (b'{"images": [' + b"1," * 2**20 + b"1]}", "more than 100000 values"),
         (b"[" * 2**20, "more than 100000 values"),
         (b'{"prompt": "\\ud83d"}', "surrogate"),
         (b'{"\\ud83d": 1}', "surrogate"),
-        (b'{"\\ud83d": 1, "\\ud83d": 2}', "stands twice"),
+        (b'{"\\ud83d": 1, "\\ud83d": 2}', "occurs twice"),
     ],
 )
 @pytest.mark.parametrize("path", [IMAGES, EVALUATIONS, "/v1/bank/NV/distance"])
@@ -82,19 +82,19 @@ def test_a_body_that_is_not_called_json_is_refused(module_served, kind):
         ({"n": None}, "n", "invalid_value", "n = null"),
         ({"stream": 1}, "stream", "invalid_value", "stream = 1"),
         ({"prompt": ""}, "prompt", "invalid_value", "at least 1 character"),
-        ({"prompt": " \n\t"}, "prompt", "invalid_value", "no words"),
+        ({"prompt": " \n\t"}, "prompt", "invalid_value", "blank"),
         ({"prompt": "x" * 2**20}, "prompt", "invalid_value", "1048576 characters, at most 2000"),
         ({"prompt": 7}, "prompt", "invalid_value", "valid string"),
-        ({"prompt": None}, "prompt", "invalid_value", "neither is there"),
-        ({"bank": "draw", "label": 0}, "prompt", "invalid_value", "both are there"),
-        ({"prompt": None, "bank": "draw"}, "label", "invalid_value", "Name the class"),
+        ({"prompt": None}, "prompt", "invalid_value", "got neither"),
+        ({"bank": "draw", "label": 0}, "prompt", "invalid_value", "got both"),
+        ({"prompt": None, "bank": "draw"}, "label", "invalid_value", "required with bank"),
         ({"label": "NVV"}, "label", "unknown_class", "MEL, NV"),
         ({"label": -1}, "label", "unknown_class", "0..4"),
         ({"label": 5}, "label", "unknown_class", "0..4"),
-        ({"label": True}, "label", "invalid_value", "name or the number of a class"),
-        ({"label": 1.5}, "label", "invalid_value", "name or the number of a class"),
-        ({"label": ["NV"]}, "label", "invalid_value", "name or the number of a class"),
-        ({"prompt": "MEL", "label": "NV"}, "prompt", "invalid_value", "another class"),
+        ({"label": True}, "label", "invalid_value", "name or number of a class"),
+        ({"label": 1.5}, "label", "invalid_value", "name or number of a class"),
+        ({"label": ["NV"]}, "label", "invalid_value", "name or number of a class"),
+        ({"prompt": "MEL", "label": "NV"}, "prompt", "invalid_value", "different classes"),
         ({"seed": -1}, "seed", "invalid_value", "seed = -1"),
         ({"seed": 2**63 - 1000}, "seed", "invalid_value", "less than or equal"),
         ({"seed": 2**63 - 1001, "n": 2}, "seed", "invalid_value", "for 2 images"),
@@ -107,7 +107,7 @@ def test_a_body_that_is_not_called_json_is_refused(module_served, kind):
         ({"num_inference_steps": 251}, "num_inference_steps", "invalid_value", "1..250"),
         ({"solver": "euler"}, "solver", "invalid_value", "'dpm_solver_2m' or 'ddim'"),
         ({"prototypes": False}, "prototypes", "invalid_value", "'on' or 'bypassed'"),
-        ({"size": "1024x1024"}, "size", "invalid_value", "makes 32x32"),
+        ({"size": "1024x1024"}, "size", "invalid_value", "accepts auto and 32x32"),
         ({"size": 32}, "size", "invalid_value", "valid string"),
         ({"output_format": "jpeg"}, "output_format", "invalid_value", "'png'"),
         ({"response_format": "url"}, "response_format", "invalid_value", "'b64_json'"),
@@ -137,7 +137,7 @@ def test_all_that_is_wrong_is_said_at_once(module_served):
     shape = said(module_served.post(IMAGES, {"n": 0, "seed": -1, "labl": "NV"}), 400)
     assert all(words in shape["message"] for words in ("n = 0", "seed = -1", "Did you mean label?"))
     sense = said(module_served.post(IMAGES, {"prompt": " ", "size": "1x1", "label": "XX"}), 400)
-    assert all(words in sense["message"] for words in ("no words", "size = 1x1", "no such class"))
+    assert all(words in sense["message"] for words in ("blank", "size = 1x1", "unknown class"))
 
 
 def test_an_entry_that_the_bank_has_not_is_refused_in_a_stream_too(module_served):
@@ -149,8 +149,8 @@ def test_an_entry_that_the_bank_has_not_is_refused_in_a_stream_too(module_served
 @pytest.mark.parametrize(
     ("body", "param", "words"),
     [
-        ({}, "images", "neither is there"),
-        ({"images": ["aa==", "aa=="], "generate": {"n": 2}}, "images", "both are there"),
+        ({}, "images", "got neither"),
+        ({"images": ["aa==", "aa=="], "generate": {"n": 2}}, "images", "got both"),
         ({"images": ["aa=="]}, "images", "at least 2"),
         ({"images": "aa=="}, "images", "valid list"),
         ({"images": ["aa==", 7]}, "images.1", "valid string"),
@@ -163,7 +163,7 @@ def test_an_entry_that_the_bank_has_not_is_refused_in_a_stream_too(module_served
         ({"generate": {"n": 5001}}, "generate.n", "at most 5000"),
         ({"generate": {"n": 2, "seed": 2**63 - 1001}}, "generate.seed", "for 2 images"),
         ({"generate": {"n": 2, "sed": 1}}, "generate.sed", "Did you mean seed?"),
-        ({"generate": {"n": 2, "label": "XX"}}, "generate.label", "no such class"),
+        ({"generate": {"n": 2, "label": "XX"}}, "generate.label", "unknown class"),
         ({"generate": {"n": 2, "num_inference_steps": 900}}, "generate.num_inference_steps", "1..250"),
         ({"generate": [2]}, "generate", "valid dictionary"),
     ],
@@ -218,8 +218,8 @@ def test_what_the_service_does_not_offer_is_not_found(backend):
 
 
 def test_what_nobody_foresaw_is_told_without_details(served, backend, caplog):
-    async def fail(order):
-        raise RuntimeError(f"bad caption {order.caption}")
+    async def fail(job):
+        raise RuntimeError(f"bad caption {job.caption}")
 
     backend.image = fail
     answer = served.images(prompt="a secret lesion")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serve.captioner import AT_ONCE, Captioner
+from serve.deployments.captioner import MAX_CONCURRENT, CaptionerReplica
 from serve.errors import ApiError
 from vapray.captioning.opening import open_captioner
 from vapray.data.frames import read_bytes, read_frame
@@ -34,10 +34,10 @@ def blank() -> bytes:
 
 
 def test_several_at_once_are_described_by_what_is_seen_in_them(small_checkpoint, pictures):
-    captioner = Captioner(str(small_checkpoint))
+    captioner = CaptionerReplica(str(small_checkpoint))
 
     async def described():
-        return await asyncio.gather(*(captioner.describe(read_bytes(path)) for path in pictures))
+        return await asyncio.gather(*(captioner.caption(read_bytes(path)) for path in pictures))
 
     first, again = asyncio.run(described()), asyncio.run(described())
     assert first == again
@@ -51,7 +51,7 @@ def test_several_at_once_are_described_by_what_is_seen_in_them(small_checkpoint,
 
 
 def test_many_wait_for_the_engine_side_by_side(small_checkpoint, pictures):
-    captioner, many = Captioner(str(small_checkpoint)), threading.Barrier(AT_ONCE // 2)
+    captioner, many = CaptionerReplica(str(small_checkpoint)), threading.Barrier(MAX_CONCURRENT // 2)
     described = captioner._captioner.caption
 
     def together(images, ids):
@@ -62,27 +62,28 @@ def test_many_wait_for_the_engine_side_by_side(small_checkpoint, pictures):
     picture = read_bytes(pictures[0])
 
     async def all_described():
-        return await asyncio.gather(*(captioner.describe(picture) for _ in range(AT_ONCE // 2)))
+        return await asyncio.gather(*(captioner.caption(picture) for _ in range(MAX_CONCURRENT // 2)))
 
     assert len({one.caption for one in asyncio.run(all_described())}) == 1
 
 
 def test_what_cannot_be_described_is_refused(small_checkpoint):
-    captioner = Captioner(str(small_checkpoint))
+    captioner = CaptionerReplica(str(small_checkpoint))
     for image, code in ((b"no", "invalid_image"), (blank(), "not_described")):
         with pytest.raises(ApiError) as refused:
-            asyncio.run(captioner.describe(image))
+            asyncio.run(captioner.caption(image))
         assert (refused.value.status, refused.value.code, refused.value.param) == (400, code, "image")
     asyncio.run(captioner.check_health())
 
 
-def test_given_captions_describe_nothing_else(small_checkpoint, tmp_path):
+@pytest.mark.parametrize("captioner", ["given", "drawn"])
+def test_captions_not_written_from_images_describe_nothing_else(captioner, small_checkpoint, tmp_path):
     path = Path(shutil.copytree(small_checkpoint, tmp_path / "final"))
     card = json.loads((path / "checkpoint.json").read_bytes())
-    card["config"]["caption"] |= {"captioner": "given", "captions": "given.csv"}
+    card["config"]["caption"] |= {"captioner": captioner, "captions": "given.csv"}
     _rewrite(path, json.dumps(card).encode())
     with pytest.raises(ApiError) as refused:
-        asyncio.run(Captioner(str(path)).describe(blank()))
+        asyncio.run(CaptionerReplica(str(path)).caption(blank()))
     assert (refused.value.status, refused.value.code) == (404, "no_captioner")
 
 
@@ -94,14 +95,14 @@ def _rewrite(path: Path, card: bytes) -> None:
 
 
 def test_a_dead_engine_is_told_to_the_client_and_to_whoever_replaces_replicas(small_checkpoint, pictures):
-    captioner = Captioner(str(small_checkpoint))
+    captioner = CaptionerReplica(str(small_checkpoint))
 
     def die(*_):
         raise EngineDied("engine process 7 ended")
 
     captioner._captioner.caption = die
     with pytest.raises(ApiError) as refused:
-        asyncio.run(captioner.describe(read_bytes(pictures[0])))
+        asyncio.run(captioner.caption(read_bytes(pictures[0])))
     assert (refused.value.status, refused.value.code) == (503, "unavailable")
     assert refused.value.retry_after_s
     with pytest.raises(EngineDied):

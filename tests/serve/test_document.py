@@ -16,7 +16,7 @@ FEW = settings(max_examples=20, deadline=None, derandomize=True, database=None, 
 def keyed(sampler, tmp_path_factory):
     keys = str(tmp_path_factory.mktemp("keys") / "keys.yaml")
     key = add_key(keys, "ward", SCOPES)
-    with Served(InProcess(sampler), key, keys=keys, docs=True) as made:
+    with Served(InProcess(sampler), key, api_keys_file=keys, openapi=True) as made:
         assert made.images(prompt="NV").status_code == 200  # ready from here on
         yield made
 

@@ -16,7 +16,7 @@ BODIES = {
     "/v1/neighbours": {"image": "aa=="},
     "/v1/captions": {"image": "aa=="},
 }
-OPEN = {"/", "/healthz", "/readyz", "/studio/"}
+PUBLIC_PATHS = {"/", "/healthz", "/readyz", "/studio/"}
 SCOPES = {
     ("POST", IMAGES): "images",
     ("GET", "/v1/bank/{class}"): "bank",
@@ -55,25 +55,25 @@ def ask(served: Served, method: str, path: str):
 
 def test_every_route_wants_a_key_but_those_without_data(backend, keys):
     key = add_key(keys, "ward", ["metrics"])
-    with Served(backend, keys=keys, docs=True) as served:
+    with Served(backend, api_keys_file=keys, openapi=True) as served:
         found = routes(served)
         assert {method for method, _ in found} <= {"GET", "HEAD", "POST"}
-        assert found - ANY_SCOPE - set(SCOPES) - {("HEAD", "/openapi.json")} == {("GET", path) for path in OPEN}
+        assert found - ANY_SCOPE - set(SCOPES) - {("HEAD", "/openapi.json")} == {("GET", path) for path in PUBLIC_PATHS}
         for method, path in found:
             answer = ask(served, method, path)
-            assert (answer.status_code == 401) is (path not in OPEN), (method, path)
-            if method != "HEAD" and path not in OPEN:
+            assert (answer.status_code == 401) is (path not in PUBLIC_PATHS), (method, path)
+            if method != "HEAD" and path not in PUBLIC_PATHS:
                 assert said(answer, 401)["code"] == "missing_api_key"
                 assert answer.headers["www-authenticate"] == "Bearer"
         assert said(served.get("/nothing/here"), 401)
         assert said(served.ask("OPTIONS", IMAGES), 401)
-    assert backend.orders == [] and key.startswith("vr_")
+    assert backend.jobs == [] and key.startswith("vr_")
 
 
 @pytest.mark.parametrize("given", ["", "Bearer", "Bearer ", "Basic {}", "{}", "Bearer {}x", "Bearer vr_", "Bearer é"])
 def test_what_is_not_a_key_opens_nothing(backend, keys, given):
     key = add_key(keys, "ward", ["images"])
-    with Served(backend, keys=keys) as served:
+    with Served(backend, api_keys_file=keys) as served:
         headers = {"authorization": given.format(key).encode("latin-1")}
         said(served.get("/v1/models", headers=headers), 401)
         assert served.get("/v1/models", headers={"authorization": f"bearer {key}"}).status_code == 200
@@ -82,7 +82,7 @@ def test_what_is_not_a_key_opens_nothing(backend, keys, given):
 def test_a_key_opens_what_its_scopes_name_and_nothing_else(backend, keys):
     made = {scope: add_key(keys, scope, [scope]) for scope in set(SCOPES.values())}
     for scope, key in made.items():
-        with Served(backend, key, keys=keys) as served:
+        with Served(backend, key, api_keys_file=keys) as served:
             for (method, path), wanted in SCOPES.items():
                 answer = ask(served, method, path)
                 assert (answer.status_code == 403) is (wanted != scope), (scope, method, path, answer.text)
@@ -93,7 +93,7 @@ def test_a_key_opens_what_its_scopes_name_and_nothing_else(backend, keys):
 
 def test_a_key_that_is_taken_out_of_the_file_is_refused_at_once(backend, keys, tmp_path):
     key = add_key(keys, "ward", ["images"])
-    with Served(backend, key, keys=keys) as served:
+    with Served(backend, key, api_keys_file=keys) as served:
         assert served.get("/v1/models").status_code == 200
         (tmp_path / "keys.yaml").unlink()
         other = add_key(keys, "other", ["images"])
@@ -103,15 +103,15 @@ def test_a_key_that_is_taken_out_of_the_file_is_refused_at_once(backend, keys, t
 
 def test_a_file_of_keys_that_breaks_opens_nothing_and_says_so(backend, keys, tmp_path, caplog):
     key = add_key(keys, "ward", ["images"])
-    with Served(backend, key, keys=keys) as served:
+    with Served(backend, key, api_keys_file=keys) as served:
         (tmp_path / "keys.yaml").write_text("keys: [")
         assert said(served.get("/v1/models"), 401)
-        assert "no key is accepted" in caplog.text and "keys.yaml" in caplog.text
+        assert "All API keys are rejected" in caplog.text and "keys.yaml" in caplog.text
 
 
 def test_an_evaluation_is_its_owners_alone(backend, keys):
     first, second = (add_key(keys, name, ["evaluations"]) for name in ("first", "second"))
-    with Served(backend, first, keys=keys) as mine, Served(backend, second, keys=keys) as theirs:
+    with Served(backend, first, api_keys_file=keys) as mine, Served(backend, second, api_keys_file=keys) as theirs:
         made = mine.post(EVALUATIONS, {"generate": {"n": 2}})
         where = made.headers["location"]
         assert made.status_code == 202 and mine.get(where).json() == made.json()
@@ -121,7 +121,7 @@ def test_an_evaluation_is_its_owners_alone(backend, keys):
 
 def test_a_key_may_ask_for_so_many_images_a_minute(backend, keys):
     key, other = add_key(keys, "ward", ["images", "evaluations"], 5), add_key(keys, "other", ["images"], 5)
-    with Served(backend, key, keys=keys) as served:
+    with Served(backend, key, api_keys_file=keys) as served:
         first = served.images(prompt="NV", n=3)
         assert first.status_code == 200
         assert first.headers["x-ratelimit-limit-requests"] == "5"
@@ -129,19 +129,19 @@ def test_a_key_may_ask_for_so_many_images_a_minute(backend, keys):
         refused = served.images(prompt="NV", n=3)
         error = refused.json()["error"]
         assert (refused.status_code, error["type"]) == (429, "rate_limit_error")
-        assert error["code"] == "rate_limit_exceeded" and "2 are left" in error["message"]
+        assert error["code"] == "rate_limit_exceeded" and "2 left" in error["message"]
         assert 1 <= int(refused.headers["retry-after"]) <= 60
         assert served.images(prompt="NV", n=2, stream=True).headers["x-ratelimit-remaining-requests"] == "0"
         assert served.post(EVALUATIONS, {"generate": {"n": 2}}).status_code == 429
         assert served.post(EVALUATIONS, {"images": ["aa==", "aa=="]}).status_code == 202
         served.headers = {"authorization": f"Bearer {other}"}
         assert served.images(prompt="NV", n=5).status_code == 200
-    assert len(backend.orders) == 3 + 2 + 5
+    assert len(backend.jobs) == 3 + 2 + 5
 
 
 def test_a_request_that_is_refused_costs_nothing(backend, keys):
     key = add_key(keys, "ward", ["images"], 1)
-    with Served(backend, key, keys=keys) as served:
+    with Served(backend, key, api_keys_file=keys) as served:
         assert said(served.images(prompt="NV", label="XX"), 400)
         assert said(served.images(prompt="NV", n=2), 400)["param"] == "n"
         assert served.images(prompt="NV").status_code == 200
@@ -178,8 +178,8 @@ def test_a_foreign_page_under_a_name_of_its_own_is_refused(served, host):
 def test_a_service_without_a_file_of_keys_where_one_is_named_does_not_start(backend, tmp_path):
     from vapray.errors import ConfigError
 
-    with pytest.raises(ConfigError, match=re.escape("no such file. `vapray key NAME --file")):
-        Served(backend, keys=str(tmp_path / "none.yaml"))
+    with pytest.raises(ConfigError, match=re.escape("no such file. Fix: create it with `vapray key NAME --file")):
+        Served(backend, api_keys_file=str(tmp_path / "none.yaml"))
 
 
 def test_every_answer_is_locked_down(served):

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from serve.backend import EvaluationOrder
+from serve.backend import EvaluationJob
 from serve.errors import ApiError
-from serve.evaluation_records import MOST_ATTEMPTS, STALE_SECONDS, EvaluationRecords
+from serve.evaluations.evaluation_store import MAX_ATTEMPTS, STALE_SECONDS, EvaluationStore
 from vapray.sampling.generated import SamplingSettings
 
-UPLOADED = EvaluationOrder("m", images=(b"one", b"two", b"three"))
-GENERATED = EvaluationOrder(
+UPLOADED = EvaluationJob("m", images=(b"one", b"two", b"three"))
+GENERATED = EvaluationJob(
     "m",
     n=40,
     label=2,
@@ -34,15 +34,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def records(tmp_path: Path, clock: Clock) -> EvaluationRecords:
-    return EvaluationRecords(str(tmp_path), clock)
+def records(tmp_path: Path, clock: Clock) -> EvaluationStore:
+    return EvaluationStore(str(tmp_path), clock)
 
 
 def test_a_new_evaluation_is_queued_and_is_there_for_other_processes(records, tmp_path):
     created = records.create(UPLOADED, "ada")
     assert (created.status, created.n, created.done, created.source) == ("queued", 3, 0, "uploaded")
     assert created.created == 1_000_000
-    assert EvaluationRecords(str(tmp_path)).get(created.id, "ada") == created
+    assert EvaluationStore(str(tmp_path)).get(created.id, "ada") == created
     generated = records.create(GENERATED, "ada")
     assert (generated.source, generated.generated["prototypes"]) == ("generated", "bypassed")
     assert (generated.generated["guidance_scale"], created.generated) == (2.0, {})
@@ -50,12 +50,12 @@ def test_a_new_evaluation_is_queued_and_is_there_for_other_processes(records, tm
 
 def test_an_order_comes_back_as_it_was_given(records):
     id = records.create(GENERATED, "ada").id
-    task = records.begin(id, "r1")
-    assert task and task.order == GENERATED and task.uploaded == 0
+    task = records.start(id, "r1")
+    assert task and task.job == GENERATED and task.uploaded == 0
     id = records.create(UPLOADED, "ada").id
-    task = records.begin(id, "r1")
-    assert task and task.order == replace(UPLOADED, images=()) and task.uploaded == 3
-    assert records.pictures(id) == [b"one", b"two", b"three"]
+    task = records.start(id, "r1")
+    assert task and task.job == replace(UPLOADED, images=()) and task.uploaded == 3
+    assert records.images(id) == [b"one", b"two", b"three"]
 
 
 def test_nobody_else_finds_an_evaluation(records):
@@ -64,7 +64,7 @@ def test_nobody_else_finds_an_evaluation(records):
         with pytest.raises(ApiError) as refused:
             records.get(wanted, owner)
         assert (refused.value.status, refused.value.code) == (404, "not_found")
-    assert records.of_owner("bob") == []
+    assert records.list_for_owner("bob") == []
 
 
 def test_an_owner_has_its_own_listed_newest_first(records, clock):
@@ -72,8 +72,8 @@ def test_an_owner_has_its_own_listed_newest_first(records, clock):
     for owner in ("ada", "bob", "ada", "ada"):
         clock.now += 0.001
         ids.append(records.create(GENERATED, owner).id)
-    assert [one.id for one in records.of_owner("ada")] == [ids[3], ids[2], ids[0]]
-    assert [one.id for one in records.of_owner("bob")] == [ids[1]]
+    assert [one.id for one in records.list_for_owner("ada")] == [ids[3], ids[2], ids[0]]
+    assert [one.id for one in records.list_for_owner("bob")] == [ids[1]]
 
 
 def test_the_same_key_gives_the_same_evaluation_and_no_other_one(records, tmp_path):
@@ -84,7 +84,7 @@ def test_the_same_key_gives_the_same_evaluation_and_no_other_one(records, tmp_pa
             records.create(other, "ada", "k")
         assert (refused.value.status, refused.value.code) == (409, "idempotency_conflict")
     assert records.create(UPLOADED, "bob", "k").id != first.id
-    assert len(records.of_owner("ada")) == 1
+    assert len(records.list_for_owner("ada")) == 1
     assert len(list((tmp_path / "evaluations").iterdir())) == 2
 
 
@@ -94,7 +94,7 @@ def test_of_many_at_once_with_one_key_all_get_one_evaluation(records, tmp_path):
 
     def create() -> None:
         barrier.wait()
-        ids.append(EvaluationRecords(str(tmp_path)).create(UPLOADED, "ada", "k").id)
+        ids.append(EvaluationStore(str(tmp_path)).create(UPLOADED, "ada", "k").id)
 
     threads = [threading.Thread(target=create) for _ in range(8)]
     for thread in threads:
@@ -102,7 +102,7 @@ def test_of_many_at_once_with_one_key_all_get_one_evaluation(records, tmp_path):
     for thread in threads:
         thread.join()
     assert len(ids) == 8 and len(set(ids)) == 1
-    assert [one.id for one in records.of_owner("ada")] == ids[:1]
+    assert [one.id for one in records.list_for_owner("ada")] == ids[:1]
     assert [folder.name for folder in (tmp_path / "evaluations").iterdir()] == ids[:1]
 
 
@@ -110,18 +110,18 @@ def test_a_death_between_key_and_listing_is_mended_by_the_retry(records, tmp_pat
     id = records.create(UPLOADED, "ada", "k").id
     (marker,) = tmp_path.glob(f"evaluation_owners/*/{id}")
     marker.unlink()
-    assert records.of_owner("ada") == []
+    assert records.list_for_owner("ada") == []
     assert records.create(UPLOADED, "ada", "k").id == id
-    assert [one.id for one in records.of_owner("ada")] == [id]
+    assert [one.id for one in records.list_for_owner("ada")] == [id]
 
 
 def test_a_runner_is_called_once_until_it_is_silent_for_too_long(records, clock):
     id = records.create(GENERATED, "ada").id
     assert records.dispatch(id) and not records.dispatch(id)
-    assert records.begin(id, "r1")
+    assert records.start(id, "r1")
     for _ in range(3):
         clock.now += STALE_SECONDS
-        records.beat(id, "r1", 12)
+        records.heartbeat(id, "r1", 12)
         assert not records.dispatch(id)
     assert (records.get(id, "ada").status, records.get(id, "ada").done) == ("running", 12)
     clock.now += STALE_SECONDS + 1
@@ -133,27 +133,27 @@ def test_a_call_that_never_arrived_is_made_again(records, clock):
     assert records.dispatch(id)
     clock.now += STALE_SECONDS + 1
     assert records.dispatch(id)
-    assert records.begin(id, "r1")
+    assert records.start(id, "r1")
 
 
 def test_a_second_runner_leaves_a_living_one_alone_and_follows_a_dead_one(records, clock):
     id = records.create(GENERATED, "ada").id
-    assert records.begin(id, "r1") and records.begin(id, "r2") is None
+    assert records.start(id, "r1") and records.start(id, "r2") is None
     clock.now += STALE_SECONDS + 1
     assert records.dispatch(id)
-    assert records.begin(id, "r2") and records.begin(id, "r1") is None
+    assert records.start(id, "r2") and records.start(id, "r1") is None
 
 
 def test_the_first_outcome_stands(records):
     id = records.create(UPLOADED, "ada").id
-    records.begin(id, "r1")
+    records.start(id, "r1")
     records.finish(id, results={"fid": {"value": 1.0}})
     records.finish(id, results={"fid": {"value": 2.0}})
     records.finish(id, error="late")
-    records.beat(id, "r2", 1)
+    records.heartbeat(id, "r2", 1)
     ended = records.get(id, "ada")
     assert (ended.status, ended.done, ended.results, ended.error) == ("succeeded", 3, {"fid": {"value": 1.0}}, None)
-    assert not records.dispatch(id) and records.begin(id, "r3") is None
+    assert not records.dispatch(id) and records.start(id, "r3") is None
 
 
 def test_uploaded_pictures_are_gone_when_it_has_ended(records, tmp_path):
@@ -161,7 +161,7 @@ def test_uploaded_pictures_are_gone_when_it_has_ended(records, tmp_path):
         id = records.create(UPLOADED, "ada").id
         assert (tmp_path / "evaluation_pictures" / id).exists()
         records.finish(id, **how)
-        assert records.pictures(id) is None
+        assert records.images(id) is None
         assert not list(tmp_path.glob("evaluation_pictures/*"))
 
 
@@ -173,11 +173,11 @@ def test_uploads_that_nobody_will_ask_for_are_swept_away(records, clock, tmp_pat
     records.finish(ended, results={})
     (tmp_path / "evaluation_pictures" / ended).write_bytes(b"its runner died between outcome and removal")
     (tmp_path / "evaluations" / unfinished / "order.json").unlink()  # a request died before its record was whole
-    records.sweep()
+    records.delete_expired()
     assert uploads() == {forgotten, unfinished, young}
     clock.now += 2 * 86_400
     young = records.create(UPLOADED, "ada").id
-    records.sweep()
+    records.delete_expired()
     assert uploads() == {young}
     assert records.get(forgotten, "ada").status == "failed"
     assert records.get(young, "ada").status == "queued"
@@ -185,8 +185,8 @@ def test_uploads_that_nobody_will_ask_for_are_swept_away(records, clock, tmp_pat
 
 def test_a_failure_says_why(records):
     id = records.create(UPLOADED, "ada").id
-    records.begin(id, "r1")
-    records.beat(id, "r1", 2)
+    records.start(id, "r1")
+    records.heartbeat(id, "r1", 2)
     records.finish(id, error="images[2]: zero bytes")
     ended = records.get(id, "ada")
     assert (ended.status, ended.error, ended.done) == ("failed", "images[2]: zero bytes", 2)
@@ -194,10 +194,10 @@ def test_a_failure_says_why(records):
 
 def test_an_evaluation_whose_runners_all_die_fails(records, clock):
     id = records.create(GENERATED, "ada").id
-    for number in range(MOST_ATTEMPTS):
-        assert records.dispatch(id) and records.begin(id, f"r{number}")
+    for number in range(MAX_ATTEMPTS):
+        assert records.dispatch(id) and records.start(id, f"r{number}")
         clock.now += STALE_SECONDS + 1
-    assert records.dispatch(id) and records.begin(id, "last") is None
+    assert records.dispatch(id) and records.start(id, "last") is None
     assert records.get(id, "ada").status == "failed"
 
 
@@ -206,8 +206,8 @@ def test_a_damaged_file_spoils_nothing_else(records, tmp_path):
     (tmp_path / "evaluations" / ids[0] / "order.json").write_bytes(b"{")
     for name in ("progress", "outcome"):
         (tmp_path / "evaluations" / ids[1] / f"{name}.json").write_bytes(b"[1")
-    assert [one.id for one in records.of_owner("ada")] == [ids[2], ids[1]]
-    assert records.dispatch(ids[1]) and records.begin(ids[1], "r1")
+    assert [one.id for one in records.list_for_owner("ada")] == [ids[2], ids[1]]
+    assert records.dispatch(ids[1]) and records.start(ids[1], "r1")
     records.finish(ids[1], results={"n": 3})
     assert records.get(ids[1], "ada").status == "succeeded"
 
@@ -218,7 +218,7 @@ def test_a_damaged_key_stands_for_the_next_evaluation_with_it(records, tmp_path)
     key.write_bytes(b"{")
     second = records.create(GENERATED, "ada", "k").id
     assert first != second == records.create(GENERATED, "ada", "k").id
-    assert len(records.of_owner("ada")) == 2
+    assert len(records.list_for_owner("ada")) == 2
 
 
 def test_damaged_uploads_are_never_measured(records, tmp_path):
@@ -228,7 +228,7 @@ def test_damaged_uploads_are_never_measured(records, tmp_path):
     data[40] ^= 1
     file.write_bytes(data)
     with pytest.raises(OSError, match="CRC"):
-        records.pictures(id)
+        records.images(id)
 
 
 def test_neither_owners_nor_keys_can_be_read_from_the_state(records, tmp_path):

@@ -10,11 +10,11 @@ from serve.errors import ApiError, overloaded
 from tests.serve.in_process import NAME
 
 
-def orders_of(served, backend, **body) -> list:
-    before = len(backend.orders)
+def jobs_of(served, backend, **body) -> list:
+    before = len(backend.jobs)
     answer = served.images(**body)
     assert answer.status_code == 200, answer.text
-    return backend.orders[before:]
+    return backend.jobs[before:]
 
 
 def test_images_have_consecutive_seeds_and_are_asked_for_side_by_side(served, backend):
@@ -24,14 +24,14 @@ def test_images_have_consecutive_seeds_and_are_asked_for_side_by_side(served, ba
         async with served.client() as client:
             asked = {"prompt": "a red lesion", "label": "NV", "n": 4, "seed": 7, "num_inference_steps": 1}
             answer = asyncio.create_task(client.post("/v1/images/generations", json=asked))
-            while len(backend.orders) < 4:
+            while len(backend.jobs) < 4:
                 await asyncio.sleep(0.001)
             backend.gate.set()
             return await answer
 
     answer = served.runner.run(ask())
     assert [one["seed"] for one in answer.json()["data"]] == [7, 8, 9, 10]
-    assert [order.seed for order in backend.orders] == [7, 8, 9, 10]
+    assert [job.seed for job in backend.jobs] == [7, 8, 9, 10]
 
 
 def test_the_highest_seeds_are_served(served):
@@ -41,8 +41,8 @@ def test_the_highest_seeds_are_served(served):
 
 def test_the_name_of_a_class_draws_a_caption_of_its_bank(served, backend, sampler):
     ways = ({"prompt": "nv"}, {"prompt": "NV", "label": 1}, {"bank": "draw", "label": "nv"})
-    found = [orders_of(served, backend, seed=3, **way)[0] for way in ways]
-    assert {(order.label, order.caption, order.bank_id) for order in found} == {(1, None, None)}
+    found = [jobs_of(served, backend, seed=3, **way)[0] for way in ways]
+    assert {(job.label, job.caption, job.bank_id) for job in found} == {(1, None, None)}
     answer = served.images(prompt="NV", seed=3).json()["data"][0]
     drawn = served.get("/v1/bank/NV/draw?seed=3").json()
     assert (answer["bank_id"], answer["revised_prompt"], answer["class"]) == (drawn["id"], drawn["caption"], "NV")
@@ -55,20 +55,20 @@ def test_an_entry_of_the_bank_is_named_instead_of_a_prompt(served, backend):
 
 
 def test_a_caption_without_a_class_leaves_the_class_to_the_backend(served, backend):
-    (order,) = orders_of(served, backend, prompt="a red lesion")
-    assert (order.label, order.caption) == (None, "a red lesion")
+    (job,) = jobs_of(served, backend, prompt="a red lesion")
+    assert (job.label, job.caption) == (None, "a red lesion")
 
 
 def test_what_a_request_says_comes_before_what_the_model_does(served, backend):
-    (plain,) = orders_of(served, backend, prompt="NV")
+    (plain,) = jobs_of(served, backend, prompt="NV")
     assert plain.settings.num_inference_steps == 2 and plain.settings.prototypes == "on" and plain.previews == 0
     said = {"guidance_scale": 0, "solver": "ddim", "prototypes": "bypassed", "deadline_seconds": 60}
     before = time.time()
-    (order,) = orders_of(served, backend, prompt="NV", **said)
-    assert (order.settings.guidance_scale, order.settings.solver, order.settings.prototypes) == (0, "ddim", "bypassed")
-    assert order.settings.guidance_convention == plain.settings.guidance_convention
-    assert before + 60 <= order.deadline <= time.time() + 60
-    assert plain.deadline > before + 200 and order.request_id and order.model == NAME
+    (job,) = jobs_of(served, backend, prompt="NV", **said)
+    assert (job.settings.guidance_scale, job.settings.solver, job.settings.prototypes) == (0, "ddim", "bypassed")
+    assert job.settings.guidance_convention == plain.settings.guidance_convention
+    assert before + 60 <= job.deadline <= time.time() + 60
+    assert plain.deadline > before + 200 and job.request_id and job.model == NAME
 
 
 def test_the_prototype_condition_can_be_bypassed(served):
@@ -90,12 +90,12 @@ def test_a_retry_under_the_same_idempotency_key_gives_the_same_image(served, bac
 def test_one_image_that_fails_ends_the_others(served, backend):
     waiting = []
 
-    async def image(order):
-        if order.seed == 2:
+    async def image(job):
+        if job.seed == 2:
             while len(waiting) < 2:
                 await asyncio.sleep(0.001)
             raise overloaded(2.2)
-        waiting.append(order.seed)
+        waiting.append(job.seed)
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -113,7 +113,7 @@ def events(text: str) -> list[str]:
 
 
 def test_a_stream_that_fails_before_its_first_event_is_an_error_of_its_own(served, backend):
-    async def image(order):
+    async def image(job):
         raise overloaded(1)
 
     backend.image = image
@@ -128,10 +128,10 @@ def test_a_stream_that_fails_before_its_first_event_is_an_error_of_its_own(serve
 def test_a_stream_that_fails_on_the_way_ends_with_an_error(served, backend, failure, code, caplog):
     make = backend.image
 
-    async def image(order):
-        if len(backend.orders) == 1:
+    async def image(job):
+        if len(backend.jobs) == 1:
             raise failure
-        return await make(order)
+        return await make(job)
 
     backend.image = image
     answer = served.images(prompt="NV", stream=True, partial_images=1)

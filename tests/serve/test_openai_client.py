@@ -16,7 +16,7 @@ STEPS = {"num_inference_steps": 3}
 @pytest.fixture
 def keyed(backend, tmp_path):
     key = add_key(str(tmp_path / "keys.yaml"), "ward", ["images"])
-    with Served(backend, keys=str(tmp_path / "keys.yaml")) as made:
+    with Served(backend, api_keys_file=str(tmp_path / "keys.yaml")) as made:
         yield made, key
 
 
@@ -84,7 +84,7 @@ def test_it_lists_the_models(keyed, sampler):
 
 def test_it_raises_its_own_errors(keyed, backend):
     served, key = keyed
-    with pytest.raises(openai.AuthenticationError, match="not known"):
+    with pytest.raises(openai.AuthenticationError, match="Unknown API key"):
         served.runner.run(official(served, "vr_wrong").images.generate(prompt="NV"))
     with pytest.raises(openai.BadRequestError) as refused:
         served.runner.run(official(served, key).images.generate(prompt="NV", n=11))
@@ -92,4 +92,4 @@ def test_it_raises_its_own_errors(keyed, backend):
     with pytest.raises(openai.NotFoundError) as absent:
         served.runner.run(official(served, key).images.generate(prompt="NV", model="dall-e-3"))
     assert absent.value.code == "unknown_model"
-    assert backend.orders == []
+    assert backend.jobs == []

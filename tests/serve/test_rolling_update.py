@@ -39,7 +39,7 @@ def test_a_rolling_update_fails_no_request(small_checkpoint, tmp_path):
         with ThreadPoolExecutor(32) as clients:
             asking = clients.submit(ask_until, ended, service, clients)
             time.sleep(2)
-            deploy(address, tmp_path, small_checkpoint, port, max_waiting=200)
+            deploy(address, tmp_path, small_checkpoint, port, max_queued_requests=200)
             time.sleep(2)
             ended.set()
             answers = asking.result()

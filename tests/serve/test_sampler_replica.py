@@ -8,26 +8,26 @@ from dataclasses import replace
 
 import pytest
 
-from serve.backend import ImageOrder
+from serve.backend import ImageJob
+from serve.deployments.sampler import MAX_CONSECUTIVE_FAILURES, SamplerReplica
 from serve.errors import ApiError
-from serve.sampler import MOST_FAILURES, SamplerReplica
-from serve.settings import Model
+from serve.settings import ModelSettings
 from tests.conftest import ROOT
 from vapray.errors import EngineDied
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.live import LiveSampler
 from vapray.sampling.sampler import Sampler
 
-ORDER = ImageOrder("demo", 0, "a dark lesion", 3, SamplingSettings(num_inference_steps=2))
+JOB = ImageJob("demo", 0, "a dark lesion", 3, SamplingSettings(num_inference_steps=2))
 
 
 @pytest.fixture(scope="module")
 def replica(small_checkpoint):
-    return SamplerReplica(Model(name="demo", checkpoint=str(small_checkpoint)))
+    return SamplerReplica(ModelSettings(name="demo", checkpoint=str(small_checkpoint)))
 
 
 def make(replica, **changes):
-    return asyncio.run(replica.make(replace(ORDER, **changes)))
+    return asyncio.run(replica.generate(replace(JOB, **changes)))
 
 
 def test_a_caption_without_a_class_gets_the_one_whose_bank_is_nearest(replica):
@@ -67,12 +67,12 @@ def test_a_network_that_fails_sends_its_orders_elsewhere_and_then_ends_its_proce
     """In a process of its own: the third failure in a row ends it, and until then each is one that is sent again."""
     code = f"""
 import asyncio
-from tests.serve.test_sampler_replica import ORDER
-from serve.sampler import SamplerReplica
-from serve.settings import Model
+from tests.serve.test_sampler_replica import JOB
+from serve.deployments.sampler import SamplerReplica
+from serve.settings import ModelSettings
 from vapray.errors import EngineDied
 
-replica = SamplerReplica(Model(name="demo", checkpoint={str(small_checkpoint)!r}))
+replica = SamplerReplica(ModelSettings(name="demo", checkpoint={str(small_checkpoint)!r}))
 
 def broken(*inputs, **options):
     raise RuntimeError("device-side assert")
@@ -80,12 +80,12 @@ def broken(*inputs, **options):
 replica._sampler.network.forward = broken
 for number in range(9):
     try:
-        asyncio.run(replica.make(ORDER))
+        asyncio.run(replica.generate(JOB))
     except EngineDied:
         print("sent elsewhere", flush=True)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.stdout.splitlines() == ["sent elsewhere"] * (MOST_FAILURES - 1), done.stderr
+    assert done.stdout.splitlines() == ["sent elsewhere"] * (MAX_CONSECUTIVE_FAILURES - 1), done.stderr
     assert done.returncode == 1
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serve.settings import Service
+from serve.settings import ServiceSettings
 from tests.conftest import ROOT
 from vapray.errors import ConfigError
 from vapray.serve_file import read_serve_file
@@ -16,9 +16,9 @@ FILES = sorted((ROOT / "serve").glob("*.yaml"))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_projects_files_hold_a_service(path):
     file = read_serve_file(str(path))
-    service = Service.model_validate(file.args)
+    service = ServiceSettings.model_validate(file.args)
     assert file.import_path == "serve.app:build"
-    assert service.keys or file.host == "127.0.0.1"
+    assert service.api_keys_file or file.host == "127.0.0.1"
 
 
 def altered(tmp_path: Path, change) -> str:
@@ -39,7 +39,7 @@ def altered(tmp_path: Path, change) -> str:
             lambda tree: tree["applications"][0].update(deployments=[{"name": "ingress", "num_replica": 2}]),
             "Did you mean num_replicas?",
         ),
-        (lambda tree: tree.update(applications=[]), "wanted a list of one application"),
+        (lambda tree: tree.update(applications=[]), "expected a list of one application"),
         (lambda tree: tree["http_options"].update(port="many"), "http_options.port"),
     ],
 )
@@ -57,5 +57,5 @@ def test_a_command_line_wins_over_the_file():
     file = read_serve_file(str(ROOT / "serve/laptop.yaml"))
     given = file.given([{"name": "a", "checkpoint": "b"}], "keys.yaml", None, 9000)
     assert given.args["models"] == [{"name": "a", "checkpoint": "b"}]
-    assert (given.args["keys"], given.host, given.port) == ("keys.yaml", "127.0.0.1", 9000)
-    assert file.port == 8000 and "keys" not in file.args
+    assert (given.args["api_keys_file"], given.host, given.port) == ("keys.yaml", "127.0.0.1", 9000)
+    assert file.port == 8000 and "api_keys_file" not in file.args

@@ -32,7 +32,7 @@ def service(small_checkpoint, tmp_path_factory):
         yield running
 
 
-def picture_of(item) -> np.ndarray:
+def pixels_of(item) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(item["b64_json"]))))
 
 
@@ -73,7 +73,7 @@ def test_a_seed_is_a_picture_under_any_load(service, small_checkpoint):
     sampler = Sampler.load(str(small_checkpoint))
     settings = SamplingSettings(num_inference_steps=6, guidance_scale=1.5)
     expected = sampler.generate("MEL", "a round brown lesion", seed=3, settings=settings)[0].pixels
-    order = {
+    job = {
         "prompt": "a round brown lesion", "label": "MEL", "seed": 3, "num_inference_steps": 6, "guidance_scale": 1.5
     }  # fmt: skip
     with ThreadPoolExecutor(16) as clients:
@@ -81,8 +81,8 @@ def test_a_seed_is_a_picture_under_any_load(service, small_checkpoint):
             clients.submit(service.make, bank="draw", label=seed % 3, seed=seed, num_inference_steps=2 + seed % 9)
             for seed in range(60)
         ]
-        asked = [clients.submit(service.make, **order) for _ in range(8)]
-        pictures = [picture_of(one.result()["data"][0]) for one in asked]
+        asked = [clients.submit(service.make, **job) for _ in range(8)]
+        pictures = [pixels_of(one.result()["data"][0]) for one in asked]
         assert all(one.result()["data"] for one in crowd)
     assert max(int(np.abs(picture.astype(int) - expected).max()) for picture in pictures) <= 1
     assert len({picture.tobytes() for picture in pictures}) == 1
@@ -114,7 +114,7 @@ def test_a_replica_killed_under_load_costs_no_request(service):
         assert [answer.result() for answer in answers] == [1] * 300
     print(f"healthy again after {healthy_after:.1f} s, {left} of 300 requests were under way or to come")
     assert left > 200
-    assert service.wait_for_count("resent", 1) >= 1
+    assert service.wait_for_count("replica_retries", 1) >= 1
 
 
 def test_what_a_client_that_leaves_has_asked_for_is_cancelled(service):
@@ -131,7 +131,7 @@ def test_what_a_client_that_leaves_has_asked_for_is_cancelled(service):
 @pytest.mark.slow
 def test_memory_is_bounded_and_overload_is_told(small_checkpoint, tmp_path):
     """Of 2,000 requests at once as many are answered as may wait, the others are told to come again."""
-    model = {"max_waiting": 64, "replicas": {"num_cpus": 0.5}}
+    model = {"max_queued_requests": 64, "replicas": {"num_cpus": 0.5}}
     with running_service(tmp_path, small_checkpoint, model=model) as service:
         parts = urlsplit(service.base)
         service.make(bank="draw", label=0)

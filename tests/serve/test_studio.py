@@ -13,7 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from serve.backend import Evaluation, ImageOrder, MadeImage
+from serve.backend import Evaluation, ImageJob, ImageResult
 from serve.errors import ApiError
 from tests.browser import open_page
 from tests.serve.in_process import InProcess
@@ -42,16 +42,16 @@ RESULTS = {
 class Measuring(InProcess):
     """Its evaluations move on whenever somebody looks, and one seed never gets beyond its first steps."""
 
-    async def image(self, order: ImageOrder) -> MadeImage:
-        if (order.seed, order.settings.num_inference_steps) == (LOST_SEED, STEPS):
+    async def image(self, job: ImageJob) -> ImageResult:
+        if (job.seed, job.settings.num_inference_steps) == (LOST_SEED, STEPS):
             raise ApiError(503, "The replica was lost.", "unavailable")
-        return await super().image(order)
+        return await super().image(job)
 
     async def evaluations(self, owner: str) -> Sequence[Evaluation]:
-        for id, (whose, key, order, one) in self._evaluations.items():
+        for id, (whose, key, job, one) in self._evaluations.items():
             done = min(one.n, one.done + 1)
             finished = {"status": "succeeded", "results": RESULTS} if one.done == one.n else {"status": "running"}
-            self._evaluations[id] = (whose, key, order, dataclasses.replace(one, done=done, **finished))
+            self._evaluations[id] = (whose, key, job, dataclasses.replace(one, done=done, **finished))
         return await super().evaluations(owner)
 
 
@@ -71,7 +71,7 @@ def has_started(page: Page) -> None:
 
 
 def generate(page: Page, *, count: int = 1, seed: int = 11) -> None:
-    page.get_by_role("slider", name="Pictures").fill(str(count))
+    page.get_by_role("slider", name="Images").fill(str(count))
     page.get_by_role("spinbutton", name="Seed").fill(str(seed))
     page.get_by_role("button", name="Generate").click()
 
@@ -100,7 +100,7 @@ def test_a_picture_of_the_drawn_caption_has_the_bytes_that_the_api_gives_for_the
         label = page.get_by_role("combobox", name="Class").input_value()
         generate(page)
         are_finished(page, 1)
-        page.get_by_role("button", name=f"Synthetic picture of class {label}, seed 11").click()
+        page.get_by_role("button", name=f"Synthetic image of class {label}, seed 11").click()
         expect(page.get_by_role("dialog")).to_contain_text(caption)
         with page.expect_download() as download:
             page.get_by_role("link", name="Download PNG").click()
@@ -114,15 +114,15 @@ def test_a_picture_of_the_drawn_caption_has_the_bytes_that_the_api_gives_for_the
 
 
 def test_cancelling_stops_what_was_asked_for(studio, backend):
-    before = len(backend.orders), backend.cancelled
+    before = len(backend.jobs), backend.cancelled
     backend.gate.clear()
     try:
         with open_page(studio) as page:
             has_started(page)
             generate(page, count=3)
-            assert happens(lambda: len(backend.orders) == before[0] + 3)
+            assert happens(lambda: len(backend.jobs) == before[0] + 3)
             page.get_by_role("button", name="Cancel").click()
-            expect(page.get_by_text("Cancelled. 0 pictures finished before.")).to_be_visible()
+            expect(page.get_by_text("Cancelled. 0 images finished.")).to_be_visible()
             expect(page.get_by_text("cancelled", exact=False).last).to_be_visible()
             assert happens(lambda: backend.cancelled == before[1] + 3)
             expect(page.get_by_role("button", name="Generate")).to_be_enabled()
@@ -164,10 +164,10 @@ def test_everything_is_reached_by_keyboard(studio):
         page.keyboard.press("Escape")
         expect(page.get_by_role("dialog")).to_be_hidden()
         assert page.evaluate("document.activeElement.className") == "open"
-        tab_to("tab-pictures")
+        tab_to("tab-images")
         page.keyboard.press("ArrowRight")
         expect(page.get_by_role("tabpanel", name="Evaluations")).to_be_visible()
-        expect(page.get_by_role("tabpanel", name="Pictures")).to_be_hidden()
+        expect(page.get_by_role("tabpanel", name="Images")).to_be_hidden()
 
 
 def test_free_text_shows_how_far_it_lies_from_the_bank(studio):
@@ -178,14 +178,14 @@ def test_free_text_shows_how_far_it_lies_from_the_bank(studio):
         expect(page.get_by_text("This is a caption of the bank.")).to_be_visible()
         page.get_by_label("Caption", exact=True).fill("a bus in the rain, seen from above")
         expect(page.get_by_text(re.compile("Farther .* bank"))).to_be_visible()
-        expect(page.get_by_text(re.compile("Nearest there"))).to_be_visible()
+        expect(page.get_by_text(re.compile("Nearest caption"))).to_be_visible()
         page.get_by_role("button", name="Back to the bank").click()
         expect(page.locator("#distance")).to_be_hidden()
         assert drawn
 
 
 def test_with_and_without_prototypes_stand_side_by_side_of_one_seed_and_caption(studio, backend):
-    asked = len(backend.orders)
+    asked = len(backend.jobs)
     with open_page(studio) as page:
         has_started(page)
         page.get_by_role("checkbox", name=re.compile("prototypes bypassed")).check()
@@ -193,18 +193,18 @@ def test_with_and_without_prototypes_stand_side_by_side_of_one_seed_and_caption(
         are_finished(page, 4)
         expect(page.locator(".card.pair")).to_have_count(2)
         expect(page.locator(".card.pair").first.locator("img")).to_have_count(2)
-    orders = {(one.settings.prototypes, one.seed, one.bank_id) for one in backend.orders[asked:]}
-    (bank_id,) = {one.bank_id for one in backend.orders[asked:]}
-    assert orders == {(on, seed, bank_id) for on in ("on", "bypassed") for seed in (11, 12)}
+    jobs = {(one.settings.prototypes, one.seed, one.bank_id) for one in backend.jobs[asked:]}
+    (bank_id,) = {one.bank_id for one in backend.jobs[asked:]}
+    assert jobs == {(on, seed, bank_id) for on in ("on", "bypassed") for seed in (11, 12)}
 
 
 def test_every_picture_can_have_a_caption_of_its_own(studio, backend):
     with open_page(studio) as page:
         has_started(page)
-        page.get_by_label(re.compile("a caption of its own")).check()
+        page.get_by_label(re.compile("a separate caption")).check()
         generate(page, count=3)
         are_finished(page, 3)
-        shown = page.locator("figcaption .asked").all_text_contents()
+        shown = page.locator("figcaption .subtitle").all_text_contents()
     made = [backend.sampler.bank.draw(0, seed)[0].caption for seed in (11, 12, 13)]
     assert shown == made
 
@@ -216,23 +216,23 @@ def test_a_caption_with_html_in_it_is_shown_as_text(studio):
         page.get_by_label("Caption", exact=True).fill(HOSTILE)
         generate(page)
         are_finished(page, 1)
-        expect(page.locator(".batch .asked")).to_have_text(HOSTILE)
+        expect(page.locator(".batch .subtitle")).to_have_text(HOSTILE)
         page.locator(".open").click()
         expect(page.get_by_role("dialog")).to_contain_text(HOSTILE)
-        assert page.locator(".asked img, .asked b, dd b, dd img").count() == 0
+        assert page.locator(".subtitle img, .subtitle b, dd b, dd img").count() == 0
 
 
 def test_a_picture_is_described_and_its_neighbours_are_shown(studio, small_run_picture):
     with open_page(studio) as page:
         has_started(page)
-        page.get_by_label("Describe a picture").set_input_files(small_run_picture)
+        page.get_by_label("Caption an image").set_input_files(small_run_picture)
         expect(page.get_by_label("Caption", exact=True)).to_have_value("a picture")
         generate(page)
         are_finished(page, 1)
         page.locator(".open").click()
-        page.get_by_role("button", name="Look for them").click()
-        expect(page.get_by_role("img", name=re.compile("Real training picture"))).to_have_count(4)
-        expect(page.get_by_text("The nearest one lies about as far as")).to_be_visible()
+        page.get_by_role("button", name="Find them").click()
+        expect(page.get_by_role("img", name=re.compile("Real training image"))).to_have_count(4)
+        expect(page.get_by_text("The nearest one is as far as typical")).to_be_visible()
 
 
 @pytest.fixture
@@ -244,17 +244,18 @@ def small_run_picture(backend: Measuring, tmp_path: Path) -> Path:
 
 def test_evaluations_run_and_are_compared(studio, small_run_picture):
     with open_page(f"{studio}#evaluations") as page:
-        page.get_by_role("spinbutton", name="Pictures").fill("2")
+        page.get_by_role("spinbutton", name="Images").fill("2")
         page.get_by_role("button", name="Start").click()
         expect(page.locator("[data-status=succeeded]")).to_have_count(1)
-        expect(page.locator(".evaluation .asked")).to_contain_text("all classes, seeds from 0, 3 steps, guidance 2.5")
-        page.get_by_label("picture files of yours").check()
+        subtitle = page.locator(".evaluation .subtitle")
+        expect(subtitle).to_contain_text("all classes, seeds from 0, 3 steps, guidance 2.5")
+        page.get_by_label("your image files").check()
         page.get_by_label("Choose files").set_input_files([small_run_picture] * 2)
-        expect(page.locator("#chosen")).to_contain_text("2 pictures, ")
+        expect(page.locator("#chosen")).to_contain_text("2 images, ")
         page.get_by_role("button", name="Start").click()
         expect(page.locator("[data-status=succeeded]")).to_have_count(2)
         newest = page.locator(".evaluation").first
-        for text in ("2 · 2 pictures, uploaded", "not measured", "11 to 14", "<more>", "those of <the run>"):
+        for text in ("2 · 2 images, uploaded", "not measured", "11 to 14", "<more>", "those of <the run>"):
             expect(newest).to_contain_text(text)
         expect(page.get_by_role("img", name="KID, lower is better. 2: 12.5, 1: 12.5")).to_be_visible()
 
@@ -270,7 +271,7 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(studio):
         are_finished(page, 4)
         assert width(page) == PHONE
         page.locator(".open").first.click()
-        page.get_by_text("The same picture with curl").click()
+        page.get_by_text("Reproduce with curl").click()
         assert page.evaluate("document.getElementById('details').scrollWidth") <= PHONE
         page.keyboard.press("Escape")
         page.get_by_role("tab", name="Evaluations").click()
@@ -281,22 +282,22 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(studio):
 def test_a_key_is_asked_for_once_and_refusals_are_told_in_words(sampler, tmp_path):
     keys = str(tmp_path / "keys.yaml")
     key = add_key(keys, "reader", ["images", "bank"], 2)
-    with running(InProcess(sampler), keys=keys) as address, open_page(address, refusals=(401, 429)) as page:
+    with running(InProcess(sampler), api_keys_file=keys) as address, open_page(address, refusals=(401, 429)) as page:
         field = page.get_by_role("textbox", name="API key")
         field.fill("vr_wrong")
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Continue").click()
         expect(page.locator("#key-problem")).not_to_be_empty()
         field.fill(key)
         field.press("Enter")
         has_started(page)
         assert page.evaluate("[localStorage.length, document.cookie, sessionStorage.length]") == [0, "", 1]
-        expect(page.get_by_label("Describe a picture")).to_be_hidden()
+        expect(page.get_by_label("Caption an image")).to_be_hidden()
         generate(page, count=2)
         are_finished(page, 2)
         generate(page, count=1)
-        told = page.get_by_role("alert").filter(has_text="You can try again in")
+        told = page.get_by_role("alert").filter(has_text="Retry in")
         expect(told).to_contain_text(re.compile(r"request req_[0-9a-f]{32}"))
         page.reload()
         has_started(page)
         page.get_by_role("tab", name="Evaluations").click()
-        expect(page.get_by_text("measures no sets of pictures")).to_be_visible()
+        expect(page.get_by_text("Evaluations are not enabled")).to_be_visible()

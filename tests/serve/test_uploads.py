@@ -78,7 +78,7 @@ def test_a_body_without_a_length_is_counted_while_it_arrives(backend):
 
 
 def test_a_slow_sender_is_closed_and_others_are_served(backend):
-    with Served(backend, limits={"body_seconds": 0.3}) as served:
+    with Served(backend, limits={"body_timeout_s": 2}) as served:
 
         async def both():
             async with listening(served) as port:
@@ -99,7 +99,7 @@ def test_nobody_without_a_key_makes_the_service_read_a_body(backend, tmp_path):
         raise AssertionError("read")
         yield b""
 
-    with Served(backend, keys=str(tmp_path / "keys.yaml")) as served:
+    with Served(backend, api_keys_file=str(tmp_path / "keys.yaml")) as served:
         assert said(served.ask("POST", IMAGES, content=read(), headers=JSON), 401)
 
 
@@ -113,26 +113,26 @@ def test_a_client_that_leaves_ends_the_work_for_it_and_no_other(served, backend,
         async with listening(served) as port, served.client() as stays:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            await until(lambda: len(backend.orders) == 3)
+            await until(lambda: len(backend.jobs) == 3)
             other = asyncio.create_task(stays.post(IMAGES, content=BODY, headers=JSON))
-            await until(lambda: len(backend.orders) == 4)
+            await until(lambda: len(backend.jobs) == 4)
             writer.transport.abort()
             await until(lambda: backend.cancelled == 3)
             backend.gate.set()
             return await other
 
     assert served.runner.run(leave()).status_code == 200
-    assert (len(backend.orders), backend.cancelled) == (4, 3)
+    assert (len(backend.jobs), backend.cancelled) == (4, 3)
     assert [json.loads(record.getMessage())["status"] for record in caplog.records] == [499, 200]
 
 
 def test_a_client_that_leaves_a_stream_half_way_ends_it(served, backend):
     make, shown = backend.image, asyncio.Event()
 
-    async def image(order):
-        if len(backend.orders) == 1:
+    async def image(job):
+        if len(backend.jobs) == 1:
             backend.gate.clear()
-        return await make(order)
+        return await make(job)
 
     backend.image = image
     body = json.dumps({"prompt": "NV", "num_inference_steps": 2, "stream": True, "partial_images": 1}).encode()
@@ -143,7 +143,7 @@ def test_a_client_that_leaves_a_stream_half_way_ends_it(served, backend):
             writer.write(f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             await reader.readuntil(b"partial_image")
             shown.set()
-            await until(lambda: len(backend.orders) == 2)
+            await until(lambda: len(backend.jobs) == 2)
             writer.transport.abort()
             await until(lambda: backend.cancelled == 1)
 
@@ -157,7 +157,7 @@ def test_a_server_that_cancels_the_request_cancels_the_work(served, backend):
     async def cancel():
         async with served.client() as client:
             asked = asyncio.create_task(client.post(IMAGES, content=BODY, headers=JSON))
-            await until(lambda: len(backend.orders) == 1)
+            await until(lambda: len(backend.jobs) == 1)
             asked.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asked
@@ -167,8 +167,8 @@ def test_a_server_that_cancels_the_request_cancels_the_work(served, backend):
 
 
 def test_a_client_that_takes_nothing_is_left(backend):
-    """A stream whose receiver stands still: after body_seconds its work ends."""
-    with Served(backend, limits={"body_seconds": 0.2}) as served:
+    """A stream whose receiver stands still: after body_timeout_s its work ends."""
+    with Served(backend, limits={"body_timeout_s": 0.2}) as served:
         stuck = asyncio.Event()
 
         async def deaf():
@@ -199,4 +199,4 @@ def test_a_client_that_takes_nothing_is_left(backend):
             {"prompt": "NV", "num_inference_steps": 1, "stream": True, "partial_images": 3, "n": 9}
         ).encode()
         served.runner.run(asyncio.wait_for(deaf(), 20))
-    assert stuck.is_set() and len(backend.orders) < 9 * 4
+    assert stuck.is_set() and len(backend.jobs) < 9 * 4

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from serve.api.build import build_api
+from serve.api.application import create_app
 from serve.backend import Backend
 from tests.serve.in_process import service
 
@@ -23,7 +23,7 @@ def running(backend: Backend, **settings: object) -> Iterator[str]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()  # whoever comes before the server is up waits
-        server = uvicorn.Server(uvicorn.Config(build_api(backend, service(**settings)), log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(create_app(backend, service(**settings)), log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:

@@ -120,14 +120,14 @@ def test_another_users_folder_is_not_trusted(tmp_path):
     made, cache = tables(tmp_path, IDS), tmp_path / "cache"
     cache.mkdir()
     os.chown(cache, 12345, 12345)
-    with pytest.raises(DataError, match=r"cache: cannot hold training rows \(it belongs to another user\)"):
+    with pytest.raises(DataError, match=r"cache: cannot store training rows \(it belongs to another user\)"):
         materialise(*made, cache)
     assert not list(cache.iterdir())
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
     (tmp_path / "cache").write_text("")
-    with pytest.raises(DataError, match=r"cache: cannot hold training rows \(File exists\).*TMPDIR"):
+    with pytest.raises(DataError, match=r"cache: cannot store training rows \(File exists\).*TMPDIR"):
         materialise(*tables(tmp_path, IDS), tmp_path / "cache")
 
 
@@ -213,11 +213,11 @@ def test_rows_of_another_layout_are_not_opened(tmp_path, monkeypatch):
 MISFITS = {
     "its mirror image is missing": (
         {"i0/0": {}},
-        "image i0 stands there 1 times as it is and 0 times mirrored, wanted once each; so do 1 images",
+        "image i0 occurs 1 times unmirrored and 0 times mirrored, expected once each; 1 images affected",
     ),
     "a picture stands there twice": (
         {"i0/0": {}, "i0/1": {"flipped": True}, "i0/2": {}},
-        "image i0 stands there 2 times as it is and 1 times mirrored",
+        "image i0 occurs 2 times unmirrored and 1 times mirrored",
     ),
     "moments of two shapes": (
         {"i0/0": {}, "i0/1": {"flipped": True, "h": 1, "moments": bytes(16)}},
@@ -225,7 +225,7 @@ MISFITS = {
     ),
     "moments of another shape than they say": (
         {"i0/0": {"moments": bytes(30)}, "i0/1": {"flipped": True}},
-        "image i0 has 30 bytes, wanted 32 for its shape",
+        "image i0 has 30 bytes, expected 32 for its shape",
     ),
 }
 

@@ -52,7 +52,9 @@ def test_the_released_codes_weights_are_understood(tmp_path):
 
 def test_weights_of_another_network_and_damaged_files_are_refused(tmp_path):
     path = saved(tmp_path, network("model.width=32"))
-    with pytest.raises(CheckpointError, match=r"fits \d+% of the network's values; wanted at least 50%\. .* Set model"):
+    with pytest.raises(
+        CheckpointError, match=r"fits \d+% of the network's values; expected at least 50%\. .* set model"
+    ):
         start_from(network(), path)
     Path(path).write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="cannot be read as weights"):
@@ -84,7 +86,7 @@ def test_a_run_shows_dropped_rows_the_encoders_empty_text():
     made = begun(tiny_config(*towers, "model.null_text=empty"), empty_context=empty)
     assert torch.equal(made.text.empty_context, torch.from_numpy(empty).float())
     assert "text.empty_context" in made.state_dict()
-    with pytest.raises(ValueError, match=r"empty text: wanted \(6, 8\) tokens and values, got \(5, 8\)"):
+    with pytest.raises(ValueError, match=r"empty text: expected \(6, 8\) tokens and values, got \(5, 8\)"):
         made.text.fill_empty_context(torch.zeros(5, WIDTH))
 
 

@@ -184,7 +184,7 @@ def test_a_young_average_forgets_fast():
 
 def test_weights_of_another_architecture_are_named():
     narrow, wide = tiny_state(tiny_config()).model, tiny_state(tiny_config("model.width=32")).model
-    with pytest.raises(CheckpointError, match=r"wanted \(32,"):
+    with pytest.raises(CheckpointError, match=r"expected \(32,"):
         load_weights(wide, save_weights(narrow))
     plain = tiny_state(tiny_config("model.prototypes.enabled=false")).model
     with pytest.raises(CheckpointError, match=r"prototypes\.injection\.cross_attention\S+ is not known"):

@@ -26,13 +26,13 @@ def test_an_allocation_that_the_machine_refuses_is_recognised():
         torch.empty(2**55)
     said = advice(refused.value, "train.batch_size=8", "train.workers=2")
     assert "4 images at a time (train.batch_size 8 over 2 workers) do not fit in memory" in said
-    assert f"when {2**57} bytes more were asked for" in said
+    assert f"when {2**57} bytes more were requested" in said
     assert "train.accumulate_steps=2" in said and "train.batch_size=4" in said and "train.recompute=true" in said
 
 
 def test_the_error_of_a_gpu_is_recognised():
     said = advice(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity"))
-    assert "when 20.00 MiB more were asked for" in said
+    assert "when 20.00 MiB more were requested" in said
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("memory")])
@@ -57,7 +57,7 @@ def memory_for(images: int, monkeypatch, *overrides: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "why"), [(0, "By arithmetic not even one fits"), (1, "One image at a time is the least")]
+    ("images", "why"), [(0, "By arithmetic not even one fits"), (1, "One image at a time is the minimum")]
 )
 def test_where_one_image_is_too_much_a_smaller_network_is_advised(images, why, monkeypatch):
     memory_for(images, monkeypatch, "train.batch_size=1")
@@ -75,7 +75,7 @@ def test_the_configuration_takes_what_is_advised_to_a_run_that_has_lost_workers(
     config = tiny_config(*overrides)
     said = str(out_of_memory(MemoryError(), config, num_classes=CLASSES, device=CPU, workers=left, sharing=1))
     if -(-8 // (left * parts)) == 1:
-        assert "One image at a time is the least" in said
+        assert "One image at a time is the minimum" in said
         return
     (ways,) = re.findall(r"By arithmetic 1 fit: (?:set )?(.*)\.$", said)
     for way in ways.replace(" (the same result)", "").split(" or "):
@@ -110,7 +110,7 @@ def test_a_process_that_runs_out_of_memory_in_a_step_says_what_to_change():
     assert done.returncode == 0, done.stderr
     first, said = done.stdout.strip().splitlines()
     assert first == "RuntimeError 0", done.stdout
-    assert re.search(r"2048 images at a time .* do not fit in memory, when \d+ bytes more were asked for", said)
+    assert re.search(r"2048 images at a time .* do not fit in memory, when \d+ bytes more were requested", said)
     fits = int(re.search(r"By arithmetic (\d+) fit", said)[1])
     assert 0 < fits <= 1024
     assert f"train.accumulate_steps={-(-2048 // fits)}" in said

@@ -88,8 +88,8 @@ def test_compiled_blocks_answer_alike_for_captions_of_any_length() -> None:
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        (("train.accumulate_steps=9",), "a worker's share of a batch has 8 rows"),
-        ((*UNET, "train.compile=true"), "compiles a uvit, not model.network unet"),
+        (("train.accumulate_steps=9",), "a worker's share of a batch is 8 rows"),
+        ((*UNET, "train.compile=true"), "only model.network=uvit is compiled, not unet"),
     ],
 )
 def test_what_a_step_cannot_do_is_refused(said: tuple[str, ...], told: str) -> None:

@@ -122,7 +122,7 @@ def test_a_tracker_that_fails_is_mentioned_once_and_asked_again():
     tracking.close()
     assert broken.asked == 6
     assert len(said) == 1
-    assert "No space left" in said[0] and "Training goes on" in said[0]
+    assert "No space left" in said[0] and "Training continues" in said[0]
 
 
 def test_a_tracker_that_cannot_be_opened_is_mentioned_once():
@@ -130,7 +130,7 @@ def test_a_tracker_that_cannot_be_opened_is_mentioned_once():
 
     def open_it():
         opened.append(1)
-        raise RuntimeError("wandb is not installed; it is in the extra vapray[tracking]")
+        raise RuntimeError("wandb is not installed; install vapray[tracking]")
 
     tracking = Tracking("wandb", open_it, said.append)
     for step in range(5):
@@ -138,7 +138,7 @@ def test_a_tracker_that_cannot_be_opened_is_mentioned_once():
     tracking.close()
     assert opened == [1]
     assert said == [
-        "train.tracker=wandb: wandb is not installed; it is in the extra vapray[tracking]. Training goes on; the curve "
+        "train.tracker=wandb: wandb is not installed; install vapray[tracking]. Training continues; the curve "
         "is also in the report."
     ]
 
@@ -162,7 +162,7 @@ def test_a_tracker_that_hangs_holds_nothing_up():
     assert not released.is_set()
     released.set()
     assert said == [
-        "train.tracker=wandb: does not keep up; points are left out. Training goes on; the curve is also in the report."
+        "train.tracker=wandb: is too slow; points are dropped. Training continues; the curve is also in the report."
     ]
 
 

@@ -1,1 +1,1 @@
-"""The class-specific prompt bank (CSPB) and the text encoders that turn captions into contexts."""
+"""Class-specific prompt bank (CSPB) and the text encoders that turn captions into contexts."""

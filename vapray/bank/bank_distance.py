@@ -1,4 +1,4 @@
-"""How far a text lies from the captions of a class, as the text encoder sees them."""
+"""Distance of a text to the captions of a class, in the text encoder's space."""
 
 import threading
 from collections.abc import Sequence
@@ -14,42 +14,42 @@ from vapray.bank.text_encoder import TextEncoder
 __all__ = ["BankDistances", "TextDistance"]
 
 MOST = 512
-"""Captions of a class that a text is held against, so that the cost of a class is bounded."""
+"""Maximum number of captions of a class to compare a text with, which bounds the cost of a class."""
 
 
 @dataclass(frozen=True)
 class TextDistance:
-    """From a class's bank."""
+    """Distance of a text to a class's bank."""
 
     nearest: BankEntry
     distance: float
     """Cosine distance of mean tokens to the nearest caption, 0..2."""
     typical: float
-    """Median of the same between each caption of the bank and the nearest other text in it."""
+    """Median distance between each caption of the bank and its nearest other text there, 0..2."""
     share_farther: float
-    """Share of the bank's captions that lie farther from their nearest other text, 0..1."""
+    """Share of the bank's captions that are farther from their nearest other text, 0..1."""
 
 
 @dataclass(frozen=True)
 class _Class:
     entries: Sequence[BankEntry]
     directions: NDArray[np.float32]
-    """[N, D], mean tokens at unit length."""
+    """Mean tokens at unit length, [N, D]."""
 
     @cached_property
     def own(self) -> NDArray[np.float32]:
-        """[N] distance of each caption to its nearest other one; one caption alone has 1."""
+        """Distance [N] of each caption to its nearest other one, at most 1; 1 for a single caption."""
         apart = 1 - self.directions @ self.directions.T
         np.fill_diagonal(apart, np.inf)
         return np.minimum(apart.min(axis=1), 1)
 
 
 class BankDistances:
-    """Distances to a prompt bank; a class is encoded when it is first asked for.
+    """Distances to a prompt bank; a class is encoded on first use.
 
     Args:
         bank: captions by class.
-        encoder: of the model that the bank is for.
+        encoder: text encoder of the model that the bank is for.
     """
 
     def __init__(self, bank: PromptBank, encoder: TextEncoder) -> None:
@@ -58,10 +58,10 @@ class BankDistances:
         self._encoding = threading.Lock()
 
     def of(self, label: int, text: str) -> TextDistance:
-        """Of a text from a class.
+        """Compute the distance of a text to a class.
 
         Raises:
-            DataError: a text that the encoder cannot take, or a class without captions.
+            DataError: a text that the encoder refuses, or a class without captions.
         """
         known = self._class(label)
         apart = 1 - known.directions @ self._directions([text])[0]
@@ -72,16 +72,16 @@ class BankDistances:
         )
 
     def nearest_label(self, text: str) -> int:
-        """The class whose bank holds the caption nearest to a text; of equals the lowest.
+        """Get the class with the caption nearest to a text; the lowest class of equal ones.
 
         Raises:
-            DataError: a text that the encoder cannot take.
+            DataError: a text that the encoder refuses.
         """
         (asked,) = self._directions([text])
         return max(self._bank.labels, key=lambda label: (float((self._class(label).directions @ asked).max()), -label))
 
     def _class(self, label: int) -> _Class:
-        with self._encoding:  # who comes second waits rather than encode the same again
+        with self._encoding:  # a concurrent caller waits, so that a class is encoded once
             if label not in self._classes:
                 self._classes[label] = self._encode_class(label)
             return self._classes[label]

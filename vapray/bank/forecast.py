@@ -1,4 +1,4 @@
-"""What encoding captions would cost."""
+"""Forecast of stage bank."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_po
 
 __all__ = ["context_width", "forecast", "tokens_of_a_caption"]
 
-# Without function words where captions are hashed; with word pieces, punctuation, CLS and SEP otherwise. A language
-# model's captions are longer than the measured ones.
+# The hashing encoder drops function words; the others count word pieces, punctuation, CLS and SEP. A language model's
+# captions are longer than the measured ones.
 USUAL_WORDS, USUAL_PIECES, PIECES_OF_A_LANGUAGE_MODEL = 16, 40, 90
-# Of two bytes a value: hashing gives the same words again in a part, and Parquet writes them once; a text tower's
-# tokens depend on their neighbours.
+# Compressed share of two bytes per value. Hashed words repeat in a part, and Parquet writes them once; a text tower's
+# tokens depend on their neighbours and do not repeat.
 PACKED_WORDS, PACKED_PIECES = 0.25, 0.9
 SECONDS_OF_A_WORD = 40e-6
 BYTES_OF_A_CAPTION, BYTES_OF_THE_WORDS_OF_A_PART = 60, 5000
 SECONDS_TO_LOAD_A_TOWER = 15.0
 TEXTS_AT_ONCE, KEPT_OF_A_TOKEN = 32, 12
-# A text tower's products are large: on one core a BERT-base ran at 90 GFLOP/s.
+# The matrix products of a text tower are large: on one core a BERT-base ran at 90 GFLOP/s.
 OF_LARGE_PRODUCTS = 4
-# Weights are read beside the network that takes them.
+# The weights read from the file and those of the network are in memory together.
 COPIES_IN_LOADING = 2
 
 
@@ -32,12 +32,12 @@ class _Tower:
     weight_bytes: int
 
 
-# BERT-base with the image tower of BiomedCLIP, where the model's own files are not on this machine.
+# BERT-base with the image tower of BiomedCLIP; used when the model's files are not on this machine.
 LIKELY_TOWER = _Tower(768, 12, 784_000_000)
 
 
 def tokens_of_a_caption(config: Config) -> int:
-    """As many as captions have on average, within the encoder's window."""
+    """Estimate the mean number of tokens of a caption, within the encoder's window."""
     bank = config.bank
     if bank.context_length == "full":
         return bank.max_tokens
@@ -46,16 +46,16 @@ def tokens_of_a_caption(config: Config) -> int:
 
 
 def context_width(config: Config) -> int:
-    """Values in a token, by the encoder's own files where they are on this machine."""
+    """Get the width of a token, from the encoder's own files where they are on this machine."""
     return config.bank.width if config.bank.encoder == "hashing" else _tower(config).width
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Every caption once, 1:1; a context takes L x width float16 values."""
+    """Forecast stage bank: every caption is encoded once, 1:1, to L x width float16 values."""
     config, rows = outlook.config, outlook.rows["captions"]
     pool, hashing = config.pools.bank, config.bank.encoder == "hashing"
     workers, device = of_pool(pool)
-    # A part of the captions is never joined with another one.
+    # Parts of the captions are never merged.
     parted = min(pool, config.pools.caption, key=lambda either: either.batch_rows)
     words = BYTES_OF_THE_WORDS_OF_A_PART * -(-rows // parted.batch_rows) if hashing else 0
     context = tokens_of_a_caption(config) * context_width(config) * 2
@@ -76,7 +76,7 @@ def forecast(outlook: Outlook) -> Forecast:
 
 
 def _work(config: Config, device: str) -> tuple[float, float, float, str]:
-    """Seconds to start, seconds of a caption, bytes of weights and activations, and where the rates come from."""
+    """Estimate seconds to start, seconds per caption, bytes of weights and activations, and the basis of the rates."""
     tokens = tokens_of_a_caption(config)
     rate, basis = flop_rate(device)
     if config.bank.encoder == "hashing":

@@ -1,4 +1,4 @@
-"""The embedded text encoder: a hash of words. It has no semantics and needs no download."""
+"""Embedded text encoder that hashes words. It has no semantics and needs no download."""
 
 import hashlib
 import math
@@ -21,21 +21,21 @@ is it its of on or over roughly shows some that the there these this those to wa
 FUNCTION_WORDS = frozenset(WITHOUT_CONTENT.split())
 TOKEN = re.compile(r"(\d+(?:\.\d+)?)(?:\s*(%|per\s?cent\b))?|[^\W\d_]+(?:['-][^\W\d_]+)*", re.IGNORECASE)
 # Periods of the number code, in units of the number. The longest exceeds 0..100 %, the shortest still
-# tells 30 % from 33 %.
+# separates 30 % from 33 %.
 LONGEST_PERIOD, SHORTEST_PERIOD = 250.0, 20.0
-# Beyond this, float64 sinusoids say nothing about neighbours any more.
+# Above this, float64 sinusoids no longer separate neighbouring values.
 LARGEST_NUMBER = 1e9
 
 
 class HashingEncoder(TextEncoder):
-    """One fixed random vector for each word.
+    """Text encoder with one fixed random vector per word.
 
-    Words: the signs of a BLAKE2 digest (a Rademacher vector, rms 1), so two different words are unrelated,
-    however similar their meaning, and a word never seen in training is noise to the model.
-    Numbers: sine and cosine of the value at geometrically spaced periods, so neighbouring values resemble
-    one another; a percentage and a bare number of the same value are unrelated.
+    Words: the signs of a BLAKE2 digest (a Rademacher vector, rms 1). Different words are unrelated even if their
+    meanings are similar, and a word not seen in training is noise to the model.
+    Numbers: sine and cosine of the value at geometrically spaced periods, so that neighbouring values are similar; a
+    percentage and a bare number of the same value are unrelated.
     Order: a sinusoidal position code of rms ``position_scale`` is added, for models without a position table.
-    Function words carry nothing here and are dropped; negations are kept.
+    Function words are dropped; negations are kept.
     """
 
     def __init__(
@@ -48,20 +48,20 @@ class HashingEncoder(TextEncoder):
         """Settings become part of ``id``.
 
         Args:
-            width: D; a positive even number.
-            max_tokens: longer texts are refused.
-            drop_function_words: leave out "the", "of", "with" and the like.
-            position_scale: rms of the position code; words have rms 1.
+            width: D, the width of a token; a positive even number.
+            max_tokens: maximum length of a text, in tokens; longer texts are refused.
+            drop_function_words: drop "the", "of", "with" and similar words.
+            position_scale: rms of the position code, at least 0; words have rms 1.
 
         Raises:
-            ConfigError: a setting that cannot work.
+            ConfigError: an invalid setting.
         """
         if width < 2 or width % 2:
-            raise ConfigError(f"hashing text encoder: width is {width}; a positive even number is needed")
+            raise ConfigError(f"hashing text encoder: width is {width}; expected a positive even number")
         if max_tokens < 1:
-            raise ConfigError(f"hashing text encoder: max_tokens is {max_tokens}; at least 1 is needed")
+            raise ConfigError(f"hashing text encoder: max_tokens is {max_tokens}; expected at least 1")
         if not (math.isfinite(position_scale) and position_scale >= 0):
-            raise ConfigError(f"hashing text encoder: position_scale is {position_scale}; 0 or more is needed")
+            raise ConfigError(f"hashing text encoder: position_scale is {position_scale}; expected 0 or more")
         self._width, self._max_tokens = width, max_tokens
         self.drop_function_words = drop_function_words
         self.position_scale = position_scale
@@ -70,12 +70,12 @@ class HashingEncoder(TextEncoder):
 
     @property
     def width(self) -> int:
-        """D, the width of one token."""
+        """D, the width of a token."""
         return self._width
 
     @property
     def max_tokens(self) -> int:
-        """The longest text accepted, in tokens."""
+        """Maximum length of a text, in tokens."""
         return self._max_tokens
 
     @property
@@ -87,14 +87,14 @@ class HashingEncoder(TextEncoder):
         )
 
     def tokens(self, text: str) -> list[str]:
-        """The words and numbers of ``text`` that become tokens: lower case, "35 %" as one token."""
+        """Split ``text`` into its words and numbers: lower case, "35 %" as one token."""
         found = [_spell(match) for match in TOKEN.finditer(text)]
         if self.drop_function_words:
             return [token for token in found if token not in FUNCTION_WORDS]
         return found
 
     def encode_each(self, texts: Sequence[str]) -> list[Encoded]:
-        """One float16 array [L, width] or refusal for each text; see ``TextEncoder.encode_each``."""
+        """Encode each text to float16 [L, width] or a refusal; see ``TextEncoder.encode_each``."""
         return [self._encode_one(text) for text in texts]
 
     def _encode_one(self, text: str) -> Encoded:
@@ -121,7 +121,7 @@ def _spell(match: re.Match[str]) -> str:
 
 
 def _signs(key: str, width: int) -> NDArray[np.float32]:
-    """A vector of -1 and 1, the bits of as many digests of ``key`` as the width asks for."""
+    """Compute a vector of -1 and 1 from the bits of as many digests of ``key`` as ``width`` needs."""
     digests = (
         hashlib.blake2b(key.encode(), salt=block.to_bytes(4, "big")).digest() for block in range(-(-width // 512))
     )
@@ -130,12 +130,12 @@ def _signs(key: str, width: int) -> NDArray[np.float32]:
 
 
 def _number_code(number: float, unit: str, width: int) -> NDArray[np.float32]:
-    """Sinusoids of the value; the unit's signs keep "35 %" apart from "35"."""
+    """Compute sinusoids of the value; the unit's signs separate "35 %" from "35"."""
     value = np.array([min(number, LARGEST_NUMBER)])
     return _sinusoids(value, width, SHORTEST_PERIOD, LONGEST_PERIOD)[0] * _signs(f"unit {unit}", width)
 
 
 def _sinusoids(values: NDArray[Any], width: int, shortest: float, longest: float) -> NDArray[np.float32]:
-    """[N] to [N, width] of rms 1: sine and cosine at geometrically spaced periods."""
+    """Map [N] to [N, width] of rms 1: sine and cosine at geometrically spaced periods."""
     angles = 2 * np.pi * values[:, None] / np.geomspace(shortest, longest, width // 2)
     return (math.sqrt(2) * np.concatenate([np.sin(angles), np.cos(angles)], axis=1)).astype(np.float32)

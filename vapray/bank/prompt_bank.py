@@ -1,7 +1,7 @@
-"""The class-specific prompt bank (CSPB): for every class, the captions of its training images.
+"""Class-specific prompt bank (CSPB): for every class, the captions of its training images.
 
-At inference a caption of the wanted class is drawn uniformly. Source: VAP-Diffusion, section 2.3.
-A bank holds no weights, so any bank can be used with any model.
+At inference a caption of the requested class is drawn uniformly. Source: VAP-Diffusion, section 2.3.
+A bank has no weights, so any bank can be used with any model.
 """
 
 import hashlib
@@ -24,9 +24,9 @@ __all__ = ["BankEntry", "PromptBank"]
 
 @dataclass(frozen=True)
 class BankEntry:
-    """One caption and the training image it was written for.
+    """Caption and the training image that it describes.
 
-    ``context`` is the caption's token sequence, float16 [L, D], where the rows came with one.
+    ``context`` is the caption's token sequence, float16 [L, D], or None if the rows had none.
     """
 
     image_id: str
@@ -37,13 +37,13 @@ class BankEntry:
 
 
 class PromptBank:
-    """Captions by class, ordered by image id whatever the order of the rows."""
+    """Captions by class, ordered by image id."""
 
     def __init__(self, entries: Iterable[BankEntry]) -> None:
         """Sort ``entries`` into classes.
 
         Raises:
-            DataError: no entry, an empty caption, or an image that comes twice.
+            DataError: no entry, an empty caption, or a duplicate image.
         """
         self._by_label: dict[int, list[BankEntry]] = {}
         ids: set[str] = set()
@@ -52,33 +52,33 @@ class PromptBank:
             ids.add(entry.image_id)
             self._by_label.setdefault(entry.label, []).append(entry)
         if not ids:
-            raise DataError("prompt bank: no captions. Wanted at least one row of the train split")
+            raise DataError("prompt bank: no captions; expected at least one row of the train split")
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]], split: str = "train") -> "PromptBank":
         """Build from rows of the captions or the bank table.
 
         Args:
-            rows: mappings with image_id, label, split, caption and, if there, group and context [L, D].
-            split: of all of them; another than train is for samples that are asked of unseen texts on purpose.
+            rows: mappings with image_id, label, split, caption and optionally group and context [L, D].
+            split: split of all rows; a split other than train is for samples from unseen texts.
 
         Raises:
-            DataError: a row of another split, or what the constructor refuses.
+            DataError: a row of another split, or an error of the constructor.
         """
         return cls(_entry_of_row(row, split) for row in rows)
 
     @classmethod
     def of(cls, bank: "Version", split: str = "train") -> "PromptBank":
-        """A split of the table ``bank``."""
+        """Read one split of the table ``bank``."""
         rows = bank.read(["image_id", "label", "split", "group", "caption"]).to_pylist()
         return cls.from_rows((row for row in rows if row["split"] == split), split)
 
     @classmethod
     def from_table(cls, table: "pa.Table") -> "PromptBank":
-        """Read what ``to_table`` wrote.
+        """Build from a table of ``to_table``.
 
         Raises:
-            DataError: a missing column, or what the constructor refuses.
+            DataError: a missing column, or an error of the constructor.
         """
         wanted = ["image_id", "label", "group", "caption"]
         missing = sorted(set(wanted) - set(table.column_names))
@@ -87,7 +87,7 @@ class PromptBank:
         return cls(BankEntry(**row) for row in table.select(wanted).to_pylist())
 
     def to_table(self) -> "pa.Table":
-        """Columns image_id str, label int32, group str, caption str: one row a caption, contexts left out."""
+        """Build a table of image_id str, label int32, group str, caption str: one row per caption, without contexts."""
         import pyarrow as pa
 
         schema = pa.schema(
@@ -104,25 +104,25 @@ class PromptBank:
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """The classes that have captions, ascending."""
+        """Classes that have captions, ascending."""
         return tuple(sorted(self._by_label))
 
     def __len__(self) -> int:
-        """The number of captions over all classes."""
+        """Count the captions over all classes."""
         return sum(len(entries) for entries in self._by_label.values())
 
     def entries(self, label: int) -> tuple[BankEntry, ...]:
-        """The entries of one class, by image id.
+        """List the entries of one class, by image id.
 
         Raises:
             DataError: a class without captions.
         """
         if label not in self._by_label:
-            raise DataError(f"prompt bank: no captions for class {label}. Known classes: {list(self.labels)}")
+            raise DataError(f"prompt bank: no captions for class {label}; known classes: {list(self.labels)}")
         return tuple(self._by_label[label])
 
     def captions(self, label: int) -> tuple[str, ...]:
-        """The captions of one class, by image id; repeated texts are kept.
+        """List the captions of one class, by image id; repeated texts are kept.
 
         Raises:
             DataError: a class without captions.
@@ -138,12 +138,12 @@ class PromptBank:
             DataError: a class without captions, or n below 1.
         """
         if n < 1:
-            raise DataError(f"prompt bank: {n} captions asked for; wanted at least 1")
+            raise DataError(f"prompt bank: {n} captions requested; expected at least 1")
         entries = self.entries(label)
         return [entries[_draw_index(label, seed, turn, len(entries))] for turn in range(n)]
 
     def reduced(self, count: int) -> "PromptBank":
-        """At most ``count`` entries of each class, chosen by image id: fewer ones are among every larger number."""
+        """Keep at most ``count`` entries per class, by image id; a smaller choice is a subset of a larger one."""
         return PromptBank(
             entry for label in self.labels for entry in sorted(self.entries(label), key=_place_of_choice)[:count]
         )
@@ -154,9 +154,9 @@ def _place_of_choice(entry: BankEntry) -> bytes:
 
 
 def _draw_index(label: int, seed: int, turn: int, count: int) -> int:
-    """Uniform in 0..count-1, up to 2^-64.
+    """Draw an index uniformly from 0..count-1, up to 2^-64.
 
-    A digest and not a NumPy generator, whose streams may change between versions.
+    A digest is used because the streams of NumPy generators may change between versions.
     """
     digest = hashlib.blake2b(f"draw {label} {seed} {turn}".encode(), digest_size=16).digest()
     return int.from_bytes(digest, "big") % count
@@ -165,7 +165,7 @@ def _draw_index(label: int, seed: int, turn: int, count: int) -> int:
 def _entry_of_row(row: Mapping[str, Any], split: str) -> BankEntry:
     if row["split"] != split:
         raise DataError(
-            f"prompt bank: image {row['image_id']!r} is of split {row['split']!r}; wanted rows of {split} only"
+            f"prompt bank: image {row['image_id']!r} is of split {row['split']!r}; expected rows of {split} only"
         )
     return BankEntry(
         image_id=str(row["image_id"]),
@@ -178,6 +178,6 @@ def _entry_of_row(row: Mapping[str, Any], split: str) -> BankEntry:
 
 def _check_entry(entry: BankEntry, seen_ids: set[str]) -> None:
     if entry.image_id in seen_ids:
-        raise DataError(f"prompt bank: image {entry.image_id!r} comes twice; wanted one caption for each image")
+        raise DataError(f"prompt bank: image {entry.image_id!r} occurs twice; expected one caption per image")
     if not (entry.caption and entry.caption.strip()):
         raise DataError(f"prompt bank: image {entry.image_id!r} has an empty caption; reject it before the bank")

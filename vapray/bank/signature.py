@@ -1,4 +1,4 @@
-"""What decides contexts besides the configuration's values: the files of a text encoder."""
+"""Signature of a text encoder's files, which determine contexts together with the configuration."""
 
 from vapray.bank.tower_files import find_tower
 from vapray.config import Config
@@ -8,11 +8,11 @@ __all__ = ["encoder_signature"]
 
 
 def encoder_signature(config: Config) -> str:
-    """sha256 of the model in the directory ``bank.model``, or the commit of the hub's; empty for hashing.
+    """Compute the sha256 of the model in ``bank.model``, or its hub commit; empty for hashing.
 
     Raises:
         ConfigError: no such directory, or files missing in it.
-        BackendError: the config of its text tower is not there.
+        BackendError: the config of its text tower is missing.
     """
     bank = config.bank
     if bank.encoder == "hashing":

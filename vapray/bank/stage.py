@@ -1,8 +1,8 @@
-"""bank: the table ``captions`` becomes the table ``bank``.
+"""Stage bank: table ``captions`` to table ``bank``.
 
 in    image_id, label, split, group, caption
 out   image_id, label, split, group, caption, context float16 [L, width]
-1:1.  A caption that the encoder cannot take whole is a reject.
+1:1.  A caption that the encoder cannot take completely is a reject.
 
 All splits are encoded (validation needs contexts too); the prompt bank that samples draw from takes the training split
 only.

@@ -1,7 +1,7 @@
-"""Captions to contexts: the token sequences that the denoiser attends to.
+"""Text encoder interface: captions to contexts, the token sequences that the denoiser attends to.
 
-Encoders give the real tokens of a text only: no padding, so that short captions cost little. The one exception is
-asked for by name, ``bank.context_length: full``.
+Encoders return the real tokens of a text without padding, so that short captions cost little. The one exception is
+``bank.context_length: full``.
 """
 
 from abc import ABC, abstractmethod
@@ -17,11 +17,11 @@ from vapray.errors import ConfigError, DataError
 __all__ = ["Encoded", "TextEncoder", "text_encoder_of", "wrong_length"]
 
 Encoded: TypeAlias = NDArray[np.float16] | DataError
-"""A context float16 [L, D], or why there is none."""
+"""Context float16 [L, D], or the error that explains its absence."""
 
 
 class TextEncoder(ABC):
-    """What the bank asks of a text encoder."""
+    """Interface of a text encoder."""
 
     @property
     @abstractmethod
@@ -31,31 +31,33 @@ class TextEncoder(ABC):
     @property
     @abstractmethod
     def width(self) -> int:
-        """D, the width of one token."""
+        """D, the width of a token."""
 
     @property
     @abstractmethod
     def max_tokens(self) -> int:
-        """The longest text accepted, in tokens."""
+        """Maximum length of a text, in tokens."""
 
     @abstractmethod
     def encode_each(self, texts: Sequence[str]) -> list[Encoded]:
-        """For each text a float16 array [L, width] with 1 <= L <= max_tokens, or the error that refuses it.
+        """Encode each text to float16 [L, width] with 1 <= L <= max_tokens, or to the error that refuses it.
 
-        A text's context does not depend on the others. One without a token or with more than ``max_tokens`` is
-        refused, never cut.
+        A text's context does not depend on the other texts. A text without a token or with more than ``max_tokens``
+        is refused, never cut.
         """
 
     def encode_empty(self) -> NDArray[np.float16]:
-        """What the released code shows the network where a text is dropped: the empty text, padded to ``max_tokens``.
+        """Encode the empty text, padded to ``max_tokens``; the released code uses it where a text is dropped.
 
         Raises:
-            ConfigError: an encoder that knows no padding.
+            ConfigError: an encoder without padding.
         """
-        raise ConfigError(f"model.null_text = empty: text encoder {self.id} has no padded empty text. Set learned.")
+        raise ConfigError(
+            f"model.null_text = empty: text encoder {self.id} has no padded empty text. Fix: set learned."
+        )
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.float16]]:
-        """One float16 array [L, width] for each text.
+        """Encode each text to float16 [L, width].
 
         Raises:
             DataError: the first text that is refused.
@@ -69,17 +71,17 @@ class TextEncoder(ABC):
 
 
 def text_encoder_of(settings: Bank, device: str = "cpu") -> TextEncoder:
-    """The encoder that section ``bank`` of the config asks for; weights are loaded with its first text.
+    """Build the encoder of section ``bank``; weights are loaded with its first text.
 
     Args:
-        settings: the section.
-        device: of torch.
+        settings: section ``bank`` of the configuration.
+        device: torch device.
 
     Raises:
-        ConfigError: a model that is not there or is none, or settings that it cannot take.
-        BackendError: a package or a model that cannot be had on this machine.
+        ConfigError: a missing or invalid model, or settings that it does not support.
+        BackendError: a package or a model that is not available on this machine.
     """
-    # Both import this module.
+    # Imported here because both modules import this one.
     from vapray.bank.hashing_encoder import HashingEncoder
     from vapray.bank.transformer_encoder import TransformerEncoder
 
@@ -89,7 +91,7 @@ def text_encoder_of(settings: Bank, device: str = "cpu") -> TextEncoder:
 
 
 def wrong_length(text: str, tokens: int, max_tokens: int) -> DataError:
-    """The refusal of a text without a token, or with too many."""
+    """Build the refusal of a text without a token, or with too many."""
     return DataError(
-        f"{text[:60]!r}: {tokens} tokens; wanted 1 to {max_tokens}. Shorten the text or raise bank.max_tokens"
+        f"{text[:60]!r}: {tokens} tokens; expected 1 to {max_tokens}. Shorten the text or raise bank.max_tokens"
     )

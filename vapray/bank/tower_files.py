@@ -1,4 +1,4 @@
-"""The files of a text encoder."""
+"""Files of a text encoder."""
 
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -14,7 +14,7 @@ __all__ = ["TowerFiles", "find_tower", "require_packages"]
 
 PACKAGES = {"open_clip": ("open_clip", "transformers"), "transformers": ("transformers",)}
 CONFIGS = {"open_clip": "open_clip_config.json", "transformers": "config.json"}
-# In the order in which the libraries prefer them: the first that is there is loaded.
+# In the libraries' order of preference: the first existing file is loaded.
 WEIGHTS = {
     "open_clip": ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"),
     "transformers": ("model.safetensors", "model-*-of-*.safetensors", "pytorch_model.bin", "pytorch_model-*-of-*.bin"),
@@ -29,12 +29,12 @@ WIDTHS, DEPTHS = ("hidden_size", "d_model", "dim", "n_embd"), ("num_hidden_layer
 
 @dataclass(frozen=True)
 class TowerFiles:
-    """A text encoder's files, all there.
+    """Complete files of a text encoder.
 
     Attributes:
         kind: ``open_clip`` or ``transformers``.
-        folder: that holds them.
-        text_config: the ``config.json`` of the text tower, elsewhere where the folder has none.
+        folder: folder that contains them.
+        text_config: ``config.json`` of the text tower; in another folder if this one has none.
     """
 
     kind: str
@@ -43,23 +43,23 @@ class TowerFiles:
 
     @cached_property
     def weights(self) -> list[Path]:
-        """One file, or its shards."""
+        """One weights file, or its shards."""
         return _weights(self.kind, self.folder)
 
     @cached_property
     def sha256(self) -> str:
-        """Of all that decides a context: weights, configurations, tokenizer; by name and content."""
+        """sha256 of all files that determine a context, by name and content: weights, configurations, tokenizer."""
         return sha256_of(self.deciding)
 
     @property
     def deciding(self) -> list[Path]:
-        """What decides a context, which with the index of shards is all that loading takes."""
+        """Files that determine a context; together with the index of shards they are all that loading needs."""
         there = (self.folder / name for name in (CONFIGS[self.kind], *TOKENIZERS))
         return [*self.weights, self.text_config, *(path for path in there if path.is_file())]
 
     @property
     def indices(self) -> list[Path]:
-        """Of weights in shards."""
+        """Index files of sharded weights."""
         return sorted(self.folder.glob("*.index.json"))
 
     @property
@@ -69,12 +69,12 @@ class TowerFiles:
 
     @property
     def depth(self) -> int:
-        """Blocks of the text tower."""
+        """Number of blocks of the text tower."""
         return self._size(DEPTHS)
 
     @property
     def longest(self) -> int | None:
-        """Tokens that the model takes at the most, special ones included; None: no limit is written down."""
+        """Maximum number of tokens of the model, special ones included; None: no limit is declared."""
         tokenizer = self.folder / "tokenizer_config.json"
         limits = [
             self._text.get("max_position_embeddings"),
@@ -85,7 +85,7 @@ class TowerFiles:
 
     @property
     def clip(self) -> dict[str, Any]:
-        """For open_clip, its settings of the text tower."""
+        """Settings of the text tower in open_clip_config.json; for open_clip."""
         return _clip_of(self.folder)
 
     @property
@@ -96,20 +96,22 @@ class TowerFiles:
     def _size(self, names: tuple[str, ...]) -> int:
         found = [self._text[name] for name in names if isinstance(self._text.get(name), int)]
         if not found:
-            raise ConfigError(f"{self.text_config}: none of {', '.join(names)}: not the config of a text encoder.")
+            raise ConfigError(
+                f"{self.text_config}: not the config of a text encoder: none of {', '.join(names)} in it."
+            )
         return int(found[0])
 
 
 def find_tower(settings: Bank, *, download: bool = True) -> TowerFiles:
-    """The files that ``bank.model`` names.
+    """Find the files of ``bank.model``.
 
     Args:
-        settings: with encoder open_clip or transformers.
-        download: fetch what the cache has not.
+        settings: section ``bank``, with encoder open_clip or transformers.
+        download: download files that are not in the cache.
 
     Raises:
         ConfigError: no such directory, or files missing in it.
-        BackendError: not in the cache and not to be had.
+        BackendError: not in the cache and not downloadable.
     """
     kind, missing = settings.encoder, partial(_missing, settings.encoder)
     wanted = Wanted("bank.model", _choices(kind), missing)
@@ -121,12 +123,12 @@ def require_packages(kind: str) -> None:
     """Refuse an encoder whose packages are not installed.
 
     Raises:
-        BackendError: says which extra to install.
+        BackendError: names the extra to install.
     """
     missing = [name for name in PACKAGES[kind] if find_spec(name) is None]
     if missing:
         raise BackendError(
-            f"bank.encoder = {kind}: {' and '.join(missing)} not installed. Install the extra: "
+            f"bank.encoder = {kind}: {' and '.join(missing)} not installed. Fix: install the extra: "
             "pip install --constraint constraints.txt '.[clip]'"
         )
 
@@ -147,16 +149,15 @@ def _weights(kind: str, folder: Path) -> list[Path]:
 
 
 def _text_config(kind: str, folder: Path, download: bool) -> Path:
-    """Of open_clip's folders few bring the config of the text tower; they name the model that it is from."""
+    """Find the config of the text tower; open_clip folders without one name the model that it comes from."""
     beside = folder / "config.json"
     if kind == "transformers" or beside.is_file():
         return beside
     name = _clip_of(folder).get("hf_model_name")
     if not name:
         raise ConfigError(
-            f"{folder}/open_clip_config.json: no model_cfg.text_cfg.hf_model_name. Only text towers of "
-            "transformers give tokens here; for OpenAI's CLIP take its transformers version with bank.encoder = "
-            "transformers."
+            f"{folder}/open_clip_config.json: no model_cfg.text_cfg.hf_model_name; only text towers of transformers "
+            "are supported. Fix: for OpenAI's CLIP use its transformers version with bank.encoder = transformers."
         )
     try:
         folder_of_name = hub_folder(
@@ -178,7 +179,7 @@ def _clip_of(folder: Path) -> dict[str, Any]:
 
 
 def _choices(kind: str) -> list[list[str]]:
-    """The safe format first; the other one where there is none."""
+    """List the files to request: safetensors first, then the other format."""
     small = [CONFIGS[kind], "config.json", "*.index.json", *TOKENIZERS]
     return [
         [*small, *(pattern for pattern in WEIGHTS[kind] if pattern.endswith(suffix))]

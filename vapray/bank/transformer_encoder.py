@@ -1,7 +1,7 @@
-"""Text towers of open_clip and of transformers: one token of context for every token of the text.
+"""Text towers of open_clip and transformers: one context token per token of the text.
 
-The last hidden states are stored, CLS and SEP among them as in the released code. Padding is masked as a key in every
-layer, so neither the batch nor the window's length changes what a text gives.
+Contexts are the last hidden states, including CLS and SEP as in the released code. Padding is masked as a key in every
+layer, so that neither the batch nor the window's length changes a text's context.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,9 +26,9 @@ TEXTS_OF_A_BATCH = 32
 
 
 class TransformerEncoder(TextEncoder):
-    """``bank.encoder: open_clip`` or ``transformers``.
+    """Text encoder of ``bank.encoder: open_clip`` or ``transformers``.
 
-    Files are looked for at once, so that what is missing is told early; weights are loaded with the first text.
+    Files are checked at construction, so that missing files are reported early; weights are loaded with the first text.
     """
 
     def __init__(self, settings: Bank, device: str = "cpu") -> None:
@@ -39,12 +39,12 @@ class TransformerEncoder(TextEncoder):
         self._files = find_tower(settings)
         longest = self._files.longest
         if longest is not None and settings.max_tokens > longest:
-            most = f"{settings.model} takes {longest} tokens at the most"
-            raise ConfigError(f"bank.max_tokens = {settings.max_tokens}: {most}. Lower it.")
+            most = f"{settings.model} takes at most {longest} tokens"
+            raise ConfigError(f"bank.max_tokens = {settings.max_tokens}: {most}. Fix: lower it.")
 
     @property
     def id(self) -> str:
-        """Kind, sha256 of all files that decide contexts, settings; not where the files lie."""
+        """Kind, sha256 of all files that determine contexts, and settings; independent of the files' location."""
         chosen = self._settings
         return (
             f"{chosen.encoder}-v1(sha256={self._files.sha256},max_tokens={chosen.max_tokens},"
@@ -53,16 +53,16 @@ class TransformerEncoder(TextEncoder):
 
     @property
     def width(self) -> int:
-        """D, the width of one token."""
+        """D, the width of a token."""
         return self._files.width
 
     @property
     def max_tokens(self) -> int:
-        """The longest text accepted, special tokens included."""
+        """Maximum length of a text in tokens, special tokens included."""
         return self._settings.max_tokens
 
     def encode_each(self, texts: Sequence[str]) -> list[Encoded]:
-        """Encode batches of texts of like length; see ``TextEncoder.encode_each``."""
+        """Encode batches of texts of similar length; see ``TextEncoder.encode_each``."""
         ids = [self._tokens(text) for text in texts]
         fit = [row for row, found in enumerate(ids) if isinstance(found, list)]
         by_length = sorted(fit, key=lambda row: len(ids[row]))  # type: ignore[arg-type]
@@ -74,14 +74,14 @@ class TransformerEncoder(TextEncoder):
         return encoded
 
     def encode_empty(self) -> NDArray[np.float16]:
-        """Its special tokens and padding; see ``TextEncoder.encode_empty``."""
+        """Encode the special tokens and padding; see ``TextEncoder.encode_empty``."""
         if self._settings.context_length != "full":
             return super().encode_empty()
         empty = self._contexts([list(self._tower.tokenizer("", verbose=False)["input_ids"])])[0]
-        if len(empty) != self.max_tokens:  # open_clip's cls_pooler takes a token away
+        if len(empty) != self.max_tokens:  # open_clip's cls_pooler removes a token
             raise ConfigError(
-                f"model.null_text = empty: {self._files.folder} gives {len(empty)} of {self.max_tokens} padded tokens, "
-                "and the network wants all. Set learned."
+                f"model.null_text = empty: {self._files.folder} gives {len(empty)} of {self.max_tokens} padded tokens; "
+                "the network needs all. Fix: set learned."
             )
         return empty
 
@@ -89,7 +89,7 @@ class TransformerEncoder(TextEncoder):
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            return DataError(f"{text[:60]!r}: no Unicode at character {error.start}. Remove it from the text")
+            return DataError(f"{text[:60]!r}: invalid Unicode at character {error.start}. Fix: remove it from the text")
         found = self._tower.tokenizer(
             self._tower.clean(text), truncation=False, return_special_tokens_mask=True, verbose=False
         )
@@ -106,10 +106,10 @@ class TransformerEncoder(TextEncoder):
         ids_BL = torch.full(real_BL.shape, self._tower.padding)
         ids_BL[real_BL] = torch.tensor([token for row in ids for token in row])
         hidden_BLD = self._tower.hidden(ids_BL.to(self._device), real_BL.to(self._device)).cpu()
-        kept_BL = (real_BL | full)[:, -hidden_BLD.shape[1] :]  # open_clip's cls_pooler takes the first token away
+        kept_BL = (real_BL | full)[:, -hidden_BLD.shape[1] :]  # open_clip's cls_pooler removes the first token
         contexts = hidden_BLD.to(torch.float16)
         if not contexts[kept_BL].isfinite().all():
-            raise CheckpointError(f"{self._files.folder}: its weights give values that float16 cannot hold.")
+            raise CheckpointError(f"{self._files.folder}: its weights give values outside float16's range.")
         return [context[kept].numpy() for context, kept in zip(contexts, kept_BL, strict=True)]
 
     @cached_property
@@ -120,11 +120,11 @@ class TransformerEncoder(TextEncoder):
                 return load(self._files, self._device)
         except (VaprayError, MemoryError, torch.OutOfMemoryError):
             raise
-        except Exception as error:  # whatever the libraries raise of damaged files
+        except Exception as error:  # the libraries raise errors of many types for damaged files
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise CheckpointError(
                 f"{self._files.folder}: cannot be loaded by {self._settings.encoder} ({reason}). "
-                "Copy or download the model again, or give bank.model another one."
+                "Fix: copy or download the model again, or set bank.model to another one."
             ) from error
 
 
@@ -134,19 +134,20 @@ def _require_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise BackendError(
-            f"device {device!r} is not on this machine ({reason}). Use cpu: pools.bank.num_gpus=0, or device='cpu'."
+            f"device {device!r} is not available ({reason}). Fix: use cpu: pools.bank.num_gpus=0, or device='cpu'."
         ) from None
 
 
 @dataclass(frozen=True)
 class _Tower:
-    """A loaded text tower.
+    """Loaded text tower.
 
     Attributes:
-        tokenizer: of transformers.
-        clean: what is done to a text before.
-        padding: the token that fills up a batch.
-        hidden: token ids [B, L] and which are real [B, L] to the last hidden states [B, L or L - 1, D].
+        tokenizer: tokenizer of transformers.
+        clean: function that cleans a text before tokenization.
+        padding: id of the padding token.
+        hidden: function from token ids [B, L] and their mask of real tokens [B, L] to the last hidden states
+            [B, L or L - 1, D].
     """
 
     tokenizer: Any
@@ -157,7 +158,7 @@ class _Tower:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the bars that transformers draws, and its list of the tensors of other towers."""
+    """Suppress the progress bars of transformers and its list of unused tensors."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -175,7 +176,7 @@ def _load_open_clip(files: TowerFiles, device: str) -> _Tower:
     import open_clip
 
     name = f"local-dir:{files.folder}"
-    # The text tower's config from its file: the name in open_clip_config.json would be looked up in the hub.
+    # Use the text tower's config from its file: open_clip would look up the name in open_clip_config.json in the hub.
     text_cfg = {
         **files.clip,
         "hf_model_name": str(files.text_config.parent),
@@ -184,18 +185,18 @@ def _load_open_clip(files: TowerFiles, device: str) -> _Tower:
     }
     model = open_clip.create_model(name, text_cfg=text_cfg, require_pretrained=True, weights_only=True)
     tower = model.text.eval().requires_grad_(False).to(device)
-    # Said aloud, for open_clip_config.json may ask for the opposite.
+    # Set explicitly, because open_clip_config.json may enable it.
     tokenizer = open_clip.get_tokenizer(name, trust_remote_code=False)
     if tokenizer.strip_sep_token or tokenizer.tokenizer_mode:
         raise ConfigError(
-            f"{files.folder}/open_clip_config.json: its tokenizer_mode or strip_sep_token is not supported; wanted a "
-            "plain tokenizer of transformers."
+            f"{files.folder}/open_clip_config.json: its tokenizer_mode or strip_sep_token is not supported; expected "
+            "a plain tokenizer of transformers."
         )
     return _Tower(
         tokenizer.tokenizer,
         tokenizer.clean_fn,
         tower.config.pad_token_id,
-        lambda ids_BL, real_BL: tower(ids_BL)[1],  # it takes its mask from the padding token
+        lambda ids_BL, real_BL: tower(ids_BL)[1],  # open_clip derives the mask from the padding token
     )
 
 
@@ -209,7 +210,7 @@ def _load_transformers(files: TowerFiles, device: str) -> _Tower:
     elif config.is_encoder_decoder:
         kind = transformers.AutoModelForTextEncoding
     tower, notes = kind.from_pretrained(files.folder, dtype=torch.float32, weights_only=True, output_loading_info=True)
-    # What a file lacks, transformers draws at random; the pooler behind the last hidden state may be absent.
+    # transformers draws missing tensors at random; the pooler after the last hidden state may be missing.
     if absent := sorted(name for name in notes["missing_keys"] if "pooler" not in name):
         raise CheckpointError(f"{files.folder}: its weights lack {len(absent)} tensors, such as {absent[0]}.")
     tower = tower.eval().requires_grad_(False).to(device)

@@ -1,1 +1,1 @@
-"""How many machines, for how long, at what price, and what gives way first: on paper, before anything is rented."""
+"""Analytic estimate of hours, GPU-hours, store traffic and memory of a run on a cluster."""

@@ -1,184 +1,99 @@
-"""What a stage would take: seconds by cause, hours, money, requests, bytes, and what gives way first."""
+"""Inputs and result of the estimate of one stage."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from vapray.capacity.figures import Figure
+from vapray.capacity.constants import Cost
 from vapray.capacity.plan import Plan
-from vapray.capacity.requests import Requests
+from vapray.config import Config
+from vapray.forecast import Forecast, Images
+from vapray.object_files import FETCHED_WHOLE_BYTES
 
-__all__ = ["ADVICE", "Estimate", "StageEstimate", "fields_of"]
+__all__ = ["StageEstimate", "TableSize", "Workload", "slowest"]
 
-HOUR, GIGABYTE = 3600.0, 1e9
 
-ADVICE = {
-    "GPU": "more GPUs help until something else is the bottleneck",
-    "cores": "more cores help until something else is the bottleneck",
-    "picture decoding": "the GPU waits for one core: raise the pool's overlap, or give an actor a part of a GPU "
-    "(num_gpus below 1)",
-    "picture writing": "more actors on a GPU (num_gpus below 1)",
-    "store latency": "files are written one after the other: more actors on a GPU (num_gpus below 1)",
-    "part commits": "larger batch_rows",
-    "poll": "larger batch_rows: an item is shorter than the driver's look at results",
-    "driver: handing out": "larger batch_rows of this stage and those before it; more workers do not help",
-    "driver: scanning parts": "larger batch_rows of the stages before; the driver reads all parts, eight at a time",
-    "driver: checking rejects": "larger batch_rows; the driver reads all parts twice, eight at a time",
-    "driver: sealing": "every part is read again by one process: shard the run by pictures, or a driver near the store",
-    "store PUT rate": "larger batch_rows, or a store that takes more",
-    "store GET rate": "larger batch_rows, or a store that takes more",
-    "network": "more nodes, or faster ones",
-    "picture volume": "a faster volume: pictures are read from it in each of four stages",
-    "actors starting": "fewer workers would do",
-    "one task": "a part of the stage is one process: evaluate on a sample of the pictures",
-    "training rows on nodes": "a node copies all training rows before its first step: shorter contexts",
-    "gradient exchange": "no more workers than a node holds, or a faster network (limits.node_gigabits)",
-    "step overhead": "the share of a batch is too small: a larger train.batch_size, or fewer workers",
-    "loader": "more loader processes than vapray has; a smaller share of the batch on each GPU",
-    "driver memory": "a driver with more memory, or shard the run by pictures",
-    "node memory": "sample the pictures that evaluation trains its classifier on; or shard the run",
-    "node disk": "larger local disks, shorter contexts (bank.max_tokens), or shard the run by pictures",
-}
-"""What to do about each cause."""
+@dataclass(frozen=True)
+class Workload:
+    """Plan, settings of the run, images, forecast of each stage with one worker, and constants."""
+
+    plan: Plan
+    config: Config
+    images: Images
+    forecasts: Mapping[str, Forecast]
+    constants: Mapping[str, Cost]
+
+
+@dataclass(frozen=True)
+class TableSize:
+    """Rows, parts and bytes of a table whose parts have about equal size."""
+
+    rows: int
+    parts: int
+    bytes: float
+
+    def items(self, batch_rows: int) -> int:
+        """Return the number of work items of at most ``batch_rows`` rows; an item takes rows of one part."""
+        return self.parts * math.ceil(math.ceil(self.rows / self.parts) / batch_rows)
+
+    @property
+    def gets_per_part(self) -> int:
+        """GET requests to read some columns of a part: its size and its bytes, or ranges of a large part."""
+        return 2 if self.bytes / self.parts <= FETCHED_WHOLE_BYTES else 5
 
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """One stage.
+    """Time, hardware, store traffic and memory of one stage.
 
     Attributes:
-        stage: its name.
-        workers: that share its work.
-        device: ``GPU`` or ``core``.
-        rows: of its table.
-        items: units of work; parts written.
-        phases: seconds of what comes one after the other, by what decides each.
-        requests: to the object store.
-        bytes_stored: in it.
-        driver_bytes: memory of the driver at its fullest.
-        node_bytes: memory of the fullest process on a node.
+        gpus: GPUs held while the stage runs; 0 for a stage on CPUs.
+        phases: seconds of consecutive phases, by the cause that limits each.
+        bytes_read: bytes read from the store, images included.
+        puts: PUT requests, without those that keep the lease.
+        gets: GET and HEAD requests.
+        driver_bytes: peak memory of the driver.
+        process_bytes: peak memory of the largest process on a node.
         disk_bytes: local disk of a node.
-        exceeded: limits of the plan that it does not keep, each with what it would take.
-        item_seconds: of an actor for an item, without committing it.
-        figures: what it rests on.
-        gpus: held while it runs.
-        gpu_seconds: that these compute, all together.
-        cores: of machines without GPUs, held while it runs.
     """
 
     stage: str
     workers: int
-    device: str
-    rows: int
-    items: int
-    phases: Mapping[str, float]
-    requests: Requests
-    bytes_stored: float
-    driver_bytes: float
-    node_bytes: float
-    disk_bytes: float
-    exceeded: Mapping[str, str]
-    figures: Mapping[str, Figure]
-    gpus: int = 0
-    gpu_seconds: float = 0.0
-    cores: int = 0
-    item_seconds: float = 0.0
+    gpus: int
+    phases: Mapping[str, Cost]
+    bytes_read: Cost
+    bytes_written: float
+    puts: float
+    gets: float
+    driver_bytes: Cost
+    process_bytes: Cost
+    disk_bytes: float = 0
 
     @property
-    def wall_seconds(self) -> float:
-        """From its start to its end."""
-        return sum(self.phases.values())
+    def hours(self) -> float:
+        """Duration of the stage."""
+        return sum(seconds.value for seconds in self.phases.values()) / 3600
 
     @property
-    def bottleneck(self) -> str:
-        """A limit that is not kept, else what takes longest."""
-        return next(iter(self.exceeded), None) or max(self.phases, key=lambda cause: self.phases[cause])
+    def constants(self) -> frozenset[str]:
+        """Names of the constants that the estimate was computed from."""
+        costs = (*self.phases.values(), self.bytes_read, self.driver_bytes, self.process_bytes)
+        return frozenset[str]().union(*(cost.constants for cost in costs))
 
-    @property
-    def gpu_hours(self) -> float:
-        """Held, from the stage's start to its end."""
-        return self.gpus * self.wall_seconds / HOUR
+    def limited_by(self, plan: Plan) -> str:
+        """Return the first limit that the stage exceeds, or else the cause of its longest phase."""
+        return next(iter(self.exceeded(plan)), slowest(self.phases)[0])
 
-    @property
-    def gpu_share(self) -> float:
-        """Of these, what is computed in."""
-        return self.gpu_seconds / HOUR / self.gpu_hours if self.gpus else 0.0
-
-    @property
-    def is_assumed(self) -> bool:
-        """Whether a number that nobody measured decides the time."""
-        return any(figure.kind == "assumed" for figure in self.figures.values())
-
-    def cost(self, plan: Plan) -> float:
-        """Machines and requests."""
-        prices = plan.prices
-        hours = self.wall_seconds / HOUR
-        machines = hours * (self.gpus * prices.gpu_hour + self.cores * prices.core_hour)
-        writes, reads = self.requests.puts + self.requests.lists, self.requests.gets
-        return machines + writes / 1000 * prices.thousand_puts + reads / 1000 * prices.thousand_gets
+    def exceeded(self, plan: Plan) -> dict[str, str]:
+        """Return the limits of the plan that the stage exceeds, each with the amount needed."""
+        needed = {
+            "driver memory": (self.driver_bytes.value / 1e9, plan.driver_memory_gb),
+            "node memory": (self.process_bytes.value / 1e9, plan.node_memory_gb),
+            "node disk": (self.disk_bytes / 1e9, plan.node_disk_gb),
+        }
+        return {name: f"{gb:,.0f} GB of {limit:,.0f} GB" for name, (gb, limit) in needed.items() if gb > limit}
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """All stages, which run one after the other."""
-
-    plan: Plan
-    stages: tuple[StageEstimate, ...]
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def wall_seconds(self) -> float:
-        """Of all."""
-        return sum(stage.wall_seconds for stage in self.stages)
-
-    @property
-    def gpu_hours(self) -> float:
-        """Held."""
-        return sum(stage.gpu_hours for stage in self.stages)
-
-    @property
-    def gpu_share(self) -> float:
-        """Of these, what is computed in."""
-        return sum(stage.gpu_seconds for stage in self.stages) / HOUR / self.gpu_hours if self.gpu_hours else 0.0
-
-    @property
-    def cost(self) -> float:
-        """Without storage."""
-        return sum(stage.cost(self.plan) for stage in self.stages)
-
-    @property
-    def bytes_stored(self) -> float:
-        """By all."""
-        return sum(stage.bytes_stored for stage in self.stages)
-
-    @property
-    def limits_first(self) -> StageEstimate:
-        """The first stage that cannot be done as planned, else the longest."""
-        broken = [stage for stage in self.stages if stage.exceeded]
-        return broken[0] if broken else max(self.stages, key=lambda stage: stage.wall_seconds)
-
-
-def fields_of(stage: StageEstimate, plan: Plan) -> dict[str, object]:
-    """For programs; ``basis`` says of the time whether it hangs on an assumption, or extrapolates measured figures."""
-    return {
-        "stage": stage.stage,
-        "workers": stage.workers,
-        "device": stage.device,
-        "rows": stage.rows,
-        "items": stage.items,
-        "wall_seconds": stage.wall_seconds,
-        "phases": dict(stage.phases),
-        "gpu_hours": stage.gpu_hours,
-        "gpu_share": stage.gpu_share,
-        "core_hours": stage.cores * stage.wall_seconds / HOUR,
-        "cost": stage.cost(plan),
-        "requests": vars(stage.requests),
-        "bytes_stored": stage.bytes_stored,
-        "driver_bytes": stage.driver_bytes,
-        "node_bytes": stage.node_bytes,
-        "disk_bytes": stage.disk_bytes,
-        "bottleneck": stage.bottleneck,
-        "advice": ADVICE[stage.bottleneck],
-        "exceeded": dict(stage.exceeded),
-        "basis": "assumed" if stage.is_assumed else "extrapolated",
-        "figures": {name: figure.kind for name, figure in stage.figures.items()},
-    }
+def slowest(seconds: Mapping[str, Cost]) -> tuple[str, Cost]:
+    """Return the entry with the largest value."""
+    return max(seconds.items(), key=lambda entry: entry[1].value)

@@ -1,60 +1,80 @@
-"""All stages of a plan, one after the other."""
+"""Estimate of all stages of a plan."""
 
-from collections.abc import Iterator, Sequence
+import importlib
+import math
 
-from vapray.capacity.estimate import Estimate, StageEstimate
-from vapray.capacity.figures import Figures, read_figures
-from vapray.capacity.mapping import Table, map_stage, plan_table
+from vapray.capacity.constants import Cost, read_constants
+from vapray.capacity.estimate import StageEstimate, TableSize, Workload
+from vapray.capacity.map_stages import MappedStage
 from vapray.capacity.plan import Plan
-from vapray.capacity.training import train_stage, workers_of
-from vapray.capacity.workload import Workload, workload_of
+from vapray.capacity.training import train_stage
+from vapray.config import Pools
+from vapray.config.file import load
+from vapray.errors import ConfigError
+from vapray.forecast import Forecast, Images, Outlook
+from vapray.row_map import ROWS_OF_A_PLAN_PART
+from vapray.stages import itinerary
 
-__all__ = ["estimate"]
+__all__ = ["estimate_run", "load_workload"]
 
+PLACEMENT = (
+    *("data.source=folder", "data.root=images", "run.root=s3://bucket/run", "train.workers=1", "train.min_workers=0"),
+    *(f"pools.{pool}.{key}=1" for pool in Pools.model_fields for key in ("min_size", "max_size")),
+)
 BYTES_OF_A_PLANNED_ROW = 40
+SOURCES = {"caption": "images", "bank": "captions", "encode": "images"}
+OF_FIXED_SIZE = ("examine", "audit", "autoencoder")
+"""Stages whose work does not grow with the images; they are not estimated."""
 
 
-def estimate(plan: Plan) -> Estimate:
-    """What a plan would take.
+def estimate_run(plan: Plan) -> list[StageEstimate]:
+    """Estimate the stages of a plan whose work grows with the images, in order.
 
     Raises:
-        ConfigError: the plan, its figures or the run's settings are wrong.
+        ConfigError: the plan's constants or the run's settings are invalid.
     """
-    work, figures = workload_of(plan), read_figures(plan.figures)
-    stages = tuple(_stages(work, figures))
-    return Estimate(plan, stages, tuple(_notes(work, stages)))
+    work, found = load_workload(plan), []
+    tables: dict[str, TableSize] = {}
+    for stage in itinerary(None):
+        if stage.name == "train":
+            found.append(train_stage(tables["bank"], tables["latents"], work))
+        elif stage.name not in OF_FIXED_SIZE:
+            mapped = MappedStage(stage.name, _source(stage.name, tables, work), work)
+            tables[stage.writes] = mapped.written
+            found.append(mapped.estimate())
+    return found
 
 
-def _stages(work: Workload, figures: Figures) -> Iterator[StageEstimate]:
-    tables = {"records": _planned(work.images.count)}
-    for stage, source, written in (
-        ("ingest", "records", "images"),
-        ("caption", "images", "captions"),
-        ("bank", "captions", "bank"),
-        ("encode", "images", "latents"),
-    ):
-        found, tables[written] = map_stage(stage, tables[source], work, figures)
-        yield found
-    yield train_stage(tables["bank"], tables["latents"], work, figures)
-    found, samples = map_stage("sample", _planned(work.alone["sample"].rows), work, figures)
-    yield found
-    yield map_stage("evaluate", _measured(tables["images"], samples, work), work, figures)[0]
+def _source(stage: str, tables: dict[str, TableSize], work: Workload) -> TableSize:
+    """Return the table whose rows a stage maps: another stage's, or its own list of work."""
+    if stage in SOURCES:
+        return tables[SOURCES[stage]]
+    if stage == "evaluate":
+        images, samples = tables["images"], tables["samples"]
+        rows = work.images.splits["train"] + work.images.held_out + samples.rows
+        return TableSize(rows, images.parts + samples.parts, images.bytes + samples.bytes)
+    rows = work.forecasts[stage].rows
+    return TableSize(rows, math.ceil(rows / ROWS_OF_A_PLAN_PART), rows * BYTES_OF_A_PLANNED_ROW)
 
 
-def _planned(rows: int) -> Table:
-    return plan_table(rows, rows * BYTES_OF_A_PLANNED_ROW)
+def load_workload(plan: Plan) -> Workload:
+    """Read the run's settings and forecast every stage."""
+    config, images = load(plan.config, [*plan.settings, *PLACEMENT]), _images(plan)
+    rows: dict[str, int] = {}
+    forecasts: dict[str, Forecast] = {}
+    for stage in itinerary(None):
+        forecast = importlib.import_module(f"vapray.{stage.room}.forecast").forecast
+        forecasts[stage.name] = forecast(Outlook(config, images, rows))
+        rows[stage.writes] = forecasts[stage.name].rows
+    constants = read_constants(plan.constants).items()
+    costs = {name: Cost(constant.value, frozenset({name})) for name, constant in constants}
+    return Workload(plan, config, images, forecasts, costs)
 
 
-def _measured(images: Table, samples: Table, work: Workload) -> Table:
-    """Two tables that are mapped one after the other, as one."""
-    looked_at = work.training_rows + work.images.held_out
-    return Table(looked_at + samples.rows, images.parts + samples.parts, images.bytes + samples.bytes)
-
-
-def _notes(work: Workload, stages: Sequence[StageEstimate]) -> Iterator[str]:
-    sizes = ", ".join(f"pools.{one.stage}.max_size={one.workers}" for one in stages if one.stage != "train")
-    yield f"As many processes as said here take settings: {sizes}, train.workers={workers_of(work)}."
-    workers, asked = workers_of(work), work.plan.gpus_for("train")
-    if work.config.train.use_gpu and workers < asked:
-        batch = work.config.train.batch_size
-        yield f"train: {workers} of {asked} GPUs, for a batch of {batch} is shared evenly; a larger batch uses more"
+def _images(plan: Plan) -> Images:
+    train, test = round(plan.images * plan.train_share), round(plan.images * plan.held_out_share)
+    if not train or not test or train + test > plan.images:
+        shares = f"train_share, held_out_share: {train:,} and {test:,} of {plan.images:,} images"
+        raise ConfigError(f"{shares}. Fix: choose shares of at least one image each, and together of at most all.")
+    splits = {"train": train, "test": test, "validation": plan.images - train - test}
+    return Images(splits, plan.classes, plan.pixels)

@@ -1,1 +1,1 @@
-"""Pictures to captions: prompts per modality, captioners, and what a caption says about an image."""
+"""Image captioning: prompts of each modality, captioners, and a parser of captions."""

@@ -1,4 +1,4 @@
-"""One image's requests to a model: asked again until an answer can be used, and what they cost together."""
+"""Requests to a language model for one image, with retries and their total cost."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,23 +15,23 @@ from vapray.captioning.hygiene import cleaned
 __all__ = ["RETRY_TEMPERATURE", "Asking", "Prompting", "Unusable", "json_schema"]
 
 RETRY_TEMPERATURE = 0.7
-"""At least: the likeliest answer would be the same again."""
+"""Lowest temperature of a retry: the likeliest answer would be the same again."""
 
 
 @dataclass(frozen=True)
 class Prompting:
-    """How a model is asked.
+    """Prompting options of a run.
 
     Attributes:
-        strategy: which of the three steps are taken.
-        omit: attributes that the captions shall not mention.
-        knowledge_variants: how many knowledge texts are asked for; each image draws one.
-        temperature: of all answers.
-        top_p: of all answers.
-        max_tokens: of an answer.
-        json: whether step 3 is decoded as JSON with one text for each attribute.
-        retries: how often an answer that cannot be used is asked for again.
-        seed: of all draws.
+        strategy: steps of the strategy.
+        omit: attributes that captions must not mention.
+        knowledge_variants: number of knowledge texts; each image draws one.
+        temperature: sampling temperature.
+        top_p: share of the probability that tokens are sampled from.
+        max_tokens: maximum length of an answer.
+        json: step 3 is decoded as JSON with one text for each attribute.
+        retries: number of retries of an unusable answer.
+        seed: seed of all draws.
     """
 
     strategy: Strategy = "vaps"
@@ -45,16 +45,16 @@ class Prompting:
     seed: int = 0
 
     def to_record(self) -> dict[str, Any]:
-        """As plain values, for a caption's row."""
+        """Convert to plain values, for a caption's row."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
 
 class Unusable(Exception):
-    """No answer could be used; says why the last one could not."""
+    """No answer is usable; the message has the reason of the last one."""
 
 
 class Asking:
-    """All requests for one image, and what they cost."""
+    """Requests for one image and their total cost."""
 
     def __init__(self, model: ChatModel, prompting: Prompting, name: str, image: NDArray[np.uint8] | None) -> None:
         self._model, self._prompting, self._name, self._image = model, prompting, name, image
@@ -69,15 +69,15 @@ class Asking:
         *,
         whole: bool,
     ) -> str:
-        """A usable answer, asked for again up to ``retries`` times.
+        """Request a usable answer, with up to ``retries`` retries.
 
         Args:
-            step: of the strategy; a part of the draws' seed.
+            step: step of the strategy; a part of the draws' seed.
             turns: the conversation so far.
-            fault_of: why a text cannot be used.
-            schema: of a JSON answer.
-            whole: whether an answer that was cut off is refused. Half a caption would be taken for a whole one;
-                an impression serves without its last words.
+            fault_of: returns the reason why a text is unusable, or None.
+            schema: JSON schema of the answer.
+            whole: refuse a truncated answer. A truncated caption would look complete; an impression is usable without
+                its last words.
         """
         reason: str | None = None
         for attempt in range(1 + self._prompting.retries):
@@ -100,7 +100,7 @@ class Asking:
         raise Unusable(f"{reason} ({step}, {1 + self._prompting.retries} attempts)")
 
     def draft(self, t1: str, t2_id: str, caption: str) -> CaptionDraft:
-        """The caption with what all answers cost."""
+        """Build the caption with the cost of all answers."""
         return CaptionDraft(
             t1,
             t2_id,
@@ -120,7 +120,7 @@ class Asking:
 
 
 def json_schema(attributes: Sequence[str]) -> dict[str, Any]:
-    """Of an answer with one short text for each attribute."""
+    """Build the schema of an answer with one short text for each attribute."""
     text = {"type": "string", "minLength": 3, "maxLength": 120, "pattern": "^[A-Za-z][A-Za-z0-9 ,.%/-]{2,119}$"}
     return {
         "type": "object",
@@ -131,8 +131,8 @@ def json_schema(attributes: Sequence[str]) -> dict[str, Any]:
 
 
 def _worded(answer: str) -> str:
-    """The caption of a JSON answer: its texts, named by their attributes."""
+    """Build the caption of a JSON answer: its texts, named by their attributes."""
     found = json.loads(answer)
-    if not isinstance(found, dict):  # an endpoint may pay no heed to the schema
+    if not isinstance(found, dict):  # an endpoint may ignore the schema
         raise ValueError("no object")
     return "; ".join(f"{name.replace('_', ' ')}: {text}" for name, text in found.items()) + "."

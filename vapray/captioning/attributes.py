@@ -1,9 +1,7 @@
-"""Visual attributes of one image, and how well those that were found match those that were wanted."""
+"""Visual attributes of one image, and their agreement with expected ones."""
 
 import json
 import math
-from collections import Counter
-from collections.abc import Sequence
 
 from vapray.captioning.prompt_set import PromptSet
 
@@ -11,9 +9,7 @@ Attribute = str | float | tuple[str, ...]
 Attributes = dict[str, Attribute]
 
 SHARE_TOLERANCE = 0.2
-"""A share that is off by this much agrees no more; 0.1 off is half right."""
-
-ENTROPY_BIN = 0.1
+"""Difference of shares from which the agreement is 0; at half of it the agreement is 0.5."""
 
 
 def agreement(found: Attributes, wanted: Attributes, prompt_set: PromptSet) -> dict[str, float]:
@@ -41,23 +37,6 @@ def _score(kind: str, found: Attribute, wanted: Attribute) -> float:
 
 
 def attributes_from_json(text: str) -> Attributes:
-    """Attributes as a table holds them: JSON knows lists and no tuples."""
+    """Parse attributes from a table's JSON, whose lists become tuples."""
     found = json.loads(text).items()
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found}
-
-
-def caption_entropy(rows: Sequence[Attributes], prompt_set: PromptSet) -> dict[str, float]:
-    """Entropy in bits of each attribute over many captions; a constant caption has 0 everywhere.
-
-    Shares are counted in bins of ten points; not to mention an attribute counts as a value of its own.
-    """
-    return {name: _entropy([_bin(row.get(name)) for row in rows]) for name in prompt_set.attributes}
-
-
-def _bin(value: Attribute | None) -> object:
-    return int(value / ENTROPY_BIN + 1e-9) if isinstance(value, float) else value
-
-
-def _entropy(values: Sequence[object]) -> float:
-    counts = Counter(values).values()
-    return sum(count / len(values) * math.log2(len(values) / count) for count in counts)

@@ -1,4 +1,4 @@
-"""Captioners: pictures in, captions out, behind one protocol."""
+"""Protocol of captioners: images to captions."""
 
 import hashlib
 import json
@@ -18,17 +18,17 @@ Pictures = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class CaptionDraft:
-    """One image's caption, the texts it came from, and what it cost.
+    """Caption of one image, with its intermediate texts and cost.
 
     Attributes:
-        t1: the impression; empty where none was asked for.
-        t2_id: which knowledge text was used; empty for none.
+        t1: the impression; empty if none was requested.
+        t2_id: id of the knowledge text; empty for none.
         caption: the text that conditions the generator.
-        prompt_tokens: over all requests of the image; 0 where no language model was asked, as for the next two.
-        cached_tokens: of these, how many a prefix cache spared.
-        completion_tokens: over all answers.
-        finish_reason: of the last answer.
-        attempts: requests, those included whose answer could not be used.
+        prompt_tokens: prompt tokens of all requests; this and the next two are 0 without a language model.
+        cached_tokens: prompt tokens that came from a prefix cache.
+        completion_tokens: tokens of all answers.
+        finish_reason: finish reason of the last answer.
+        attempts: number of requests, unusable answers included.
     """
 
     t1: str
@@ -43,19 +43,19 @@ class CaptionDraft:
 
 @dataclass(frozen=True)
 class CaptionReject:
-    """An image that got no caption, and why: ``code: what was found``."""
+    """Reason why an image has no caption: ``code: detail``."""
 
     reason: str
 
 
 class Captioner(Protocol):
-    """What every captioner offers.
+    """Interface of a captioner.
 
     Attributes:
-        name: of the captioner, or of the model that it asks.
-        revision: changes when equal pictures may get other captions.
-        sampling: settings that decide a caption besides these.
-        knowledge: t2_id -> t2, the texts that captions may have been made with.
+        name: name of the captioner or of its model.
+        revision: changes when equal images may get other captions.
+        sampling: further settings that decide a caption.
+        knowledge: t2_id -> t2, the knowledge texts.
     """
 
     name: str
@@ -64,15 +64,15 @@ class Captioner(Protocol):
     knowledge: Mapping[str, str]
 
     def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
-        """Caption uint8 [S, S, 3] pictures; one answer per picture, in order.
+        """Caption uint8 [S, S, 3] images; one answer per image, in order.
 
-        May be called from several threads at once where the captioner waits for a model.
+        A captioner that waits for a model may be called from several threads at once.
         """
         ...
 
 
 def image_generator(seed: int, image_id: str) -> np.random.Generator:
-    """What is drawn for one image: a function of (seed, image_id) only, whatever else is in the batch."""
+    """Create the generator of one image, from (seed, image_id) only, independent of the batch."""
     return np.random.default_rng(int(digest([seed, image_id])[:16], 16))
 
 
@@ -80,12 +80,12 @@ def cache_key(image_sha256: str, made: Mapping[str, str]) -> str:
     """Hash all that decides a caption, so that equal keys mean equal captions.
 
     Args:
-        image_sha256: of the picture's file.
+        image_sha256: sha256 of the image file.
         made: model, revision, prompts and settings.
     """
     return digest([image_sha256, dict(made)])
 
 
 def digest(value: object) -> str:
-    """The sha256 of a value that JSON can hold."""
+    """Return the sha256 of a JSON-serializable value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Multimodal language models behind one protocol: a conversation goes in, the next turn comes out."""
+"""Protocol of multimodal language models: a conversation to its next turn."""
 
 import asyncio
 import threading
@@ -13,19 +13,19 @@ __all__ = ["Answer", "ChatModel", "Decoding", "EventLoop", "RefusedRequest", "Tu
 
 Result = TypeVar("Result")
 Turns = tuple[str, ...]
-"""What was said in turn: by the user first, by the model second, and so on; the user speaks last."""
+"""Messages of user and model in turn; the user has the first and the last."""
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How one answer is drawn.
+    """Decoding parameters of one answer.
 
     Attributes:
-        seed: of the draws; without effect at temperature 0.
-        temperature: 0 takes the likeliest token.
-        top_p: share of the probability that tokens are drawn from.
-        max_tokens: an answer ends there at the latest.
-        schema: a JSON schema that the answer has to fit, or None.
+        seed: sampling seed; without effect at temperature 0.
+        temperature: sampling temperature; 0 takes the likeliest token.
+        top_p: share of the probability that tokens are sampled from.
+        max_tokens: maximum length of the answer.
+        schema: JSON schema of the answer, or None.
     """
 
     seed: int
@@ -37,13 +37,13 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said.
+    """Answer of a model.
 
     Attributes:
-        text: as decoded.
-        prompt_tokens: of the whole conversation, image included.
-        cached_tokens: of these, how many were not computed again.
-        completion_tokens: of the answer.
+        text: decoded text.
+        prompt_tokens: tokens of the complete conversation, image included.
+        cached_tokens: prompt tokens that came from a prefix cache.
+        completion_tokens: tokens of the answer.
         finish_reason: ``stop``, or ``length`` for an answer that was cut off.
     """
 
@@ -55,20 +55,20 @@ class Answer:
 
 
 class RefusedRequest(Exception):
-    """The model's server refuses this one request; others may go through."""
+    """The server refuses this request; others may succeed."""
 
 
 class UnreadableAnswer(Exception):
-    """What came back is no answer; the same request may get one."""
+    """The response is malformed; a retry may succeed."""
 
 
 class ChatModel(Protocol):
-    """A model that can be asked many things at once.
+    """Model that takes many conversations at a time.
 
     Attributes:
-        name: of the model.
-        revision: of its weights, as far as that can be known.
-        concurrency: how many conversations it takes at a time.
+        name: name of the model.
+        revision: revision of its weights, if known.
+        concurrency: maximum number of conversations at a time.
     """
 
     name: str
@@ -81,23 +81,23 @@ class ChatModel(Protocol):
         Args:
             turns: the conversation so far.
             image: uint8 [S, S, 3], shown before the first turn; None for a conversation without one.
-            decoding: how the answer is drawn.
+            decoding: decoding parameters.
 
         Raises:
-            RefusedRequest: this request cannot be answered.
-            UnreadableAnswer: it was answered with what is no text.
-            BackendError: none can.
+            RefusedRequest: the server refuses this request.
+            UnreadableAnswer: the response is malformed.
+            BackendError: the model is not available.
         """
         ...
 
 
 class EventLoop:
-    """An asyncio loop in a thread of its own, for callers that wait, from as many threads as they like."""
+    """Asyncio loop in a thread of its own, for blocking callers in any number of threads."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Wait for a coroutine; its error is raised here."""
+        """Wait for a coroutine and return its result or raise its error."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

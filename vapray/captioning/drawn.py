@@ -1,4 +1,4 @@
-"""Captions of drawn pictures: what they were drawn with in words, and on request wrong in part."""
+"""Captions of phantoms from their true attributes, optionally corrupted."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ __all__ = ["DrawnCaptions", "corrupted"]
 
 
 class DrawnCaptions:
-    """Words true attributes, without a look at the picture."""
+    """Captioner that words true attributes without reading images."""
 
     name = "drawn"
     revision = "1"
@@ -27,23 +27,23 @@ class DrawnCaptions:
         omit: Sequence[str] = (),
         share: float = 0.0,
     ) -> None:
-        """Take the truth.
+        """Keep the true attributes.
 
         Args:
             truth: image_id -> attributes.
-            prompt_set: of their modality.
-            seed: with an image's id it decides that image's wording and what becomes wrong.
+            prompt_set: prompt set of their modality.
+            seed: seed of wording and corruption, with the image's id.
             omit: attributes that no caption mentions.
-            share: of the attributes that are wrong in captions of training images.
+            share: share of wrong attributes in captions of training images.
         """
         self._truth, self._prompt_set, self._seed, self._omit, self._share = truth, prompt_set, seed, omit, share
         self.sampling: Mapping[str, Any] = {"seed": seed, "omit": sorted(omit), "corrupted": share}
 
     def take(self, image_id: str, split: str) -> CaptionDraft | CaptionReject:
-        """The caption of one image; one of whose drawing nothing is known is a reject."""
+        """Caption one image; an image without true attributes is a reject."""
         known = self._truth.get(image_id)
         if known is None:
-            return CaptionReject("missing: nothing is known of how this image was drawn")
+            return CaptionReject("missing: the attributes of this image are unknown")
         if split == "train":
             known = corrupted(known, self._prompt_set, self._share, image_generator(self._seed, f"wrong {image_id}"))
         rng = image_generator(self._seed, image_id)
@@ -52,9 +52,9 @@ class DrawnCaptions:
 
 
 def corrupted(attributes: Attributes, prompt_set: PromptSet, share: float, rng: np.random.Generator) -> Attributes:
-    """Each attribute with probability ``share`` another one than it is, all other values alike likely.
+    """Replace each attribute with probability ``share`` by another value, all equally likely.
 
-    What is wrong at one share is wrong in the same way at every larger one, from generators in the same state.
+    From generators in equal states, a larger share keeps every replacement of a smaller one.
     """
     chances = rng.random(len(prompt_set.attributes))
     others = {name: _another(spec, attributes.get(name), rng) for name, spec in prompt_set.attributes.items()}
@@ -73,7 +73,7 @@ def _another(spec: AttributeSpec, value: Attribute | None, rng: np.random.Genera
 
 
 def _another_set(spec: AttributeSpec, value: tuple[str, ...], rng: np.random.Generator) -> tuple[str, ...]:
-    """Of as many members; of one less where it has all."""
+    """Draw another set of the same size; one member less if it has all."""
     count = min(len(value), len(spec.values) - 1)
     while True:
         other = tuple(sorted(str(one) for one in rng.permutation(list(spec.values))[:count]))

@@ -1,4 +1,4 @@
-"""What captioning would cost."""
+"""Cost estimate of captioning."""
 
 from vapray.data.forecast import reading_seconds
 from vapray.forecast import Forecast, Outlook, flop_rate, of_pool, part_overhead
@@ -10,12 +10,12 @@ SECONDS_TO_MEASURE_A_PIXEL = 2e-6  # one core of the laptop
 FLOPS_OF_A_CONVERSATION = 2 * 7e9 * 1500
 SECONDS_TO_START_AN_ENGINE = 90.0
 BYTES_OF_A_ROW = {"measured": 150, "given": 150, "drawn": 150, "vllm": 500, "openai": 500}
-BLIND = ("given", "drawn")  # captioners that look at no picture
-MEASURED_IN_MEMORY = 60  # bytes of a pixel: masks, distances and smoothed planes of one picture
+BLIND = ("given", "drawn")  # captioners that read no image
+MEASURED_IN_MEMORY = 60  # bytes of a pixel: masks, distances and smoothed planes of one image
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Every picture is read and looked at once, 1:1; for given and drawn captions none is."""
+    """Estimate the stage: each image is read and captioned once; given and drawn captions read none."""
     config, rows = outlook.config, outlook.rows["images"]
     pool, side, captioner = config.pools.caption, config.caption.image_side, config.caption.captioner
     workers, device = of_pool(pool)
@@ -34,7 +34,7 @@ def forecast(outlook: Outlook) -> Forecast:
 
 
 def _looking_seconds(captioner: str, side: int, device: str) -> float:
-    """One picture, one worker; of an endpoint we know nothing and assume a GPU of its own."""
+    """Estimate the seconds for one image on one worker; an endpoint is assumed to have one GPU."""
     if captioner == "measured":
         return measuring_seconds(side)
     if captioner in BLIND:
@@ -43,5 +43,5 @@ def _looking_seconds(captioner: str, side: int, device: str) -> float:
 
 
 def measuring_seconds(side: int) -> float:
-    """One picture on one core."""
+    """Estimate the seconds to measure one image on one core."""
     return side**2 * SECONDS_TO_MEASURE_A_PIXEL

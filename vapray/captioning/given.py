@@ -1,4 +1,4 @@
-"""Captions that are there already: a user's table of them, or the texts that a dataset brings."""
+"""Precomputed captions: a user's table, or the texts of a dataset."""
 
 import csv
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ __all__ = ["GivenCaptions"]
 
 
 class GivenCaptions:
-    """Takes captions by image id, without a look at the picture."""
+    """Captioner that looks captions up by image id without reading images."""
 
     name = "given"
 
     def __init__(self, captions: Mapping[str, str] | None) -> None:
-        """Take the captions.
+        """Keep the captions.
 
         Args:
             captions: image_id -> caption; None: the dataset's own texts.
@@ -26,25 +26,25 @@ class GivenCaptions:
 
     @classmethod
     def read(cls, path: str) -> "GivenCaptions":
-        """The captions of a UTF-8 CSV with the columns image_id and caption.
+        """Read a UTF-8 CSV with the columns image_id and caption.
 
         Raises:
-            ConfigError: it cannot be read, or lacks a column.
+            ConfigError: the file cannot be read, or lacks a column.
         """
         try:
             with open(path, newline="", encoding="utf-8-sig") as file:
                 return cls({row["image_id"]: row["caption"] for row in csv.DictReader(file)})
         except (OSError, KeyError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"caption.captions {path}: {error!r}. Wanted a UTF-8 CSV with the columns image_id and caption."
+                f"caption.captions {path}: {error!r}. Expected a UTF-8 CSV with the columns image_id and caption."
             ) from None
 
     def take(self, image_id: str, text: str) -> CaptionDraft | CaptionReject:
-        """The caption of one image; one without a usable caption is a reject.
+        """Caption one image; an image without a usable caption is a reject.
 
         Args:
-            image_id: of the picture.
-            text: the dataset's own.
+            image_id: id of the image.
+            text: caption of the dataset.
         """
         found = text or None if self._captions is None else self._captions.get(image_id)
         if found is None:

@@ -1,7 +1,6 @@
-"""Captions are data, never instructions: what a usable text looks like, and why another one is not usable.
+"""Filter of captions: cleaning, and the reasons why a text is unusable.
 
-The codes stand in front of a reject's reason and never quote the text: what is refused as an identifier must not
-reach a log by being refused.
+A reason begins with a code and never quotes the text, so that a refused identifier does not reach a log.
 """
 
 import itertools
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 __all__ = ["MAX_CAPTION_CHARACTERS", "cleaned", "fault"]
 
 MAX_CAPTION_CHARACTERS = 2000
-"""Longer texts are no captions, and are refused rather than cut."""
+"""Maximum length of a caption; longer texts are refused, not truncated."""
 
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _NOT_TEXT = re.compile(r"[\ufffd\ud800-\udfff]")
@@ -51,12 +50,12 @@ _LONGEST_RUN, _SMALLEST_VARIETY = 6, 0.2
 
 
 def cleaned(text: str) -> str:
-    """Without control and invisible characters and surplus space."""
+    """Remove control characters, invisible characters and surplus space."""
     return re.sub(r"\s+", " ", _INVISIBLE.sub("", text)).strip()
 
 
 def fault(text: str) -> str | None:
-    """Why a cleaned text cannot be used, as ``code: detail``; None for a text that can."""
+    """Return the reason why a cleaned text is unusable, as ``code: detail``; None for a usable text."""
     return next(_faults(text), None)
 
 

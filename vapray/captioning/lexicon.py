@@ -1,7 +1,7 @@
-"""Reading captions: which attributes a text states, whoever wrote it.
+"""Parser of captions: free text to attributes, by a lexicon instead of a language model.
 
-A lexicon, not a language model: phrases of the prompt set, longest first, with negation ("no", "without",
-"not") and, for words that several attributes share, the subject beside them ("the surrounding skin is pale").
+It matches phrases of the prompt set, longest first, with negation ("no", "without", "not") and, for words that several
+attributes share, the subject next to them ("the surrounding skin is pale").
 """
 
 import re
@@ -15,12 +15,12 @@ from vapray.captioning.shares import LINK, stated_shares
 from vapray.captioning.text import negated_spans, normalised
 
 _CLOSED = r"(?=[,.;:]|$| (?:tone|colour|hue|and|with|or|in|on|but|while|around|to|appearance|overall|texture)\b)"
-"""What may follow an adjective behind its subject: not a noun of its own ("the skin has a dark lesion")."""
+"""Text that may follow an adjective after its subject: not another noun ("the skin has a dark lesion")."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One phrase that was read: it says ``value`` of ``attribute``, or denies it."""
+    """Phrase that states or denies a value of an attribute."""
 
     attribute: str
     value: str
@@ -28,10 +28,10 @@ class Statement:
 
 
 def parse_caption(text: str, prompt_set: PromptSet) -> Attributes:
-    """Read the attributes that a caption states; those it does not mention are absent.
+    """Parse the attributes that a caption states; others are absent.
 
-    Where a text contradicts itself on a choice, the first statement counts. A denied value of a choice
-    between two means the other one. A size word counts only where no number is given.
+    If a text contradicts itself on a choice, the first statement counts. A denied value of a choice
+    between two means the other one. A size word counts only without a number.
     """
     plain = _rewritten(normalised(text), prompt_set)
     statements = list(_statements(plain, prompt_set))
@@ -79,7 +79,7 @@ def _statements(plain: str, prompt_set: PromptSet) -> Iterator[Statement]:
 @dataclass(frozen=True)
 class _Reader:
     pattern: re.Pattern[str]
-    """One named group per phrase; of those that start at one place the longest wins."""
+    """One named group per phrase; the longest match at a position wins."""
     meanings: dict[str, list[tuple[str, str]]]
     """Group name -> (attribute, value) pairs; none for an ignored phrase."""
 

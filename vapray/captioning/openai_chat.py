@@ -1,4 +1,4 @@
-"""A multimodal language model behind an OpenAI-compatible endpoint."""
+"""Multimodal language model at an OpenAI-compatible endpoint."""
 
 import base64
 import io
@@ -21,18 +21,18 @@ UNKNOWN = "unknown"
 
 
 class OpenAiChat:
-    """A ``ChatModel`` over the chat completions of any server that speaks OpenAI's API.
+    """``ChatModel`` over the chat completions of any server with OpenAI's API.
 
-    The client waits and asks again where the server is busy, limits the rate, or drops the connection.
+    The client retries with pauses if the server is busy, limits the rate, or drops the connection.
     """
 
     def __init__(self, model: str, settings: Endpoint, revision: str = UNKNOWN) -> None:
-        """Connect to nothing yet.
+        """Create the client without connecting.
 
         Args:
-            model: as the server calls it.
-            settings: of the endpoint.
-            revision: of the model's weights.
+            model: the server's name of the model.
+            settings: settings of the endpoint.
+            revision: revision of the model's weights.
 
         Raises:
             BackendError: the client library or the key is missing.
@@ -42,12 +42,14 @@ class OpenAiChat:
             from aiolimiter import AsyncLimiter
         except ImportError as error:
             raise BackendError(
-                f"caption.captioner = openai: {error.name} is not installed. Install vapray[openai] where the actors "
-                "run, or take caption.captioner=measured, which needs no model."
+                f"caption.captioner = openai: {error.name} is not installed. Fix: install vapray[openai] where the "
+                "actors run, or for dermoscopy set caption.captioner=measured, which needs no model."
             ) from error
         key = os.environ.get(settings.api_key_env)
         if key is None and settings.api_key_env != "OPENAI_API_KEY":
-            raise BackendError(f"endpoint.api_key_env = {settings.api_key_env}: no such environment variable. Set it.")
+            raise BackendError(
+                f"endpoint.api_key_env = {settings.api_key_env}: no such environment variable. Fix: set it."
+            )
         self._client = openai.AsyncOpenAI(
             base_url=settings.base_url,
             api_key=key or "none",
@@ -61,7 +63,7 @@ class OpenAiChat:
 
     @classmethod
     async def connect(cls, model: str, settings: Endpoint, revision: str | None = None) -> "OpenAiChat":
-        """Ask the server what it calls the model's weights, unless the user says it.
+        """Connect and, without a revision from the user, query the server for it.
 
         Raises:
             BackendError: the client library, the key or the server is missing.
@@ -95,49 +97,49 @@ class OpenAiChat:
             raise UnreadableAnswer("bytes that are not UTF-8") from error
         except ValueError as error:
             raise UnreadableAnswer("no JSON") from error
-        if not hasattr(done, "choices"):  # the client hands over a web page as it is
+        if not hasattr(done, "choices"):  # the client returns a web page unchanged
             raise BackendError(
-                f"{self._where}: answers, but not as OpenAI's API does. Give the URL up to and with /v1."
+                f"{self._where}: the response is not OpenAI's API. Fix: give the URL up to and with /v1."
             )
         if not done.choices:
             raise RefusedRequest("the answer holds no choice")
         return _answer(done)
 
     async def _revision_told(self) -> str:
-        """The folder or hub id that a server of one's own names as the root; else the date of the model."""
+        """Return the folder or hub id that the server reports as the root, otherwise the date of the model."""
         for entry in await self._served():
             if entry.id == self.name:
                 root, created = getattr(entry, "root", None), getattr(entry, "created", None)
-                # vLLM's date is that of the answer, so a date is only taken where there is no root.
+                # vLLM's date is that of the response, so a date counts only without a root.
                 return str(root) if root else f"created {created}" if created else UNKNOWN
         return UNKNOWN
 
     async def _served(self) -> list[Any]:
-        """The server's models; empty where it keeps no list."""
+        """List the server's models; empty if it has no list."""
         import openai
 
         try:
             with self._advice():
                 listed = await self._client.models.list()
-        except (openai.APIStatusError, AttributeError):  # the client stumbles over a web page
+        except (openai.APIStatusError, AttributeError):  # the client fails on a web page
             return []
         entries = listed.data if isinstance(listed.data, list) else []
         return [entry for entry in entries if hasattr(entry, "id")]
 
     @contextmanager
     def _advice(self) -> Iterator[None]:
-        """What no other request to this server would escape, with what to do about it."""
+        """Convert errors that every request to this server would meet, with a fix."""
         import openai
 
         try:
             yield
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise BackendError(
-                f"{self._where}: the key is refused. Set endpoint.api_key_env to the right one."
+                f"{self._where}: the key is refused. Fix: set endpoint.api_key_env to the right one."
             ) from error
         except openai.RateLimitError as error:
             raise BackendError(
-                f"{self._where}: still limits the rate after {self._client.max_retries} retries. Lower "
+                f"{self._where}: still limits the rate after {self._client.max_retries} retries. Fix: lower "
                 "endpoint.concurrency, set endpoint.requests_per_minute, or raise endpoint.max_retries."
             ) from error
         except openai.APIConnectionError as error:
@@ -146,7 +148,7 @@ class OpenAiChat:
     def _no_answer(self, error: Exception) -> BackendError:
         return BackendError(
             f"{self._where}: no answer after {self._client.max_retries} retries ({_said(error)}). "
-            "See that the server runs and can be reached from where the actors are."
+            "Fix: check that the server runs and that the actors can reach it."
         )
 
 
@@ -177,7 +179,7 @@ def _sampling(decoding: Decoding) -> dict[str, Any]:
 
 
 def _answer(done: Any) -> Answer:
-    """Nothing is taken for granted of what a server sends: the client does not check it."""
+    """Validate a response, because the client does not, and convert it."""
     said, usage = done.choices[0], getattr(done, "usage", None)
     message = getattr(said, "message", None)
     text = getattr(message, "content", None)

@@ -1,4 +1,4 @@
-"""From the configuration to the captioner it names."""
+"""Factory of captioners that look at images."""
 
 from collections.abc import Callable
 
@@ -16,15 +16,15 @@ __all__ = ["asks_model", "open_captioner", "open_language_model"]
 
 
 def open_captioner(config: Config, settle: Settle = lambda ask: ask()) -> Captioner:
-    """The captioner of ``caption.captioner``, its model loaded; for one that looks at pictures.
+    """Build the captioner of ``caption.captioner`` and load its model; not for ``given`` and ``drawn``.
 
     Args:
-        config: of the run.
+        config: configuration of the run.
         settle: see :class:`vapray.captioning.vaps.VapsCaptioner`.
 
     Raises:
         ConfigError: see :func:`vapray.captioning.prompt_choice.prompt_set_of`.
-        BackendError: a model or an endpoint that is missing.
+        BackendError: the model or the endpoint is missing.
     """
     if asks_model(config):
         return open_language_model(config, settle)
@@ -32,12 +32,12 @@ def open_captioner(config: Config, settle: Settle = lambda ask: ask()) -> Captio
 
 
 def asks_model(config: Config) -> bool:
-    """Whether captions come from a language model."""
+    """Return True if a language model writes the captions."""
     return config.caption.captioner in _MODELS
 
 
 def open_language_model(config: Config, settle: Settle = lambda ask: ask()) -> VapsCaptioner:
-    """The same for a captioner that asks a language model."""
+    """Build a captioner that asks a language model; arguments and errors as in :func:`open_captioner`."""
     prompt_set, loop = prompt_set_of(config), EventLoop()
     model = loop.run(_MODELS[config.caption.captioner](config))
     return VapsCaptioner(model, prompt_set, _prompting(config), loop, settle)

@@ -43,9 +43,9 @@ class AttributeSpec:
     beside: Words = field(default_factory=dict)
     """Words that mean a value only next to one of ``subjects``."""
     subjects: tuple[str, ...] = ()
-    """What a sentence speaks of when it speaks of this attribute."""
+    """Nouns of sentences about this attribute."""
     decoys: tuple[str, ...] = ()
-    """Other things whose share a sentence may give."""
+    """Nouns of other things whose share a sentence may give."""
     writes: tuple[str, ...] = ()
     """Patterns for a share, with ``{percent}`` and ``{worded}``."""
     bounds: tuple[float, ...] = ()
@@ -72,7 +72,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Texts:
-    """What the measured captioner writes instead of a language model."""
+    """Templates of captions that are written without a language model."""
 
     impression: tuple[Template, ...] = ()
     reasoning: tuple[Template, ...] = ()
@@ -96,7 +96,7 @@ class PromptSet:
     ignore: tuple[str, ...] = ()
     """Phrases that hold a value's word without meaning it."""
     implies: Mapping[str, Mapping[str, Mapping[str, str | float]]] = field(default_factory=dict)
-    """Attribute -> value -> what follows for other attributes."""
+    """Attribute -> value -> implied values of other attributes."""
 
 
 def known_prompt_sets() -> tuple[str, ...]:
@@ -121,7 +121,7 @@ def load_prompt_set(name_or_path: str | Path) -> PromptSet:
         raise ConfigError(f"{where}: not a prompt set ({type(error).__name__}: {error}). {_EXAMPLE}") from error
 
 
-_EXAMPLE = "See vapray/captioning/prompts/dermoscopy.yaml for one that is whole."
+_EXAMPLE = "See vapray/captioning/prompts/dermoscopy.yaml for a complete one."
 
 
 def _missing_parts(data: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Reading sizes: per cents, ranges, fractions and size words, each with the thing it measures."""
+"""Parser of sizes: per cents, ranges, fractions and size words, each with its subject."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ LINK = (
     r"|have|of|a|an|the|its|with|mostly|mainly|slightly|generally|rather|quite|very|fairly|somewhat|overall|in|and|to|being|colour"
     r"|coloured|tone|toned|predominantly|relatively|normal|healthy))"
 )
-"""Words that may stand between a subject and what is said of it."""
+"""Words that may link a subject and its description."""
 
 _ONE = r"(?:about |roughly |nearly |almost |approximately )?(?:a|one)[ -]"
 _FRACTIONS = (
@@ -32,7 +32,7 @@ _MOST_SHARE = 0.65
 _OTHER_ADJECTIVE = r"(?: (?!in|of|on|and|with|near|or)\w+)?"
 _SENTENCE_END = re.compile(r"\. |; |$")
 _FOLLOWS, _COMMA = 40, 25
-"""In characters: how much worse a subject is that follows its number, or that a comma parts from it."""
+"""Added distance, in characters, of a subject that follows its number, and of a comma between them."""
 
 
 def stated_shares(plain: str, prompt_set: PromptSet) -> dict[str, float]:
@@ -62,7 +62,7 @@ def _numbers(plain: str) -> Iterator[tuple[int, int, float]]:
 
 
 def _measured_thing(plain: str, start: int, end: int, specs: dict[str, AttributeSpec]) -> str | None:
-    """Return the attribute whose subject stands nearest to the number, in the same sentence."""
+    """Return the attribute whose subject is nearest to the number, in the same sentence."""
     first = max(plain.rfind(". ", 0, start), plain.rfind("; ", 0, start)) + 1
     sentence_end = _SENTENCE_END.search(plain, end)
     last = sentence_end.start() if sentence_end else len(plain)
@@ -106,7 +106,7 @@ def _any_of(phrases: tuple[str, ...]) -> str:
 
 
 def _size_word(plain: str, spec: AttributeSpec, prompt_set: PromptSet) -> str | None:
-    """Return the first size word that stands beside one of the attribute's subjects and is not denied."""
+    """Return the first size word that is next to one of the attribute's subjects and is not denied."""
     denied = negated_spans(plain)
     found = [
         (match.start(), value)
@@ -131,7 +131,7 @@ def _size_patterns(spec: AttributeSpec, prompt_set: PromptSet) -> dict[str, re.P
 
 
 def _describing_words(prompt_set: PromptSet) -> str:
-    """Return a pattern for any word of the phrases: these may stand between size word and subject."""
+    """Return a pattern for any word of the phrases: these may link size word and subject."""
     words = {
         word
         for spec in prompt_set.attributes.values()

@@ -1,4 +1,4 @@
-"""What decides captions besides the configuration's values: prompts, a model's files, the user's own captions."""
+"""Content hashes of the inputs of captioning: prompts, model files and given captions."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ __all__ = ["captions_signature", "model_signature", "prompts_signature"]
 
 
 def prompts_signature(config: Config) -> str:
-    """Version of the prompt set, with a hash of its text.
+    """Return the version of the prompt set, with a hash of its text.
 
     Raises:
         ConfigError: see :func:`vapray.captioning.prompt_choice.prompt_set_of`.
@@ -21,10 +21,10 @@ def prompts_signature(config: Config) -> str:
 
 
 def model_signature(config: Config) -> str:
-    """Of the model that vLLM loads: a hash of its directory's content, or the hub's commit; else empty.
+    """Hash the directory of the model that vLLM loads, or return the hub's commit; empty for other captioners.
 
     Raises:
-        ConfigError: no such directory, or files missing in it.
+        ConfigError: the directory or a file in it is missing.
     """
     caption = config.caption
     if caption.captioner != "vllm":
@@ -35,7 +35,7 @@ def model_signature(config: Config) -> str:
 
 
 def captions_signature(config: Config) -> str:
-    """sha256 of ``caption.captions``, or nothing where none are given.
+    """Hash the file ``caption.captions``; empty if none is set.
 
     Raises:
         ConfigError: the file cannot be read.

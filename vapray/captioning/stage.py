@@ -1,8 +1,8 @@
-"""caption: the table ``images`` becomes the table ``captions``.
+"""Stage caption: the table ``images`` to the table ``captions``.
 
 in    image_id, label, split, group, path, text, sha256
 out   image_id, label, split, group, t1, t2_id, caption, and how it was made
-1:1.  A picture or an answer that cannot be used is a reject with a reason.
+1:1.  An unreadable image or an unusable answer is a reject with a reason.
 """
 
 import json
@@ -56,15 +56,15 @@ def _open(config: Config, output: Version) -> "CaptionImages":
 
 
 class CaptionImages:
-    """Rows of ``images`` to rows of ``captions`` by looking at the pictures."""
+    """Map worker that captions images: rows of ``images`` to rows of ``captions``."""
 
     def __init__(self, config: Config, captioner: Captioner) -> None:
-        """Keep the captioner, whose model is loaded."""
+        """Keep the captioner, with its model loaded."""
         self._side, self._captioner = config.caption.image_side, captioner
         self._made = _provenance(config, captioner.name, captioner.revision, captioner.sampling)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """A part of ``captions``."""
+        """Build a part of ``captions``."""
         images, kept, reasons = read_frames(rows.column("path").to_pylist(), self._side)
         asked = rows.to_pylist()
         answers: list[CaptionDraft | CaptionReject] = [CaptionReject(reasons.get(n, "")) for n in range(len(asked))]
@@ -75,7 +75,7 @@ class CaptionImages:
 
 
 class _TakeCaptions:
-    """No picture is read: ingest has seen that each can be."""
+    """Map worker that looks captions up; ingest has checked that each image is readable."""
 
     def __init__(self, config: Config) -> None:
         path = config.caption.captions
@@ -88,7 +88,7 @@ class _TakeCaptions:
 
 
 class _WordTruth:
-    """No picture is read."""
+    """Map worker that words true attributes."""
 
     def __init__(self, config: Config) -> None:
         caption = config.caption
@@ -103,7 +103,7 @@ class _WordTruth:
 
 
 def _provenance(config: Config, name: str, revision: str, sampling: Mapping[str, Any]) -> dict[str, str]:
-    """What all captions of one captioner have in common."""
+    """Return the columns that all captions of one captioner share."""
     strategy = config.caption.strategy
     return {
         "model": name,
@@ -125,7 +125,7 @@ def _part(asked: list[dict[str, Any]], answers: list[CaptionDraft | CaptionRejec
 
 
 def _settle(output: Version, ask: Callable[[], dict[str, str]]) -> dict[str, str]:
-    """The knowledge texts of this version: all actors, and a run that goes on tomorrow, use the same."""
+    """Return the knowledge texts of this version: the same for all actors and after a restart."""
     settled = _settled(output)
     if settled is None:
         output.files.create(_knowledge_file(output), json.dumps(ask(), ensure_ascii=False).encode())

@@ -1,4 +1,4 @@
-"""Plain text for reading: one spelling, and the stretches that a negation covers."""
+"""Normalization of plain text: one spelling, and the spans that a negation covers."""
 
 import re
 
@@ -30,7 +30,7 @@ _LIST_REST = re.compile(r"(?:, [\w ]{1,30}){0,4},? (?:or|nor) [^,]*")
 
 
 def normalised(text: str) -> str:
-    """Lower case, British spelling, spaces for hyphens, ``%`` for per cent, no Markdown."""
+    """Normalize to lower case, British spelling, spaces for hyphens, ``%`` for per cent, no Markdown."""
     text = text.lower()
     for pattern, replacement in _SPELLING:
         text = re.sub(pattern, replacement, text)

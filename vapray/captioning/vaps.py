@@ -30,7 +30,7 @@ Settle = Callable[[Callable[[], dict[str, str]]], dict[str, str]]
 
 
 class VapsCaptioner:
-    """Captions by asking a multimodal language model."""
+    """Captioner that prompts a multimodal language model."""
 
     def __init__(
         self,
@@ -40,15 +40,15 @@ class VapsCaptioner:
         loop: EventLoop,
         settle: Settle = lambda ask: ask(),
     ) -> None:
-        """Ask for the knowledge, once.
+        """Request the knowledge texts once.
 
         Args:
-            model: which is asked; its coroutines run on ``loop``.
-            prompt_set: the questions.
-            prompting: how it is asked.
-            loop: where conversations run.
-            settle: takes the function that asks for the knowledge and returns what it gives, or what another
-                captioner of the same run was given before.
+            model: language model; its coroutines run on ``loop``.
+            prompt_set: questions and attributes.
+            prompting: prompting options.
+            loop: event loop of the conversations.
+            settle: takes the function that requests the knowledge and returns its result, or the texts that another
+                captioner of the same run received before.
         """
         self.model, self.loop, self._prompts, self._prompting = model, loop, prompt_set, prompting
         self._slots = asyncio.Semaphore(model.concurrency)
@@ -58,12 +58,12 @@ class VapsCaptioner:
         self.knowledge: Mapping[str, str] = settle(lambda: loop.run(self._ask_knowledge())) if wants_knowledge else {}
 
     def reseeded(self, seed: int, temperature: float) -> "VapsCaptioner":
-        """The same model and knowledge with other draws, for captions to compare with the first."""
+        """Return a captioner with the same model and knowledge and another seed, for the consistency of captions."""
         drawn = replace(self._prompting, seed=seed, temperature=temperature)
         return VapsCaptioner(self.model, self._prompts, drawn, self.loop, lambda _: dict(self.knowledge))
 
     def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
-        """Caption uint8 [S, S, 3] pictures, as many at a time as the model takes."""
+        """Caption uint8 [S, S, 3] images, as many at a time as the model takes."""
         return self.loop.run(self._all(images, image_ids))
 
     async def _all(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
@@ -71,7 +71,7 @@ class VapsCaptioner:
         return await asyncio.gather(*(self._in_a_slot(image, image_id) for image, image_id in pairs))
 
     async def _in_a_slot(self, image: NDArray[np.uint8], image_id: str) -> CaptionDraft | CaptionReject:
-        async with self._slots:  # both turns: another image's first turn would push this one out of the prefix cache
+        async with self._slots:  # both turns: another image's first turn would evict this one from the prefix cache
             asking = Asking(self.model, self._prompting, image_id, image)
             try:
                 return await self._converse(asking, image_id)
@@ -131,7 +131,7 @@ class VapsCaptioner:
             except Unusable as error:
                 raise BackendError(
                     f"{self.name}: no usable answer to the knowledge question of {self._prompts.name}: {error}. "
-                    "Take another caption.model, or caption.strategy=impression, which does without."
+                    "Fix: set another caption.model, or caption.strategy=impression, which needs no knowledge."
                 ) from None
             found[f"{self._prompts.name}.{self._prompts.version}.{digest(text)[:12]}"] = text
         return found

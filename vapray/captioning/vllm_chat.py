@@ -1,4 +1,4 @@
-"""A multimodal language model in vLLM: one engine in this process, asked by many conversations at once."""
+"""Multimodal language model in vLLM: one engine in this process for many conversations at a time."""
 
 import itertools
 import os
@@ -25,7 +25,7 @@ OUT_OF_MEMORY = ("out of memory", "cache blocks", "KV cache", "gpu memory utiliz
 
 
 class VllmChat:
-    """A ``ChatModel`` over ``vllm.AsyncLLM``."""
+    """``ChatModel`` over ``vllm.AsyncLLM``."""
 
     def __init__(self, engine: Any, processor: Any, ending: ExitStack, files: VlmFiles, concurrency: int) -> None:
         """See :meth:`start`."""
@@ -38,13 +38,13 @@ class VllmChat:
         """Load a model and start its engine, on the running event loop.
 
         Args:
-            model: a hub id, or a folder in the hub's layout.
-            revision: of a hub id; None takes the newest.
-            settings: of the engine.
+            model: hub id, or folder in the hub's layout.
+            revision: revision of a hub id; None: the newest.
+            settings: engine settings.
 
         Raises:
             BackendError: vLLM or the model is missing, or the engine does not start.
-            ConfigError: an engine argument that vLLM does not know.
+            ConfigError: unknown engine argument.
         """
         for name, value in ENVIRONMENT.items():  # before vLLM is imported, which reads them
             os.environ.setdefault(name, value)
@@ -54,8 +54,8 @@ class VllmChat:
             from vllm.v1.engine.async_llm import AsyncLLM
         except ImportError as error:
             raise BackendError(
-                f"caption.captioner = vllm: vLLM cannot be imported ({error}). Install vapray[vllm] where the actors "
-                "run, or take caption.captioner=openai for a server elsewhere, or measured."
+                f"caption.captioner = vllm: vLLM cannot be imported ({error}). Fix: install vapray[vllm] where the "
+                "actors run, or set caption.captioner to openai, or for dermoscopy to measured."
             ) from error
         files, heard = find_vlm(model, revision), _StandardError()
         ending = ExitStack()
@@ -77,8 +77,8 @@ class VllmChat:
         """Continue a conversation; see :class:`vapray.captioning.chat.ChatModel`.
 
         Raises:
-            EngineDied: the engine is gone, and with it this process's use.
-            RefusedRequest: it refuses the request, as when the conversation is longer than it takes.
+            EngineDied: the engine died; only a new process can start another.
+            RefusedRequest: the engine refuses the request, such as a conversation above its maximum length.
         """
         from vllm.exceptions import VLLMClientError
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
@@ -117,7 +117,7 @@ class VllmChat:
         return {"prompt": written, **pictures}
 
 
-_FREE_MEMORY = "Most often memory ran out: lower vllm.max_num_seqs or vllm.max_model_len."
+_FREE_MEMORY = "Most often memory ran out. Fix: lower vllm.max_num_seqs or vllm.max_model_len."
 
 
 def _sampling(decoding: Decoding) -> Any:
@@ -125,7 +125,7 @@ def _sampling(decoding: Decoding) -> Any:
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
     structured = None
-    if decoding.schema:  # without spaces at will: a model may never stop to make them
+    if decoding.schema:  # a model may never stop writing optional spaces
         structured = StructuredOutputsParams(json=dict(decoding.schema), disable_any_whitespace=True)
     return SamplingParams(
         temperature=decoding.temperature,
@@ -142,7 +142,7 @@ def _engine_arguments(known: type, settings: Vllm) -> dict[str, Any]:
     if unknown := sorted(set(settings.engine_args) - names):
         raise ConfigError(
             f"vllm.engine_args: {', '.join(unknown)} is unknown to the installed vLLM. Its AsyncEngineArgs lists "
-            "what there is."
+            "the known ones."
         )
     return {
         "max_model_len": settings.max_model_len,
@@ -159,24 +159,23 @@ def _engine_arguments(known: type, settings: Vllm) -> dict[str, Any]:
 def _why_no_engine(model: str, settings: Vllm, cause: str) -> str:
     if any(sign in cause for sign in NO_DEVICE):
         return (
-            f"caption.captioner = vllm: vLLM finds no device that it was built for ({cause}). Give its actors a GPU "
-            "with pools.caption.num_gpus=1 on nodes that have one, or take caption.captioner=openai for a server "
-            "elsewhere, or measured."
+            f"caption.captioner = vllm: vLLM finds no device that it was built for ({cause}). Fix: set "
+            "pools.caption.num_gpus=1 on nodes with GPUs, or caption.captioner=openai, or for dermoscopy measured."
         )
     if not any(sign.lower() in cause.lower() for sign in OUT_OF_MEMORY):
         return f"caption.model {model}: vLLM's engine does not start: {cause}"
     return (
         f"caption.model {model}: not enough memory for vLLM's engine: {cause} "
-        f"Lower vllm.max_model_len ({settings.max_model_len:,}) or vllm.max_num_seqs ({settings.max_num_seqs}), "
-        f"raise vllm.gpu_memory_utilization ({settings.gpu_memory_utilization:g}) where nothing else uses the GPU, "
+        f"Fix: lower vllm.max_model_len ({settings.max_model_len:,}) or vllm.max_num_seqs ({settings.max_num_seqs}), "
+        f"raise vllm.gpu_memory_utilization ({settings.gpu_memory_utilization:g}) if nothing else uses the GPU, "
         f"raise vllm.tensor_parallel_size ({settings.tensor_parallel_size}) and pools.caption.num_gpus with it, or "
-        "take a smaller or quantised caption.model."
+        "set a smaller or quantized caption.model."
     )
 
 
 @dataclass(frozen=True)
 class _StandardError:
-    """What the engine's own process writes there from now on: only it knows why it ended."""
+    """Standard error from now on: the engine's own process writes there why it ended."""
 
     path: Path = Path("/proc/self/fd/2")
 
@@ -184,7 +183,7 @@ class _StandardError:
         object.__setattr__(self, "_begin", self.path.stat().st_size if self.path.is_file() else 0)
 
     def cause(self) -> str:
-        """The last line that names an error; empty where standard error is no file."""
+        """Return the last line with an error; empty if standard error is not a file."""
         if not self.path.is_file():
             return ""
         with self.path.open(errors="replace") as file:

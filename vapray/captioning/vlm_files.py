@@ -1,4 +1,4 @@
-"""The files of a multimodal language model."""
+"""Files of a multimodal language model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +9,17 @@ __all__ = ["VlmFiles", "find_vlm"]
 
 SMALL = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 WEIGHTS = ("*.safetensors", "*.bin")
-"""In the order in which vLLM prefers them."""
+"""Patterns of weight files, in vLLM's order of preference."""
 
 
 @dataclass(frozen=True)
 class VlmFiles:
-    """A model's folder.
+    """Folder of a model.
 
     Attributes:
-        name: as it was asked for.
-        folder: in the hub's layout.
-        revision: the hub's commit; of a directory the beginning of a hash over its content.
+        name: requested name.
+        folder: folder in the hub's layout.
+        revision: the hub's commit; for a directory the beginning of a hash over its content.
     """
 
     name: str
@@ -28,7 +28,7 @@ class VlmFiles:
 
 
 def find_vlm(model: str, revision: str | None = None, *, download: bool = True) -> VlmFiles:
-    """The files that ``caption.model`` names; see :func:`vapray.model_files.find_folder`."""
+    """Find the files of ``caption.model``; see :func:`vapray.model_files.find_folder`."""
     wanted = Wanted("caption.model", [[*SMALL, weights] for weights in WEIGHTS], _missing)
     folder = find_folder(model, revision, wanted, download=download)
     return VlmFiles(model, folder, _content(folder)[:12] if is_directory(model) else folder.name)
@@ -44,5 +44,5 @@ def _weights(folder: Path) -> list[Path]:
 
 
 def _content(folder: Path) -> str:
-    """Of all that decides an answer: weights, configurations, tokenizer, chat template."""
+    """Hash all files that decide an answer: weights, configurations, tokenizer, chat template."""
     return sha256_of([*_weights(folder), *(path for pattern in SMALL for path in folder.glob(pattern))])

@@ -1,7 +1,6 @@
-"""Attributes to natural language: the texts that the measured captioner writes.
+"""Text generation from attributes, by templates of the prompt set.
 
-A text is a template of the prompt set. ``[ ... ]`` is left out when an attribute inside it is unknown,
-``a(n)`` takes the article that fits the next word.
+``[ ... ]`` is removed if an attribute inside it is unknown; ``a(n)`` becomes the article of the next word.
 """
 
 import re
@@ -71,7 +70,7 @@ def _fill(template: str, words: dict[str, str]) -> str:
 
 
 def _polish(text: str) -> str:
-    """Choose the articles, mend the spaces, start sentences with a capital."""
+    """Choose the articles, fix the spaces, start sentences with a capital."""
     text = re.sub(r"\s+([,.;:])", r"\1", re.sub(r"\s+", " ", text)).strip(" ,;:")
     text = re.sub(r"\ba\(n\) (?=(\w))", lambda m: "an " if m.group(1) in "aeiou" else "a ", text)
     return re.sub(r"(^|\. )([a-z])", lambda m: m.group(1) + m.group(2).upper(), text)

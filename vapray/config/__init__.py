@@ -1,7 +1,7 @@
-"""The configuration: one frozen, typed tree. The docstring under a field is its help.
+"""Configuration: one frozen, typed tree. The docstring under a field is its help text.
 
-:func:`vapray.config.file.load` builds it from a YAML file and overrides. Sections named in a stage's fingerprint decide
-that stage's result; ``run.root``, ``cluster`` and ``pools`` say where and how fast, never what, and are in none.
+:func:`vapray.config.file.load` builds it from a YAML file and overrides. The sections in a stage's fingerprint decide
+that stage's result. ``run.root``, ``cluster`` and ``pools`` are in no fingerprint: they change location and speed only.
 """
 
 from typing import Self
@@ -24,7 +24,7 @@ __all__ = ["Audit", "Bank", "Cluster", "Config", "Downstream", "Endpoint", "Pool
 
 
 class Config(Section):
-    """The whole tree."""
+    """Complete configuration of a run."""
 
     run: Run = Run()
     cluster: Cluster = Cluster()
@@ -45,12 +45,12 @@ class Config(Section):
 
     @property
     def latent_side(self) -> int:
-        """Side of the latent in latent pixels."""
+        """Side of the latent, in latent pixels."""
         return self.data.image_size // (1 if self.autoencoder.kind == "pixels" else self.autoencoder.factor)
 
     @property
     def prompt_set(self) -> str:
-        """The prompt set in force."""
+        """Name or path of the prompt set in use."""
         return self.caption.prompt_set or self.data.modality
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Which settings of the autoencoder contradict one another."""
+"""Conflicts between settings of the autoencoder."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ CHANNELS_OF_TAEF2, FACTOR_OF_TAEF2 = 32, 8
 
 
 def find_autoencoder_misfits(config: "Config") -> Iterator[Misfit]:
-    """Models without a kind that reads them, kinds without a model, tuning without a decoder."""
+    """Find a missing or unused model, wrong sizes of taef2, and decoder tuning without a decoder."""
     settings = config.autoencoder
     trained = settings.kind in ("diffusers", "taef2")
     if trained and not settings.model:
@@ -22,11 +22,11 @@ def find_autoencoder_misfits(config: "Config") -> Iterator[Misfit]:
         yield _misfit(f"kind = {settings.kind}", f"needs autoencoder.model, {wanted}.", "model")
     for key in () if trained else ("model", "revision"):
         if value := getattr(settings, key):
-            only = "only kind = diffusers and taef2 read it. Set autoencoder.kind, or take it out."
+            only = "only kind = diffusers and taef2 read it. Fix: set autoencoder.kind, or remove it."
             yield _misfit(f"{key} = {value}", only, "kind")
     if settings.kind == "taef2" and (settings.channels, settings.factor) != (CHANNELS_OF_TAEF2, FACTOR_OF_TAEF2):
         found = f"has {CHANNELS_OF_TAEF2} channels and factor {FACTOR_OF_TAEF2}, not {settings.channels} and"
-        advice = f"Set autoencoder.channels={CHANNELS_OF_TAEF2} autoencoder.factor={FACTOR_OF_TAEF2}."
+        advice = f"Fix: set autoencoder.channels={CHANNELS_OF_TAEF2} autoencoder.factor={FACTOR_OF_TAEF2}."
         yield _misfit("kind = taef2", f"{found} {settings.factor}. {advice}", "channels", "factor")
     yield from _tuning(config)
 
@@ -35,12 +35,12 @@ def _tuning(config: "Config") -> Iterator[Misfit]:
     settings = config.autoencoder
     steps = settings.tune_decoder_steps
     if steps and settings.kind == "pixels":
-        yield _misfit(f"tune_decoder_steps = {steps}", "pixels have no decoder. Set it to 0.", "kind")
+        yield _misfit(f"tune_decoder_steps = {steps}", "pixels have no decoder. Fix: set it to 0.", "kind")
     if settings.lpips_heads and not settings.lpips_backbone:
         text = "needs autoencoder.lpips_backbone, the network that the heads were trained for."
         yield _misfit(f"lpips_heads = {settings.lpips_heads}", text, "lpips_backbone")
     if settings.lpips_backbone and not steps:
-        text = "only the tuning of the decoder reads it. Set autoencoder.tune_decoder_steps, or take it out."
+        text = "only decoder tuning reads it. Fix: set autoencoder.tune_decoder_steps, or remove it."
         yield _misfit(f"lpips_backbone = {settings.lpips_backbone}", text, "tune_decoder_steps")
 
 

@@ -1,4 +1,4 @@
-"""Images to captions, and captions to text tokens."""
+"""Settings of captions and of the prompt bank."""
 
 from typing import Annotated, Literal
 
@@ -6,93 +6,103 @@ from pydantic import Field
 
 from vapray.config.section import Count, Natural, Positive, Section, Share
 
-__all__ = ["Bank", "Caption", "Endpoint", "Vllm"]
+__all__ = ["MEASURED_MODALITY", "Bank", "Caption", "Endpoint", "Vllm"]
+
+MEASURED_MODALITY = "dermoscopy"
+"""Modality whose attributes can be measured in an image, for captions, adherence and the audit."""
 
 
 class Caption(Section):
-    """Images to captions."""
+    """Settings of stage caption: image to caption."""
 
     captioner: Literal["measured", "given", "drawn", "vllm", "openai"] = "measured"
-    """measured (embedded: classical image analysis), given (your own captions), drawn (of phantoms: the truth), or a
-    multimodal LLM: vllm (in the pool's actors) or openai (any endpoint that speaks that API)."""
+    """Captioner. measured: classical image analysis, dermoscopy only; given: your own captions; drawn: the true
+    attributes of phantoms; vllm: a multimodal LLM in the pool's actors; openai: a multimodal LLM at any
+    OpenAI-compatible endpoint."""
     corrupted: Share = 0.0
-    """A control, of captioner drawn: in captions of training images each attribute is with this probability another
-    than the picture has, as if a captioner had hallucinated it. Those of other images stay true."""
+    """Probability, 0 to 1, that an attribute in a caption of a training image is replaced by a wrong value. An
+    experimental control of hallucination, for captioner drawn only; captions of other images stay true."""
     strategy: Literal["direct", "impression", "impression+knowledge", "vaps"] = "vaps"
-    """vaps asks all three questions; the others are for the ablation and need a multimodal LLM."""
+    """Prompt strategy. vaps asks all three questions; the others are for the ablation and need a multimodal LLM."""
     prompt_set: str | None = None
-    """Name or YAML file; None: the one of ``data.modality``."""
+    """Name of a prompt set, or path of a YAML file; None: the prompt set of ``data.modality``."""
     omit: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """Attributes of the prompt set that no caption shall mention."""
+    """Attributes of the prompt set that captions must not mention; empty: none."""
     captions: str | None = None
-    """For captioner given: a CSV with image_id and caption; None: the column ``text`` of the dataset's own table."""
+    """For captioner given: CSV file with the columns image_id and caption; None: the column ``text`` of the dataset's
+    table."""
     image_side: Annotated[int, Field(ge=32)] = 96
-    """Pixels of the square frame that the captioner sees; a multimodal LLM wants some 448."""
+    """Side of the square image that the captioner sees, in pixels, at least 32; a multimodal LLM needs about 448."""
     model: str | None = None
-    """For vllm: hub id or folder; for openai: the endpoint's name of it."""
+    """Model. For vllm: hub id or folder; for openai: name of the model at the endpoint."""
     revision: str | None = None
-    """Of a hub id, None: the newest. For openai what the captions' rows shall say, None: what the endpoint tells."""
+    """Revision of the model. For a hub id: commit, tag or branch, None: the newest; for openai: the revision to record
+    with captions, None: the one that the endpoint reports."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    """Of an LLM's answers; 0 takes the likeliest token. What cannot be used is asked for again at 0.7 or more."""
+    """Sampling temperature of the LLM, 0 to 2; 0 takes the most likely token. Retries of unusable answers use 0.7 or
+    more."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the probability that an LLM's tokens are drawn from."""
+    """Share of the probability mass that the LLM's tokens are drawn from (nucleus sampling), above 0 and at most 1."""
     max_tokens: Annotated[int, Field(ge=8)] = 256
-    """Longest answer of an LLM."""
+    """Maximum length of an LLM answer, in tokens."""
     knowledge_variants: Count = 1
-    """How many answers to the knowledge question are asked for; each image draws one."""
+    """Number of answers to request to the knowledge question; each image draws one of them."""
     json_answers: bool = False
-    """Decode an LLM's captions as JSON with one text for each attribute."""
+    """Decode the LLM's captions as JSON with one text per attribute."""
     retries: Natural = 2
-    """How often an answer that cannot be used is asked for again before the image is a reject."""
+    """Maximum retries of an unusable answer; after them the image is a reject."""
 
 
 class Vllm(Section):
-    """The engine of captioner vllm: one for each actor of ``pools.caption``."""
+    """Settings of the engine of captioner vllm; each actor of ``pools.caption`` runs one engine."""
 
     max_model_len: Annotated[int, Field(ge=128)] = 4096
-    """Tokens of the longest conversation, image included."""
+    """Maximum length of a conversation in tokens, image included."""
     max_num_seqs: Count = 64
-    """Conversations at a time."""
+    """Maximum number of concurrent conversations."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
-    """Share of a GPU's memory that the engine takes."""
+    """Share of a GPU's memory that the engine uses, above 0 and at most 1."""
     tensor_parallel_size: Count = 1
-    """GPUs that share one model; ``pools.caption.num_gpus`` has to equal it."""
+    """Number of GPUs that share one model; ``pools.caption.num_gpus`` must equal it."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    """Of the weights."""
+    """Data type of the weights; auto: chosen by vLLM."""
     engine_args: dict[str, bool | int | float | str] = Field(default_factory=dict)
     """Further arguments of vLLM's AsyncEngineArgs, such as quantization."""
 
 
 class Endpoint(Section):
-    """The server of captioner openai."""
+    """Settings of the server of captioner openai."""
 
     base_url: str = "http://localhost:8000/v1"
-    """Up to and with /v1."""
+    """Base URL of the API, including /v1."""
     api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key; a server without keys needs none."""
+    """Environment variable that holds the API key; a server without keys needs none."""
     concurrency: Count = 32
-    """Conversations at a time, for each actor of ``pools.caption``."""
+    """Maximum number of concurrent conversations per actor of ``pools.caption``."""
     requests_per_minute: Positive | None = None
-    """At the most, for each actor; None: as fast as the server takes them."""
+    """Maximum request rate per actor, in requests per minute; None: no limit."""
     timeout_seconds: Positive = 120.0
-    """Of one request."""
+    """Timeout of one request, in seconds."""
     max_retries: Natural = 6
-    """Of a request that the server could not take: busy, rate limit, dropped connection; with growing pauses."""
+    """Maximum retries of a request that failed because of a busy server, a rate limit or a dropped connection; the
+    pauses between them grow."""
 
 
 class Bank(Section):
-    """Captions to the U-ViT's text tokens."""
+    """Settings of stage bank: captions to the U-ViT's text tokens."""
 
     encoder: Literal["hashing", "open_clip", "transformers"] = "hashing"
-    """hashing: deterministic vectors of words, without semantics, no download; the others need the extra clip."""
+    """Text encoder. hashing: deterministic word vectors without semantics, no download; the others need the extra
+    clip."""
     model: str | None = None
-    """For open_clip and transformers: a directory, or hf-hub:OWNER/NAME. The paper's is hf-hub:microsoft/
-    BiomedCLIP-PubMedBERT_256-vit_base_patch16_224 with open_clip and max_tokens 256."""
+    """Model of open_clip and transformers: a directory, or hf-hub:OWNER/NAME. The paper's is
+    hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224 with open_clip and max_tokens 256."""
     revision: str | None = None
-    """Commit, tag or branch of a model of the hub; None: main, as the cache has it."""
+    """Commit, tag or branch of a hub model; None: main, as cached."""
     width: Annotated[int, Field(ge=2, multiple_of=2)] = 64
-    """Values in a token of the hashing encoder; the others bring their own."""
+    """Width of a token of the hashing encoder, an even number; the other encoders have their own width."""
     max_tokens: Annotated[int, Field(ge=1, le=256)] = 48
-    """A caption with more tokens is a reject, not a cut."""
+    """Maximum length of a caption in tokens, 1 to 256; a longer caption is a reject and is never cut."""
     context_length: Literal["real", "full"] = "real"
-    """full keeps the padding up to max_tokens, as the released code does; for open_clip and transformers."""
+    """Length of a context. real: the caption's tokens only; full: padded to max_tokens, as in the released code, for
+    open_clip and transformers."""

@@ -1,4 +1,4 @@
-"""The labelled images."""
+"""Settings of the labelled images."""
 
 from typing import Annotated, Literal
 
@@ -12,38 +12,40 @@ Modality = Literal["dermoscopy", "chest_xray", "colonoscopy"]
 
 
 class Phantom(Section):
-    """Drawn pictures with known attributes."""
+    """Settings of the phantoms: drawn images with known attributes."""
 
     n_images: Annotated[int, Field(ge=20)] = 1600
-    """Pictures over all splits."""
+    """Number of images over all splits, at least 20."""
     width: Annotated[int, Field(ge=32)] = 128
-    """Pixels."""
+    """Width of an image, in pixels."""
     height: Annotated[int, Field(ge=32)] = 96
-    """Pixels."""
+    """Height of an image, in pixels."""
     unseen: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """Attributes, such as [shape, colours]: about a quarter of the combinations of their values in each class is drawn
-    in the test split and nowhere else, and nothing else there. Of attributes that are no shares."""
+    """Attributes, such as [shape, colours], for a test of unseen combinations. In each class about a quarter of the
+    combinations of their values appears only in the test split, which has no others. Attributes that are shares are
+    refused."""
 
 
 class Data(Section):
-    """The labelled images."""
+    """Settings of the labelled images."""
 
     source: Literal["phantom", "isic2018", "isic2019", "chestxray14", "colonoscopy", "folder"] = "phantom"
-    """phantom draws its own pictures; the others read ``root``."""
+    """Dataset. phantom draws its own images; the others read ``root``."""
     root: str | None = None
-    """Dataset folder."""
+    """Folder of the dataset; a local path on every node. Required for every source but phantom."""
     no_finding: bool = False
-    """For source chestxray14: pictures without a finding are a class too."""
+    """For source chestxray14: add a class of images without a finding."""
     labels: str | None = None
-    """For source colonoscopy: YAML file that maps its parts' diagnoses to common labels. None: vapray's own."""
+    """For source colonoscopy: YAML file that maps the diagnoses of its parts to common labels; None: the built-in
+    mapping."""
     accept_identified_dicom: bool = False
-    """Read DICOM files that are not marked as de-identified. Nothing of their headers is kept either way."""
+    """Read DICOM files that are not marked as de-identified. No header data is kept in either case."""
     modality: Modality = "dermoscopy"
-    """Decides prompts and measured attributes."""
+    """Imaging modality; selects the prompts and the attributes."""
     image_size: Annotated[int, Field(ge=8)] = 32
-    """Side in pixels of the square frame that is trained on, sampled and compared."""
+    """Side of the square images for training, sampling and evaluation, in pixels, at least 8."""
     validation_share: Share = 0.1
-    """Of the groups, where the dataset brings no validation split."""
+    """Share of the groups for validation, 0 to 1, where the dataset has no validation split."""
     test_share: Share = 0.2
-    """Of the groups, where the dataset brings no test split."""
+    """Share of the groups for testing, 0 to 1, where the dataset has no test split."""
     phantom: Phantom = Phantom()

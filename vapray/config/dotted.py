@@ -1,4 +1,4 @@
-"""Settings by their dotted keys, as people write them: ``train.steps``."""
+"""Access to settings by dotted keys, such as ``train.steps``."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,14 +7,14 @@ __all__ = ["leaves", "value_at"]
 
 
 def value_at(tree: Any, key: str) -> Any:
-    """What stands in a tree of settings at a dotted key: a value or a section."""
+    """Get the value or section at a dotted key of a settings tree."""
     for name in key.split("."):
         tree = tree[name]
     return tree
 
 
 def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Every value below a dotted key, with the dotted key of its own; an empty section is a value."""
+    """Iterate over every value below a dotted key, with its own dotted key; an empty section counts as a value."""
     if not isinstance(value, dict) or not value:
         yield key, value
         return

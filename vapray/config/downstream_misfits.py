@@ -1,4 +1,4 @@
-"""Which settings of the downstream classifiers cannot work together."""
+"""Conflicts between settings of the downstream classifiers."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,25 +13,26 @@ __all__ = ["find_downstream_misfits"]
 
 LISTS = ("networks", "shares", "arms", "seeds")
 HALVINGS = 32
-"""DenseNet-121 and MaxViT halve a side five times; MaxViT's windows then have to fit evenly."""
+"""Factor by which DenseNet-121 and MaxViT reduce a side (five halvings); MaxViT's windows must also divide it
+evenly."""
 
 
 def find_downstream_misfits(config: "Config") -> Iterator[Misfit]:
-    """Every pair of settings about downstream classifiers that cannot work together."""
+    """Find every pair of downstream settings that cannot work together."""
     settings = config.downstream
     for name in LISTS:
         for value, times in Counter(getattr(settings, name)).items():
             if times > 1:
-                text = f"downstream.{name}: names {value} {times} times; once is enough."
+                text = f"downstream.{name}: {value} is listed {times} times. Fix: list it once."
                 yield Misfit((f"downstream.{name}",), text)
     if settings.n_synthetic and settings.n_synthetic > config.sample.n_images:
         text = (
-            f"downstream.n_synthetic = {settings.n_synthetic}: sample.n_images makes {config.sample.n_images}. "
-            "Lower it, or raise sample.n_images."
+            f"downstream.n_synthetic = {settings.n_synthetic}: sample.n_images is {config.sample.n_images}. "
+            "Fix: lower it, or raise sample.n_images."
         )
         yield Misfit(("downstream.n_synthetic", "sample.n_images"), text)
     for network in sorted({*settings.weights} - {*settings.networks}):
-        text = f"downstream.weights = {network}: downstream.networks names no such one. Add it there, or take it out."
+        text = f"downstream.weights = {network}: not in downstream.networks. Fix: add it there, or remove it."
         yield Misfit(("downstream.weights", "downstream.networks"), text)
     yield from _sides(config)
 
@@ -43,5 +44,5 @@ def _sides(config: "Config") -> Iterator[Misfit]:
     wanted = {"densenet121": f"at least {HALVINGS}", "maxvit": f"a multiple of {HALVINGS}"}
     for network in settings.networks:
         if wrong.get(network):
-            text = f"downstream.image_side = {side}: {network} wants {wanted[network]}. Set it; published weights: 224."
+            text = f"downstream.image_side = {side}: {network} needs {wanted[network]}. Published weights: 224."
             yield Misfit(("downstream.image_side", "downstream.networks", "data.image_size"), text)

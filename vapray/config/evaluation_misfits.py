@@ -1,4 +1,4 @@
-"""Which settings of the measurements contradict one another."""
+"""Conflicts between settings of the evaluation."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ WITH_PIXELS, OF_THE_HUB = ("vgg16", "squeezenet", "densenet121"), ("dinov2", "bi
 
 
 def find_evaluation_misfits(config: "Config") -> Iterator[Misfit]:
-    """Extractors without weights, and settings that the chosen one does not read."""
+    """Find extractors without weights, and settings that the chosen extractor does not read."""
     settings = config.evaluate
     features = settings.features
     if features in (*WITH_PIXELS, *OF_THE_HUB) and not settings.weights:
@@ -29,5 +29,5 @@ def find_evaluation_misfits(config: "Config") -> Iterator[Misfit]:
     }
     for key, value in unread.items():
         if value:
-            text = f"evaluate.{key} = {value}: evaluate.features = {features} does not read it. Take it out."
+            text = f"evaluate.{key} = {value}: evaluate.features = {features} does not read it. Fix: remove it."
             yield Misfit((f"evaluate.{key}", "evaluate.features"), text)

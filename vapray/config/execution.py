@@ -1,4 +1,4 @@
-"""Where a run lives, on which Ray, and how many actors work at a stage."""
+"""Settings of the run folder, the Ray cluster and the actor pools."""
 
 from typing import Annotated, Any
 
@@ -10,60 +10,60 @@ __all__ = ["Cluster", "Pool", "Pools", "Run"]
 
 
 class Run(Section):
-    """Where a run lives and what makes it repeatable."""
+    """Location of a run, its seed and its limit of rejects."""
 
     root: str = "runs/demo"
-    """Folder or URI that holds every table, checkpoint and report of the run."""
+    """Folder or URI of all tables, checkpoints and reports of the run."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Seeds everything that is drawn: phantoms, wording, weights, noise, samples."""
+    """Seed of all random draws: phantoms, wording, weights, noise, samples. 0 to 2^63 - 1."""
     max_bad_fraction: Share = 0.01
-    """A stage fails when more than this share of the rows it was asked for is rejected."""
+    """Maximum share of rejected rows, 0 to 1; a stage fails above it."""
 
 
 class Cluster(Section):
-    """Which Ray to use."""
+    """Settings of the Ray cluster."""
 
     address: str | None = None
-    """None: start an embedded Ray; "auto" or host:port: join a running cluster."""
+    """Address of the cluster. None: start an embedded Ray; "auto" or host:port: join a running cluster."""
     num_cpus: Count | None = None
-    """Logical CPUs of the embedded Ray; None: max(4, cores), so that no actor pool can starve a reader."""
+    """Number of logical CPUs of the embedded Ray; None: max(4, cores), so that actor pools leave CPUs for readers."""
     object_store_mb: Annotated[int, Field(ge=80)] = 256
-    """Shared memory of the embedded Ray."""
+    """Shared memory of the embedded Ray, in MB, at least 80."""
     shared_filesystem: bool = False
-    """Say true when ``run.root`` is a local path that every node of a multi-node cluster mounts."""
+    """Declare that every node of a multi-node cluster mounts ``run.root``; needed where it is a local path."""
 
 
 class Pool(Section):
-    """An actor pool of Ray Data."""
+    """Settings of an actor pool of Ray Data."""
 
     min_size: Count = 1
-    """Actors at the start."""
+    """Number of actors at the start."""
     max_size: Count = 2
-    """Actors at the most; the pool grows while work waits."""
+    """Maximum number of actors; the pool grows while work waits."""
     num_cpus: Positive = 0.5
-    """Logical CPUs an actor reserves; fractions keep a laptop from starving."""
+    """Logical CPUs per actor; fractions are allowed."""
     num_gpus: Annotated[float, Field(ge=0)] = 0
-    """GPUs an actor reserves."""
+    """GPUs per actor; 0: run on CPU."""
     resources: dict[str, Quantity] = Field(default_factory=dict)
-    """Custom resources an actor reserves, such as {caption: 1}: it runs only where nodes were started with them."""
+    """Custom resources per actor, such as {caption: 1}; the actor runs only on nodes that were started with them."""
     batch_rows: Count = 128
-    """Rows of one unit of work, which is also one committed part."""
+    """Number of rows of one unit of work, which is also one committed part."""
     overlap: Count = 1
-    """Units of work that an actor has under way at once; 2 or more keep an engine busy while a part is committed."""
+    """Number of concurrent units of work per actor; 2 or more keep an engine busy while a part is committed."""
 
     @property
     def device(self) -> str:
-        """Of torch, in its actors."""
+        """Torch device of the actors."""
         return "cuda" if self.num_gpus else "cpu"
 
     @property
     def bundle(self) -> dict[str, float]:
-        """What an actor reserves, by Ray's names."""
+        """Resources that an actor reserves, by Ray's names."""
         return {"CPU": self.num_cpus, **({"GPU": self.num_gpus} if self.num_gpus else {}), **self.resources}
 
 
 class Pools(Section):
-    """One pool for each stage that maps rows."""
+    """Actor pools, one for each stage that maps rows."""
 
     ingest: Pool = Pool(batch_rows=512)
     caption: Pool = Pool(batch_rows=64, min_size=2)
@@ -77,7 +77,7 @@ class Pools(Section):
     @model_validator(mode="before")
     @classmethod
     def _keep_what_is_not_named(cls, given: Any) -> Any:
-        """A pool of which only some keys are given keeps its own defaults, not those of any pool."""
+        """Fill the missing keys of a pool with that pool's own defaults, not with those of ``Pool``."""
         if not isinstance(given, dict):
             return given
         own = {name: field.default for name, field in cls.model_fields.items()}

@@ -1,4 +1,4 @@
-"""A YAML file and overrides become a ``Config``; every problem is reported in one error."""
+"""Loading of a ``Config`` from a YAML file and overrides; all problems are reported in one error."""
 
 import copy
 import difflib
@@ -16,7 +16,7 @@ from vapray.errors import ConfigError
 from vapray.model_files import HUB, is_directory
 from vapray.strict_yaml import parse_yaml
 
-__all__ = ["load"]
+__all__ = ["COMMAND_LINE", "apply_override", "load", "read_tree"]
 
 CONFIGS = Path("jobs/configs")
 COMMAND_LINE = "command line"
@@ -31,24 +31,27 @@ def load(file: str | Path | None = None, overrides: Sequence[str] = (), settings
 
     Args:
         file: YAML path; None gives the defaults, which are the demo.
-        overrides: ``section.key=value`` of the command line; values are read as YAML.
-        settings: the same of an experiment, below those of the command line.
+        overrides: ``section.key=value`` texts of the command line; values are parsed as YAML.
+        settings: ``section.key=value`` texts of an experiment; ``overrides`` take precedence.
+
+    Returns:
+        The validated configuration.
 
     Raises:
-        ConfigError: with every problem found, where it stands, the key, the value seen and what is accepted.
+        ConfigError: with every problem found: its place, the key, the value received and the values accepted.
     """
     tree: dict[str, Any] = {}
     places: Places = {}
     unreadable: list[str] = []
     try:
         if file:
-            tree, places = _read(Path(file))
+            tree, places = read_tree(Path(file))
     except ConfigError as error:
         unreadable += str(error).splitlines()
     given = [*((one, SETTINGS) for one in settings), *((one, COMMAND_LINE) for one in overrides)]
     for override, where in given:
         try:
-            _apply(tree, places, override, where)
+            apply_override(tree, places, override, where)
         except ConfigError as error:
             unreadable += str(error).splitlines()
     config, problems = _validate(tree, judge_together=not unreadable)
@@ -59,19 +62,20 @@ def load(file: str | Path | None = None, overrides: Sequence[str] = (), settings
     return config
 
 
-def _read(path: Path) -> tuple[dict[str, Any], Places]:
+def read_tree(path: Path) -> tuple[dict[str, Any], Places]:
+    """Read a YAML file of settings, and the line of each key."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file. {_nearest_file(path)}") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give --config a YAML file.") from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Fix: give a readable YAML file.") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}. Save the file as UTF-8.") from None
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}. Fix: save the file as UTF-8.") from None
     found, lines = parse_yaml(text, where=str(path))
     tree = {} if found is None else found
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: holds {str(tree)[:40]!r}, wanted sections such as `train:`.")
+        raise ConfigError(f"{path}: contains {str(tree)[:40]!r}, expected sections such as `train:`.")
     return tree, {key: f"{path}, line {line}" for key, line in lines.items()}
 
 
@@ -81,14 +85,15 @@ def _nearest_file(path: Path) -> str:
     close = difflib.get_close_matches(path.stem, by_stem, n=1, cutoff=0.5)
     if close:
         return f"Did you mean {by_stem[close[0]]}?"
-    return f"There are: {', '.join(known[:8])}." if known else "Give --config an existing YAML file."
+    return f"Existing files: {', '.join(known[:8])}." if known else "Fix: give --config an existing YAML file."
 
 
-def _apply(tree: dict[str, Any], places: Places, override: str, where: str) -> None:
+def apply_override(tree: dict[str, Any], places: Places, override: str, where: str) -> None:
+    """Set one ``section.key=value`` in ``tree``, and its origin in ``places``."""
     key, equals, value = override.partition("=")
     path = tuple(key.split("."))
     if not equals or not all(path):
-        raise ConfigError(f"{where}: {override!r} is no setting. Write section.key=value, such as train.steps=100.")
+        raise ConfigError(f"{where}: {override!r} is not a setting. Write section.key=value, such as train.steps=100.")
     parsed, _ = parse_yaml(value, where=f"{where}, {override!r}")
     for name in path[:-1]:
         tree = tree.setdefault(name, {})
@@ -99,11 +104,14 @@ def _apply(tree: dict[str, Any], places: Places, override: str, where: str) -> N
 
 
 def _validate(tree: dict[str, Any], *, judge_together: bool) -> tuple[Config, list[Problem]]:
-    """The configuration, defaults standing in for what is wrong, and what is wrong.
+    """Validate the settings, with defaults in place of invalid values.
 
     Args:
-        tree: what was given.
-        judge_together: whether to report settings that do not fit together.
+        tree: settings as given.
+        judge_together: whether to report conflicts between settings.
+
+    Returns:
+        The configuration, and the problems found.
     """
     tree = copy.deepcopy(tree)
     problems: list[Problem] = []
@@ -113,51 +121,51 @@ def _validate(tree: dict[str, Any], *, judge_together: bool) -> tuple[Config, li
         except ValidationError as error:
             found = explain(error, tree)
         wrong = {key for problem in problems for key in problem.keys}
-        # A default that stands in for a wrong value contradicts nobody.
+        # A conflict with a default that replaces a wrong value is no problem of its own.
         problems += [
             problem
             for problem in found
             if len(problem.keys) == 1 or (judge_together and not wrong.intersection(problem.keys))
         ]
         removed = [_remove(tree, key) for problem in found for key in problem.keys]
-        if not any(removed):  # nothing left to take out: the defaults stand in for all of it
+        if not any(removed):  # nothing is left to remove, so use the defaults for everything
             return Config(), problems or found
 
 
 def _remove(tree: Any, path: Sequence[str]) -> bool:
-    """Take a key out, if it is there."""
+    """Remove a key if it exists; return whether it did."""
     for name in path[:-1]:
         tree = tree.get(name, {})
     return tree.pop(path[-1], tree) is not tree
 
 
 def _place(places: Places, keys: Sequence[tuple[str, ...]]) -> str:
-    """Where the closest to the first of the keys stands that was given at all; an override wins over the file."""
+    """Get the place of the given value closest to the first of the keys; an override takes precedence over the file."""
     given = [path for key in keys for path in places if key[: len(path)] == path or path[: len(key)] == key]
     closest = max(given, key=lambda path: (places[path] in (SETTINGS, COMMAND_LINE), len(path)), default=None)
     return places[closest] if closest else "defaults"
 
 
 def _outside(config: Config) -> Iterator[Problem]:
-    """What cannot be known from the settings alone: files and folders that they name."""
+    """Find problems of the files and folders that settings name."""
     caption = config.caption
     if caption.captions is not None and (complaint := _unreadable_captions(caption.captions)):
         yield Problem((("caption", "captions"),), f"caption.captions = {caption.captions}: {complaint}")
     if caption.prompt_set and caption.prompt_set.endswith((".yaml", ".yml")) and not os.path.isfile(caption.prompt_set):
-        text = f"caption.prompt_set = {caption.prompt_set}: no such file. Give an existing YAML file."
+        text = f"caption.prompt_set = {caption.prompt_set}: no such file. Fix: give an existing YAML file."
         yield Problem((("caption", "prompt_set"),), text)
     for section, settings in (("caption", caption), ("bank", config.bank)):
         by_name = section == "caption" and caption.captioner == "openai"
         if settings.revision and not by_name and is_directory(settings.model):
-            at = f"{section}.revision = {settings.revision}: the directory {settings.model} has none."
-            text = f"{at} Remove it, or give {section}.model={HUB}OWNER/NAME."
+            at = f"{section}.revision = {settings.revision}: the directory {settings.model} has no revisions."
+            text = f"{at} Fix: remove it, or set {section}.model={HUB}OWNER/NAME."
             yield Problem(((section, "revision"), (section, "model")), text)
     if "://" not in config.run.root and (complaint := _unwritable(Path(config.run.root).absolute())):
         yield Problem((("run", "root"),), f"run.root = {config.run.root}: {complaint}")
 
 
 def _unreadable_captions(path: str) -> str | None:
-    wanted = "Give a UTF-8 CSV with the columns image_id and caption."
+    wanted = "Fix: give a UTF-8 CSV with the columns image_id and caption."
     try:
         with open(path, encoding="utf-8-sig") as file:
             header = [cell.strip().strip('"') for cell in file.readline().split(",")]
@@ -172,9 +180,9 @@ def _unreadable_captions(path: str) -> str | None:
 def _unwritable(root: Path) -> str | None:
     there = next(folder for folder in (root, *root.parents) if os.path.exists(folder))
     if not os.path.isdir(there):
-        return f"{there} is a file, wanted a folder. Choose another run.root."
+        return f"{there} is a file, expected a folder. Fix: choose another run.root."
     try:
         with tempfile.TemporaryFile(dir=there):
             return None
     except OSError as error:
-        return f"{there} cannot be written to ({error.strerror}). Choose another run.root, or make it writable."
+        return f"{there} cannot be written to ({error.strerror}). Fix: choose another run.root, or make it writable."

@@ -1,4 +1,4 @@
-"""Settings that contradict one another."""
+"""Conflict between settings, and the error that lists all conflicts."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ __all__ = ["Misfit", "Misfits"]
 
 @dataclass(frozen=True)
 class Misfit:
-    """Settings that do not fit together.
+    """Conflict between settings.
 
     Attributes:
-        keys: dotted, the one to look at first in front.
-        text: what is wrong and what to write instead.
+        keys: dotted keys of the settings, the one to check first in front.
+        text: the problem and its fix.
     """
 
     keys: tuple[str, ...]
@@ -19,7 +19,7 @@ class Misfit:
 
 
 class Misfits(ValueError):
-    """All misfits of one configuration."""
+    """Error with all conflicts of one configuration."""
 
     def __init__(self, found: list[Misfit]) -> None:
         super().__init__("\n".join(misfit.text for misfit in found))

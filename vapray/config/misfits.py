@@ -1,4 +1,4 @@
-"""Which settings contradict one another: each on its own is fine, together they cannot work."""
+"""Conflicts between settings that are each valid on their own."""
 
 import math
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["find_misfits"]
 
 UNET_STEP = 4
-"""Two halvings between the three resolutions of the U-Net."""
+"""Factor by which the U-Net reduces a side: two halvings between its three resolutions."""
 RAYS_OWN = frozenset({"CPU", "GPU", "memory", "object_store_memory", ""})
-"""What Ray takes by other settings, or not at all."""
+"""Resource names that Ray takes by other settings or does not accept as custom resources."""
 
 
 def find_misfits(config: "Config") -> Iterator[Misfit]:
-    """Every pair of settings that cannot work together."""
+    """Find every pair of settings that cannot work together."""
     yield from _sizes(config)
     yield from _counts(config)
     yield from _roles(config)
@@ -39,7 +39,7 @@ def find_misfits(config: "Config") -> Iterator[Misfit]:
 
 def _bank_of_samples(config: "Config") -> Iterator[Misfit]:
     if config.sample.bank_classes and not config.sample.bank:
-        text = "sample.bank_classes: names classes of another run's bank, but sample.bank is not set. Set it."
+        text = "sample.bank_classes: names classes of another run's bank, but sample.bank is not set. Fix: set it."
         yield Misfit(("sample.bank_classes", "sample.bank"), text)
 
 
@@ -72,12 +72,12 @@ def _counts(config: "Config") -> Iterator[Misfit]:
             smaller, larger = f"pools.{name}.min_size", f"pools.{name}.max_size"
             yield _not_below(smaller, pool.min_size, "at most", larger, pool.max_size)
     if (parts := config.train.accumulate_steps) > batch // workers:
-        text = f"train.accumulate_steps = {parts}: a worker's share of a batch has {batch // workers} rows. Lower it."
+        text = f"train.accumulate_steps = {parts}: a worker's share of a batch is {batch // workers} rows. Lower it."
         yield Misfit(("train.accumulate_steps", "train.batch_size", "train.workers"), text)
     if config.train.sharding == "fsdp" and config.train.compile and config.train.recompute:
         text = (  # https://github.com/pytorch/pytorch/issues/166926
-            "train.recompute = true: with train.sharding=fsdp and train.compile=true activations may be worked out "
-            "again by another compiled graph, which stops training. Set train.recompute or train.compile to false."
+            "train.recompute = true: with train.sharding=fsdp and train.compile=true a different compiled graph may "
+            "recompute the activations, which stops training. Fix: set train.recompute or train.compile to false."
         )
         yield Misfit(("train.recompute", "train.compile", "train.sharding"), text)
     evaluations, steps = config.sample.num_inference_steps, config.diffusion.steps
@@ -85,14 +85,12 @@ def _counts(config: "Config") -> Iterator[Misfit]:
         yield _not_below("sample.num_inference_steps", evaluations, "below", "diffusion.steps", steps)
     interval = config.sample.guidance_interval
     if interval and interval[0] > interval[1]:
-        text = (
-            f"sample.guidance_interval = {list(interval)}: ends before it begins. Wanted [first, last] diffusion step."
-        )
+        text = f"sample.guidance_interval = {list(interval)}: expected [first, last] diffusion step, first <= last."
         yield Misfit(("sample.guidance_interval",), text)
     held_out = config.data.validation_share, config.data.test_share
     if sum(held_out) >= 1:
         keys = ("data.validation_share", "data.test_share")
-        text = f"{held_out[0]:g} and {held_out[1]:g} leave nothing to train on. Their sum has to be below 1."
+        text = f"{held_out[0]:g} and {held_out[1]:g} leave no training images. Their sum must be below 1."
         yield Misfit(keys, f"{keys[0]} and {keys[1]}: {text}")
 
 
@@ -101,24 +99,24 @@ def _roles(config: "Config") -> Iterator[Misfit]:
     for key, resources in {**asked, "train.resources_per_worker": config.train.resources_per_worker}.items():
         for name in sorted(RAYS_OWN & {*resources}):
             instead = "train.use_gpu" if key.startswith("train") else key.replace("resources", "num_cpus or num_gpus")
-            text = f"{key} = {name or 'nothing'}: names a resource of your own, such as caption. Or set {instead}."
+            text = f"{key} = {name or 'nothing'}: expected a custom resource, such as caption. Or set {instead}."
             yield Misfit((key,), text)
 
 
 def _places(config: "Config") -> Iterator[Misfit]:
     data = config.data
     if data.source != "phantom" and not data.root:
-        text = f"data.source = {data.source}: needs data.root, the dataset's folder. Add data.root=FOLDER."
+        text = f"data.source = {data.source}: needs data.root, the dataset's folder. Fix: add data.root=FOLDER."
         yield Misfit(("data.source", "data.root"), text)
     for key, source in (("no_finding", "chestxray14"), ("labels", "colonoscopy")):
         if getattr(data, key) and data.source != source:
-            text = f"data.{key} = {getattr(data, key)}: only data.source={source} reads it. Take it out."
+            text = f"data.{key} = {getattr(data, key)}: only data.source={source} reads it. Fix: remove it."
             yield Misfit((f"data.{key}", "data.source"), text)
     if data.root and "://" in data.root:
-        text = f"data.root = {data.root}: pictures are read from a folder on every node; run.root may be a URI."
+        text = f"data.root = {data.root}: expected a folder that every node can read; only run.root may be a URI."
         yield Misfit(("data.root",), text)
     if data.source == "phantom" and not data.root and "://" in config.run.root:
-        text = f"run.root = {config.run.root}: phantoms need a local folder to be drawn in. Add data.root=FOLDER."
+        text = f"run.root = {config.run.root}: phantoms are drawn into a local folder. Fix: add data.root=FOLDER."
         yield Misfit(("data.root", "run.root"), text)
 
 
@@ -127,7 +125,7 @@ def _encoder(config: "Config") -> Iterator[Misfit]:
     if bank.encoder == "hashing":
         given = {"model": bank.model, "revision": bank.revision, "context_length": bank.context_length == "full"}
         for key in (name for name, value in given.items() if value):
-            text = f"bank.{key} = {getattr(bank, key)}: the hashing encoder has none. Set bank.encoder, or remove it."
+            text = f"bank.{key} = {getattr(bank, key)}: hashing does not read it. Fix: set bank.encoder, or remove it."
             yield Misfit((f"bank.{key}", "bank.encoder"), text)
     elif not bank.model:
         text = f"bank.encoder = {bank.encoder}: needs bank.model, a directory or hf-hub:OWNER/NAME."
@@ -140,45 +138,45 @@ def _baselines(config: "Config") -> Iterator[Misfit]:
         yield from _released(config)
         return
     if model.condition != "class":
-        text = f"model.network = {model.network}: sees classes alone. Say so with model.condition=class."
+        text = f"model.network = {model.network}: is conditioned on classes only. Fix: set model.condition=class."
         yield Misfit(("model.network", "model.condition"), text)
     if not model.label_token:
-        text = f"model.label_token = false: model.network {model.network} learns nothing but the class. Set true."
+        text = f"model.label_token = false: the class is the only condition of {model.network}. Fix: set it to true."
         yield Misfit(("model.label_token", "model.network"), text)
     if config.train.compile:
-        text = f"train.compile = true: compiles a uvit, not model.network {model.network}. Set it to false."
+        text = f"train.compile = true: only model.network=uvit is compiled, not {model.network}. Fix: set it to false."
         yield Misfit(("train.compile", "model.network"), text)
     if model.prototypes.enabled:
-        text = f"model.network = {model.network}: has no prototypes. Say so with model.prototypes.enabled=false."
+        text = f"model.network = {model.network}: has no prototypes. Fix: set model.prototypes.enabled=false."
         yield Misfit(("model.network", "model.prototypes.enabled"), text)
     if model.prototypes.instead == "block":
-        text = f"model.prototypes.instead = block: model.network {model.network} has no place for it. Take it out."
+        text = f"model.prototypes.instead = block: model.network {model.network} has no such block. Fix: remove it."
         yield Misfit(("model.prototypes.instead", "model.network"), text)
 
 
 def _released(config: "Config") -> Iterator[Misfit]:
     model = config.model
     if model.null_text == "empty" and config.bank.context_length != "full":
-        text = "model.null_text = empty: is padded like captions. Set bank.context_length=full, or null_text=learned."
+        text = "model.null_text = empty: needs padded captions. Fix: set bank.context_length=full or null_text=learned."
         yield Misfit(("model.null_text", "bank.context_length"), text)
     if model.null_text == "empty" and model.condition == "class":
-        text = "model.null_text = empty: model.condition=class reads no text. Set null_text=learned."
+        text = "model.null_text = empty: model.condition=class reads no text. Fix: set null_text=learned."
         yield Misfit(("model.null_text", "model.condition"), text)
     if model.prototypes.enabled and model.prototypes.instead == "block":
-        text = "model.prototypes.instead = block: stands where prototypes are not. Set model.prototypes.enabled=false."
+        text = "model.prototypes.instead = block: replaces the prototypes. Fix: set model.prototypes.enabled=false."
         yield Misfit(("model.prototypes.instead", "model.prototypes.enabled"), text)
     if not model.label_token and not model.prototypes.enabled:
-        text = "model.label_token = false: without prototypes nothing tells the class. Enable one of them."
+        text = "model.label_token = false: without prototypes the network has no class input. Fix: enable one of them."
         yield Misfit(("model.label_token", "model.prototypes.enabled"), text)
 
 
 def _audit(config: "Config") -> Iterator[Misfit]:
     audit = config.audit
     if audit.repeats == 1:
-        text = "audit.repeats = 1: captions are compared with each other, so it takes two. Set 0 for none, or 2."
+        text = "audit.repeats = 1: captions are compared with each other, which takes two. Fix: set 0 for none, or 2."
         yield Misfit(("audit.repeats",), text)
     if audit.repeats and not audit.temperature:
-        text = "audit.temperature = 0: every seed gives the same caption. Raise it, or set audit.repeats=0."
+        text = "audit.temperature = 0: every seed gives the same caption. Fix: raise it, or set audit.repeats=0."
         yield Misfit(("audit.temperature", "audit.repeats"), text)
 
 
@@ -187,9 +185,9 @@ def _not_divisible(key: str, value: int, by: str, divisor: int, step: int) -> Mi
 
 
 def _not_below(key: str, value: int, wanted: str, limit: str, most: int) -> Misfit:
-    return Misfit((key, limit), f"{key} = {value}: has to be {wanted} {limit} {most}. Lower it, or raise {limit}.")
+    return Misfit((key, limit), f"{key} = {value}: must be {wanted} {limit} {most}. Fix: lower it, or raise {limit}.")
 
 
 def _near(value: int, step: int) -> str:
     below = value // step * step
-    return f"Nearest that fit: {below} and {below + step}." if below else f"Nearest that fits: {step}."
+    return f"Nearest valid values: {below} and {below + step}." if below else f"Nearest valid value: {step}."

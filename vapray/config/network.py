@@ -1,4 +1,4 @@
-"""The networks: what they are, not how they are trained."""
+"""Settings of the networks' architecture."""
 
 from typing import Annotated, Literal
 
@@ -10,100 +10,106 @@ __all__ = ["Autoencoder", "Diffusion", "Model"]
 
 
 class Autoencoder(Section):
-    """The latent space."""
+    """Settings of the latent space."""
 
     kind: Literal["kl", "diffusers", "taef2", "pixels"] = "kl"
-    """kl: a small AutoencoderKL fitted to the run's own training images; diffusers: a trained AutoencoderKL, such as
-    Stable Diffusion's; taef2: a trained tiny one; pixels: none."""
+    """Autoencoder. kl: a small AutoencoderKL fitted to the run's own training images; diffusers: a trained
+    AutoencoderKL, such as Stable Diffusion's; taef2: a trained tiny autoencoder; pixels: none."""
     model: str | None = None
-    """For diffusers a directory (of the model, or of a pipeline with a folder vae) or hf-hub:OWNER/NAME; for taef2 the
-    directory of taef2_encoder.pth and taef2_decoder.pth."""
+    """Trained model. diffusers: a directory (of the model, or of a pipeline with a folder vae) or hf-hub:OWNER/NAME;
+    taef2: the directory of taef2_encoder.pth and taef2_decoder.pth."""
     revision: str | None = None
-    """Of the hub's: commit, tag or branch."""
+    """Commit, tag or branch of a hub model."""
     channels: Count = 4
-    """Of the latents; a trained model's own."""
+    """Number of channels of the latents; for a trained model, its own."""
     factor: Literal[2, 4, 8] = 4
-    """Image side over latent side; a trained model's own."""
+    """Image side divided by latent side; for a trained model, its own."""
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 8
-    """Of kl: channels of the first level."""
+    """For kl: number of channels of the first level, a multiple of 8."""
     steps: Count = 1000
-    """Of kl: optimiser steps."""
+    """For kl: number of optimizer steps."""
     batch_size: Count = 8
-    """Images in a step of fitting or tuning."""
+    """Number of images per step of fitting or decoder tuning."""
     learning_rate: Positive = 1.5e-3
-    """Of kl: peak."""
+    """For kl: peak learning rate."""
     tune_decoder_steps: Natural = 0
-    """f_D is tuned on the training images for so many steps of L1 + LPIPS, f_E stays as it is. 0: it is not."""
+    """Number of steps of decoder tuning on the training images with L1 + LPIPS; the encoder stays fixed. 0: no
+    tuning."""
     tune_learning_rate: Positive = 1e-4
-    """Of the tuning: peak."""
+    """Peak learning rate of decoder tuning."""
     lpips_backbone: str | None = None
-    """Weights file of torchvision's alexnet, vgg16, squeezenet1_1 or squeezenet1_0. None: tuned with L1 alone."""
+    """Weights file of torchvision's alexnet, vgg16, squeezenet1_1 or squeezenet1_0. None: tune with L1 alone."""
     lpips_heads: str | None = None
-    """Weights file of the LPIPS heads for that network. None: its layers count alike, which is not LPIPS."""
+    """Weights file of the LPIPS heads for that backbone. None: all its layers have equal weight, which is not LPIPS."""
     lpips_pixels: Literal["imagenet", "caffe"] = "imagenet"
-    """What the backbone was trained on: torchvision's RGB, or Caffe's BGR in 0..255 without the mean."""
+    """Input format of the backbone. imagenet: torchvision's RGB; caffe: BGR in 0..255 without the mean."""
     lpips_weight: Positive = 1.0
-    """Of LPIPS, beside an L1 distance of pixels in -1..1."""
+    """Weight of LPIPS relative to the L1 distance of pixels in -1..1."""
 
 
 class PrototypeSection(Section):
-    """The prototype condition (PCM)."""
+    """Settings of the prototype condition (PCM)."""
 
     enabled: bool = True
-    """False: no prototypes at all."""
+    """Use prototypes."""
     instead: Literal["nothing", "block"] = "nothing"
-    """Where prototypes are not enabled. block: in their place a block of as many parameters (those that the settings
-    below would give a PCM), to tell what prototypes do from what more weights do."""
+    """Replacement of disabled prototypes. block: a block with as many parameters as the PCM of the settings below, to
+    separate the effect of prototypes from that of more weights."""
     per_class: Count | None = None
-    """None: two for each patch token, as in the released configuration."""
+    """Number of prototypes per class. None: two for each patch token, as in the released configuration."""
     alpha: Annotated[float, Field(ge=0)] = 0.1
-    """Weight of the prototypes' reconstruction loss; released: 1."""
+    """Weight of the prototypes' reconstruction loss, at least 0; the released code uses 1."""
     target: Literal["stop_gradient", "released"] = "stop_gradient"
-    """released keeps the authors' gradient on both sides, for comparison."""
+    """Gradient of the reconstruction loss. stop_gradient: the paper; released: the authors' gradient on both sides, for
+    comparison."""
     after: Literal["encoder", "middle"] = "encoder"
-    """Whose features they condition: the encoder's (the paper), or the middle block's (released)."""
+    """Features that prototypes condition. encoder: the paper; middle: output of the middle block, as in the released
+    code."""
     injection: Literal["self_attention", "cross_attention", "released"] = "self_attention"
-    """Behind the cross-attention to them: self-attention (the paper), nothing, or an MLP (released)."""
+    """Layer after the cross-attention to prototypes. self_attention: the paper; cross_attention: none; released: an
+    MLP."""
     zero_init: bool = True
-    """What they inject starts at zero (the paper); false: like any other weight, as released."""
+    """Start the injected features at zero (the paper); false: initialize like any other weight, as in the released
+    code."""
     init_std: Positive = 0.02
-    """Their standard deviation at first; released: 1."""
+    """Standard deviation of the initial prototypes; the released code uses 1."""
     update_every: Count = 1
-    """Prototypes move at every k-th step; gradients in between are discarded."""
+    """Number of steps between updates of prototypes; gradients in between are discarded."""
 
     @property
     def has_block(self) -> bool:
-        """Whether there is a PCM, or a block in its place."""
+        """True if there is a PCM, or a block in its place."""
         return self.enabled or self.instead == "block"
 
 
 class Model(Section):
-    """The network that predicts noise."""
+    """Settings of the network that predicts noise."""
 
     network: Literal["uvit", "dit", "unet"] = "uvit"
-    """uvit; or a baseline that sees classes alone: dit, or latent diffusion's unet."""
+    """Network. uvit, or a baseline that sees classes only: dit, or latent diffusion's unet."""
     condition: Literal["caption", "class"] = "caption"
-    """What it sees: a caption with its class, or the class alone."""
+    """Condition of the network: a caption with its class, or the class alone."""
     patch_size: Count = 2
-    """Latent pixels; of uvit and dit."""
+    """For uvit and dit: side of a patch, in latent pixels."""
     width: Annotated[int, Field(ge=2, multiple_of=2)] = 64
-    """Values in a token; of unet: channels of its first resolution."""
+    """Width of a token, an even number; for unet: number of channels of its first resolution."""
     depth: Annotated[int, Field(ge=2, multiple_of=2)] = 4
-    """Blocks; of uvit half lie before the middle block, half behind it; of unet residual blocks in a resolution."""
+    """Number of blocks, an even number; for uvit half are before the middle block, half after it; for unet residual
+    blocks per resolution."""
     num_heads: Count = 2
-    """Divides width."""
+    """Number of attention heads; must divide width."""
     label_token: bool = True
-    """Of uvit: the class is a token; false: only its prototypes tell it, as in one release."""
+    """For uvit: add a class token; false: only the prototypes carry the class, as in one release."""
     null_text: Literal["learned", "empty"] = "learned"
-    """Of uvit, where label and text are dropped: one learned token, or, as released, the text encoder's padded empty
-    text, which wants bank.context_length=full."""
+    """For uvit: text tokens where label and text are dropped. learned: one learned token; empty: the text encoder's
+    padded empty text, as in the released code, which needs bank.context_length=full."""
     prototypes: PrototypeSection = PrototypeSection()
 
 
 class Diffusion(Section):
-    """The forward process."""
+    """Settings of the forward process."""
 
     schedule: Literal["scaled_linear", "linear"] = "scaled_linear"
-    """scaled_linear: Stable Diffusion's betas; linear: 1e-4..0.02, for pixels."""
+    """Noise schedule. scaled_linear: Stable Diffusion's betas; linear: 1e-4..0.02, for pixels."""
     steps: Annotated[int, Field(ge=10)] = 1000
-    """N."""
+    """Number of diffusion steps N, at least 10."""

@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a configuration, in words: the key, the value seen, and what is accepted."""
+"""Readable problems from pydantic errors: the key, the value received and the values accepted."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +17,11 @@ LONGEST_VALUE = 80
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to mend.
+    """Problem of a configuration.
 
     Attributes:
-        keys: the settings it speaks of, as paths; the first is the one to mend.
-        text: what is wrong, without the place where it stands.
+        keys: paths of the settings involved; the first is the one to fix.
+        text: the problem, without the file and line of the setting.
     """
 
     keys: tuple[tuple[str, ...], ...]
@@ -29,7 +29,7 @@ class Problem:
 
 
 def explain(error: ValidationError, tree: Mapping[str, Any]) -> list[Problem]:
-    """The problems that pydantic found in ``tree``, each once."""
+    """List the problems that pydantic found in ``tree``, without duplicates."""
     return list(dict.fromkeys(_problems(error, tree)))
 
 
@@ -48,11 +48,11 @@ def _problems(error: ValidationError, tree: Mapping[str, Any]) -> Iterator[Probl
 
 
 def _wrong_value(path: tuple[str, ...], tree: Any) -> Problem:
-    while (section := _section_at(path[:-1])) is None:  # inside of a list: the list is the setting
+    while (section := _section_at(path[:-1])) is None:  # inside a list, the setting is the list
         path = path[:-1]
     for name in path:
         tree = tree[name]
-    return Problem((path,), f"{'.'.join(path)} = {_shown(tree)}: wanted {_wanted(section, path)}.")
+    return Problem((path,), f"{'.'.join(path)} = {_shown(tree)}: expected {_wanted(section, path)}.")
 
 
 def _shown(value: Any) -> str:
@@ -70,7 +70,7 @@ def _wanted(section: type[BaseModel], path: tuple[str, ...]) -> str:
 
 
 def _accepted(schema: Mapping[str, Any]) -> str:
-    """What a field takes, from its JSON schema."""
+    """Describe the values that a field accepts, from its JSON schema."""
     if "anyOf" in schema:
         return ", or ".join(_accepted(kind) for kind in schema["anyOf"])
     if "const" in schema:

@@ -1,4 +1,4 @@
-"""Images from the trained model."""
+"""Settings of sampling."""
 
 from typing import Annotated, Literal
 
@@ -10,38 +10,41 @@ __all__ = ["Sample"]
 
 
 class Sample(Section):
-    """Images from the trained model."""
+    """Settings of sampling: images from the trained model."""
 
     n_images: Annotated[int, Field(ge=2)] = 600
-    """Generated images."""
+    """Number of images to generate, at least 2."""
     labels: Literal["training_prior", "uniform"] = "training_prior"
-    """How often each class is asked for."""
+    """Distribution of the generated classes: that of the training images, or uniform."""
     texts: Literal["training", "held_out"] = "training"
-    """Whose captions condition them. held_out: those of pictures that were not trained on, to see what texts do that
-    the network has never read; how often each class is asked for stays as ``labels`` says."""
+    """Source of the captions. training: training images; held_out: images outside the training split, to measure
+    captions that the network has never read. The distribution of classes is still set by ``labels``."""
     bank: str | None = None
-    """``run.root`` of another run, whose captions condition them in place of this run's, class by class."""
+    """``run.root`` of another run, whose captions replace this run's, class by class; None: this run's captions."""
     bank_classes: dict[str, str] = Field(default_factory=dict)
-    """Class of this run -> class of ``bank`` with its captions, such as {AKIEC: AK}, where they do not share a name."""
+    """Class of this run -> class of ``bank`` that provides its captions, such as {AKIEC: AK}, where the names
+    differ."""
     captions_per_class: Count | None = None
-    """Captions of each class that are drawn from; None: all. Fewer ones are among every larger number."""
+    """Number of captions per class to draw from; None: all. A smaller selection is a subset of every larger one."""
     solver: Literal["dpm_solver_2m", "ddim"] = "dpm_solver_2m"
     """ODE solver."""
     num_inference_steps: Count = 20
-    """Network evaluations, each with and without the condition where guidance is on."""
+    """Number of solver steps; with guidance, each evaluates the network with and without the condition."""
     guidance_scale: Annotated[float, Field(ge=0)] = 2.5
-    """Read by ``guidance_convention``."""
+    """Guidance scale s, at least 0; its meaning depends on ``guidance_convention``."""
     guidance_convention: Literal["excess", "classifier_free"] = "excess"
-    """excess (the paper): c + s (c - u), 0 is none; classifier_free: u + s (c - u), 1 is none."""
+    """Guidance formula. excess (the paper): c + s (c - u), 0 is none; classifier_free: u + s (c - u), 1 is none."""
     guidance_interval: Annotated[tuple[Natural, Natural] | None, Field(strict=False)] = None
-    """First and last diffusion step with guidance; outside of it the unconditional half is spared. None: all."""
+    """First and last diffusion step with guidance; outside it the unconditional evaluation is skipped. None: all
+    steps."""
     batch_sizes: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (16,)
-    """Rows of one network call, which is padded to the smallest that fits; an image with guidance takes two. With one
-    size an image is the same bytes whatever is made beside it; with several, small loads are quicker."""
+    """Numbers of rows of a network call, which is padded to the smallest that fits; an image with guidance takes two
+    rows. With one size an image is the same bytes in any batch; with several sizes, small loads are faster."""
     null_rows: Literal["together", "apart"] = "together"
-    """Whether unconditional rows, which have no caption, share calls with captions. apart: their calls are shorter, but
-    an image takes two calls for each step; pays on CPUs, and where many images are under way."""
+    """Placement of unconditional rows, which have no caption. together: in the same calls as rows with captions; apart:
+    in shorter calls of their own, two calls per image and step, which is faster on CPUs and with many concurrent
+    images."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of matrix products and attention."""
+    """Precision of matrix products and attention."""
     weights: Literal["ema", "raw"] = "ema"
-    """Which weights make the images."""
+    """Weights to sample from: their exponential moving average (ema), or the last ones (raw)."""

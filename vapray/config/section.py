@@ -1,4 +1,4 @@
-"""What every section of the configuration is, and the numbers it is made of."""
+"""Base class of all configuration sections, and its number types."""
 
 from typing import Annotated
 
@@ -12,11 +12,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Quantity = Annotated[float, Field(ge=0.0001)]
-"""Of a resource of Ray, which counts no finer."""
+"""Quantity of a Ray resource; 0.0001 is Ray's resolution."""
 
 
 class Section(BaseModel):
-    """Frozen; unknown keys, nan, infinities, and texts or truths in place of numbers are refused."""
+    """Frozen section. Unknown keys, nan, infinities, and texts or booleans in place of numbers are refused."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True

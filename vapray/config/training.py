@@ -1,4 +1,4 @@
-"""The optimisation of the U-ViT."""
+"""Settings of the training of the network."""
 
 from typing import Annotated, Literal
 
@@ -10,85 +10,92 @@ __all__ = ["Train"]
 
 
 class Train(Section):
-    """The optimisation."""
+    """Settings of training."""
 
     steps: Count = 1250
-    """Optimiser steps."""
+    """Number of optimizer steps."""
     batch_size: Count = 64
-    """Images in a step, over all workers."""
+    """Number of images per step, over all workers."""
     init_from: str | None = None
-    """Weights to start from, on every node: a checkpoint's .safetensors, or the released code's .pth. None: random."""
+    """Initial weights, a path on every node: a checkpoint's .safetensors, or the released code's .pth. None: random."""
     learning_rate: Positive = 4e-3
-    """Peak."""
+    """Peak learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.03
-    """AdamW; prototypes, positions, biases and norms are exempt."""
+    """Weight decay of AdamW; prototypes, positions, biases and norms are exempt."""
     decay_prototypes: bool = False
-    """Whether prototypes are decayed after all, as released."""
+    """Also apply weight decay to prototypes, as in the released code."""
     betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.9)
-    """AdamW."""
+    """Betas of AdamW, each at least 0 and below 1."""
     warmup_steps: Natural = 75
-    """Linear."""
+    """Number of steps of linear learning-rate warm-up."""
     decay: Literal["constant", "linear"] = "linear"
-    """Of the learning rate after the warm-up; linear ends at zero."""
+    """Learning rate after the warm-up: constant, or linear decay to zero."""
     max_gradient_norm: Positive = 1.0
-    """Gradients are clipped to it."""
+    """Norm to which gradients are clipped."""
     ema_decay: Share = 0.9999
-    """At step k the decay is at most (1+k)/(10+k)."""
+    """Decay of the exponential moving average of the weights, 0 to 1; at step k it is at most (1+k)/(10+k)."""
     drop_probability: Share = 0.1
-    """Label and text are dropped together."""
+    """Probability of dropping label and text together, 0 to 1."""
     shuffled_captions: Share = 0.0
-    """A control: this share of the training images is given the caption of another image of its class. What a network
-    still gains over the class alone is then not what captions say of a picture."""
+    """Share of the training images, 0 to 1, that get the caption of another image of their class. An experimental
+    control: a remaining gain over the class condition does not come from what captions say about their image."""
     flip: bool = True
-    """Horizontal flips."""
+    """Flip images horizontally at random."""
     balance_classes: bool = False
     """Draw classes uniformly, as the released trainer does."""
     class_balancing: Annotated[float, Field(ge=0)] = 0.0
-    """tau of the class-balancing loss (CBDM), a baseline for rare classes; its authors take 0.001. 0: none."""
+    """tau of the class-balancing loss (CBDM), a baseline for rare classes; its authors use 0.001. 0: off."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of matrix products and attention; weights, norms, loss and optimiser stay float32."""
+    """Precision of matrix products and attention; weights, norms, loss and optimizer stay float32."""
     accumulate_steps: Count = 1
-    """Micro-batches in a step, by length of caption, whose gradients add up: less memory, less padding, same result."""
+    """Number of micro-batches per step, grouped by caption length, whose gradients add up: less memory and padding,
+    same result."""
     recompute: bool = False
-    """Work out the blocks' activations again in the backward pass: a third more time, a fraction of the memory."""
+    """Recompute the blocks' activations in the backward pass: about a third more time, a fraction of the memory."""
     compile: bool = False
-    """Of uvit: compile its blocks with torch.compile, which takes a minute or two at the start and a C++ compiler."""
+    """For uvit: compile its blocks with torch.compile; needs a C++ compiler and one or two minutes at the start."""
     prefetch: Natural = 2
-    """Batches that are prepared while a step runs; 0: none."""
+    """Number of batches to prepare while a step runs; 0: none."""
     workers: Count = 2
-    """Ray Train workers (ranks)."""
+    """Number of Ray Train workers (ranks)."""
     sharding: Literal["ddp", "fsdp"] = "ddp"
-    """fsdp: of several workers each holds a share of weights, gradients, moments and average instead of all, for more
-    traffic between them; results are the same up to rounding, and a run may go on with the other."""
+    """Parallelism. ddp: each worker holds everything; fsdp: each holds a share of weights, gradients, moments and
+    moving average, at the cost of more traffic. Results are equal up to rounding, and a run may continue with the
+    other."""
     min_workers: Natural = 0
-    """Elastic: with fewer workers, but at least so many, training goes on when nodes are lost, and grows again within
-    about a minute when they are back. Each loss counts for ``max_failures``. 0: it waits for all of them."""
+    """Minimum number of workers for elastic training: with at least so many, training continues after nodes are lost
+    and grows again within about a minute of their return. Each loss counts towards ``max_failures``. 0: wait for all
+    workers."""
     use_gpu: bool = False
-    """One GPU a worker."""
+    """Reserve one GPU per worker."""
     resources_per_worker: dict[str, Quantity] = Field(default_factory=dict)
-    """Custom resources a worker reserves beside its CPU and GPU, such as {train: 1}, as those of an actor pool."""
+    """Custom resources per worker in addition to its CPU and GPU, such as {train: 1}, as for an actor pool."""
     report_every: Count = 25
-    """Steps between two points of the learning curve."""
+    """Number of steps between two points of the learning curve."""
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
-    """Where the learning curve goes besides the report; wandb is in the extra ``tracking``."""
+    """Experiment tracker that receives the learning curve in addition to the report; wandb needs the extra
+    ``tracking``."""
     checkpoint_every: Count = 250
-    """Steps; written while the next steps run."""
+    """Number of steps between checkpoints, which are written while training continues."""
     keep_checkpoints: Count = 2
-    """The newest ones; each also holds the averaged weights that did best in validation so far."""
+    """Number of latest checkpoints to keep; each also holds the EMA weights with the best validation so far."""
     validate_every: Natural = 0
-    """Steps between validations; the averaged weights nearest to the validation split are kept. 0: the last ones."""
+    """Number of steps between validations; the EMA weights closest to the validation split are kept. 0: no validation,
+    the last EMA weights are kept."""
     validation_images: Annotated[int, Field(ge=2)] = 128
-    """Images made and compared in a validation."""
+    """Number of images to generate and compare per validation, at least 2."""
     max_skipped_steps: Natural = 10
-    """Steps in a row whose gradient is not finite are skipped up to this many; then training stops."""
+    """Maximum number of consecutive steps that are skipped because of a non-finite gradient; training stops above
+    it."""
     strict_checkpoints: bool = False
-    """Fail on a damaged checkpoint instead of going on from the one before."""
+    """Fail on a damaged checkpoint instead of continuing from the previous one."""
     max_failures: Natural = 3
-    """Restarts of the worker group from the last checkpoint."""
+    """Maximum number of restarts of the worker group from the last checkpoint."""
     grace_seconds: Annotated[float, Field(ge=0)] = 20
-    """How long an interrupted run waits for a last checkpoint; below what the cluster grants before it kills."""
+    """Time that an interrupted run waits for a last checkpoint, in seconds; keep it below the cluster's termination
+    grace."""
 
     @property
     def bundle(self) -> dict[str, float]:
-        """What a worker reserves, by Ray's names."""
+        """Resources that a worker reserves, by Ray's names."""
         return {"CPU": 1, **({"GPU": 1} if self.use_gpu else {}), **self.resources_per_worker}

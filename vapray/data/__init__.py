@@ -1,1 +1,1 @@
-"""Images in: the sources, the one decode function for everybody, and the drawn phantoms."""
+"""Image input: dataset sources, image decoding and the drawn phantoms."""

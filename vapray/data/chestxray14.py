@@ -5,7 +5,7 @@
     root/test_list.txt
     root/images*/00000001_000.png    also images*/images/
 
-Tables and lists may be gzipped. Pictures with one finding are kept. Validation comes out of train_val, by patient.
+Tables and lists may be gzipped. Images with one finding are kept. Validation is split from train_val, by patient.
 """
 
 from collections import Counter
@@ -34,22 +34,22 @@ LISTS = {"train": "train_val_list", "test": "test_list"}
 
 
 class ChestXray14(ImageSource):
-    """An ImageSource over a folder in the layout of ChestX-ray14.
+    """ImageSource for a folder in the layout of ChestX-ray14.
 
     Args:
-        root: the folder that holds ``Data_Entry_2017*.csv``.
-        validation_share: of the official train_val images, in whole patients.
-        seed: of that split.
-        no_finding: keep pictures without a finding too, as a class of their own.
+        root: folder that contains ``Data_Entry_2017*.csv``.
+        validation_share: share of the official train_val images for validation, in whole patients.
+        seed: seed of that split.
+        no_finding: also keep images without a finding, as a class of their own.
 
     Raises:
-        DataError: a table, list or picture is missing or cannot be used (here, or in ``records``).
+        DataError: a table, list or image is missing or invalid (here, or in ``records``).
     """
 
     def __init__(
         self, root: str | Path, *, validation_share: float = 0.1, seed: int = 0, no_finding: bool = False
     ) -> None:
-        """Look for the folder, its table and its lists."""
+        """Find the folder, its table and its lists."""
         self.root = dataset_folder(root, "of the ChestX-ray14 files")
         self.validation_share, self.seed, self.no_finding = validation_share, seed, no_finding
         self._table = _find_table(self.root)
@@ -57,15 +57,15 @@ class ChestXray14(ImageSource):
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """The findings that occur alone, sorted, and No Finding behind them if it is kept."""
+        """Findings that occur alone, sorted; No Finding is last if it is kept."""
         return tuple(sorted({row[FINDINGS] for row in self._kept}, key=lambda name: (name == NO_FINDING, name)))
 
     def records(self) -> list[ImageRecord]:
-        """The pictures with one finding, sorted by split (train, validation, test) and id.
+        """List the images with one finding, sorted by split (train, validation, test) and id.
 
         Raises:
-            DataError: pictures missing, ids that stand twice or on no list or on both, patients on both sides of
-                the split: all that is wrong in one error.
+            DataError: images missing, ids duplicated, on no list or on both, patients on both sides of the split;
+                one error lists all problems.
         """
         pictures, split_of = self._pictures, self._split_of
         refuse(self.root, self._complaints())
@@ -85,15 +85,15 @@ class ChestXray14(ImageSource):
         return in_order([*dealt, *(record for record in records if record.split == "test")])
 
     def signature(self) -> str:
-        """The sha256 over names, sizes and times of the pictures and over the tables' bytes."""
+        """Compute the sha256 over names, sizes and times of the images and over the tables' bytes."""
         return sign_files(self.root, self._pictures.values(), [self._table, *self._lists.values()])
 
     def notes(self) -> list[str]:
-        """How many pictures are left out, and why."""
+        """Count the images that are left out, by reason."""
         kinds = Counter(_kind(row) for row in self._rows)
         fate = "kept as a class" if self.no_finding else "left out (data.no_finding=true keeps them)"
         return [
-            f"Of {len(self._rows):,} pictures {kinds['one']:,} show one finding and are kept, {kinds['several']:,} "
+            f"Of {len(self._rows):,} images {kinds['one']:,} show one finding and are kept, {kinds['several']:,} "
             f"show several and are left out, {kinds['none']:,} show none and are {fate}."
         ]
 
@@ -136,9 +136,9 @@ class ChestXray14(ImageSource):
         if blank := [row[NAME] for row in self._rows if not row[FINDINGS] or not row[PATIENT]]:
             yield f"{self._table.name}: {list_first(blank, 'row')} without {FINDINGS} or {PATIENT}; fill them in"
         if not self._kept:
-            yield f"{self._table.name}: no picture shows a single finding"
+            yield f"{self._table.name}: no image shows a single finding"
         yield from missing_pictures(map(_id, self._kept), self._pictures, "images*")
-        # Every picture counts, also those left out: a split that parts a patient is not the official one.
+        # Images that are left out count too: a split that divides a patient is not the official one.
         yield from crossing_groups((row[PATIENT], split_of[row[NAME]]) for row in self._rows if row[NAME] in split_of)
 
 
@@ -147,9 +147,9 @@ def _find_table(root: Path) -> Path:
     if len(tables) == 1:
         return tables[0]
     if tables:
-        raise DataError(f"{root}: {list_first([path.name for path in tables], 'table')} of one data set; keep one.")
+        raise DataError(f"{root}: {list_first([path.name for path in tables], 'table')} for one dataset; keep one.")
     raise DataError(
-        f"{root}: no Data_Entry_2017*.csv (or .gz). Give data.root the folder that holds it, or use data.source=folder."
+        f"{root}: no Data_Entry_2017*.csv (or .gz). Fix: set data.root to its folder, or use data.source=folder."
     )
 
 

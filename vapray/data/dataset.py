@@ -1,4 +1,4 @@
-"""From the configuration to the dataset it names."""
+"""Dataset of a configuration: opening, signature and drawing of phantoms."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from vapray.data.records import ImageSource
 from vapray.data.sources import Option, open_source, options_of
 
 DRAWING_VERSION = 2
-"""Raised when the same settings draw other phantoms."""
+"""Version of the phantoms; raised when the same settings draw different images."""
 
 __all__ = ["dataset_signature", "draw_phantoms", "open_dataset", "true_attributes"]
 
 
 def open_dataset(config: Config) -> ImageSource:
-    """The adapter of ``data.source``; drawn phantoms are read through the ISIC 2018 adapter like any other."""
+    """Open the adapter of ``data.source``; drawn phantoms are read through the ISIC 2018 adapter."""
     if config.data.source == "phantom":
         return open_source("isic2018", phantom_root(config))
     assert config.data.root is not None
@@ -23,25 +23,25 @@ def open_dataset(config: Config) -> ImageSource:
 
 
 def dataset_signature(config: Config) -> str:
-    """Changes when the dataset does. Phantoms follow from their settings alone, so they need not be drawn for it."""
+    """Compute a signature that changes with the dataset; that of phantoms depends on their settings only."""
     data, seed = config.data, config.run.seed
     if data.source == "phantom":
         phantom, shares = data.phantom, f"{data.validation_share:g} {data.test_share:g} seed {seed}"
         drawn = f"{data.modality} {phantom.n_images} {phantom.width}x{phantom.height}"
         return f"phantom {DRAWING_VERSION} {drawn} {shares} {phantom_root(config)}"
     assert data.root is not None
-    # The folder too: the table holds absolute paths.
+    # The folder is included because the table contains absolute paths.
     identified = " identified" if data.accept_identified_dicom else ""
     return f"{open_dataset(config).signature()} {_options(config)} {Path(data.root).absolute()}{identified}"
 
 
 def true_attributes(config: Config) -> dict[str, Attributes] | None:
-    """What is truly to be seen on each picture, by image id; of drawn ones only."""
+    """Read the true attributes of each image by image id; None unless the images are phantoms."""
     return read_attributes(phantom_root(config)) if config.data.source == "phantom" else None
 
 
 def _options(config: Config) -> dict[str, Option]:
-    """What the configuration says of the options that its source has."""
+    """Collect the options that the source accepts, from the configuration."""
     said: dict[str, Option] = {
         "validation_share": config.data.validation_share,
         "test_share": config.data.test_share,
@@ -53,7 +53,7 @@ def _options(config: Config) -> dict[str, Option]:
 
 
 def draw_phantoms(config: Config) -> Path:
-    """Draw the phantoms unless they lie there complete."""
+    """Draw the phantoms unless their complete folder exists, and return that folder."""
     root, data = phantom_root(config), config.data
     if not root.is_dir():
         root.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def draw_phantoms(config: Config) -> Path:
 
 
 def phantom_root(config: Config) -> Path:
-    """The folder of the drawn dataset: one for each set of settings, below ``data.root`` or the run."""
+    """Build the folder path of the drawn dataset: one per set of settings, below ``data.root`` or the run."""
     data, phantom = config.data, config.data.phantom
     shares = f"{data.validation_share:g}-{data.test_share:g}"
     drawn = f"{data.modality}-{phantom.n_images}-{phantom.width}x{phantom.height}"

@@ -1,9 +1,9 @@
-"""The one decode function: bytes to uint8 RGB, and the frame that the generator sees.
+"""Image decoding: bytes to uint8 RGB, and the square image that models see.
 
-A picture is decoded in full before it counts as good: ``Image.verify`` passes half a JPEG.
-16-bit pictures are divided by 257, so that 65535 is white; float pictures within 0..1 are multiplied by 255,
-those within 0..255 taken as they are, all others stretched from their minimum to their maximum. DICOM is
-recognised by its mark, whatever the file is called, and read by ``dicom``.
+An image is decoded completely before it is accepted, since ``Image.verify`` accepts half a JPEG. 16-bit images are
+divided by 257, so that 65535 is white. Float images within 0..1 are multiplied by 255, those within 0..255 are
+unchanged, all others are stretched from their minimum to their maximum. DICOM is recognised by its magic bytes, not by
+the file name, and read by ``dicom``.
 """
 
 import io
@@ -22,17 +22,20 @@ Picture = NDArray[np.uint8]
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, accept_identified: bool = False) -> Picture:
-    """One picture, upright, as uint8 RGB [H, W, 3].
+    """Decode one image to upright uint8 RGB [H, W, 3].
 
-    EXIF orientation is applied, transparency is laid on white, grey, palette and CMYK become RGB.
+    EXIF orientation is applied, transparency becomes white, grey, palette and CMYK become RGB.
 
     Args:
-        data: the whole file.
-        max_pixels: larger pictures are refused by their header, before any pixel is read.
+        data: bytes of the complete file.
+        max_pixels: maximum width x height; larger images are refused by their header, before any pixel is read.
         accept_identified: also read DICOM files that are not marked as de-identified.
 
+    Returns:
+        uint8 [H, W, 3].
+
     Raises:
-        BadImage: empty, neither DICOM nor one of FORMATS, damaged or cut short, too large, animated or of several
+        BadImage: empty, neither DICOM nor one of FORMATS, damaged or truncated, too large, animated or of several
             pages, with values that are not finite, not de-identified. ``str(error)`` is the reason.
         BackendError: a DICOM file, and pydicom is not installed.
     """
@@ -49,17 +52,17 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, accept_identified: bool
         raise
     except Image.UnidentifiedImageError as error:
         raise BadImage(
-            f"not an image, or cut off in its header: starts with {data[:16]!r}; wanted DICOM, {', '.join(FORMATS)}"
+            f"not an image, or cut off in its header: starts with {data[:16]!r}; expected DICOM, {', '.join(FORMATS)}"
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage(f"too many pixels: the header claims more than {max_pixels}") from error
     except Exception as error:
-        # Damaged files raise whatever their decoder stumbles on: OSError, SyntaxError, struct.error, ...
+        # The decoders of damaged files raise errors of many types: OSError, SyntaxError, struct.error, ...
         raise BadImage(f"damaged or cut short: {type(error).__name__}: {error}") from error
 
 
 def square(image: Picture) -> Picture:
-    """The centred square of an [H, W, 3] picture, of side min(H, W)."""
+    """Crop the centred square, of side min(H, W), from an [H, W, 3] image."""
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -67,14 +70,14 @@ def square(image: Picture) -> Picture:
 
 
 def resize(image: Picture, side: int) -> Picture:
-    """The picture as [side, side, 3], antialiased (Lanczos)."""
+    """Resize an image to [side, side, 3], antialiased (Lanczos)."""
     if image.shape[:2] == (side, side):
         return image
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
 
 
 def to_frame(image: Picture, side: int) -> Picture:
-    """The frame that every model and measure sees: the centred square at ``side`` pixels."""
+    """Crop the centred square and resize it to ``side`` pixels: the input of every model and metric."""
     return resize(square(image), side)
 
 
@@ -82,10 +85,10 @@ def _refuse_by_header(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
         raise BadImage(f"too many pixels: {width}x{height}, at most {max_pixels} are read")
-    # A camera's JPEG may carry previews as further frames (MPO, to Pillow); the first is the picture.
+    # A camera's JPEG may contain previews as further frames (Pillow's MPO); the first frame is the image.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1:
-        raise BadImage(f"animated or of several pages: {frames} frames; give one picture per file")
+        raise BadImage(f"animated or of several pages: {frames} frames; give one image per file")
 
 
 def _to_rgb(image: Image.Image) -> Picture:

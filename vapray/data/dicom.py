@@ -1,7 +1,7 @@
-"""One DICOM file to uint8 RGB: rescale, window, and MONOCHROME1 the right way round.
+"""DICOM decoding to uint8 RGB: rescale, window and inversion of MONOCHROME1.
 
-A header may name a person. Nothing of it is kept, and no message holds a tag's value: pydicom's own messages and
-warnings do, so they are silenced here and its errors are not chained. Files that do not say that they are
+A header may identify a person. No header value is kept, and no message contains a tag's value: pydicom's messages and
+warnings contain them, so they are suppressed here and its errors are not chained. Files that are not marked as
 de-identified are refused unless the caller accepts them.
 """
 
@@ -31,25 +31,28 @@ DEFLATED = b"1.2.840.10008.1.2.1.99"
 
 
 def is_dicom(data: bytes) -> bool:
-    """Whether a file carries DICOM's mark behind its preamble."""
+    """Return True if the data has DICOM's magic bytes after its preamble."""
     return data[PREAMBLE : PREAMBLE + 4] == b"DICM"
 
 
 def decode_dicom(data: bytes, *, max_pixels: int, accept_identified: bool) -> Picture:
-    """One single-frame DICOM picture as uint8 RGB [H, W, 3].
+    """Decode a single-frame DICOM image to uint8 RGB [H, W, 3].
 
     Args:
-        data: the whole file.
-        max_pixels: larger pictures are refused by their header.
+        data: bytes of the complete file.
+        max_pixels: maximum width x height; larger images are refused by their header.
         accept_identified: also read files that are not marked as de-identified.
 
+    Returns:
+        uint8 [H, W, 3].
+
     Raises:
-        BadImage: not marked as de-identified, several frames, no pixels, too large, a compression or a colour space
-            that cannot be read, damaged. ``str(error)`` is the reason and holds nothing of the header.
+        BadImage: not marked as de-identified, several frames, no pixels, too large, an unsupported compression or
+            colour space, damaged. ``str(error)`` is the reason and contains no header value.
         BackendError: pydicom is not installed.
     """
     pydicom = _pydicom()
-    if DEFLATED in data[:1024]:  # it would be inflated, to any size, before a tag could be read
+    if DEFLATED in data[:1024]:  # pydicom would inflate it, to any size, before reading a tag
         raise BadImage("DICOM: deflated as a whole; store it uncompressed")
     try:
         with warnings.catch_warnings(action="ignore"):
@@ -60,14 +63,14 @@ def decode_dicom(data: bytes, *, max_pixels: int, accept_identified: bool) -> Pi
     except BadImage:
         raise
     except Exception as error:
-        # Damaged files raise whatever pydicom stumbles on, and its text may quote the header.
+        # pydicom raises errors of many types for damaged files, and their texts may quote the header.
         raise BadImage(f"DICOM: damaged or cut short ({type(error).__name__})") from None
 
 
 def patient_group(path: Path) -> str:
-    """A name for the patient of a .dcm file that does not tell who it is; empty where the header has none.
+    """Hash the PatientID of a .dcm file into a group name; empty where the header has none.
 
-    It is a hash of PatientID: whoever knows an id can find its group, so it stands for de-identified files.
+    The hash is for de-identified files: it can be recomputed from a known PatientID.
 
     Raises:
         BackendError: pydicom is not installed.
@@ -80,7 +83,7 @@ def patient_group(path: Path) -> str:
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"])
             patient = str(header.get("PatientID") or "").strip()
     except Exception:
-        return ""  # what cannot be read is a reject of the ingest, with its reason
+        return ""  # ingest rejects an unreadable file, with its reason
     return f"patient-{hashlib.sha256(f'vapray {patient}'.encode()).hexdigest()[:16]}" if patient else ""
 
 
@@ -89,7 +92,7 @@ def _pydicom() -> ModuleType:
         import pydicom
         import pydicom.pixels
     except ImportError:
-        raise BackendError("DICOM files need pydicom, which is not installed. Install vapray[dicom].") from None
+        raise BackendError("DICOM files need pydicom, which is not installed. Fix: install vapray[dicom].") from None
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     return pydicom
 
@@ -98,24 +101,24 @@ def _refuse_by_header(dataset: "Dataset", max_pixels: int, accept_identified: bo
     named = dataset.get("PatientIdentityRemoved") != "YES" or dataset.get("BurnedInAnnotation") == "YES"
     if named and not accept_identified:
         raise BadImage(
-            "DICOM: not marked as de-identified (wanted PatientIdentityRemoved YES, and BurnedInAnnotation not YES); "
+            "DICOM: not marked as de-identified (expected PatientIdentityRemoved YES, and BurnedInAnnotation not YES); "
             "de-identify it, or set data.accept_identified_dicom=true"
         )
     if "PixelData" not in dataset:
         raise BadImage("DICOM: no pixels in it")
     if int(dataset.get("NumberOfFrames") or 1) > 1:
-        raise BadImage("DICOM: several frames; give one picture per file")
+        raise BadImage("DICOM: several frames; give one image per file")
     if dataset.Rows * dataset.Columns > max_pixels:
         raise BadImage(f"DICOM: too many pixels, at most {max_pixels} are read")
     if dataset.PhotometricInterpretation not in (*GREY, *COLOUR):
-        raise BadImage(f"DICOM: colour space cannot be read; wanted one of {', '.join((*GREY, *COLOUR))}")
+        raise BadImage(f"DICOM: unsupported colour space; expected one of {', '.join((*GREY, *COLOUR))}")
 
 
 def _pixels(pydicom: ModuleType, dataset: "Dataset") -> NDArray[Any]:
-    """Stored values [H, W], or RGB [H, W, 3]."""
+    """Read the stored values [H, W], or RGB [H, W, 3]."""
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_compressed and not pydicom.pixels.get_decoder(syntax).is_available:
-        # The name is the standard's, not the file's.
+        # The name comes from the DICOM standard, not from the file, so it is safe to show.
         raise BadImage(
             f"DICOM: no decoder for {syntax.name}; install pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg, "
             "or store it uncompressed"
@@ -130,7 +133,7 @@ def _grey(pydicom: ModuleType, dataset: "Dataset", stored: NDArray[Any]) -> Pict
         low, high = 0.0, 2.0 ** dataset.VOILUTSequence[0].LUTDescriptor[2] - 1
         values = pydicom.pixels.apply_voi(values.astype(np.int64), dataset).astype(np.float64)
     elif dataset.get("WindowWidth"):
-        # Where a window's ends lie differs with the stored type: ask for what lies far beyond them.
+        # The values at a window's ends depend on the stored type; values far outside return them.
         low, high = pydicom.pixels.apply_windowing(np.array([-1e9, 1e9]), dataset)
         values = pydicom.pixels.apply_windowing(values, dataset)
     elif dataset.BitsStored == 8 and low >= 0 and high <= 255:
@@ -143,5 +146,5 @@ def _grey(pydicom: ModuleType, dataset: "Dataset", stored: NDArray[Any]) -> Pict
 
 def _colour(values: NDArray[Any]) -> Picture:
     if values.dtype != np.uint8:
-        raise BadImage("DICOM: colours of more than 8 bits; wanted 8")
+        raise BadImage("DICOM: colours of more than 8 bits; expected 8")
     return np.ascontiguousarray(values)

@@ -1,13 +1,12 @@
-"""Any folder of pictures: class subfolders, a table that names them, or Parquet files that hold them.
+"""Image folder: class subfolders, a metadata table, or Parquet files that contain the images.
 
-    root/CLASS/picture.jpg                               classes are the subfolders' names
-    root/{train,validation,test}/CLASS/picture.jpg       the same with given splits
+    root/CLASS/image.jpg                                 classes are the subfolders' names
+    root/{train,validation,test}/CLASS/image.jpg         the same with given splits
     root/metadata.csv or metadata.jsonl                  file_name, label, and optionally text, group, split
     root/[data/]*.parquet                                image, label, and optionally text, group, split
 
-Pictures must lie inside root: ``..``, absolute names and links that lead out of it are refused.
-Without given splits, whole groups are dealt to train, validation and test. DICOM files (.dcm) that no table groups are
-grouped by their patient.
+Images must be inside root: ``..``, absolute names and links that leave it are refused. Without given splits, whole
+groups are split into train, validation and test. DICOM files (.dcm) without a group are grouped by their patient.
 """
 
 import os
@@ -24,37 +23,37 @@ from vapray.data.splits import crossing_groups, split_by_group
 
 
 class Folder(ImageSource):
-    """An ImageSource over class subfolders, a metadata table or Parquet files.
+    """ImageSource for class subfolders, a metadata table or Parquet files.
 
     Args:
-        root: the folder.
-        validation_share: share of the images, by group, to validate on where no split is given.
-        test_share: the same to test on.
-        seed: of that split.
+        root: folder of the dataset.
+        validation_share: share of the images for validation, in whole groups, where no split is given.
+        test_share: share of the images for testing, in whole groups, where no split is given.
+        seed: seed of that split.
 
     Raises:
-        DataError: no such folder, no pictures, a table that cannot be used (here, or in ``records``).
+        DataError: no such folder, no images, an invalid table (here, or in ``records``).
     """
 
     def __init__(
         self, root: str | Path, *, validation_share: float = 0.1, test_share: float = 0.2, seed: int = 0
     ) -> None:
-        """Look for the folder and its table."""
-        self.root = dataset_folder(root, "that holds the pictures")
+        """Find the folder and its table."""
+        self.root = dataset_folder(root, "of the images")
         self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
         self._table = find_table(self.root)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The labels that occur, sorted."""
+        """Labels that occur, sorted."""
         return tuple(sorted({row["label"] for row in self._rows}))
 
     def records(self) -> list[ImageRecord]:
-        """Every named picture, sorted by split (train, validation, test) and id.
+        """List all images, sorted by split (train, validation, test) and id.
 
         Raises:
-            DataError: pictures missing, empty labels, unknown splits, duplicate ids, names that lead
-                out of the folder, groups on two sides of a split: all that is wrong in one error.
+            DataError: images missing, empty labels, unknown splits, duplicate ids, names that leave the
+                folder, groups on two sides of a split; one error lists all problems.
         """
         rows = self._rows
         class_names = tuple(sorted({row["label"] for row in rows}))
@@ -66,7 +65,7 @@ class Folder(ImageSource):
         return in_order(records)
 
     def signature(self) -> str:
-        """The sha256 over names, sizes and times of the pictures and over the table's bytes."""
+        """Compute the sha256 over names, sizes and times of the images and over the table's bytes."""
         images = {self.root / file_of(row["file_name"]) for row in self._rows}
         return sign_files(self.root, images, [self._table] if self._table else [])
 
@@ -90,7 +89,7 @@ class Folder(ImageSource):
 
 
 def _leads_out(root: Path, name: str) -> bool:
-    """Whether the name, or a link on its way, leaves the folder."""
+    """Return True if the name, or a link in its path, leaves the folder."""
     return "\0" in name or not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root))
 
 
@@ -101,10 +100,10 @@ def _complaints(root: Path, rows: list[Row]) -> Iterator[str]:
         yield f"{list_first(sorted(outside), 'file name')} outside of {root}; copy the files into it"
     missing = [name for name in names if name not in outside and not os.path.isfile(root / file_of(name))]
     if missing:
-        yield f"{list_first(missing, 'file')} not found in {root}; copy them there, or take their rows out"
+        yield f"{list_first(missing, 'file')} not found in {root}; copy them there, or remove their rows"
     unlabelled = [row["file_name"] for row in rows if not row["label"]]
     if unlabelled:
-        yield f"{list_first(unlabelled, 'row')} without a label; fill it in, or take the rows out"
+        yield f"{list_first(unlabelled, 'row')} without a label; fill it in, or remove the rows"
     yield from duplicates(map(_to_id, names))
     yield from _split_complaints(rows)
 

@@ -1,4 +1,4 @@
-"""A folder's pictures as rows of texts: from metadata.csv, metadata.jsonl, Parquet files or the class subfolders."""
+"""Images of a folder as rows of texts, from metadata.csv, metadata.jsonl, Parquet files or class subfolders."""
 
 import json
 import re
@@ -22,18 +22,18 @@ SPLIT_NAMES = {name: name for name in SPLITS} | {
 
 
 def find_table(root: Path) -> Path | None:
-    """metadata.csv or metadata.jsonl; DataError where there are both, or one that is not read."""
+    """Find metadata.csv or metadata.jsonl; DataError if both exist, or a table of another format."""
     like_one = sorted(path for path in root.iterdir() if path.stem.lower() == "metadata" and path.is_file())
     unread = [path.name for path in like_one if path.name not in TABLES]
     if unread:
-        raise DataError(f"{root}: {list_first(unread, 'table')} not read; save it as {' or '.join(TABLES)}.")
+        raise DataError(f"{root}: {list_first(unread, 'table')} not read. Fix: save it as {' or '.join(TABLES)}.")
     if len(like_one) > 1:
-        raise DataError(f"{root}: both {' and '.join(TABLES)}; keep one.")
+        raise DataError(f"{root}: both {' and '.join(TABLES)} exist. Fix: keep one.")
     return like_one[0] if like_one else None
 
 
 def read_folder(root: Path, table: Path | None) -> list[Row]:
-    """file_name and label of each picture, and text, group and split where they are known."""
+    """Read file_name and label of each image, and text, group and split where known."""
     if table is None:
         files = find_parquet(root)
         return _read_parquet(root, files) if files else _walk_classes(root)
@@ -45,7 +45,7 @@ def read_folder(root: Path, table: Path | None) -> list[Row]:
 def _read_parquet(root: Path, files: list[Path]) -> list[Row]:
     rows = {path: read_parquet_rows(root, path) for path in files}
     named = {path: SPLIT_NAMES.get(re.split(r"[-_.]", path.name)[0], "") for path in files}
-    # A single file is often called train although nothing is held out.
+    # A single file is often named train although there is no held-out split.
     use_names = all(named.values()) and len(set(named.values())) > 1
     return [{"split": named[path] if use_names else ""} | row for path in files for row in rows[path]]
 
@@ -73,7 +73,7 @@ def _bad_lines(numbers: list[int]) -> Iterator[str]:
 
 
 def _walk_classes(root: Path) -> list[Row]:
-    """Rows from the folder tree: ``CLASS/...`` or ``split/CLASS/...``; hidden folders are left out."""
+    """List rows from the folder tree ``CLASS/...`` or ``split/CLASS/...``; hidden folders are left out."""
     folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     if folders and all(folder.name in SPLIT_NAMES for folder in folders):
         pairs = [(folder.name, inner) for folder in folders for inner in sorted(folder.iterdir()) if inner.is_dir()]
@@ -86,5 +86,5 @@ def _walk_classes(root: Path) -> list[Row]:
         if is_picture(path)
     ]
     if not rows:
-        raise DataError(f"{root}: no pictures; expected {' or '.join(TABLES)}, or class subfolders of pictures.")
+        raise DataError(f"{root}: no images; expected {' or '.join(TABLES)}, or class subfolders of images.")
     return rows

@@ -1,4 +1,4 @@
-"""What ingest would cost, and how many pictures there are, before one of them is decoded."""
+"""Forecast of ingest and image counts, without decoding images."""
 
 import io
 from collections import Counter
@@ -18,16 +18,16 @@ from vapray.store import Version
 
 __all__ = ["count_images", "forecast", "reading_seconds"]
 
-# One core of the laptop.
+# Measured on one core of a laptop.
 SECONDS_TO_OPEN, SECONDS_TO_DECODE_A_PIXEL, SECONDS_TO_DRAW_A_PIXEL = 0.8e-3, 25e-9, 0.42e-6
 BYTES_OF_A_ROW, BYTES_OF_A_RECORD, BYTES_OF_A_DRAWN_PIXEL = 55, 12, 0.33
-RGB_IN_MEMORY = 3 * 3  # bytes of a pixel: the file's, its conversion's, and what Pillow holds meanwhile
+RGB_IN_MEMORY = 3 * 3  # bytes of a pixel: RGB in the file, in its conversion and in Pillow
 LOOKED_AT = 32
 UNREADABLE_PIXELS = 256 * 256
 
 
 def count_images(config: Config, finished: Version | None) -> Images:
-    """The pictures of a run: counted in the finished table, or in the dataset's own lists.
+    """Count the images of a run, from the finished table or the dataset's own lists.
 
     Raises:
         DataError: there is no such dataset.
@@ -45,7 +45,7 @@ def count_images(config: Config, finished: Version | None) -> Images:
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Of ingest: every picture is read and decoded once; phantoms are drawn first."""
+    """Forecast ingest: every image is read and decoded once; phantoms are drawn first."""
     config, images = outlook.config, outlook.images
     pool = config.pools.ingest
     workers, device = of_pool(pool)
@@ -63,7 +63,7 @@ def forecast(outlook: Outlook) -> Forecast:
 
 
 def reading_seconds(images: Images) -> float:
-    """Of one core, to open and decode one picture."""
+    """Estimate the time to open and decode one image on one core, in seconds."""
     return SECONDS_TO_OPEN + images.pixels * SECONDS_TO_DECODE_A_PIXEL
 
 
@@ -81,7 +81,7 @@ def _phantoms(config: Config) -> Images:
 
 
 def _mean_pixels(records: list[ImageRecord]) -> float:
-    """By the headers of a few pictures all over the dataset; one that has no header counts as a middling one."""
+    """Estimate the mean pixels per image from sampled headers; an unreadable one counts as ``UNREADABLE_PIXELS``."""
     return fmean(map(_header_pixels, records[:: max(1, len(records) // LOOKED_AT)])) if records else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Picture files to the square frames that everything else sees."""
+"""Reading of image files as square uint8 arrays."""
 
 from collections.abc import Sequence
 
@@ -14,18 +14,18 @@ __all__ = ["read_frame", "read_frames"]
 
 
 def read_frame(path: str, side: int) -> NDArray[np.uint8]:
-    """One picture file of the table ``images`` as a frame uint8 [side, side, 3].
+    """Read an image file of the table ``images`` as uint8 [side, side, 3].
 
-    DICOM is not asked again whether it is de-identified: what ``ingest`` let in stays in.
+    DICOM files are not checked again for de-identification, since ``ingest`` has checked them.
 
     Raises:
-        BadImage: the file is missing or cannot be decoded in full.
+        BadImage: the file is missing or cannot be decoded completely.
     """
     return to_frame(decode(read_bytes(path), accept_identified=True), side)
 
 
 def read_bytes(path: str) -> bytes:
-    """The bytes of a picture file, or of a picture in a Parquet file; BadImage when they cannot be read."""
+    """Read the bytes of an image file, or of an image in a Parquet file; BadImage if they cannot be read."""
     if (inside := read_picture_of_row(path)) is not None:
         return inside
     try:
@@ -36,10 +36,10 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_frames(paths: Sequence[str], side: int) -> tuple[NDArray[np.uint8], list[int], dict[int, str]]:
-    """Many picture files.
+    """Read several image files and skip the unreadable ones.
 
     Returns:
-        frames uint8 [B, side, side, 3], the positions in ``paths`` they belong to, and the reason at each other one.
+        Images uint8 [B, side, side, 3], their positions in ``paths``, and the reason for each other position.
     """
     frames, kept, reasons = [], [], {}
     for position, path in enumerate(paths):

@@ -1,12 +1,12 @@
-"""ISIC 2018 Task 3, and anything laid out like it.
+"""ISIC 2018 Task 3, and datasets in the same layout.
 
     root/ISIC2018_Task3_Training_Input/ISIC_0024306.jpg ...
     root/ISIC2018_Task3_Training_GroundTruth/ISIC2018_Task3_Training_GroundTruth.csv
                                                        image,MEL,NV,...  one-hot
     root/ISIC2018_Task3_Training_LesionGroupings.csv   image,lesion_id,diagnosis_confirm_type  (optional)
 
-and the same with Validation and Test, each optional. Tables may also lie directly under root, and be gzipped.
-Classes are the header's columns, so other class sets work. Pictures that no table names are left out.
+and the same with Validation and Test, each optional. Tables may also be directly in root, and may be gzipped.
+Classes are the header's columns, so other class sets work. Images that no table names are left out.
 """
 
 from collections.abc import Iterator
@@ -23,23 +23,22 @@ PARTS = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
 class Isic2018(ImageSource):
-    """An ImageSource over a folder in the ISIC 2018 Task 3 layout.
+    """ImageSource for a folder in the ISIC 2018 Task 3 layout.
 
     Args:
-        root: the folder that holds ``ISIC2018_Task3_Training_Input``.
-        validation_share: share of the training images, in whole lesions, that stands in for a missing
-            Validation part.
-        test_share: the same for a missing Test part.
-        seed: of that split.
+        root: folder that contains ``ISIC2018_Task3_Training_Input``.
+        validation_share: share of the training images, in whole lesions, that replaces a missing Validation part.
+        test_share: share of the training images, in whole lesions, that replaces a missing Test part.
+        seed: seed of that split.
 
     Raises:
-        DataError: a folder, table or picture is missing or cannot be used (here, or in ``records``).
+        DataError: a folder, table or image is missing or invalid (here, or in ``records``).
     """
 
     def __init__(
         self, root: str | Path, *, validation_share: float = 0.0, test_share: float = 0.0, seed: int = 0
     ) -> None:
-        """Look for the folder and its tables."""
+        """Find the folder and its tables."""
         self.root = dataset_folder(root, "of the ISIC 2018 files")
         self.shares = {"validation": validation_share, "test": test_share}
         self.seed = seed
@@ -50,15 +49,15 @@ class Isic2018(ImageSource):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The columns of the training table after ``image``, in its order."""
+        """Columns of the training table after ``image``, in its order."""
         return OneHotTable(self._tables["train"]).columns
 
     def records(self) -> list[ImageRecord]:
-        """Every picture of the tables, sorted by split (train, validation, test) and id.
+        """List the images of all tables, sorted by split (train, validation, test) and id.
 
         Raises:
-            DataError: pictures missing, rows not one-hot, duplicate ids, classes that differ between
-                the tables, or lesions on two sides of a split: all that is wrong in one error.
+            DataError: images missing, rows not one-hot, duplicate ids, classes that differ between
+                the tables, or lesions on two sides of a split; one error lists all problems.
         """
         tables = {split: OneHotTable(path) for split, path in self._tables.items()}
         pictures = {split: self._list_images(split) for split in tables}
@@ -77,7 +76,7 @@ class Isic2018(ImageSource):
         return in_order(self._split_missing_parts(records))
 
     def signature(self) -> str:
-        """The sha256 over names, sizes and times of the pictures and over the tables' bytes."""
+        """Compute the sha256 over names, sizes and times of the images and over the tables' bytes."""
         images = (path for split in self._tables for path in self._list_images(split).values())
         tables = [table for table in (*self._tables.values(), self._groupings) if table is not None]
         return sign_files(self.root, images, tables)
@@ -85,7 +84,7 @@ class Isic2018(ImageSource):
     def _list_images(self, split: str) -> dict[str, Path]:
         folder = self.root / _name(split, "Input")
         if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder, but {self._tables[split]} names its images. Copy it there.")
+            raise DataError(f"{folder}: no such folder, but {self._tables[split]} lists images in it. Fix: copy it.")
         return list_pictures(folder)
 
     def _read_groups(self) -> dict[str, str]:

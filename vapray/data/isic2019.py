@@ -4,8 +4,8 @@
     root/ISIC_2019_Training_GroundTruth.csv   image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK  one-hot
     root/ISIC_2019_Training_Metadata.csv      image,age_approx,anatom_site_general,lesion_id,sex
 
-Tables may also lie in a folder of their own name, and be gzipped. A class without an image, as UNK is, is no class.
-There is no official test split: whole lesions are dealt at random.
+Tables may also be in a folder of their own name, and may be gzipped. Classes without an image, such as UNK, are left
+out. There is no official test split: whole lesions are split at random.
 """
 
 from functools import cached_property
@@ -19,26 +19,26 @@ from vapray.data.splits import split_by_group
 
 PICTURES = "ISIC_2019_Training_Input"
 HAM10000 = "HAM_"
-"""How lesion ids of HAM10000 begin, which is the training set of ISIC 2018."""
+"""Prefix of the lesion ids of HAM10000, which is the training set of ISIC 2018."""
 
 
 class Isic2019(ImageSource):
-    """An ImageSource over a folder in the ISIC 2019 layout.
+    """ImageSource for a folder in the ISIC 2019 layout.
 
     Args:
-        root: the folder that holds ``ISIC_2019_Training_Input``.
-        validation_share: of the images, in whole lesions.
-        test_share: of the images, in whole lesions.
-        seed: of the split.
+        root: folder that contains ``ISIC_2019_Training_Input``.
+        validation_share: share of the images for validation, in whole lesions.
+        test_share: share of the images for testing, in whole lesions.
+        seed: seed of the split.
 
     Raises:
-        DataError: a folder, table or picture is missing or cannot be used (here, or in ``records``).
+        DataError: a folder, table or image is missing or invalid (here, or in ``records``).
     """
 
     def __init__(
         self, root: str | Path, *, validation_share: float = 0.1, test_share: float = 0.2, seed: int = 0
     ) -> None:
-        """Look for the folder and its tables."""
+        """Find the folder and its tables."""
         self.root = dataset_folder(root, "of the ISIC 2019 files")
         self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
         self._truth = require_table(self.root, "ISIC_2019_Training_GroundTruth")
@@ -46,15 +46,15 @@ class Isic2019(ImageSource):
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """The columns of the ground truth that hold an image, in its order."""
+        """Columns of the ground truth that have an image, in its order."""
         used = set(self._table.classes.values())
         return tuple(name for name in self._table.columns if name in used)
 
     def records(self) -> list[ImageRecord]:
-        """Every picture of the ground truth, sorted by split (train, validation, test) and id.
+        """List all images of the ground truth, sorted by split (train, validation, test) and id.
 
         Raises:
-            DataError: pictures missing, rows not one-hot, duplicate ids: all that is wrong in one error.
+            DataError: images missing, rows not one-hot, duplicate ids; one error lists all problems.
         """
         pictures, lesions = list_pictures(self.root / PICTURES), self._lesions
         refuse(self.root, self._table.complaints(pictures, PICTURES))
@@ -69,21 +69,21 @@ class Isic2019(ImageSource):
         )
 
     def signature(self) -> str:
-        """The sha256 over names, sizes and times of the pictures and over the tables' bytes."""
+        """Compute the sha256 over names, sizes and times of the images and over the tables' bytes."""
         return sign_files(self.root, list_pictures(self.root / PICTURES).values(), [self._truth, self._metadata])
 
     def notes(self) -> list[str]:
-        """How much of ISIC 2018 is in it, and how many pictures name no lesion."""
+        """Count the images shared with ISIC 2018, and those without a lesion id."""
         lesions = [self._lesions.get(image, "") for image in self._table.classes]
         shared, alone = sum(lesion.startswith(HAM10000) for lesion in lesions), lesions.count("")
         found = []
         if shared:
             found.append(
-                f"{shared:,} of the {len(lesions):,} pictures are HAM10000's, the training set of ISIC 2018: "
-                "neither data set is unseen by a model that was trained on the other."
+                f"{shared:,} of the {len(lesions):,} images are from HAM10000, the training set of ISIC 2018: "
+                "neither dataset is unseen by a model that was trained on the other."
             )
         if alone:
-            found.append(f"{alone:,} pictures name no lesion: each is split as a lesion of its own.")
+            found.append(f"{alone:,} images have no lesion id: each is split as a lesion of its own.")
         return found
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Comma-separated tables as people have them: gzipped or not, with or without a byte order mark."""
+"""Comma-separated tables, gzipped or not, with or without a byte order mark."""
 
 import csv
 import gzip
@@ -13,27 +13,27 @@ from vapray.errors import DataError
 Row = dict[str, str]
 
 LONGEST_NAME = 100
-"""Characters of a name that a message shows."""
+"""Maximum number of characters of a name in a message."""
 
 
 def find_table(root: Path, stem: str, suffix: str = ".csv") -> Path | None:
-    """``stem.csv`` or ``stem.csv.gz``, in ``root`` or in a folder of its own name there."""
+    """Find ``stem.csv`` or ``stem.csv.gz``, in ``root`` or in a folder of the same name there; None if missing."""
     places = (folder / f"{stem}{suffix}{zipped}" for folder in (root / stem, root) for zipped in ("", ".gz"))
     return next((path for path in places if path.is_file()), None)
 
 
 def require_table(root: Path, stem: str, suffix: str = ".csv") -> Path:
-    """The same, or a DataError that names it."""
+    """Find a table like ``find_table``; DataError if it is missing."""
     if table := find_table(root, stem, suffix):
         return table
     raise DataError(
         f"{root}: no {stem}{suffix} (or .gz), here or in its own folder. "
-        "Give data.root the folder that holds it, or use data.source=folder."
+        "Fix: set data.root to its folder, or use data.source=folder."
     )
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a .csv or .csv.gz, keyed by its header; a byte order mark and blank lines are dropped.
+    """Read the rows of a .csv or .csv.gz, keyed by its header; a byte order mark and blank lines are dropped.
 
     Raises:
         DataError: not UTF-8, damaged gzip, no header, a row longer or shorter than the header, no rows.
@@ -42,13 +42,13 @@ def read_rows(path: Path) -> list[Row]:
     try:
         rows = list(reader)
     except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num} is not CSV ({error}). Save the table as CSV.") from error
+        raise DataError(f"{path}: line {reader.line_num} is not CSV ({error}). Fix: save it as CSV.") from error
     ragged = [number for number, row in enumerate(rows, 2) if "\0more" in row or "\0" in row.values()]
     if ragged:
         cells = len(reader.fieldnames or ())
         raise DataError(
             f"{path}: {list_first(ragged, 'row')} with more or fewer cells than the header's {cells}. "
-            "Put cells that hold a comma in quotes."
+            "Fix: quote cells that contain a comma."
         )
     if not rows:
         raise DataError(f"{path}: no rows; expected a header line and one line per image.")
@@ -56,41 +56,41 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def read_text(path: Path) -> str:
-    """The file's text without its byte order mark, ungzipped if it ends with ``.gz``; raises DataError."""
+    """Read a file's text without its byte order mark, decompressed if it ends with ``.gz``; raises DataError."""
     try:
         data = path.read_bytes()
         return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 (byte {error.start}); save the table as UTF-8.") from error
+        raise DataError(f"{path}: not UTF-8 (byte {error.start}). Fix: save it as UTF-8.") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
-            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}). Copy the file again."
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}). Fix: copy the file again."
         ) from error
 
 
 def missing_columns(rows: list[Row], columns: Iterable[str]) -> Iterator[str]:
-    """Complain about every one of ``columns`` that is not in the table's header."""
+    """Report the ``columns`` that the table's header lacks."""
     missing = [column for column in columns if column not in rows[0]]
     if missing:
         yield f"no column {', '.join(missing)}; the header has {', '.join(rows[0])}. Rename one or add it"
 
 
 def duplicates(names: Iterable[str]) -> Iterator[str]:
-    """Complain about names that occur twice, naming the first five."""
+    """Report names that occur twice; the message lists the first five."""
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         yield f"{list_first(twice, 'duplicate id')}; keep one row of each"
 
 
 def refuse(where: Path, complaints: Iterable[str]) -> None:
-    """Raise one DataError that holds all complaints, if there are any."""
+    """Raise one DataError with all complaints, if there are any."""
     found = [f"{where}: {complaint}." for complaint in complaints]
     if found:
         raise DataError(found[0] if len(found) == 1 else "\n  ".join([f"{len(found)} problems", *found]))
 
 
 def list_first(names: Sequence[object], noun: str) -> str:
-    """``3 rows (2, 5, 9)``: the count and the first five, for error messages."""
+    """Format a count and the first five names for error messages: ``3 rows (2, 5, 9)``."""
     shown = ", ".join(_shown(str(name)) for name in names[:5])
     return f"{len(names)} {noun}{'s' if len(names) > 1 else ''} ({shown}{', ...' if len(names) > 5 else ''})"
 

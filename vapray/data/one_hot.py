@@ -1,4 +1,4 @@
-"""One-hot tables, as ISIC has them: ``image,MEL,NV,...`` with a single 1.0 in each row."""
+"""One-hot tables in ISIC's format: ``image,MEL,NV,...`` with a single 1.0 per row."""
 
 from collections.abc import Container, Iterator
 from functools import cached_property
@@ -12,10 +12,10 @@ __all__ = ["OneHotTable"]
 
 
 class OneHotTable:
-    """A ground truth table.
+    """One-hot ground truth table.
 
     Args:
-        path: .csv or .csv.gz.
+        path: .csv or .csv.gz file.
 
     Raises:
         DataError: it cannot be read, or has no column ``image`` or no class column.
@@ -25,7 +25,7 @@ class OneHotTable:
         self.path, self._rows = path, read_rows(path)
         refuse(path, missing_columns(self._rows, ("image",)))
         self.columns = tuple(column for column in self._rows[0] if column != "image")
-        """The classes, in the header's order."""
+        """Classes, in the header's order."""
         if not self.columns:
             raise DataError(f"{path}: no class columns; expected image,MEL,NV,... with one-hot rows.")
 
@@ -36,7 +36,7 @@ class OneHotTable:
         return {name: class_name for name, class_name in found if class_name is not None}
 
     def complaints(self, pictures: Container[str], folder: str) -> Iterator[str]:
-        """What is wrong with the rows: no picture in ``folder``, not one-hot, an id that stands twice."""
+        """Report problems of the rows: no image in ``folder``, not one-hot, a duplicate id."""
         names = [row["image"] for row in self._rows]
         wrong = [row["image"] for row in self._rows if self._class(row) is None]
         found = [*missing_pictures(names, pictures, folder), *duplicates(names)]
@@ -45,7 +45,7 @@ class OneHotTable:
         yield from (f"{self.path.name}: {complaint}" for complaint in found)
 
     def _class(self, row: Row) -> str | None:
-        """The class that is 1 in a row whose others are 0, or None for any other row."""
+        """Get the class that is 1 in a row whose other values are 0; None for any other row."""
         values = [_to_float(row[name]) for name in self.columns]
         one_hot = values.count(1) == 1 and values.count(0) == len(values) - 1
         return self.columns[values.index(1)] if one_hot else None

@@ -1,10 +1,10 @@
-"""Pictures inside Parquet files, as Hugging Face's datasets keep them: nothing is unpacked.
+"""Images inside Parquet files, in the layout of Hugging Face datasets; they are read in place.
 
     root/[data/]train-00000-of-00002.parquet    image (bytes, or a struct with bytes), label, and optionally
                                                 text, group, split
 
-A picture's place is its file and row: ``data/train-00000-of-00002.parquet#17``. Labels that are numbers get the names
-that the file's own metadata gives them.
+The path of an image is its file and row: ``data/train-00000-of-00002.parquet#17``. Integer labels get their names from
+the file's metadata.
 """
 
 import json
@@ -28,20 +28,20 @@ COLUMNS = "image, label and optionally text, group, split"
 
 
 def find_parquet(root: Path) -> list[Path]:
-    """The Parquet files in ``root`` or ``root/data``, sorted."""
+    """List the Parquet files in ``root`` or ``root/data``, sorted."""
     return sorted(path for folder in (root, root / "data") for path in folder.glob("*.parquet"))
 
 
 def file_of(name: str) -> str:
-    """The file of a place; any other name is its own."""
+    """Get the file of a Parquet image path; any other name is returned unchanged."""
     return place[1] if (place := PLACE.fullmatch(name)) else name
 
 
 def read_parquet_rows(root: Path, path: Path) -> list[Row]:
-    """A row of texts for each picture: file_name (its place), label, and what else there is.
+    """Read a row of texts per image: file_name (Parquet file and row), label, and text, group and split if present.
 
     Raises:
-        DataError: cut short or no Parquet, columns missing or of a type that cannot be used, no rows.
+        DataError: truncated or not Parquet, columns missing or of an unsupported type, no rows.
     """
     try:
         schema = pq.read_schema(path)
@@ -49,9 +49,9 @@ def read_parquet_rows(root: Path, path: Path) -> list[Row]:
         refuse(path, _type_complaints(schema))
         table = pq.read_table(path, columns=["label", *(name for name in TEXTS if name in schema.names)])
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read as Parquet ({type(error).__name__}). Copy the file again.") from error
+        raise DataError(f"{path}: cannot be read as Parquet ({type(error).__name__}). Fix: copy it again.") from error
     if not table.num_rows:
-        raise DataError(f"{path}: no rows; expected one picture in each, with {COLUMNS}.")
+        raise DataError(f"{path}: no rows; expected one image per row, with {COLUMNS}.")
     names, name = _class_names(schema), path.relative_to(root).as_posix()
     return [
         {key: _text(value) for key, value in row.items()}
@@ -61,10 +61,10 @@ def read_parquet_rows(root: Path, path: Path) -> list[Row]:
 
 
 def read_picture_of_row(place: str) -> bytes | None:
-    """The bytes of the picture at a place; None for a path that is no place.
+    """Read the bytes of an image in a Parquet file; None for any other path.
 
     Raises:
-        BadImage: the file is damaged there, or the row holds no picture.
+        BadImage: the file is damaged there, or the row has no image.
     """
     if not (found := PLACE.fullmatch(place)):
         return None
@@ -77,12 +77,12 @@ def read_picture_of_row(place: str) -> bytes | None:
         raise BadImage(f"the Parquet file is damaged here ({type(error).__name__})") from None
     data = value.get("bytes") if isinstance(value, dict) else value
     if not data:
-        raise BadImage("the row holds no bytes of a picture; store the pictures in the Parquet file")
+        raise BadImage("the row has no image bytes; store the images in the Parquet file")
     return bytes(data)
 
 
 def _value(path: str, modified: int, row: int) -> Any:
-    """What a row's column ``image`` holds. Neighbours are asked for in turn, so one row group is kept."""
+    """Read the value of column ``image`` in a row. Reads are mostly sequential, so one row group is cached."""
     for group, begin, end in _groups(path, modified):
         if begin <= row < end:
             return _images(path, modified, group)[row - begin].as_py()
@@ -91,7 +91,7 @@ def _value(path: str, modified: int, row: int) -> Any:
 
 @lru_cache(maxsize=8)
 def _groups(path: str, modified: int) -> list[tuple[int, int, int]]:
-    """Row groups as (number, first row, row behind the last)."""
+    """List row groups as (number, first row, row after the last)."""
     found, begin, metadata = [], 0, pq.read_metadata(path)
     for number in range(metadata.num_row_groups):
         end = begin + metadata.row_group(number).num_rows
@@ -110,9 +110,9 @@ def _type_complaints(schema: pa.Schema) -> Iterator[str]:
     image, label = schema.field("image").type, schema.field("label").type
     inner = image.field("bytes").type if pa.types.is_struct(image) and image.get_field_index("bytes") >= 0 else image
     if not pa.types.is_binary(inner) and not pa.types.is_large_binary(inner):
-        yield f"column image holds {image}; wanted binary, or a struct with binary bytes"
+        yield f"column image is {image}; expected binary, or a struct with binary bytes"
     if not pa.types.is_integer(label) and not _is_text(label):
-        yield f"column label holds {label}; wanted text or whole numbers"
+        yield f"column label is {label}; expected text or whole numbers"
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -121,7 +121,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _class_names(schema: pa.Schema) -> list[str]:
-    """The label's names in the metadata that Hugging Face's datasets writes."""
+    """Read the label names in the metadata that Hugging Face datasets writes."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return [str(name) for name in features["label"]["names"]]

@@ -1,4 +1,4 @@
-"""What a data set is to the rest of vapray: a list of records, class names, and a signature."""
+"""Dataset interface: a list of records, class names and a signature."""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,16 +13,16 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One labelled picture, not yet decoded.
+    """Labelled image, not yet decoded.
 
     Attributes:
-        image_id: unique in its source.
-        class_name: the class in the source's own words.
-        label: the class's index in the source's ``class_names``.
+        image_id: id, unique in its source.
+        class_name: name of the class in the source.
+        label: index of the class in the source's ``class_names``.
         split: one of ``SPLITS``.
-        group: lesion or patient; where unknown, the picture is its own group.
-        path: absolute path of the file; of a picture in a Parquet file, that file and its row: ``a.parquet#7``.
-        text: the data set's own caption, where it brings one.
+        group: lesion or patient; where unknown, the image is its own group.
+        path: absolute path of the file; for an image in a Parquet file, that file and its row: ``a.parquet#7``.
+        text: caption from the dataset; empty if it has none.
     """
 
     image_id: str
@@ -35,47 +35,47 @@ class ImageRecord:
 
 
 class ImageSource(Protocol):
-    """A data set on disk. Building one reads nothing but the names of its folders."""
+    """Dataset on disk. Opening one reads only the names of its folders."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes in label order."""
+        """Classes in label order."""
         ...
 
     def records(self) -> list[ImageRecord]:
-        """Every picture that has a label, sorted by split and id; raises DataError."""
+        """List all labelled images, sorted by split and id; raises DataError."""
         ...
 
     def signature(self) -> str:
-        """The sha256 that decides whether the ingest must rerun; see ``sign_files``."""
+        """Compute the sha256 that decides whether ingest must rerun; see ``sign_files``."""
         ...
 
     def notes(self) -> list[str]:
-        """What to know before trusting a result on it, a sentence or two each; reads the tables, so DataError."""
+        """List caveats for results on this dataset, one or two sentences each; may raise DataError."""
         return []
 
     def leaks(self) -> dict[str, str]:
-        """What may lie on two sides of the split -> what to do about it; among the notes too."""
+        """Map each possible leak between splits to its remedy; the notes contain them too."""
         return {}
 
 
 def dataset_folder(root: str | Path, holds: str) -> Path:
-    """The absolute path of ``data.root``; DataError where there is no such folder."""
+    """Get the absolute path of ``data.root``; DataError if there is no such folder."""
     folder = Path(root).absolute()
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Give data.root the folder {holds}.")
+        raise DataError(f"{folder}: no such folder. Fix: set data.root to the folder {holds}.")
     return folder
 
 
 def in_order(records: Iterable[ImageRecord]) -> list[ImageRecord]:
-    """Sorted by split (train, validation, test) and id."""
+    """Sort records by split (train, validation, test) and id."""
     return sorted(records, key=lambda record: (SPLITS.index(record.split), record.image_id))
 
 
 def sign_files(root: Path, images: Iterable[Path], tables: Iterable[Path]) -> str:
-    """The sha256 over sorted (relative path, size, mtime in ns) of the images and the tables' bytes.
+    """Compute the sha256 over sorted (relative path, size, mtime in ns) of the images and the tables' bytes.
 
-    Pictures are not read: a data set of 100,000 files is signed in seconds.
+    Image contents are not read, so that a dataset of 100,000 files is signed in seconds.
     """
     digest = hashlib.sha256()
     for path in sorted(images):

@@ -1,4 +1,4 @@
-"""The data sets that can be opened, by name."""
+"""Registry of datasets by name."""
 
 import inspect
 from collections.abc import Callable
@@ -25,10 +25,10 @@ SOURCES: dict[str, Callable[..., ImageSource]] = {
 
 
 def options_of(name: str) -> list[str]:
-    """The options of a source besides its folder.
+    """List the options of a source, other than its folder.
 
     Raises:
-        ConfigError: an unknown source; the known ones are listed.
+        ConfigError: unknown source; the message lists the known ones.
     """
     if name not in SOURCES:
         raise ConfigError(f"data source {name!r} is unknown; known: {', '.join(SOURCES)}.")
@@ -36,11 +36,11 @@ def options_of(name: str) -> list[str]:
 
 
 def open_source(name: str, root: str | Path, **options: Option) -> ImageSource:
-    """The source called ``name`` over the folder ``root``.
+    """Open the source ``name`` on the folder ``root``.
 
     Raises:
-        ConfigError: an unknown source or option; the known ones are listed.
-        DataError: the folder cannot be used.
+        ConfigError: unknown source or option; the message lists the known ones.
+        DataError: the folder is missing or invalid.
     """
     known = options_of(name)
     if unknown := [option for option in options if option not in known]:

@@ -1,4 +1,4 @@
-"""Train, validation and test: a lesion or patient is never on two sides."""
+"""Splits into train, validation and test; a lesion or patient is in one split only."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -13,14 +13,17 @@ from vapray.errors import ConfigError
 def split_by_group(
     records: list[ImageRecord], *, validation_share: float, test_share: float, seed: int
 ) -> list[ImageRecord]:
-    """The same records with new splits, stratified by class as well as whole groups allow.
+    """Assign new splits to records, stratified by class as far as whole groups allow.
 
     Depends on ids, groups, classes and ``seed`` only, not on the order of ``records``.
+
+    Returns:
+        Copies of the records with their new splits.
 
     Raises:
         ConfigError: a share outside 0..1, or nothing left for training.
     """
-    # Written so that nan is refused too.
+    # The negated form also refuses nan.
     if not (validation_share >= 0 and test_share >= 0 and validation_share + test_share < 1):
         raise ConfigError(
             f"validation_share {validation_share}, test_share {test_share}: each at least 0, together below 1"
@@ -30,7 +33,7 @@ def split_by_group(
         members[record.group].append(record.label)
     strata = defaultdict(list)
     for group, labels in members.items():
-        # A group with several classes counts as its most frequent one.
+        # A group with several classes counts as its most frequent class.
         strata[min(Counter(labels).items(), key=lambda item: (-item[1], item[0]))[0]].append(group)
     sizes = {group: len(labels) for group, labels in members.items()}
     side: dict[str, str] = {}
@@ -41,7 +44,7 @@ def split_by_group(
 
 
 def _fill_sides(groups: list[str], sizes: dict[str, int], shares: dict[str, float]) -> dict[str, str]:
-    """Give each group to the first side that it brings closer to its share, else to training."""
+    """Assign each group to the first split that it brings closer to its share, otherwise to training."""
     total = sum(sizes[group] for group in groups)
     wanted = {side: round(total * share) for side, share in shares.items()}
     placed: dict[str, str] = {}
@@ -54,7 +57,7 @@ def _fill_sides(groups: list[str], sizes: dict[str, int], shares: dict[str, floa
 
 
 def crossing_groups(members: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Complain about groups that lie on two sides of a split, naming the first five; takes (group, split) pairs."""
+    """Report groups that are in two splits, given (group, split) pairs; the message lists the first five."""
     sides = defaultdict(set)
     for group, split in members:
         sides[group].add(split)

@@ -1,8 +1,8 @@
-"""ingest: a dataset folder becomes the table ``images``.
+"""Stage ingest: dataset folder to table ``images``.
 
-in    whatever the adapter of ``data.source`` reads
+in    files of the dataset, read by the adapter of ``data.source``
 out   image_id, label, split, group, class, path, text (the dataset's own caption), sha256, width, height
-1:1.  Every picture is decoded in full once; what cannot be is a reject with the decoder's reason.
+1:1.  Every image is decoded completely once; an undecodable image is a reject with the decoder's reason.
 """
 
 import hashlib
@@ -42,15 +42,15 @@ def run(run: StageRun) -> None:
 
 
 def check_class_names(names: Sequence[str]) -> None:
-    """Refuse what could not be the name of a folder, since samples are written by class.
+    """Refuse class names that cannot be folder names, since samples are written by class.
 
     Raises:
-        DataError: names the first five.
+        DataError: the message lists the first five.
     """
     bad = [name for name in names if not name.isprintable() or name.startswith(".") or set(name) & set("/\\")]
     if bad:
         raise DataError(
-            f"class names {bad[:5]}: wanted names without '/', '\\', a leading dot or control characters. Rename them."
+            f"class names {bad[:5]}: expected names without '/', '\\', a leading dot or control characters."
         )
 
 

@@ -1,1 +1,1 @@
-"""The diffusion process: its schedule, randomness, objective, guidance and solvers, in torch and numpy."""
+"""Diffusion process: schedule, randomness, objective, guidance and solvers, in torch and numpy."""

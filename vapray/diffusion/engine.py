@@ -1,17 +1,17 @@
-"""The step-level batching engine: images with settings of their own share network calls.
+"""Step-level batching engine: images with individual settings share network calls.
 
-    submit ──► waiting ──► rows of the next step ──┐  admission, cancelling and deadlines: between two calls
+    submit ──► waiting ──► rows of the next step ──┐  admission, cancellation and deadlines: between two calls
                   ▲                                ▼
                   └─── solver ◄─── guidance ◄─── one network call, padded to a fixed shape ───► ticket
 
-A network call takes up to ``max(batch_sizes)`` rows; an image with guidance waits for two at each of its steps. Which
-rows share a call is the matter of ``Rota``. Every image keeps its own solver state.
+A network call takes up to ``max(batch_sizes)`` rows; an image with guidance needs two rows per step. ``Rota`` chooses
+the rows of a call. Every image has its own solver state.
 
-Results: a call has the shape [one of ``batch_sizes``, the padded length of its captions]. With one batch size, an
-image's shapes follow from itself alone, and so do its bytes on one CPU type with fixed threads. With several, they
-follow from who else is there; images then differ by at most 1/255. Measured on a Xeon with AVX-512 and AMX, float32,
-widths 16 to 256, one and two threads: all sizes from 2 rows up gave the same bytes, at every position and beside any
-neighbours; a single row gave others, so 1 makes a bad size.
+Reproducibility: a call has the shape [one of ``batch_sizes``, the padded length of its captions]. With one batch size,
+an image's shapes depend on the image only, and so do its bytes on one CPU type with fixed threads. With several sizes
+they depend on the other images; results then differ by at most 1/255. Measured on a Xeon with AVX-512 and AMX, float32,
+widths 16 to 256, one and two threads: all sizes from 2 rows up gave the same bytes, at every position and with any
+other rows; a single row gave different bytes, so avoid size 1.
 """
 
 import threading
@@ -38,17 +38,17 @@ __all__ = ["Engine"]
 
 
 class Engine:
-    """Runs images through one network. Any thread may submit, cancel and step; steps happen one at a time.
+    """Engine that samples images with one network. Any thread may submit, cancel and step; steps are serialized.
 
     Args:
-        network: predicts noise; in inference mode, on ``device``.
-        schedule: that it was trained with.
-        conditions: what it can be conditioned on.
+        network: noise prediction network, in inference mode, on ``device``.
+        schedule: noise schedule of its training.
+        conditions: conditions that it accepts.
         latent_shape: (C, H, W).
-        batch_sizes: rows of a call; each call is padded to the smallest that fits.
-        null_apart: whether unconditional rows have calls of their own, without room for a caption.
-        precision: of the network's matrix products.
-        device: of torch.
+        batch_sizes: allowed numbers of rows of a call; each call is padded to the smallest that fits.
+        null_apart: give unconditional rows calls of their own, without caption tokens.
+        precision: precision of the network's matrix products.
+        device: torch device.
 
     Raises:
         ValueError: no batch size, or one below 1.
@@ -68,7 +68,7 @@ class Engine:
     ) -> None:
         self.batch_sizes = tuple(sorted(set(batch_sizes)))
         if not self.batch_sizes or self.batch_sizes[0] < 1:
-            raise ValueError(f"batch sizes: wanted at least one, none below 1, got {self.batch_sizes}")
+            raise ValueError(f"batch sizes: expected at least one, none below 1, got {self.batch_sizes}")
         self._network, self._conditions = network, conditions
         self._latent_shape, self._device = latent_shape, torch.device(device)
         self._null_apart, self._precision = null_apart, precision
@@ -82,15 +82,15 @@ class Engine:
         self._stepping = threading.Lock()
 
     def submit(self, request: ImageRequest) -> Future[Tensor]:
-        """Take a request; it joins at the next step.
+        """Submit a request; it joins at the next step.
 
         Returns:
-            The ticket, whose result is the clean latent float32 [C, H, W]. ``ticket.cancel()`` works until it has
-            ended, also from ``asyncio.wrap_future``: its rows go to others from the next step on. Its callbacks run in
-            the thread that steps, and may submit, but not step.
+            Future with the clean latent, float32 [C, H, W]. ``cancel()`` works until it has ended, also from
+            ``asyncio.wrap_future``; its rows are free from the next step on. Its callbacks run in the stepping thread,
+            and may submit, but not step.
 
         Raises:
-            ValueError: a request that the network or the solver cannot take.
+            ValueError: a request that the network or the solver does not accept.
             RuntimeError: after ``close``.
         """
         self._conditions.refuse(request)
@@ -106,15 +106,15 @@ class Engine:
         return image.ticket
 
     def network_rows(self, request: ImageRequest) -> int:
-        """Rows that a request takes from start to end."""
+        """Count the network rows of a request from start to end."""
         plan = self._plan(request.solver, request.num_inference_steps)
         return sum(1 + bool(request.guidance.at(int(step))) for step in plan.steps)
 
     def step(self) -> list[Future[Tensor]]:
-        """End what was cancelled or is overdue, then make one network call, if anything waits for one.
+        """End cancelled and overdue images, then make one network call if an image waits for one.
 
         Returns:
-            The tickets that ended.
+            Futures of the images that ended.
         """
         with self._stepping, torch.no_grad():
             images = self._snapshot()
@@ -126,7 +126,7 @@ class Engine:
                 if under_way := [image for image in images if not image.ended]:
                     self._call(under_way)
             except BaseException as error:
-                # Nobody shall wait for an engine that has stopped, and nobody else shall queue.
+                # Fail all waiting images and refuse new ones, because the engine has stopped.
                 self._closed = True
                 for image in images:
                     self._end(image, EngineDied(f"{image.request}: the engine stopped: {error!r}"))
@@ -137,24 +137,24 @@ class Engine:
             return [image.ticket for image in images if image.ended]
 
     def run_until_idle(self) -> None:
-        """Step until nothing waits."""
+        """Step until no image waits."""
         while self._images:
             self.step()
 
     def run_until_done(self, tickets: Iterable[Future[Tensor]]) -> None:
-        """Step until these have ended, whoever else is served meanwhile."""
+        """Step until the given futures have ended; other images advance too."""
         for ticket in tickets:
             while not ticket.done():
                 self.step()
 
     def run_until_closed(self) -> None:
-        """Step while there is work and sleep while there is none: the life of the thread that owns an engine."""
+        """Step while there is work and sleep otherwise: the loop of the engine's thread."""
         while self._wait_for_work():
             self.step()
         self.run_until_idle()
 
     def close(self) -> None:
-        """Take no more requests and cancel those under way."""
+        """Refuse further requests and cancel those in progress."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -162,7 +162,7 @@ class Engine:
             image.ticket.cancel()
 
     def stats(self) -> EngineStats:
-        """Counts since the start, and the load now."""
+        """Get counts since the start, and the current load."""
         images = [image for image in self._snapshot() if not image.ticket.done()]
         return EngineStats(**self._counts, waiting=len(images), pending_rows=sum(image.rows_left for image in images))
 
@@ -176,7 +176,7 @@ class Engine:
             return not self._closed
 
     def _end(self, image: Progress, outcome: Tensor | BaseException | None) -> None:
-        """Hand out an image's result or error, unless it was cancelled or has ended before."""
+        """Set an image's result or error, unless it was cancelled or has already ended."""
         if image.ended:
             return
         image.ended = True
@@ -190,7 +190,7 @@ class Engine:
             image.ticket.set_exception(outcome)
 
     def _call(self, images: Sequence[Progress]) -> None:
-        """One network call, and a solver step for the images that it completes one for."""
+        """Make one network call, and a solver step for each image whose step it completes."""
         rows = self._rota.choose(
             (length, partial(image.missing, length)) for image in images for length in sorted(set(image.padded_lengths))
         )
@@ -200,7 +200,7 @@ class Engine:
             self._advance(ready)
 
     def _hear(self, rows: Sequence[Row]) -> None:
-        """Ask for all rows together; where that fails, image by image, so that the one at fault fails alone."""
+        """Evaluate all rows together; after an error image by image, so that only the faulty image fails."""
         images = list(dict.fromkeys(row.image for row in rows))
         try:
             for row, answer in zip(rows, self._ask(rows), strict=True):
@@ -213,14 +213,14 @@ class Engine:
         return None
 
     def _ask(self, rows: Sequence[Row]) -> Tensor:
-        """[rows, C, H, W]: the network's noise for each row, in a call of a fixed shape."""
+        """Compute the network's noise for each row, [rows, C, H, W], in a call of a fixed shape."""
         padding = fitting_size(len(rows), self.batch_sizes) - len(rows)
         images = [row.image for row in rows]
         facts = [
             (image.state.step, image.request.label, len(image.request.context_LD), row.drop)
             for image, row in zip(images, rows, strict=True)
         ]
-        # Padding is a null row: no label, no caption, and so nothing that could be out of range.
+        # Padding is a null row without label and caption, so none of its values can be out of range.
         step_B, label_B, length_B, drop_B = torch.tensor([*facts, *[(1, 0, 0, True)] * padding], device=self._device).T
         noisy_BCHW = F.pad(torch.stack([image.state.latent_CHW for image in images]), (0, 0) * 3 + (0, padding))
         context_BLD = F.pad(torch.stack([row.context_LD for row in rows]), (0, 0) * 2 + (0, padding))
@@ -234,7 +234,7 @@ class Engine:
         return answer[: len(rows)]
 
     def _advance(self, images: Sequence[Progress]) -> None:
-        """Guide, take a solver step with each, and hand out what is finished."""
+        """Apply guidance and one solver step to each image, and return finished results."""
         conditional_BCHW, unconditional_BCHW = map(
             torch.stack, zip(*(image.answers() for image in images), strict=True)
         )
@@ -247,5 +247,5 @@ class Engine:
                 image.move(state)
                 if state.finished:
                     self._end(image, image.result())
-            except Exception as error:  # of its preview, or its own non-finite latent
+            except Exception as error:  # from its preview callback, or its own non-finite latent
                 self._end(image, error)

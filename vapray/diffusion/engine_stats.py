@@ -1,37 +1,37 @@
-"""What an engine has done, and has yet to do."""
+"""Statistics of an engine: counts and current load."""
 
 from dataclasses import dataclass
 
 __all__ = ["COUNTED", "EngineStats"]
 
 COUNTED = ("calls", "rows", "padded_rows", "steps", "finished", "failed", "cancelled")
-"""What only grows."""
+"""Fields that are monotonic counters."""
 
 
 @dataclass(frozen=True)
 class EngineStats:
-    """Counts since the start, and the load now."""
+    """Counts since the start, and the current load."""
 
     calls: int
-    """Of the network."""
+    """Number of network calls."""
     rows: int
-    """Rows that an image asked for, over all calls."""
+    """Number of requested rows, over all calls."""
     padded_rows: int
-    """Rows computed over all calls, padding included."""
+    """Number of computed rows over all calls, padding included."""
     steps: int
-    """Solver steps taken, over all images."""
+    """Number of solver steps, over all images."""
     finished: int
-    """Images."""
+    """Number of finished images."""
     failed: int
-    """Images, those past their deadline among them."""
+    """Number of failed images, including those past their deadline."""
     cancelled: int
-    """Images."""
+    """Number of cancelled images."""
     waiting: int
-    """Images not ended yet."""
+    """Number of images in progress or waiting."""
     pending_rows: int
-    """Network rows that they need until the last of them ends: the load that autoscaling looks at."""
+    """Number of network rows that these images still need; the load for autoscaling."""
 
     @property
     def occupancy(self) -> float:
-        """Share of computed rows that an image asked for."""
+        """Share of computed rows that an image requested, 0..1."""
         return self.rows / self.padded_rows if self.padded_rows else 1.0

@@ -1,10 +1,10 @@
-"""Classifier-free guidance, whose scale has two conventions; both are accepted by name, never by guess.
+"""Classifier-free guidance; its scale has two conventions, which are selected by name.
 
 excess            eps = c + s (c - u)    the paper's; s = 0 is no guidance
 classifier_free   eps = u + s (c - u)    the usual one; s = 1 is no guidance, and s is the other's plus 1
 
-Guidance may be kept to an interval of diffusion steps (Kynkäänniemi et al., arXiv 2404.07724): outside of it eps is c,
-and the unconditional half is not computed at all.
+Guidance may be limited to an interval of diffusion steps (Kynkäänniemi et al., arXiv 2404.07724): outside it eps is c,
+and the unconditional half is not computed.
 """
 
 import math
@@ -22,20 +22,20 @@ GuidanceConvention = Literal["excess", "classifier_free"]
 
 
 def guidance_excess(scale: float, convention: GuidanceConvention) -> float:
-    """The paper's s for a scale given in either convention.
+    """Convert a scale in either convention to the paper's s.
 
     Raises:
         ValueError: an unknown convention, or a scale that is not finite.
     """
     if convention not in get_args(GuidanceConvention):
-        raise ValueError(f"guidance convention: wanted one of {get_args(GuidanceConvention)}, got {convention!r}")
+        raise ValueError(f"guidance convention: expected one of {get_args(GuidanceConvention)}, got {convention!r}")
     if not math.isfinite(scale):
-        raise ValueError(f"guidance scale: wanted a finite number, got {scale}")
+        raise ValueError(f"guidance scale: expected a finite number, got {scale}")
     return scale if convention == "excess" else scale - 1.0
 
 
 def convert_guidance(scale: float, source: GuidanceConvention, target: GuidanceConvention) -> float:
-    """The same guidance in another convention; errors as ``guidance_excess``."""
+    """Convert a scale to another convention; errors as in ``guidance_excess``."""
     if source == target:
         guidance_excess(scale, source)
         return scale
@@ -44,26 +44,26 @@ def convert_guidance(scale: float, source: GuidanceConvention, target: GuidanceC
 
 @dataclass(frozen=True)
 class Guidance:
-    """How far, and where on the way, an image is pushed from the null condition."""
+    """Strength of guidance, and the diffusion steps with guidance."""
 
     excess: float = 0.0
-    """s of ``eps = c + s (c - u)``."""
+    """Scale s of ``eps = c + s (c - u)``."""
     interval: tuple[int, int] | None = None
-    """First and last diffusion step with guidance, both included; None for all."""
+    """First and last diffusion step with guidance, both included; None: all steps."""
 
     def __post_init__(self) -> None:
-        """Refuse a scale that is not finite and an empty interval."""
+        """Refuse a non-finite scale and an empty interval."""
         guidance_excess(self.excess, "excess")
         if self.interval is not None and self.interval[0] > self.interval[1]:
-            raise ValueError(f"guidance interval: wanted first <= last, got {self.interval}")
+            raise ValueError(f"guidance interval: expected first <= last, got {self.interval}")
 
     @classmethod
     def of(cls, scale: float, convention: GuidanceConvention, interval: tuple[int, int] | None = None) -> Self:
-        """From a scale in either convention; errors as ``guidance_excess``."""
+        """Build from a scale in either convention; errors as in ``guidance_excess``."""
         return cls(guidance_excess(scale, convention), interval)
 
     def at(self, step: int) -> float:
-        """The excess at a diffusion step; 0 where only the conditional half is needed."""
+        """Get the excess at a diffusion step; 0 if only the conditional half is needed."""
         inside = self.interval is None or self.interval[0] <= step <= self.interval[1]
         return self.excess if inside else 0.0
 
@@ -72,7 +72,7 @@ UNGUIDED = Guidance()
 
 
 def guide(conditional_BCHW: Tensor, unconditional_BCHW: Tensor, excess_B: Tensor) -> Tensor:
-    """``c + s (c - u)``, each row by its own s."""
+    """Compute ``c + s (c - u)``, with each row's own s."""
     return conditional_BCHW + excess_B.view(-1, 1, 1, 1) * (conditional_BCHW - unconditional_BCHW)
 
 
@@ -85,19 +85,19 @@ def guided_noise(
     context_length_B: Tensor,
     excess: float | Tensor,
 ) -> Tensor:
-    """Predict noise with guidance, both halves in one call; one half only when no row has any excess.
+    """Predict noise with guidance, both halves in one call; the conditional half alone if all excesses are 0.
 
     Args:
-        model: predicts noise.
+        model: noise prediction network.
         noisy_BCHW: noisy latents.
-        step_B: int64.
-        label_B: int64.
+        step_B: int64, diffusion steps.
+        label_B: int64, classes.
         context_BLD: padded text tokens.
-        context_length_B: int64.
-        excess: s of ``eps = c + s (c - u)``, one for all rows or float [B].
+        context_length_B: int64, number of real text tokens of each row.
+        excess: scale s of ``eps = c + s (c - u)``, one for all rows or float [B].
 
     Returns:
-        [B, C, H, W].
+        Noise [B, C, H, W].
     """
     excess_B = torch.as_tensor(excess, dtype=noisy_BCHW.dtype, device=noisy_BCHW.device)
     rows = (noisy_BCHW, step_B, label_B, context_BLD, context_length_B)

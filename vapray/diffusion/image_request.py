@@ -1,4 +1,4 @@
-"""What the engine is asked for: one image, with settings of its own."""
+"""Requests of the engine: one image with individual settings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,67 +13,68 @@ __all__ = ["Conditions", "ImageRequest", "Preview"]
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """What an image would be if its solver stopped here."""
+    """Preview of an image: the prediction at an intermediate solver step."""
 
     taken: int
-    """Solver steps behind it."""
+    """Number of solver steps taken."""
     steps: int
-    """Solver steps in all."""
+    """Total number of solver steps."""
     clean_CHW: Tensor
-    """x0 as predicted at the last step; not to be changed."""
+    """x0 as predicted at the last step; read-only."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageRequest:
-    """One image."""
+    """Request for one image."""
 
     seed: int
-    """Decides the noise it starts from, 0..2**64-1."""
+    """Seed of the initial noise, 0..2**64-1."""
     label: int
-    """Class."""
+    """Class index."""
     context_LD: Tensor
-    """float [L, D], the caption's tokens without padding; L may be 0."""
+    """Tokens of the caption without padding, float [L, D]; L may be 0."""
     num_inference_steps: int
-    """Solver steps."""
+    """Number of solver steps."""
     solver: SolverName = "dpm_solver_2m"
-    """Solver."""
+    """ODE solver."""
     guidance: Guidance = UNGUIDED
-    """Guidance."""
+    """Guidance; none by default."""
     deadline: float | None = None
-    """On ``time.monotonic``'s clock: not finished by then, it ends as TimeoutError before its next step."""
+    """Deadline on the clock of ``time.monotonic``, in seconds; after it the image ends with TimeoutError before its
+    next step."""
     preview: Callable[[Preview], None] | None = None
-    """Called after every step, in the engine's thread; what it raises ends this image alone."""
+    """Callback after every step, in the engine's thread; its exception ends this image only."""
 
     def __str__(self) -> str:
-        """Names it in errors."""
+        """Describe the request for errors."""
         return f"image of class {self.label} with seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a network can be conditioned on."""
+    """Conditions that a network accepts."""
 
     num_classes: int
-    """Without the null class."""
+    """Number of classes without the null class."""
     context_width: int
-    """D."""
+    """Width D of a text token."""
     max_context: int
-    """Most text tokens."""
+    """Maximum number of text tokens."""
 
     def refuse(self, request: ImageRequest) -> None:
-        """Refuse a request that the network cannot take.
+        """Check a request.
 
         Raises:
-            ValueError: its class, seed or context.
+            ValueError: a class, seed or context that the network does not accept.
         """
         if not 0 <= request.label < self.num_classes:
-            raise ValueError(f"{request}: wanted a class in 0..{self.num_classes - 1}")
+            raise ValueError(f"{request}: expected a class in 0..{self.num_classes - 1}")
         if not 0 <= request.seed < 2**64:
-            raise ValueError(f"{request}: wanted a seed in 0..2**64-1")
+            raise ValueError(f"{request}: expected a seed in 0..2**64-1")
         shape = tuple(request.context_LD.shape)
         if len(shape) != 2 or shape[1] != self.context_width or shape[0] > self.max_context:
             raise ValueError(
-                f"{request}: wanted a context of at most {self.max_context} tokens x {self.context_width}, got {shape}"
+                f"{request}: expected a context of up to {self.max_context} tokens x {self.context_width}, got {shape}"
             )
         if not request.context_LD.is_floating_point():
-            raise ValueError(f"{request}: wanted a context of floats, got {request.context_LD.dtype}")
+            raise ValueError(f"{request}: expected a context of floats, got {request.context_LD.dtype}")

@@ -1,4 +1,4 @@
-"""The training objective: ||eps - eps_theta||^2 + alpha * L_recon (VAP-Diffusion, equation 3), and a baseline's."""
+"""Training objective ||eps - eps_theta||^2 + alpha * L_recon (VAP-Diffusion, equation 3), and a baseline's."""
 
 from dataclasses import dataclass
 
@@ -13,18 +13,18 @@ from vapray.models.prediction import Denoiser
 __all__ = ["ClassBalancing", "Losses", "denoising_loss"]
 
 COMMITMENT = 0.25
-"""gamma of the class-balancing loss, as its authors take it."""
+"""gamma of the class-balancing loss, with its authors' value."""
 
 
 @dataclass(frozen=True)
 class ClassBalancing:
-    """The class-balancing loss: what is predicted for a class shall not be far from another class's prediction.
+    """Class-balancing loss, which penalizes the distance between predictions for different classes.
 
     Attributes:
-        tau: weight of a diffusion step t is tau * t.
+        tau: scale of the weight; diffusion step t has weight tau * t.
         other_label_B: int64, a class drawn for each row.
 
-    Source: Qin et al., Class-Balancing Diffusion Models (CVPR 2023), with one drawn class for the mean over all.
+    Source: Qin et al., Class-Balancing Diffusion Models (CVPR 2023), with one drawn class instead of the mean over all.
     """
 
     tau: float
@@ -33,16 +33,16 @@ class ClassBalancing:
 
 @dataclass(frozen=True)
 class Losses:
-    """Scalars with gradients, float32."""
+    """Losses of a batch: scalars with gradients, float32."""
 
     total: Tensor
-    """noise + alpha * reconstruction + balancing."""
+    """Total loss: noise + alpha * reconstruction + balancing."""
     noise: Tensor
     """Mean squared error of the noise."""
     reconstruction: Tensor
     """L_recon, before alpha."""
     balancing: Tensor
-    """The class-balancing loss, with its weight; 0 without it."""
+    """Class-balancing loss with its weight; 0 without it."""
 
 
 def denoising_loss(
@@ -56,25 +56,28 @@ def denoising_loss(
     alpha: float,
     balancing: ClassBalancing | None = None,
 ) -> Losses:
-    """The loss of one batch; ``draws`` may lie on another device; its ``flip_B`` is for the loader.
+    """Compute the loss of one batch.
 
-    With ``alpha`` 0 every parameter still gets a gradient, if a zero one, as DDP wants.
+    With ``alpha`` 0 every parameter still gets a (zero) gradient, which DDP requires.
 
     Args:
-        model: predicts noise.
-        schedule: how the latents are noised.
+        model: noise prediction network.
+        schedule: noise schedule.
         clean_BCHW: latents, already flipped.
-        label_B: int64.
+        label_B: int64, classes.
         context_BLD: padded text tokens.
-        context_length_B: int64.
-        draws: noise, diffusion steps and drops.
+        context_length_B: int64, number of real text tokens of each row.
+        draws: noise, diffusion steps and drops, on any device; ``flip_B`` is for the loader.
         alpha: weight of L_recon.
-        balancing: for the baseline with the class-balancing loss.
+        balancing: class-balancing loss of the baseline; None: none.
+
+    Returns:
+        The losses.
     """
     device = clean_BCHW.device
     noise, step_B, drop_B = (x.to(device, non_blocking=True) for x in (draws.noise, draws.step_B, draws.drop_B))
     asked = [schedule.add_noise(clean_BCHW, noise, step_B), step_B, label_B, context_BLD, context_length_B, drop_B]
-    if balancing is not None:  # in one call, because DDP counts on one backward for each
+    if balancing is not None:  # in one call, because DDP expects one backward pass per forward pass
         other = [*asked[:2], balancing.other_label_B.to(device, non_blocking=True), *asked[3:]]
         asked = [torch.cat(pair) for pair in zip(asked, other, strict=True)]
     prediction = model(*asked)
@@ -85,7 +88,7 @@ def denoising_loss(
 
 
 def _balance(predicted: Tensor, others: Tensor, step_B: Tensor, drop_B: Tensor, balancing: ClassBalancing) -> Tensor:
-    """Rows without a class have none to balance."""
+    """Compute the balancing loss; rows without a class are left out."""
 
     def distance(one: Tensor, other: Tensor) -> Tensor:
         return (one - other).square().flatten(1).mean(dim=1)

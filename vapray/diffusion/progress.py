@@ -1,4 +1,4 @@
-"""One image on its way through the engine."""
+"""Progress of one image in the engine."""
 
 import time
 from concurrent.futures import Future
@@ -20,7 +20,7 @@ __all__ = ["Progress", "Row"]
 
 
 class Progress:
-    """A request, its ticket, and how far it has come; changed by the thread that steps, and by no other."""
+    """Request, its future and its solver state; only the stepping thread changes it."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Progress:
     ) -> None:
         self.request, self.plan = request, plan
         self.padded_lengths = padded_lengths
-        """Text tokens of the calls that the conditional and the unconditional half may share."""
+        """Padded numbers of text tokens of the conditional and the unconditional half."""
         self.ticket: Future[Tensor] = Future()
         self.ended = False
         self._latent_shape, self._device = latent_shape, device
@@ -44,7 +44,7 @@ class Progress:
 
     @property
     def state(self) -> SolverState:
-        """Where it stands; noise is drawn at the first call, so what waits holds no more than was submitted."""
+        """Current solver state; noise is drawn on first use, so that a waiting request needs no further memory."""
         if self._state is None:
             noise_CHW = draw_sampling_noise([self.request.seed], self._latent_shape)[0]
             self._state = SolverState.start(self.plan, noise_CHW.to(self._device))
@@ -52,27 +52,27 @@ class Progress:
 
     @cached_property
     def context_LD(self) -> Tensor:
-        """Float32 on the device, padded with zeros."""
+        """Context as float32 on the device, padded with zeros."""
         context_LD = self.request.context_LD.detach().to(self._device, torch.float32)
         return F.pad(context_LD, (0, 0, 0, self.padded_lengths[False] - len(context_LD)))
 
     @property
     def taken(self) -> int:
-        """Solver steps behind it."""
+        """Number of solver steps taken."""
         return self._state.taken if self._state else 0
 
     @property
     def rows_left(self) -> int:
-        """Network rows until it is finished; may be asked from any thread."""
+        """Number of network rows until it is finished; thread-safe."""
         return int(self._rows_from[self.taken]) - len(self._answers)
 
     @property
     def excess(self) -> float:
-        """Of guidance at this step."""
+        """Guidance excess at this step."""
         return self.request.guidance.at(self.state.step)
 
     def missing(self, padded_length: int | None = None) -> list["Row"]:
-        """Rows that this step still waits for; those of one padded length, or all."""
+        """List the rows that this step still needs: those of one padded length, or all."""
         return [
             Row(self, drop)
             for drop in self._halves[self.taken]
@@ -80,36 +80,36 @@ class Progress:
         ]
 
     def hear(self, drop: bool, noise_CHW: Tensor) -> None:
-        """Take one half's answer."""
+        """Store the noise of one half."""
         self._answers[drop] = noise_CHW
 
     def answers(self) -> tuple[Tensor, Tensor]:
-        """Both halves of this step; twice the conditional one where there is no guidance."""
+        """Get both halves of this step; without guidance, the conditional one twice."""
         conditional = self._answers[False]
         return conditional, self._answers.get(True, conditional)
 
     def move(self, state: SolverState) -> None:
-        """Stand behind one more step, and show it."""
+        """Advance to the next solver state and call the preview."""
         self._answers = {}
         self._state = state
         if self.request.preview is not None:
             self.request.preview(Preview(state.taken, len(self.plan), state.clean_CHW))
 
     def result(self) -> Tensor:
-        """The clean latent [C, H, W], in memory of its own.
+        """Copy the clean latent [C, H, W].
 
         Raises:
             BackendError: it is not finite.
         """
         if not bool(self.state.latent_CHW.isfinite().all()):
             raise BackendError(
-                f"{self.request}: the network's answers are not finite. Its context has to be, and its guidance "
-                f"({self.request.guidance.excess:g}) should be moderate."
+                f"{self.request}: the network's output is not finite. Fix: use a finite context and a smaller guidance "
+                f"excess than {self.request.guidance.excess:g}."
             )
         return self.state.latent_CHW.clone()
 
     def overdue(self) -> TimeoutError | None:
-        """What to end with when the deadline has passed."""
+        """Create the error of a passed deadline, or None."""
         deadline = self.request.deadline
         if deadline is None or time.monotonic() < deadline:
             return None
@@ -122,9 +122,9 @@ class Row:
 
     image: Progress
     drop: bool
-    """Whether it is the unconditional half."""
+    """True for the unconditional half."""
 
     @property
     def context_LD(self) -> Tensor:
-        """The caption's context, as far as the call has room for it."""
+        """Caption's context, cut to the padded length of the call."""
         return self.image.context_LD[: self.image.padded_lengths[self.drop]]

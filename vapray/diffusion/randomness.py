@@ -1,4 +1,4 @@
-"""Randomness as a pure function of (seed, training step, sample index), whoever asks and in whatever batch.
+"""Randomness as a pure function of (seed, training step, sample index), independent of the batch.
 
 Philox is counter-based (Salmon et al. 2011): the key is (seed, purpose), the counter starts at
 (step, index), and each sample reads its own stream of 2**128 blocks.
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class Purpose(IntEnum):
-    """Keeps streams apart that share a seed; the numbers are part of every result."""
+    """Stream numbers that separate uses of one seed; they are part of every result."""
 
     TRAINING = 1
     POSTERIOR = 2
@@ -36,28 +36,28 @@ class Purpose(IntEnum):
 
 @dataclass(frozen=True)
 class TrainingDraws:
-    """Everything random about one training batch, on the CPU."""
+    """All random values of one training batch, on the CPU."""
 
     noise: Tensor
-    """float32 [B, C, H, W], standard normal."""
+    """Standard normal noise, float32 [B, C, H, W]."""
     step_B: Tensor
-    """int64, uniform in 1..N."""
+    """Diffusion steps, int64 [B], uniform in 1..N."""
     flip_B: Tensor
-    """bool, True with probability 1/2."""
+    """Mask of flipped images, bool [B], True with probability 1/2."""
     drop_B: Tensor
-    """bool, True where label and text are dropped together."""
+    """Mask of rows whose label and text are dropped together, bool [B]."""
 
 
 def _streams(purpose: Purpose, keys: Sequence[tuple[int, int, int]]) -> Iterator[Generator]:
-    """One generator, moved to the stream of each (seed, step, index) in turn.
+    """Yield one generator, set to the stream of each (seed, step, index) in turn.
 
-    Moving costs a quarter of building a new one.
+    Setting its state costs a quarter of building a new generator.
     """
     bits = Philox(0)
     generator = Generator(bits)
     for seed, step, index in keys:
         if not all(0 <= number < 2**64 for number in (seed, step, index)):
-            raise ValueError(f"randomness: wanted seed, step and index in 0..2**64-1, got {seed}, {step}, {index}")
+            raise ValueError(f"randomness: expected seed, step and index in 0..2**64-1, got {seed}, {step}, {index}")
         key = np.array([seed, purpose], dtype=np.uint64)
         counter = np.array([0, 0, index, step], dtype=np.uint64)
         bits.state = {
@@ -87,26 +87,29 @@ def draw_training(
     steps: int,
     drop_probability: float,
 ) -> TrainingDraws:
-    """Draw what a training step needs for the samples with these global indices.
+    """Draw the random values of a training step for samples with the given global indices.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
         step: training step.
-        indices: global sample indices, one for each row.
-        shape: of one latent, (C, H, W).
-        steps: N, diffusion steps.
-        drop_probability: for label and text together.
+        indices: global sample indices, one per row.
+        shape: shape of one latent, (C, H, W).
+        steps: number N of diffusion steps.
+        drop_probability: probability of dropping label and text together, 0..1.
+
+    Returns:
+        The draws, on the CPU.
 
     Raises:
         ValueError: a number outside 0..2**64-1, ``steps`` below 1, or ``drop_probability`` outside 0..1.
     """
     if steps < 1 or not 0 <= drop_probability <= 1:
-        raise ValueError(f"draws: wanted steps >= 1 and drop_probability in 0..1, got {steps}, {drop_probability}")
+        raise ValueError(f"draws: expected steps >= 1 and drop_probability in 0..1, got {steps}, {drop_probability}")
     keys = [(seed, step, int(index)) for index in indices]
     noise = np.empty((len(keys), *shape), dtype=np.float32)
     uniform = np.empty((len(keys), 3))
     for row, (noise_row, stream) in enumerate(zip(noise, _streams(Purpose.TRAINING, keys), strict=True)):
-        # The scalars come first, so that they do not change with the latent's shape.
+        # Scalars are drawn first, so that they do not change with the latent's shape.
         stream.random(out=uniform[row])
         stream.standard_normal(dtype=np.float32, out=noise_row)
     step_uniform, flip_uniform, drop_uniform = uniform.T
@@ -119,18 +122,18 @@ def draw_training(
 
 
 def draw_other_labels(seed: int, step: int, indices: Sequence[int], num_classes: int) -> Tensor:
-    """A class for each sample, uniform and whatever its own; int64 [B]. For the class-balancing loss."""
+    """Draw a uniform class per sample, independent of its own; int64 [B]. For the class-balancing loss."""
     streams = _streams(Purpose.OTHER_LABELS, [(seed, step, int(index)) for index in indices])
     return torch.tensor([int(stream.integers(num_classes)) for stream in streams], dtype=torch.int64)
 
 
 def draw_posterior_noise(seed: int, step: int, indices: Sequence[int], shape: tuple[int, ...]) -> Tensor:
-    """Noise for sampling latents from an autoencoder's moments; float32 [B, *shape], as ``draw_training``."""
+    """Draw noise for sampling latents from an autoencoder's moments; float32 [B, *shape], as in ``draw_training``."""
     return _normals(Purpose.POSTERIOR, [(seed, step, int(index)) for index in indices], shape)
 
 
 def draw_sampling_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
-    """The noise that sampling starts from, one seed for each image; float32 [B, *shape].
+    """Draw the initial noise of sampling, one seed per image; float32 [B, *shape].
 
     Raises:
         ValueError: a seed outside 0..2**64-1.

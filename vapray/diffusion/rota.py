@@ -1,9 +1,8 @@
-"""Whose turn it is: which rows share the next network call.
+"""Selection of the rows of the next network call.
 
-A row is one half of one image at one solver step: conditional, or unconditional. Rows of a call have one padded context
-length, so a caption's length decides its group, and nothing else about an image matters; unconditional rows are of its
-group, or one group by themselves. Halves of an image may go into different calls, which leaves no gap at the end of a
-call.
+A row is one half of one image at one solver step: conditional or unconditional. Rows of a call have one padded context
+length, so only the caption's length decides an image's group; unconditional rows are in the same group, or in a group
+of their own. The halves of an image may be in different calls, which avoids a gap at the end of a call.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,24 +15,24 @@ LONGEST_WAIT = 2
 
 
 def context_lengths(max_context: int) -> tuple[int, ...]:
-    """What captions are padded to: half of the room, or all of it.
+    """List the padded lengths of captions: half of the maximum, and the maximum.
 
-    Captions take 60 to 120 of CLIP's 256 tokens, and 12 to 21 of the demo's 48: half holds nearly all of them. More
-    lengths would spare a few tokens, and leave more calls half empty.
+    Captions have 60 to 120 of CLIP's 256 tokens, and 12 to 21 of the demo's 48, so half is enough for nearly all. More
+    lengths would save a few tokens and leave more calls partly empty.
     """
     return tuple(sorted({-(-max_context // 2), max_context}))
 
 
 def fitting_size(count: int, sizes: Sequence[int]) -> int:
-    """The smallest of ``sizes`` (rising) that holds so many."""
+    """Get the smallest of the ascending ``sizes`` that is at least ``count``."""
     return next(size for size in sizes if size >= count)
 
 
 class Rota:
-    """Takes turns between groups: the fullest call goes first, unless a group has been passed over twice.
+    """Rotation between groups: the fullest call is first, unless a group has been passed over twice.
 
-    Fullest first, because a call costs the same however few of its rows are real. Within a group the oldest image goes
-    first, so every image ends: those before it do, and its group has its turn.
+    The fullest is first because the cost of a call does not depend on its number of real rows. Within a group the
+    oldest image is first, so that every image ends.
     """
 
     def __init__(self, max_rows: int) -> None:
@@ -41,10 +40,13 @@ class Rota:
         self._passed_over: dict[int, int] = {}
 
     def choose(self, waiting: Iterable[tuple[int, Callable[[], Sequence[Row]]]]) -> list[Row]:
-        """The next call: the oldest rows of the group whose turn it is, as many as fit.
+        """Choose the rows of the next call: the oldest rows of one group, as many as fit.
 
         Args:
-            waiting: for images, oldest first, a group and what tells the rows of it that the image waits for.
+            waiting: for each image, oldest first, a group and a function that returns the image's rows of that group.
+
+        Returns:
+            The rows.
         """
         groups: dict[int, list[Row]] = {}
         for group, rows in waiting:

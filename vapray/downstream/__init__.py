@@ -1,1 +1,1 @@
-"""Does synthetic data help? Classifiers trained with and without generated images, tested on real ones."""
+"""Downstream classifiers, trained with and without generated images and tested on real ones."""

@@ -1,4 +1,4 @@
-"""What training the downstream classifiers would cost."""
+"""Cost estimate of the downstream classifiers."""
 
 from collections.abc import Iterator
 
@@ -9,17 +9,17 @@ from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_po
 
 __all__ = ["FLOPS_OF_A_PIXEL", "VALUES_OF_A_PIXEL", "forecast"]
 
-# Of a forward pass, and kept for the backward pass; counted at five classes.
+# FLOPs of a forward pass, and values kept for the backward pass, per pixel; counted at five classes.
 FLOPS_OF_A_PIXEL = {"densenet121": 112_930, "maxvit": 221_500, "small": 5_650}
 VALUES_OF_A_PIXEL = {"densenet121": 651, "maxvit": 1_533, "small": 29}
 PARAMETERS = {"densenet121": 6_960_000, "maxvit": 30_400_000, "small": 41_000}
-# Forward, and backward by weights and by inputs; weights, gradients and AdamW's two moments, four bytes each.
+# Passes: forward, backward by weights, backward by inputs. Bytes: weights, gradients and AdamW's two moments, 4 each.
 PASSES, BYTES_OF_A_PARAMETER = 3, 16
 BYTES_OF_A_TABLE, BYTES_OF_A_GROUP, BYTES_OF_A_POINT = 9_000, 900, 20
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Every point trains for the same steps and is asked for every held-out image; every actor reads all images."""
+    """Estimate the cost: classifiers train for equal steps and score all held-out images; actors read all images."""
     config, images, settings = outlook.config, outlook.images, outlook.config.downstream
     workers, device = of_pool(config.pools.downstream)
     rate, basis = flop_rate(device)

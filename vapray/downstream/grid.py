@@ -1,4 +1,4 @@
-"""The grid of classifiers: one point is one training."""
+"""Grid of classifiers: each point is one training."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -11,13 +11,13 @@ __all__ = ["Point", "is_kept", "points_of"]
 
 @dataclass(frozen=True)
 class Point:
-    """What tells one classifier from the others.
+    """Settings of one classifier.
 
     Attributes:
-        network: as in ``downstream.networks``.
-        share: of the real groups of each class.
-        arm: as in ``downstream.arms``.
-        seed: of initial weights, draws and flips; the same seed starts every arm from the same weights.
+        network: Name, as in ``downstream.networks``.
+        share: Share of the real groups of each class, above 0 and at most 1.
+        arm: Training data, as in ``downstream.arms``.
+        seed: Seed of initial weights, draws and flips; the same seed starts every arm from the same weights.
     """
 
     network: Classifier
@@ -27,15 +27,15 @@ class Point:
 
     @property
     def key(self) -> str:
-        """As the tables ``grid`` and ``downstream`` name it."""
+        """Key in the tables ``grid`` and ``downstream``."""
         return f"{self.network}/{self.share:g}/{self.arm}/{self.seed}"
 
 
 def points_of(settings: Downstream) -> list[Point]:
-    """Every network with every share, arm and seed."""
+    """All combinations of networks, shares, arms and seeds."""
     return [Point(*values) for values in product(settings.networks, settings.shares, settings.arms, settings.seeds)]
 
 
 def is_kept(point: Point, settings: Downstream) -> bool:
-    """Whether its weights become a file: all real images and no others, from the first seed."""
+    """True if the weights are saved: trained on all real images and no others, with the first seed."""
     return (point.share, point.arm, point.seed) == (1.0, "real", settings.seeds[0])

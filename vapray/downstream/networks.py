@@ -1,4 +1,4 @@
-"""The networks: built anew, or from weights of a file with a new last layer."""
+"""Classifier networks, with random weights or with weights of a file and a new last layer."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -14,9 +14,9 @@ from vapray.weights_file import read_weights
 __all__ = ["MEAN", "STD", "build_network", "to_safetensors"]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet, by which published weights expect red, green and blue in 0..1 to be shifted and scaled."""
+"""ImageNet mean and standard deviation of RGB in 0..1; published weights expect inputs normalized by them."""
 WINDOWS_OF_A_SIDE = 32
-"""MaxViT-T at 224 pixels has windows of 7: other sides keep the number of windows, and so the network's shape."""
+"""Windows per side. MaxViT-T at 224 pixels has windows of 7; other sides keep the number of windows and the shape."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,20 @@ _KINDS = {
 
 
 def build_network(name: str, num_classes: int, side: int, weights: str | None = None) -> nn.Module:
-    """A network on the CPU; what is drawn for it comes from torch's own generator.
+    """Build a network on the CPU; random weights come from torch's global generator.
 
     Args:
-        name: as in ``downstream.networks``.
-        num_classes: K, of its last layer.
-        side: of its pictures in pixels.
-        weights: a state dict, ``.safetensors`` or pickled, whose last layer is left out; None: drawn.
+        name: Name, as in ``downstream.networks``.
+        num_classes: Number of classes K.
+        side: Side S of its images, in pixels.
+        weights: File of a state dict, ``.safetensors`` or pickled, whose last layer is ignored; None: random weights.
 
     Returns:
-        Float32 [B, 3, S, S] in, logits [B, K] out.
+        Network that maps float32 [B, 3, S, S] to logits [B, K].
 
     Raises:
-        CheckpointError: no weights of this network, or a file that cannot be read.
+        ConfigError: the file does not exist.
+        CheckpointError: the file cannot be read, or its weights are of another network.
     """
     kind = _KINDS[name]
     network = kind.build(num_classes, side)
@@ -81,7 +82,7 @@ def build_network(name: str, num_classes: int, side: int, weights: str | None = 
 
 
 def to_safetensors(network: nn.Module, name: str, class_names: list[str], side: int) -> bytes:
-    """The weights; what to feed the network and what it answers stands in the file's metadata."""
+    """Serialize the weights, with classes, image side and normalization in the file's metadata."""
     metadata = {
         "network": name,
         "class_names": json.dumps(class_names),
@@ -99,8 +100,8 @@ def _fill(network: nn.Module, name: str, path: str, found: Mapping[str, Tensor],
     wrong = [key for key, weight in wanted.items() if key not in found or found[key].shape != weight.shape]
     if wrong:
         raise CheckpointError(
-            f"downstream.weights {name} = {path}: {len(wrong)} of {len(wanted)} weights are not there or of another "
-            f"shape, such as {wrong[0]}. Give torchvision's weights of this network; those of MaxViT are for "
+            f"downstream.weights {name} = {path}: {len(wrong)} of {len(wanted)} weights are missing or have another "
+            f"shape, such as {wrong[0]}. Fix: give torchvision's weights of this network; those of MaxViT need "
             "downstream.image_side=224."
         )
     network.load_state_dict(own | {key: found[key] for key in wanted})

@@ -1,4 +1,4 @@
-"""Real and generated pictures for classifiers, prepared alike: the square at the generator's side, then at theirs."""
+"""Real and generated images for classifiers: cropped and resized to the generator's side, then to the classifiers'."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ PICTURES_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Pictures:
-    """Labelled pictures in memory.
+    """Labelled images in memory.
 
     Attributes:
-        images: uint8 [N, S, S, 3].
-        labels: int64 [N].
-        groups: lesion or patient of each; empty texts for generated ones.
+        images: Images, uint8 [N, S, S, 3].
+        labels: Class indices, int64 [N].
+        groups: Lesion or patient of each image; empty strings for generated images.
     """
 
     images: NDArray[np.uint8]
@@ -36,7 +36,7 @@ class Pictures:
 
 
 def together(first: Pictures, second: Pictures) -> Pictures:
-    """One set, the second behind the first."""
+    """Concatenate two sets."""
     return Pictures(
         np.concatenate([first.images, second.images]),
         np.concatenate([first.labels, second.labels]),
@@ -45,10 +45,10 @@ def together(first: Pictures, second: Pictures) -> Pictures:
 
 
 def read_real(images: Version, split: str, config: Config) -> Pictures:
-    """All images of a split, by id.
+    """Read all images of a split, sorted by id.
 
     Raises:
-        DataError: one can no longer be read; without it the numbers would be of another set.
+        DataError: an image can no longer be read; without it the scores would be of another set.
     """
     rows = images.read(["label", "group", "path", "split"]).filter(pc.field("split") == split).to_pylist()
     frames = _empty(len(rows), config)
@@ -56,13 +56,13 @@ def read_real(images: Version, split: str, config: Config) -> Pictures:
         paths = [row["path"] for row in rows[begin : begin + PICTURES_AT_ONCE]]
         found, _, reasons = read_frames(paths, config.data.image_size)
         for position, reason in reasons.items():
-            raise DataError(f"{paths[position]}: {reason}. Bring it back, or run `python -m jobs.ingest` again.")
+            raise DataError(f"{paths[position]}: {reason}. Fix: restore it, or run `python -m jobs.ingest` again.")
         frames[begin : begin + len(found)] = _resized(found, config)
     return Pictures(frames, np.array([row["label"] for row in rows], np.int64), [row["group"] for row in rows])
 
 
 def read_synthetic(samples: Version, config: Config) -> Pictures:
-    """Generated images by id: all, or ``downstream.n_synthetic`` that the run's seed draws."""
+    """Read generated images, sorted by id: all, or ``downstream.n_synthetic`` drawn by the run's seed."""
     rows = samples.read(["sample_id", "arm"]).filter(pc.field("arm") == "generated")
     ids = rows.column("sample_id").to_pylist()
     order = np.random.default_rng(config.run.seed).permutation(len(ids))[: config.downstream.n_synthetic]
@@ -91,5 +91,5 @@ def _resized(frames: NDArray[np.uint8], config: Config) -> NDArray[np.uint8]:
 
 
 def side_of(config: Config) -> int:
-    """Of the pictures that the classifiers see, in pixels."""
+    """Side of the classifiers' images, in pixels."""
     return config.downstream.image_side or config.data.image_size

@@ -1,4 +1,4 @@
-"""How well a classifier tells the classes of held-out images."""
+"""Scores of a classifier on held-out images."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +13,11 @@ __all__ = ["Scores", "score"]
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over the classes that the held-out images have; each class counts alike, however rare.
+    """Unweighted means over the classes that the held-out images have.
 
     Attributes:
-        auc: area under the ROC curve, of each class against all others (mAUC).
-        f1: F1 of the most probable class.
+        auc: Area under the ROC curve of each class against all others (mAUC), 0..1.
+        f1: F1 score of the most probable class (macro F1), 0..1.
     """
 
     auc: float

@@ -1,4 +1,4 @@
-"""What the classifiers depend on besides tables and config values."""
+"""Hash of the external inputs of the downstream stage."""
 
 import json
 from pathlib import Path
@@ -11,16 +11,16 @@ __all__ = ["classifier_weights_signature"]
 
 
 def classifier_weights_signature(config: Config) -> str:
-    """sha256 of the files that networks start from; empty where all start from random weights.
+    """sha256 of each file of initial weights, as JSON by network; empty if all networks start from random weights.
 
     Raises:
-        ConfigError: one is not there.
+        ConfigError: a file does not exist.
     """
     weights = config.downstream.weights
     for network, path in weights.items():
         if not Path(path).is_file():
             raise ConfigError(
-                f"downstream.weights {network} = {path}: no such file. Give a .safetensors or .pth that every node has."
+                f"downstream.weights {network} = {path}: no such file. Fix: give a .safetensors or .pth on every node."
             )
     digests = {network: sha256_of([Path(path)]) for network, path in weights.items()}
     return json.dumps(digests, sort_keys=True) if digests else ""

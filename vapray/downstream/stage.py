@@ -1,12 +1,12 @@
-"""downstream: classifiers trained with and without generated images.
+"""Stage downstream: train classifiers with and without generated images, and test them on real ones.
 
 in    images, samples (the arm ``generated``)
 out   the table ``downstream``: a row for each classifier; files/downstream/{table.md,downstream.json};
       files/NETWORK.safetensors, each network trained on all real images, from the first seed
 
-Fan-out: a point of the grid (network, share, arm, seed) is one unit of work of ``pools.downstream`` and one committed
-part. Points need nothing of one another and none is ended early, so that there is nothing for Ray Tune to schedule; and
-its record of trials would be a second one beside the table's parts, by which a killed stage continues.
+Fan-out: each point of the grid (network, share, arm, seed) is one work item of ``pools.downstream`` and one committed
+part. Points are independent and none is stopped early, so Ray Tune has nothing to schedule. Its record of trials would
+also duplicate the table's parts, by which a killed stage continues.
 """
 
 import hashlib
@@ -54,25 +54,25 @@ def run(run: StageRun) -> None:
 
 
 def _held_out(images: Version) -> tuple[str, int]:
-    """The split that classifiers are tested on, and its images.
+    """Select the split for testing, and count its images.
 
     Raises:
-        DataError: none, of fewer than two classes, or with a group of the train split.
+        DataError: there is no such split, it has fewer than two classes, or it shares a group with the train split.
     """
     rows = images.read(["split", "label", "group"])
     split = held_out_split(rows.column("split").unique().to_pylist())
     train, test = (rows.filter(pc.field("split") == name) for name in ("train", split or "test"))
     if test.num_rows == 0 or len(test.column("label").unique()) < 2 or train.num_rows == 0:
         raise DataError(
-            f"{images.uri}: a test takes held-out images of at least two classes, and training some of the train "
-            "split. Give the dataset such splits, or set data.test_share."
+            f"{images.uri}: testing needs held-out images of at least two classes, and training needs images of the "
+            "train split. Fix: give the dataset such splits, or set data.test_share."
         )
     refuse_shared_groups(train.column("group").to_pylist(), test.column("group").to_pylist())
     return str(split), test.num_rows
 
 
 class _TrainClassifiers:
-    """Points of the grid to classifiers and their scores; holds all pictures, prepared once."""
+    """Map points of the grid to trained classifiers and their scores; holds all images in memory."""
 
     def __init__(self, config: Config, images: Version, samples: Version, held_out: str, output: Version) -> None:
         self._config, self._output = config, output
@@ -83,7 +83,7 @@ class _TrainClassifiers:
         self._synthetic = np.arange(len(real.labels), len(self._pictures.labels))
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """A part of ``downstream``; a network whose weights end as no numbers is a reject."""
+        """Build a part of table ``downstream``; a network with non-finite outputs becomes a reject."""
         done, rejects = [], {}
         for row in rows.to_pylist():
             point = Point(**{name: row[name] for name in ("network", "share", "arm", "seed")})
@@ -132,4 +132,4 @@ def _write_table(run: StageRun, keys: list[str], held_out: str, n_test: int) -> 
     folder = f"{run.output.folder}/files/downstream"
     run.output.files.write(f"{folder}/downstream.json", json.dumps(record, indent=2).encode())
     run.output.files.write(f"{folder}/table.md", table.encode())
-    run.progress.say(f"table: {run.output.files.path(folder)}/table.md")
+    run.progress.say(f"wrote the table {run.output.files.path(folder)}/table.md")

@@ -1,4 +1,4 @@
-"""Shares of the real training images by whole groups: lesions, patients."""
+"""Subsets of the real training images by complete groups (lesions, patients)."""
 
 import hashlib
 import math
@@ -17,19 +17,19 @@ __all__ = ["refuse_shared_groups", "rows_of_share"]
 def rows_of_share(
     groups: Sequence[str], labels: NDArray[np.integer[Any]], share: float, seed: int
 ) -> NDArray[np.int64]:
-    """The images of a share of each class's groups.
+    """Select the images of a share of each class's groups.
 
-    Groups stand in one order that ``seed`` draws, and a share takes the first of each class: a smaller share is part
-    of every larger one, whatever else differs. A group comes with all of its images, also those of other classes.
+    ``seed`` draws one order of groups, and a share takes the first ones of each class, so a smaller share is a subset
+    of every larger one. A group includes all its images, also those of other classes.
 
     Args:
-        groups: [N], of each image.
-        labels: [N].
-        share: of each class's groups, above 0 and at most 1; at least one of them is taken.
-        seed: of the order.
+        groups: Group of each image, [N].
+        labels: Class of each image, [N].
+        share: Share of each class's groups, above 0 and at most 1; at least one group is taken.
+        seed: Seed of the order.
 
     Returns:
-        Positions of the images taken, ascending.
+        Positions of the selected images, ascending.
     """
     of_class: dict[int, set[str]] = defaultdict(set)
     for group, label in zip(groups, labels.tolist(), strict=True):
@@ -42,13 +42,13 @@ def rows_of_share(
 
 
 def refuse_shared_groups(train: Sequence[str], test: Sequence[str]) -> None:
-    """Refuse a test of images whose lesion or patient is trained on.
+    """Check that no lesion or patient is both trained on and tested on.
 
     Raises:
-        DataError: a group is on both sides.
+        DataError: a group is in both splits.
     """
     if shared := sorted({*train} & {*test}):
         raise DataError(
             f"{len(shared)} groups are in the train split and among the held-out images, such as "
-            f"{', '.join(shared[:5])}. A lesion or patient has to be in one split: mend the dataset's groups or splits."
+            f"{', '.join(shared[:5])}. Fix: put each lesion or patient into one split of the dataset."
         )

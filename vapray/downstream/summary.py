@@ -1,4 +1,4 @@
-"""Rows of classifiers to means over seeds, and to a table for people."""
+"""Means of classifier scores over seeds, as records and as a Markdown table."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ HEAD = [
 PAGE = """\
 # Does synthetic data help a classifier?
 
-Regime: {regime}. Tested on {test}; no lesion or patient of theirs is trained on.
+Regime: {regime}. Tested on {test}; none of their lesions or patients is in the training data.
 
 Brackets are 95 % intervals of the mean over seeds (Student's t). A share has the same images for all seeds and arms,
-so how they were chosen is not part of them. Gains are over the arm `real`, from the same seeds.
+so the intervals do not include the choice of images. Gains are over the arm `real`, with the same seeds.
 
 {table}
 
@@ -34,11 +34,11 @@ Research only; not for clinical use.
 
 @dataclass(frozen=True)
 class Mean:
-    """Of one number over seeds.
+    """Mean of a score over seeds.
 
     Attributes:
-        value: the mean.
-        interval: of the mean; None for a single seed.
+        value: The mean.
+        interval: 95 % interval of the mean; None for a single seed.
     """
 
     value: float
@@ -46,27 +46,27 @@ class Mean:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Mean":
-        """Over these."""
+        """Compute the mean of values, with its interval."""
         return cls(float(np.mean(values)), t_interval(values))
 
 
 @dataclass(frozen=True)
 class Group:
-    """One line of the table: classifiers that differ by their seeds alone.
+    """One line of the table: classifiers that differ only by their seeds.
 
     Attributes:
-        network: as in ``downstream.networks``.
-        share: of the real groups of each class.
-        n_real: real training images.
-        n_real_groups: lesions or patients that these are of.
-        n_synthetic: generated training images.
-        arm: as in ``downstream.arms``.
-        steps: optimiser steps.
-        seeds: classifiers.
-        auc: mAUC.
-        f1: macro F1.
-        auc_gain: mAUC less that of the arm ``real`` from the same seed; None for that arm, and without it.
-        f1_gain: the same of macro F1.
+        network: Name, as in ``downstream.networks``.
+        share: Share of the real groups of each class.
+        n_real: Number of real training images.
+        n_real_groups: Number of lesions or patients among them.
+        n_synthetic: Number of generated training images.
+        arm: Training data, as in ``downstream.arms``.
+        steps: Number of optimizer steps.
+        seeds: Number of classifiers.
+        auc: Mean of mAUC.
+        f1: Mean of macro F1.
+        auc_gain: Mean difference of mAUC to the arm ``real`` with the same seed; None for that arm or without it.
+        f1_gain: Mean difference of macro F1, likewise.
     """
 
     network: str
@@ -84,7 +84,7 @@ class Group:
 
 
 def summarise(rows: Sequence[Row]) -> list[Group]:
-    """The groups of the table ``downstream``, in the order in which their first rows stand."""
+    """Group the rows of table ``downstream`` over seeds, in the order of their first rows."""
     members: dict[tuple[str, float, str], dict[int, Row]] = defaultdict(dict)
     for row in rows:
         members[row["network"], row["share"], row["arm"]][row["seed"]] = row
@@ -108,17 +108,17 @@ def _group(by_seed: Mapping[int, Row], baseline: Mapping[int, Row] | None) -> Gr
 
 
 def _gain(name: str, by_seed: Mapping[int, Row], baseline: Mapping[int, Row]) -> Mean | None:
-    """Differences between classifiers that started from the same weights: what seeds share falls out."""
+    """Mean difference between classifiers of equal initial weights, which cancels the effect of the seed."""
     differences = [row[name] - baseline[seed][name] for seed, row in by_seed.items() if seed in baseline]
     return Mean.of(differences) if differences else None
 
 
 def markdown(groups: Sequence[Group], test: str) -> str:
-    """The table as Markdown.
+    """Format the table as Markdown.
 
     Args:
-        groups: its lines.
-        test: what the classifiers were tested on, in words.
+        groups: Lines of the table.
+        test: Description of the test images.
     """
     lines = [HEAD, ["---"] * len(HEAD), *(_cells(group) for group in groups)]
     return PAGE.format(regime=REGIME, test=test, table="\n".join(f"| {' | '.join(cells)} |" for cells in lines))

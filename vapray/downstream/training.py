@@ -1,4 +1,4 @@
-"""Training one classifier: what an arm learns from, and for how many steps."""
+"""Training of one downstream classifier."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ MIRRORED_AXES = {"none": (), "horizontal": (3,), "both": (2, 3)}
 
 @dataclass(frozen=True)
 class Phase:
-    """Steps over one set of pictures, under a learning rate that rises and falls once.
+    """Training phase over one set of images, with a one-cycle learning rate.
 
     Attributes:
-        rows: positions of the pictures.
-        steps: optimiser steps.
+        rows: Positions of the images.
+        steps: Number of optimizer steps.
     """
 
     rows: NDArray[np.int64]
@@ -37,13 +37,13 @@ class Phase:
 def phases_of(
     arm: str, real: NDArray[np.int64], synthetic: NDArray[np.int64], settings: Downstream
 ) -> tuple[Phase, ...]:
-    """What an arm trains on; the steps of its phases add up to ``settings.steps`` in every arm.
+    """Training phases of an arm; their steps add up to ``settings.steps`` in every arm.
 
     Args:
-        arm: as in ``downstream.arms``.
-        real: positions of the real pictures of its share.
-        synthetic: positions of the generated ones.
-        settings: the section.
+        arm: Training data, as in ``downstream.arms``.
+        real: Positions of the real images of the share.
+        synthetic: Positions of the generated images.
+        settings: Config section ``downstream``.
     """
     if arm == "real":
         return (Phase(real, settings.steps),)
@@ -63,22 +63,22 @@ def train_network(
     seed: int,
     device: str = "cpu",
 ) -> nn.Module:
-    """Train one classifier; on a CPU one seed gives one set of weights, and torch's own state is untouched.
+    """Train one classifier; deterministic by seed on a CPU, and torch's global random state is restored.
 
     Args:
-        name: the network.
-        pictures: of which the phases name rows.
-        phases: one after the other, each with an optimiser of its own.
-        settings: the section.
-        num_classes: K.
-        seed: of initial weights, draws and flips.
-        device: torch device name.
+        name: Name of the network.
+        pictures: Images; phases select rows of them.
+        phases: Phases, run one after another, each with a new optimizer.
+        settings: Config section ``downstream``.
+        num_classes: Number of classes K.
+        seed: Seed of initial weights, draws and flips.
+        device: Torch device name.
 
     Returns:
-        The network on ``device``, to be asked and not to be trained.
+        The network on ``device``, in evaluation mode.
 
     Raises:
-        CheckpointError: the weights to start from cannot be used.
+        CheckpointError: the initial weights cannot be used.
     """
     planes = torch.from_numpy(pictures.images).permute(0, 3, 1, 2)
     labels = torch.from_numpy(pictures.labels)
@@ -92,10 +92,18 @@ def train_network(
 
 
 def probabilities(network: nn.Module, images: NDArray[np.uint8], device: str = "cpu") -> NDArray[np.float64]:
-    """[N, K], rows that sum to 1, of uint8 [N, S, S, 3].
+    """Predict class probabilities.
+
+    Args:
+        network: Network in evaluation mode.
+        images: Images, uint8 [N, S, S, 3].
+        device: Torch device name of the network.
+
+    Returns:
+        float64 [N, K]; rows sum to 1.
 
     Raises:
-        TrainingDiverged: the network answers with values that are not finite.
+        TrainingDiverged: outputs of the network are not finite.
     """
     planes = torch.from_numpy(images).permute(0, 3, 1, 2)
     with torch.no_grad():
@@ -123,7 +131,7 @@ def _fit(network: nn.Module, planes: Tensor, labels: Tensor, phase: Phase, setti
 
 
 def _balanced(labels: Tensor) -> Tensor:
-    """Weights [N] under which every class that is there is equally likely."""
+    """Sampling weights [N] under which every class present is equally likely."""
     return 1.0 / torch.bincount(labels)[labels].double()
 
 

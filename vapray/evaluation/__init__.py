@@ -1,1 +1,1 @@
-"""Measuring what was made: distances between sets, agreement with captions and labels, and the report."""
+"""Evaluation of generated images: distances between sets, agreement with captions and labels, and the report."""

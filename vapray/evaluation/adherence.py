@@ -1,10 +1,10 @@
-"""Does a generated picture show what its caption asked for, beyond what its class alone would give?
+"""Caption adherence: agreement of generated images with their captions, beyond the effect of the class.
 
-Three numbers on one scale of 0..1.
+Three numbers on one scale of 0..1:
 
-* adherence: attributes measured in the picture against those of its caption;
-* shuffled: against captions of other pictures of its class, which is what following the class alone gives;
-* ceiling: real held-out pictures, through the autoencoder, against their own captions.
+* adherence: attributes measured in the image against those of its caption;
+* shuffled: against captions of other images of its class, the score of following the class alone;
+* ceiling: real held-out images, through the autoencoder, against their own captions.
 """
 
 from collections import Counter
@@ -21,20 +21,20 @@ from vapray.errors import DataError
 from vapray.evaluation.intervals import Interval, bootstrap_interval
 
 Agreement = Callable[[Attributes, Attributes], Mapping[str, float]]
-"""(found, wanted) to a score in 0..1 per attribute; absent or NaN where the caption does not mention it."""
+"""Maps (found, wanted) to a score in 0..1 per attribute; absent or NaN if the caption does not mention it."""
 Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class CaptionedImages:
-    """Pictures, as measured and as their captions describe them."""
+    """Attributes of images as measured (``found``) and as their captions describe them (``wanted``)."""
 
     found: Sequence[Attributes]
     wanted: Sequence[Attributes]
     labels: Sequence[int]
 
     def __post_init__(self) -> None:
-        """Raise ``DataError`` unless the three have one length."""
+        """Raise ``DataError`` unless the three sequences have equal length."""
         lengths = len(self.found), len(self.wanted), len(self.labels)
         if len(set(lengths)) != 1:
             raise DataError(f"adherence: found, wanted and labels have lengths {lengths}")
@@ -42,11 +42,11 @@ class CaptionedImages:
 
 @dataclass(frozen=True)
 class AttributeAgreement:
-    """One attribute's row; NaN where no caption mentions it."""
+    """Scores of one attribute; NaN if no caption mentions it."""
 
     name: str
     mentioned: int
-    """Generated images whose own caption mentions it."""
+    """Number of generated images whose caption mentions the attribute."""
     adherence: float
     shuffled: float
     ceiling: float
@@ -54,33 +54,33 @@ class AttributeAgreement:
 
 @dataclass(frozen=True)
 class Adherence:
-    """The result of ``measure_adherence``."""
+    """Result of :func:`measure_adherence`."""
 
     adherence: float
     shuffled: float
     ceiling: float
     ceiling_shuffled: float
-    """The control of the real pictures: the measuring itself is informative if the ceiling is above it."""
+    """Shuffled control of the real images: the measurement is informative if the ceiling is above it."""
     relative: float
     """(adherence - shuffled) / (ceiling - shuffled); NaN if the ceiling is not above the shuffled control."""
     relative_interval: Interval | None
-    """None if some bootstrap draw has no ceiling above the shuffled control."""
+    """Bootstrap interval; None if some draw has no ceiling above the shuffled control."""
     adherence_interval: Interval | None
     attributes: tuple[AttributeAgreement, ...]
     caption_entropy_bits: float
     caption_entropy_within_class_bits: float
-    """What the captions say beyond the class; 0 means that the shuffled control equals the adherence."""
+    """Caption information beyond the class, in bits; 0 means that the shuffled control equals the adherence."""
     images: int
     images_left_out: int
-    """Alone in their class, so without a control, or with a caption that mentions no attribute."""
+    """Images without a control, because they are alone in their class, or whose caption mentions no attribute."""
     real_images: int
 
 
 def shuffled_partners(labels: Sequence[int], *, rounds: int, seed: int) -> list[NDArray[np.int64]]:
-    """For each image, up to ``rounds`` other images of its class; every image is met equally often.
+    """Select for each image up to ``rounds`` other images of its class; every image is selected equally often.
 
-    A class is put in random order and shifted by 1, 2, ... places: each shift is a permutation without fixed
-    points. With ``rounds`` >= class size - 1 every pair occurs once. An image alone in its class gets none.
+    A class is shuffled and shifted by 1, 2, ... places: each shift is a permutation without fixed points. With
+    ``rounds`` >= class size - 1 every pair occurs once. An image alone in its class gets none.
     """
     rng = np.random.default_rng(seed)
     classes = np.asarray(labels)
@@ -102,7 +102,7 @@ def _row(scores: Mapping[str, float], names: Sequence[str]) -> Scores:
 
 
 def _mean_known(values: Scores, axis: int) -> Scores:
-    """Mean over what is not NaN; NaN where nothing is known."""
+    """Mean of the values that are not NaN; NaN if there are none."""
     known = ~np.isnan(values)
     counts = known.sum(axis=axis)
     sums = np.where(known, values, 0.0).sum(axis=axis)
@@ -111,7 +111,7 @@ def _mean_known(values: Scores, axis: int) -> Scores:
 
 @dataclass(frozen=True)
 class _Agreements:
-    """Per image and attribute [N, A], and per image [N, 2] (own, shuffled) for images that have both."""
+    """Scores per image and attribute [N, A], and per image [N, 2] (own, shuffled), for images that have both."""
 
     own: Scores
     shuffled: Scores
@@ -137,7 +137,7 @@ def _agreements(
 
 
 def _relative(generated: Scores, real: Scores) -> float:
-    """From rows (own, shuffled) of both sets."""
+    """Relative adherence from rows (own, shuffled) of both sets."""
     adherence, shuffled = generated.mean(axis=0)
     span = real[:, 0].mean() - shuffled
     return float((adherence - shuffled) / span) if span > 0 else float("nan")
@@ -153,21 +153,21 @@ def measure_adherence(
     level: float = 0.95,
     seed: int = 0,
 ) -> Adherence:
-    """Caption adherence between its shuffled control and its ceiling.
+    """Measure caption adherence with its shuffled control and its ceiling.
 
     Every image counts once: its score is the mean over the attributes that the caption mentions.
 
     Args:
-        generated: attributes measured in generated images, and of the captions that conditioned them.
-        real: the same of real held-out images that went through the autoencoder.
-        agreement: scores one picture against one caption.
-        rounds: captions of the same class that each image is compared with for the control.
-        draws: bootstrap draws over images.
-        level: of the intervals.
-        seed: of the control and the bootstrap.
+        generated: Attributes measured in generated images, and those of their captions.
+        real: The same for real held-out images after the autoencoder.
+        agreement: Scores one image against one caption.
+        rounds: Number of captions of the same class that each image is compared with for the control.
+        draws: Number of bootstrap draws over images.
+        level: Confidence level of the intervals.
+        seed: Seed of the control and of the bootstrap.
 
     Raises:
-        DataError: fewer than two images in a set have a caption with attributes and company in their class.
+        DataError: fewer than two images of a set share a class and have captions that mention attributes.
     """
     names = sorted({*_attribute_names(generated), *_attribute_names(real)})
     ours = _agreements(generated, agreement, names, rounds, seed)
@@ -207,17 +207,17 @@ def _attribute_rows(names: Sequence[str], ours: _Agreements, ceiling: _Agreement
 
 
 def caption_key(wanted: Attributes) -> Hashable:
-    """Equal for captions that ask for the same attributes."""
+    """Key that is equal for captions with the same attributes."""
     return tuple(sorted((name, repr(value)) for name, value in wanted.items()))
 
 
 def entropy_bits(captions: Sequence[Hashable]) -> float:
-    """Shannon entropy of the captions' frequencies; 0 for a constant caption, log2 N if all differ."""
+    """Shannon entropy of the caption frequencies, in bits; 0 for a constant caption, log2 N if all differ."""
     shares = np.array(list(Counter(captions).values()), dtype=np.float64) / max(len(captions), 1)
     return float(-(shares * np.log2(shares)).sum()) + 0.0
 
 
 def entropy_within_class_bits(captions: Sequence[Hashable], labels: Sequence[Any]) -> float:
-    """Entropy of the caption given the class: the classes' entropies weighted by their sizes."""
+    """Entropy of the caption given the class, in bits: the entropies of the classes weighted by their sizes."""
     joint = entropy_bits(list(zip(labels, captions, strict=True)))
     return max(0.0, joint - entropy_bits(list(labels)))

@@ -1,4 +1,4 @@
-"""Pictures that any generator has to beat."""
+"""Baseline images that any generator must beat."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,27 +15,27 @@ def class_mean_images(
     label_counts: Mapping[int, int],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """For each class its mean picture plus Gaussian noise of the class's standard deviation at each pixel.
+    """Generate for each class its mean image plus Gaussian noise of the class's standard deviation at each pixel.
 
-    It knows every class's colours and spread and nothing of how pixels belong together.
+    The baseline has every class's colours and spread, but no correlation between pixels.
 
     Args:
-        images: real training images, uint8 [N, H, W, C].
-        labels: [N].
-        label_counts: pictures wanted per class.
-        rng: source of the noise.
+        images: Real training images, uint8 [N, H, W, C].
+        labels: Class indices [N].
+        label_counts: Number of images to generate, by class.
+        rng: Random generator of the noise.
 
     Returns:
-        Pictures uint8 [M, H, W, C] and their labels [M], classes in ascending order.
+        Images uint8 [M, H, W, C] and their labels [M], classes in ascending order.
 
     Raises:
-        DataError: a wanted class has no training image.
+        DataError: a requested class has no training image.
     """
     parts, owners = [np.zeros((0, *images.shape[1:]), np.uint8)], [np.zeros(0, np.int64)]
     for label, count in sorted(label_counts.items()):
         of_class = images[labels == label].astype(np.float32)
         if count and len(of_class) == 0:
-            raise DataError(f"class {label}: {count} mean pictures wanted, but it has no training image")
+            raise DataError(f"class {label}: {count} class-mean images requested, but it has no training image")
         if count:
             parts.append(_around_mean(of_class, count, rng))
             owners.append(np.full(count, label, np.int64))

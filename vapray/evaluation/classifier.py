@@ -1,6 +1,6 @@
-"""A small classifier trained on real pictures, to ask whether a generated picture shows its class.
+"""Small label classifier, trained on real images, to check the class of generated images.
 
-It is no Inception network: its Inception Score and label accuracy compare runs on one dataset only.
+It is not an Inception network: its Inception Score and label accuracy compare runs on one dataset only.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from torch.nn import functional
 from vapray.errors import DataError
 
 LABEL = "small classifier trained on real training images"
-"""What stands beside numbers that rest on it."""
+"""Description of the classifier, shown next to numbers that depend on it."""
 FEATURES = 256
-"""Numbers before its last layer."""
+"""Width of the input of the last layer."""
 
 
 def small_network(num_classes: int) -> nn.Sequential:
-    """Three strided convolutions: a picture of 32 pixels costs 2.6 million multiplications."""
+    """Build a network of three convolutions; an image of 32 pixels costs 2.6 million multiplications."""
     layers: list[nn.Module] = []
     for wide_in, wide_out, kernel, stride in ((3, 24, 5, 2), (24, 48, 3, 2), (48, 64, 3, 1)):
         layers += [
@@ -36,7 +36,7 @@ def small_network(num_classes: int) -> nn.Sequential:
 
 def _planes(images: NDArray[np.uint8]) -> Tensor:
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-        raise DataError(f"classifier: wanted uint8 [N, H, W, 3], got {images.dtype} {list(images.shape)}")
+        raise DataError(f"classifier: expected uint8 [N, H, W, 3], got {images.dtype} {list(images.shape)}")
     return torch.tensor(images).permute(0, 3, 1, 2)
 
 
@@ -46,31 +46,31 @@ def _scaled(planes: Tensor, device: str) -> Tensor:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained network and the picture size that it was trained at."""
+    """Trained network with its image size."""
 
     network: nn.Module
     num_classes: int
     image_size: tuple[int, int]
-    """Height and width in pixels; pictures of another size are refused, not resized."""
+    """Height and width in pixels; images of another size are refused, not resized."""
     device: str = "cpu"
 
     def to_safetensors(self) -> bytes:
-        """The weights; :func:`read_classifier` takes them."""
+        """Serialize the weights, for :func:`read_classifier`."""
         return save_safetensors({name: weight.cpu().contiguous() for name, weight in self.network.state_dict().items()})
 
     def probabilities(self, images: NDArray[np.uint8], *, batch_images: int = 256) -> NDArray[np.float64]:
-        """[N, K], rows that sum to 1, of RGB uint8 [N, H, W, 3].
+        """Predict class probabilities [N, K] of RGB images uint8 [N, H, W, 3]; rows sum to 1.
 
         Raises:
-            DataError: another type or size than that of training.
+            DataError: type or size differ from training.
         """
         return self._passed(self.network, images, batch_images).double().softmax(dim=1).numpy()
 
     def features(self, images: NDArray[np.uint8], *, batch_images: int = 256) -> NDArray[np.float32]:
-        """What enters the last layer, float32 [N, 256], of RGB uint8 [N, H, W, 3].
+        """Compute the input of the last layer, float32 [N, 256], for RGB images uint8 [N, H, W, 3].
 
         Raises:
-            DataError: another type or size than that of training.
+            DataError: type or size differ from training.
         """
         layers = nn.Sequential(*list(self.network.children())[:-1])
         return self._passed(layers, images, batch_images).numpy()
@@ -84,27 +84,27 @@ class Classifier:
 
 
 def read_classifier(data: bytes, num_classes: int, image_size: tuple[int, int]) -> Classifier:
-    """What ``to_safetensors`` wrote.
+    """Load a classifier that ``to_safetensors`` wrote.
 
     Raises:
-        DataError: damaged, or of another number of classes.
+        DataError: the data is damaged or has another number of classes.
     """
     network = small_network(num_classes)
     try:
         network.load_state_dict(load_safetensors(data))
-    except Exception as error:  # safetensors and torch raise kinds of their own
-        raise DataError(f"no classifier of {num_classes} classes: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # safetensors and torch raise various classes
+        raise DataError(f"not a classifier of {num_classes} classes: {str(error).splitlines()[0]}") from None
     return Classifier(network.eval().requires_grad_(False), num_classes, image_size)
 
 
 def _balanced_rows(labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Rows drawn so that every class present is equally likely: long tails must not teach the prior."""
+    """Draw rows so that every class present is equally likely, which removes the prior of long-tailed classes."""
     share = 1.0 / torch.bincount(labels).clamp(min=1)[labels].double()
     return torch.multinomial(share, count, replacement=True, generator=generator)
 
 
 def _flipped(planes: Tensor, generator: torch.Generator) -> Tensor:
-    """Each picture mirrored left-right and top-bottom with probability one half."""
+    """Flip each image left-right and top-bottom, each with probability one half."""
     for axis in (2, 3):
         chosen = torch.rand(len(planes), generator=generator) < 0.5
         planes = torch.where(chosen[:, None, None, None], planes.flip(axis), planes)
@@ -121,25 +121,25 @@ def train_classifier(
     batch_images: int = 48,
     device: str = "cpu",
 ) -> Classifier:
-    """Train on real training images; one seed gives one set of weights, torch's own state is untouched.
+    """Train on real training images; deterministic by seed, and torch's global random state is restored.
 
     Args:
-        images: RGB uint8 [N, H, W, 3] at the generator's size, at least 8 pixels a side.
-        labels: [N] in 0..num_classes-1.
-        num_classes: K.
-        seed: of weights, order and flips.
-        steps: optimiser steps under a one-cycle rate.
-        batch_images: pictures per step, drawn balanced over classes.
-        device: torch device name.
+        images: RGB images uint8 [N, H, W, 3] at the generator's size, at least 8 pixels a side.
+        labels: Class indices [N] in 0..num_classes-1.
+        num_classes: Number of classes K.
+        seed: Seed of weights, order and flips.
+        steps: Number of optimizer steps, with a one-cycle learning rate.
+        batch_images: Images per step, drawn balanced over classes.
+        device: Torch device name.
 
     Raises:
-        DataError: lengths differ, a label is out of range, or no images.
+        DataError: lengths differ, a label is out of range, or there are no images.
     """
     planes, targets = _planes(images), torch.tensor(np.asarray(labels, dtype=np.int64))
     if len(planes) == 0 or targets.shape != (len(planes),):
         raise DataError(f"classifier: {len(planes)} images and labels of shape {list(targets.shape)}")
     if int(targets.min()) < 0 or int(targets.max()) >= num_classes:
-        raise DataError(f"classifier: wanted labels in 0..{num_classes - 1}, got {sorted(set(targets.tolist()))}")
+        raise DataError(f"classifier: expected labels in 0..{num_classes - 1}, got {sorted(set(targets.tolist()))}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = small_network(num_classes).to(device)
@@ -169,10 +169,10 @@ def _fit(
 
 
 def class_accuracies(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> dict[int, float]:
-    """Per class in ``labels`` [N], the share of its images whose largest of ``probabilities`` [N, K] it is.
+    """Accuracy of each class in ``labels`` [N]: share of its images with the largest of ``probabilities`` [N, K] at it.
 
     Raises:
-        DataError: lengths differ or no images.
+        DataError: lengths differ, or there are no images.
     """
     if len(probabilities) != len(labels) or len(labels) == 0:
         raise DataError(f"accuracy: {len(probabilities)} predictions for {len(labels)} labels")
@@ -181,5 +181,5 @@ def class_accuracies(probabilities: NDArray[np.floating[Any]], labels: NDArray[n
 
 
 def balanced_accuracy(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
-    """The mean of ``class_accuracies``: chance is 1 / K whatever the class sizes."""
+    """Mean of ``class_accuracies``: chance is 1 / K for any class sizes."""
     return float(np.mean(list(class_accuracies(probabilities, labels).values())))

@@ -1,4 +1,4 @@
-"""A generated set against its reference: distances with intervals, in all and per class."""
+"""Distances of a generated set to its reference, with intervals, overall and per class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,44 +16,44 @@ from vapray.evaluation.pairwise import pairwise_scores
 
 Features = NDArray[np.float64]
 FID_MIN_CLASS_IMAGES = 300
-"""Below it a class gets KID only: FID's bias with the number of images would be most of the number."""
+"""Fewest images of a class for FID; below it only KID is computed, because FID's bias would dominate."""
 
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features and where they come from, so that unlike sets are never compared."""
+    """Features and their origin, which prevents the comparison of incompatible sets."""
 
     features: Features
-    """[N, F], not yet scaled."""
+    """Features [N, F], not scaled."""
     labels: NDArray[np.int64]
-    """[N]."""
+    """Class indices [N]."""
     space: FeatureSpace
     preparation: str
-    """How pictures became arrays, as the data room names it; equal for sets that may be compared."""
+    """Description of decoding and cropping; equal for sets that may be compared."""
 
     @property
     def origin(self) -> tuple[str, str, int, str]:
-        """What must agree before two sets are compared."""
+        """Values that must agree between compared sets."""
         return self.space.name, self.space.sha256, self.space.resize, self.preparation
 
 
 def extract(
     extractor: FeatureExtractor, images: NDArray[np.uint8], labels: NDArray[np.int64], preparation: str
 ) -> FeatureSet:
-    """Features of pictures [N, H, W, 3] with labels [N].
+    """Extract features of images uint8 [N, H, W, 3] with labels [N].
 
     Raises:
-        DataError: as many labels as pictures are wanted.
+        DataError: the numbers of images and labels differ.
     """
     if len(images) != len(labels):
-        raise DataError(f"{len(images)} pictures and {len(labels)} labels")
+        raise DataError(f"numbers differ: {len(images)} images and {len(labels)} labels")
     features = np.asarray(extractor(images), dtype=np.float64)
     return FeatureSet(features, labels, extractor.space, preparation)
 
 
 @dataclass(frozen=True)
 class SetScores:
-    """A generated set's distance to the reference, of features that :func:`standardised` gives."""
+    """Distances of a generated set to the reference, in features from :func:`standardised`."""
 
     fid: float
     kid: float
@@ -62,14 +62,14 @@ class SetScores:
     density: float
     coverage: float
     intervals: dict[str, Interval]
-    """Of fid and kid."""
+    """Half-sampling intervals of ``fid`` and ``kid``."""
     n_reference: int
     n_generated: int
 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """One class's row; ``fid`` is None below ``FID_MIN_CLASS_IMAGES``, ``kid`` below two images."""
+    """Distances of one class; ``fid`` is None below ``FID_MIN_CLASS_IMAGES`` images, ``kid`` below two."""
 
     label: int
     n_reference: int
@@ -86,15 +86,15 @@ def _refuse_unlike(reference: FeatureSet, generated: FeatureSet) -> None:
     if reference.origin != generated.origin:
         raise DataError(
             f"these sets were prepared differently and cannot be compared: reference {reference.origin}, "
-            f"generated {generated.origin}. Extract both again with the same settings."
+            f"generated {generated.origin}. Fix: extract both again with the same settings."
         )
 
 
 def standardised(reference: FeatureSet, generated: FeatureSet) -> tuple[Features, Features]:
-    """Both with the reference's mean taken away and divided by its deviations; as they are if their space says so.
+    """Standardize both sets by the reference's mean and standard deviations, unless their feature space forbids it.
 
-    The mean does not matter to FID. It does to KID: features far from 0 would rule its cubic kernel. Published numbers
-    are of Inception's features as they are, so these stay.
+    The mean does not affect FID. It affects KID: features far from 0 would dominate its cubic kernel. Published numbers
+    use unscaled Inception features, so these are not standardized.
 
     Raises:
         DataError: the sets were prepared differently.
@@ -108,7 +108,7 @@ def standardised(reference: FeatureSet, generated: FeatureSet) -> tuple[Features
 
 
 def fid_between(reference: FeatureSet, generated: FeatureSet) -> float:
-    """FID alone, for the floors.
+    """Compute FID only, for the floors.
 
     Raises:
         DataError: the sets were prepared differently.
@@ -117,10 +117,10 @@ def fid_between(reference: FeatureSet, generated: FeatureSet) -> float:
 
 
 def kid_between(reference: FeatureSet, generated: FeatureSet) -> float:
-    """KID alone, for the floors.
+    """Compute KID only, for the floors.
 
     Raises:
-        DataError: the sets were prepared differently, or one has fewer than two images.
+        DataError: the sets were prepared differently, or a set has fewer than two images.
     """
     return kernel_mmd2(*standardised(reference, generated))
 
@@ -128,10 +128,10 @@ def kid_between(reference: FeatureSet, generated: FeatureSet) -> float:
 def compare_sets(
     reference: FeatureSet, generated: FeatureSet, *, draws: int = 40, k: int = 3, seed: int = 0
 ) -> SetScores:
-    """All distances of ``generated`` to ``reference``, with half-sampling intervals of ``draws`` halves.
+    """Compute all distances of ``generated`` to ``reference``, with half-sampling intervals from ``draws`` halves.
 
     Raises:
-        DataError: the sets were prepared differently, or one has k or fewer images.
+        DataError: the sets were prepared differently, or a set has k or fewer images.
     """
     real, made = standardised(reference, generated)
     halves = random_halves([len(real), len(made)], draws, seed)
@@ -158,7 +158,7 @@ def compare_sets(
 def compare_classes(
     reference: FeatureSet, generated: FeatureSet, labels: Sequence[int] | None = None
 ) -> tuple[ClassScores, ...]:
-    """A row per class of ``labels``, by default all; features are standardised on the whole reference.
+    """Compute distances per class of ``labels``, by default all; features are standardized by the complete reference.
 
     Raises:
         DataError: the sets were prepared differently.
@@ -183,7 +183,7 @@ def _class_scores(real: Features, made: Features, label: int) -> ClassScores:
 
 
 def size_warnings(n_real: int, n_generated: int, width: int, name: str = "generated") -> tuple[str, ...]:
-    """What a reader must know when a set has fewer images than the extractor has features; ``name`` of the second."""
+    """Warn about sets with fewer images than the extractor has features; ``name`` is that of the second set."""
     counts: dict[str, Any] = {"real": n_real, name: n_generated}
     return tuple(
         f"{count} {name} images are fewer than the {width} features: FID is biased upward; trust KID more."

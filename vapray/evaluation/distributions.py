@@ -1,6 +1,6 @@
-"""Precision and recall of distributions (PRD): how much of one set's mass the other covers, over shared clusters.
+"""Precision and recall of distributions (PRD): share of one set's mass that the other covers, over shared clusters.
 
-Unlike :mod:`vapray.evaluation.neighbours` it sees how often, and not only whether, a kind of picture is made.
+Unlike :mod:`vapray.evaluation.neighbours` it measures the frequency of a kind of image, not only its presence.
 
 Source: Sajjadi et al., Assessing generative models via precision and recall (arXiv 1806.00035), algorithm 1, section 4.
 """
@@ -23,7 +23,7 @@ BETA = 8.0
 
 @dataclass(frozen=True)
 class DistributionScores:
-    """The two numbers that Sajjadi et al. print for a curve; 1 is the best."""
+    """Summary of a PRD curve by two F-scores, as in Sajjadi et al.; 1 is the best."""
 
     f8: float
     """F-score that weighs recall eight times as much as precision: variety."""
@@ -36,21 +36,21 @@ class DistributionScores:
 def distribution_scores(
     real: Features, generated: Features, *, clusters: int = 20, runs: int = 10, angles: int = 1001, seed: int = 0
 ) -> DistributionScores:
-    """F8 and F1/8 of ``generated`` [M, F] against ``real`` [N, F], over k-means clusters of both together.
+    """Compute F8 and F1/8 over k-means clusters of both sets together.
 
     Args:
-        real: the reference.
-        generated: what is judged.
-        clusters: of k-means.
-        runs: clusterings, whose curves are averaged.
-        angles: points of a curve.
-        seed: of the clusterings, and of the subset that is kept of the larger set.
+        real: Reference features [N, F].
+        generated: Generated features [M, F].
+        clusters: Number of k-means clusters.
+        runs: Number of clusterings whose curves are averaged.
+        angles: Number of points on a curve.
+        seed: Seed of the clusterings, and of the subset of the larger set.
 
     Raises:
-        DataError: widths differ, or fewer images than clusters.
+        DataError: widths differ, or there are fewer images than clusters.
     """
     if real.ndim != 2 or generated.ndim != 2 or real.shape[1] != generated.shape[1]:
-        raise DataError(f"PRD: wanted [N, F] and [M, F], got {list(real.shape)} and {list(generated.shape)}")
+        raise DataError(f"PRD: expected [N, F] and [M, F], got {list(real.shape)} and {list(generated.shape)}")
     count = min(len(real), len(generated))
     if count < clusters:
         raise DataError(f"PRD with {clusters} clusters needs as many images in each set, got {count}")
@@ -59,7 +59,7 @@ def distribution_scores(
     curves = []
     for _ in range(runs):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # an empty cluster takes no part in either set
+            warnings.simplefilter("ignore", UserWarning)  # an empty cluster has no weight in either set
             _, owners = kmeans2(both.astype(np.float64), clusters, minit="++", rng=rng)
         shares = [np.bincount(part, minlength=clusters) / count for part in (owners[:count], owners[count:])]
         curves.append(precision_recall_curve(shares[0], shares[1], angles))
@@ -70,7 +70,7 @@ def distribution_scores(
 def precision_recall_curve(
     real: NDArray[np.float64], generated: NDArray[np.float64], angles: int = 1001
 ) -> NDArray[np.float64]:
-    """Precision and recall [2, A] at slopes tan(angle) between the axes, of two distributions over K bins."""
+    """Precision and recall [2, A] of two distributions over K bins, at A slopes tan(angle) between the axes."""
     margin = 1e-6
     slopes = np.tan(np.linspace(margin, np.pi / 2 - margin, angles))[:, None]
     precision = np.minimum(slopes * real, generated).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Images to feature vectors: the registry of extractors."""
+"""Registry of feature extractors."""
 
 import difflib
 from collections.abc import Callable
@@ -32,12 +32,12 @@ _FACTORIES: dict[str, Callable[..., FeatureExtractor]] = {
 
 
 def register_extractor(name: str, factory: Callable[..., FeatureExtractor]) -> None:
-    """Make ``load_extractor(name, **options)`` call ``factory(**options)``; the latest one holds."""
+    """Register ``factory(**options)`` for ``load_extractor(name, **options)``; replaces an earlier one."""
     _FACTORIES[name] = factory
 
 
 def extractor_names() -> tuple[str, ...]:
-    """The names that ``load_extractor`` accepts."""
+    """Names that ``load_extractor`` accepts."""
     return tuple(sorted(_FACTORIES))
 
 
@@ -45,27 +45,27 @@ def load_extractor(name: str = "random_convolutions", **options: Any) -> Feature
     """Build the extractor registered under ``name``.
 
     Raises:
-        ConfigError: nothing is registered under it; the nearest name is offered.
+        ConfigError: the name is not registered; suggests the nearest one.
     """
     if name in _FACTORIES:
         return _FACTORIES[name](**options)
     near = difflib.get_close_matches(name, _FACTORIES, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    raise ConfigError(f"unknown feature extractor {name!r}; known: {', '.join(extractor_names())}.{hint}")
+    raise ConfigError(f"unknown feature extractor {name!r}. Accepted: {', '.join(extractor_names())}.{hint}")
 
 
 def extractor_of(settings: Evaluate, device: str = "cpu", classifier: Classifier | None = None) -> FeatureExtractor:
-    """The extractor that section ``evaluate`` of the config asks for.
+    """Build the extractor that section ``evaluate`` of the config requests.
 
     Args:
-        settings: the section.
-        device: of torch, for all but the embedded one, which is too small to gain from another than the CPU.
-        classifier: the one that judges labels, for ``features: classifier``.
+        settings: Config section ``evaluate``.
+        device: Torch device name; the embedded extractor always runs on the CPU, because it is small.
+        classifier: Label classifier, for ``features: classifier``.
 
     Raises:
-        ConfigError: weights that are not there, or of another network.
-        CheckpointError: a damaged file.
-        BackendError: a package or a model that cannot be had on this machine.
+        ConfigError: the weights are missing or of another network.
+        CheckpointError: a file is damaged.
+        BackendError: this machine lacks a package or a model.
     """
     own: dict[str, dict[str, Any]] = {
         "random_convolutions": {},

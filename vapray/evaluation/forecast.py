@@ -1,6 +1,7 @@
-"""What evaluating would cost."""
+"""Cost estimate of the evaluation."""
 
 from vapray.config import Config
+from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.forecast import reading_seconds
 from vapray.evaluation.memorisation.planting import PLANTED, PLANTS
 from vapray.evaluation.memorisation.suspects import MOST_HELD_OUT
@@ -8,11 +9,11 @@ from vapray.forecast import WORKSPACE_BYTES, Forecast, Images, Outlook, of_pool,
 
 __all__ = ["classifier_seconds", "forecast", "reference_rows"]
 
-# One core of the laptop. Features are taken at 64 pixels whatever the picture; attributes at its own size.
+# Rates of one core of the laptop. Features are computed at 64 pixels for any image, attributes at its own size.
 SECONDS_OF_FEATURES, SECONDS_TO_MEASURE_A_PIXEL = 9e-3, 5e-6
 FLOPS_OF_A_CLASSIFIED_PIXEL, IMAGES_OF_A_STEP, FLOPS_OF_A_CORE = 15e3, 48, 20e9
 BYTES_OF_A_ROW, BYTES_OF_A_REPORT = 400, 250_000
-# Of trained extractors: multiplications for a picture, and features; of dinov2 those of ViT-B.
+# Trained extractors: multiplications per image, and width; for dinov2 those of ViT-B.
 TRAINED = {
     "inception_v3": (5.7e9, 2048),
     "vgg16": (15.5e9, 4096),
@@ -22,20 +23,21 @@ TRAINED = {
     "biomedclip": (17.6e9, 512),
     "classifier": (0.0, 256),
 }
-# Of pictures as the search for copies has them: a training picture is one view, of the others there are 100.
+# Bytes per image in the copy search: a training image has one view, the others have 100.
 BYTES_OF_A_VIEW, BYTES_OF_A_THUMBNAIL, VIEWS = 14 * 14 * 3, 32 * 32 * 3, 100
-# Twelve planes of 64 x 64 float32, their padded copies and what they are made from.
+# Twelve planes of 64 x 64 float32, their padded copies and their inputs.
 BYTES_OF_FEATURES, PICTURES_AT_ONCE = 12 * 66 * 66 * 4 * 3, 128
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Real pictures of two splits, the held-out ones again through the autoencoder, samples, class means, copies."""
+    """Estimate the cost of real images of two splits, reconstructions, samples, class means and planted copies."""
     config, images, pool = outlook.config, outlook.images, outlook.config.pools.evaluate
     workers, device = of_pool(pool)
     real, pixels = images.splits.get("train", 0) + images.held_out, config.data.image_size**2
     samples, suspects = outlook.rows["samples"], min(images.held_out, MOST_HELD_OUT) + config.sample.n_images
     suspects += _planted(images)
-    attributes = (images.held_out + config.sample.n_images) * pixels * SECONDS_TO_MEASURE_A_PIXEL
+    seconds_of_attributes = pixels * SECONDS_TO_MEASURE_A_PIXEL if config.data.modality == MEASURED_MODALITY else 0.0
+    attributes = (images.held_out + config.sample.n_images) * seconds_of_attributes
     seconds_of_features, features = _of_features(config)
     measured = reference_rows(images) + samples
     measuring = measured * seconds_of_features + real * reading_seconds(images) + attributes
@@ -58,7 +60,7 @@ def forecast(outlook: Outlook) -> Forecast:
 
 
 def reference_rows(images: Images) -> int:
-    """Of the table ``references``: real pictures, reconstructions and class means as many as are held out, copies."""
+    """Rows of ``references``: real images, a reconstruction and a class mean per held-out image, planted copies."""
     return images.splits.get("train", 0) + 3 * images.held_out + _planted(images)
 
 
@@ -67,7 +69,7 @@ def _planted(images: Images) -> int:
 
 
 def _of_features(config: Config) -> tuple[float, int]:
-    """Seconds on one core for a picture, and numbers that a row is larger by than the embedded extractor's."""
+    """Seconds per image on one core, and features per row beyond the embedded extractor's."""
     if config.evaluate.features not in TRAINED:
         return SECONDS_OF_FEATURES, 0
     multiplications, width = TRAINED[config.evaluate.features]
@@ -75,6 +77,6 @@ def _of_features(config: Config) -> tuple[float, int]:
 
 
 def classifier_seconds(config: Config) -> float:
-    """Of the one task that trains it."""
+    """Seconds of the task that trains the classifier."""
     pixels = config.evaluate.classifier_steps * IMAGES_OF_A_STEP * config.data.image_size**2
     return pixels * FLOPS_OF_A_CLASSIFIED_PIXEL / FLOPS_OF_A_CORE

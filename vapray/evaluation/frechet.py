@@ -16,7 +16,7 @@ from vapray.errors import DataError
 __all__ = ["FeatureStatistics", "frechet_distance", "sum_of_singular_values"]
 
 VISIBLE = 1e-9
-"""Error of the sum of singular values that is not taken, as a share of it."""
+"""Maximum tolerated relative error of the sum of singular values."""
 
 
 @dataclass
@@ -27,26 +27,26 @@ class FeatureStatistics:
     """
 
     count: int
-    """Rows seen."""
+    """Number of rows."""
     mean: NDArray[np.float64]
-    """[F]."""
+    """Mean, [F]."""
     scatter: NDArray[np.float64]
-    """[F, F], the sum of outer products of deviations from the mean."""
+    """Sum of outer products of deviations from the mean, [F, F]."""
 
     @classmethod
     def empty(cls, width: int) -> "FeatureStatistics":
-        """Of no rows with F = ``width``."""
+        """Statistics of zero rows of width F."""
         return cls(0, np.zeros(width), np.zeros((width, width)))
 
     @classmethod
     def of(cls, features: NDArray[np.floating[Any]]) -> "FeatureStatistics":
-        """Of all rows of ``features`` [N, F].
+        """Compute the statistics of ``features`` [N, F].
 
         Raises:
-            DataError: not a matrix, or a value that is not finite.
+            DataError: ``features`` is not a matrix, or a value is not finite.
         """
         if features.ndim != 2 or not np.isfinite(features).all():
-            raise DataError(f"features: wanted finite [N, F], got {list(features.shape)}, perhaps with NaN")
+            raise DataError(f"features: expected finite [N, F], got {list(features.shape)}, perhaps with NaN")
         if len(features) == 0:
             return cls.empty(features.shape[1])
         mean = features.mean(axis=0, dtype=np.float64)
@@ -54,12 +54,12 @@ class FeatureStatistics:
         return cls(len(features), mean, deviations.T @ deviations)
 
     def update(self, batch: NDArray[np.floating[Any]]) -> None:
-        """Take in a batch [B, F], in place."""
+        """Add a batch [B, F], in place."""
         merged = self.merge(FeatureStatistics.of(batch))
         self.count, self.mean, self.scatter = merged.count, merged.mean, merged.scatter
 
     def merge(self, other: "FeatureStatistics") -> "FeatureStatistics":
-        """The statistics of both sets together; neither operand changes.
+        """Statistics of both sets together; the operands do not change.
 
         Raises:
             DataError: the widths differ.
@@ -76,10 +76,10 @@ class FeatureStatistics:
 
     @property
     def covariance(self) -> NDArray[np.float64]:
-        """[F, F], unbiased (divided by N - 1).
+        """Unbiased covariance [F, F], divided by N - 1.
 
         Raises:
-            DataError: fewer than two rows.
+            DataError: there are fewer than two rows.
         """
         if self.count < 2:
             raise DataError(f"a covariance needs at least 2 images, got {self.count}")
@@ -87,20 +87,20 @@ class FeatureStatistics:
 
     @property
     def scale(self) -> NDArray[np.float64]:
-        """[F], what divides features so that this set has unit variance.
+        """Divisors [F] that give each feature of this set unit variance.
 
-        A feature that is constant here, up to float32 rounding, keeps its own unit.
+        A feature that is constant in this set, up to float32 rounding, has divisor 1.
         """
         deviation = np.sqrt(np.diag(self.covariance))
         return np.where(deviation > 1e-6 * np.maximum(1.0, np.abs(self.mean)), deviation, 1.0)
 
     def scaled(self, scale: NDArray[np.float64]) -> "FeatureStatistics":
-        """The statistics of ``features / scale``; ``scale`` [F] is the reference's, for both sets."""
+        """Statistics of ``features / scale``; ``scale`` [F] is that of the reference, for both sets."""
         return FeatureStatistics(self.count, self.mean / scale, self.scatter / np.outer(scale, scale))
 
 
 def _factor(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """L [F, R] with L L^T = covariance, of the numerical rank R."""
+    """Factor L [F, R] with L L^T = covariance and numerical rank R."""
     lower, failed = scipy.linalg.lapack.dpotrf(covariance, lower=True, clean=True)
     pivots = np.diag(lower) ** 2
     if not failed and pivots.min() > pivots.max() * len(pivots) * np.finfo(np.float64).eps:
@@ -112,10 +112,10 @@ def _factor(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def sum_of_singular_values(matrix: NDArray[np.float64]) -> float:
-    """The nuclear norm of [F, G].
+    """Nuclear norm of a matrix [F, G].
 
-    Squares of singular values are eigenvalues of the Gram matrix, which take a third of the time. What rounding can do
-    to the root of a small one is estimated; where it could be seen in the sum, the singular values are worked out.
+    Squared singular values are eigenvalues of the Gram matrix, which take a third of the time. The rounding error of
+    small roots is estimated; if it could affect the sum, the singular values are computed directly.
     """
     if not matrix.size:
         return 0.0
@@ -129,13 +129,13 @@ def sum_of_singular_values(matrix: NDArray[np.float64]) -> float:
 
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
-    """|mean_a - mean_b|^2 + tr(S_a) + tr(S_b) - 2 tr (S_a S_b)^(1/2), never negative.
+    """Compute |mean_a - mean_b|^2 + tr(S_a) + tr(S_b) - 2 tr (S_a S_b)^(1/2), clipped at 0.
 
     The last trace is the sum of singular values of L_a^T L_b with S = L L^T, which holds for singular
     covariances (fewer images than features) without the usual offset on the diagonal.
 
     Raises:
-        DataError: widths differ, or fewer than two rows in one set.
+        DataError: widths differ, or a set has fewer than two rows.
     """
     if a.mean.shape != b.mean.shape:
         raise DataError(f"features of width {len(a.mean)} and {len(b.mean)} cannot be compared")

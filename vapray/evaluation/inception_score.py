@@ -1,4 +1,4 @@
-"""Inception Score: sure about each picture, varied over all of them.
+"""Inception Score: confidence for each image, and variety over all images.
 
 Source: Salimans et al., Improved techniques for training GANs (arXiv 1606.03498), section 4.
 """
@@ -26,20 +26,20 @@ class InceptionScore:
 def inception_score(
     probabilities: NDArray[np.floating[Any]], *, splits: int = 10, seed: int | None = 0
 ) -> InceptionScore:
-    """The exponential of the mean Kullback-Leibler divergence of p(class | image) from its split's mean.
+    """Compute the exponential of the mean Kullback-Leibler divergence of p(class | image) from its split's mean.
 
     Args:
-        probabilities: [N, K], rows that sum to 1. Of the Inception network for the published score; of
-            ``classifier.train_classifier`` for the embedded default, which must be said beside the number.
-        splits: parts that are scored apart.
-        seed: of the order in which images go to splits; None keeps the given order.
+        probabilities: Class probabilities [N, K]; rows sum to 1. The published score takes them from the Inception
+            network; the embedded default takes ``classifier.train_classifier``, which must be reported with the score.
+        splits: Number of parts that are scored separately.
+        seed: Seed of the assignment of images to splits; None keeps the given order.
 
     Raises:
-        DataError: not a matrix of probabilities, or fewer images than splits.
+        DataError: ``probabilities`` is not a matrix of probabilities, or has fewer rows than splits.
     """
     rows = np.asarray(probabilities, dtype=np.float64)
     if rows.ndim != 2 or len(rows) < splits or splits < 1:
-        raise DataError(f"inception score: wanted [N, K] with N >= {splits} splits, got {list(rows.shape)}")
+        raise DataError(f"inception score: expected [N, K] with N >= {splits} splits, got {list(rows.shape)}")
     if not (rows >= 0).all() or not np.allclose(rows.sum(axis=1), 1.0, atol=1e-3):
         raise DataError("inception score: every row of probabilities must be >= 0 and sum to 1")
     if seed is not None:

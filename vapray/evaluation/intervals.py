@@ -1,7 +1,7 @@
-"""How sure a number is: half-sampling for distances of sets, the bootstrap for means over images, t over repetitions.
+"""Confidence intervals: half-sampling for set distances, bootstrap for means over images, Student's t over repetitions.
 
-A bootstrap sample repeats images. A repeated image narrows a fitted Gaussian and sits at distance 0 from
-itself, so bootstrapped distances are biased upward; a half-sample repeats none.
+A bootstrap sample repeats images. A repeated image narrows a fitted Gaussian and has distance 0 to itself, so
+bootstrapped distances are biased upward; a half-sample repeats none.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ Statistic = Callable[..., float]
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the number would lie if the images were drawn again."""
+    """Confidence interval of a number, with its level and method."""
 
     low: float
     high: float
@@ -31,21 +31,21 @@ class Interval:
 def half_sampling_interval(
     statistic: Statistic, sets: Sequence[Rows], *, draws: int = 100, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """The interval of ``statistic(*sets)`` from random halves of every set, drawn without repetition.
+    """Compute the interval of ``statistic(*sets)`` from random halves of every set, drawn without repetition.
 
-    A half's spread around the whole equals the whole's spread around the truth, for statistics that are
-    smooth in the empirical distribution. FID is larger on halves; therefore the halves' own mean is
-    taken away and the spread is put around the value of the whole.
+    The spread of halves around the full sets equals the spread of the full sets around the truth, for statistics that
+    are smooth in the empirical distribution. FID is larger on halves; therefore the mean of the halves is subtracted,
+    and the spread is centred on the value of the full sets.
 
     Args:
-        statistic: takes as many arrays as there are sets.
-        sets: arrays whose first axis is the images.
-        draws: halves drawn; each costs one statistic.
-        level: probability inside.
-        seed: of the halves.
+        statistic: Function of as many arrays as there are sets.
+        sets: Arrays whose first axis is the images.
+        draws: Number of half-samples; each costs one evaluation of the statistic.
+        level: Confidence level.
+        seed: Seed of the half-samples.
 
     Raises:
-        DataError: a set of fewer than two images.
+        DataError: a set has fewer than two images.
 
     Source: Politis, Romano, Large sample confidence regions based on subsamples (1994).
     """
@@ -55,10 +55,10 @@ def half_sampling_interval(
 
 
 def random_halves(counts: Sequence[int], draws: int, seed: int) -> list[list[NDArray[np.int64]]]:
-    """For every draw a random half of the rows of every set; ``counts`` are the sets' sizes.
+    """Draw a random half of the rows of every set, ``draws`` times; ``counts`` are the sizes of the sets.
 
     Raises:
-        DataError: a set of fewer than two images.
+        DataError: a set has fewer than two images.
     """
     _refuse_too_few(counts)
     rng = np.random.default_rng(seed)
@@ -66,7 +66,7 @@ def random_halves(counts: Sequence[int], draws: int, seed: int) -> list[list[NDA
 
 
 def half_sampling_around(whole: float, halves: Sequence[float] | NDArray[np.float64], level: float = 0.95) -> Interval:
-    """See :func:`half_sampling_interval`, where the statistic of the whole and of its halves is known."""
+    """Compute :func:`half_sampling_interval` from the known statistics of the full sets and of the halves."""
     values = np.asarray(halves)
     low, high = np.quantile(values - values.mean(), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(whole + low), float(whole + high), level, "half-sampling")
@@ -80,13 +80,13 @@ def _refuse_too_few(counts: Sequence[int]) -> None:
 def bootstrap_interval(
     statistic: Statistic, sets: Sequence[Rows], *, draws: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Interval | None:
-    """The percentile interval over images drawn with repetition; for means and ratios of means.
+    """Compute the percentile bootstrap interval over images; for means and ratios of means.
 
     Returns:
-        None if the statistic is not finite on some draw: then the images cannot bound it.
+        The interval, or None if the statistic is not finite on some draw.
 
     Raises:
-        DataError: a set of fewer than two images.
+        DataError: a set has fewer than two images.
     """
     _refuse_too_few([len(rows) for rows in sets])
     rng = np.random.default_rng(seed)
@@ -100,10 +100,10 @@ def bootstrap_interval(
 
 
 def t_interval(values: Sequence[float], *, level: float = 0.95) -> Interval | None:
-    """The interval of a mean over independent repetitions, such as seeds; takes them for normal.
+    """Compute the t interval of a mean over independent repetitions, such as seeds; assumes normality.
 
     Returns:
-        None for fewer than two: one repetition does not tell how far another would fall.
+        The interval, or None for fewer than two repetitions.
 
     Source: Student, The probable error of a mean (1908).
     """

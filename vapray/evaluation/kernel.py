@@ -21,7 +21,7 @@ __all__ = ["PAIRINGS", "ChosenRows", "KernelDistance", "KernelSums", "discrepanc
 Features = NDArray[np.floating[Any]]
 Choices = NDArray[np.float64]
 PAIRINGS = ((0, 0), (1, 1), (0, 1))
-"""Which of two sets meet for their discrepancy."""
+"""Pairs of sets (by index) in the discrepancy of two sets."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class KernelDistance:
 
 @dataclass(frozen=True)
 class ChosenRows:
-    """A set of features, D choices of its rows, and the sums over rows that its pairs with any set take.
+    """Set of features, D choices of its rows, and the sums over rows that its pairs with any set need.
 
     Attributes:
-        rows: the set, N rows of F.
-        chosen: [D, N], 1 where a choice has a row, else 0.
+        rows: The set, N rows of F.
+        chosen: Indicator matrix [D, N], 1 if a choice contains a row.
     """
 
     rows: CentredRows
@@ -48,31 +48,31 @@ class ChosenRows:
 
     @cached_property
     def ends(self) -> NDArray[np.float64]:
-        """[N], what of (x.y / F + 1) hangs on the row alone."""
+        """Part of (x.y / F + 1) that depends on the row only, [N]."""
         return 0.5 + self.rows.shifts / self.rows.width
 
     @cached_property
     def powers(self) -> NDArray[np.float64]:
-        """[4, D], sums of the ends to the powers 0 to 3."""
+        """Sums of the ends to the powers 0 to 3, [4, D]."""
         return np.stack([self.chosen @ self.ends**power for power in range(4)])
 
     @cached_property
     def weighted_rows(self) -> NDArray[np.float64]:
-        """[3, D, F], sums of the rows times their ends to the powers 0 to 2."""
+        """Sums of the rows times their ends to the powers 0 to 2, [3, D, F]."""
         weights = np.concatenate([self.chosen * self.ends**power for power in range(3)])
         return (weights @ self.rows.exact).reshape(3, len(self.chosen), -1)
 
 
 class KernelSums:
-    """Sums of k(x, y) = (x.y / F + 1)^3 over pairs of unlike rows, for D choices of rows at once.
+    """Sums of k(x, y) = (x.y / F + 1)^3 over pairs of different rows, for D choices of rows at once.
 
-    With p the product of centred rows over F, k = (a + b + p)^3, where a hangs on x alone and b on y. The sums of
-    (a + b)^3 and of 3 (a + b)^2 p follow from sums over rows, in float64; pairs are met for p^2 and p^3 alone. So
-    nothing large is rounded to the float32 of the products, wherever the features lie.
+    With p the product of centred rows over F, k = (a + b + p)^3, where a depends on x only and b on y only. The sums of
+    (a + b)^3 and of 3 (a + b)^2 p follow from sums over rows, in float64; only p^2 and p^3 need the pairs. So no large
+    term is rounded to the float32 of the products, for any location of the features.
 
     Args:
-        a: the first set.
-        b: the second one; the same object for the pairs of a set.
+        a: First set.
+        b: Second set; the same object for the pairs within a set.
     """
 
     def __init__(self, a: ChosenRows, b: ChosenRows) -> None:
@@ -80,12 +80,12 @@ class KernelSums:
         self._left = torch.from_numpy(np.concatenate([a.chosen, a.chosen * a.ends]))
         self._right, self._weighted = b.chosen, b.chosen * b.ends
         self.sums = _sums_over_rows(a, b)
-        """[D]."""
+        """Sums of each choice, [D]."""
         if a is b:
             self.sums -= _of_rows_with_themselves(a)
 
     def add(self, block: Block) -> None:
-        """Take in a block of products."""
+        """Add a block of products."""
         p = block.products / self._width
         if block.own:
             p.fill_diagonal_(0.0)
@@ -105,7 +105,7 @@ def _exact(found: Tensor) -> NDArray[np.float64]:
 
 
 def _sums_over_rows(a: ChosenRows, b: ChosenRows) -> NDArray[np.float64]:
-    """[D], of (a + b)^3 + 3 (a + b)^2 p over all pairs, with each row itself where the sets are one."""
+    """Sums [D] of (a + b)^3 + 3 (a + b)^2 p over all pairs, including pairs of a row with itself."""
     of_a, of_b, rows_a, rows_b = a.powers, b.powers, a.weighted_rows, b.weighted_rows
     cubes = of_a[3] * of_b[0] + 3 * of_a[2] * of_b[1] + 3 * of_a[1] * of_b[2] + of_a[0] * of_b[3]
     products = rows_a[2] * rows_b[0] + 2 * rows_a[1] * rows_b[1] + rows_a[0] * rows_b[2]
@@ -114,25 +114,25 @@ def _sums_over_rows(a: ChosenRows, b: ChosenRows) -> NDArray[np.float64]:
 
 
 def _of_rows_with_themselves(a: ChosenRows) -> NDArray[np.float64]:
-    """[D], what of the sum over all pairs is of a row with itself."""
+    """Part [D] of the sum over all pairs that comes from pairs of a row with itself."""
     found: NDArray[np.float64] = a.chosen @ ((2 * a.ends) ** 3 + 3 * (2 * a.ends) ** 2 * a.rows.norms / a.rows.width)
     return found
 
 
 def discrepancies(sets: Sequence[ChosenRows], sums: Sequence[KernelSums]) -> NDArray[np.float64]:
-    """[D], the unbiased squared discrepancy of every choice of rows of two sets; ``sums`` are those of PAIRINGS."""
+    """Unbiased squared discrepancy [D] of every choice of rows of two sets; ``sums`` follow PAIRINGS."""
     (n, m), (first, second, between) = (some.chosen.sum(axis=1) for some in sets), (some.sums for some in sums)
     return first / (n * (n - 1)) + second / (m * (m - 1)) - 2.0 * between / (n * m)
 
 
 def kernel_mmd2(a: Features, b: Features, *, block_rows: int = BLOCK_ROWS) -> float:
-    """The unbiased squared discrepancy of two full sets [N, F] and [M, F]; may be slightly negative.
+    """Compute the unbiased squared discrepancy of two full sets [N, F] and [M, F]; may be slightly negative.
 
     Raises:
-        DataError: widths differ, or a set with fewer than two rows.
+        DataError: widths differ, or a set has fewer than two rows.
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise DataError(f"KID: wanted [N, F] and [M, F], got {list(a.shape)} and {list(b.shape)}")
+        raise DataError(f"KID: expected [N, F] and [M, F], got {list(a.shape)} and {list(b.shape)}")
     if min(len(a), len(b)) < 2:
         raise DataError(f"KID needs at least 2 images in each set, got {len(a)} and {len(b)}")
     centre = a.mean(axis=0, dtype=np.float64)
@@ -147,9 +147,9 @@ def kernel_mmd2(a: Features, b: Features, *, block_rows: int = BLOCK_ROWS) -> fl
 def kernel_distance(
     a: Features, b: Features, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
 ) -> KernelDistance:
-    """KID as published: the mean of ``kernel_mmd2`` over random subsets of equal size.
+    """Compute KID as published: the mean of ``kernel_mmd2`` over random subsets of equal size.
 
-    Subsets are cut to the smaller set; ``kernel_mmd2`` on the full sets has less variance and the same mean.
+    Subsets have at most the size of the smaller set. ``kernel_mmd2`` of the full sets has an equal mean, less variance.
     """
     size = min(subset_size, len(a), len(b))
     rng = np.random.default_rng(seed)

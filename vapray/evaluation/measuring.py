@@ -1,4 +1,4 @@
-"""Pictures to rows of the table ``measurements``: features, class probabilities, attributes.
+"""Measurement of images for the table ``measurements``: features, class probabilities, attributes.
 
 sets    reference      real training images          features, pixels
         held_out       real images not trained on    features, probabilities, pixels
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.captioning.measured.measure import MEASURES, measure
+from vapray.captioning.measured.dermoscopy import measure_dermoscopy
+from vapray.config.captioning import MEASURED_MODALITY
 from vapray.evaluation.classifier import Classifier
 from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
 from vapray.evaluation.memorisation.views import cores, thumbnails
@@ -25,10 +26,10 @@ from vapray.tables import pack, unpack
 __all__ = ["CLASSIFIER", "SETS", "Examiner", "features_of", "probabilities_of"]
 
 CLASSIFIER = "classifier.safetensors"
-"""Among the files of ``measurements``; the manifest's notes have its ``classifier_sha256``."""
+"""File name in ``references``; the manifest's notes hold its ``classifier_sha256``."""
 
 SETS = ("reference", "held_out", "reconstructed", "generated", "planted", "untrained", "class_mean")
-# A key tells what a picture was made from, so that work on one source can be counted without its rows.
+# The key names the source of an image, so that work on one source can be counted without its rows.
 KEY_PREFIX = {
     "reference": "image",
     "held_out": "image",
@@ -44,12 +45,12 @@ WITH_PIXELS = ("held_out", "generated", "planted")
 
 
 class Examiner:
-    """Measures pictures of any set the same way.
+    """Measures images of every set in the same way.
 
     Args:
-        extractor: of features.
-        classifier: trained on real training frames.
-        modality: whose attributes are measured.
+        extractor: Feature extractor.
+        classifier: Classifier trained on real training images.
+        modality: Modality of the images; attributes are measured in dermoscopy only.
     """
 
     def __init__(self, extractor: FeatureExtractor, classifier: Classifier, modality: str) -> None:
@@ -57,13 +58,13 @@ class Examiner:
 
     @property
     def space(self) -> FeatureSpace:
-        """Of the features."""
+        """Feature space of the extractor."""
         return self._extractor.space
 
     def rows(
         self, name: str, ids: Sequence[str], labels: Sequence[int], images: NDArray[np.uint8]
     ) -> list[dict[str, Any]]:
-        """Rows of ``measurements`` for pictures uint8 [B, H, W, 3] of the set ``name``."""
+        """Measure images uint8 [B, H, W, 3] of the set ``name``; returns rows of ``measurements``."""
         if not ids:
             return []
         features = np.asarray(self._extractor(images), dtype=np.float32)
@@ -84,22 +85,22 @@ class Examiner:
             for i in range(len(ids))
         ]
 
-    def _attributes(self, image: NDArray[np.uint8]) -> str:
-        return json.dumps(measure(image, self._modality) if self._modality in MEASURES else {})
+    def _attributes(self, image: NDArray[np.uint8]) -> str | None:
+        return json.dumps(measure_dermoscopy(image)) if self._modality == MEASURED_MODALITY else None
 
 
 def _pixels(name: str, images: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """What the search for copies compares: of training pictures one view, of those that it looks up what all are of."""
+    """Pixels for the copy search: one view of each training image, a thumbnail of each image that is looked up."""
     if name == "reference":
         return cores(thumbnails(images))
     return thumbnails(images) if name in WITH_PIXELS else None
 
 
 def features_of(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
-    """[N, F] of rows that :class:`Examiner` made."""
+    """Stack the features [N, F] of rows from :class:`Examiner`."""
     return np.stack([unpack(row["features"], "float32", -1) for row in rows]).astype(np.float64)
 
 
 def probabilities_of(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
-    """[N, K]."""
+    """Stack the class probabilities [N, K] of rows from :class:`Examiner`."""
     return np.stack([unpack(row["probabilities"], "float32", -1) for row in rows]).astype(np.float64)

@@ -1,4 +1,4 @@
-"""``metrics.json``: the numbers of one run, under names that others rely on."""
+"""``metrics.json``: the metrics of one run, under stable names."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from vapray.evaluation.intervals import Interval
 
 @dataclass(frozen=True)
 class StageTime:
-    """What one stage cost."""
+    """Duration and throughput of one stage."""
 
     seconds: float
     rows: int
@@ -21,7 +21,7 @@ class StageTime:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What stands behind every number."""
+    """Origin of every number of a run."""
 
     extractor: str
     extractor_sha256: str
@@ -29,9 +29,9 @@ class Provenance:
     resize: int
     """Side in pixels that the extractor sees."""
     preparation: str
-    """How pictures were decoded and cropped, the same for training, reference and generated images."""
+    """Decoding and cropping of images; the same for training, reference and generated images."""
     classifier: str
-    """What ``label_accuracy`` rests on."""
+    """Classifier behind ``label_accuracy``."""
     guidance_scale: float
     guidance_convention: str
     """The formula that ``guidance_scale`` enters, for example ``c + s (c - u)``."""
@@ -40,25 +40,25 @@ class Provenance:
     ema: bool
     seed: int
     label_prior: str
-    """Which labels the generated set has: ``training`` or ``uniform``."""
+    """Label distribution of the generated set: ``training`` or ``uniform``."""
     captioner: str
     """``measured captions``, or the model that wrote them."""
     checkpoint_sha256: str = ""
     network: str = ""
-    """What it is, with its parameters."""
+    """Kind of the network, with its number of parameters."""
     forward_flops: int | None = None
     """Floating-point operations of one network evaluation for one image with a caption of mean length."""
     training_images: int | None = None
-    """Images seen in training, repeated ones too."""
+    """Number of images seen in training, including repetitions."""
     inception_score_of: str = ""
-    """Whose class probabilities ``inception_score`` is of."""
+    """Network whose class probabilities ``inception_score`` uses."""
     autoencoder: str = ""
-    """What latents were made and decoded by, and how well it rebuilds held-out pictures."""
+    """Autoencoder of the latents, with its reconstruction error on held-out images."""
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Headline numbers; NaN and None both mean "not measured" and become null."""
+    """Metrics of a run; NaN and None both mean "not measured" and become null."""
 
     fid: float
     kid: float
@@ -66,11 +66,11 @@ class Metrics:
     precision: float
     recall: float
     fid_untrained: float
-    """Floor: pictures of the untrained network through the same sampler."""
+    """Floor: FID of images of the untrained network through the same sampler."""
     fid_class_mean: float
-    """Floor: class-mean pictures with noise."""
+    """Floor: FID of class-mean images with noise."""
     fid_real_split: float
-    """What real held-out images score against the same reference."""
+    """FID of real held-out images against the same reference."""
     label_accuracy: float
     caption_adherence: float
     caption_adherence_shuffled: float
@@ -78,31 +78,35 @@ class Metrics:
     n_real: int
     n_generated: int
     features: str
-    """The extractor's name."""
+    """Name of the feature extractor."""
     stages: Mapping[str, StageTime]
     provenance: Provenance
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)
-    """By the name of the number."""
+    """Intervals by the name of the number."""
     further: Mapping[str, float | None] = field(default_factory=dict)
-    """Numbers outside the contract: density, coverage, fid_real_reconstructed, caption_entropy_bits, ..."""
+    """Additional numbers: density, coverage, fid_real_reconstructed, caption_entropy_bits, ..."""
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values only; a number that is not finite is None."""
+        """Convert to plain values; non-finite numbers become None."""
         plain = _plain(asdict(self))
         assert isinstance(plain, dict)
         return plain
 
     def to_json(self) -> str:
-        """Strict JSON (no NaN) with a newline at its end."""
+        """Serialize as strict JSON (no NaN) with a trailing newline."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, data: bytes, where: str) -> Self:
-        """Read ``metrics.json``; null becomes NaN where a number belongs.
+        """Parse ``metrics.json``; null becomes NaN for numbers.
+
+        Args:
+            data: Contents of the file.
+            where: Path of the file, for errors.
 
         Raises:
-            DataError: ``data`` is damaged, or of another version; the message begins with ``where``.
+            DataError: ``data`` is damaged or of another version.
         """
         try:
             card = json.loads(data)
@@ -113,7 +117,7 @@ class Metrics:
             return cls(**{**card, **numbers, **rest, "warnings": tuple(card["warnings"])})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(
-                f"{where}: no metrics of this version ({error}). Delete it and run evaluate again."
+                f"{where}: not metrics of this version ({error}). Fix: delete it and run evaluate again."
             ) from None
 
 

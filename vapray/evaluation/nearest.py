@@ -1,7 +1,7 @@
-"""How far the nearest training picture usually is.
+"""Median distance to the nearest training image.
 
-Held-out real pictures are the yardstick: they were not trained on, so their distance to the training pictures is
-what a new picture of the same kind has. Single copies are found by :mod:`vapray.evaluation.memorisation`.
+Held-out real images are the baseline: they were not trained on, so their distance to the training images is that of a
+new image of the same kind. :mod:`vapray.evaluation.memorisation` finds single copies.
 """
 
 import math
@@ -14,18 +14,18 @@ from vapray.evaluation.comparison import FeatureSet, standardised
 __all__ = ["held_out_distance", "relative_distance"]
 
 MOST = 600
-"""Pictures that are looked up in each set, so that the cost grows with the training set alone."""
+"""Maximum number of images looked up in each set, so that the cost grows with the training set only."""
 BLOCK = 64
-"""Pictures that are looked up in one product of matrices: what it takes is this times the training set."""
+"""Images looked up per matrix product, whose memory is this times the training set."""
 
 
 def relative_distance(reference: FeatureSet, held_out: FeatureSet, generated: FeatureSet) -> float:
-    """Median distance of generated pictures to their nearest training picture, over that of held-out ones.
+    """Median distance of generated images to their nearest training image, relative to that of held-out images.
 
-    The first pictures of each class are looked up; features are standardised on the reference.
+    The first images of each class are looked up; features are standardized by the reference.
 
     Returns:
-        NaN where held-out pictures are copies of training pictures.
+        The ratio; NaN if held-out images are copies of training images.
 
     Raises:
         DataError: the sets were prepared differently.
@@ -35,7 +35,7 @@ def relative_distance(reference: FeatureSet, held_out: FeatureSet, generated: Fe
 
 
 def held_out_distance(reference: FeatureSet, held_out: FeatureSet) -> float:
-    """Median distance of held-out real pictures to their nearest training picture.
+    """Median distance of held-out real images to their nearest training image.
 
     Raises:
         DataError: the sets were prepared differently.
@@ -49,13 +49,13 @@ def _distances(reference: FeatureSet, asked: FeatureSet) -> NDArray[np.float64]:
 
 
 def _first_of_each_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows of at most ``MOST`` pictures, as many of each class as it has and may."""
+    """Select rows of at most ``MOST`` images, up to an equal share of each class."""
     classes = np.unique(labels)
     return np.concatenate([np.flatnonzero(labels == label)[: max(1, MOST // len(classes))] for label in classes])
 
 
 def _nearest(real: NDArray[np.float64], asked: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance of each row asked for to the nearest row of ``real``."""
+    """Distance of each row of ``asked`` to the nearest row of ``real``."""
     lengths = (real**2).sum(axis=1)
     blocks = np.array_split(asked, 1 + len(asked) // BLOCK)
     rows = np.concatenate([(lengths - 2 * block @ real.T).argmin(axis=1) for block in blocks])

@@ -1,7 +1,7 @@
-"""Improved precision and recall, density and coverage: does one set lie in the neighbourhoods of the other?
+"""Improved precision and recall, density and coverage: membership of one set in the neighbourhoods of the other.
 
-Exact, though products are float32: these tell who may be a neighbour, with a bound on their error, and distances that
-they cannot decide on are worked out again in float64.
+The results are exact although products are float32: products select possible neighbours within a bound on their error,
+and distances within the error are recomputed in float64.
 
 Sources: Kynkäänniemi et al. (arXiv 1904.06991), equations 1-3; Naeem et al. (arXiv 2002.09797), equations 5 and 7;
 the bound: Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.1.
@@ -25,15 +25,15 @@ Features = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
 Values = NDArray[np.float64]
 SPARE = 8
-"""Nearest rows that are remembered beyond those asked for, since float32 may order them otherwise."""
+"""Nearest rows kept beyond the k-th, since float32 may order them differently."""
 SURFACE = 1e-12
-"""Points this far outside a ball are on its surface: float64's rounding of a squared distance, as a share of it."""
+"""Relative tolerance for points on a ball's surface: float64's rounding of a squared distance."""
 PAIRS_AT_ONCE, ROWS_AT_ONCE = 128, 512
 
 
 @dataclass(frozen=True)
 class NeighbourScores:
-    """All four with the same neighbourhoods: the ball to each point's k-th neighbour in its own set."""
+    """Four scores over the same neighbourhoods: the ball to each point's k-th neighbour in its own set."""
 
     precision: float
     """Share of generated images inside some real ball: fidelity."""
@@ -45,22 +45,22 @@ class NeighbourScores:
     """Share of real balls that hold a generated image."""
     k: int
     count: int
-    """Images on each side."""
+    """Number of images in each set."""
 
 
 def _slack(rows: CentredRows, kind: type[np.floating[Any]] = np.float32) -> float:
-    """Most by which a squared distance from products can be off, over the sum of both squared lengths."""
+    """Maximum error of a squared distance from products, relative to the sum of both squared lengths."""
     return (rows.width + 16) * float(np.finfo(kind).eps) / 2
 
 
 def _squared_distances(block: Block, norms_a: Values, norms_b: Values) -> Tensor:
-    """float32 [R, C] of a block of products, off by ``_slack`` at the most; ``norms`` are squared lengths."""
+    """Squared distances float32 [R, C] of a block, with error at most ``_slack``; ``norms`` are squared lengths."""
     a, b = (torch.from_numpy(some.astype(np.float32)) for some in (norms_a[block.rows], norms_b[block.columns]))
     return torch.add(a[:, None], b).add_(block.products, alpha=-2.0)
 
 
 def _exact_squares(a: CentredRows, b: CentredRows, i: Indices, j: Indices) -> Values:
-    """float64 [P], the squared distances of rows i of ``a`` from rows j of ``b``."""
+    """Squared distances float64 [P] of rows i of ``a`` from rows j of ``b``."""
     found = np.empty(len(i))
     for begin in range(0, len(i), PAIRS_AT_ONCE):
         some = slice(begin, begin + PAIRS_AT_ONCE)
@@ -70,12 +70,12 @@ def _exact_squares(a: CentredRows, b: CentredRows, i: Indices, j: Indices) -> Va
 
 
 class Balls:
-    """For each of the first ``count`` rows of a set the ball to its k-th nearest other one, from pairs of the set.
+    """Balls around the first ``count`` rows of a set, each to its k-th nearest neighbour, from pairs within the set.
 
     Args:
-        rows: the set.
-        k: neighbours.
-        count: rows that count.
+        rows: Features of the set.
+        k: Number of neighbours.
+        count: Number of rows to use.
     """
 
     def __init__(self, rows: CentredRows, k: int, count: int) -> None:
@@ -85,7 +85,7 @@ class Balls:
         self._which = torch.zeros((count, self._kept), dtype=torch.int64)
 
     def add(self, block: Block) -> None:
-        """Take in a block of products."""
+        """Add a block of products."""
         count = len(self.rows)
         if kept := block.cut(count, count):
             squared = _squared_distances(kept, self.rows.norms, self.rows.norms)
@@ -105,9 +105,9 @@ class Balls:
 
     @cached_property
     def squared_radii(self) -> Values:
-        """float64 [count]."""
+        """Squared radii of the balls, float64 [count]."""
         norms, nearest = self.rows.norms, self._nearest.double().numpy()
-        # A k-th neighbour is no farther than float32's and its error; whoever that bound lets in may be one.
+        # The k-th neighbour is at most as far as in float32 plus the error; every row within that bound is a candidate.
         bound = np.partition(nearest, self.k - 1, axis=1)[:, self.k - 1] + 2 * _slack(self.rows) * (norms + norms.max())
         possible = nearest <= bound[:, None]
         i, place = np.nonzero(possible)
@@ -121,7 +121,7 @@ class Balls:
         return radii
 
     def _among_all(self, rows: Indices) -> Values:
-        """Squared radii of rows that may have more near ones than were remembered: float64's products let them in."""
+        """Squared radii of rows that may have more candidates than were kept; selects them by float64 products."""
         norms = self.rows.norms
         squares = norms[rows, None] + norms - 2.0 * (self.rows.exact[rows] @ self.rows.exact.T)
         squares[np.arange(len(rows)), rows] = np.inf
@@ -134,7 +134,7 @@ class Balls:
 
 
 class Neighbourhoods:
-    """Who lies in whose ball, from pairs of a real and a generated set whose balls are known."""
+    """Counts of ball membership, from pairs of a real and a generated set with known balls."""
 
     def __init__(self, real: Balls, generated: Balls) -> None:
         self._real, self._generated = real, generated
@@ -142,7 +142,7 @@ class Neighbourhoods:
         self._recalled, self._covered = (np.zeros(len(real.rows), dtype=bool) for _ in range(2))
 
     def add(self, block: Block) -> None:
-        """Take in a block of products."""
+        """Add a block of products."""
         if kept := block.cut(len(self._real.rows), len(self._generated.rows)):
             squared = _squared_distances(kept, self._real.rows.norms, self._generated.rows.norms)
             real, generated = self._inside(kept, squared, self._real)
@@ -151,7 +151,7 @@ class Neighbourhoods:
             self._recalled[self._inside(kept, squared, self._generated)[0]] = True
 
     def _inside(self, block: Block, squared: Tensor, balls: Balls) -> tuple[Indices, Indices]:
-        """Pairs of a real and a generated row of which one lies in the other's ball, of these balls."""
+        """Pairs of a real and a generated row, one of which is inside the other's ball of ``balls``."""
         real, generated, slack = self._real.rows, self._generated.rows, _slack(self._real.rows)
         reach, other = slack * real.norms[block.rows], slack * generated.norms[block.columns]
         if balls is self._real:
@@ -170,7 +170,7 @@ class Neighbourhoods:
 
     @property
     def scores(self) -> NeighbourScores:
-        """Of all pairs so far."""
+        """Scores over all pairs added so far."""
         around, k = self._balls_around, self._real.k
         return NeighbourScores(
             precision=float((around > 0).mean()),
@@ -183,7 +183,7 @@ class Neighbourhoods:
 
 
 def kept_rows(n_real: int, n_generated: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of either set, cut at random to the smaller one: balls shrink as a set grows, so counts must agree."""
+    """Select rows of each set, reduced at random to the smaller size: balls shrink as a set grows."""
     count = min(n_real, n_generated)
     rng = np.random.default_rng(seed)
     kept = [np.arange(n) if n == count else np.sort(rng.choice(n, count, False)) for n in (n_real, n_generated)]
@@ -193,25 +193,25 @@ def kept_rows(n_real: int, n_generated: int, seed: int) -> tuple[NDArray[np.int6
 def neighbour_scores(
     real: Features, generated: Features, *, k: int = 3, seed: int = 0, block_rows: int = BLOCK_ROWS
 ) -> NeighbourScores:
-    """Precision, recall, density and coverage of ``generated`` [M, F] against ``real`` [N, F], exact.
+    """Compute exact precision, recall, density and coverage of ``generated`` against ``real``.
 
     Args:
-        real: the reference.
-        generated: what is judged.
-        k: neighbours that set a ball's radius; a point on the surface is inside.
-        seed: of the subset that is kept of the larger set.
-        block_rows: rows and columns of the distance matrix held at once.
+        real: Reference features [N, F].
+        generated: Generated features [M, F].
+        k: Number of neighbours that sets a ball's radius; a point on the surface is inside.
+        seed: Seed of the subset of the larger set.
+        block_rows: Rows and columns of the distance matrix held in memory at a time.
 
     Raises:
-        DataError: widths differ, or a set with k or fewer images.
+        DataError: widths differ, or a set has k or fewer images.
     """
     if real.ndim != 2 or generated.ndim != 2 or real.shape[1] != generated.shape[1]:
         shapes = f"{list(real.shape)} and {list(generated.shape)}"
-        raise DataError(f"neighbours: wanted [N, F] and [M, F], got {shapes}")
+        raise DataError(f"neighbours: expected [N, F] and [M, F], got {shapes}")
     if min(len(real), len(generated)) <= k:
         raise DataError(f"{k} neighbours need more than {k} images, got {len(real)} and {len(generated)}")
     kept = kept_rows(len(real), len(generated), seed)
-    # About the common centre, where the products lose the fewest digits.
+    # Centred rows lose the fewest digits in the products.
     centre = real.mean(axis=0, dtype=np.float64)
     sets = [CentredRows.about(centre, rows[chosen]) for rows, chosen in zip((real, generated), kept, strict=True)]
     balls = [Balls(rows, k, len(rows)) for rows in sets]

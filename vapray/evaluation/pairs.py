@@ -1,8 +1,8 @@
-"""All pairs of rows of two sets, block by block: one product of matrices serves every measure of pairs.
+"""All pairs of rows of two sets, block by block: all pairwise metrics share one matrix product.
 
-Products may be float32, at twice the speed of float64. They are of rows about a common centre, where they lose the
-fewest digits, and what a measure makes of them must not hang on their rounding: kernels take their large parts from
-sums in float64, and neighbours look again at pairs that float32 cannot tell apart.
+Products may be float32, at twice the speed of float64. Rows are centred, so that products lose the fewest digits. A
+metric must not depend on their rounding: kernels compute their large terms by float64 sums, and neighbour metrics
+recompute pairs that float32 cannot separate.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,16 +18,16 @@ from torch import Tensor
 __all__ = ["BLOCK_ROWS", "Block", "CentredRows", "OfPairs", "sweep"]
 
 BLOCK_ROWS = 1536
-"""Rows of a block on either side: 9 MB, and enough that the product is nearly all the work."""
+"""Rows of a block on either side: 9 MB, and large enough that the product is nearly all the work."""
 
 
 @dataclass(frozen=True)
 class CentredRows:
-    """A set of features about a centre that it may share with another set.
+    """Features minus a centre, which may be shared with another set.
 
     Attributes:
-        exact: float64 [N, F], what is left of each row.
-        centre: float64 [F].
+        exact: Centred features, float64 [N, F].
+        centre: The centre, float64 [F].
     """
 
     exact: NDArray[np.float64]
@@ -35,7 +35,7 @@ class CentredRows:
 
     @classmethod
     def about(cls, centre: NDArray[np.float64], features: NDArray[np.floating[Any]]) -> "CentredRows":
-        """Of ``features`` [N, F]."""
+        """Subtract ``centre`` [F] from ``features`` [N, F]."""
         return cls(features - centre, centre)
 
     def __len__(self) -> int:
@@ -43,42 +43,42 @@ class CentredRows:
 
     @property
     def width(self) -> int:
-        """F."""
+        """Number of features F."""
         return self.exact.shape[1]
 
     @cached_property
     def rounded(self) -> NDArray[np.float32]:
-        """float32 [N, F]."""
+        """Centred features, float32 [N, F]."""
         return self.exact.astype(np.float32)
 
     @cached_property
     def norms(self) -> NDArray[np.float64]:
-        """[N], squared lengths."""
+        """Squared lengths of the centred rows, [N]."""
         return np.einsum("nf,nf->n", self.exact, self.exact)
 
     @cached_property
     def shifts(self) -> NDArray[np.float64]:
-        """[N]: the product of two rows as they were is that of what is left of them, and both shifts."""
+        """Shifts [N]: the product of two original rows is the product of the centred rows plus both shifts."""
         return self.exact @ self.centre + self.centre @ self.centre / 2
 
 
 @dataclass(frozen=True)
 class Block:
-    """Products of some rows of one set with some of the other."""
+    """Products of some rows of one set with some rows of the other."""
 
     rows: slice
-    """Of the first set."""
+    """Rows of the first set."""
     columns: slice
     """Rows of the second set."""
     products: Tensor
-    """[R, C]."""
+    """Products [R, C]."""
     own: bool
-    """On the diagonal of a set with itself: rows meet themselves."""
+    """True on the diagonal of a set with itself: the block pairs rows with themselves."""
     mirrored: bool
-    """Off the diagonal of a set with itself: the block stands for its transpose too."""
+    """True off the diagonal of a set with itself: the block also represents its transpose."""
 
     def cut(self, rows: int, columns: int) -> "Block | None":
-        """What of it lies within the first ``rows`` and ``columns`` of the sets; None: nothing."""
+        """Part of the block within the first ``rows`` and ``columns`` of the sets; None if it is empty."""
         high, wide = min(self.rows.stop, rows), min(self.columns.stop, columns)
         if high <= self.rows.start or wide <= self.columns.start:
             return None
@@ -87,10 +87,10 @@ class Block:
 
 
 class OfPairs(Protocol):
-    """Something that is worked out from the products of all pairs."""
+    """Consumer of the products of all pairs."""
 
     def add(self, block: Block) -> None:
-        """Take in a block; its products are shared and must not be changed."""
+        """Add a block; its products are shared and must not be modified."""
 
 
 def sweep(
@@ -101,18 +101,18 @@ def sweep(
     *,
     exact: bool = False,
 ) -> None:
-    """Show all products of rows of ``a`` [N, F] and ``b`` [M, F] to the measures.
+    """Pass all products of rows of ``a`` and ``b`` to the measures.
 
-    Where ``b`` is ``a``, blocks below the diagonal are left out: they are others' transposes.
+    If ``b`` is ``a``, blocks below the diagonal are skipped: they are transposes of others.
 
     Args:
-        a: the first set.
-        b: the second one.
-        measures: what is worked out.
-        block_rows: rows and columns of the products held at once.
-        exact: products in float64, not float32.
+        a: First set, [N, F].
+        b: Second set, [M, F].
+        measures: Consumers of the products.
+        block_rows: Rows and columns of the products held in memory at a time.
+        exact: Compute products in float64 instead of float32.
     """
-    # torch's products: two libraries' threads, one waiting busily for work, would hold each other up.
+    # torch computes the products: the thread pools of two libraries would slow each other down.
     left, right = (torch.from_numpy(rows.exact if exact else rows.rounded) for rows in (a, b))
     for rows, columns in _places(len(a), len(b), block_rows, same=a is b):
         products = left[rows] @ right[columns].T
@@ -126,7 +126,7 @@ def _places(count: int, other: int, block_rows: int, *, same: bool) -> Iterator[
     for top in range(0, count, block_rows):
         bottom = min(top + block_rows, count)
         if same:
-            # Half of a block on the diagonal mirrors the other half: a quarter of its products can be left out.
+            # One half of a diagonal block mirrors the other: a quarter of its products can be skipped.
             middle = (top + bottom + 1) // 2
             yield slice(top, middle), slice(top, middle)
             if middle < bottom:

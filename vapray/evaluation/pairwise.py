@@ -1,4 +1,4 @@
-"""KID with its halves, and precision, recall, density and coverage, from one sweep over the pairs."""
+"""KID with its half-samples, and precision, recall, density and coverage, from one sweep over all pairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ Features = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class PairwiseScores:
-    """What the pairs of two sets say."""
+    """Metrics from all pairs of two sets."""
 
     kid: float
-    """Of the full sets, as ``kernel.kernel_mmd2``."""
+    """KID of the full sets, as ``kernel.kernel_mmd2``."""
     kid_of_halves: NDArray[np.float64]
-    """[D]."""
+    """KID of each pair of half-samples, [D]."""
     near: NeighbourScores
-    """As ``neighbours.neighbour_scores``."""
+    """Precision, recall, density and coverage, as ``neighbours.neighbour_scores``."""
 
 
 def pairwise_scores(
@@ -38,21 +38,21 @@ def pairwise_scores(
     seed: int = 0,
     block_rows: int = BLOCK_ROWS,
 ) -> PairwiseScores:
-    """Compare every row with every other once.
+    """Compute all pairwise metrics in one pass over the pairs.
 
     Args:
-        real: [N, F].
-        generated: [M, F].
-        halves: D times rows of ``real`` and rows of ``generated`` whose KID is wanted too.
-        k: neighbours that set a ball's radius.
-        seed: of the subset of the larger set that precision and recall keep.
-        block_rows: rows and columns of the products held at once.
+        real: Reference features [N, F].
+        generated: Generated features [M, F].
+        halves: D half-samples, each as rows of ``real`` and rows of ``generated``, whose KID is computed too.
+        k: Number of neighbours that sets a ball's radius.
+        seed: Seed of the subset of the larger set that precision and recall use.
+        block_rows: Rows and columns of the products held in memory at a time.
 
     Raises:
-        DataError: widths differ, or a set with k or fewer images, or with fewer than two.
+        DataError: widths differ, or a set has k or fewer images, or fewer than two.
     """
     if real.ndim != 2 or generated.ndim != 2 or real.shape[1] != generated.shape[1]:
-        raise DataError(f"pairs: wanted [N, F] and [M, F], got {list(real.shape)} and {list(generated.shape)}")
+        raise DataError(f"pairs: expected [N, F] and [M, F], got {list(real.shape)} and {list(generated.shape)}")
     counts = [len(real), len(generated)]
     if min(counts) <= max(k, 1):
         raise DataError(f"{k} neighbours need more than {max(k, 1)} images, got {counts[0]} and {counts[1]}")
@@ -75,12 +75,12 @@ def pairwise_scores(
 
 
 def _first(kept: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """All rows, those that are kept before the others."""
+    """Order all rows, the kept ones first."""
     return np.concatenate([kept, np.setdiff1d(np.arange(count), kept)])
 
 
 def _choices(order: NDArray[np.int64], halves: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
-    """[1 + D, N]: all rows, then those of each half, 1 where a row belongs."""
+    """Indicator matrix [1 + D, N]: all rows, then the rows of each half-sample."""
     chosen = np.zeros((1 + len(halves), len(order)))
     chosen[0] = 1.0
     for row, half in zip(chosen[1:], halves, strict=True):

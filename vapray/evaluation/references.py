@@ -1,12 +1,11 @@
-"""The real side of an evaluation, measured once for all evaluations of the same pictures.
+"""Reference set of an evaluation, measured once for all evaluations of the same real images.
 
     references/<fingerprint>   the sets reference, held_out, reconstructed, planted and class_mean
-                               files/classifier.safetensors: trained on the training pictures, judges labels
-    suspects, nearest          of its held-out and planted pictures, under the same fingerprint
+                               files/classifier.safetensors: label classifier, trained on the training images
+    suspects, nearest          copy search for its held-out and planted images, under the same fingerprint
 
-Nothing here depends on what was generated, nor on ``run.seed``: a ruler that changed with the seed would add its own
-noise to every difference between two runs. Of several evaluations that want it at once one makes it, and the others
-wait.
+The reference set is independent of generated images and of ``run.seed``: a dependence on the seed would add noise to
+every difference between two runs. If several evaluations need it at the same time, one builds it and the others wait.
 """
 
 import contextlib
@@ -59,28 +58,28 @@ SECONDS_BETWEEN_LOOKS = 2.0
 
 @dataclass(frozen=True)
 class References:
-    """What generated pictures are compared with."""
+    """Reference set that generated images are compared with."""
 
     version: Version
-    """Of the table ``references``."""
+    """Version of the table ``references``."""
     nearest: Version
-    """What was found of its held-out and planted pictures; all its parts are committed."""
+    """Copy search results of its held-out and planted images; all its parts are committed."""
     held_out: str
-    """The split of the pictures that were not trained on."""
+    """Split of the images that were not trained on."""
     related_left_out: int
-    """Held-out pictures that share a group with a training picture, and were not looked up."""
+    """Number of held-out images that share a group with a training image and were not looked up."""
     classifier: Classifier
     space: FeatureSpace
     statistics: FeatureStatistics
-    """Of the features of the training pictures."""
+    """Feature statistics of the training images."""
 
 
 def references_of(run: StageRun) -> References:
-    """Find them, or measure them.
+    """Load the reference set, or build it.
 
     Raises:
-        DataError: nothing is held out, or too many pictures cannot be read.
-        VaprayError: as mapping rows raises.
+        DataError: no images are held out.
+        VaprayError: errors of :func:`vapray.row_map.map_rows`.
     """
     images, pool, say = run.inputs["images"], run.config.pools.evaluate, run.progress.say
     rows = images.read(["image_id", "group", "split"])
@@ -91,7 +90,7 @@ def references_of(run: StageRun) -> References:
     real = replace(run, output=version)
     with turn_to_make(version, say) as is_ours:
         if is_ours:
-            say("measuring the real pictures")
+            say("measuring the real images")
         classifier, space = run_remote(
             run.name, _prepare, run.config, images, version, held_out, is_ours, pool=pool, say=say
         )
@@ -113,7 +112,7 @@ def references_of(run: StageRun) -> References:
 
 
 def examiner_of(config: Config, classifier: Classifier) -> Examiner:
-    """What measures pictures of any set as the real ones were measured."""
+    """Build the measurement that the reference set uses, for images of any set."""
     extractor = extractor_of(config.evaluate, config.pools.evaluate.device, classifier)
     return Examiner(extractor, classifier, config.data.modality)
 
@@ -121,14 +120,14 @@ def examiner_of(config: Config, classifier: Classifier) -> Examiner:
 def look_up(
     run: StageRun, references: Version, training: FeatureStatistics, suspects: pa.Table, nearest: Version
 ) -> None:
-    """Search all training pictures for those nearest to some pictures.
+    """Search all training images for those nearest to the suspects.
 
     Args:
-        run: whose output's fingerprint the plan is kept under.
-        references: holds the training pictures.
-        training: statistics of their features.
-        suspects: columns of the table ``suspects`` but ``reject``.
-        nearest: where the findings go.
+        run: Context of the stage; the work list is stored under the fingerprint of its output.
+        references: Version that holds the training images.
+        training: Feature statistics of the training images.
+        suspects: Columns of the table ``suspects`` but ``reject``.
+        nearest: Version that receives the results.
     """
     map_rows(
         replace(run, output=nearest),
@@ -143,13 +142,13 @@ def _held_out_split(rows: pa.Table, uri: str) -> str:
     if split := held_out_split(rows["split"].unique().to_pylist()):
         return split
     raise DataError(
-        f"{uri}: every image is in the train split, so nothing real is held out to compare with. "
-        "Give the dataset a test split, or set data.test_share."
+        f"{uri}: every image is in the train split, so there are no held-out images to compare with. "
+        "Fix: give the dataset a test split, or set data.test_share."
     )
 
 
 def _version(run: StageRun) -> tuple[Version, Callable[[dict[str, Any]], object]]:
-    """The version that these pictures and settings make, and what finishes it, given notes."""
+    """Version for these images and settings, and a function that seals it with notes."""
     tree = run.config.model_dump(mode="json")
     sections = {key: value_at(tree, key) for key in SECTIONS}
     inputs = {table: run.inputs[table].sealed().content_hash for table in ("images", "autoencoder")}
@@ -167,7 +166,7 @@ def _version(run: StageRun) -> tuple[Version, Callable[[dict[str, Any]], object]
 
 @contextlib.contextmanager
 def turn_to_make(version: Version, say: Callable[[str], None]) -> Iterator[bool]:
-    """Whether it is for us to make it; waits for another run that is at it."""
+    """Yield True if this run must build the version; wait while another run builds it."""
     told = False
     while version.manifest() is None:
         with contextlib.ExitStack() as stack:
@@ -175,11 +174,11 @@ def turn_to_make(version: Version, say: Callable[[str], None]) -> Iterator[bool]
                 stack.enter_context(version.lease())
             except LeaseHeld as held:
                 if not told:
-                    say(f"another run measures the real pictures: {held}")
+                    say(f"waiting for another run that measures the real images: {held}")
                 told = True
             else:
                 version.mend(say)
-                yield version.manifest() is None  # it may have been finished between the two looks
+                yield version.manifest() is None  # another run may have finished it meanwhile
                 return
         time.sleep(SECONDS_BETWEEN_LOOKS)
     yield False
@@ -188,7 +187,7 @@ def turn_to_make(version: Version, say: Callable[[str], None]) -> Iterator[bool]
 def _prepare(
     config: Config, images: Version, output: Version, held_out: str, is_ours: bool
 ) -> tuple[Classifier, FeatureSpace]:
-    """Train the classifier, and measure class means and planted copies: all need all training frames at once."""
+    """Train the classifier, and measure class means and planted copies; all three need all training images at once."""
     rows = images.read(["image_id", "label", "split", "path"]).to_pylist()
     classes, side = len(images.sealed().notes["class_names"]), config.data.image_size
     classifier = _kept(output, classes, side)
@@ -212,7 +211,7 @@ def _prepare(
 
 
 def _kept(output: Version, classes: int, side: int) -> Classifier | None:
-    """Of an earlier attempt at this version: its rows may already rest on it."""
+    """Load the classifier of an earlier attempt at this version, which existing rows may depend on; or None."""
     data = output.files.read(f"{output.folder}/files/{CLASSIFIER}")
     if data is None:
         return None

@@ -1,6 +1,6 @@
-"""Is a generated picture nearer to the picture whose caption it was made for than to others of its class?
+"""Rank of a caption's source image by its distance to the generated image, among other sources of its class.
 
-Captions are checked by nobody here but the features: a captioner that finds its own words again in pictures has no say.
+The rank uses features only, so it does not depend on a captioner that recognizes its own words in images.
 """
 
 from collections.abc import Mapping
@@ -14,21 +14,21 @@ from vapray.evaluation.intervals import Interval, bootstrap_interval
 __all__ = ["SourceRank", "source_rank"]
 
 OTHERS = 99
-"""Sources of the class that a source stands among, where there are so many."""
+"""Maximum number of other sources of the class that a source is ranked among."""
 Features = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class SourceRank:
-    """The result of :func:`source_rank`."""
+    """Result of :func:`source_rank`."""
 
     mean: float
-    """Of the share of other sources of the class that are farther away than the picture's own: 0.5 is chance, which a
-    network that does not see captions comes to; 1 the best."""
+    """Mean share of other sources of the class that are farther away than the image's own source: 0.5 is chance, the
+    value of a network that does not see captions; 1 is the best."""
     interval: Interval | None
-    """Over images."""
+    """Bootstrap interval over images."""
     images: int
-    """With a source among the real pictures, and other sources of its class."""
+    """Number of generated images with a source among the real images and other sources of its class."""
 
 
 def source_rank(
@@ -40,21 +40,21 @@ def source_rank(
     draws: int,
     seed: int,
 ) -> SourceRank | None:
-    """Rank every source among the sources of its group by their distance to what was made for its caption.
+    """Rank every source among the sources of its group by their distance to the image generated for its caption.
 
-    Among sources, because these were dealt to pictures at random: where captions decide nothing, each was as likely to
-    be a picture's own as any other, also where there are few or some were dealt to several pictures.
+    Only sources are ranked, because they were assigned to images at random: if captions have no effect, each source is
+    equally likely to be an image's own, also if there are few sources or some have several images.
 
     Args:
-        made: [M, F], generated.
-        sources: row of ``made`` -> row of ``real``; one that is missing is left out.
-        real: [N, F].
-        groups: [N], what a source shares with those it is ranked among: its class.
-        draws: of the bootstrap.
-        seed: of the others, and of the bootstrap.
+        made: Features of generated images [M, F].
+        sources: Row of ``real`` by row of ``made``; rows without a source are skipped.
+        real: Features of real images [N, F].
+        groups: Group [N] within which a source is ranked: its class.
+        draws: Number of bootstrap draws.
+        seed: Seed of the selection of other sources, and of the bootstrap.
 
     Returns:
-        None where no picture has a source and others.
+        The mean rank, or None if no image has a source and other sources to rank it among.
     """
     rng = np.random.default_rng(seed)
     used = np.unique(np.fromiter(sources.values(), dtype=np.int64))
@@ -74,6 +74,6 @@ def source_rank(
 
 
 def _share_farther(made: Features, source: Features, others: Features) -> float:
-    """Equal distances count half."""
+    """Share of other sources that are farther away; equal distances count half."""
     own, theirs = float(((made - source) ** 2).sum()), ((others - made) ** 2).sum(axis=1)
     return float((theirs > own).mean() + (theirs == own).mean() / 2)

@@ -1,11 +1,11 @@
-"""evaluate: generated pictures beside real ones become numbers and a report.
+"""Stage evaluate: compare generated images with real ones, and write metrics and a report.
 
 in    images, captions, samples; the autoencoder and the checkpoint
-out   the table ``measurements`` (what each actor found in each generated picture),
-      files/report/{metrics.json,memorisation.json,index.html}; besides, ``references``, ``suspects`` and ``nearest``
+out   the table ``measurements`` (features and attributes of each generated image),
+      files/report/{metrics.json,memorisation.json,index.html}; also ``references``, ``suspects`` and ``nearest``
 
-Fan-out: what real pictures give is found or measured (:mod:`vapray.evaluation.references`); actors measure generated
-ones, and look up the training pictures nearest to them; the driver reduces.
+Fan-out: the reference set is loaded or built (:mod:`vapray.evaluation.references`); actors measure generated images and
+look up the training images nearest to them; the driver reduces.
 """
 
 import time
@@ -67,8 +67,8 @@ class _MeasureSamples:
 
 
 def _look_for_copies(run: StageRun, references: References) -> Memorisation:
-    """Search all training pictures for those nearest to generated ones."""
-    run.progress.say("looking for copies of training pictures among the generated ones")
+    """Search all training images for those nearest to generated images."""
+    run.progress.say("searching for copies of training images among the generated images")
     made = run.output.read(COLUMNS).filter(pc.field("set") == "generated")
     nearest = Version(run.output.files, "nearest", run.output.fingerprint)
     look_up(run, references.version, references.statistics, made.sort_by("key").select(COLUMNS), nearest)
@@ -138,7 +138,7 @@ _NETWORKS = {"uvit": "U-ViT", "dit": "DiT", "unet": "latent-diffusion U-Net"}
 
 
 def _sees(config: Config) -> str:
-    """How it is conditioned, in the words of the paper's table 1."""
+    """Describe the conditioning of the network, in the terms of the paper's table 1."""
     prototypes = " with PCM" if config.model.prototypes.enabled else ""
     if not prototypes and config.model.prototypes.has_block:
         prototypes = " with a block as large as PCM"

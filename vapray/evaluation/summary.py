@@ -1,4 +1,4 @@
-"""Rows of ``measurements`` to ``Metrics``: the reduction of the evaluate stage, in one plain process."""
+"""Reduction of measurements to metrics, in the driver of the evaluate stage."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from vapray.captioning.attributes import Attributes, agreement, attributes_from_json
 from vapray.captioning.lexicon import parse_caption
-from vapray.captioning.measured.measure import MEASURES
 from vapray.captioning.prompt_set import PromptSet
 from vapray.config import Config
+from vapray.config.captioning import MEASURED_MODALITY
 from vapray.evaluation.adherence import Adherence, CaptionedImages, measure_adherence
 from vapray.evaluation.classifier import balanced_accuracy, class_accuracies
 from vapray.evaluation.comparison import (
@@ -44,13 +44,13 @@ Rows = Sequence[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Findings:
-    """All that the measurements say, before it is laid out."""
+    """Results of the measurements, from which metrics and report are built."""
 
     scores: SetScores
     fid_floors: Mapping[str, float]
     """FID of ``held_out``, ``reconstructed``, ``untrained`` and ``class_mean`` against the reference."""
     kid_floors: Mapping[str, float]
-    """KID of ``held_out`` and ``reconstructed`` against it."""
+    """KID of ``held_out`` and ``reconstructed`` against the reference."""
     classes: Sequence[ClassScores]
     class_accuracy: Mapping[int, float]
     label_accuracy: float
@@ -58,13 +58,13 @@ class Findings:
     label_accuracy_real: float
     inception_score: float
     distributions: DistributionScores | None
-    """None unless ``evaluate.prd``."""
+    """PRD scores; None unless ``evaluate.prd`` is set."""
     adherence: Adherence | None
     source_rank: SourceRank | None
     relative_distance: float
-    """To the nearest training picture, over the same of held-out pictures."""
+    """Median distance to the nearest training image, relative to that of held-out images."""
     fid_at_held_out_count: float
-    """Of as many generated images as are held out: FID falls with the count, so this is what the real floors face."""
+    """FID of as many generated images as are held out, for comparison with real floors: FID falls with the count."""
     n_held_out: int
     n_real: int
     n_generated: int
@@ -79,15 +79,15 @@ def summarise(
     space: FeatureSpace,
     config: Config,
 ) -> Findings:
-    """Reduce measurements.
+    """Reduce measurements to results.
 
     Args:
-        rows: of the table ``measurements``, every set.
-        captions: key of a measurement -> the caption of that picture, for ``generated`` and ``reconstructed``.
-        sources: key of a generated picture -> that of the real one whose caption it was made for.
-        prompt_set: parses captions.
-        space: of the features.
-        config: sections ``data``, ``evaluate`` and ``run``.
+        rows: Rows of ``measurements`` and ``references``, of every set.
+        captions: Caption of each image of ``generated`` and ``reconstructed``, by key of the measurement.
+        sources: Key of the real image whose caption was used, by key of the generated image.
+        prompt_set: Prompt set that parses captions.
+        space: Feature space of the rows.
+        config: Complete config; sections ``data``, ``evaluate`` and ``run`` are used.
     """
     sets = {name: [row for row in rows if row["set"] == name] for name in SETS}
     features = {name: _feature_set(some, space, config) for name, some in sets.items()}
@@ -120,7 +120,7 @@ def summarise(
 def metrics_of(
     findings: Findings, memorisation: Memorisation, stages: Mapping[str, StageTime], provenance: Provenance
 ) -> Metrics:
-    """The numbers of ``metrics.json``."""
+    """Build the contents of ``metrics.json``."""
     scores, adherence, floors = findings.scores, findings.adherence, findings.fid_floors
     measured = (adherence.adherence, adherence.shuffled, adherence.ceiling) if adherence else (math.nan,) * 3
     return Metrics(
@@ -165,7 +165,7 @@ def _intervals(findings: Findings, memorisation: Memorisation) -> dict[str, Inte
 
 
 def _further(findings: Findings, memorisation: Memorisation) -> dict[str, float | None]:
-    """Numbers outside the contract."""
+    """Additional numbers of ``metrics.json``."""
     found: dict[str, float | None] = {
         "density": findings.scores.density,
         "coverage": findings.scores.coverage,
@@ -197,7 +197,7 @@ def _further(findings: Findings, memorisation: Memorisation) -> dict[str, float 
 
 
 def _inception_score(generated: FeatureSet, judged: NDArray[np.float64], seed: int) -> float:
-    """Of the network behind the features; of the classifier's ``judged`` where that has no classes."""
+    """Inception Score from the feature network's classes, or from the classifier's ``judged`` if it has none."""
     known = generated.space.probabilities(generated.features)
     return inception_score(judged if known is None else known, seed=seed).mean
 
@@ -218,7 +218,7 @@ def _feature_set(rows: Rows, space: FeatureSpace, config: Config) -> FeatureSet:
 
 
 def _as_many(features: FeatureSet, count: int, seed: int) -> FeatureSet:
-    """At most ``count`` of the images, drawn without repetition."""
+    """Draw at most ``count`` of the images, without repetition."""
     rows = np.random.default_rng(seed).permutation(len(features.labels))[:count]
     return replace(features, features=features.features[rows], labels=features.labels[rows])
 
@@ -234,13 +234,13 @@ def _label_interval(probabilities: NDArray[np.float64], labels: NDArray[np.int64
 def _adherence(
     sets: Mapping[str, Rows], captions: Mapping[str, str], prompt_set: PromptSet, config: Config
 ) -> Adherence | None:
-    """None where the modality has no measurements."""
-    if config.data.modality not in MEASURES:
+    """Measure caption adherence; None for a modality without measured attributes."""
+    if config.data.modality != MEASURED_MODALITY:
         return None
     generated, real = (_captioned(sets[name], captions, prompt_set) for name in ("generated", "reconstructed"))
 
     def score(found: Attributes, wanted: Attributes) -> dict[str, float]:
-        # An attribute that the caption asks for and the picture does not show was not met.
+        # An attribute that the caption mentions and the image does not show scores 0.
         return {
             name: 0.0 if math.isnan(value) else value for name, value in agreement(found, wanted, prompt_set).items()
         }
@@ -254,7 +254,7 @@ def _adherence(
 def _source_rank(
     sets: Mapping[str, Rows], features: Mapping[str, FeatureSet], sources: Mapping[str, str], config: Config
 ) -> SourceRank | None:
-    """In features in units of the training pictures' deviations, whatever FID takes them in."""
+    """Rank sources in features scaled by the training images' deviations, independent of the scaling for FID."""
     reference, held_out, generated = (features[name] for name in ("reference", "held_out", "generated"))
     scale = FeatureStatistics.of(reference.features).scale
     rows = {row["key"]: place for place, row in enumerate([*sets["reference"], *sets["held_out"]])}

@@ -1,8 +1,8 @@
-"""What training asks between two steps: do the images of these weights come near the validation split?
+"""Validation metric of training: Fréchet distance to the validation split.
 
-A Fréchet distance between images made for the captions of validation images, and these images. Captions, classes and
-noise are the same at every step, so two answers differ by the weights alone. Without guidance and with few solver
-steps: how images are sampled later does not decide which weights are kept.
+The distance is between images generated for the captions of validation images, and these images. Captions, classes and
+noise are the same at every step, so two values differ by the weights only. It uses few solver steps and no guidance:
+the later sampling settings do not decide which weights are kept.
 """
 
 from dataclasses import dataclass
@@ -34,15 +34,15 @@ IMAGES_OF_A_BATCH = 64
 
 @dataclass(frozen=True)
 class FrechetValidation:
-    """Called with the averaged network on a training worker.
+    """Validation metric, called with the averaged network on a training worker.
 
     Attributes:
-        config: the tree.
-        rows: image_id, label, caption and path of the validation images that are compared.
-        bank: table of captions.
-        autoencoder: table with f_D.
-        space: normalisation of the latents.
-        class_names: by label.
+        config: Complete config.
+        rows: image_id, label, caption and path of the validation images to compare with.
+        bank: Version with the captions.
+        autoencoder: Version with the decoder f_D.
+        space: Normalization of the latents.
+        class_names: Class names, by label.
     """
 
     config: Config
@@ -54,7 +54,7 @@ class FrechetValidation:
 
     @classmethod
     def of(cls, config: Config, images: Version, bank: Version, latents: Version, autoencoder: Version) -> Self | None:
-        """Up to ``train.validation_images`` of the validation split, spread over it; None where there is none."""
+        """Select up to ``train.validation_images`` evenly from the validation split; None without validation."""
         if not config.train.validate_every:
             return None
         held_out = pc.field("split") == "validation"
@@ -73,7 +73,7 @@ class FrechetValidation:
         )
 
     def __call__(self, network: Network) -> float:
-        """Fréchet distance of the network's images; lower is nearer."""
+        """Compute the Fréchet distance of the network's images; lower is better."""
         sampler = self._sampler(network)
         begins = range(0, len(self.rows), IMAGES_OF_A_BATCH)
         made = np.concatenate([self._make(sampler, begin) for begin in begins])

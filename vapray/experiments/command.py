@@ -1,4 +1,4 @@
-"""The command ``vapray experiment``; what it needs is imported inside of it, so that ``--help`` answers at once."""
+"""CLI command ``vapray experiment``; its imports are inside the function to keep ``--help`` fast."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -12,26 +12,32 @@ __all__ = ["experiment"]
 
 
 def experiment(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Such as jobs/experiments/phantom_captions.yaml.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Experiment, such as jobs/experiments/alpha_sweep.yaml.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="section.key=value")] = None,
     results: Annotated[
-        str | None, typer.Option("--results", help="Folder or URI of records and tables; without one, run.root's.")
+        str | None, typer.Option("--results", help="Folder of records and tables; default: RUN_ROOT/experiments/FILE.")
     ] = None,
-    row: Annotated[list[str] | None, typer.Option("--row", help="Only this row; may stand often.")] = None,
-    seed: Annotated[list[int] | None, typer.Option("--seed", help="Only this seed; may stand often.")] = None,
-    beside: Annotated[int, typer.Option("--parallel", min=1, help="Rows and seeds made at a time.")] = 1,
-    tables_only: Annotated[bool, typer.Option("--tables", help="Only lay out what is there.")] = False,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Data set, for a file that describes several.")
+    ] = None,
+    row: Annotated[list[str] | None, typer.Option("--row", help="Run only this row. Repeatable.")] = None,
+    seed: Annotated[list[int] | None, typer.Option("--seed", help="Run only this seed. Repeatable.")] = None,
+    beside: Annotated[int, typer.Option("--parallel", min=1, help="Rows and seeds to run at a time.")] = 1,
+    tables_only: Annotated[bool, typer.Option("--tables", help="Write the tables of the finished runs only.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """Make every run of an experiment that is not there yet, and its tables; the same command continues."""
+    """Run an experiment and write its tables; the same command resumes it."""
     with ended_well(debug):
-        _experiment(file, overrides or (), results, row or (), seed or (), beside, tables_only=tables_only, debug=debug)
+        _experiment(
+            file, overrides or (), results, dataset, row or (), seed or (), beside, tables_only=tables_only, debug=debug
+        )
 
 
 def _experiment(
     file: str,
     overrides: Sequence[str],
     results: str | None,
+    dataset: str | None,
     rows: Sequence[str],
     seeds: Sequence[int],
     beside: int,
@@ -47,25 +53,27 @@ def _experiment(
     from vapray.files import FileStore
     from vapray.progress import Display
 
-    found = read_experiment(file)
+    found = read_experiment(file, dataset)
     names = list(run_names(found, rows, seeds))
-    if not tables_only:  # what is wrong with any run is said before the first is made
+    if not tables_only:  # report invalid settings before the first run
         for name in names:
             settings_of(found, name, overrides)
     if results is None:
         root = settings_of(found, names[0], overrides, unless_given=[ANYWHERE]).run.root
-        results = f"{root.rstrip('/')}/experiments/{Path(file).stem}"
+        name_parts = [Path(file).stem, *([dataset] if dataset else [])]
+        results = f"{root.rstrip('/')}/experiments/{'_'.join(name_parts)}"
     files = FileStore(results)
-    if not tables_only:  # records of other settings are told now, not behind hours of runs
+    if not tables_only:  # refuse records of other settings before the first run
         finished_runs(found, run_names(found), files, overrides)
     if not tables_only and beside > 1:
-        command = ["experiment", file, *overrides, "--results", results, *(["--debug"] if debug else [])]
+        options = ["--results", results, *(["--dataset", dataset] if dataset else []), *(["--debug"] if debug else [])]
+        command = ["experiment", file, *overrides, *options]
         make_beside(found, names, files, overrides, Display(), command=command, workers=beside)
     if not tables_only:
         make_all(found, names, files, overrides, Display())
     records = finished_runs(found, run_names(found), files, overrides)
     if not records:
-        raise ConfigError(f"{results}: no run is finished, so there are no tables. Leave --tables out.")
+        raise ConfigError(f"{results}: no finished run, so no tables. Fix: remove --tables.")
     tables = tables_of(found, records)
     files.write_all({"table.md": tables.to_markdown().encode(), "index.html": tables.to_html().encode()})
     print(f"\n{tables.to_markdown()}")

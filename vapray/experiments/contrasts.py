@@ -1,4 +1,4 @@
-"""Differences between rows: seeds are the replicates, and runs with the same seed are pairs."""
+"""Statistics of contrasts: seeds are the replicates, and runs with the same seed are pairs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ Numbers = Mapping[tuple[str, str, int, str], float]
 
 @dataclass(frozen=True)
 class Difference:
-    """Second minus first under one measure, over seeds.
+    """Second row minus first under one measure, over seeds.
 
     Attributes:
         mean: over pairs.
@@ -38,13 +38,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a contrast comes to.
+    """Result of one contrast.
 
     Attributes:
-        contrast: the question.
+        contrast: the compared rows and number.
         differences: by measure.
         p_holm: of the first measure, corrected over the primary contrasts; NaN for one that is not primary.
-        resolved: all seeds are there under every measure, the first one's interval leaves out 0, its corrected p is
+        resolved: all seeds are finished under every measure, the first one's interval leaves out 0, its corrected p is
             below 1 - ``LEVEL``, and the sign is the same under all.
     """
 
@@ -55,7 +55,7 @@ class Finding:
 
 
 def findings(experiment: Experiment, numbers: Numbers) -> list[Finding]:
-    """Of all contrasts, in their order."""
+    """Compute the findings of all contrasts, in their order."""
     found = [_differences(experiment, contrast, numbers) for contrast in experiment.contrasts]
     first = next(iter(experiment.measures))
     primary = [place for place, contrast in enumerate(experiment.contrasts) if contrast.primary]
@@ -72,7 +72,7 @@ def findings(experiment: Experiment, numbers: Numbers) -> list[Finding]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Corrected p of several tests; one that is NaN counts as a test and stays NaN.
+    """Correct the p values of several tests; a NaN counts as a test and stays NaN.
 
     Source: Holm, A simple sequentially rejective multiple test procedure (1979).
     """

@@ -1,4 +1,7 @@
-"""An experiment as a YAML file describes it; the docstring under a field is its help."""
+"""Description of an experiment, read from a YAML file.
+
+A file may have ``datasets``: for each data set the parts that differ, merged key by key over the shared ones.
+"""
 
 import json
 import re
@@ -24,80 +27,86 @@ class Row(Section):
     """A row of the table: settings of its own, or a folder of pictures from elsewhere."""
 
     settings: Settings = Field(default_factory=dict)
-    """Over those of the experiment."""
+    """Settings of the row, over those of the experiment."""
     folder: str | None = None
-    """Pictures made by something else, in folders or not; measured against the real ones, once."""
+    """Folder of images from another generator, subfolders included; measured against the real ones, once."""
     paper: dict[str, float] = Field(default_factory=dict)
-    """Number -> what the paper reports."""
+    """Number -> value in the paper."""
     note: str = ""
-    """Stands under the table."""
+    """Note under the table."""
 
 
 class Contrast(Section):
-    """A question to the table: does the second row differ from the first?"""
+    """Paired comparison of two rows: does the second differ from the first?"""
 
     first: str
     second: str
     number: str = "kid"
-    """Of ``metrics.json``."""
+    """Number of ``metrics.json`` to compare."""
     primary: bool = True
-    """Counts in Holm's correction; others are told without one."""
+    """Part of Holm's correction; other contrasts are reported uncorrected."""
 
 
 class Experiment(Section):
-    """The whole file."""
+    """Content of the file, merged for one data set."""
 
     title: str
     question: str
     config: str | None = None
-    """Config file of all runs; None: the demo's."""
+    """Config file of all runs; None: the demo's settings."""
     settings: Settings = Field(default_factory=dict)
-    """Of all runs, over the file's."""
+    """Settings of all runs, over those of ``config``."""
     stage: LastStage = "evaluate"
-    """That a run ends in, and whose numbers the table has."""
+    """Last stage of a run; its numbers fill the table."""
     seeds: Annotated[tuple[Natural, ...], Field(strict=False, min_length=1)] = (0,)
     """``run.seed`` of each repetition. Rows with the same seed share order, noise and first weights where they can."""
     measures: Annotated[dict[str, Settings], Field(min_length=1, default_factory=lambda: {"default": {}})]
-    """Name -> settings of ``evaluate``: every run is measured by each. A contrast's sign has to agree in all."""
+    """Name -> settings of ``evaluate``: every run is measured by each. A resolved contrast has one sign in all."""
     rows: Annotated[dict[str, Row], Field(min_length=1)]
     numbers: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = (
         "fid", "kid", "inception_score", "precision", "recall",
     )  # fmt: skip
-    """Columns."""
+    """Numbers in the columns."""
     contrasts: Annotated[tuple[Contrast, ...], Field(strict=False)] = ()
     status: Literal["exploratory", "preregistered"] = "exploratory"
-    """preregistered: this file was committed before the first of its results."""
+    """preregistered: the file was committed before the first of its results."""
 
     @model_validator(mode="after")
-    def _names_known(self) -> Self:
-        if wrong := list(self._unknown_names()):
-            raise ValueError("; ".join(wrong))
+    def _is_consistent(self) -> Self:
+        checks = (self._contrast_problems, self._seed_problems, self._number_problems, self._row_problems)
+        if problems := [problem for check in checks for problem in check()]:
+            raise ValueError("; ".join(problems))
         return self
 
-    def _unknown_names(self) -> Iterator[str]:
-        for contrast in self.contrasts:
-            for name in (contrast.first, contrast.second):
-                if name not in self.rows:
-                    yield f"contrasts: there is no row {name!r}; rows: {', '.join(self.rows)}"
-                elif self.rows[name].folder:
-                    yield f"contrasts: {name!r} is a folder and has no seeds to pair"
+    def _contrast_problems(self) -> Iterator[str]:
+        for name in (name for contrast in self.contrasts for name in (contrast.first, contrast.second)):
+            if name not in self.rows:
+                yield f"contrasts: unknown row {name!r}; rows: {', '.join(self.rows)}"
+            elif self.rows[name].folder:
+                yield f"contrasts: {name!r} is a folder and has no seeds to pair"
+
+    def _seed_problems(self) -> Iterator[str]:
         for place, settings in self._places_of_settings():
             if "run.seed" in settings:
-                yield f"{place}: run.seed is set by `seeds`; leave it out"
+                yield f"{place}: run.seed is set by `seeds`; remove it"
         if len(set(self.seeds)) < len(self.seeds):
-            yield f"seeds: each stands once; a run made twice is no second one: {', '.join(map(str, self.seeds))}"
+            yield f"seeds: each seed has to be unique: {', '.join(map(str, self.seeds))}"
+
+    def _number_problems(self) -> Iterator[str]:
         outcome = OUTCOMES[self.stage]
         for number in self.all_numbers:
             if outcome.name(number) is None:
-                yield f"there is no number {number!r}; known: {outcome.known}"
+                yield f"unknown number {number!r}; known: {outcome.known}"
+
+    def _row_problems(self) -> Iterator[str]:
         for names in (self.rows, self.measures):
             if len({slug(name) for name in names}) < len(names) or not all(map(slug, names)):
-                yield f"names have to differ in letters and digits, for files are named by them: {', '.join(names)}"
+                yield f"names have to differ in letters and digits, because they name files: {', '.join(names)}"
         for name, row in self.rows.items():
             if row.folder and row.settings:
-                yield f"rows.{name}: a folder has no settings; leave one of the two out"
+                yield f"rows.{name}: a folder has no settings; remove one of the two"
             if row.folder and self.stage != "evaluate":
-                yield f"rows.{name}: a folder of pictures can be evaluated, and takes no part in {self.stage}"
+                yield f"rows.{name}: a folder of images can be evaluated only, and the stage is {self.stage}"
 
     def _places_of_settings(self) -> Iterator[tuple[str, Settings]]:
         yield "settings", self.settings
@@ -106,18 +115,18 @@ class Experiment(Section):
 
     @property
     def all_numbers(self) -> list[str]:
-        """Those of columns, of contrasts and of the paper, each once."""
+        """Numbers of columns, contrasts and the paper, each once."""
         of_paper = (number for row in self.rows.values() for number in row.paper)
         return list(dict.fromkeys([*self.numbers, *(contrast.number for contrast in self.contrasts), *of_paper]))
 
     @property
     def varied(self) -> set[str]:
-        """Keys in which runs differ."""
+        """Setting keys in which runs differ."""
         of_runs = [*(row.settings for row in self.rows.values()), *self.measures.values()]
         return {"run.seed"}.union(*of_runs)
 
     def overrides(self, row: str, measure: str, seed: int) -> list[str]:
-        """What ``vapray.config.file.load`` takes for one run."""
+        """Overrides of one run, for ``vapray.config.file.load``."""
         merged: Mapping[str, Any] = {
             **self.settings,
             **self.rows[row].settings,
@@ -128,45 +137,70 @@ class Experiment(Section):
 
 
 def slug(name: str) -> str:
-    """A name as files bear it."""
+    """Convert a name to one for files."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def read_experiment(path: str) -> Experiment:
-    """Read a file.
+def read_experiment(path: str, dataset: str | None = None) -> Experiment:
+    """Read an experiment from its file.
+
+    Args:
+        path: YAML file.
+        dataset: key of the file's ``datasets``; None for a file without them.
 
     Raises:
-        ConfigError: it is not there, or not an experiment; with every problem.
+        ConfigError: the file or the data set is missing, or the file is invalid; with every problem.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         known = ", ".join(sorted(map(str, Path("jobs/experiments").glob("*.yaml"))))
-        hint = f" There are: {known}." if known else ""
+        hint = f" Known: {known}." if known else ""
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).{hint}") from None
     tree, _ = parse_yaml(text, where=path)
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: holds no experiment: wanted title, question and rows.")
+        raise ConfigError(f"{path}: not an experiment: expected title, question and rows.")
     try:
-        return Experiment.model_validate(tree)
+        return Experiment.model_validate(_for_dataset(tree, dataset, path))
     except ValidationError as error:
-        texts = [_told(found["loc"], found["type"], found["msg"]) for found in error.errors()]
+        texts = [_problem(found["loc"], found["type"], found["msg"]) for found in error.errors()]
         raise ConfigError(
             f"{path}: {texts[0]}" if len(texts) == 1 else "\n  ".join([f"{path}: {len(texts)} problems", *texts])
         ) from None
 
 
-def _told(keys: Sequence[str | int], kind: str, message: str) -> str:
-    """A problem in words of the file."""
+def _for_dataset(tree: dict[str, Any], dataset: str | None, path: str) -> dict[str, Any]:
+    datasets = tree.pop("datasets", {})
+    if not isinstance(datasets, dict):
+        raise ConfigError(f"{path}: datasets: expected a mapping from data sets to settings.")
+    if dataset in datasets:
+        return _merged(tree, datasets[dataset])
+    if datasets:
+        problem = "none given" if dataset is None else f"unknown {dataset!r}"
+        raise ConfigError(f"{path}: --dataset: {problem}. Fix: set it to one of {', '.join(datasets)}.")
+    if dataset is not None:
+        raise ConfigError(f"{path}: --dataset {dataset}: the file has no `datasets`. Fix: remove --dataset.")
+    return tree
+
+
+def _merged(shared: Any, own: Any) -> Any:
+    """Merge mappings key by key; any other value of ``own`` replaces the shared one."""
+    if not isinstance(shared, dict) or not isinstance(own, dict):
+        return own
+    return shared | {key: _merged(shared.get(key), value) for key, value in own.items()}
+
+
+def _problem(keys: Sequence[str | int], kind: str, message: str) -> str:
+    """Describe one Pydantic error by its key in the file."""
     place, key = ".".join(map(str, keys)), str(keys[-1]) if keys else ""
     if kind == "missing":
         return f"{place}: is missing"
     if kind == "tuple_type":
-        return f"{place}: wanted a list"
+        return f"{place}: expected a list"
     if kind != "extra_forbidden":
         return f"{place}: {message.removeprefix('Value error, ')}".removeprefix(": ")
     if "." in key:
-        return f"{place}: unknown key. Settings stand one level below, under `settings:`"
+        return f"{place}: unknown key. Fix: put settings one level below, under `settings:`"
     known = (Row if keys[0] == "rows" else Contrast if keys[0] == "contrasts" else Experiment).model_fields
     near = get_close_matches(key, known, n=1, cutoff=0.5)
     return f"{place}: unknown key. " + (f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""A folder of pictures from elsewhere as a row: measured against the real ones of the other rows."""
+"""Measurement of a folder of images from another generator, against the real images of the other rows."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,20 +19,20 @@ BATCH = 128
 
 
 def measure_folder(folder: str, images: Version, config: Config, say: Callable[[str], None]) -> dict[str, Any]:
-    """Numbers of all pictures below a folder, under the names of ``metrics.json``.
+    """Measure all images below a folder; numbers have the names of ``metrics.json``.
 
     Args:
-        folder: with pictures, in folders or not.
-        images: the real ones.
-        config: sections ``data``, ``evaluate`` and ``run`` say how pictures are prepared and compared.
-        say: hears that real pictures are measured anew, and how many pictures cannot be read.
+        folder: folder of images, subfolders included.
+        images: table of the real images.
+        config: sections ``data``, ``evaluate`` and ``run``: preparation and comparison of the images.
+        say: logs that real images are measured again, and the number of unreadable images.
 
     Raises:
-        DataError: no folder, or fewer than two pictures that can be read.
+        DataError: no folder, or fewer than two readable images.
     """
     paths = sorted(str(path) for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
     if not paths:
-        raise DataError(f"{folder}: holds no pictures. Give a folder of {', '.join(sorted(PICTURES))}.")
+        raise DataError(f"{folder}: no images. Fix: give a folder of {', '.join(sorted(PICTURES))}.")
     real = RealPictures(images, measured_references(Store(config.run.root), images))
     reference = ReferenceStatistics.load(real, config, config.run.root, say)
     measured, bad = SetMeasurement(reference, "generated"), 0
@@ -42,7 +42,7 @@ def measure_folder(folder: str, images: Version, config: Config, say: Callable[[
         if len(frames):
             measured.add(frames)
     if bad:
-        say(f"{folder}: {bad:,} of {len(paths):,} pictures cannot be read and are left out")
+        say(f"{folder}: {bad:,} of {len(paths):,} images cannot be read and are skipped")
     found = measured.results()
     numbers = {name: value and value["value"] for name, value in found.items() if value is None or _is_number(value)}
     return numbers | {

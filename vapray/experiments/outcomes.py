@@ -1,4 +1,4 @@
-"""What a run of an experiment comes to: the numbers of the stage that it ends in, by names that tables know."""
+"""Outcomes of runs: the numbers of the last stage, by the names in experiment files and tables."""
 
 import json
 import re
@@ -21,12 +21,12 @@ Numbers = dict[str, Any]
 
 
 class Outcome(ABC):
-    """One kind of experiment.
+    """Numbers of one last stage.
 
     Attributes:
-        stages: that a run walks through, in order.
-        table: whose files hold the numbers.
-        known: the names of its numbers, for people.
+        stages: stages of a run, in order.
+        table: table whose files hold the numbers.
+        known: names of the numbers, for error messages.
     """
 
     stages: tuple[str, ...]
@@ -35,23 +35,23 @@ class Outcome(ABC):
 
     @abstractmethod
     def name(self, number: str) -> str | None:
-        """The head of a number's column; None where there is no such number."""
+        """Return the head of a number's column; None for an unknown number."""
 
     @abstractmethod
     def read(self, version: Version) -> Numbers:
-        """The numbers of a finished run."""
+        """Read the numbers of a finished run."""
 
     @abstractmethod
     def told(self, metrics: Mapping[str, Any]) -> str:
-        """What was measured, in a line under the table."""
+        """Describe the measurement, in a line under the table."""
 
     def misfit(self, config: Config, numbers: Sequence[str]) -> str | None:
-        """What is wrong with the settings of a row for this kind of run and these numbers; None for nothing."""
+        """Return the conflict between a row's settings and the numbers; None if there is none."""
         return None
 
 
 class _Evaluation(Outcome):
-    """Generated pictures beside real ones."""
+    """Generated images compared with real ones."""
 
     stages = ("ingest", "caption", "bank", "autoencoder", "encode", "train", "sample", "evaluate")
     table = "measurements"
@@ -62,7 +62,7 @@ class _Evaluation(Outcome):
         return self._names.get(number)
 
     def read(self, version: Version) -> Numbers:
-        """Without times of stages, which no result rests on."""
+        """Read ``metrics.json`` without the times of stages."""
         path = f"{version.folder}/files/{REPORT}"
         metrics = Metrics.from_json(version.files.read(path) or b"", version.files.path(path)).to_dict()
         return {key: value for key, value in metrics.items() if key != "stages"}
@@ -80,7 +80,7 @@ class _Evaluation(Outcome):
 
 
 class _Downstream(Outcome):
-    """A classifier that is trained with generated pictures, or without: means over ``downstream.seeds``."""
+    """Classifier trained with or without generated images: means over ``downstream.seeds``."""
 
     stages = (*_Evaluation.stages[:-1], "downstream")
     table = "downstream"
@@ -95,7 +95,7 @@ class _Downstream(Outcome):
     def read(self, version: Version) -> Numbers:
         record = _json(version, "downstream/downstream.json")
         if not record["rows"]:
-            raise DataError(f"{version.uri}: not one classifier could be trained.")
+            raise DataError(f"{version.uri}: no classifier could be trained.")
         scores = {
             f"{key}_at_{row['share']:g}": row[key]["value"] for row in record["rows"] for key in self._names
         }  # one network and arm: `misfit`
@@ -114,16 +114,16 @@ class _Downstream(Outcome):
     def misfit(self, config: Config, numbers: Sequence[str]) -> str | None:
         for name in ("networks", "arms"):
             if len(getattr(config.downstream, name)) > 1:
-                return f"downstream.{name}: a run of an experiment has one; give each a row or a measure."
+                return f"downstream.{name}: an experiment's run has one. Fix: give each a row or a measure."
         shares = {f"{share:g}" for share in config.downstream.shares}
         for number in numbers:
             if (share := number.rpartition("_")[2]) not in shares:
-                return f"there will be no number {number}: {share} is none of downstream.shares."
+                return f"no number {number}: {share} is not in downstream.shares."
         return None
 
 
 class _Audit(Outcome):
-    """Captions held against their pictures."""
+    """Captions compared with their images."""
 
     stages = ("ingest", "caption", "examine", "audit")
     table = "audits"
@@ -159,12 +159,12 @@ class _Audit(Outcome):
         for number in numbers:
             found = self._of_attribute.fullmatch(number)
             if found and found[2] not in attributes:
-                return f"there will be no number {number}: the attributes are {', '.join(attributes)}."
+                return f"no number {number}: the attributes are {', '.join(attributes)}."
         return None
 
     def told(self, metrics: Mapping[str, Any]) -> str:
         against = {"truth": "the truth of drawn pictures", "measurement": "what is measured in the picture"}
-        reference = against.get(metrics["reference"], "nothing: a measurement does not judge itself")
+        reference = against.get(metrics["reference"], "nothing: no measurement independent of the captions exists")
         return f"{metrics['captions']:,} captions held against {reference}."
 
 

@@ -1,4 +1,4 @@
-"""What a finished run of an experiment leaves: one JSON file, from which alone the tables are made."""
+"""Records of finished runs: one JSON file each, the only input of the tables."""
 
 import hashlib
 import json
@@ -30,24 +30,24 @@ class RunName:
 
     @property
     def file(self) -> str:
-        """Of its record, below the experiment's results."""
+        """Path of its record, relative to the experiment's results."""
         return f"{slug(self.row)}/{slug(self.measure)}-seed{self.seed}.json"
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run's numbers with what they rest on.
+    """Numbers, settings and budget of one run.
 
     Attributes:
-        row: of the experiment.
-        measure: of the experiment.
+        row: name of the row.
+        measure: name of the measure.
         seed: ``run.seed``.
-        settings: every setting that decides a result, by dotted key; of a folder what it was measured with.
-        metrics: what the last stage found; of ``evaluate`` it is ``metrics.json`` without times of stages.
-        budget: parameters, forward_flops, steps, images (seen in training), train_seconds; empty where nothing was
+        settings: every setting that decides a result, by dotted key; for a folder those of its measurement.
+        metrics: numbers of the last stage; for ``evaluate``, ``metrics.json`` without times of stages.
+        budget: parameters, forward_flops, steps, images (seen in training), train_seconds; empty if nothing was
             trained.
-        outside: stage -> what it read besides tables and settings (weights, prompts, another run's captions), by a
-            hash of the content.
+        outside: stage -> inputs besides tables and settings (weights, prompts, another run's captions), as content
+            hashes.
     """
 
     row: str
@@ -59,29 +59,29 @@ class Record:
     outside: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def number(self, key: str) -> float:
-        """Of ``metrics``, by its name there; NaN where it was not measured."""
+        """Return a number of ``metrics`` by its name; NaN if it was not measured."""
         further = self.metrics.get("further", {})
         value = self.metrics.get(key, further.get(key))
         return math.nan if value is None else float(value)
 
 
 def deciding_settings(config: Config, stages: Collection[str] = ALL_STAGES) -> dict[str, Any]:
-    """Dotted key -> value of every setting that decides a result; where and how fast is left out.
+    """Return dotted key -> value of every setting that decides a result; paths and speed are left out.
 
-    Of a file or folder of this machine that is its name.
+    The value of a file or folder of this machine is its name.
 
     Args:
-        config: the tree.
-        stages: that a run walks through.
+        config: configuration of the run.
+        stages: stages of the run.
     """
     tree = config.model_dump(mode="json")
-    del tree["data"]["root"]  # the dataset itself is what `ingest` goes by
+    del tree["data"]["root"]  # `ingest` identifies the dataset by its content
     walked = [stage for stage in STAGES if stage.name in stages]
     sections = dict.fromkeys(
         ["data", *(key for stage in walked for key in stage.sections if not key.startswith("data."))]
     )
     if "train" in stages:
-        sections["train.init_from"] = None  # to the stage its content counts
+        sections["train.init_from"] = None  # the stage identifies it by its content
     found = sorted(leaf for key in sections for leaf in leaves(key, value_at(tree, key)))
     return {key: Path(value).name if _is_place(value) else value for key, value in found}
 
@@ -91,10 +91,10 @@ def _is_place(value: Any) -> bool:
 
 
 def read_record(files: FileStore, name: RunName) -> Record | None:
-    """A finished run; None where there is none yet.
+    """Read the record of a finished run; None if there is none.
 
     Raises:
-        DataError: the file is damaged, or was made by hand.
+        DataError: the file is damaged or was edited.
     """
     data = files.read(name.file)
     if data is None:
@@ -105,22 +105,22 @@ def read_record(files: FileStore, name: RunName) -> Record | None:
         digest = tree.pop("sha256")
         record = Record(**tree)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{where}: no record of a run ({error}). Delete it; the run is made again.") from None
+        raise DataError(f"{where}: not a record of a run ({error}). Fix: delete it and rerun the experiment.") from None
     if digest != _digest(record):
-        raise DataError(f"{where}: was changed after it was written. Delete it; the run is made again.")
-    return replace(record, row=name.row, measure=name.measure)  # a name may be spelt anew, while its file is the same
+        raise DataError(f"{where}: changed after it was written. Fix: delete it and rerun the experiment.")
+    return replace(record, row=name.row, measure=name.measure)  # names of one spelling share a file
 
 
 def write_record(files: FileStore, name: RunName, record: Record) -> None:
-    """Whole or not at all."""
+    """Write a record atomically."""
     tree = {**_tree(record), "sha256": _digest(record)}
     files.write(name.file, (json.dumps(tree, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
 def differing(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Sequence[str]:
-    """Keys whose values differ; a setting that is younger than the record had its default there.
+    """Return the keys whose values differ; a setting newer than the record had its default there.
 
-    Settings that a record has and its experiment does not ask for decide nothing, unless there are no such settings.
+    Settings of the record that the experiment does not use are ignored, unless they no longer exist.
     """
     defaults, as_read = (json.loads(json.dumps(one)) for one in (deciding_settings(Config()), asked))
     gone = recorded.keys() - defaults.keys() - as_read.keys()
@@ -132,7 +132,7 @@ def _digest(record: Record) -> str:
 
 
 def _tree(record: Record) -> dict[str, Any]:
-    """As JSON has it; records that are older than ``outside`` have none."""
+    """Convert a record to JSON values; records older than ``outside`` have none."""
     tree = asdict(record)
     if not record.outside:
         del tree["outside"]

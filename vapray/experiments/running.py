@@ -1,4 +1,4 @@
-"""Runs of an experiment, one after the other or several at a time; a finished one is never made again."""
+"""Execution of an experiment's runs, in sequence or in parallel; finished runs are skipped."""
 
 import subprocess
 import sys
@@ -24,19 +24,19 @@ from vapray.store import Version
 __all__ = ["ANYWHERE", "finished_runs", "make_all", "make_beside", "run_names", "settings_of"]
 
 ANYWHERE = "data.root=."
-"""For what is laid out where the dataset may not be."""
+"""Placeholder for tables of finished runs, which need no dataset."""
 
 
 def run_names(experiment: Experiment, rows: Sequence[str] = (), seeds: Sequence[int] = ()) -> Iterator[RunName]:
-    """Every run, seeds outermost, so that what is paired is there first; a folder has one, of the first seed.
+    """List every run, seeds outermost, so that pairs finish first; a folder has one run, of the first seed.
 
     Raises:
-        ConfigError: ``rows`` or ``seeds`` asks for what the experiment has not.
+        ConfigError: ``rows`` or ``seeds`` has an unknown entry.
     """
     if unknown := [row for row in rows if row not in experiment.rows]:
-        raise ConfigError(f"--row {unknown[0]}: there is none. Rows: {', '.join(experiment.rows)}.")
+        raise ConfigError(f"--row {unknown[0]}: unknown. Rows: {', '.join(experiment.rows)}.")
     if other := [seed for seed in seeds if seed not in experiment.seeds]:
-        raise ConfigError(f"--seed {other[0]}: the experiment has seeds {', '.join(map(str, experiment.seeds))}.")
+        raise ConfigError(f"--seed {other[0]}: unknown. Seeds: {', '.join(map(str, experiment.seeds))}.")
     for seed in seeds or experiment.seeds:
         for row in rows or experiment.rows:
             if experiment.rows[row].folder is None or seed == experiment.seeds[0]:
@@ -47,19 +47,19 @@ def run_names(experiment: Experiment, rows: Sequence[str] = (), seeds: Sequence[
 def settings_of(
     experiment: Experiment, name: RunName, overrides: Sequence[str] = (), *, unless_given: Sequence[str] = ()
 ) -> Config:
-    """The whole configuration of a run.
+    """Load the complete configuration of a run.
 
     Args:
-        experiment: the whole.
-        name: of the run.
-        overrides: of all runs.
-        unless_given: of all runs, below what the experiment says.
+        experiment: description of the experiment.
+        name: name of the run.
+        overrides: overrides of all runs.
+        unless_given: overrides of all runs that the experiment's own settings replace.
 
     Raises:
-        ConfigError: settings that are wrong, with the row whose they are, or one for all runs in which they differ.
+        ConfigError: invalid settings, with their row, or an override of a key in which runs differ.
     """
     if same := sorted({override.partition("=")[0] for override in overrides} & experiment.varied):
-        raise ConfigError(f"{same[0]}: runs of this experiment differ in it. Choose some by --row and --seed instead.")
+        raise ConfigError(f"{same[0]}: runs of this experiment differ in it. Fix: select runs by --row and --seed.")
     try:
         settings = [*unless_given, *experiment.overrides(name.row, name.measure, name.seed)]
         config = load(experiment.config, overrides, settings)
@@ -74,10 +74,10 @@ def settings_of(
 def finished_runs(
     experiment: Experiment, names: Iterable[RunName], results: FileStore, overrides: Sequence[str] = ()
 ) -> dict[RunName, Record]:
-    """Records of those runs that have one, whose settings are those of the experiment; the dataset may be elsewhere.
+    """Read the records of the finished runs; the dataset is not needed.
 
     Raises:
-        ConfigError: a record was made with other settings than the experiment has now.
+        ConfigError: a record has other settings than the experiment.
     """
     found = {}
     for name in names:
@@ -86,8 +86,8 @@ def finished_runs(
         config = settings_of(experiment, name, overrides, unless_given=[ANYWHERE])
         if keys := differing(record.settings, deciding_settings(config, OUTCOMES[experiment.stage].stages)):
             raise ConfigError(
-                f"{results.path(name.file)} was made with other settings ({', '.join(keys[:3])}). Delete it to have "
-                "the run made again, or give another --results."
+                f"{results.path(name.file)} was made with other settings ({', '.join(keys[:3])}). Fix: delete it to "
+                "rerun it, or set another --results."
             )
         found[name] = record
     return found
@@ -100,11 +100,11 @@ def make_all(
     overrides: Sequence[str],
     display: Display,
 ) -> None:
-    """Make the runs that have no record yet, and write their records.
+    """Execute the runs without a record, and write their records.
 
     Raises:
-        ConfigError: a record was made with other settings than the experiment has now.
-        VaprayError: from the run that failed; the records of those before it stay.
+        ConfigError: a record has other settings than the experiment.
+        VaprayError: the error of the failed run; earlier records are kept.
     """
     missing = _missing(experiment, names, results, overrides, display)
     with ExitStack() as stack:
@@ -126,22 +126,22 @@ def make_beside(
     command: Sequence[str],
     workers: int,
 ) -> None:
-    """Have every row and seed made by a process of its own, several at a time, as the cluster has places.
+    """Execute every row and seed in a process of its own, several at a time.
 
-    What two of them need is made by one; the other waits for it.
+    A table version that two processes need is written by one; the other waits for it.
 
     Args:
-        experiment: the whole.
-        names: the runs.
-        results: where records are.
-        overrides: of all runs.
-        display: hears of the stages of each.
-        command: of the experiment, to which ``--row`` and ``--seed`` are added.
+        experiment: description of the experiment.
+        names: names of the runs.
+        results: store of the records.
+        overrides: overrides of all runs.
+        display: output for the stages of each run.
+        command: command of the experiment, to which ``--row`` and ``--seed`` are added.
         workers: processes at a time.
 
     Raises:
-        BackendError: some failed; the others are finished first.
-        ConfigError: a record was made with other settings than the experiment has now.
+        BackendError: some runs failed; the others are finished first.
+        ConfigError: a record has other settings than the experiment.
     """
     missing = _missing(experiment, names, results, overrides, display)
     pairs = list(dict.fromkeys((name.row, name.seed) for name in missing))
@@ -154,22 +154,22 @@ def make_beside(
     with ThreadPoolExecutor(workers) as pool:
         try:
             failed = [name for name in pool.map(make, pairs) if name]
-        except BaseException:  # Ctrl-C and SIGTERM, of which the processes may not have heard
+        except BaseException:  # Ctrl-C and SIGTERM may not reach the processes
             pool.shutdown(wait=False, cancel_futures=True)
             for process in running.copy():
                 process.terminate()
             raise
     if failed:
         raise BackendError(
-            f"{len(failed)} of {len(pairs)} failed: {'; '.join(failed)}. Why stands above. What is done stays: mend it "
-            "and give the same command again."
+            f"{len(failed)} of {len(pairs)} failed: {'; '.join(failed)}. The causes are logged above. Fix: remove them "
+            "and rerun the same command; finished runs are kept."
         )
 
 
 def _made_apart(command: Sequence[str], name: str, running: set[subprocess.Popen[str]], display: Display) -> str:
-    """Run a command of vapray in a process of its own; returns its name if it failed."""
+    """Run a command of vapray in a process of its own; return ``name`` if it failed."""
     start = [sys.executable, "-c", "from vapray.cli import main; main()"]
-    said: list[str] = []  # since it last told of a stage: where it fails, why
+    said: list[str] = []  # since the last line of a stage: the cause of a failure
     with subprocess.Popen(
         [*start, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
@@ -194,7 +194,7 @@ def _missing(
     display: Display,
 ) -> Sequence[RunName]:
     finished = finished_runs(experiment, names, results, overrides)
-    display.line(f"{len(finished)} of {len(names)} runs are there.")
+    display.line(f"Found {len(finished)} of {len(names)} finished runs.")
     return [name for name in names if name not in finished]
 
 
@@ -214,7 +214,7 @@ def _made(experiment: Experiment, name: RunName, config: Config, display: Displa
 
 
 def _outside(finished: Mapping[str, Version]) -> dict[str, dict[str, str]]:
-    """What each stage read besides tables and settings; not where pictures lay on this machine."""
+    """Return what each stage read besides tables and settings, without paths of this machine."""
     found = {}
     for stage in STAGES:
         if stage.writes in finished and stage.name != "ingest":

@@ -1,4 +1,4 @@
-"""The tables of an experiment, from its records alone: Markdown for a document, HTML for a browser."""
+"""Tables of an experiment, from its records alone: Markdown for documents, HTML for browsers."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,23 +16,23 @@ __all__ = ["Tables", "tables_of"]
 
 ABSENT = "–"
 FLOORS = {"real, held out": "{}_real_split", "real, held out, through the autoencoder": "{}_real_reconstructed"}
-"""Name of a row -> the number that holds what it scores."""
+"""Name of a row of real images -> name of its number."""
 BUDGET = ("parameters", "GFLOP a pass", "steps", "images seen", "training")
 
 Cells = tuple[str, ...]
 Column = tuple[tuple[str, ...], str]
-"""Measures, and the number that they tell alike."""
+"""Measures, and the number that is equal under them."""
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What is shown.
+    """Content of the tables.
 
     Attributes:
-        experiment: whose they are.
+        experiment: description of the experiment.
         head: column names.
         rows: name of a row, then its cells.
-        questions: contrast, measure, difference with interval, p, what it comes to.
+        questions: cells of ``QUESTION_HEAD``, for each contrast and measure.
         notes: lines under the tables.
     """
 
@@ -43,7 +43,7 @@ class Tables:
     notes: Sequence[str]
 
     def to_markdown(self) -> str:
-        """As it stands in a document."""
+        """Render both tables and the notes for a document."""
         parts = [_markdown(self.head, self.rows)]
         if self.questions:
             parts.append(_markdown(QUESTION_HEAD, self.questions))
@@ -52,7 +52,7 @@ class Tables:
         return "\n\n".join(parts) + "\n"
 
     def to_html(self) -> str:
-        """A page without anything outside it."""
+        """Render a self-contained page."""
         return page("experiment.html.jinja", tables=self, question_head=QUESTION_HEAD)
 
 
@@ -60,7 +60,7 @@ QUESTION_HEAD = ("contrast", "number", "measured by", "difference over seeds", "
 
 
 def tables_of(experiment: Experiment, records: Mapping[RunName, Record]) -> Tables:
-    """Lay out what is there; what is not yet stands as a dash."""
+    """Build the tables of the finished runs; unfinished ones are dashes."""
     columns = _columns(experiment, records)
     names = {number: OUTCOMES[experiment.stage].name(number) for number in experiment.numbers}
     several = len(experiment.measures) > 1
@@ -77,7 +77,7 @@ def tables_of(experiment: Experiment, records: Mapping[RunName, Record]) -> Tabl
 
 
 def _columns(experiment: Experiment, records: Mapping[RunName, Record]) -> Sequence[Column]:
-    """Numbers by each measure, then those that all tell alike."""
+    """List numbers by measure, then those that are equal under all measures."""
     alike = [number for number in experiment.numbers if _told_alike(number, records)]
     by_each = [number for number in experiment.numbers if number not in alike]
     measures = tuple(experiment.measures)
@@ -85,7 +85,7 @@ def _columns(experiment: Experiment, records: Mapping[RunName, Record]) -> Seque
 
 
 def _told_alike(number: str, records: Mapping[RunName, Record]) -> bool:
-    """Whether it is the same by every measure, such as what is asked of the pictures and not of their features."""
+    """Return True if a number is equal under all measures, because it does not depend on features."""
     of_runs: dict[tuple[str, int], list[float]] = {}
     for record in records.values():
         of_runs.setdefault((record.row, record.seed), []).append(record.number(number))
@@ -108,7 +108,7 @@ def _row(
 
 
 def _floors(columns: Sequence[Column], paper: Sequence[str], records: Mapping[RunName, Record]) -> Iterator[Cells]:
-    """Real pictures where generated ones stand: no row can be expected below the first. One run of each seed tells."""
+    """Build the rows of real images, lower bounds of the others; one run of each seed counts."""
     one_of_each = {(record.measure, record.seed): record for record in records.values() if record.budget}
     for name, key in FLOORS.items():
         cells = [
@@ -141,18 +141,16 @@ def _question(finding: Finding, experiment: Experiment, *, alike: bool) -> Itera
     told_by = finding.differences
     if alike:
         told_by = {", ".join(told_by): next(iter(told_by.values()))}
-    for place, (measure, one) in enumerate(told_by.items()):
+    blank = False
+    for measure, one in told_by.items():
         interval = "" if math.isnan(one.low) else f" [{_number(one.low)}, {_number(one.high)}]"
         told = f"{_number(one.mean)}{interval}, n = {one.pairs}" if one.pairs else ABSENT
         p = _number(finding.p_holm if contrast.primary else one.p)
-        yield (
-            f"{contrast.second} − {contrast.first}" if place == 0 else "",
-            (OUTCOMES[experiment.stage].name(contrast.number) or "") if place == 0 else "",
-            measure,
-            told,
-            (p if contrast.primary else f"{p}, uncorrected") if place == 0 else "",
-            (verdict if contrast.primary else f"{verdict}, secondary") if place == 0 else "",
-        )
+        name = OUTCOMES[experiment.stage].name(contrast.number) or ""
+        note = ("", "") if contrast.primary else (", uncorrected", ", secondary")
+        cells = (f"{contrast.second} − {contrast.first}", name, measure, told, f"{p}{note[0]}", f"{verdict}{note[1]}")
+        yield ("", "", measure, told, "", "") if blank else cells
+        blank = True
 
 
 def _notes(experiment: Experiment, records: Mapping[RunName, Record]) -> Iterator[str]:
@@ -179,7 +177,7 @@ def _numbers(experiment: Experiment, records: Mapping[RunName, Record]) -> dict[
 
 
 def _mean(of_seeds: Mapping[int, float]) -> str:
-    """Three digits of the mean, and the standard deviation as far as these go, or to its first."""
+    """Format a mean with three digits, and the standard deviation to its digits, or to its own first one."""
     known = [value for value in of_seeds.values() if math.isfinite(value)]
     if not known:
         return ABSENT

@@ -1,6 +1,6 @@
-"""f_E and f_D: pictures to latent moments and back.
+"""Autoencoder interface: images to latent moments (f_E) and back (f_D).
 
-Pictures are NumPy uint8 [B, H, W, 3]; moments and latents are torch float32.
+Images are NumPy uint8 [B, H, W, 3]; moments and latents are torch float32.
 """
 
 import json
@@ -23,28 +23,28 @@ __all__ = ["Autoencoder", "load_autoencoder"]
 
 
 class Autoencoder(Protocol):
-    """What stages, sampler and export ask of an autoencoder."""
+    """Autoencoder interface for stages, sampler and export."""
 
     @property
     def factor(self) -> int:
-        """Picture side divided by latent side."""
+        """Image side divided by latent side."""
 
     @property
     def channels(self) -> int:
-        """C, the channels of a latent."""
+        """C, the number of channels of a latent."""
 
     @property
     def published_scaling(self) -> tuple[float, float] | None:
-        """Shift and scale of its latents, where its makers published them; None: they have to be measured."""
+        """Published shift and scale of the latents; None: they must be measured."""
 
     def encode_moments(self, images_BHWC: NDArray[np.uint8]) -> Tensor:
-        """float32 [B, 2C, h, w]: mean and log-variance. DataError if the side is not a multiple of factor."""
+        """Encode to float32 [B, 2C, h, w]: mean and log-variance. DataError if ``factor`` does not divide the side."""
 
     def decode(self, latents_BCHW: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
-        """Raw latents to pictures uint8 [B, H, W, 3]."""
+        """Decode raw latents to images uint8 [B, H, W, 3]."""
 
     def save(self, folder: str | Path) -> None:
-        """Write into ``folder`` what ``load_autoencoder`` reads."""
+        """Write the files that ``load_autoencoder`` reads into ``folder``."""
 
 
 LOADERS: dict[str, Callable[[str | Path], Autoencoder]] = {
@@ -55,7 +55,7 @@ LOADERS: dict[str, Callable[[str | Path], Autoencoder]] = {
 
 
 def load_autoencoder(folder: str | Path, device: str = "cpu") -> Autoencoder:
-    """Read the autoencoder that ``folder/config.json`` names, onto a torch device.
+    """Load the autoencoder of the class in ``folder/config.json`` onto a torch device.
 
     Raises:
         CheckpointError: no readable config.json, an unknown class, or damaged weights.
@@ -66,7 +66,7 @@ def load_autoencoder(folder: str | Path, device: str = "cpu") -> Autoencoder:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read as an autoencoder's config: {error!r}") from error
     if name not in LOADERS:
-        raise CheckpointError(f"{path}: autoencoder {name!r} is unknown. Known: {', '.join(sorted(LOADERS))}")
+        raise CheckpointError(f"{path}: unknown autoencoder {name!r}. Known: {', '.join(sorted(LOADERS))}")
     autoencoder = LOADERS[name](folder)
     if isinstance(autoencoder, NetworkAutoencoder):
         autoencoder.network.to(device)

@@ -1,7 +1,7 @@
-"""f_D trainable: the decoder learns the run's own pictures, while the encoder, and so every latent, stays.
+"""Decoder tuning (trainable f_D) on the run's own images; the encoder, and with it every latent, stays fixed.
 
-Source: VAP-Diffusion (arXiv 2506.23641), section 2.1, which gives no objective. L1 + LPIPS is what Stable Diffusion's
-autoencoder was trained with, without the adversarial term.
+Source: VAP-Diffusion (arXiv 2506.23641), section 2.1, which gives no objective. L1 + LPIPS is the objective of Stable
+Diffusion's autoencoder without the adversarial term.
 """
 
 import time
@@ -24,14 +24,14 @@ __all__ = ["Quality", "TuningRecipe", "TuningReport", "tune_decoder"]
 
 @dataclass(frozen=True)
 class TuningRecipe:
-    """How the decoder is tuned.
+    """Hyperparameters of decoder tuning.
 
     Attributes:
-        steps: of the optimiser.
-        batch_size: pictures a step.
-        learning_rate: AdamW's highest, after a warm-up and before a cosine decay to zero.
-        lpips_weight: of the perceptual distance, beside L1 of pixels in -1..1.
-        seed: of the order, the flips and the posterior noise.
+        steps: number of optimizer steps.
+        batch_size: number of images per step.
+        learning_rate: peak of AdamW's learning rate, after a warm-up and before a cosine decay to zero.
+        lpips_weight: weight of the perceptual distance relative to the L1 distance of pixels in -1..1.
+        seed: seed of the order, the flips and the posterior noise.
     """
 
     steps: int
@@ -43,11 +43,11 @@ class TuningRecipe:
 
 @dataclass(frozen=True)
 class Quality:
-    """Of held-out pictures through the autoencoder.
+    """Reconstruction quality of held-out images.
 
     Attributes:
-        psnr: decibels.
-        lpips: mean perceptual distance, or None where no weights for it are given.
+        psnr: peak signal-to-noise ratio, in decibels.
+        lpips: mean perceptual distance; None without weights for it.
     """
 
     psnr: float
@@ -56,7 +56,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class TuningReport:
-    """How the tuning went: held-out pictures before and after, seconds of the optimiser's loop, (step, loss) pairs."""
+    """Result of tuning: quality before and after, seconds of the optimizer loop, (step, loss) pairs."""
 
     before: Quality
     after: Quality
@@ -74,20 +74,23 @@ def tune_decoder(
     threads: int | None = None,
     on_step: OnStep = None,
 ) -> TuningReport:
-    """Tune the decoder in place; the encoder's weights stay bit by bit.
+    """Tune the decoder in place; the encoder's weights do not change.
 
     Args:
-        autoencoder: whose decoder changes, on its own device.
-        images: uint8 [N, S, S, 3], of the training split.
-        heldout: the same of another split, for the report alone.
-        recipe: how.
-        perceptual: on the autoencoder's device; None: L1 alone.
-        threads: torch threads meanwhile; None keeps the process's setting.
+        autoencoder: autoencoder to tune, on its own device.
+        images: uint8 [N, S, S, 3] of the training split.
+        heldout: uint8 [M, S, S, 3] of another split, for the report only.
+        recipe: hyperparameters.
+        perceptual: perceptual distance, on the autoencoder's device; None: L1 alone.
+        threads: number of torch threads during tuning; None keeps the process's setting.
         on_step: called with (step from 1, loss) after every step.
 
+    Returns:
+        Quality before and after, time and loss curve.
+
     Raises:
-        ConfigError: a loss that is no longer finite.
-        DataError: pictures of another kind, or a side that is not a multiple of the autoencoder's factor.
+        ConfigError: a non-finite loss.
+        DataError: images of another type or shape, or a side that is not a multiple of the autoencoder's factor.
     """
     with torch_threads(threads):
         noise = torch.Generator().manual_seed(recipe.seed)
@@ -104,7 +107,7 @@ def tune_decoder(
 
 
 class _Tuning:
-    """The decoder, its optimiser and its learning rate's course."""
+    """Decoder with its optimizer and learning-rate schedule."""
 
     def __init__(
         self, autoencoder: NetworkAutoencoder, recipe: TuningRecipe, perceptual: PerceptualDistance | None

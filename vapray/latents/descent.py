@@ -1,4 +1,4 @@
-"""What fitting an autoencoder and tuning a decoder have in common: batches, the learning rate's course, the loop."""
+"""Training loop, batches and learning-rate schedule of autoencoder fitting and decoder tuning."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -25,17 +25,20 @@ OnStep = Callable[[int, float], None] | None
 def descend(
     step: Callable[[Tensor], float], parts: Iterator[Tensor], steps: int, what: str, on_step: OnStep = None
 ) -> Curve:
-    """Do all steps.
+    """Run all steps.
 
     Args:
-        step: one step of the optimiser on a batch; returns its loss.
+        step: function that runs one optimizer step on a batch and returns its loss.
         parts: ``steps`` batches.
-        steps: how many.
-        what: names the learning rate and its value in errors.
+        steps: number of steps.
+        what: name and value of the learning rate, for errors.
         on_step: called with (step from 1, loss) after every step.
 
+    Returns:
+        The loss curve.
+
     Raises:
-        ConfigError: a loss that is no longer finite.
+        ConfigError: a non-finite loss.
     """
     curve = []
     for number, batch in enumerate(parts, start=1):
@@ -50,7 +53,7 @@ def descend(
 
 
 def batches(images: NDArray[np.uint8], batch_size: int, steps: int, noise: torch.Generator) -> Iterator[Tensor]:
-    """``steps`` batches float32 [B, 3, S, S] in -1..1: a new shuffle every pass, half the pictures mirrored."""
+    """Draw ``steps`` batches float32 [B, 3, S, S] in -1..1: a new shuffle each epoch, half the images mirrored."""
     order = torch.empty(0, dtype=torch.long)
     for _ in range(steps):
         while len(order) < batch_size:
@@ -62,7 +65,7 @@ def batches(images: NDArray[np.uint8], batch_size: int, steps: int, noise: torch
 
 
 def cosine_schedule(optimiser: torch.optim.Optimizer, steps: int) -> Any:
-    """A short warm-up, then half a cosine down to zero."""
+    """Build a schedule of a short linear warm-up and a half-cosine decay to zero."""
     warm_up = min(WARM_UP_STEPS, max(1, steps // 10))
     return torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -71,7 +74,7 @@ def cosine_schedule(optimiser: torch.optim.Optimizer, steps: int) -> Any:
 
 @contextmanager
 def torch_threads(threads: int | None) -> Iterator[None]:
-    """So many threads of torch inside; None: as many as before."""
+    """Set the number of torch threads within the context; None keeps it."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:

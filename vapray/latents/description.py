@@ -1,4 +1,4 @@
-"""An autoencoder in words, for whoever reads the numbers that passed through it."""
+"""Description of an autoencoder in words, for reports."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +9,14 @@ __all__ = ["describe_autoencoder", "describe_tuning"]
 
 
 def describe_autoencoder(settings: Settings, notes: Mapping[str, Any]) -> str:
-    """Its kind, where it comes from, and how well it rebuilds held-out pictures, where that was measured.
+    """Describe its kind, its source and, if measured, its reconstruction of held-out images.
 
     Args:
-        settings: that it was made by.
-        notes: of the autoencoder stage's manifest.
+        settings: settings of the autoencoder.
+        notes: notes of the autoencoder stage's manifest.
     """
     kinds = {
-        "kl": "small, fitted to the training pictures",
+        "kl": "small, fitted to the training images",
         "pixels": "none, pixels are diffused",
         "diffusers": f"AutoencoderKL of {settings.model}",
         "taef2": f"TAEF2 of {settings.model}",
@@ -27,7 +27,7 @@ def describe_autoencoder(settings: Settings, notes: Mapping[str, Any]) -> str:
 
 
 def describe_tuning(tuning: Mapping[str, Any]) -> str:
-    """What ``notes["decoder_tuning"]`` says."""
+    """Describe the decoder tuning in ``notes["decoder_tuning"]``."""
     psnr, lpips = tuning["psnr"], tuning["lpips"]
     distance = f", {tuning['perceptual']} {lpips[0]:.4f} -> {lpips[1]:.4f}" if lpips else ", without LPIPS"
     steps = f"decoder tuned for {tuning['steps']:,} steps"

@@ -1,4 +1,4 @@
-"""Names of the files of autoencoders: diffusers' own, and those that TAEF2 is distributed under."""
+"""File names of autoencoders: diffusers' layout, and the distribution of TAEF2."""
 
 __all__ = ["CONFIG_FILE", "DECODER_FILE", "ENCODER_FILE", "WEIGHTS_FILE"]
 

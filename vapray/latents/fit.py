@@ -1,7 +1,7 @@
-"""Train a small autoencoder on the run's own pictures, in one plain process.
+"""Training of a small autoencoder on the run's own images, in one process.
 
 The objective is Latent Diffusion's (Rombach et al. 2022, section 3.1) without its perceptual and adversarial
-terms, which need downloaded weights; an edge term stands in for the sharpness that they would bring.
+terms, which need downloaded weights; an edge term replaces their effect on sharpness.
 """
 
 import time
@@ -27,13 +27,13 @@ HELDOUT_SHARE, MOST_HELDOUT = 1 / 16, 128
 
 @dataclass(frozen=True)
 class FitReport:
-    """How the fit went.
+    """Result of a fit.
 
     Attributes:
-        psnr_train: decibels, mean over up to 128 training pictures, posterior means decoded.
-        psnr_heldout: the same over pictures that were not trained on.
-        steps: optimiser steps.
-        seconds: of the optimiser loop alone.
+        psnr_train: PSNR in decibels, mean over up to 128 training images, posterior means decoded.
+        psnr_heldout: PSNR in decibels, mean over up to 128 held-out images, posterior means decoded.
+        steps: number of optimizer steps.
+        seconds: duration of the optimizer loop alone, in seconds.
         loss_curve: (step, loss) pairs, at most about 200.
     """
 
@@ -46,19 +46,19 @@ class FitReport:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is fitted, and how.
+    """Architecture and hyperparameters of a fit.
 
     Attributes:
-        channels: C of the latent.
+        channels: number of channels C of the latent.
         factor: S / latent side; a power of two.
-        width: channels of the finest level; every deeper level has twice as many, up to four
+        width: number of channels of the finest level; every deeper level has twice as many, up to four
             times. A multiple of 8.
-        steps: optimiser steps.
-        batch_size: pictures a step.
-        learning_rate: AdamW's highest, after a warm-up and before a cosine decay to zero.
-        kl_weight: of the mean divergence per latent value from N(0, 1).
-        edge_weight: of the L1 distance between the pictures' finite differences.
-        seed: of the initial weights, the split, the order, the flips and the posterior noise.
+        steps: number of optimizer steps.
+        batch_size: number of images per step.
+        learning_rate: peak of AdamW's learning rate, after a warm-up and before a cosine decay to zero.
+        kl_weight: weight of the mean divergence per latent value from N(0, 1).
+        edge_weight: weight of the L1 distance between the images' finite differences.
+        seed: seed of the initial weights, the split, the order, the flips and the posterior noise.
     """
 
     channels: int = 4
@@ -73,12 +73,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.factor < 1 or self.factor & (self.factor - 1):
-            raise ConfigError(f"autoencoder: factor {self.factor}; wanted a power of two")
+            raise ConfigError(f"autoencoder: factor {self.factor}; expected a power of two")
         if self.width < 8 or self.width % 8:
-            raise ConfigError(f"autoencoder: width {self.width}; wanted a multiple of 8")
+            raise ConfigError(f"autoencoder: width {self.width}; expected a multiple of 8")
         if self.steps < 1 or self.batch_size < 1:
             raise ConfigError(
-                f"autoencoder: {self.steps} steps of {self.batch_size} pictures; wanted at least 1 of each"
+                f"autoencoder: {self.steps} steps of {self.batch_size} images; expected at least 1 of each"
             )
 
 
@@ -90,22 +90,22 @@ def fit_autoencoder(
     device: str = "cpu",
     on_step: OnStep = None,
 ) -> tuple[KlAutoencoder, FitReport]:
-    """Fit a ``KlAutoencoder`` to pictures [N, S, S, 3]; one in sixteen is held out for the report.
+    """Fit a ``KlAutoencoder`` to images [N, S, S, 3]; 1 in 16 images, at most 128, is held out for the report.
 
     Args:
-        images: uint8; the training split only. S is a multiple of the recipe's factor.
-        recipe: what is fitted, and how.
-        threads: torch threads while fitting; None keeps the process's setting. Equal seed and equal threads
-            give equal weights on one CPU type.
-        device: of torch.
+        images: uint8 [N, S, S, 3] of the training split only; S is a multiple of the recipe's factor.
+        recipe: architecture and hyperparameters.
+        threads: number of torch threads while fitting; None keeps the process's setting. Equal seeds and equal
+            threads give equal weights on one CPU type.
+        device: torch device.
         on_step: called with (step from 1, loss) after every step.
 
     Returns:
         The autoencoder, in evaluation mode, and the report.
 
     Raises:
-        ConfigError: a factor that does not divide the pictures, or a loss that is no longer finite.
-        DataError: pictures of another kind, or fewer than two.
+        ConfigError: a factor that does not divide the images' sides, or a non-finite loss.
+        DataError: images of another type or shape, or fewer than two.
     """
     _check_pictures(images, recipe.factor)
     with torch_threads(threads):
@@ -129,7 +129,7 @@ def fit_autoencoder(
 
 
 class _Fit:
-    """Network, optimiser and learning-rate curve."""
+    """Network, optimizer and learning-rate schedule."""
 
     def __init__(self, recipe: Recipe, side: int, device: str) -> None:
         network: Any = build_autoencoder(recipe.channels, recipe.factor, recipe.width, side, recipe.seed).to(device)
@@ -155,7 +155,7 @@ class _Fit:
 
 
 def reconstruction_loss(rebuilt_B3HW: Tensor, pictures_B3HW: Tensor, edge_weight: float) -> Tensor:
-    """L1 + MSE of the pixels, + L1 of their finite differences along both axes."""
+    """Compute L1 + MSE of the pixels, + L1 of their finite differences along both axes."""
     error = rebuilt_B3HW - pictures_B3HW
     edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     return functional.l1_loss(rebuilt_B3HW, pictures_B3HW) + error.square().mean() + edge_weight * edges
@@ -166,7 +166,7 @@ def _psnr_db(autoencoder: KlAutoencoder, images: NDArray[np.uint8]) -> float:
 
 
 def split_heldout(images: NDArray[np.uint8], noise: torch.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Training and held-out pictures, at least one of each."""
+    """Split images at random into training and held-out ones, at least one of each."""
     order = torch.randperm(len(images), generator=noise).numpy()
     heldout = min(MOST_HELDOUT, max(1, int(len(images) * HELDOUT_SHARE)))
     return images[order[heldout:]], images[order[:heldout]]
@@ -174,9 +174,9 @@ def split_heldout(images: NDArray[np.uint8], noise: torch.Generator) -> tuple[ND
 
 def _check_pictures(images: NDArray[np.uint8], factor: int) -> None:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) < 2:
-        raise DataError(f"autoencoder: {images.dtype} {images.shape}; wanted two or more of uint8 [N, S, S, 3]")
+        raise DataError(f"autoencoder: {images.dtype} {images.shape}; expected two or more of uint8 [N, S, S, 3]")
     if images.shape[1] % factor or images.shape[2] % factor:
         raise ConfigError(
-            f"autoencoder: factor {factor} for {images.shape[1]} x {images.shape[2]} pictures;"
-            " wanted one that divides both sides"
+            f"autoencoder: factor {factor} for {images.shape[1]} x {images.shape[2]} images;"
+            " expected one that divides both sides"
         )

@@ -1,4 +1,4 @@
-"""What encoding pictures would cost."""
+"""Forecast of stage encode."""
 
 from vapray.config import Config
 from vapray.config.network import Autoencoder as Settings
@@ -13,16 +13,16 @@ from vapray.latents.turns import pictures_at_once
 
 __all__ = ["OF_CONVOLUTIONS", "PLANES_AT_ONCE", "autoencoder_size", "forecast"]
 
-# Of the rate of matrix products, what small convolutions reach.
+# Share of the rate of matrix products that small convolutions reach.
 OF_CONVOLUTIONS = 0.55
-# What float16 moments lose to compression.
+# Compressed share of float16 moments.
 PACKED = 0.85
-# A convolution's input, its normalised and activated copies, and its output lie in memory at once.
+# A convolution's input, its normalized and activated copies, and its output are in memory together.
 PLANES_AT_ONCE = 4
 
 
 def autoencoder_size(config: Config) -> AutoencoderSize:
-    """Of the autoencoder of a run; a model that is not on this machine is taken for Stable Diffusion's."""
+    """Compute the size of a run's autoencoder; Stable Diffusion's is assumed if the model is not on this machine."""
     settings, side = config.autoencoder, config.data.image_size
     if settings.kind == "pixels":
         return NO_NETWORK
@@ -35,7 +35,7 @@ def autoencoder_size(config: Config) -> AutoencoderSize:
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Each picture and its mirror image, 1:2; moments are 2C x h x w float16 values."""
+    """Forecast stage encode: each image and its mirror image, 1:2; moments are 2C x h x w float16 values."""
     config, pictures = outlook.config, outlook.rows["images"]
     pool, size = config.pools.encode, autoencoder_size(config)
     workers, device = of_pool(pool)
@@ -63,5 +63,5 @@ def forecast(outlook: Outlook) -> Forecast:
 def _trained_shape(settings: Settings) -> KlShape:
     try:
         return KlShape.of(find_trained(settings, download=False) / CONFIG_FILE)
-    except VaprayError:  # whoever needs the files will say what is wrong
+    except VaprayError:  # the stage that needs the files reports the problem
         return STABLE_DIFFUSION

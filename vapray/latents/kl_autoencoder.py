@@ -1,4 +1,4 @@
-"""A diffusers ``AutoencoderKL``: Stable Diffusion's, any other in its layout, or the small one that a run fits."""
+"""Wrapper of a diffusers ``AutoencoderKL``: a trained one, or the small one that a run fits."""
 
 import logging
 from collections.abc import Iterator
@@ -21,22 +21,22 @@ class KlAutoencoder(NetworkAutoencoder):
     """A diffusers ``AutoencoderKL``, saved in diffusers' own layout."""
 
     def __init__(self, network: Any) -> None:
-        """Wrap a diffusers ``AutoencoderKL`` for inference; its weights no longer ask for gradients."""
+        """Wrap a diffusers ``AutoencoderKL`` for inference, without gradients of its weights."""
         self.network = network.eval().requires_grad_(False)
 
     @property
     def factor(self) -> int:
-        """Picture side divided by latent side."""
+        """Image side divided by latent side."""
         return int(2 ** (len(self.network.config.block_out_channels) - 1))
 
     @property
     def channels(self) -> int:
-        """C, the channels of a latent."""
+        """C, the number of channels of a latent."""
         return int(self.network.config.latent_channels)
 
     @property
     def published_scaling(self) -> tuple[float, float] | None:
-        """From the config's shift_factor and scaling_factor; a factor of 1 says nothing and counts as none."""
+        """Shift and scale from the config's shift_factor and scaling_factor; a factor of 1 counts as none."""
         config = self.network.config
         if config.scaling_factor in (None, 0, 1):
             return None
@@ -44,17 +44,17 @@ class KlAutoencoder(NetworkAutoencoder):
 
     @property
     def decoder(self) -> list[nn.Module]:
-        """The parts of the network that only decoding uses."""
+        """Modules that only decoding uses."""
         parts = (self.network.post_quant_conv, self.network.decoder)
         return [part for part in parts if part is not None]
 
     def moments(self, pictures_B3HW: Tensor) -> Tensor:
-        """Pictures in -1..1 to float32 [B, 2C, h, w]."""
+        """Encode images in -1..1 to float32 [B, 2C, h, w]."""
         moments = self.network.encode(pictures_B3HW.to(self.network.dtype)).latent_dist.parameters
         return torch.cat(split_moments(moments.float()), dim=1)
 
     def rebuild(self, latents_BCHW: Tensor) -> Tensor:
-        """Raw latents to pictures [B, 3, H, W] in about -1..1; gradients pass."""
+        """Decode raw latents to images [B, 3, H, W] in about -1..1; gradients pass."""
         rebuilt: Tensor = self.network.decode(latents_BCHW.to(self.network.dtype)).sample
         return rebuilt
 
@@ -67,25 +67,25 @@ class KlAutoencoder(NetworkAutoencoder):
         """Read a folder in diffusers' layout, as float32; nothing is downloaded.
 
         Raises:
-            CheckpointError: a file is missing or cannot be read, or does not hold this network's finite weights.
+            CheckpointError: a file is missing or unreadable, or lacks finite weights of this network.
         """
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (Path(folder) / name).is_file():
-                raise CheckpointError(f"{folder}: {name} is missing; wanted a folder in diffusers' layout")
+                raise CheckpointError(f"{folder}: {name} is missing; expected a folder in diffusers' layout")
         try:
             with _quiet():
                 network, loaded = _read(folder)
-        except Exception as error:  # whatever the libraries raise of damaged files
+        except Exception as error:  # the libraries raise errors of many types for damaged files
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".:")
             raise CheckpointError(f"{folder}: not a readable AutoencoderKL: {reason}") from error
-        # diffusers draws missing weights at random and goes on.
+        # diffusers draws missing weights at random without an error.
         kinds = ("missing_keys", "mismatched_keys", "unexpected_keys")
         if wrong := sorted(str(key) for kind in kinds for key in loaded[kind]):
             names = ", ".join(wrong[:3])
             what = f"{len(wrong)} weights missing, unknown or of another shape ({names}, ...)"
-            raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is not of the network in {CONFIG_FILE}: {what}")
+            raise CheckpointError(f"{folder}: {WEIGHTS_FILE} does not match the network in {CONFIG_FILE}: {what}")
         if not all(weights.isfinite().all() for weights in network.parameters()):
-            raise CheckpointError(f"{folder}/{WEIGHTS_FILE}: holds weights that are not finite numbers")
+            raise CheckpointError(f"{folder}/{WEIGHTS_FILE}: contains weights that are not finite numbers")
         return cls(network)
 
 
@@ -105,7 +105,7 @@ def _read(folder: str | Path) -> tuple[Any, dict[str, list[Any]]]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What diffusers logs of weights that do not fit, the errors here say."""
+    """Suppress diffusers' log of mismatched weights, since the errors here report them."""
     logger = logging.getLogger("diffusers")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

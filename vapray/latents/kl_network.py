@@ -1,9 +1,9 @@
-"""The untrained small ``AutoencoderKL``, started as a nearly linear, information-preserving map.
+"""Untrained small ``AutoencoderKL``, initialized as a nearly linear, information-preserving map.
 
-With diffusers' own initial weights every convolution shrinks the picture against its biases, and thousands of
-pictures pass before the first detail appears. Orthogonal convolutions whose residual branches add nothing yet
-(Zhang et al. 2019, "Fixup") start where those end: on held-out 32-pixel phantoms 25.4 dB after 2,000 pictures
-against 23.4 dB after 4,000 with diffusers' weights and eight normalisation groups (one run each).
+With diffusers' own initial weights every convolution shrinks the image relative to its biases, and the first detail
+appears after thousands of images. Orthogonal convolutions with zero residual branches (Zhang et al. 2019, "Fixup")
+learn faster: on held-out 32-pixel phantoms 25.4 dB after 2,000 images, against 23.4 dB after 4,000 with diffusers'
+weights and eight normalization groups (one run each).
 """
 
 from typing import Any
@@ -13,21 +13,21 @@ from torch import nn
 
 __all__ = ["build_autoencoder"]
 
-# One group: narrow ones subtract levels that carry colour. Measured against four groups: no difference.
+# One group, because narrow groups subtract levels that carry colour. Four groups measured no difference.
 GROUPS = 1
-# diffusers starts near 0: noise as strong as the latents, which the first hundreds of steps would tame.
+# diffusers starts near 0, which is noise as strong as the latents and costs the first hundreds of steps.
 FIRST_LOG_VARIANCE = -6.0
 
 
 def build_autoencoder(channels: int, factor: int, width: int, side: int, seed: int) -> Any:
-    """An untrained diffusers ``AutoencoderKL`` of one residual block a level, without attention.
+    """Build an untrained diffusers ``AutoencoderKL`` of one residual block per level, without attention.
 
     Args:
-        channels: C of the latent.
-        factor: picture side / latent side; a power of two.
-        width: channels of the finest level; each deeper one has twice as many, up to four times.
-        side: picture side in pixels; recorded in the config.
-        seed: of the weights. The process's own random state is left as it was.
+        channels: number of channels C of the latent.
+        factor: image side / latent side; a power of two.
+        width: number of channels of the finest level; each deeper level has twice as many, up to four times.
+        side: image side, in pixels; recorded in the config.
+        seed: seed of the weights. The process's own random state does not change.
     """
     from diffusers import AutoencoderKL
 
@@ -42,7 +42,7 @@ def build_autoencoder(channels: int, factor: int, width: int, side: int, seed: i
             latent_channels=channels,
             norm_num_groups=GROUPS,
             sample_size=side,
-            # Shift and scale per channel live in LatentSpace, so diffusers' own factor is neutral.
+            # LatentSpace has shift and scale per channel, so diffusers' own factor is neutral.
             scaling_factor=1.0,
             force_upcast=False,
             mid_block_add_attention=False,

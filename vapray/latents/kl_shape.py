@@ -1,4 +1,4 @@
-"""What the config.json of an ``AutoencoderKL`` says of it, without torch or diffusers."""
+"""Sizes in the config.json of an ``AutoencoderKL``, read without torch or diffusers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,13 @@ __all__ = ["STABLE_DIFFUSION", "KlShape"]
 
 @dataclass(frozen=True)
 class KlShape:
-    """The sizes of an ``AutoencoderKL``.
+    """Sizes of an ``AutoencoderKL``.
 
     Attributes:
-        channels: C of the latent.
-        widths: channels of each level, the finest first.
-        layers: residual blocks of a level of the encoder; the decoder has one more.
-        attention: whether the coarsest level attends to itself.
+        channels: number of channels C of the latent.
+        widths: number of channels of each level, the finest first.
+        layers: number of residual blocks per level of the encoder; the decoder has one more.
+        attention: True if the coarsest level has self-attention.
     """
 
     channels: int
@@ -29,7 +29,7 @@ class KlShape:
 
     @property
     def factor(self) -> int:
-        """Picture side divided by latent side."""
+        """Image side divided by latent side."""
         return int(2 ** (len(self.widths) - 1))
 
     @classmethod
@@ -37,14 +37,14 @@ class KlShape:
         """Read a config.json.
 
         Raises:
-            ConfigError: no JSON, or of another class.
+            ConfigError: not JSON, or the config of another class.
         """
         config = read_card(config_file)
         if config.get("_class_name") != "AutoencoderKL":
             found = config.get("_class_name")
             raise ConfigError(
-                f"{config_file}: _class_name is {found!r}, wanted 'AutoencoderKL'. Give autoencoder.model the folder "
-                "of a diffusers AutoencoderKL, or of a pipeline that has one in its folder vae."
+                f"{config_file}: _class_name is {found!r}, expected 'AutoencoderKL'. Fix: set autoencoder.model to a "
+                "diffusers AutoencoderKL, or to a pipeline that has one in its folder vae."
             )
         try:
             return cls(
@@ -54,18 +54,18 @@ class KlShape:
                 bool(config.get("mid_block_add_attention", True)),
             )
         except (TypeError, ValueError):
-            raise ConfigError(f"{config_file}: its sizes are not numbers. Copy it again.") from None
+            raise ConfigError(f"{config_file}: its sizes are not numbers. Fix: copy it again.") from None
 
     def require(self, settings: Settings) -> None:
-        """Refuse settings that are of another latent space.
+        """Refuse settings of another latent space.
 
         Raises:
-            ConfigError: says which to set.
+            ConfigError: other channels or factor; the message has the values to set.
         """
         if (self.channels, self.factor) != (settings.channels, settings.factor):
             raise ConfigError(
                 f"autoencoder.model = {settings.model}: has {self.channels} channels and factor {self.factor}; "
-                f"autoencoder.channels = {settings.channels} and autoencoder.factor = {settings.factor}. Set "
+                f"autoencoder.channels = {settings.channels} and autoencoder.factor = {settings.factor}. Fix: set "
                 f"autoencoder.channels={self.channels} autoencoder.factor={self.factor}."
             )
 

@@ -1,7 +1,7 @@
-"""Three spaces, told apart by name: pixels (uint8), raw latents, and the normalised latents that diffuse.
+"""Latent space: pixels (uint8), raw latents, and the normalized latents of the diffusion process.
 
     pixels [B, H, W, 3]  -- f_E -->  moments [B, 2C, h, w]  -- noise -->  raw latents [B, C, h, w]
-    raw latents  -- (raw - shift) / scale -->  normalised latents, mean 0 and sd 1 per channel
+    raw latents  -- (raw - shift) / scale -->  normalized latents, mean 0 and sd 1 per channel
 
 Stable Diffusion's autoencoder keeps its published constant (shift 0, scale 1/0.18215); for every other one
 shift and scale are measured on the training latents.
@@ -27,13 +27,13 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """Shape of a latent and the affine map to its normalised form.
+    """Shape of a latent and the affine map to its normalized form.
 
     Attributes:
-        channels: C.
-        side: h = w, in latent pixels.
-        shift: C values, subtracted from raw latents.
-        scale: C positive values, by which raw latents are then divided.
+        channels: number of channels C.
+        side: side h = w, in latent pixels.
+        shift: C values that are subtracted from raw latents.
+        scale: C positive values by which the difference is divided.
     """
 
     channels: int
@@ -42,20 +42,22 @@ class LatentSpace:
     scale: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what would normalise to NaN or to another shape."""
+        """Refuse values that would normalize to NaN or to another shape."""
         if len(self.shift) != self.channels or len(self.scale) != self.channels:
-            raise DataError(f"latent space: {len(self.shift)} shifts, {len(self.scale)} scales; wanted {self.channels}")
+            raise DataError(
+                f"latent space: {len(self.shift)} shifts, {len(self.scale)} scales; expected {self.channels}"
+            )
         if not all(map(math.isfinite, self.shift)) or not all(0 < value < math.inf for value in self.scale):
-            raise DataError(f"latent space: shift {self.shift}, scale {self.scale}; wanted finite, scales above 0")
+            raise DataError(f"latent space: shift {self.shift}, scale {self.scale}; expected finite, scales above 0")
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "LatentSpace":
-        """Read what ``to_record`` gave, also after JSON made lists of the tuples."""
+        """Read a record of ``to_record``, also after JSON has turned its tuples into lists."""
         shift, scale = (tuple(float(value) for value in record[key]) for key in ("shift", "scale"))
         return cls(channels=int(record["channels"]), side=int(record["side"]), shift=shift, scale=scale)
 
     def to_record(self) -> dict[str, Any]:
-        """Plain numbers and lists, for a manifest or a checkpoint."""
+        """Convert to plain numbers and lists, for a manifest or a checkpoint."""
         return {
             "channels": self.channels,
             "side": self.side,
@@ -64,17 +66,17 @@ class LatentSpace:
         }
 
     def normalise(self, raw_BCHW: Tensor) -> Tensor:
-        """Raw latents to normalised ones, [B, C, h, w] both."""
+        """Normalize raw latents, [B, C, h, w] both."""
         return (raw_BCHW - self._per_channel(self.shift, raw_BCHW)) / self._per_channel(self.scale, raw_BCHW)
 
     def denormalise(self, normalised_BCHW: Tensor) -> Tensor:
-        """The inverse of ``normalise``."""
+        """Invert ``normalise``."""
         scale = self._per_channel(self.scale, normalised_BCHW)
         return normalised_BCHW * scale + self._per_channel(self.shift, normalised_BCHW)
 
     def _per_channel(self, values: tuple[float, ...], like: Tensor) -> Tensor:
         if like.shape[-3] != self.channels:
-            raise DataError(f"latents: shape {tuple(like.shape)}; wanted {self.channels} channels")
+            raise DataError(f"latents: shape {tuple(like.shape)}; expected {self.channels} channels")
         return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)
 
 
@@ -84,9 +86,9 @@ def _zeros() -> NDArray[np.float64]:
 
 @dataclass
 class LatentStatistics:
-    """Mean and variance per channel of the latents that moments stand for, gathered part by part.
+    """Mean and variance per channel of latents, accumulated from parts of moments.
 
-    Each position counts as the normal distribution that its moments describe, not as one draw of it.
+    Each position counts as the normal distribution that its moments describe, not as one draw from it.
     """
 
     count: int = 0
@@ -98,7 +100,7 @@ class LatentStatistics:
         self.merge(statistics_of(moments_B2CHW))
 
     def merge(self, other: "LatentStatistics") -> None:
-        """Add what another accumulator saw (Chan et al. 1979: the parallel form of the variance).
+        """Merge another accumulator (Chan et al. 1979: the parallel form of the variance).
 
         Raises:
             DataError: the number of channels differs.
@@ -118,21 +120,21 @@ class LatentStatistics:
         self.count = total
 
     def space(self, side: int) -> LatentSpace:
-        """The latent space in which what was seen has mean 0 and sd 1 per channel.
+        """Build the latent space in which the accumulated latents have mean 0 and sd 1 per channel.
 
         Raises:
-            DataError: nothing was seen, or a channel is constant.
+            DataError: no latents were added, or a channel is constant.
         """
         if not self.count:
-            raise DataError("latent statistics: no latents were seen; wanted the training split's moments")
+            raise DataError("latent statistics: no latents were added; expected the training split's moments")
         scale = np.sqrt(self.squared_deviation / self.count)
         if not (np.isfinite(scale).all() and (scale > 0).all()):
-            raise DataError(f"latent statistics: sd per channel is {scale}; a constant channel carries nothing")
+            raise DataError(f"latent statistics: sd per channel is {scale}; a constant channel has no information")
         return LatentSpace(len(scale), side, tuple(self.mean.tolist()), tuple(scale.tolist()))
 
 
 def statistics_of(moments_B2CHW: Tensor | Array) -> LatentStatistics:
-    """The statistics of one batch of moments, in float64."""
+    """Compute the statistics of one batch of moments, in float64."""
     mean, log_variance = split_moments(torch.as_tensor(moments_B2CHW).double())
     flat = mean.transpose(0, 1).flatten(1)
     spread = (flat - flat.mean(1, keepdim=True)).square().sum(1) + log_variance.exp().sum((0, 2, 3))
@@ -140,17 +142,17 @@ def statistics_of(moments_B2CHW: Tensor | Array) -> LatentStatistics:
 
 
 def split_moments(moments_B2CHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance, [B, C, h, w] each; the log-variance clamped to -30..20 as diffusers does."""
+    """Split into mean and log-variance, [B, C, h, w] each; the log-variance is clamped to -30..20 as in diffusers."""
     mean, log_variance = moments_B2CHW.chunk(2, dim=-3)
     return mean, log_variance.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE)
 
 
 def sample_latent(moments_B2CHW: Tensor, noise_BCHW: Tensor) -> Tensor:
-    """Raw latents [B, C, h, w]: mean + standard deviation x noise."""
+    """Compute raw latents [B, C, h, w]: mean + standard deviation x noise."""
     mean, log_variance = split_moments(moments_B2CHW)
     return mean + torch.exp(0.5 * log_variance) * noise_BCHW
 
 
 def flip_pair(images_BHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """[2, B, H, W, 3]: the images as they are, and mirrored left to right."""
+    """Stack the images and their left-right mirror images, [2, B, H, W, 3]."""
     return np.stack([images_BHWC, images_BHWC[:, :, ::-1]])

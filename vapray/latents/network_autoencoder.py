@@ -1,4 +1,4 @@
-"""What autoencoders made of networks have in common: their files, their device, large batches taken in turns."""
+"""Base class of autoencoders with networks: files, device, and large batches in chunks."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -19,51 +19,51 @@ NO_VARIANCE = -30.0
 
 
 class NetworkAutoencoder(ABC):
-    """An autoencoder of networks, on one device, which takes large batches in turns."""
+    """Autoencoder with networks on one device, which processes large batches in chunks."""
 
     network: Any
-    """Both halves; none of its weights asks for gradients."""
+    """Encoder and decoder; no weight requires gradients."""
 
     @property
     @abstractmethod
     def factor(self) -> int:
-        """Picture side divided by latent side."""
+        """Image side divided by latent side."""
 
     @property
     @abstractmethod
     def channels(self) -> int:
-        """C, the channels of a latent."""
+        """C, the number of channels of a latent."""
 
     @property
     @abstractmethod
     def published_scaling(self) -> tuple[float, float] | None:
-        """See ``Autoencoder``."""
+        """Published shift and scale of the latents; see ``Autoencoder``."""
 
     @property
     @abstractmethod
     def decoder(self) -> list[nn.Module]:
-        """The parts of the network that only decoding uses."""
+        """Modules that only decoding uses."""
 
     @abstractmethod
     def moments(self, pictures_B3HW: Tensor) -> Tensor:
-        """Pictures in -1..1, on the network's device, to float32 [B, 2C, h, w]."""
+        """Encode images in -1..1, on the network's device, to float32 [B, 2C, h, w]."""
 
     @abstractmethod
     def rebuild(self, latents_BCHW: Tensor) -> Tensor:
-        """Raw latents, on the network's device, to pictures [B, 3, H, W] in about -1..1; gradients pass."""
+        """Decode raw latents, on the network's device, to images [B, 3, H, W] in about -1..1; gradients pass."""
 
     @abstractmethod
     def save(self, folder: str | Path) -> None:
-        """Write into ``folder`` what ``load_autoencoder`` reads."""
+        """Write the files that ``load_autoencoder`` reads into ``folder``."""
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Device of the network."""
         return next(self.network.parameters()).device
 
     @torch.no_grad()
     def encode_moments(self, images_BHWC: NDArray[np.uint8]) -> Tensor:
-        """float32 [B, 2C, h, w]: mean and log-variance, the latter clamped.
+        """Encode images to float32 [B, 2C, h, w]: mean and log-variance, the latter clamped.
 
         Raises:
             DataError: not uint8 [B, H, W, 3], or a side that is not a multiple of ``factor``.
@@ -74,7 +74,7 @@ class NetworkAutoencoder(ABC):
 
     @torch.no_grad()
     def decode(self, latents_BCHW: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
-        """Raw latents [B, C, h, w] to pictures uint8 [B, H, W, 3].
+        """Decode raw latents [B, C, h, w] to images uint8 [B, H, W, 3].
 
         Raises:
             DataError: another number of channels.

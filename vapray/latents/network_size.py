@@ -1,4 +1,4 @@
-"""The arithmetic of autoencoders without building them."""
+"""Parameters, operations and activations of autoencoders, computed without building them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ __all__ = ["NO_NETWORK", "AutoencoderSize", "kl_size", "tiny_size"]
 
 @dataclass(frozen=True)
 class AutoencoderSize:
-    """What it takes.
+    """Size of an autoencoder.
 
     Attributes:
-        parameters: of both halves.
-        encoder_flops: for one picture.
-        decoder_flops: for one latent.
-        kept_values: activations of one picture that a backward pass needs.
-        widest_values: values of the largest activation of one picture.
+        parameters: number of parameters of encoder and decoder.
+        encoder_flops: floating-point operations to encode one image.
+        decoder_flops: floating-point operations to decode one latent.
+        kept_values: number of activations per image that a backward pass needs.
+        widest_values: number of values of the largest activation per image.
     """
 
     parameters: int
@@ -40,12 +40,12 @@ class _Layer:
 
 
 def kl_size(shape: KlShape, side: int) -> AutoencoderSize:
-    """Of an ``AutoencoderKL`` for pictures of a side in pixels."""
+    """Compute the size of an ``AutoencoderKL`` for images of ``side`` pixels."""
     return _size(list(_kl_encoder(shape, side)), list(_kl_decoder(shape, side // shape.factor)))
 
 
 def tiny_size(side: int, channels: int = 32, width: int = 64) -> AutoencoderSize:
-    """Of TAEF2 for pictures of a side in pixels."""
+    """Compute the size of TAEF2 for images of ``side`` pixels."""
     sides = [side, side // 2, side // 4, side // 8]
     encoder = [_convolution(3, width, 3, side), *_tiny_block(width, side)]
     decoder = [_convolution(channels, width, 3, sides[3])]
@@ -74,7 +74,7 @@ def _size(encoder: Sequence[_Layer], decoder: Sequence[_Layer]) -> AutoencoderSi
 def _convolution(
     inputs: int, outputs: int, kernel: int, side: int, *, normed: bool = False, bias: bool = True
 ) -> _Layer:
-    """``side`` is the output's; a norm may come before."""
+    """Compute the size of a convolution with output ``side``, optionally after a norm."""
     return _Layer(
         parameters=kernel**2 * inputs * outputs + outputs * bias + 2 * inputs * normed,
         flops=2 * kernel**2 * inputs * outputs * side**2,
@@ -84,7 +84,7 @@ def _convolution(
 
 
 def _attention(width: int, side: int) -> _Layer:
-    """A norm, then self-attention over all positions."""
+    """Compute the size of a norm and self-attention over all positions."""
     tokens = side**2
     return _Layer(
         parameters=4 * (width**2 + width) + 2 * width,
@@ -127,7 +127,7 @@ def _middle(shape: KlShape, side: int) -> Iterator[_Layer]:
 
 
 def _residuals(count: int, inputs: int, outputs: int, side: int) -> Iterator[_Layer]:
-    """Blocks of two convolutions; the first changes the width."""
+    """List residual blocks of two convolutions; the first block changes the width."""
     for width in [inputs] + [outputs] * (count - 1):
         yield _convolution(width, outputs, 3, side, normed=True)
         yield _convolution(outputs, outputs, 3, side, normed=True)

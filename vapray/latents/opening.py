@@ -1,4 +1,4 @@
-"""The autoencoder of a run, from the version that the autoencoder stage wrote."""
+"""Loading of a run's autoencoder from the version of the autoencoder stage."""
 
 from vapray.checkpoint import read_checkpoint, unpacked
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
@@ -8,12 +8,12 @@ __all__ = ["open_autoencoder", "stored_autoencoder"]
 
 
 def stored_autoencoder(version: Version) -> dict[str, bytes]:
-    """Its files, verified."""
+    """Read the files of the autoencoder and verify them."""
     return read_checkpoint(version.files, f"{version.folder}/files/autoencoder")
 
 
 def open_autoencoder(version: Version, device: str = "cpu") -> Autoencoder:
-    """Load it onto a device.
+    """Load the autoencoder onto a device.
 
     Raises:
         CheckpointError: damaged or missing.

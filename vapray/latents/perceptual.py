@@ -1,10 +1,10 @@
-"""LPIPS, the perceptual distance of two pictures, from weights in files.
+"""LPIPS, the perceptual distance of two images, from weights in files.
 
 Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (arXiv 1801.03924), version
 0.1: activations of an ImageNet network, each position's vector at length one, squared differences weighted by trained
-heads, mean over positions, sum over layers. torchmetrics has the same and downloads the network's weights, so it does
-not work without a network; the tests hold this one against it. Without heads all channels count alike, the paper's
-uncalibrated variant: its values are of another scale and are not called LPIPS.
+heads, mean over positions, sum over layers. The implementation in torchmetrics downloads the network's weights, so it
+does not work offline; the tests compare with it. Without heads all channels have equal weight, the paper's uncalibrated
+variant: its values have another scale and are not called LPIPS.
 """
 
 import numpy as np
@@ -23,22 +23,22 @@ TAPS = {
     "squeezenet1_1": (1, 4, 7, 9, 10, 11, 12),
     "squeezenet1_0": (1, 4, 7, 8, 9, 10, 12),
 }
-"""Of torchvision's networks, the layers that are compared; of squeezenet1_0 the same fire modules as of 1_1."""
+"""Indices of the compared layers of torchvision's networks; for squeezenet1_0 the same fire modules as for 1_1."""
 SMALLEST_SIDE = 32
-"""Below, the networks shrink a picture to nothing."""
+"""Minimum image side, in pixels; below it the networks reduce an image to nothing."""
 LENGTH_OF_NOTHING = 1e-8
 
 
 class PerceptualDistance(nn.Module):
-    """The distance, differentiable; it never trains and never asks for gradients of its own."""
+    """Differentiable perceptual distance; its weights are fixed and need no gradients."""
 
     def __init__(self, backbone: str, layers: nn.Sequential, heads: list[Tensor] | None, pixels: str) -> None:
-        """Put together.
+        """Combine backbone and heads.
 
         Args:
             backbone: a key of ``TAPS``.
-            layers: torchvision's ``features`` of it, with weights.
-            heads: for each tap [1, C, 1, 1], or None.
+            layers: torchvision's ``features`` of that network, with weights.
+            heads: weights [1, C, 1, 1] of each compared layer, or None.
             pixels: ``imagenet`` or ``caffe``, see ``autoencoder.lpips_pixels``.
         """
         super().__init__()
@@ -49,7 +49,7 @@ class PerceptualDistance(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, first_B3HW: Tensor, second_B3HW: Tensor) -> Tensor:
-        """Distances [B] of pictures in -1..1."""
+        """Compute distances [B] of images in -1..1."""
         firsts, seconds = self._activations(first_B3HW), self._activations(second_B3HW)
         weights = list(self.heads) or [1.0] * len(firsts)
         parts = zip(firsts, seconds, weights, strict=True)
@@ -58,7 +58,7 @@ class PerceptualDistance(nn.Module):
 
     @torch.no_grad()
     def between(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-        """The mean over pairs of pictures uint8 [B, H, W, 3]."""
+        """Compute the mean distance over pairs of images uint8 [B, H, W, 3]."""
         device = next(self.layers.parameters()).device
         pairs = ((to_unit_range(first[turn]), to_unit_range(second[turn])) for turn in turns(*first.shape[:3]))
         return float(torch.cat([self(one.to(device), other.to(device)) for one, other in pairs]).mean())

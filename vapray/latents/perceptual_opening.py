@@ -1,4 +1,4 @@
-"""Opening the weights of LPIPS: which network a file is of, and whether the heads belong to it."""
+"""Loading of LPIPS weights: the network of a file, and the check that the heads belong to it."""
 
 from collections.abc import Mapping
 
@@ -15,10 +15,10 @@ __all__ = ["open_perceptual"]
 
 
 def open_perceptual(settings: Settings, device: str = "cpu") -> PerceptualDistance | None:
-    """The distance that the settings name, on a torch device; None where they name none.
+    """Load the perceptual distance of the settings onto a torch device; None if they have no backbone.
 
     Raises:
-        ConfigError: a file is not there, a network that is not known, or heads for another one.
+        ConfigError: a missing file, an unknown network, or heads of another network.
         CheckpointError: a file is damaged.
     """
     find_perceptual_files(settings)
@@ -31,7 +31,7 @@ def open_perceptual(settings: Settings, device: str = "cpu") -> PerceptualDistan
 
 
 def _network_of(weights: Mapping[str, Tensor], path: str) -> tuple[str, nn.Sequential]:
-    """The network whose names and shapes the weights have, filled with them."""
+    """Find the network with the names and shapes of the weights, and load them into it."""
     import torchvision
 
     features = {name.removeprefix("features."): w for name, w in weights.items() if name.startswith("features.")}
@@ -42,8 +42,7 @@ def _network_of(weights: Mapping[str, Tensor], path: str) -> tuple[str, nn.Seque
             layers.load_state_dict({key: w.float() for key, w in features.items()}, assign=True)
             return name, layers
     raise ConfigError(
-        f"autoencoder.lpips_backbone = {path}: not the weights of a network that is known here. Give those of "
-        f"torchvision's {', '.join(TAPS)}."
+        f"autoencoder.lpips_backbone = {path}: unknown network; expected weights of torchvision's {', '.join(TAPS)}."
     )
 
 
@@ -54,7 +53,7 @@ def _heads(path: str, backbone: str, layers: nn.Sequential) -> list[Tensor]:
     if found != wanted:
         raise ConfigError(
             f"autoencoder.lpips_heads = {path}: for layers of {found} channels; autoencoder.lpips_backbone is "
-            f"{backbone}, of {wanted}. Give the heads or the backbone that belong together, or take the heads out."
+            f"{backbone}, of {wanted}. Fix: give heads and backbone that belong together, or remove the heads."
         )
     return [head.reshape(1, -1, 1, 1) for head in heads]
 

@@ -1,4 +1,4 @@
-"""Pictures as NumPy uint8 [B, H, W, 3], and as the torch tensors in -1..1 that networks see."""
+"""Conversion between images as NumPy uint8 [B, H, W, 3] and torch tensors in -1..1."""
 
 from typing import Any
 
@@ -13,36 +13,36 @@ __all__ = ["require_latents", "require_pictures", "to_pictures", "to_unit_range"
 
 
 def to_unit_range(images_BHWC: NDArray[np.uint8]) -> Tensor:
-    """uint8 [B, H, W, 3] to float32 [B, 3, H, W] in -1..1."""
+    """Convert uint8 [B, H, W, 3] to float32 [B, 3, H, W] in -1..1."""
     pictures = torch.from_numpy(np.array(images_BHWC)).permute(0, 3, 1, 2)
     return pictures.float().div(127.5).sub(1.0).contiguous()
 
 
 def to_pictures(pixels_BCHW: Tensor) -> NDArray[np.uint8]:
-    """Float [B, 3, H, W] in -1..1 to uint8 [B, H, W, 3], rounded and clipped."""
+    """Convert float [B, 3, H, W] in -1..1 to uint8 [B, H, W, 3], rounded and clipped."""
     scaled = pixels_BCHW.float().add(1.0).mul(127.5).round().clamp(0, 255)
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def require_pictures(images: NDArray[np.uint8], factor: int) -> None:
-    """Refuse what is not uint8 [B, H, W, 3] with sides that ``factor`` divides.
+    """Require uint8 [B, H, W, 3] with sides that ``factor`` divides.
 
     Raises:
-        DataError: says what it is.
+        DataError: another type, shape or side; the message has the values received.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-        raise DataError(f"pictures: {images.dtype} {images.shape}; wanted uint8 [B, H, W, 3]")
+        raise DataError(f"images: {images.dtype} {images.shape}; expected uint8 [B, H, W, 3]")
     if images.shape[1] % factor or images.shape[2] % factor:
-        raise DataError(f"pictures of {images.shape[1]} x {images.shape[2]}; wanted multiples of {factor}")
+        raise DataError(f"images of {images.shape[1]} x {images.shape[2]}; expected multiples of {factor}")
 
 
 def require_latents(latents: Tensor | NDArray[Any], channels: int) -> Tensor:
-    """Latents as float32 [B, C, h, w].
+    """Require latents [B, C, h, w], and convert them to float32.
 
     Raises:
         DataError: another number of channels or axes.
     """
     tensor = torch.as_tensor(latents)
     if tensor.ndim != 4 or tensor.shape[1] != channels:
-        raise DataError(f"latents: shape {tuple(tensor.shape)}; wanted [B, {channels}, h, w]")
+        raise DataError(f"latents: shape {tuple(tensor.shape)}; expected [B, {channels}, h, w]")
     return tensor.float()

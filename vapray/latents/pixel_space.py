@@ -1,4 +1,4 @@
-"""No autoencoder at all, behind the same interface."""
+"""Identity autoencoder for diffusion in pixel space."""
 
 import json
 from pathlib import Path
@@ -17,14 +17,14 @@ __all__ = ["PixelSpace"]
 
 
 class PixelSpace:
-    """The identity: latents are the pixels scaled to -1..1, for pictures small enough to diffuse directly."""
+    """Identity: latents are the pixels scaled to -1..1, for images small enough to diffuse directly."""
 
     factor = 1
     channels = 3
     published_scaling = None
 
     def encode_moments(self, images_BHWC: NDArray[np.uint8]) -> Tensor:
-        """float32 [B, 6, H, W]: the scaled pixels, and a log-variance that stands for none.
+        """Scale images to float32 [B, 6, H, W]: the scaled pixels, and the log-variance of no variance.
 
         Raises:
             DataError: not uint8 [B, H, W, 3].
@@ -34,7 +34,7 @@ class PixelSpace:
         return torch.cat([mean, torch.full_like(mean, NO_VARIANCE)], dim=1)
 
     def decode(self, latents_BCHW: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
-        """Latents [B, 3, H, W] to pictures uint8 [B, H, W, 3], rounded and clipped.
+        """Convert latents [B, 3, H, W] to images uint8 [B, H, W, 3], rounded and clipped.
 
         Raises:
             DataError: another number of channels.

@@ -1,4 +1,4 @@
-"""What decides an autoencoder besides the configuration's values: the files of a trained one, and of LPIPS."""
+"""Signatures of the files of a trained autoencoder and of LPIPS, which add to the configuration."""
 
 from vapray.config import Config
 from vapray.latents.trained_files import find_perceptual_files, find_trained, weights_and_config
@@ -8,10 +8,10 @@ __all__ = ["autoencoder_signature", "perceptual_signature"]
 
 
 def autoencoder_signature(config: Config) -> str:
-    """sha256 of the model in the directory ``autoencoder.model``, or the commit of the hub's; empty for kl and pixels.
+    """Compute the sha256 of the model in ``autoencoder.model``, or its hub commit; empty for kl and pixels.
 
     Raises:
-        ConfigError: no such directory, files missing in it, or a model that the settings do not fit.
+        ConfigError: no such directory, files missing in it, or a model that does not match the settings.
     """
     settings = config.autoencoder
     if settings.kind not in ("diffusers", "taef2"):
@@ -22,10 +22,10 @@ def autoencoder_signature(config: Config) -> str:
 
 
 def perceptual_signature(config: Config) -> str:
-    """sha256 of the weights' files of LPIPS; empty where none are named.
+    """Compute the sha256 of the LPIPS weights files; empty if the settings have none.
 
     Raises:
-        ConfigError: one is not there.
+        ConfigError: a file is missing.
     """
     files = find_perceptual_files(config.autoencoder)
     return sha256_of(files) if files else ""

@@ -1,8 +1,8 @@
-"""encode: the tables ``images`` and ``autoencoder`` become the table ``latents``.
+"""Stage encode: tables ``images`` and ``autoencoder`` to table ``latents``.
 
 in    image_id, label, split, group, path
 out   key, image_id, label, split, group, flipped, moments float16 [2C, h, w]
-1:2.  Each picture and its mirror image; both are in one part.
+1:2.  Each image and its mirror image; both are in one part.
 """
 
 from functools import partial
@@ -70,7 +70,7 @@ def _row(image_id: str, flipped: bool, moment: np.ndarray) -> dict[str, object]:
 
 
 def _latent_space(config: Config, autoencoder: Version, latents: Version) -> dict[str, object]:
-    """The published one, or that in which the training split has mean 0 and standard deviation 1 in each channel."""
+    """Get the published latent space, or measure that of the training split: mean 0 and sd 1 per channel."""
     encoder, side = open_autoencoder(autoencoder), config.latent_side
     if encoder.published_scaling:
         shift, scale = encoder.published_scaling

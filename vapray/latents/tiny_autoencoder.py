@@ -1,8 +1,8 @@
 """TAEF2: a tiny distilled autoencoder for FLUX.2's latents (github.com/madebyollin/taesd, MIT).
 
-Three halvings of the picture by strided convolutions, residual blocks of three convolutions at each side, the same
-upwards. Built from the names and shapes in the weights' files. Pictures are in 0..1 for it, and latents have no
-variance.
+The encoder halves the image three times by strided convolutions, with residual blocks of three convolutions at each
+side; the decoder mirrors it. The network is built from the names and shapes in the weights files. Its images are in
+0..1, and its latents have no variance.
 """
 
 import json
@@ -27,7 +27,7 @@ LATENT_BOUND = 3.0
 
 
 class _Block(nn.Module):
-    """A residual block; at the coarsest side a normed branch of 1 x 1 convolutions comes before it."""
+    """Residual block; at the coarsest side a normed branch of 1 x 1 convolutions precedes it."""
 
     def __init__(self, width: int, normed: bool) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class _Block(nn.Module):
 
 
 class _Bound(nn.Module):
-    """Keeps latents within -3..3 without a kink."""
+    """Smooth bound of latents to -3..3."""
 
     def forward(self, latents_BCHW: Tensor) -> Tensor:
         return torch.tanh(latents_BCHW / LATENT_BOUND) * LATENT_BOUND
@@ -80,38 +80,38 @@ class TinyAutoencoder(NetworkAutoencoder):
     """Encoder and decoder of TAEF2, or of another width or number of channels."""
 
     def __init__(self, channels: int = 32, width: int = 64) -> None:
-        """With random weights; see ``from_pair`` and ``load``."""
+        """Build with random weights; see ``from_pair`` and ``load``."""
         halves = {"encoder": _build_encoder(channels, width), "decoder": _build_decoder(channels, width)}
         self.network = nn.ModuleDict(halves).eval().requires_grad_(False)
         self._channels, self._width = channels, width
 
     @property
     def factor(self) -> int:
-        """Picture side divided by latent side."""
+        """Image side divided by latent side."""
         return int(2**HALVINGS)
 
     @property
     def channels(self) -> int:
-        """C, the channels of a latent."""
+        """C, the number of channels of a latent."""
         return self._channels
 
     @property
     def published_scaling(self) -> None:
-        """None: it has to be measured."""
+        """None, since no scaling is published."""
         return None
 
     @property
     def decoder(self) -> list[nn.Module]:
-        """The parts of the network that only decoding uses."""
+        """Modules that only decoding uses."""
         return [self.network["decoder"]]
 
     def moments(self, pictures_B3HW: Tensor) -> Tensor:
-        """Pictures in -1..1 to float32 [B, 2C, h, w]; the log-variance stands for none."""
+        """Encode images in -1..1 to float32 [B, 2C, h, w], with the log-variance of no variance."""
         mean = self.network["encoder"]((pictures_B3HW + 1) / 2)
         return torch.cat([mean, torch.full_like(mean, NO_VARIANCE)], dim=1)
 
     def rebuild(self, latents_BCHW: Tensor) -> Tensor:
-        """Raw latents to pictures [B, 3, H, W] in about -1..1; gradients pass."""
+        """Decode raw latents to images [B, 3, H, W] in about -1..1; gradients pass."""
         rebuilt: Tensor = self.network["decoder"](latents_BCHW.to(next(self.network.parameters()).dtype))
         return 2 * rebuilt - 1
 
@@ -124,7 +124,7 @@ class TinyAutoencoder(NetworkAutoencoder):
 
     @classmethod
     def load(cls, folder: str | Path) -> "TinyAutoencoder":
-        """Read what ``save`` wrote.
+        """Read the files of ``save``.
 
         Raises:
             CheckpointError: a file is missing or damaged.
@@ -133,17 +133,17 @@ class TinyAutoencoder(NetworkAutoencoder):
             config = json.loads((Path(folder) / CONFIG_FILE).read_text())
             autoencoder = cls(int(config["latent_channels"]), int(config["width"]))
             weights = load_file(Path(folder) / WEIGHTS_FILE)
-        except Exception as error:  # safetensors has an exception of its own
+        except Exception as error:  # safetensors raises its own exception type
             raise CheckpointError(f"{folder}: not a readable TinyAutoencoder: {error}") from error
         _fill(autoencoder.network, weights, str(folder))
         return autoencoder
 
     @classmethod
     def from_pair(cls, folder: str | Path) -> "TinyAutoencoder":
-        """Read taef2_encoder.pth and taef2_decoder.pth, as they are distributed, as float32.
+        """Read the distributed files taef2_encoder.pth and taef2_decoder.pth, as float32.
 
         Raises:
-            CheckpointError: one is missing or damaged, or holds other weights.
+            CheckpointError: a file is missing or damaged, or has other weights.
         """
         pair = {half: Path(folder) / name for half, name in (("encoder", ENCODER_FILE), ("decoder", DECODER_FILE))}
         weights = {half: _read(path) for half, path in pair.items()}
@@ -160,7 +160,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     try:
         weights = torch.load(path, weights_only=True, map_location="cpu")
         return {str(name): weight.float() for name, weight in weights.items()}
-    except Exception as error:  # damaged zip archives and pickles raise whatever they like
+    except Exception as error:  # damaged zip archives and pickles raise errors of many types
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0][:200]
         raise CheckpointError(f"{path}: cannot be read as weights ({reason})") from error
 
@@ -172,5 +172,5 @@ def _fill(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None
         what = f"{len(wrong)} weights missing, unknown or of another shape ({', '.join(wrong[:3])}, ...)"
         raise CheckpointError(f"{where}: not the weights of TAEF2: {what}")
     if not all(weight.isfinite().all() for weight in weights.values()):
-        raise CheckpointError(f"{where}: holds weights that are not finite numbers")
+        raise CheckpointError(f"{where}: contains weights that are not finite numbers")
     network.load_state_dict(dict(weights))

@@ -1,4 +1,4 @@
-"""Where the files are of an autoencoder that was trained elsewhere, and those of LPIPS; opened by others."""
+"""Files of a pretrained autoencoder, and those of LPIPS."""
 
 from pathlib import Path
 
@@ -15,15 +15,15 @@ FILES = {"diffusers": (CONFIG_FILE, WEIGHTS_FILE), "taef2": (ENCODER_FILE, DECOD
 
 
 def find_trained(settings: Settings, *, download: bool = True) -> Path:
-    """The folder that holds the files of ``autoencoder.model``, all there.
+    """Find the folder with the complete files of ``autoencoder.model``.
 
     Args:
-        settings: with kind diffusers or taef2.
-        download: fetch what the cache has not.
+        settings: section ``autoencoder``, with kind diffusers or taef2.
+        download: download files that are not in the cache.
 
     Raises:
         ConfigError: no such directory, files missing, another class, or other channels or factor than the settings'.
-        BackendError: not in the cache and not to be had.
+        BackendError: not in the cache and not downloadable.
     """
     names = FILES[settings.kind]
     choices = [[*names], [f"{PIPELINES_FOLDER}/{name}" for name in names]]
@@ -39,24 +39,24 @@ def find_trained(settings: Settings, *, download: bool = True) -> Path:
 
 
 def weights_and_config(settings: Settings, folder: Path) -> list[Path]:
-    """The files that decide what a trained autoencoder does."""
+    """List the files that determine a trained autoencoder."""
     return [folder / name for name in FILES[settings.kind]]
 
 
 def find_perceptual_files(settings: Settings) -> list[Path]:
-    """The weights' files of LPIPS; none where the settings name none.
+    """List the LPIPS weights files; empty if the settings have none.
 
     Raises:
-        ConfigError: one is not there.
+        ConfigError: a file is missing.
     """
     named = {key: getattr(settings, key) for key in ("lpips_backbone", "lpips_heads")}
     for key, path in named.items():
         if path and not Path(path).is_file():
-            raise ConfigError(f"autoencoder.{key} = {path}: no such file. Give the path of a weights file.")
+            raise ConfigError(f"autoencoder.{key} = {path}: no such file. Fix: give the path of a weights file.")
     return [Path(path) for path in named.values() if path]
 
 
 def _component(folder: Path) -> Path:
-    """Of a pipeline's folder, the folder of its autoencoder."""
+    """Get the folder of the autoencoder within a pipeline's folder, if it is one."""
     inside = folder / PIPELINES_FOLDER
     return inside if inside.is_dir() and not (folder / CONFIG_FILE).is_file() else folder

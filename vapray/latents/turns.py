@@ -1,20 +1,20 @@
-"""How many pictures a network takes at once, whatever the batch that it is asked for."""
+"""Chunking of large batches, which bounds a network's memory."""
 
 from collections.abc import Iterator
 
 __all__ = ["pictures_at_once", "turns"]
 
-# 16 pictures of 256 x 256: Stable Diffusion's autoencoder then holds about 2 GB of activations.
+# 16 images of 256 x 256, for which Stable Diffusion's autoencoder has about 2 GB of activations.
 PIXELS_AT_ONCE = 2**20
 
 
 def pictures_at_once(height: int, width: int) -> int:
-    """As many as bounded memory allows; one at the least."""
+    """Compute the number of images per chunk, at least one."""
     return max(1, PIXELS_AT_ONCE // (height * width))
 
 
 def turns(count: int, height: int, width: int) -> Iterator[slice]:
-    """Slices of a batch of ``count`` pictures; one, maybe empty, at the least."""
+    """Iterate over slices of a batch of ``count`` images; at least one slice, which may be empty."""
     size = pictures_at_once(height, width)
     for begin in range(0, max(1, count), size):
         yield slice(begin, begin + size)

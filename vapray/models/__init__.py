@@ -1,1 +1,1 @@
-"""Networks that predict noise: the U-ViT and its Prototype Condition Mechanism (PCM), in pure torch."""
+"""Noise prediction networks: the U-ViT with its Prototype Condition Mechanism (PCM) in pure torch, and baselines."""

@@ -11,20 +11,20 @@ def attend(query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, num_heads: int
     """Multi-head scaled dot-product attention without projections.
 
     Args:
-        query_BLD: what asks.
-        key_BMD: what is compared with.
-        value_BMD: what is mixed.
-        num_heads: divides D.
-        mask: bool, broadcastable to [B, heads, L, M], True where a key may be seen; None shows all.
+        query_BLD: queries.
+        key_BMD: keys.
+        value_BMD: values.
+        num_heads: number of heads; divides D.
+        mask: bool, broadcastable to [B, heads, L, M], True for visible keys; None: all keys are visible.
 
     Returns:
-        [B, L, D].
+        Attended values [B, L, D].
     """
     batch, _, width = query_BLD.shape
     heads = (batch, -1, num_heads, width // num_heads)
     q, k, v = (x.view(heads).transpose(1, 2) for x in (query_BLD, key_BMD, value_BMD))
     if q.dtype == torch.bfloat16 and q.device.type == "cpu" and torch.is_grad_enabled():
-        # The CPU's fused kernel works out its bfloat16 gradients without the matrix unit: slower than plain products.
+        # The CPU's fused kernel computes bfloat16 gradients without the matrix unit, slower than plain products.
         score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         if mask is not None:
             score = score.masked_fill(~mask, -torch.inf)
@@ -33,13 +33,13 @@ def attend(query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, num_heads: int
 
 
 def mlp(width: int, ratio: float) -> nn.Sequential:
-    """Two linear layers with a GELU between them; the hidden one is ``ratio`` times as wide."""
+    """Build two linear layers with a GELU between them; the hidden one is ``ratio`` times as wide."""
     hidden = int(width * ratio)
     return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
 
 class SelfAttention(nn.Module):
-    """Tokens ask tokens; one fused projection without bias, as in the U-ViT."""
+    """Self-attention with one fused projection without bias, as in the U-ViT."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
@@ -48,14 +48,14 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, tokens_BLD: Tensor, mask: Tensor | None) -> Tensor:
-        """[B, L, D] to [B, L, D]; ``mask`` as in ``attend``."""
+        """Map [B, L, D] to [B, L, D]; ``mask`` as in ``attend``."""
         query, key, value = self.query_key_value(tokens_BLD).chunk(3, dim=-1)
         mixed: Tensor = self.out(attend(query, key, value, self.num_heads, mask))
         return mixed
 
 
 class CrossAttention(nn.Module):
-    """Tokens ask a memory that may differ between rows of the batch."""
+    """Cross-attention to a memory that may differ between rows of the batch."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
@@ -65,8 +65,8 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, tokens_BLD: Tensor, memory_RMD: Tensor, row_B: Tensor) -> Tensor:
-        """Let row b of the batch attend ``memory_RMD[row_B[b]]``; [B, L, D]."""
-        # Projecting is linear in the rows: do it before or after the look-up, whichever has fewer rows.
+        """Attend from row b of the batch to ``memory_RMD[row_B[b]]``; returns [B, L, D]."""
+        # Projection and look-up commute, so project on the side with fewer rows.
         if len(memory_RMD) <= len(row_B):
             key_value = self.key_value(memory_RMD)[row_B]
         else:
@@ -77,7 +77,7 @@ class CrossAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and a GELU MLP, each behind a LayerNorm; an out-block first merges a long skip."""
+    """Pre-LayerNorm block of attention and a GELU MLP; an out-block first merges a long skip."""
 
     def __init__(self, width: int, num_heads: int, mlp_ratio: float, *, long_skip: bool) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Block(nn.Module):
         self.mlp = mlp(width, mlp_ratio)
 
     def forward(self, tokens_BLD: Tensor, mask: Tensor | None, skip_BLD: Tensor | None = None) -> Tensor:
-        """[B, L, D] to [B, L, D]; ``skip_BLD`` is an in-block's output, for out-blocks only."""
+        """Map [B, L, D] to [B, L, D]; ``skip_BLD`` is an in-block's output, for out-blocks only."""
         if self.merge is not None:
             assert skip_BLD is not None
             tokens_BLD = self.merge(torch.cat([tokens_BLD, skip_BLD], dim=-1))

@@ -1,4 +1,4 @@
-"""The arithmetic of what stands behind a U-ViT's encoder: a PCM, a block in its place, or nothing. No torch."""
+"""Size of the module after a U-ViT's encoder (a PCM, a replacement block, or none), computed without torch."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ __all__ = ["ConditionSize", "condition_size", "hidden_width"]
 
 MLP_RATIO = 4
 KEPT_OF_PROTOTYPES, KEPT_OF_MATCHED_BLOCK = 14, 8
-"""Activations that a backward pass needs, in token widths; of the block without its MLP."""
+"""Activations that a backward pass needs, in token widths; for the block without its MLP."""
 
 
 @dataclass(frozen=True)
 class ConditionSize:
-    """Of the module, for one image.
+    """Size of the module, for one image.
 
     Attributes:
-        parameters: all of them.
-        flops: of a forward pass without L_recon.
-        kept_values: activations that a backward pass needs.
+        parameters: number of parameters.
+        flops: floating-point operations of a forward pass without L_recon.
+        kept_values: number of activations that a backward pass needs.
     """
 
     parameters: int = 0
@@ -27,7 +27,7 @@ class ConditionSize:
 
 
 def condition_size(config: Config, *, num_classes: int, patches: int, tokens: int) -> ConditionSize:
-    """Of what ``model.prototypes`` asks for, in a sequence of ``tokens``."""
+    """Compute the size of the module of ``model.prototypes``, for a sequence of ``tokens``."""
     section, width = config.model.prototypes, config.model.width
     if not section.has_block:
         return ConditionSize()
@@ -45,12 +45,12 @@ def condition_size(config: Config, *, num_classes: int, patches: int, tokens: in
 
 
 def hidden_width(width: int, parameters: int) -> int:
-    """Of the MLP in a ``MatchedBlock`` of ``width`` with about so many parameters: at most ``width`` away."""
+    """Compute the MLP width of a ``MatchedBlock`` of ``width`` with about ``parameters``: within ``width`` of them."""
     return max(1, round((parameters - 5 * width**2 - 7 * width) / (2 * width + 1)))
 
 
 def _parameters_of_pcm(config: Config) -> int:
-    """Without the prototypes themselves."""
+    """Count the parameters without the prototypes themselves."""
     pcm, width = config.model.prototypes, config.model.width
     square, attention, norm = width**2, 4 * width**2 + width, 2 * width
     injection = {

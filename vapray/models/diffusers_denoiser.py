@@ -1,4 +1,4 @@
-"""Baselines of the paper's table 1 that see the class alone: DiT and the latent-diffusion U-Net, from diffusers."""
+"""Class-conditional baselines of the paper's table 1: DiT and the latent-diffusion U-Net, from diffusers."""
 
 from math import gcd
 from typing import Any, cast
@@ -11,15 +11,15 @@ from vapray.models.prediction import NoisePrediction
 __all__ = ["DiffusersDenoiser", "build_dit", "build_unet"]
 
 UNET_LEVELS = 3
-"""Resolutions of the U-Net; the latent's side is halved between them."""
+"""Number of resolutions of the U-Net; the latent's side is halved between them."""
 
 
 class DiffusersDenoiser(nn.Module):
-    """One of diffusers' class-conditional networks behind our interface; captions do not reach it.
+    """Wrapper of a class-conditional network of diffusers; it ignores captions.
 
     Args:
         network: takes (noisy [B, C, H, W], steps [B], ``class_labels`` [B]); label ``num_classes`` is the null class.
-        num_classes: without the null class.
+        num_classes: number of classes without the null class.
     """
 
     prototypes: None = None
@@ -32,14 +32,14 @@ class DiffusersDenoiser(nn.Module):
 
     @property
     def blocks(self) -> list[nn.Module]:
-        """Which nothing outside reaches into, as the end of DiT does with its first one."""
+        """Blocks whose parameters no other module reads; DiT's first block is excluded, since its end reads it."""
         network: Any = self.network
         if hasattr(network, "transformer_blocks"):
             return [*network.transformer_blocks[1:]]
         return [*network.down_blocks, network.mid_block, *network.up_blocks]
 
     def recompute_activations(self) -> None:
-        """As ``UViT.recompute_activations``."""
+        """Recompute activations in the backward pass; see ``UViT.recompute_activations``."""
         self.network.enable_gradient_checkpointing()  # type: ignore[operator]
 
     def forward(
@@ -71,7 +71,7 @@ def build_dit(
     num_heads: int,
     num_classes: int,
 ) -> DiffusersDenoiser:
-    """A DiT with adaLN-Zero blocks (Peebles and Xie, ICCV 2023) whose weights follow from ``seed`` alone."""
+    """Build a DiT with adaLN-Zero blocks (Peebles and Xie, ICCV 2023) with weights that depend on ``seed`` only."""
     from diffusers import DiTTransformer2DModel
     from diffusers.models.embeddings import LabelEmbedding
 
@@ -91,7 +91,7 @@ def build_dit(
         )
     for module in network.modules():
         if isinstance(module, LabelEmbedding):
-            module.dropout_prob = 0.0  # its table has the null row by now; which rows are dropped is drawn by us
+            module.dropout_prob = 0.0  # its table already has the null row; the training draws decide the dropped rows
     return DiffusersDenoiser(network, num_classes)
 
 
@@ -105,16 +105,16 @@ def build_unet(
     num_heads: int,
     num_classes: int,
 ) -> DiffusersDenoiser:
-    """The U-Net of latent diffusion (Rombach et al., CVPR 2022): three resolutions, attention in the lower two.
+    """Build latent diffusion's U-Net (Rombach et al., CVPR 2022): three resolutions, attention in the lower two.
 
     Args:
-        seed: of the weights.
+        seed: seed of the weights.
         latent_side: H and W, divisible by 4.
-        latent_channels: C.
-        width: channels of the first resolution; the others have 2 and 4 times as many.
-        depth: residual blocks of a resolution.
-        num_heads: attention heads of the second resolution; divides ``width``.
-        num_classes: without the null class.
+        latent_channels: number of channels C.
+        width: number of channels of the first resolution; the others have 2 and 4 times as many.
+        depth: number of residual blocks per resolution.
+        num_heads: number of attention heads of the second resolution; divides ``width``.
+        num_classes: number of classes without the null class.
     """
     from diffusers import UNet2DModel
 

@@ -1,4 +1,4 @@
-"""Whether a PCM's prototypes do their work."""
+"""Health measures of a PCM's prototypes."""
 
 import math
 
@@ -13,13 +13,13 @@ __all__ = ["attention_health", "prototype_health"]
 
 @torch.no_grad()
 def prototype_health(prototypes: Tensor) -> dict[str, float]:
-    """Say whether prototypes spread or cluster; each class by itself, then the mean over classes.
+    """Measure the spread of prototypes per class, averaged over classes.
 
     Args:
         prototypes: [classes + 1, P, D].
 
     Returns:
-        ``effective_rank``, exp of the entropy of the normalised singular values (Roy & Vetterli 2007), from 1
+        ``effective_rank``, exp of the entropy of the normalized singular values (Roy & Vetterli 2007), from 1
         to min(P, D);
         ``mean_pairwise_cosine`` over the pairs of different prototypes of a class, 0 for P = 1.
     """
@@ -38,19 +38,19 @@ def prototype_health(prototypes: Tensor) -> dict[str, float]:
 def attention_health(
     condition: PrototypeCondition, tokens_BLD: Tensor, row_B: Tensor, real_BL: Tensor | None
 ) -> dict[str, float]:
-    """Say how the tokens of a batch spread their attention over prototypes, where these rebuild them.
+    """Measure the spread of a batch's attention over prototypes in the reconstruction.
 
     Args:
         condition: the PCM.
-        tokens_BLD: F_e, what the PCM was given.
-        row_B: each row's class.
-        real_BL: False for padding; None when there is none.
+        tokens_BLD: encoder features F_e, the input of the PCM.
+        row_B: int64, class of each row.
+        real_BL: bool, False for padding; None: no padding.
 
     Returns:
-        ``attention_entropy``, of one token in one head, over that of an even spread: near 0 a token takes a single
-        prototype, at 1 it takes all alike;
-        ``prototype_usage``, the perplexity of a class's attention, averaged over its tokens and heads, over P:
-        the codebook perplexity of vector quantisation as a share. The mean over the classes of the batch.
+        ``attention_entropy``, mean entropy of a token's attention in one head, divided by that of a uniform
+        distribution: near 0 a token attends to a single prototype, at 1 to all equally;
+        ``prototype_usage``, the perplexity of a class's attention, averaged over its tokens and heads, divided by P:
+        the codebook perplexity of vector quantization as a share. The mean over the classes of the batch.
     """
     tokens, rebuilding = tokens_BLD.float(), condition.reconstruction
     with torch.autocast(tokens.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""How prototypes enter the tokens: ours, without its self-attention, and as in the authors' code."""
+"""Injection of prototypes into tokens: with self-attention, without it, and as in the authors' code."""
 
 from typing import Literal
 
@@ -12,12 +12,12 @@ InjectionKind = Literal["self_attention", "cross_attention", "released"]
 
 
 class AttentionInjection(nn.Module):
-    """``x + Z(SelfAttn(LN(CrossAttn(LN(x), p_c))))``, or without the self-attention ``x + Z(CrossAttn(LN(x), p_c))``.
+    """Injection ``x + Z(SelfAttn(LN(CrossAttn(LN(x), p_c))))``, or without SelfAttn ``x + Z(CrossAttn(LN(x), p_c))``.
 
     Args:
-        width: D.
-        num_heads: of each attention.
-        self_attention: whether there is one.
+        width: token width D.
+        num_heads: number of heads of each attention.
+        self_attention: include the self-attention.
     """
 
     def __init__(self, width: int, num_heads: int, *, self_attention: bool) -> None:
@@ -30,11 +30,11 @@ class AttentionInjection(nn.Module):
 
     @property
     def gates(self) -> list[nn.Linear]:
-        """Through which all that is injected passes: Z."""
+        """Linear layer Z, which all injected features pass."""
         return [self.inject]
 
     def forward(self, tokens_BLD: Tensor, prototypes_RPD: Tensor, row_B: Tensor, mask: Tensor | None) -> Tensor:
-        """Tokens with their class's prototypes mixed in, [B, L, D]."""
+        """Add features of each row's class prototypes to its tokens, [B, L, D]."""
         retrieved = self.cross_attention(self.cross_norm(tokens_BLD), prototypes_RPD, row_B)
         if self.self_attention is not None and self.self_norm is not None:
             retrieved = self.self_attention(self.self_norm(retrieved), mask)
@@ -43,12 +43,12 @@ class AttentionInjection(nn.Module):
 
 
 class ReleasedInjection(nn.Module):
-    """The authors' code: ``x <- x + Z1(CrossAttn(x, p_c))``, then ``x + Z2(MLP(LN(x)))``; no norm before the first.
+    """Injection of the authors' code: ``x <- x + Z1(CrossAttn(x, p_c))``, then ``x + Z2(MLP(LN(x)))``; no first norm.
 
     Args:
-        width: D.
-        num_heads: of the cross-attention.
-        mlp_ratio: hidden width of the MLP over ``width``.
+        width: token width D.
+        num_heads: number of heads of the cross-attention.
+        mlp_ratio: hidden width of the MLP divided by ``width``.
     """
 
     def __init__(self, width: int, num_heads: int, mlp_ratio: float) -> None:
@@ -61,11 +61,11 @@ class ReleasedInjection(nn.Module):
 
     @property
     def gates(self) -> list[nn.Linear]:
-        """Through which all that is injected passes: Z1 and Z2."""
+        """Linear layers Z1 and Z2, which all injected features pass."""
         return [self.inject_attention, self.inject_mlp]
 
     def forward(self, tokens_BLD: Tensor, prototypes_RPD: Tensor, row_B: Tensor, mask: Tensor | None) -> Tensor:
-        """Tokens with their class's prototypes mixed in, [B, L, D]; ``mask`` is not needed."""
+        """Add features of each row's class prototypes to its tokens, [B, L, D]; ``mask`` is not used."""
         tokens_BLD = tokens_BLD + self.inject_attention(self.cross_attention(tokens_BLD, prototypes_RPD, row_B))
         injected: Tensor = tokens_BLD + self.inject_mlp(self.mlp(self.mlp_norm(tokens_BLD)))
         return injected

@@ -1,4 +1,4 @@
-"""What stands in a PCM's place to tell prototypes from mere size: a block with as many parameters, and none."""
+"""Replacement of a PCM by a block with as many parameters, to separate prototypes from model size."""
 
 from torch import Tensor, nn
 
@@ -10,13 +10,13 @@ __all__ = ["MatchedBlock"]
 
 
 class MatchedBlock(nn.Module):
-    """``x + Z(MLP(LN(SelfAttn(LN(x)))))`` with Z zero at first, as in the PCM.
+    """Block ``x + Z(MLP(LN(SelfAttn(LN(x)))))`` with Z initialized to zero, as in the PCM.
 
     Args:
-        width: D.
-        num_heads: of the attention.
-        parameters: how many to have; the MLP is as wide as that takes.
-        after: where in the U-ViT it stands, as a PCM does.
+        width: token width D.
+        num_heads: number of heads of the attention.
+        parameters: target number of parameters, which determines the width of the MLP.
+        after: position in the U-ViT, as for a PCM.
     """
 
     def __init__(self, width: int, num_heads: int, *, parameters: int, after: PrototypePlace) -> None:
@@ -36,7 +36,7 @@ class MatchedBlock(nn.Module):
         nn.init.zeros_(self.inject.weight)
 
     def forward(self, tokens_BLD: Tensor, mask: Tensor | None) -> Tensor:
-        """[B, L, D] to [B, L, D]; ``mask`` as in ``attend``."""
+        """Map [B, L, D] to [B, L, D]; ``mask`` as in ``attend``."""
         mixed = self.attention(self.attention_norm(tokens_BLD), mask)
         changed: Tensor = tokens_BLD + self.inject(self.mlp(self.mlp_norm(mixed)))
         return changed

@@ -1,4 +1,4 @@
-"""In what precision a network multiplies matrices."""
+"""Precision of a network's matrix products."""
 
 from typing import Literal
 
@@ -10,8 +10,8 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def matrix_products(precision: Precision, device: torch.device) -> torch.autocast:
-    """A context in which a network's matrix products and attention are in ``precision``.
+    """Create a context in which matrix products and attention use ``precision``.
 
-    Weights, the residual stream and norms stay float32, and so do the last layers of a U-ViT.
+    Weights, the residual stream, norms and the last layers of a U-ViT stay float32.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

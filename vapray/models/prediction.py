@@ -1,4 +1,4 @@
-"""What every noise-predicting network takes and returns.
+"""Interface of noise prediction networks.
 
 Shape suffixes: B rows of the batch, C channels, H and W sides, L tokens, P or M memory entries, D width.
 """
@@ -13,18 +13,18 @@ __all__ = ["Denoiser", "NoisePrediction"]
 
 @dataclass(frozen=True)
 class NoisePrediction:
-    """A network's answer for a batch of noisy latents."""
+    """Output of a network for a batch of noisy latents."""
 
     noise_BCHW: Tensor
-    """The predicted noise, eps_theta."""
+    """Predicted noise, eps_theta."""
     reconstruction: Tensor
     """L_recon, the mean of ``reconstruction_B``; 0 for a network without prototypes."""
     reconstruction_B: Tensor
-    """Each row's own L_recon, float32."""
+    """L_recon of each row, float32."""
 
 
 class Denoiser(Protocol):
-    """A network that predicts the noise in latents, given a class and a caption's context."""
+    """Network that predicts the noise in latents, given a class and a caption's context."""
 
     def __call__(
         self,
@@ -37,5 +37,5 @@ class Denoiser(Protocol):
         *,
         reconstruct: bool = True,
     ) -> NoisePrediction:
-        """Predict noise; see ``UViT.forward`` for shapes. ``reconstruct=False`` spares L_recon (sampling)."""
+        """Predict noise; see ``UViT.forward`` for shapes. ``reconstruct=False`` skips L_recon (sampling)."""
         ...

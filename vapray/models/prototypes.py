@@ -1,10 +1,10 @@
-"""PCM, the Prototype Condition Mechanism: every class keeps prototypes of its own encoder features.
+"""Prototype Condition Mechanism (PCM): every class has prototypes of its encoder features.
 
     F_e ──LayerNorm──► cross-attention to p_c ──► self-attention ──► Z (zero at first) ──► + F_e
      └──stop-gradient──► rebuilt as a mixture of p_c ──► L_recon
 
-Source: VAP-Diffusion (arXiv 2506.23641), section 2.4. Where the paper and the authors' release differ, or leave a
-choice, ``PrototypeOptions`` has it.
+Source: VAP-Diffusion (arXiv 2506.23641), section 2.4. ``PrototypeOptions`` has the choices that the paper leaves open
+and the differences between paper and release.
 """
 
 from dataclasses import dataclass
@@ -23,20 +23,21 @@ PrototypePlace = Literal["encoder", "middle"]
 
 @dataclass(frozen=True)
 class PrototypeOptions:
-    """What a PCM can be; the defaults are ours."""
+    """Options of a PCM; the defaults are ours."""
 
     per_class: int | None = None
-    """P; None for twice the number of patches, as released."""
+    """Number P of prototypes per class; None: twice the number of patches, as released."""
     after: PrototypePlace = "encoder"
-    """Whose output is F_e: the last encoder block's (the paper), or the middle block's (released)."""
+    """Layer whose output is F_e: the last encoder block (the paper), or the middle block (released)."""
     injection: InjectionKind = "self_attention"
-    """self_attention as in the paper; cross_attention without it; released with an MLP in its place."""
+    """Injection. self_attention: the paper; cross_attention: without self-attention; released: an MLP in its place."""
     zero_init: bool = True
-    """False: what injects starts like any other weight, as it comes to do in the authors' code."""
+    """Start the injection at zero; False: initialize like any other weight, which is the effect of the authors'
+    code."""
     init_std: float = 0.02
-    """Of the prototypes; released: 1."""
+    """Standard deviation of the initial prototypes; released: 1."""
     target: ReconstructionTarget = "stop_gradient"
-    """Of L_recon."""
+    """Gradient of L_recon."""
 
 
 OURS = PrototypeOptions()
@@ -44,27 +45,27 @@ OURS = PrototypeOptions()
 
 @dataclass(frozen=True)
 class Conditioned:
-    """Tokens after the injection, and what rebuilding them from prototypes cost."""
+    """Tokens after the injection, and their reconstruction loss."""
 
     tokens_BLD: Tensor
     """F_e plus the injected prototype condition."""
     reconstruction_B: Tensor | None
-    """L_recon of each row, float32; None when it was not asked for."""
+    """L_recon of each row, float32; None if not requested."""
 
 
 class PrototypeCondition(nn.Module):
     """Prototypes of every class and of the null class, injected into tokens and trained to rebuild them.
 
-    With the defaults what injects starts at zero, so an untrained PCM is the identity. Injection and L_recon share the
-    prototypes, and no projection.
+    With the defaults the injection starts at zero, so an untrained PCM is the identity. Injection and L_recon share the
+    prototypes, but no projection.
 
     Args:
-        num_classes: classes without the null class, whose prototypes are row ``num_classes``.
-        prototypes_per_class: P.
-        width: D, that of the tokens.
-        num_heads: of all attentions; divides ``width``.
-        mlp_ratio: of the released injection's MLP.
-        options: all but ``per_class`` and ``after``, which are the caller's.
+        num_classes: number of classes without the null class, whose prototypes are row ``num_classes``.
+        prototypes_per_class: number P of prototypes per class.
+        width: token width D.
+        num_heads: number of heads of all attentions; divides ``width``.
+        mlp_ratio: hidden width of the released injection's MLP divided by ``width``.
+        options: options; the caller evaluates ``per_class`` and ``after``.
 
     Raises:
         ValueError: a count below 1, or ``width`` not divisible by ``num_heads``.
@@ -83,7 +84,7 @@ class PrototypeCondition(nn.Module):
         super().__init__()
         if min(num_classes, prototypes_per_class, num_heads) < 1 or width % num_heads:
             raise ValueError(
-                "prototypes: wanted at least one class, prototype and head, and width divisible by heads; "
+                "prototypes: expected at least one class, prototype and head, and width divisible by heads; "
                 f"got {num_classes=}, {prototypes_per_class=}, {num_heads=}, {width=}"
             )
         self.options = options
@@ -98,7 +99,7 @@ class PrototypeCondition(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Truncated normal of std 0.02 as in the U-ViT; zero for what injects, if asked for."""
+        """Draw weights from a truncated normal of std 0.02 as in the U-ViT; with ``zero_init`` set gates to 0."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -115,10 +116,13 @@ class PrototypeCondition(nn.Module):
         """Condition encoder features on the prototypes of each row's class.
 
         Args:
-            tokens_BLD: F_e.
-            row_B: int64, each row's class, or ``num_classes`` for the null class.
-            real_BL: bool, False for padding; None when there is none.
-            reconstruct: whether to work out L_recon.
+            tokens_BLD: encoder features F_e.
+            row_B: int64, class of each row, or ``num_classes`` for the null class.
+            real_BL: bool, False for padding; None: no padding.
+            reconstruct: whether to compute L_recon.
+
+        Returns:
+            Tokens [B, L, D] and L_recon.
         """
         mask = None if real_BL is None else real_BL[:, None, None, :]
         injected = self.injection(tokens_BLD, self.prototypes, row_B, mask)
@@ -126,9 +130,9 @@ class PrototypeCondition(nn.Module):
         return Conditioned(injected, loss_B)
 
     def reconstruction_loss(self, tokens_BLD: Tensor, row_B: Tensor, real_BL: Tensor | None) -> Tensor:
-        """L_recon of each row [B], float32: squared error, mean over width and the row's real tokens.
+        """Compute L_recon of each row [B], float32: squared error, mean over width and the row's real tokens.
 
-        Each row is averaged by itself, so that a row's loss does not depend on how long its neighbours are.
+        Each row is averaged separately, so that a row's loss does not depend on the length of other rows.
         """
         error_BL: Tensor = self.reconstruction(tokens_BLD, self.prototypes, row_B)
         if real_BL is None:

@@ -1,7 +1,7 @@
-"""Weights of the authors' released code, in the names and shapes of our U-ViT.
+"""Conversion of the authors' released weights to the names and shapes of our U-ViT.
 
-Both of its networks are understood: with a label token and no prototypes, and with prototypes and no label token. What
-their forward pass never reads (two norms of the injection) is left out.
+Both released networks are supported: with a label token and no prototypes, and with prototypes and no label token.
+Weights that their forward pass never reads (two norms of the injection) are left out.
 """
 
 import re
@@ -49,12 +49,12 @@ _BY_HAND = ("pos_embed", "prototype.weight", "Q_former.attn.kl.weight", "Q_forme
 
 
 def is_released(weights: Mapping[str, Tensor]) -> bool:
-    """Whether these are the released code's and not ours."""
+    """Return True if the weights are the released code's, not ours."""
     return "pos_embed" in weights and "patch_embed.proj.weight" in weights
 
 
 def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The released code's weights under our names.
+    """Rename the released code's weights to our names.
 
     Raises:
         ValueError: a name that neither of its networks has.
@@ -87,14 +87,17 @@ def _renamed(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
 
 
 def released_uvit(weights: Mapping[str, Tensor], *, num_heads: int = 8, max_context: int = 256) -> UViT:
-    """The released network, which answers as the released code does, in inference mode.
+    """Build the released network in inference mode; its outputs equal those of the released code.
 
-    The null condition is the text encoder's empty text; ``text.empty_context`` is for the caller to fill.
+    The null condition is the text encoder's empty text; the caller must fill ``text.empty_context``.
 
     Args:
-        weights: a state dict, such as ``nnet_ema.pth``.
-        num_heads: attention heads, which no weight tells.
-        max_context: text tokens.
+        weights: state dict, such as ``nnet_ema.pth``.
+        num_heads: number of attention heads, which the weights do not determine.
+        max_context: maximum number of text tokens.
+
+    Returns:
+        The network, without gradients.
 
     Raises:
         ValueError: weights of another network, or of another ``max_context``.

@@ -1,4 +1,4 @@
-"""The arithmetic of the networks without building them, for forecasts that must not import torch."""
+"""Parameters, operations and activations of the networks, computed without torch for forecasts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ from vapray.models.condition_size import MLP_RATIO, condition_size
 
 __all__ = ["NetworkSize", "network_size"]
 
-# Activations kept for the backward pass of one block, in token widths: both norms and what they read, queries, keys,
-# values, what attention gives, and the MLP's hidden layer before and after its GELU; an out-block also merges.
+# Activations kept for the backward pass of one block, in token widths: both norms and their inputs, queries, keys,
+# values, the attention's output, and the MLP's hidden layer before and after its GELU; an out-block also merges.
 KEPT_OF_A_BLOCK, KEPT_OF_A_MERGE = 17, 3
-# Of diffusers' U-Net, in channels of a pixel: norm, activation and convolution twice, and the sum of both ways.
+# The same for diffusers' U-Net, in channels of a pixel: norm, activation and convolution twice, and the residual sum.
 KEPT_OF_A_RESIDUAL, KEPT_OF_AN_ATTENTION = 8, 7
 SINUSOID_OF_DIT = 256
 
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """Of the network that ``training.network.build_network`` builds.
+    """Size of the network that ``training.network.build_network`` builds.
 
     Attributes:
-        parameters: all of them.
-        flops: of one forward pass of one image.
-        kept_values: activations of one image that a backward pass needs.
-        passing_values: the most that one image holds at once in a pass without a backward one.
+        parameters: number of parameters.
+        flops: floating-point operations of one forward pass of one image.
+        kept_values: number of activations per image that a backward pass needs.
+        passing_values: peak number of values per image in a forward pass without a backward pass.
     """
 
     parameters: int
@@ -35,7 +35,7 @@ class NetworkSize:
 
 
 def network_size(config: Config, num_classes: int) -> NetworkSize:
-    """Of the network of a run."""
+    """Compute the size of a run's network."""
     if config.model.network == "unet":
         return _unet(config, num_classes)
     return _dit(config, num_classes) if config.model.network == "dit" else _uvit(config, num_classes)
@@ -56,7 +56,7 @@ def _uvit(config: Config, num_classes: int) -> NetworkSize:
 
 
 def _dit(config: Config, num_classes: int) -> NetworkSize:
-    """Every block of diffusers' DiT embeds step and class for itself."""
+    """Compute the size of diffusers' DiT, in which every block embeds step and class separately."""
     width, depth, patches, channels = config.model.width, config.model.depth, _patches(config), _channels(config)
     square, patch_values = width**2, channels * config.model.patch_size**2
     embedding = (SINUSOID_OF_DIT + 1) * width + square + width + (num_classes + 1) * width
@@ -73,7 +73,7 @@ def _dit(config: Config, num_classes: int) -> NetworkSize:
 
 @dataclass(frozen=True)
 class _Layer:
-    """A part of a U-Net: its parameters, and at one pixel its multiplications and the values it keeps."""
+    """Part of a U-Net: its parameters, and per pixel its multiplications and the values it keeps."""
 
     pixels: int
     parameters: int
@@ -95,7 +95,7 @@ def _unet(config: Config, num_classes: int) -> NetworkSize:
 
 
 def _layers_of_unet(config: Config) -> Iterator[_Layer]:
-    """As diffusers lays them out: three resolutions down, a middle, three up, one residual block more each."""
+    """List the layers of diffusers' U-Net: three resolutions down, a middle, three up with one more block each."""
     width, depth, side, channels = config.model.width, config.model.depth, config.latent_side, _channels(config)
     levels, time = [width, 2 * width, 4 * width], 4 * width
     yield _convolution(side**2, channels, width)
@@ -152,7 +152,7 @@ def _channels(config: Config) -> int:
 
 
 def _parameters_of_uvit(config: Config, num_classes: int, patches: int) -> int:
-    """Without what stands behind the encoder."""
+    """Count the parameters without the module after the encoder."""
     model, channels = config.model, _channels(config)
     width, square, patch_values = model.width, model.width**2, channels * model.patch_size**2
     block = 4 * square + width + 4 * width + _parameters_of_mlp(width)

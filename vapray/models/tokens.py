@@ -1,4 +1,4 @@
-"""Latents and steps as tokens: patches there and back, and the sinusoid of a step."""
+"""Conversion of latents and diffusion steps to tokens: patches and back, and the sinusoid of a step."""
 
 import math
 
@@ -9,7 +9,7 @@ __all__ = ["patchify", "sinusoid", "unpatchify"]
 
 
 def sinusoid(step_B: Tensor, width: int) -> Tensor:
-    """Cosines, then sines, of a step at ``width / 2`` frequencies from 1 to 1/10,000; float32 [B, width]."""
+    """Compute cosines, then sines, of a step at ``width / 2`` frequencies from 1 to 1/10,000; float32 [B, width]."""
     half = width // 2
     frequency = torch.exp(torch.arange(half, device=step_B.device) * (-math.log(10_000) / half))
     angle = step_B[:, None].float() * frequency
@@ -17,7 +17,7 @@ def sinusoid(step_B: Tensor, width: int) -> Tensor:
 
 
 def patchify(image_BCHW: Tensor, patch_size: int) -> Tensor:
-    """[B, C, H, W] to [B, patches, C * patch_size**2], rows of patches first."""
+    """Convert [B, C, H, W] to [B, patches, C * patch_size**2], rows of patches first."""
     batch, channels, height, width = image_BCHW.shape
     rows, columns = height // patch_size, width // patch_size
     image = image_BCHW.reshape(batch, channels, rows, patch_size, columns, patch_size)

@@ -1,4 +1,4 @@
-"""The U-ViT: a transformer over [time | label | text | patches] with long skips, and optionally a PCM.
+"""U-ViT: a transformer over [time | label | text | patches] with long skips, and optionally a PCM.
 
 Source: Bao et al., "All are Worth Words" (CVPR 2023), conditioned as in VAP-Diffusion (arXiv 2506.23641).
 """
@@ -21,7 +21,7 @@ __all__ = ["NoisePrediction", "UViT", "build_uvit", "without_prototypes"]
 
 
 class UViT(nn.Module):
-    """A U-ViT over a square latent.
+    """U-ViT over a square latent.
 
     Parameters at the released configuration (latent 4x32x32, patch 2, width 512, depth 16, 8 heads, 7
     classes, context 768 x 256): 58.4M without PCM, the 58M of U-ViT-S/2 (Deep) in its paper; 63.2M with
@@ -29,21 +29,21 @@ class UViT(nn.Module):
 
     Args:
         latent_side: H and W, divisible by ``patch_size``.
-        latent_channels: C.
-        patch_size: side of a patch in latent pixels.
-        width: D, even and divisible by ``num_heads``.
-        depth: even; half of the blocks lead in, half lead out, one more lies between them.
-        num_heads: attention heads.
-        mlp_ratio: hidden width of the MLPs over ``width``.
-        num_classes: without the null class, whose label row is ``num_classes``.
-        context_width: of the text encoder's tokens; None for a network that sees the class alone.
-        max_context: text positions in the table; a patch's position never depends on the text's length.
-        label_token: whether the class is a token; without, it is told by the prototypes alone, as in one release.
-        null_text: what a row without condition reads, see ``TextTokens``.
+        latent_channels: number of channels C.
+        patch_size: side of a patch, in latent pixels.
+        width: token width D, even and divisible by ``num_heads``.
+        depth: number of in-blocks and out-blocks together, even; one middle block is added.
+        num_heads: number of attention heads.
+        mlp_ratio: hidden width of the MLPs divided by ``width``.
+        num_classes: number of classes without the null class, whose label row is ``num_classes``.
+        context_width: width of the text encoder's tokens; None for a network conditioned on the class alone.
+        max_context: number of text positions in the table; a patch's position never depends on the text's length.
+        label_token: add a class token; False: only the prototypes carry the class, as in one release.
+        null_text: text of a row without condition, see ``TextTokens``.
         prototypes: the PCM, or None.
 
     Raises:
-        ValueError: sizes that do not divide as said.
+        ValueError: sizes that do not meet these conditions.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class UViT(nn.Module):
         super().__init__()
         if latent_side % patch_size or width % num_heads or width % 2 or depth % 2 or depth < 2:
             raise ValueError(
-                "U-ViT: wanted latent_side divisible by patch_size, width even and divisible by num_heads, "
+                "U-ViT: expected latent_side divisible by patch_size, width even and divisible by num_heads, "
                 "depth even and at least 2; "
                 f"got {latent_side=}, {patch_size=}, {width=}, {num_heads=}, {depth=}"
             )
@@ -89,12 +89,12 @@ class UViT(nn.Module):
         self.patch_out = nn.Linear(width, patch_values)
         self.smooth = nn.Conv2d(latent_channels, latent_channels, 3, padding=1)
         self.reset_parameters()
-        # After our own init, which visits every nn.Linear: their zeros have to stay zero.
+        # Attached after our own init, which resets every nn.Linear, so that their zeros stay zero.
         self.prototypes = prototypes
         self.matched_block: MatchedBlock | None = None
 
     def reset_parameters(self) -> None:
-        """Truncated normal of std 0.02 for weights, embeddings and positions; zero for biases."""
+        """Draw weights, embeddings and positions from a truncated normal of std 0.02; set biases to zero."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -106,15 +106,15 @@ class UViT(nn.Module):
 
     @property
     def blocks(self) -> list[nn.Module]:
-        """In the order in which they run."""
+        """Transformer blocks, in execution order."""
         return [*self.in_blocks, self.mid_block, *self.out_blocks]
 
     def recompute_activations(self) -> None:
-        """Let a backward pass work out the blocks' activations again instead of keeping them."""
+        """Recompute the blocks' activations in the backward pass instead of keeping them."""
         self._recompute = True
 
     def compile_blocks(self) -> None:
-        """Compile each kind of block once, for contexts of any length; weights and their names stay as they are."""
+        """Compile each kind of block once, for contexts of any length; weights and their names do not change."""
         for block in self.blocks:
             block.compile(dynamic=True)
 
@@ -135,13 +135,16 @@ class UViT(nn.Module):
             noisy_BCHW: noisy latents.
             step_B: int64, diffusion steps 1..N.
             label_B: int64, classes.
-            context_BLD: text tokens; what the padding holds does not matter. L may be 0.
-            context_length_B: int64, real text tokens of each row, 0..L.
+            context_BLD: text tokens; padding values have no effect. L may be 0.
+            context_length_B: int64, number of real text tokens of each row, 0..L.
             drop_B: bool, True for the null condition: the null label and the null text.
-            reconstruct: whether to work out L_recon.
+            reconstruct: whether to compute L_recon.
+
+        Returns:
+            Predicted noise [B, C, H, W] and L_recon.
 
         Raises:
-            ValueError: a context that is too wide, too long, or shorter than it claims.
+            ValueError: a context of another width, too many tokens, or fewer tokens than ``context_length_B``.
         """
         if drop_B is None:
             drop_B = torch.zeros_like(label_B, dtype=torch.bool)
@@ -154,14 +157,14 @@ class UViT(nn.Module):
         if real_text_BL is not None:
             real_BL = F.pad(real_text_BL, (self.lead, patch_count), value=True)
         tokens, reconstruction_B = self._blocks(tokens, row_B, real_BL, reconstruct)
-        # bfloat16 has 8 bits: as the last word it would be the error of every sampling step.
+        # The last layers are float32: bfloat16's 8 bits would limit the accuracy of every sampling step.
         with torch.autocast(tokens.device.type, enabled=False):
             patches = self.patch_out(self.norm(tokens[:, -patch_count:].to(self.norm.weight.dtype)))
             noise = self.smooth(unpatchify(patches, self.patch_size, self.latent_channels))
         return NoisePrediction(noise, reconstruction_B.mean(), reconstruction_B)
 
     def _tokens(self, noisy_BCHW: Tensor, step_B: Tensor, row_B: Tensor, text_BLD: Tensor) -> tuple[Tensor, int]:
-        """[time | label | text | patches] with positions, and the number of patches."""
+        """Build [time | label | text | patches] with positions; also return the number of patches."""
         patches = self.patch_in(patchify(noisy_BCHW, self.patch_size))
         lead = [sinusoid(step_B, self.width)[:, None].to(self.position.dtype)]
         if self.label_embedding is not None:
@@ -174,7 +177,7 @@ class UViT(nn.Module):
     def _blocks(
         self, tokens: Tensor, row_B: Tensor, real_BL: Tensor | None, reconstruct: bool
     ) -> tuple[Tensor, Tensor]:
-        """Tokens after all blocks, and each row's L_recon (0 without a PCM)."""
+        """Run all blocks; return the tokens and each row's L_recon (0 without a PCM)."""
         mask = None if real_BL is None else real_BL[:, None, None, :]
         reconstruction_B = tokens.new_zeros(len(tokens), dtype=torch.float32)
         skips = []
@@ -203,9 +206,9 @@ class UViT(nn.Module):
 
 
 def without_prototypes(network: UViT) -> UViT:
-    """The same weights with the PCM bypassed; the network that is given stays as it is.
+    """Copy the network with the PCM bypassed; the given network does not change.
 
-    Not what training without a PCM would give: the other weights have grown up with it.
+    The result differs from training without a PCM, because the other weights were trained with it.
     """
     bypassed = copy.copy(network)
     bypassed._modules = {**network._modules, "prototypes": None}  # a shallow copy shares the dictionary
@@ -230,10 +233,10 @@ def build_uvit(
     label_token: bool = True,
     null_text: NullText = "learned",
 ) -> UViT:
-    """Build a U-ViT on the CPU with weights that follow from ``seed`` alone; leave torch's generator alone.
+    """Build a U-ViT on the CPU with weights that depend on ``seed`` only; torch's generator does not change.
 
-    With ``matched_block`` a block of as many parameters, without prototypes, stands in the place of such a PCM. The
-    U-ViT's weights are the same with either and with none; the other arguments are those of ``UViT``.
+    With ``matched_block`` a block with as many parameters, without prototypes, replaces the PCM. The U-ViT's own
+    weights are the same with a PCM, a block, or neither. The other arguments are those of ``UViT``.
 
     Raises:
         ValueError: sizes that do not fit together.

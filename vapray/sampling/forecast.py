@@ -1,4 +1,4 @@
-"""What sampling would cost."""
+"""Cost estimate of sampling."""
 
 from vapray.config import Config
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate, of_pool, part_overhead
@@ -9,21 +9,21 @@ from vapray.sampling.plan import arm_sizes
 
 __all__ = ["SECONDS_TO_WRITE", "forecast", "network_passes"]
 
-# What noise of a PNG stays after compression, and its provenance in text chunks.
+# Compressed share of a noisy image as PNG, and bytes of its provenance in text chunks.
 PACKED, BYTES_OF_PROVENANCE = 0.6, 400
-# Of the plan, and of a line of metadata.jsonl.
+# Bytes per image in the plan, and per line of metadata.jsonl.
 BYTES_OF_A_PLAN, BYTES_OF_A_LINE = 25, 300
 SECONDS_TO_WRITE = 4e-3
 PLANES_AT_ONCE = 4
-# Of the rate of training: nothing is kept for a backward pass.
+# Speed relative to training: nothing is kept for a backward pass.
 WITHOUT_GRADIENTS = 1.6
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """``sample.n_images`` generated, with guidance, and some by the untrained network, without.
+    """Estimate the cost of ``sample.n_images`` images with guidance, and of some untrained ones without.
 
-    Measured peak resident memory of 128 images on a CPU, over what there was before, beside ``peak_bytes``: 33 and
-    40 MB at the demo's settings, 281 and 225 MB at width 256, depth 12 and 256 patches.
+    Measured increase of peak resident memory for 128 images on a CPU, and ``peak_bytes``: 33 and 40 MB at the demo's
+    settings, 281 and 225 MB at width 256, depth 12 and 256 patches.
     """
     config, settings, pool = outlook.config, outlook.config.sample, outlook.config.pools.sample
     network, autoencoder = network_size(config, outlook.images.num_classes), autoencoder_size(config)
@@ -49,13 +49,13 @@ def forecast(outlook: Outlook) -> Forecast:
 
 
 def network_passes(config: Config) -> float:
-    """Of one row of the network, for all images of the stage: generated with guidance, untrained ones without."""
+    """Number of network rows for all images of the stage: generated with guidance, untrained without."""
     generated, untrained = arm_sizes(config.sample.n_images).values()
     return config.sample.num_inference_steps * (generated * (1 + _guided_share(config)) + untrained)
 
 
 def _guided_share(config: Config) -> float:
-    """Of the solver's steps, which lie evenly: those that take two network rows."""
+    """Share of the solver's steps that take two network rows; the steps are evenly spaced."""
     settings = config.sample
     if settings.guidance_scale == (0.0 if settings.guidance_convention == "excess" else 1.0):
         return 0.0

@@ -1,4 +1,4 @@
-"""A generated picture, and the settings that it was made with."""
+"""Generated image with its sampling settings."""
 
 import json
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from vapray.sampling.provenance import encode_png
 __all__ = ["Generated", "Prototypes", "SamplingSettings"]
 
 Prototypes = Literal["on", "bypassed"]
-"""Whether the prototype condition takes part; bypassed at inference, with the weights that were trained with it."""
+"""Use of the prototype condition; ``bypassed`` leaves it out at inference, with weights trained with it."""
 
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How images are made; the config's section ``sample`` without the counts."""
+    """Settings of image generation: config section ``sample`` without the counts."""
 
     solver: Literal["dpm_solver_2m", "ddim"] = "dpm_solver_2m"
     num_inference_steps: int = Sample.model_fields["num_inference_steps"].default
@@ -32,40 +32,40 @@ class SamplingSettings:
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """Those of a config."""
+        """Read the settings from a config."""
         wanted = config.sample.model_dump(include=set(cls.__dataclass_fields__))
         return cls(**wanted)
 
     @property
     def guidance(self) -> Guidance:
-        """As the engine takes it."""
+        """Guidance settings for the engine."""
         return Guidance.of(self.guidance_scale, self.guidance_convention, self.guidance_interval)
 
 
 @dataclass(frozen=True)
 class Generated:
-    """One generated picture and all that it takes to make it again."""
+    """One generated image, with everything needed to reproduce it."""
 
     pixels: NDArray[np.uint8]
-    """[H, W, 3]."""
+    """Image, uint8 [H, W, 3]."""
     label: int
     class_name: str
     caption: str
     source_image_id: str
-    """The training image whose caption was drawn; empty for a caption of the caller's."""
+    """Id of the image whose caption was drawn; empty for a caption given by the caller."""
     seed: int
     model_sha256: str
     settings: SamplingSettings
     precision: Precision = "float32"
-    """Of the network's matrix products."""
+    """Precision of the network's matrix products."""
 
     @property
     def image(self) -> Image.Image:
-        """As a Pillow image."""
+        """Image as a Pillow object."""
         return Image.fromarray(self.pixels)
 
     def to_png(self) -> bytes:
-        """PNG with its provenance in text chunks."""
+        """Encode as PNG with the provenance in text chunks."""
         facts = {
             "Class": self.class_name,
             "Caption": self.caption,

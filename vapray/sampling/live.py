@@ -1,4 +1,4 @@
-"""A sampler with threads of its own, for many callers at once: what a service puts behind its requests."""
+"""Sampler with one thread per engine, for many concurrent callers, as in a service."""
 
 import threading
 from collections.abc import Callable, Collection
@@ -24,24 +24,24 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
-    """A picture on its way."""
+    """Preview of an unfinished image."""
 
     taken: int
-    """Solver steps behind it."""
+    """Number of solver steps taken."""
     steps: int
-    """In all."""
+    """Total number of solver steps."""
     pixels: Pixels
-    """[H, W, 3], what it would be if the solver stopped here."""
+    """Image uint8 [H, W, 3] that the solver would return if it stopped here."""
 
 
 class LiveSampler:
-    """Steps a sampler's engines and decodes what they finish, each in a thread of its own.
+    """Run a sampler's engines and decode their latents, each engine in its own thread.
 
-    No network runs in the thread that submits. An engine without work costs nothing.
+    No network runs in the submitting thread. An idle engine takes no CPU time.
 
     Args:
-        sampler: whose engines.
-        on_death: called in the thread of an engine that has stopped by itself; what was under way has failed by then.
+        sampler: Sampler that owns the engines.
+        on_death: Called in the thread of an engine that stopped by an error, after its pending requests have failed.
     """
 
     def __init__(self, sampler: Sampler, on_death: Callable[[], None] = lambda: None) -> None:
@@ -57,21 +57,21 @@ class LiveSampler:
         sketch_after: Collection[int] = (),
         on_sketch: Callable[[Sketch], None] | None = None,
     ) -> Future[Pixels]:
-        """Take a request.
+        """Submit a request.
 
         Args:
-            request: as the engine takes it, without a preview of its own.
-            prototypes: whether the prototype condition takes part.
-            sketch_after: numbers of solver steps after which to decode what there is.
-            on_sketch: gets it, in the engine's thread.
+            request: Request for the engine, without a preview callback.
+            prototypes: Use or bypass the prototype condition.
+            sketch_after: Numbers of solver steps after which to decode a preview.
+            on_sketch: Receives each preview, in the engine's thread; None: no previews.
 
         Returns:
-            A ticket for the picture [H, W, 3]. Cancelling it frees its rows from the next network call on.
+            Future of the image uint8 [H, W, 3]. Cancelling it frees its rows from the next network call on.
 
         Raises:
-            ValueError: a request that the network or the solver cannot take.
-            ConfigError: a network without prototypes is asked to bypass them.
-            RuntimeError: after ``close``.
+            ValueError: the network or the solver cannot take the request.
+            ConfigError: prototypes are to be bypassed, but the network has none.
+            RuntimeError: the sampler is closed.
         """
         engine = self._running(prototypes)
         picture: Future[Pixels] = Future()
@@ -83,14 +83,14 @@ class LiveSampler:
         return picture
 
     def close(self) -> None:
-        """Cancel what is under way and end the threads."""
+        """Cancel pending requests and end the threads."""
         with self._starting:
             for prototypes, thread in self._threads.items():
                 self.sampler.engine_for(prototypes).close()
                 thread.join()
 
     def stats(self) -> dict[Prototypes, EngineStats]:
-        """Of each engine that was ever asked."""
+        """Statistics of each engine that has received a request."""
         return {prototypes: self.sampler.engine_for(prototypes).stats() for prototypes in list(self._threads)}
 
     def _running(self, prototypes: Prototypes) -> Engine:
@@ -111,7 +111,7 @@ class LiveSampler:
             raise
 
     def _hand_out(self, ticket: Future[Tensor], picture: Future[Pixels]) -> None:
-        """In the engine's thread: decode, unless nobody waits any more."""
+        """Decode in the engine's thread, unless the caller has cancelled."""
         if ticket.cancelled():
             picture.cancel()
         if not picture.set_running_or_notify_cancel():

@@ -1,4 +1,4 @@
-"""Opening a checkpoint: find it, refuse what this version cannot read, say which settings the weights contradict."""
+"""Checkpoint loading: find the folder, check its version, and report settings that contradict the weights."""
 
 import io
 import json
@@ -32,10 +32,10 @@ NEVER_OPENED = "a pickle, and those are never opened: loading one runs the code 
 
 
 def read_final(path: str, weights: str) -> dict[str, bytes]:
-    """The verified files of a checkpoint's ``final`` folder.
+    """Read and verify the files of a checkpoint's ``final`` folder.
 
     Raises:
-        CheckpointError: not such a folder (says where one lies), damaged, or without a file that is needed.
+        CheckpointError: ``path`` is no such folder (suggests one nearby), is damaged, or lacks a required file.
     """
     contents = read_checkpoint(_open_final(path), "")
     needed = ["checkpoint.json", "bank.parquet", "autoencoder/config.json"]
@@ -50,9 +50,9 @@ def read_final(path: str, weights: str) -> dict[str, bytes]:
 
 
 def _open_final(path: str) -> FileStore:
-    """The folder, which has the two files by which it is known."""
+    """Open a ``final`` folder; checks that checkpoint.json and manifest.json exist."""
     if os.path.isfile(path):
-        what = f"{NEVER_OPENED}." if path.endswith(PICKLES) else "a file, wanted a folder."
+        what = f"{NEVER_OPENED}." if path.endswith(PICKLES) else "a file, not a folder."
         raise CheckpointError(f"{path}: {what} {_advice(FileStore(os.path.dirname(path) or '.'))}")
     files = FileStore(path)
     names = files.names("")
@@ -70,7 +70,7 @@ def _weights_file(weights: str) -> list[str]:
 
 
 def _advice(files: FileStore) -> str:
-    """Where a checkpoint lies, seen from a folder of a run or of a checkpoint."""
+    """Suggest the path of a checkpoint near a folder of a run or of a checkpoint."""
     base = files.path("").rstrip("/")
     above = [base.rsplit("/", steps)[0] for steps in (1, 2) if base.count("/") > steps]
     inside = ("", "*/files/", "files/", "checkpoints/*/files/", "*/checkpoints/*/files/")
@@ -81,15 +81,15 @@ def _advice(files: FileStore) -> str:
     if len(folders) == 1:
         return f"Did you mean {folders[0]}?"
     if folders:
-        return f"There are: {', '.join(folders[:5])}."
+        return f"Found: {', '.join(folders[:5])}."
     if any(files.filesystem.glob(f"{folder}steps/step-*/manifest.json") for folder in below):
-        return "Its training has not ended: run `python -m jobs.train` with its config, which continues it."
-    return "Wanted RUN/checkpoints/FINGERPRINT/files/final, which `python -m jobs.train` writes."
+        return "Its training is not finished. Fix: continue it by `python -m jobs.train` with its config."
+    return "Fix: give RUN/checkpoints/FINGERPRINT/files/final, which `python -m jobs.train` writes."
 
 
 @dataclass(frozen=True)
 class Card:
-    """What checkpoint.json says about the weights beside it."""
+    """Metadata of a checkpoint, from its checkpoint.json."""
 
     config: Config
     space: LatentSpace
@@ -99,10 +99,14 @@ class Card:
 
     @classmethod
     def parse(cls, data: bytes, where: str) -> Self:
-        """Read checkpoint.json.
+        """Parse checkpoint.json.
+
+        Args:
+            data: Contents of the file.
+            where: Path of the file, for errors.
 
         Raises:
-            CheckpointError: written by a newer version, or with keys missing or unknown; names all of them.
+            CheckpointError: a newer version wrote it, or keys are missing or unknown; names all of them.
         """
         try:
             card: dict[str, Any] = dict(json.loads(data))
@@ -124,27 +128,32 @@ class Card:
 
 
 def read_card(path: str) -> Card:
-    """The card of a checkpoint's ``final`` folder, without reading its weights.
+    """Read the metadata of a checkpoint's ``final`` folder, without its weights.
 
     Raises:
-        CheckpointError: none there (says where one lies), damaged, or of a newer version.
+        CheckpointError: ``path`` is no such folder (suggests one nearby), is damaged, or of a newer version.
     """
     return Card.parse(read_file(_open_final(path), "", "checkpoint.json"), f"{path}/checkpoint.json")
 
 
-_UPDATE = "Use the version of vapray that wrote it, or train again."
+_UPDATE = "Fix: use the version of vapray that wrote it, or train again."
 
 
 def _refuse_newer(card: Mapping[str, Any], where: str) -> None:
     schema = card.get("schema", 1)
     if not isinstance(schema, int) or schema > SCHEMA:
         raise CheckpointError(
-            f"{where}: schema {schema} was written by a newer vapray; this one reads up to {SCHEMA}. Update vapray."
+            f"{where}: schema {schema} was written by a newer vapray; this one reads up to {SCHEMA}. Fix: update it."
         )
 
 
 def open_weights(network: Network, data: bytes, where: str) -> None:
-    """Put a safetensors file into the network that the card describes.
+    """Load a safetensors file into the network that checkpoint.json describes.
+
+    Args:
+        network: Network to fill.
+        data: Contents of the safetensors file.
+        where: Path of the file, for errors.
 
     Raises:
         CheckpointError: damaged, or of another architecture; names the settings that differ, with both values.
@@ -159,7 +168,7 @@ def _differing_settings(network: Network, data: bytes) -> str:
     try:
         found = _architecture({name: tuple(weight.shape) for name, weight in load_safetensors(data).items()})
         wanted = _architecture({name: tuple(weight.shape) for name, weight in network.state_dict().items()})
-    except Exception:  # weights of no network of ours: load_weights has said what they are not
+    except Exception:  # not weights of a vapray network: load_weights reports the mismatch
         return ""
     differing = [
         f"{key} is {value} in checkpoint.json and {found[key]} in the weights"
@@ -170,7 +179,7 @@ def _differing_settings(network: Network, data: bytes) -> str:
 
 
 def _architecture(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int | str]:
-    """The settings that the shapes of weights reveal; of a baseline its kind alone."""
+    """Infer settings from the shapes of weights; for a baseline only its kind."""
     if baselines := [kind for kind, weight in _BASELINES.items() if weight in shapes]:
         return {"model.network": baselines[0]}
     channels, label_token = shapes["smooth.weight"][0], "label_embedding.weight" in shapes
@@ -203,23 +212,23 @@ _NULL_TEXTS = {"learned": "null"}
 
 
 def _kind(shapes: Mapping[str, tuple[int, ...]], part: str, kinds: Mapping[str, str], otherwise: str) -> str:
-    """The kind of a part whose own weight is there."""
+    """Kind of a part, by the presence of a weight that only this kind has."""
     return next((kind for kind, weight in kinds.items() if part + weight in shapes), otherwise)
 
 
 def open_encoder(card: Card, model: str | None, device: str, where: str) -> TextEncoder:
-    """The text encoder that the weights were trained with.
+    """Load the text encoder that the weights were trained with.
 
     Args:
-        card: of the checkpoint.
-        model: where it lies, if elsewhere than in training; as ``bank.model``.
-        device: of torch.
-        where: names checkpoint.json in errors.
+        card: Metadata of the checkpoint.
+        model: Directory or hub name, as in ``bank.model``, if it differs from training; else None.
+        device: Torch device name.
+        where: Path of checkpoint.json, for errors.
 
     Raises:
-        CheckpointError: another one lies there.
-        ConfigError: none lies there.
-        BackendError: it cannot be had on this machine.
+        CheckpointError: the encoder found is another one.
+        ConfigError: there is no encoder.
+        BackendError: the encoder is not available on this machine.
     """
     moved = {"model": model, "revision": None} if model else {}
     settings = card.config.bank.model_copy(update=moved)
@@ -227,13 +236,17 @@ def open_encoder(card: Card, model: str | None, device: str, where: str) -> Text
     if encoder.id != card.text_encoder:
         raise CheckpointError(
             f"{where}: trained with the text encoder {card.text_encoder}; {settings.model or 'this vapray'} is "
-            f"{encoder.id}. Load with text_encoder=DIRECTORY of the one that it was trained with."
+            f"{encoder.id}. Fix: load with text_encoder=DIRECTORY of the encoder used in training."
         )
     return encoder
 
 
 def read_bank(data: bytes, where: str) -> PromptBank:
-    """The prompt bank; raises CheckpointError for what is none."""
+    """Read the prompt bank from bytes of a Parquet file.
+
+    Raises:
+        CheckpointError: the bytes are not a prompt bank.
+    """
     try:
         return PromptBank.from_table(pq.read_table(io.BytesIO(data)))
     except (pa.ArrowException, DataError) as error:
@@ -241,13 +254,13 @@ def read_bank(data: bytes, where: str) -> PromptBank:
 
 
 def require_device(device: str) -> None:
-    """Refuse a device that this machine has not, before anything is read.
+    """Check that this machine has a device, before any file is read.
 
     Raises:
-        BackendError: names those it has.
+        BackendError: the device is missing; names the available ones.
     """
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         have = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
-        raise BackendError(f"device {device!r} is not on this machine. Use one of {', '.join(have)}.") from None
+        raise BackendError(f"device {device!r} is not on this machine. Accepted: {', '.join(have)}.") from None

@@ -1,4 +1,4 @@
-"""What to sample: for each image a class, a caption from the bank, and a seed."""
+"""Sampling plan: a class, a caption from the bank and a seed for each image."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,31 +10,31 @@ __all__ = ["ARMS", "arm_sizes", "label_counts", "plan_samples"]
 
 ARMS = ("generated", "untrained")
 MOST_UNTRAINED = 256
-"""Images of the untrained network: enough to show where the metrics start."""
+"""Maximum number of images of the untrained network: enough to show where the metrics start."""
 
 
 def arm_sizes(n_images: int) -> dict[str, int]:
-    """Arm -> its images, for ``sample.n_images``."""
+    """Number of images of each arm, for ``sample.n_images``."""
     return dict(zip(ARMS, (n_images, min(n_images, MOST_UNTRAINED)), strict=True))
 
 
 def plan_samples(
     bank: PromptBank, texts: PromptBank, *, n_images: int, seed: int, uniform_labels: bool, arm: str
 ) -> list[dict[str, Any]]:
-    """Rows of the table ``plan``.
+    """Build the rows of the table ``plan``.
 
-    Image i of two arms of one size has the same class, caption and seed, so these are paired.
+    Image i of two arms of equal size has the same class, caption and seed, so the arms are paired.
 
     Args:
-        bank: captions of training images; its class sizes are the training prior.
-        texts: what captions are drawn from: the same, or captions of held-out images.
-        n_images: rows.
-        seed: of the run.
-        uniform_labels: every class equally often, instead of the training prior.
-        arm: goes into ``sample_id``.
+        bank: Captions of training images; its class sizes are the training prior.
+        texts: Captions to draw from: the same bank, or another, such as captions of held-out images.
+        n_images: Number of rows.
+        seed: Seed of the run.
+        uniform_labels: Sample every class equally often instead of by the training prior.
+        arm: Name of the arm, part of ``sample_id``.
 
     Raises:
-        DataError: a class without texts.
+        DataError: a class has no captions.
     """
     prior = {label: 1 if uniform_labels else len(bank.entries(label)) for label in bank.labels}
     labels = [label for label, count in label_counts(prior, n_images).items() for _ in range(count)]
@@ -42,7 +42,7 @@ def plan_samples(
 
 
 def label_counts(prior: Mapping[int, int], n_images: int) -> dict[int, int]:
-    """How many images of each class: in proportion to ``prior``, by largest remainder."""
+    """Number of images of each class, in proportion to ``prior`` by the largest-remainder method."""
     total = sum(prior.values())
     exact = {label: n_images * count / total for label, count in prior.items()}
     counts = {label: int(value) for label, value in exact.items()}

@@ -1,4 +1,4 @@
-"""A synthetic picture says that it is one: PNG text chunks, and the same again as a record beside it."""
+"""Provenance of synthetic images, in PNG text chunks."""
 
 import io
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ NOTICE = "Synthetic image made by vapray. Not for clinical use."
 
 
 def encode_png(image: NDArray[np.uint8], provenance: Mapping[str, str]) -> bytes:
-    """A picture uint8 [H, W, 3] as PNG, with ``Synthetic`` and every entry of ``provenance`` as text chunks."""
+    """Encode an image uint8 [H, W, 3] as PNG, with ``Synthetic`` and every entry of ``provenance`` as text chunks."""
     chunks = PngInfo()
     chunks.add_text("Synthetic", NOTICE)
     for name, value in provenance.items():
@@ -25,7 +25,7 @@ def encode_png(image: NDArray[np.uint8], provenance: Mapping[str, str]) -> bytes
 
 
 def read_provenance(png: bytes) -> dict[str, str]:
-    """The text chunks of a PNG."""
+    """Read the text chunks of a PNG."""
     with Image.open(io.BytesIO(png)) as image:
         image.load()
         return {str(name): str(value) for name, value in getattr(image, "text", {}).items()}

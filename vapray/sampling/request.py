@@ -1,4 +1,4 @@
-"""What may be asked of a sampler, checked before anything is computed."""
+"""Validation of sampling requests before any computation."""
 
 from collections.abc import Iterator, Sequence
 from numbers import Integral
@@ -9,21 +9,21 @@ from vapray.errors import ConfigError
 __all__ = ["MOST_IMAGES", "class_number", "refuse_request"]
 
 MOST_IMAGES = 1000
-"""In one call, which holds all of its pictures in memory."""
+"""Maximum number of images per call, which holds all of them in memory."""
 
 
 def refuse_request(label: Any, caption: Any, seed: Any, n: Any, class_names: Sequence[str]) -> None:
-    """Refuse what cannot be generated.
+    """Validate the arguments of a sampling request.
 
     Raises:
-        ConfigError: everything that is wrong, with the values accepted.
+        ConfigError: arguments are invalid; lists all problems with the accepted values.
     """
     if problems := list(_problems(label, caption, seed, n, class_names)):
         raise ConfigError("\n".join(problems))
 
 
 def class_number(label: Any, class_names: Sequence[str]) -> int | None:
-    """The number of a class given by name or number; None for an unknown one."""
+    """Index of a class given by name or index; None for an unknown class."""
     if isinstance(label, str):
         return class_names.index(label) if label in class_names else None
     return int(label) if _is_whole(label) and 0 <= label < len(class_names) else None
@@ -31,15 +31,15 @@ def class_number(label: Any, class_names: Sequence[str]) -> int | None:
 
 def _problems(label: Any, caption: Any, seed: Any, n: Any, class_names: Sequence[str]) -> Iterator[str]:
     if class_number(label, class_names) is None:
-        yield f"class {label!r} is unknown. Known: {', '.join(class_names)} (0..{len(class_names) - 1})."
+        yield f"unknown class {label!r}. Accepted: {', '.join(class_names)} (0..{len(class_names) - 1})."
     if not _is_whole(n) or n < 1:
-        yield f"n = {n!r}: wanted a whole number, at least 1 image."
+        yield f"n = {n!r}: invalid. Accepted: an integer, at least 1."
     elif n > MOST_IMAGES:
-        yield f"n = {n}: wanted at most {MOST_IMAGES} images a call. Call again with seed + {MOST_IMAGES}."
+        yield f"n = {n}: too large. Accepted: at most {MOST_IMAGES}; call again with seed + {MOST_IMAGES}."
     if not _is_whole(seed) or not 0 <= seed < 2**63 - MOST_IMAGES:
-        yield f"seed = {seed!r}: wanted a whole number, at least 0 and below 2**63 - {MOST_IMAGES}."
+        yield f"seed = {seed!r}: invalid. Accepted: an integer, at least 0 and below 2**63 - {MOST_IMAGES}."
     if caption is not None and not _is_text(caption):
-        yield f"caption = {caption!r}: wanted text that UTF-8 can hold, or None to draw one from the prompt bank."
+        yield f"caption = {caption!r}: invalid. Accepted: text that UTF-8 can encode, or None to draw one."
 
 
 def _is_whole(value: Any) -> bool:

@@ -1,8 +1,8 @@
-"""The public Python API: a checkpoint in, images out.
+"""Public Python API: load a checkpoint and generate images.
 
 sampler = Sampler.load("runs/demo/checkpoints/<fingerprint>/files/final")
-picture = sampler.generate(label="MEL", seed=7)[0]
-picture.image.save("melanoma.png")
+generated = sampler.generate(label="MEL", seed=7)[0]
+generated.image.save("melanoma.png")
 """
 
 import hashlib
@@ -38,7 +38,7 @@ Weights = Literal["ema", "raw", "untrained"]
 
 
 class Sampler:
-    """A loaded model. Not for clinical use."""
+    """Loaded model that generates images. Not for clinical use."""
 
     def __init__(
         self,
@@ -69,21 +69,21 @@ class Sampler:
         """Load a checkpoint's ``final`` folder.
 
         Args:
-            path: local path or URI.
-            weights: averaged, of the last step, or random ones (a floor for metrics).
-            device: of torch.
-            text_encoder: directory or hf-hub:OWNER/NAME of the text encoder, where it is no longer at ``bank.model``.
-            sample: how images are made and the network is asked, such as ``Sample(precision="bfloat16")``; None for
-                that of the config the model was trained with.
+            path: Local path or URI of the folder.
+            weights: ``ema`` (moving average), ``raw`` (last step) or ``untrained`` (random; a floor for metrics).
+            device: Torch device name.
+            text_encoder: Directory or hf-hub:OWNER/NAME of the text encoder, if it is no longer at ``bank.model``.
+            sample: Settings of generation and network calls, such as ``Sample(precision="bfloat16")``; None uses
+                those of the training config.
 
         Raises:
-            CheckpointError: not a checkpoint (says where one lies), damaged, incomplete, of another version, or
-                trained with another text encoder than the one there is.
-            ConfigError: unknown weights, or no text encoder where it should be.
-            BackendError: a device, a package or a text encoder that this machine has not.
+            CheckpointError: ``path`` is not a checkpoint (suggests one nearby), is damaged, incomplete or of another
+                version, or was trained with another text encoder than the one found.
+            ConfigError: ``weights`` is unknown, or the text encoder is missing.
+            BackendError: this machine lacks the device, a package or the text encoder.
         """
         if weights not in get_args(Weights):
-            raise ConfigError(f"weights = {weights!r}: wanted one of {', '.join(get_args(Weights))}.")
+            raise ConfigError(f"weights = {weights!r}: unknown. Accepted: {', '.join(get_args(Weights))}.")
         require_device(device)
         contents = read_final(path, weights)
         card = Card.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
@@ -121,18 +121,18 @@ class Sampler:
         n: int = 1,
         settings: SamplingSettings | None = None,
     ) -> list[Generated]:
-        """Make n images of a class, with seeds ``seed``, ``seed + 1``, ...
+        """Generate n images of a class, with seeds ``seed``, ``seed + 1``, ...
 
         Args:
-            label: class name or number.
-            caption: text; None draws one from the class's prompt bank for each image, by its seed.
-            seed: decides noise and drawn caption; the same seed gives the same image.
-            n: how many.
-            settings: None for those of ``config.sample``.
+            label: Class name or index.
+            caption: Caption; None draws one from the class's prompt bank for each image, by its seed.
+            seed: Seed of the noise and of the drawn caption; the same seed gives the same image.
+            n: Number of images.
+            settings: Sampling settings; None for those of ``config.sample``.
 
         Raises:
-            ConfigError: an unknown class, or a seed, n or caption of another kind; all that is wrong, in one error.
-            DataError: a caption that the text encoder cannot take.
+            ConfigError: label, seed, n or caption is invalid; lists all problems.
+            DataError: the text encoder cannot encode the caption.
         """
         refuse_request(label, caption, seed, n, self.class_names)
         number = class_number(label, self.class_names)
@@ -153,9 +153,9 @@ class Sampler:
         seeds: Sequence[int],
         settings: SamplingSettings,
     ) -> list[Generated]:
-        """Make one image for each (label, caption, seed), which share network calls with whatever else is asked for.
+        """Generate one image for each (label, caption, seed); they share network calls with concurrent requests.
 
-        Threads may call this side by side.
+        Thread-safe.
         """
         requests = self.requests(labels, captions, seeds, settings)
         pixels = render(self.engine_for(settings.prototypes), requests, self.autoencoder, self.space)
@@ -165,22 +165,22 @@ class Sampler:
         ]
 
     def engine_for(self, prototypes: Prototypes) -> Engine:
-        """The engine of the whole network, or of the one whose prototype condition is bypassed.
+        """Get the engine of the complete network, or of the network with bypassed prototype condition.
 
         Raises:
-            ConfigError: the network has no prototypes that could be bypassed.
+            ConfigError: the network has no prototypes to bypass.
         """
         return self.engine if prototypes == "on" else self._bypassed_engine
 
     @cached_property
     def _bypassed_engine(self) -> Engine:
         if not isinstance(self.network, UViT) or not self.has_prototypes:
-            raise ConfigError("prototypes = bypassed: this model was trained without prototypes. Leave them on.")
+            raise ConfigError("prototypes = bypassed: this model was trained without prototypes. Accepted: on.")
         return build_engine(without_prototypes(self.network), self.config, self.space)
 
     @property
     def has_prototypes(self) -> bool:
-        """Whether there is a prototype condition that could be bypassed."""
+        """True if the network has a prototype condition, which can be bypassed."""
         return getattr(self.network, "prototypes", None) is not None
 
     def generated(
@@ -192,7 +192,7 @@ class Sampler:
         seed: int,
         settings: SamplingSettings,
     ) -> Generated:
-        """A picture [H, W, 3] with all that it takes to make it again."""
+        """Combine an image uint8 [H, W, 3] with everything needed to reproduce it."""
         return Generated(
             pixels,
             label,
@@ -208,10 +208,10 @@ class Sampler:
     def requests(
         self, labels: Sequence[int], captions: Sequence[str], seeds: Sequence[int], settings: SamplingSettings
     ) -> list[ImageRequest]:
-        """What ``engine`` takes for these images.
+        """Build the engine's requests for images; encodes the captions.
 
         Raises:
-            DataError: a caption that the text encoder cannot take.
+            DataError: the text encoder cannot encode a caption.
         """
         return [
             ImageRequest(
@@ -226,7 +226,7 @@ class Sampler:
         ]
 
     def _contexts(self, captions: Sequence[str]) -> list[Tensor]:
-        """[L, D] of each caption; nothing for a network that sees classes alone."""
+        """Encode captions to contexts [L, D]; [0, 0] for a network conditioned on classes only."""
         if not self.network.max_context:
             return [torch.zeros(0, 0)] * len(captions)
         return [torch.from_numpy(context.astype(np.float32)) for context in self.encoder.encode(captions)]

@@ -1,10 +1,10 @@
-"""sample: a checkpoint and the table ``bank`` become the table ``samples``, and an ImageFolder.
+"""Stage sample: generate images from a checkpoint and the table ``bank``.
 
 in    files/final of the checkpoint; image_id, label, caption of the bank's train split
 out   sample_id, arm, label, class, caption, source_image_id, seed, png
       files/images/<arm>/<class>/<sample_id>.png, and files/images/<arm>/metadata.jsonl
 
-Arms: ``generated``, and ``untrained``, a few images of the network before its first step, which show where the metrics
+Arms: ``generated``; and ``untrained``, a few images of the network before its first step, which show where the metrics
 start.
 """
 
@@ -83,7 +83,7 @@ class _MakeImages:
 
     def _settings(self, arm: str) -> SamplingSettings:
         settings = SamplingSettings.of(self._config)
-        # Before training there is nothing to guide by, and without guidance the arm costs half.
+        # An untrained network has nothing to guide by, and without guidance the arm costs half.
         return settings if arm == "generated" else replace(settings, guidance_scale=0.0, guidance_convention="excess")
 
     def _sampler(self, arm: str) -> Sampler:

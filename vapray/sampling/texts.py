@@ -1,4 +1,4 @@
-"""The captions that images are sampled for: of this run's training, of held-out pictures, of another run's bank."""
+"""Captions to sample images for: from this run's training images, from held-out images, or from another run's bank."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,34 +13,38 @@ __all__ = ["bank_signature", "texts_for_samples"]
 
 
 def bank_signature(config: Config) -> str:
-    """Content of the newest bank of ``sample.bank``, empty where there is none; raises DataError."""
+    """Content hash of the newest bank of run ``sample.bank``; empty if the setting is.
+
+    Raises:
+        DataError: that run has no finished bank.
+    """
     if not (root := config.sample.bank):
         return ""
     if newest := Store(root).newest("bank"):
         return newest.content_hash
-    raise DataError(f"sample.bank {root}: no finished bank there. Give the run.root of a run with captions.")
+    raise DataError(f"sample.bank {root}: no finished bank. Fix: give the run.root of a run with captions.")
 
 
 def texts_for_samples(config: Config, bank: Version, class_names: Sequence[str], another: str = "") -> PromptBank:
-    """What captions are drawn from, by the labels of the model.
+    """Build the prompt bank from which captions are drawn, by the labels of the model.
 
-    Entries of another run's bank have ids of their own, since its pictures are not this run's. As unseen texts it gives
-    none whose picture this run was trained on, by its id.
+    Entries of another run's bank get separate ids, since its images are not this run's. As held-out captions, entries
+    whose image id is among this run's training images are excluded.
 
     Args:
-        config: section ``sample``.
-        bank: of this run.
-        class_names: of the model, by label.
-        another: content of the bank of ``sample.bank``.
+        config: Complete config; section ``sample`` is used.
+        bank: Bank of this run.
+        class_names: Class names of the model, by label.
+        another: Content hash of the bank of ``sample.bank``.
 
     Raises:
-        DataError: no such captions, or ``sample.bank`` has no class of a name, or that bank is gone.
+        DataError: there are no such captions, ``sample.bank`` lacks a class, or that bank is gone.
     """
     sample, count = config.sample, config.sample.captions_per_class
     if sample.bank:
         theirs = Store(sample.bank).holding("bank", another)
         if theirs is None:
-            raise DataError(f"sample.bank {sample.bank}: the bank that was there is gone. Run the command again.")
+            raise DataError(f"sample.bank {sample.bank}: its bank is gone. Fix: run the command again.")
         texts = _split_of(theirs, sample.texts)
         if sample.texts == "held_out":
             texts = _without(texts, PromptBank.of(bank), sample.bank)
@@ -56,26 +60,26 @@ def _split_of(bank: Version, texts: str) -> PromptBank:
     if split := held_out_split(bank.read(["split"]).column(0).unique().to_pylist()):
         return PromptBank.of(bank, split)
     raise DataError(
-        f"{bank.uri}: sample.texts=held_out, but every image is in the train split. Give the dataset a test split, set "
-        "data.test_share, or draw captions of training images with sample.texts=training."
+        f"{bank.uri}: sample.texts=held_out, but every image is in the train split. Fix: give the dataset a test "
+        "split, set data.test_share, or draw captions of training images with sample.texts=training."
     )
 
 
 def _class_names(root: str, bank: Version) -> Sequence[str]:
-    """By label, of the pictures that a bank's captions were written for."""
+    """Class names by label, of the images that a bank's captions describe."""
     store = Store(root)
     captions = store.holding("captions", bank.sealed().inputs["captions"])
     if images := captions and store.holding("images", captions.sealed().inputs["images"]):
         names: list[str] = images.sealed().notes["class_names"]
         return names
-    raise DataError(f"sample.bank {root}: the pictures of its captions are gone, and with them the names of classes.")
+    raise DataError(f"sample.bank {root}: the images of its captions are gone, and with them the class names.")
 
 
 def _without(texts: PromptBank, trained_on: PromptBank, root: str) -> PromptBank:
     known = {entry.image_id for label in trained_on.labels for entry in trained_on.entries(label)}
     unseen = [entry for label in texts.labels for entry in texts.entries(label) if entry.image_id not in known]
     if not unseen:
-        raise DataError(f"sample.bank {root}: this run was trained on all pictures of its held-out captions.")
+        raise DataError(f"sample.bank {root}: this run was trained on all images of its held-out captions.")
     return PromptBank(unseen)
 
 
@@ -87,7 +91,7 @@ def _relabelled(texts: PromptBank, theirs: Sequence[str], ours: Sequence[str], s
     if missing := [name for name in wanted if name.casefold() not in places]:
         raise DataError(
             f"sample.bank {sample.bank}: has no captions of {', '.join(missing)}. It has: "
-            f"{', '.join(theirs[label] for label in texts.labels)}. Say which of them to take: "
+            f"{', '.join(theirs[label] for label in texts.labels)}. Fix: set the class to use: "
             f"sample.bank_classes={{{missing[0]}: NAME}}"
         )
     return PromptBank(

@@ -1,1 +1,1 @@
-"""Training: sample order, state, and the loop over optimiser steps."""
+"""Training: sample order, state, and the loop over optimizer steps."""

@@ -1,6 +1,6 @@
-"""What rank 0 does while the next steps run: validate averaged weights, and write checkpoints.
+"""Background work of rank 0 during training: validation of EMA weights, and checkpoints.
 
-Other ranks hand over what they hold of the state.
+The other ranks provide their share of the state.
 """
 
 import contextlib
@@ -22,16 +22,16 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class Background:
-    """One thread that validates and saves copies of the state, in the order in which it was asked to.
+    """Thread that validates and saves copies of the state, in the order of the requests.
 
-    So a checkpoint holds every validation up to its step and none behind it, as if the loop had waited: a resumed run
-    finds the same best weights as an unbroken one. At most one validation and one checkpoint are under way; who asks
-    for the next waits, but a checkpoint that has not begun gives way to it. What fails is raised at the next call, or
-    at the end, which waits for both.
+    A checkpoint therefore contains every validation up to its step and none after it, so that a resumed run finds the
+    same best weights as an uninterrupted one. At most one validation and one checkpoint are in progress: a further
+    request waits, but replaces a checkpoint that has not begun. An error is raised at the next call, or at the end,
+    which waits for both.
 
     Args:
-        worker: validates and saves; on a GPU validation has a stream of its own there.
-        state: of the loop; ``validations`` and ``best`` are this thread's until the end.
+        worker: provides validation and saving; on a GPU validation has its own stream.
+        state: state of the loop; this thread owns ``validations`` and ``best`` until the end.
     """
 
     def __init__(self, worker: Worker, state: TrainingState) -> None:
@@ -51,9 +51,9 @@ class Background:
             self._raise_what_failed()
 
     def validate(self) -> None:
-        """Validate the averaged weights as they are now.
+        """Validate the current EMA weights.
 
-        Left to the resumed run when a checkpoint is asked for while the validation before is still under way.
+        If a checkpoint is requested while the previous validation is in progress, the resumed run does it.
         """
         self._raise_what_failed()
         averaged = self._state.sharding.whole(self._state.averaged)
@@ -61,7 +61,7 @@ class Background:
             self._submit_validation(self._state.step, averaged)
 
     def _is_thread_free(self) -> bool:
-        """Wait for the validation before this one, but not with somebody waiting for a checkpoint."""
+        """Wait for the previous validation; return False if a checkpoint is requested meanwhile."""
         while self._validating is not None and not self._validating.done():
             if self._worker.is_save_asked():
                 return False
@@ -69,13 +69,13 @@ class Background:
         return True
 
     def validated(self) -> set[int]:
-        """Steps whose validation was known, or under way, when the state was written."""
+        """List the steps whose validation was done, or in progress, when the state was written."""
         with self._lock:
             known = {step for step, _ in self._state.validations}
             return known | ({self._state.pending[0]} if self._state.pending else set())
 
     def resume(self) -> None:
-        """Start the validation that was under way when the state was written."""
+        """Start the validation that was in progress when the state was written."""
         if self._worker.validate is None or self._state.pending is None:
             return
         step, weights = self._state.pending
@@ -85,7 +85,7 @@ class Background:
             self._submit_validation(step, averaged)
 
     def save(self, when_done: Callable[[int], None] | None = None) -> None:
-        """Write the state as it is now; ``when_done`` is told the step.
+        """Write the current state; ``when_done`` is called with its step.
 
         Raises:
             TrainingDiverged: a weight is not finite.
@@ -97,9 +97,9 @@ class Background:
             self._saving = self._thread.submit(self._save, snapshot, when_done)
 
     def save_at_once(self, when_done: Callable[[int], None]) -> None:
-        """Write the state as it is now, before the run is ended: a validation under way is not waited for.
+        """Write the current state before the run ends, without waiting for a validation in progress.
 
-        Its weights are written too, and a resumed run validates them first.
+        The weights of that validation are written too, and a resumed run validates them first.
         """
         self._raise_what_failed()
         self._let_go_of_the_last()
@@ -115,7 +115,7 @@ class Background:
         when_done(snapshot.step)
 
     def _let_go_of_the_last(self) -> None:
-        """Of the checkpoint before, which is superseded while it stands behind a validation."""
+        """Cancel the previous checkpoint if it has not begun, otherwise wait for it."""
         if self._saving is not None and not self._saving.cancel():
             self._saving.result()
         self._saving = None
@@ -146,12 +146,12 @@ class Background:
 
 @contextlib.contextmanager
 def _stream_of_its_own(device: torch.device) -> Iterator[Any]:
-    """So that a GPU works at validation and training side by side, as it has room."""
+    """Create a CUDA stream, so that a GPU can run validation and training concurrently."""
     if device.type != "cuda":
         yield
         return
     stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.default_stream(device))  # the copy of the weights is made there
+    stream.wait_stream(torch.cuda.default_stream(device))  # which copies the weights
     with torch.cuda.stream(stream):
         yield
         stream.synchronize()

@@ -1,4 +1,4 @@
-"""One rank's share of a global batch."""
+"""Batches of one rank: its share of each global batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -19,39 +19,40 @@ __all__ = ["Batch", "Batches"]
 
 @dataclass(frozen=True)
 class Batch:
-    """What the objective needs, on the CPU."""
+    """Inputs of the objective, on the CPU."""
 
     clean_BCHW: Tensor
-    """Normalised latents, flipped where ``draws`` says so."""
+    """Normalized latents, flipped according to ``draws``."""
     label_B: Tensor
-    """int64."""
+    """Classes, int64."""
     context_BLD: Tensor
-    """float16, padded text tokens."""
+    """Padded text tokens, float16."""
     context_length_B: Tensor
-    """int64; at most 1 where the condition is dropped, for the network then sees one null token."""
+    """Numbers of text tokens, int64; at most 1 where the condition is dropped, since the network then reads one null
+    token."""
     draws: TrainingDraws
     balancing: ClassBalancing | None
-    """For ``train.class_balancing``."""
+    """Class-balancing loss for ``train.class_balancing``; None without it."""
     share: float = 1.0
-    """Its rows over the rows of the rank's whole batch: the weight of its mean loss in the batch's."""
+    """Number of its rows divided by that of the rank's complete batch: the weight of its mean loss."""
 
     def to(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Latents, labels, contexts and their lengths on a device."""
+        """Copy latents, labels, contexts and their lengths to a device."""
         tensors = (self.clean_BCHW, self.label_B, self.context_BLD, self.context_length_B)
         moved = [tensor.to(device, non_blocking=True) for tensor in tensors]
         return moved[0], moved[1], moved[2], moved[3]
 
     def pinned(self) -> "Batch":
-        """The same in pages that a GPU copies from without waiting."""
+        """Copy to pinned memory, from which a GPU copies asynchronously."""
         return self._each(Tensor.pin_memory)
 
     def split(self, count: int, *, multiple: int = 1, most: int | None = None) -> list["Batch"]:
-        """Micro-batches of nearly as many rows each, by the length of their contexts, each padded to its own longest.
+        """Split into micro-batches of nearly equal size, sorted by context length and padded separately.
 
         Args:
-            count: how many; at most one for each row.
-            multiple: contexts are padded on to a multiple of this, so that there are few shapes.
-            most: but not beyond this.
+            count: number of micro-batches; at most one per row.
+            multiple: contexts are padded to a multiple of this, which limits the number of shapes.
+            most: maximum padded length; None: no limit.
         """
         order = self.context_length_B.argsort(stable=True)
         return [self._rows(index, multiple, most) for index in order.tensor_split(min(count, len(order)))]
@@ -80,13 +81,13 @@ class Batch:
 
 
 class Batches:
-    """The batches of a rank, each a pure function of (run.seed, step, rank, world).
+    """Batches of a rank, each a pure function of (run.seed, step, rank, world).
 
     Args:
-        config: sections ``run``, ``train`` and ``diffusion``.
-        rows: the training rows.
-        space: normalises latents.
-        rank: takes places rank, rank + world, ... of every global batch.
+        config: configuration; sections ``run``, ``train`` and ``diffusion`` are read.
+        rows: training rows.
+        space: latent space, which normalizes latents.
+        rank: number of this rank; it takes positions rank, rank + world, ... of every global batch.
         world: number of ranks.
     """
 
@@ -103,7 +104,7 @@ class Batches:
         )
 
     def at(self, step: int) -> Batch:
-        """The batch of a step (from 0)."""
+        """Build the batch of a step (from 0)."""
         rows = self._order.rows(step)[self._places]
         draws = self._draws(step)
         captions = self._captions[rows]

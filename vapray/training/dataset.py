@@ -1,8 +1,8 @@
-"""The training rows, joined once on each node into an Arrow file that every rank maps.
+"""Training rows, joined once per node into an Arrow file that every rank maps.
 
-Rows are sorted by image_id, so that their order does not depend on how parts were cut. The file is named by the content
-of the tables and its own layout; it can be deleted at any time and is made again. What is in it:
-``vapray.training.rows_file``. What failed and killed runs left is removed when it has not been used for a week.
+Rows are sorted by image_id, so that their order does not depend on the parts. The file name contains the tables'
+content hashes and the layout version; a deleted file is created again. ``vapray.training.rows_file`` describes its
+contents. Files of failed and killed runs are removed after a week without use.
 """
 
 import contextlib
@@ -28,31 +28,31 @@ from vapray.training.rows_file import RowsFile
 __all__ = ["TrainingRows", "discard", "materialise"]
 
 LAYOUT = 1
-"""Raised when the same tables give another file."""
+"""Layout version; raised when the same tables give another file."""
 DAYS_KEPT, SECONDS_OF_A_DAY = 7, 24 * 60 * 60
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """What a training step reads."""
+    """Arrays that a training step reads."""
 
     labels: NDArray[np.int32]
-    """[N]."""
+    """Classes, [N]."""
     moments: NDArray[np.float16]
-    """[N, 2, 2C, h, w], the picture and its mirror image."""
+    """Moments of each image and its mirror image, [N, 2, 2C, h, w]."""
     tokens: NDArray[np.float16]
-    """[T, width], all contexts, one behind the other."""
+    """Tokens of all contexts, concatenated, [T, width]."""
     offsets: NDArray[np.int64]
-    """[N + 1]; context n is ``tokens[offsets[n]:offsets[n + 1]]``."""
+    """Offsets, [N + 1]; context n is ``tokens[offsets[n]:offsets[n + 1]]``."""
     file: RowsFile | None = None
-    """Where the arrays are mapped from."""
+    """File from which the arrays are mapped."""
 
     @classmethod
     def open(cls, path: Path) -> "TrainingRows":
-        """Map a file; only labels and offsets are read, 12 bytes a row.
+        """Map a file; only labels and offsets are read, 12 bytes per row.
 
         Raises:
-            ValueError: it is damaged.
+            ValueError: the file is damaged.
         """
         file = RowsFile(path)
         return cls(file.labels.copy(), file.moments, file.tokens, file.offsets.copy(), file)
@@ -61,7 +61,7 @@ class TrainingRows:
         return len(self.labels)
 
     def lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Text tokens of some rows."""
+        """Get the numbers of text tokens of some rows."""
         return self.offsets[rows + 1] - self.offsets[rows]
 
     def read(
@@ -71,16 +71,16 @@ class TrainingRows:
         captions: NDArray[np.int64],
         lengths: NDArray[np.int64],
     ) -> tuple[Tensor, Tensor]:
-        """Moments and contexts of some rows: the one copy that is made of them, and no page stays mapped for it.
+        """Copy moments and contexts of some rows and release the mapped pages.
 
         Args:
-            rows: whose moments.
-            sides: 0 for the picture, 1 for its mirror image.
-            captions: the rows whose contexts.
-            lengths: how many tokens of each context, from its first.
+            rows: rows whose moments to read, [B].
+            sides: 0 for the image, 1 for its mirror image, [B].
+            captions: rows whose contexts to read, [B].
+            lengths: numbers of tokens to read of each context, from its first, [B].
 
         Returns:
-            float16 [B, 2C, h, w] and float16 [B, L, width], zeros behind the end of a context.
+            float16 [B, 2C, h, w] and float16 [B, L, width], zeros after the end of a context.
         """
         moments, contexts = torch.from_numpy(self.moments[rows, sides]), self._contexts(captions, lengths)
         if self.file:
@@ -89,7 +89,7 @@ class TrainingRows:
 
     def _contexts(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
         place = np.arange(int(lengths.max()))
-        # Where a context has ended its last token is read again, for that page is at hand.
+        # Positions after a context's end read its last token again, because its page is already mapped.
         tokens = self.offsets[rows][:, None] + np.minimum(place, np.maximum(lengths, 1)[:, None] - 1)
         padded = self.tokens.take(tokens, axis=0, mode="clip")
         padded[place >= lengths[:, None]] = 0
@@ -97,15 +97,15 @@ class TrainingRows:
 
 
 def materialise(bank: Version, latents: Version, cache: Path, split: str = "train") -> TrainingRows:
-    """Join two finished tables on image_id and map the result; one process of a node makes it, others wait.
+    """Join two finished tables on image_id and map the result; one process per node writes it, others wait.
 
     Raises:
-        DataError: the tables make no training rows, or the cache cannot be written.
+        DataError: the tables give no training rows, or the cache cannot be written.
     """
     path = _path(bank, latents, cache, split)
     with _alone(path):
         _remove_unused(cache, path)
-        with contextlib.suppress(OSError, ValueError):  # not there, or damaged
+        with contextlib.suppress(OSError, ValueError):  # missing or damaged
             return TrainingRows.open(path)
         unfinished = path.with_suffix(".unfinished")
         try:
@@ -117,7 +117,7 @@ def materialise(bank: Version, latents: Version, cache: Path, split: str = "trai
 
 
 def discard(bank: Version, latents: Version, cache: Path, split: str = "train") -> None:
-    """Remove what :func:`materialise` made; who has it mapped keeps it."""
+    """Remove the file of :func:`materialise`; processes that have mapped it keep it."""
     path = _path(bank, latents, cache, split)
     with _alone(path):
         path.unlink(missing_ok=True)
@@ -128,16 +128,15 @@ def _path(bank: Version, latents: Version, cache: Path, split: str) -> Path:
 
 
 def _remove_unused(cache: Path, kept: Path) -> None:
-    """Remove what other tables left behind, where nothing of it was opened or changed for ``DAYS_KEPT`` days.
+    """Remove files of other tables that were not opened or changed for ``DAYS_KEPT`` days.
 
-    Their lock has to be free, but that alone tells little: a run holds it while it makes the file, and not while it has
-    it mapped. So age decides; a run that began longer ago keeps what it has mapped, and makes the file again after a
-    restart.
+    Their lock must be free. A run holds the lock only while it writes the file, not while it has mapped it, so age
+    decides. An older run keeps its mapped file, and writes it again after a restart.
     """
     for lock in cache.glob("*.lock"):
         if lock.stem == kept.stem:
             continue
-        with contextlib.suppress(OSError), open(lock) as held:  # gone by now, or in use
+        with contextlib.suppress(OSError), open(lock) as held:  # removed meanwhile, or in use
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             files = [path.stat() for path in cache.glob(f"{lock.stem}.*")]
             used = max(seconds for file in files for seconds in (file.st_atime, file.st_mtime))
@@ -148,7 +147,7 @@ def _remove_unused(cache: Path, kept: Path) -> None:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """While no other process of this node makes or removes this file."""
+    """Lock the file against other processes of this node that create or remove it."""
     folder = path.parent
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -158,15 +157,15 @@ def _alone(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
         raise DataError(
-            f"{folder}: cannot hold training rows ({reason}). Remove it or set TMPDIR to another folder, then run the "
-            "same command again."
+            f"{folder}: cannot store training rows ({reason}). Fix: remove it or set TMPDIR to another folder, then "
+            "rerun the same command."
         ) from None
     with lock:
         yield
 
 
 def _lock(path: Path) -> IO[str]:
-    """The file, opened and locked; again where it was removed as unused while this waited for it."""
+    """Open and lock the file; retry if it was removed as unused meanwhile."""
     while True:
         lock = open(path, "w")  # noqa: SIM115
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""The checkpoint that training leaves: all that sampling and export need, and nothing else."""
+"""Final checkpoint of training, with the inputs of sampling and export only."""
 
 import io
 import json
@@ -24,15 +24,18 @@ def final_checkpoint(
     space: LatentSpace,
     class_names: Sequence[str],
 ) -> dict[str, bytes]:
-    """The files of ``files/final``.
+    """Build the files of ``files/final``.
 
     Args:
-        config: the tree.
-        state: files of the last training state.
+        config: configuration of the run.
+        state: files of the last training state, by name.
         bank: captions of the train split.
-        autoencoder: its files, by name.
-        space: normalisation of the latents.
-        class_names: by label.
+        autoencoder: files of the autoencoder, by name.
+        space: latent space.
+        class_names: class names in label order.
+
+    Returns:
+        File name -> content.
     """
     encoder = text_encoder_of(config.bank)
     card = {
@@ -57,7 +60,7 @@ def final_checkpoint(
 
 
 def final_notes(state: Mapping[str, bytes]) -> dict[str, Any]:
-    """How training went: curve, validations, the step whose averaged weights were kept, skipped steps."""
+    """Collect the notes of training: curve, validations, step of the kept EMA weights, number of skipped steps."""
     card = json.loads(state["state.json"])
     validations = card["validations"]
     return {

@@ -1,4 +1,4 @@
-"""What training would cost."""
+"""Forecast of stage train."""
 
 from vapray.checkpoint import MANIFEST
 from vapray.config import Config, Train
@@ -9,24 +9,24 @@ from vapray.store import Version
 
 __all__ = ["committed_rows", "forecast", "peak_bytes"]
 
-# Forward, and backward by weights and by inputs.
+# Forward, backward by weights, and backward by inputs.
 PASSES = 3
 # Weights, gradients, AdamW's two moments and the average, four bytes each; DDP keeps a second copy of the gradients.
 BYTES_OF_A_PARAMETER, BYTES_OF_DDP = 20, 4
-# Beside its share: rank 0's whole copy of weights for validation, and what blocks borrow while they run; measured at 13
-# blocks on two CPUs, 20 in all. Gradients of micro-batches are whole while they add up.
+# In addition to a worker's share: rank 0's complete copy of weights for validation, and the gathered weights of running
+# blocks; measured at 13 blocks on two CPUs, 20 in all. Gradients of micro-batches are complete while they add up.
 BYTES_BORROWED, BYTES_OF_GRADIENTS = 8, 4
-# A copy of the state and its files, beside the steps that go on; where weights lie on a GPU, that is host memory.
+# A copy of the state and its files while training continues; with weights on a GPU they are in host memory.
 BYTES_OF_SAVING = 36
 BYTES_OF_A_POINT, BYTES_OF_AN_EVENT = 380, 350
 STEPS_OF_A_VALIDATION = 10
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """``train.steps`` global batches; every worker holds its share of the batch, and of the network all or a share.
+    """Forecast ``train.steps`` global batches; a worker has its share of the batch, and all or a share of the network.
 
-    Measured peak resident memory of one worker on a CPU, over what it had before the network was built, beside
-    ``peak_bytes``: 105 and 99 MB at the demo's settings, 5.7 and 5.0 GB at width 256, depth 12 and 256 patches.
+    Peak resident memory of one worker on a CPU above that before building the network, measured and by ``peak_bytes``:
+    105 and 99 MB at the demo's settings, 5.7 and 5.0 GB at width 256, depth 12 and 256 patches.
     """
     config, settings = outlook.config, outlook.config.train
     size = network_size(config, outlook.images.num_classes)
@@ -48,13 +48,13 @@ def forecast(outlook: Outlook) -> Forecast:
 
 
 def peak_bytes(size: NetworkSize, share: int, settings: Train) -> float:
-    """Memory of a worker that takes ``share`` images at a time; of the GPU, where it has one."""
+    """Estimate the memory of a worker that processes ``share`` images at once; GPU memory if it has a GPU."""
     saving = 0 if settings.use_gpu else BYTES_OF_SAVING
     return WORKSPACE_BYTES + (_bytes_held(settings) + saving) * size.parameters + 4 * share * size.kept_values
 
 
 def _bytes_held(settings: Train) -> float:
-    """Of a parameter, by the worker that holds most."""
+    """Estimate the bytes per parameter of the worker that holds most."""
     if settings.workers == 1:
         return BYTES_OF_A_PARAMETER
     if settings.sharding == "ddp":
@@ -64,7 +64,7 @@ def _bytes_held(settings: Train) -> float:
 
 
 def _validated(outlook: Outlook) -> int:
-    """Forward passes of one image over all validations, which one worker makes beside its steps."""
+    """Count forward passes of one image over all validations, which one worker runs in addition to its steps."""
     settings = outlook.config.train
     images = min(settings.validation_images, outlook.images.splits.get("validation", 0))
     return (
@@ -73,7 +73,7 @@ def _validated(outlook: Outlook) -> int:
 
 
 def committed_rows(output: Version, config: Config) -> int:
-    """Rows before the newest whole training state that an earlier run left."""
+    """Count the rows before the latest complete training state of an earlier run."""
     folder = f"{output.folder}/files/steps"
     for name in reversed(output.files.names(folder)):
         if output.files.read(f"{folder}/{name}/{MANIFEST}") is not None:
@@ -82,9 +82,10 @@ def committed_rows(output: Version, config: Config) -> int:
 
 
 def _checkpoint_bytes(outlook: Outlook, parameters: int) -> float:
-    """Training states hold weights, average and two moments; ``files/final`` weights, average and autoencoder.
+    """Estimate the size of training states and ``files/final``, in bytes.
 
-    With validation a state also holds the average that did best.
+    A state has weights, EMA and two moments, with validation also the best EMA; ``files/final`` has weights, EMA and
+    autoencoder.
     """
     settings = outlook.config.train
     states = min(settings.keep_checkpoints, -(-settings.steps // settings.checkpoint_every))

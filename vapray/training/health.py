@@ -1,7 +1,7 @@
-"""Whether the prototypes do their work: measured beside training, on a share of one batch.
+"""Health measures of prototypes during training, on a share of one batch.
 
-Tight clusters (effective rank near 1, cosine near 1), few prototypes in use, or a reconstruction loss whose gradient
-drowns the denoising loss's are how a PCM fails; the images then have a high FID with a low recall.
+A failing PCM shows tight clusters (effective rank near 1, cosine near 1), few prototypes in use, or a reconstruction
+gradient much larger than the denoising gradient; its images have a high FID with a low recall.
 """
 
 from collections.abc import Iterator
@@ -25,18 +25,18 @@ ROWS_AT_MOST, SHARE_OF_A_BATCH = 16, 4
 
 
 def measure_prototypes(model: UViT, schedule: Schedule, batch: Batch, alpha: float) -> dict[str, float]:
-    """Health of a network's prototypes; changes no weight, gradient or random generator, and calls no other rank.
+    """Measure a network's prototypes without changing weights, gradients or random generators, on one rank.
 
     Args:
-        model: with a PCM, whole and not wrapped.
-        schedule: noises the latents.
-        batch: a quarter of it is looked at, 16 rows at the most.
+        model: complete network with a PCM, not wrapped.
+        schedule: noise schedule.
+        batch: batch; a quarter of it is used, at most 16 rows.
         alpha: weight of the reconstruction loss.
 
     Returns:
         ``effective_rank`` and ``mean_pairwise_cosine`` of the prototypes, ``attention_entropy`` and
         ``prototype_usage`` of the batch's tokens, and ``gradient_ratio``, the norm of alpha L_recon's gradient with
-        respect to the prototypes over that of the denoising loss; left out while the latter is 0.
+        respect to the prototypes divided by that of the denoising loss; left out if the latter is 0.
     """
     pcm = model.prototypes
     assert pcm is not None
@@ -56,14 +56,14 @@ def _losses(model: UViT, schedule: Schedule, batch: Batch, alpha: float) -> Loss
 
 
 def _gradient_norm(loss: Tensor, pcm: PrototypeCondition) -> float:
-    """By ``autograd.grad``: nothing is accumulated, so no hook of DDP runs."""
+    """Compute the norm by ``autograd.grad``, which accumulates no gradient and so triggers no DDP hook."""
     (gradient,) = torch.autograd.grad(loss, pcm.prototypes, retain_graph=True, allow_unused=True)
     return 0.0 if gradient is None else float(gradient.norm())
 
 
 @contextmanager
 def _arguments_of(pcm: PrototypeCondition) -> Iterator[list[Any]]:
-    """What the PCM is called with: F_e, the rows' classes, which tokens are real."""
+    """Record the arguments of the PCM: F_e, the rows' classes, the mask of real tokens."""
     seen: list[Any] = []
     hook = pcm.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[:3]))
     try:

@@ -1,4 +1,4 @@
-"""Weights that training starts from, instead of random ones."""
+"""Initial weights from a file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,21 +16,21 @@ __all__ = ["start_from"]
 
 LEAST_SHARE = 0.5
 EMPTY_CONTEXT = "text.empty_context"
-"""Filled by the run's text encoder, whatever the weights."""
+"""Buffer that the run's text encoder fills, whatever the weights contain."""
 
 
 def start_from(network: Network, path: str) -> str:
-    """Put those weights of a file into a network that fit it by name and shape; the others stay as they are.
+    """Load the weights of a file that match a network by name and shape; the others keep their values.
 
     Args:
-        network: on the CPU.
-        path: ``.safetensors``, or a pickled state dict (``.pth``, ``.pt``); under vapray's names or the released ones.
+        network: network on the CPU.
+        path: ``.safetensors``, or a pickled state dict (``.pth``, ``.pt``); with vapray's names or the released ones.
 
     Returns:
-        What was taken and what was not, for people.
+        Summary of loaded and unmatched weights, for the log.
 
     Raises:
-        CheckpointError: no such file, damaged, or weights of which fewer than half of the network's values fit.
+        CheckpointError: a missing or damaged file, or matches for fewer than half of the network's values.
     """
     found = _read(path)
     wanted = network.state_dict()
@@ -39,8 +39,8 @@ def start_from(network: Network, path: str) -> str:
     left = [name for name in wanted if name not in fitting and name != EMPTY_CONTEXT]
     if share < LEAST_SHARE:
         raise CheckpointError(
-            f"train.init_from = {path}: fits {share:.0%} of the network's values; wanted at least {LEAST_SHARE:.0%}. "
-            f"Not there, or of another shape: {', '.join(left[:3])}, ... Set model.* as those weights were trained."
+            f"train.init_from = {path}: fits {share:.0%} of the network's values; expected at least {LEAST_SHARE:.0%}. "
+            f"Missing or of another shape: {', '.join(left[:3])}, ... Fix: set model.* as in their training."
         )
     network.load_state_dict({**wanted, **fitting})
     rest = f"; as drawn: {', '.join(left[:5])}{', ...' if left[5:] else ''}" if left else ""
@@ -58,13 +58,13 @@ def _unpickled(path: str) -> Any:
 def _read(path: str) -> Mapping[str, Tensor]:
     if not Path(path).is_file():
         raise CheckpointError(
-            f"train.init_from = {path}: no such file on this node. Give one that every worker can read."
+            f"train.init_from = {path}: no such file on this node. Fix: give one that every worker can read."
         )
     try:
         weights: Any = load_file(path) if path.endswith(".safetensors") else _unpickled(path)
         if not all(isinstance(weight, Tensor) for weight in weights.values()):
-            raise ValueError("holds no weights by name; wanted a bare state dict")
+            raise ValueError("contains no weights by name; expected a bare state dict")
         return renamed(weights) if is_released(weights) else weights
-    except Exception as error:  # damaged files raise whatever they like
+    except Exception as error:  # damaged files raise errors of many types
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise CheckpointError(f"train.init_from = {path}: cannot be read as weights ({reason}).") from error

@@ -1,4 +1,4 @@
-"""What every rank of a training run is told."""
+"""Job description that every rank of a training run gets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,19 +22,19 @@ __all__ = ["TrainingJob"]
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Settings, tables, and where to say how it goes.
+    """Settings, tables and driver channel of a training run.
 
     Attributes:
-        config: the tree.
-        bank: captions and contexts.
-        latents: moments.
-        output: the version that is filled.
-        num_classes: of the dataset.
-        context_width: of the text encoder's tokens.
-        space: normalises latents.
-        board: between the ranks and the driver.
-        validate: distance of an averaged network's images to the validation split; None where there is none.
-        empty_context: of the empty text, for ``model.null_text=empty``.
+        config: configuration of the run.
+        bank: table of captions and contexts.
+        latents: table of moments.
+        output: version that training writes.
+        num_classes: number of classes of the dataset.
+        context_width: width of the text encoder's tokens.
+        space: latent space, which normalizes latents.
+        board: message channel between the ranks and the driver.
+        validate: function that computes the distance of an EMA network's images to the validation split; None: none.
+        empty_context: context of the empty text, for ``model.null_text=empty``.
     """
 
     config: Config
@@ -50,11 +50,11 @@ class TrainingJob:
 
     @property
     def steps_folder(self) -> str:
-        """Of training states."""
+        """Folder of training states."""
         return f"{self.output.folder}/files/steps"
 
     def network(self) -> Network:
-        """With random weights that follow from ``run.seed``."""
+        """Build the network with random weights that depend on ``run.seed`` only."""
         return build_network(
             self.config,
             num_classes=self.num_classes,
@@ -63,10 +63,10 @@ class TrainingJob:
         )
 
     def standing_state(self, say: Callable[[str], None]) -> TrainingState:
-        """Where the newest checkpoint left off, or before the first step; on the CPU.
+        """Load the state of the latest checkpoint, or build the one before the first step; on the CPU.
 
         Args:
-            say: hears what came from ``train.init_from``.
+            say: log function for the summary of ``train.init_from``.
         """
         network, files = self.network(), self.newest_files(print)
         if files is None:
@@ -83,6 +83,6 @@ class TrainingJob:
             network.text.fill_empty_context(torch.from_numpy(self.empty_context))
 
     def newest_files(self, say: Callable[[str], None]) -> dict[str, bytes] | None:
-        """Of the newest whole training state; ``say`` hears of those that are passed over."""
+        """Read the files of the latest complete training state; ``say`` logs the skipped ones."""
         strict = self.config.train.strict_checkpoints
         return read_newest_step(self.output.files, self.steps_folder, say, strict=strict)

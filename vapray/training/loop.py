@@ -1,4 +1,4 @@
-"""The loop over optimiser steps, on one rank. It knows neither Ray nor files: a :class:`Worker` stands for both."""
+"""Loop over optimizer steps on one rank. A :class:`Worker` provides Ray and files, so the loop depends on neither."""
 
 import time
 
@@ -21,7 +21,7 @@ __all__ = ["train"]
 def train(worker: Worker, config: Config, rows: TrainingRows, space: LatentSpace, state: TrainingState) -> None:
     """Train from ``state.step`` to ``train.steps``, in place.
 
-    Noise, diffusion steps, flips and drops are functions of (run.seed, step, place in the global batch), so the same
+    Noise, diffusion steps, flips and drops are functions of (run.seed, step, position in the global batch), so the same
     seed and world size give the same weights, resumed or not.
     """
     state.spread(config.train, worker.device, worker.rank, worker.world)
@@ -54,7 +54,7 @@ def _take_steps(
         taken = optimiser.take(batch, weight)
         state.step += 1
         if _is_due(state.step, settings.checkpoint_every, settings.steps):
-            state.refuse_non_finite()  # on every rank, so that all stop together
+            state.refuse_non_finite()  # on every rank, so that all ranks stop together
         if taken.norm is not None and _is_due(state.step, settings.report_every, settings.steps):
             seconds = time.monotonic() - began
             speed = {
@@ -68,7 +68,7 @@ def _take_steps(
 
 
 def _weight_of_a_rank(worker: Worker, settings: Train) -> float:
-    """DDP takes the mean over ranks; so it is the mean over the batch, though some may hold a row more than others."""
+    """Compute a rank's loss weight, which makes DDP's mean over ranks the mean over the batch for unequal shares."""
     return len(range(worker.rank, settings.batch_size, worker.world)) * worker.world / settings.batch_size
 
 
@@ -78,7 +78,7 @@ def _report(worker: Worker, state: TrainingState, point: dict[str, float]) -> No
 
 
 def _tend(worker: Worker, background: Background, state: TrainingState, settings: Train) -> None:
-    """What is done between two steps: validation, a checkpoint."""
+    """Run validation and checkpoints between two steps."""
     if _is_validation_due(worker, state, settings):
         background.validate()
     is_asked = state.sharding.agreed(worker.is_save_asked())
@@ -111,7 +111,7 @@ def _point(state: TrainingState, taken: Taken) -> dict[str, float]:
 
 
 def _health(state: TrainingState, batch: Batch, config: Config) -> dict[str, float]:
-    """Of the prototypes; nothing for a network without them, and on other ranks than the first."""
+    """Measure the prototypes; empty for a network without them, and on ranks other than the first."""
     model = state.model if state.model.prototypes is None else state.sharding.whole(state.model)
     if not isinstance(model, UViT) or model.prototypes is None:
         return {}

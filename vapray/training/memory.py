@@ -1,4 +1,4 @@
-"""What to change when training does not fit in memory."""
+"""Advice for training that does not fit in memory."""
 
 import os
 import re
@@ -15,21 +15,21 @@ from vapray.training.forecast import peak_bytes
 __all__ = ["largest_share", "out_of_memory"]
 
 USABLE = 0.9
-"""Of the memory; the rest is lost between blocks."""
+"""Usable share of the memory; the rest is lost to fragmentation."""
 
 
 def out_of_memory(
     error: BaseException, config: Config, *, num_classes: int, device: torch.device, workers: int, sharing: int
 ) -> BackendError | None:
-    """An error that says what fits, or None where ``error`` is not about memory.
+    """Create an error with settings that fit, or None if ``error`` is not about memory.
 
     Args:
-        error: what a step raised.
-        config: the tree.
-        num_classes: of the dataset.
-        device: where the step ran.
-        workers: that trained; an elastic run may have fewer than ``train.workers``.
-        sharing: workers that share this machine's memory.
+        error: exception of a step.
+        config: configuration of the run.
+        num_classes: number of classes of the dataset.
+        device: device of the step.
+        workers: number of workers that trained; an elastic run may have fewer than ``train.workers``.
+        sharing: number of workers that share this machine's memory.
     """
     if not _is_about_memory(error):
         return None
@@ -37,7 +37,7 @@ def out_of_memory(
     share = _rows_at_once(settings, workers)
     asked = re.search(r"tried to allocate ([\d.]+ ?\w+)", str(error), re.IGNORECASE)
     found = f"{share} images at a time (train.batch_size {settings.batch_size} over {_parts(settings, workers)})"
-    more = f", when {asked[1]} more were asked for" if asked else ""
+    more = f", when {asked[1]} more were requested" if asked else ""
     capacity = capacity_bytes(device) // (1 if device.type == "cuda" else sharing)
     fits = largest_share(config, num_classes, capacity, workers)
     where = "the GPU" if device.type == "cuda" else "memory"
@@ -45,9 +45,9 @@ def out_of_memory(
 
 
 def largest_share(config: Config, num_classes: int, capacity: int, workers: int) -> int:
-    """Images at a time that a worker can hold by arithmetic; at most half of those now, if they are two or more.
+    """Estimate the images at once that a worker can hold; at most half of the current number if that is above 1.
 
-    0 when not even one fits.
+    0 if not even one fits.
     """
     size, settings = network_size(config, num_classes), config.train
     share = max(1, _rows_at_once(settings, workers) // 2)
@@ -57,7 +57,7 @@ def largest_share(config: Config, num_classes: int, capacity: int, workers: int)
 
 
 def capacity_bytes(device: torch.device) -> int:
-    """Memory of a GPU; for the CPU that of the machine, or less where the process is limited."""
+    """Get the memory of a GPU; for the CPU that of the machine, or the process's limit if lower."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -83,16 +83,16 @@ def _parts(settings: Train, workers: int) -> str:
 def _advice(settings: Train, fits: int, workers: int) -> str:
     smaller = "lower model.width or model.depth"
     if not fits or _rows_at_once(settings, workers) == 1:
-        why = "One image at a time is the least" if fits else "By arithmetic not even one fits"
+        why = "One image at a time is the minimum" if fits else "By arithmetic not even one fits"
         return f"{why}: {'' if settings.recompute else 'set train.recompute=true, or '}{smaller}."
     ways = list(_ways(settings, fits, workers))
     return f"By arithmetic {fits} fit: {'set ' + ' or '.join(ways) if ways else smaller}."
 
 
 def _ways(settings: Train, fits: int, workers: int) -> Iterator[str]:
-    """Settings with which so many images are taken at a time.
+    """List settings with at most ``fits`` images at a time.
 
-    Only those that the configuration takes: it reckons with all ``train.workers``, some of which an elastic run may
+    Only valid configurations are listed: validation assumes all ``train.workers``, some of which an elastic run may
     have lost.
     """
     batch, asked, parts = settings.batch_size, settings.workers, settings.accumulate_steps

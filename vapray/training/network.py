@@ -1,4 +1,4 @@
-"""From the configuration to the network and its noise schedule: the same in training, sampling and export."""
+"""Network and noise schedule of a configuration, for training, sampling and export."""
 
 from dataclasses import fields
 
@@ -15,7 +15,7 @@ Network = UViT | DiffusersDenoiser
 
 
 def build_network(config: Config, *, num_classes: int, latent_channels: int, context_width: int) -> Network:
-    """The network of ``model``, with weights that follow from ``run.seed``.
+    """Build the network of section ``model``, with weights that depend on ``run.seed`` only.
 
     Raises:
         ValueError: sizes that do not fit together.
@@ -51,6 +51,6 @@ def _prototype_options(section: PrototypeSection) -> PrototypeOptions:
 
 
 def build_schedule(config: Config) -> Schedule:
-    """The noise schedule of ``diffusion``."""
+    """Build the noise schedule of section ``diffusion``."""
     make = Schedule.linear if config.diffusion.schedule == "linear" else Schedule.scaled_linear
     return make(config.diffusion.steps)

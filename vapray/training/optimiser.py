@@ -1,4 +1,4 @@
-"""AdamW as this model needs it, its learning rate, and the moving average of weights."""
+"""AdamW with this model's parameter groups, its learning rate, and the moving average of weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ EXEMPT_FROM_DECAY = ("position", "text.null", "label_embedding.weight")
 
 
 def make_optimiser(model: nn.Module, settings: Train) -> torch.optim.AdamW:
-    """AdamW with three groups: decayed, exempt from decay (vectors, embeddings), and prototypes."""
+    """Build AdamW with three groups: decayed, exempt from decay (vectors, embeddings), and prototypes."""
     decayed, exempt, prototypes = [], [], []
     for name, weight in model.named_parameters():
         if name.endswith("prototypes.prototypes"):
@@ -30,7 +30,7 @@ def make_optimiser(model: nn.Module, settings: Train) -> torch.optim.AdamW:
 
 
 def learning_rate(step: int, settings: Train) -> float:
-    """The rate of optimiser step ``step`` (from 0): linear warm-up, then constant, or linear to zero."""
+    """Compute the rate of optimizer step ``step`` (from 0): linear warm-up, then constant, or linear to zero."""
     warmup = (step + 1) / max(1, settings.warmup_steps)
     left = 1.0
     if settings.decay == "linear":
@@ -40,9 +40,9 @@ def learning_rate(step: int, settings: Train) -> float:
 
 @contextmanager
 def only_present_rows(prototypes: nn.Parameter | None, optimiser: torch.optim.Optimizer) -> Iterator[None]:
-    """Let an optimiser step move only prototypes of classes that the batch holds.
+    """Restrict an optimizer step to prototypes of classes in the batch.
 
-    Adam's momentum would go on moving the others by old gradients. A class is absent where its gradient is all zero.
+    Adam's momentum would otherwise move the others by old gradients. A class is absent if its gradient is all zero.
     """
     if prototypes is None or prototypes.grad is None:
         yield
@@ -60,11 +60,11 @@ def _row_tensors(prototypes: nn.Parameter, optimiser: torch.optim.Optimizer) -> 
 
 
 def ema_decay(step: int, highest: float) -> float:
-    """The decay after ``step`` steps: young averages forget faster, min(highest, (1 + k) / (10 + k))."""
+    """Compute the decay after ``step`` steps, which is lower at the start: min(highest, (1 + k) / (10 + k))."""
     return min(highest, (1 + step) / (10 + step))
 
 
 @torch.no_grad()
 def average_weights(averaged: nn.Module, model: nn.Module, decay: float) -> None:
-    """Averaged <- decay * averaged + (1 - decay) * model, weight by weight."""
+    """Update averaged <- decay * averaged + (1 - decay) * model, weight by weight."""
     torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)

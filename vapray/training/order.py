@@ -1,4 +1,4 @@
-"""Which rows a training step sees: a pure function of (seed, step), whatever the number of workers."""
+"""Order of training rows: a pure function of (seed, step), independent of the number of workers."""
 
 from functools import lru_cache
 
@@ -11,14 +11,14 @@ __all__ = ["SampleOrder", "caption_owners"]
 
 
 class SampleOrder:
-    """The global batches of a run.
+    """Global batches of a run.
 
     Args:
-        labels: [N], the class of each row.
-        batch_size: rows of a global batch.
-        seed: of the run.
+        labels: class of each row, [N].
+        batch_size: number of rows of a global batch.
+        seed: seed of the run.
         balance_classes: draw each row's class uniformly and then one of its rows, with replacement; otherwise every
-            epoch is a permutation, and batches run across the seam between two epochs.
+            epoch is a permutation, and a batch may extend over two epochs.
     """
 
     def __init__(self, labels: NDArray[np.integer], *, batch_size: int, seed: int, balance_classes: bool) -> None:
@@ -27,7 +27,7 @@ class SampleOrder:
         self._permutation = lru_cache(maxsize=2)(self._draw_permutation)
 
     def rows(self, step: int) -> NDArray[np.int64]:
-        """Row numbers of the global batch of ``step`` (from 0), [batch_size]."""
+        """Get the row numbers of the global batch of ``step`` (from 0), [batch_size]."""
         if self._classes:
             return self._classes.draw(_generator(self._seed, step).random((self._batch_size, 2)))
         first, last = step * self._batch_size, (step + 1) * self._batch_size
@@ -35,7 +35,7 @@ class SampleOrder:
         return np.concatenate([self._stretch(epoch, first, last) for epoch in epochs])
 
     def _stretch(self, epoch: int, first: int, last: int) -> NDArray[np.int64]:
-        """What of an epoch lies between two positions of the run."""
+        """Get the rows of an epoch between two positions of the run."""
         begin = epoch * self._count
         return self._permutation(epoch)[max(first - begin, 0) : last - begin]
 
@@ -44,26 +44,29 @@ class SampleOrder:
 
 
 class _Classes:
-    """The rows of each class."""
+    """Rows of each class."""
 
     def __init__(self, labels: NDArray[np.integer]) -> None:
         self._members = np.argsort(labels, kind="stable")
         _, self._begins, self._counts = np.unique(labels[self._members], return_index=True, return_counts=True)
 
     def draw(self, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
-        """A class by the first column, [B, 2], and one of its rows by the second."""
+        """Draw classes by the first column of ``uniform`` [B, 2], and rows of those classes by the second."""
         classes = (uniform[:, 0] * len(self._counts)).astype(np.int64)
         return self._members[self._begins[classes] + (uniform[:, 1] * self._counts[classes]).astype(np.int64)]
 
 
 def caption_owners(labels: NDArray[np.integer], *, shuffled: float, seed: int) -> NDArray[np.int64]:
-    """The row whose caption each row is trained with, [N].
+    """Choose for each row the row whose caption it is trained with, [N].
 
     Args:
-        labels: [N], the class of each row.
-        shuffled: share of each class's rows that exchange captions with one another, none keeping its own; a class of
-            which fewer than two rows are to do so keeps all.
-        seed: of the run.
+        labels: class of each row, [N].
+        shuffled: share of each class's rows that exchange captions with one another, none keeping its own; a class with
+            fewer than two such rows keeps its captions.
+        seed: seed of the run.
+
+    Returns:
+        Row numbers, int64 [N].
     """
     owners = np.arange(len(labels))
     shares = np.random.Generator(np.random.Philox(key=[seed, Purpose.CAPTION_OWNERS]))

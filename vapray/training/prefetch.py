@@ -1,4 +1,4 @@
-"""The next batches, prepared beside the training step."""
+"""Preparation of the next batches during a training step."""
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,19 +11,19 @@ __all__ = ["Prefetch"]
 
 
 class Prefetch:
-    """The batches of a rank, some of them ahead of their time on a thread of their own.
+    """Batches of a rank, prepared ahead in a thread.
 
-    They are the same batches: each follows from its step alone. An error in preparing one is raised where that one is
-    asked for. The thread ends with this object.
+    The batches do not change, since each depends on its step only. An error in the preparation of a batch is raised
+    when that batch is requested. The thread ends with this object.
 
     Args:
-        batches: of the rank.
-        ahead: how many are prepared before they are asked for; 0 for none, and no thread.
-        end: the step behind the last one.
-        device: where they will go; for a GPU they lie in pinned memory.
+        batches: batches of the rank.
+        ahead: number of batches to prepare before they are requested; 0: none, and no thread.
+        end: number of steps.
+        device: target device; for a GPU batches are in pinned memory.
 
     Attributes:
-        wait_seconds: how long was waited for batches so far.
+        wait_seconds: total time spent waiting for batches, in seconds.
     """
 
     def __init__(self, batches: Batches, *, ahead: int, end: int, device: torch.device) -> None:
@@ -33,7 +33,7 @@ class Prefetch:
         self.wait_seconds = 0.0
 
     def at(self, step: int) -> Batch:
-        """The batch of a step (from 0)."""
+        """Get the batch of a step (from 0)."""
         began = time.perf_counter()
         try:
             return self._prepare(step) if self._thread is None else self._coming_at(step, self._thread)

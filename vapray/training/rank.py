@@ -1,4 +1,4 @@
-"""A rank's ways to the world: rank 0 reports, tracks, saves, and listens to the driver."""
+"""Worker of a rank: rank 0 reports, tracks, saves, and receives requests of the driver."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ __all__ = ["worker_of"]
 
 @contextmanager
 def worker_of(job: TrainingJob, rank: int, world: int, device: torch.device, state: TrainingState) -> Iterator[Worker]:
-    """A rank's worker, for the time of its training from ``state`` on."""
+    """Create a rank's worker for training from ``state`` on."""
     if rank:
         yield Worker(rank, world, device, report=_nothing, save=_nothing, validate=job.validate)
         return
@@ -45,11 +45,11 @@ def worker_of(job: TrainingJob, rank: int, world: int, device: torch.device, sta
 
 
 def _nothing(step: int, values: Mapping[str, Any]) -> None:
-    """For ranks that neither report nor save."""
+    """Do nothing, on ranks that neither report nor save."""
 
 
 def _listen(board: Board, asked: threading.Event) -> None:
-    """A driver asks at most once, then it ends."""
+    """Wait for a checkpoint request of the driver, which requests at most one and then ends."""
     while not board.is_asked_to_save():
         time.sleep(0.5)
     asked.set()

@@ -1,4 +1,4 @@
-"""From the parts of ``bank`` and ``latents`` into the file of the training rows, part by part."""
+"""Copying of the tables ``bank`` and ``latents`` into the training rows file, part by part."""
 
 import os
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ __all__ = ["write_rows"]
 
 
 def write_rows(path: Path, bank: Version, latents: Version, join: RowJoin) -> None:
-    """Write the file; it is on the disk when this returns.
+    """Write the file and flush it to the disk.
 
     Raises:
-        DataError: a row does not hold what it says, or the disk is full.
+        DataError: a row has another size than its shape, or the disk is full.
     """
     with _room_for(path, join.nbytes):
         write_unfilled(path, join.image_ids, join.labels, join.offsets, join.shape, join.width)
@@ -40,8 +40,8 @@ def _room_for(path: Path, size: int) -> Iterator[None]:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
         raise DataError(
-            f"{path}: {size:,} bytes of training rows could not be written ({reason}). Make room there or set "
-            "TMPDIR to a larger disk, then run the same command again."
+            f"{path}: {size:,} bytes of training rows could not be written ({reason}). Fix: free space or set "
+            "TMPDIR to a larger disk, then rerun the same command."
         ) from error
 
 
@@ -65,7 +65,7 @@ def _fill_moments(file: RowsFile, latents: Version, join: RowJoin) -> None:
 def _wanted(
     version: Version, column: str, places: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], pa.Array, NDArray[np.int64]]]:
-    """Of each stretch of a table the rows that are trained on: their places, values, and numbers in the table."""
+    """Iterate over chunks of a table with training rows: positions, values, and row numbers in the table."""
     begin = 0
     for part in version.read_parts([column]):
         for batch in part.to_batches():
@@ -78,12 +78,12 @@ def _wanted(
 def _values(
     version: Version, cells: pa.Array, sizes: NDArray[np.int64], image_ids: pa.Array
 ) -> NDArray[np.floating[Any]]:
-    """All float16 of some binary cells, one behind the other."""
+    """Concatenate the float16 values of some binary cells."""
     _, offsets, data = cells.buffers()
     ends = np.frombuffer(offsets, np.int32)[cells.offset : cells.offset + len(cells) + 1]
     if len(odd := np.flatnonzero(np.diff(ends) != 2 * sizes)):
         raise DataError(
             f"{version.uri}: image {image_ids[odd[0]]} has {np.diff(ends)[odd[0]]:,} bytes, "
-            f"wanted {2 * sizes[odd[0]]:,} for its shape. Delete this folder and run its stage again."
+            f"expected {2 * sizes[odd[0]]:,} for its shape. Fix: delete this folder and rerun its stage."
         )
     return np.frombuffer(data, np.uint8)[ends[0] : ends[-1]].view("<f2")

@@ -1,4 +1,4 @@
-"""Which row of ``bank`` and which rows of ``latents`` make which training row; the large columns are left alone."""
+"""Join of ``bank`` and ``latents`` into training rows, without reading the large columns."""
 
 import math
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ NOWHERE = -1
 
 @dataclass(frozen=True)
 class RowJoin:
-    """The training rows, sorted by image_id, and where each row of a table goes.
+    """Training rows, sorted by image_id, and the training row of each table row.
 
     Attributes:
-        image_ids: string [N].
-        labels: int32 [N].
-        offsets: int64 [N + 1], of the contexts laid one behind the other.
-        width: of a token.
-        shape: of moments, (2C, h, w).
+        image_ids: ids, string [N].
+        labels: classes, int32 [N].
+        offsets: offsets of the concatenated contexts, int64 [N + 1].
+        width: width of a token.
+        shape: shape of moments, (2C, h, w).
         bank_places: for each row of ``bank``, in the order of its parts, its training row or -1.
-        latents_places: the same for ``latents``.
-        flipped: bool, for each row of ``latents``.
+        latents_places: for each row of ``latents``, in the order of its parts, its training row or -1.
+        flipped: for each row of ``latents``, True for a mirror image, bool.
     """
 
     image_ids: pa.Array
@@ -43,15 +43,15 @@ class RowJoin:
 
     @property
     def nbytes(self) -> int:
-        """Of all moments and contexts."""
+        """Size of all moments and contexts, in bytes."""
         return 2 * (2 * len(self.labels) * math.prod(self.shape) + int(self.offsets[-1]) * self.width)
 
 
 def join_rows(bank: Version, latents: Version, split: str) -> RowJoin:
-    """Join two finished tables on image_id; some 400 bytes of memory a row.
+    """Join two finished tables on image_id; needs about 400 bytes of memory per row.
 
     Raises:
-        DataError: no row of ``split`` is in both, a picture's mirror image is missing, or shapes differ.
+        DataError: no row of ``split`` is in both, an image's mirror image is missing, or shapes differ.
     """
     captions = _read(bank, ["image_id", "split", "label", "L", "width"])
     asked = np.flatnonzero(pc.equal(captions.column("split"), split).to_numpy())
@@ -63,7 +63,7 @@ def join_rows(bank: Version, latents: Version, split: str) -> RowJoin:
     rows = captions.take(asked[is_encoded])
     if not rows.num_rows:
         raise DataError(
-            f"{bank.uri} and {latents.uri}: no image of the {split} split is in both. Look at their rejects."
+            f"{bank.uri} and {latents.uri}: no image of the {split} split is in both. Fix: check their rejects."
         )
     channels, height, width = _only(latents, moments.filter(places != NOWHERE), ["C", "h", "w"])
     return RowJoin(
@@ -96,7 +96,7 @@ def _inverse(wanted: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 def _are_pairs(
     latents: Version, rows: pa.Table, places: NDArray[np.int64], flipped: NDArray[np.bool_], count: int
 ) -> NDArray[np.bool_]:
-    """Which of the images that are asked for stand there, as they are and mirrored."""
+    """Find the requested images that have moments, and require both the image and its mirror image."""
     asked = places != NOWHERE
     sides = np.bincount(2 * places[asked] + flipped[asked], minlength=2 * count).reshape(-1, 2)
     is_there: NDArray[np.bool_] = sides.sum(axis=1) > 0
@@ -104,19 +104,19 @@ def _are_pairs(
         image_id = rows.column("image_id")[int(np.flatnonzero(places == odd[0])[0])]
         straight, mirrored = sides[odd[0]]
         raise DataError(
-            f"{latents.uri}: image {image_id} stands there {straight} times as it is and {mirrored} times mirrored, "
-            f"wanted once each; so do {len(odd):,} images in all. Delete this folder and run the encode stage again."
+            f"{latents.uri}: image {image_id} occurs {straight} times unmirrored and {mirrored} times mirrored, "
+            f"expected once each; {len(odd):,} images affected. Fix: delete this folder and rerun stage encode."
         )
     return is_there
 
 
 def _only(version: Version, rows: pa.Table, columns: Sequence[str]) -> list[int]:
-    """The one value that all rows have in each of some columns."""
+    """Get the one value that all rows have in each of some columns."""
     found = {name: pc.min_max(rows.column(name)).as_py() for name in columns}
     for name, values in found.items():
         if values["min"] != values["max"]:
             raise DataError(
-                f"{version.uri}: {name} is {values['min']} in one row and {values['max']} in another, wanted one for "
-                "all. Delete this folder and run its stage again."
+                f"{version.uri}: {name} is {values['min']} in one row and {values['max']} in another, expected one "
+                "for all. Fix: delete this folder and rerun its stage."
             )
     return [values["min"] for values in found.values()]

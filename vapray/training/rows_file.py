@@ -1,12 +1,12 @@
-"""The file of the training rows: Arrow IPC, one record batch, mapped into memory.
+"""Training rows file: Arrow IPC, one record batch, mapped into memory.
 
     image_id  string
     label     int32
-    moments   float16 [2, 2C, h, w]     the picture, and its mirror image
+    moments   float16 [2, 2C, h, w]     the image, and its mirror image
     context   list of float16 [width]   one values buffer for all rows, and offsets into it
 
-Any Arrow reader opens it. A file is first written whole, with zeros for what is large, and then filled in place: so a
-full disk is an error while it is written, not the end of the process when a page of it is touched.
+Any Arrow reader opens it. A file is first written completely, with zeros in the large columns, and then filled in
+place. A full disk is therefore a write error; otherwise touching a mapped page would kill the process.
 """
 
 import math
@@ -24,20 +24,20 @@ _COLUMNS = ["image_id", "label", "moments", "context"]
 
 
 class RowsFile:
-    """A mapped file and its columns as arrays over the mapped bytes; nothing is copied.
+    """Mapped file with its columns as arrays over the mapped bytes, without copies.
 
     Args:
-        path: of a file that :func:`write_unfilled` began.
-        writable: whether what is put into the arrays goes into the file.
+        path: path of a file of :func:`write_unfilled`.
+        writable: write changes of the arrays to the file.
 
     Attributes:
-        labels: int32 [N].
-        moments: float16 [N, 2, 2C, h, w].
-        tokens: float16 [T, width], all contexts, one behind the other.
-        offsets: int64 [N + 1]; context n is ``tokens[offsets[n]:offsets[n + 1]]``.
+        labels: classes, int32 [N].
+        moments: moments, float16 [N, 2, 2C, h, w].
+        tokens: tokens of all contexts, concatenated, float16 [T, width].
+        offsets: offsets, int64 [N + 1]; context n is ``tokens[offsets[n]:offsets[n + 1]]``.
 
     Raises:
-        ValueError: it is no such file, or not a whole one.
+        ValueError: not a training rows file, or an incomplete one.
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
@@ -54,22 +54,22 @@ class RowsFile:
         self.offsets = self._view(context.buffers()[1], "<i8")
         steps = np.diff(self.offsets)
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.tokens) or (steps < 0).any():
-            raise ValueError("its contexts do not lie one behind the other")
+            raise ValueError("its contexts are not contiguous")
 
     def forget_pages(self) -> None:
-        """Let go of the pages that were touched: they would count as this process's memory, up to the whole file.
+        """Release the touched pages, which otherwise count as memory of this process, up to the complete file.
 
-        What was written stays: the system's cache holds it until it is on the disk.
+        Written data is kept in the system's cache until it is on the disk.
         """
         self._bytes.madvise(mmap.MADV_DONTNEED)
 
     def sync(self) -> None:
-        """Return when all that was put in is on the disk."""
+        """Flush all changes to the disk."""
         self._bytes.flush()
 
     def _view(self, buffer: pa.Buffer, dtype: str) -> NDArray[Any]:
         kind = np.dtype(dtype)
-        begin = buffer.address - self._address if buffer.size else 0  # an empty buffer may lie anywhere
+        begin = buffer.address - self._address if buffer.size else 0  # an empty buffer may have any address
         return np.frombuffer(self._bytes, kind, buffer.size // kind.itemsize, begin)
 
 
@@ -79,15 +79,15 @@ def write_unfilled(
     """Write a file whose moments and contexts are zeros.
 
     Args:
-        path: where.
-        image_ids: of all rows, string.
-        labels: [N].
-        offsets: [N + 1].
-        shape: 2C, h and w.
-        width: of a token.
+        path: path of the file.
+        image_ids: ids of all rows, string [N].
+        labels: classes, [N].
+        offsets: offsets of the contexts, [N + 1].
+        shape: shape of moments, (2C, h, w).
+        width: width of a token.
 
     Raises:
-        OSError: the disk does not take it.
+        OSError: the file cannot be written.
     """
     moments_type = pa.fixed_shape_tensor(pa.float16(), [2, *shape])
     moments = pa.FixedSizeListArray.from_arrays(_zeros(len(labels) * 2 * math.prod(shape)), 2 * math.prod(shape))
@@ -104,12 +104,14 @@ def write_unfilled(
 
 
 def _zeros(count: int) -> pa.Array:
-    """Never touched before they are written out, so they take no memory."""
+    """Create zeros, which need no memory because their pages are not touched before they are written."""
     return pa.array(np.zeros(count, dtype=np.float16))
 
 
 def _only_batch(whole: pa.Buffer) -> pa.RecordBatch:
     file = pa.ipc.open_file(pa.BufferReader(whole))
     if file.schema.names != _COLUMNS or file.num_record_batches != 1:
-        raise ValueError(f"columns {file.schema.names} in {file.num_record_batches} batches, wanted {_COLUMNS} in one")
+        raise ValueError(
+            f"columns {file.schema.names} in {file.num_record_batches} batches, expected {_COLUMNS} in one"
+        )
     return file.get_batch(0)

@@ -1,7 +1,7 @@
-"""How a training state lies over ranks: all of it on each (DDP), or a share on each (FSDP2).
+"""Distribution of a training state over ranks: replicated (DDP), or sharded (FSDP2).
 
-What is shared out is DTensors, so that clipping, AdamW and the moving average are the same lines for both. All methods
-but ``waits`` are called by all ranks together; what is whole again is so on rank 0 alone.
+Sharded tensors are DTensors, so that clipping, AdamW and the moving average are the same code for both. All ranks must
+call all methods but ``waits`` together; gathered results are returned on rank 0 only.
 """
 
 import copy
@@ -24,34 +24,34 @@ __all__ = ["Replicas", "Sharding", "Shards", "total"]
 
 
 class Sharding(Protocol):
-    """Between a rank and the others."""
+    """Interface between a rank and the other ranks."""
 
     @property
     def network(self) -> nn.Module:
-        """What a step calls, so that ranks exchange gradients."""
+        """Module that a step calls, so that ranks exchange gradients."""
 
     def waits(self) -> AbstractContextManager[None]:
-        """Around a backward pass whose gradients are exchanged with a later one's."""
+        """Create a context for a backward pass whose gradients are exchanged with a later one's."""
 
     def copied(self, tree: Mapping[str, Any]) -> dict[str, Any]:
-        """A tree of dicts and lists with every tensor whole and on the CPU; empty on other ranks."""
+        """Copy a tree of dicts and lists with every tensor complete and on the CPU; empty on ranks other than 0."""
 
     def whole(self, network: Network) -> Network | None:
-        """A copy of the model or its average as a plain network; None on other ranks."""
+        """Copy the model or its average to a plain network; None on ranks other than 0."""
 
     def broken(self, weights: Sequence[Tensor]) -> list[bool]:
-        """Which of them are not finite."""
+        """Return for each weight whether it has non-finite values."""
 
     def agreed(self, asked: bool) -> bool:
-        """What rank 0 was asked, where all ranks have to act on it; else what this one was."""
+        """Share the answer of rank 0, if all ranks must act together; otherwise return this rank's."""
 
 
 class Replicas:
-    """Every rank has all, and means of gradients (DDP); or there is one rank.
+    """Replicated state: every rank has all weights and averaged gradients (DDP), or there is one rank.
 
     Args:
-        model: of the last step.
-        rank: this one.
+        model: network with the weights of the last step.
+        rank: number of this rank.
         world: number of ranks.
     """
 
@@ -60,36 +60,36 @@ class Replicas:
         self._first = rank == 0
 
     def waits(self) -> AbstractContextManager[None]:
-        """Without exchanging gradients."""
+        """Create a context without gradient exchange."""
         return self.network.no_sync() if isinstance(self.network, DistributedDataParallel) else nullcontext()
 
     def copied(self, tree: Mapping[str, Any]) -> dict[str, Any]:
-        """Of this rank's own, which is whole."""
+        """Copy this rank's tree, which is complete."""
         return tree_map(_to_cpu, dict(tree)) if self._first else {}
 
     def whole(self, network: Network) -> Network | None:
-        """Of this rank's own."""
+        """Copy this rank's network."""
         return copy.deepcopy(network) if self._first else None
 
     def broken(self, weights: Sequence[Tensor]) -> list[bool]:
-        """The same on all ranks, since they have the same weights."""
+        """Check this rank's weights, which equal those of all ranks."""
         return _not_finite(weights).tolist()
 
     def agreed(self, asked: bool) -> bool:
-        """Ranks other than the first have nothing to do."""
+        """Return this rank's answer, since the other ranks have nothing to do."""
         return asked
 
 
 class Shards:
-    """Every rank has its rows of weights, gradients, moments and average, and borrows a block's while it runs (FSDP2).
+    """Sharded state: every rank has its rows of weights, gradients, moments and average (FSDP2).
 
-    A weight is cut along its first dimension, so a class's prototypes lie on one rank, which alone can tell whether the
-    class is absent. Numbers are those of the state: all-gathers and reductions in float32.
+    A block's weights are gathered while it runs. A weight is sharded along its first dimension, so a class's prototypes
+    are on one rank, which alone can detect that the class is absent. All-gathers and reductions are in float32.
 
     Args:
-        model: of the last step; cut in place.
-        averaged: its average; cut in place.
-        device: where the shares lie.
+        model: network with the weights of the last step; sharded in place.
+        averaged: network with the moving average; sharded in place.
+        device: device of the shards.
     """
 
     def __init__(self, model: Network, averaged: Network, device: torch.device) -> None:
@@ -105,7 +105,7 @@ class Shards:
         self.network: nn.Module = model
 
     def cut(self, optimiser: Mapping[str, Any]) -> dict[str, Any]:
-        """This rank's share of an optimiser's ``state_dict``, which all ranks have whole."""
+        """Extract this rank's shards of an optimizer's ``state_dict``, which all ranks have completely."""
 
         def cut(leaf: Any) -> Any:
             if not isinstance(leaf, Tensor) or leaf.ndim == 0:
@@ -116,19 +116,19 @@ class Shards:
 
     @contextmanager
     def waits(self) -> Iterator[None]:
-        """Gradients add up whole until they are exchanged, 4 bytes a parameter."""
+        """Accumulate complete gradients, 4 bytes per parameter, until they are exchanged."""
         assert isinstance(self.network, FSDPModule)
         self.network.set_requires_gradient_sync(False)
         yield
         self.network.set_requires_gradient_sync(True)
 
     def copied(self, tree: Mapping[str, Any]) -> dict[str, Any]:
-        """Gathered one tensor at a time; other ranks let it go again."""
+        """Gather one tensor at a time; other ranks release it again."""
         found: dict[str, Any] = tree_map(self._gathered, dict(tree))
         return found if self._first else {}
 
     def whole(self, network: Network) -> Network | None:
-        """On this rank's device."""
+        """Gather the network on this rank's device."""
         weights = self.copied(network.state_dict())
         if not self._first:
             return None
@@ -137,13 +137,13 @@ class Shards:
         return whole.to(self._device).requires_grad_(next(network.parameters()).requires_grad)
 
     def broken(self, weights: Sequence[Tensor]) -> list[bool]:
-        """On any rank."""
+        """Check the weights of all ranks."""
         found = _not_finite([weight.to_local() if isinstance(weight, DTensor) else weight for weight in weights]).int()
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return found.bool().tolist()
 
     def agreed(self, asked: bool) -> bool:
-        """A broadcast: 0.15 ms between two processes of one machine."""
+        """Broadcast rank 0's answer, which takes 0.15 ms between two processes of one machine."""
         told = torch.tensor(asked, device=self._device)
         dist.broadcast(told, 0)
         return bool(told)
@@ -154,7 +154,7 @@ class Shards:
 
 
 def total(scalar: Tensor) -> float:
-    """Over all ranks, where shares of it lie on them; a plain ``bool`` or ``float`` would be this rank's share."""
+    """Reduce a scalar over all ranks if it is sharded; ``bool`` or ``float`` would give this rank's share."""
     return float(scalar.full_tensor() if isinstance(scalar, DTensor) else scalar)
 
 
@@ -167,7 +167,7 @@ def _weightless(weight: nn.Parameter) -> nn.Parameter:
 
 
 def _to_cpu(leaf: Any) -> Any:
-    """A tensor as a contiguous copy on the CPU."""
+    """Copy a tensor to the CPU, contiguous; return other values unchanged."""
     if not isinstance(leaf, Tensor):
         return leaf
     return leaf.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)

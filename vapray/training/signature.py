@@ -1,4 +1,4 @@
-"""What training depends on beside tables and config values."""
+"""Signature of training inputs other than tables and configuration."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ __all__ = ["initial_weights_signature"]
 
 
 def initial_weights_signature(config: Config) -> str:
-    """sha256 of the weights that training starts from; empty where it starts from random ones.
+    """Compute the sha256 of the initial weights; empty for random ones.
 
     Raises:
-        ConfigError: they are not there.
+        ConfigError: the file is missing.
     """
     path = config.train.init_from
     if path is None:
         return ""
     if not Path(path).is_file():
-        raise ConfigError(f"train.init_from = {path}: no such file. Give a .safetensors or .pth that every node has.")
+        raise ConfigError(f"train.init_from = {path}: no such file. Fix: give a .safetensors or .pth on every node.")
     return sha256_of([Path(path)])

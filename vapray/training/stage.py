@@ -1,11 +1,11 @@
-"""train: the tables ``bank`` and ``latents`` become checkpoints, by Ray Train.
+"""Stage train: tables ``bank`` and ``latents`` to checkpoints, with Ray Train.
 
 in    rows of the train split: label, context float16 [L, width], moments float16 [2C, h, w] and their mirror image
-out   files/steps/step-N (training state), files/final (to sample from); what is in them: ``vapray.checkpoint``
+out   files/steps/step-N (training state), files/final (for sampling); ``vapray.checkpoint`` describes their contents
 
-Every rank maps the same node-local arrays and takes its own places of each global batch. A rank that dies takes the
-worker group down; Ray Train starts it again, and it goes on from the newest whole training state. A run that is told
-to end asks for a last training state first.
+Every rank maps the same node-local arrays and takes its own positions of each global batch. A rank's death ends the
+worker group; Ray Train restarts the group, which continues from the latest complete training state. An interrupted run
+requests a last training state before it ends.
 """
 
 import json
@@ -40,7 +40,8 @@ from vapray.training.rank import worker_of
 __all__ = ["run", "scaling_of"]
 
 START_TIMEOUT, SECONDS_FOR_FEWER = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30"
-"""An elastic group that does not get its places in time, for a lost node is missed late, is tried again smaller."""
+"""Start timeout of an elastic group, in seconds; after it Ray retries with fewer workers, since lost nodes are noticed
+late."""
 ROWS_CACHE = Path(tempfile.gettempdir()) / f"vapray-rows-{os.getuid()}"
 
 
@@ -65,7 +66,7 @@ def run(run: StageRun) -> None:
             empty_context=encoder.encode_empty() if config.model.null_text == "empty" else None,
         )
         try:
-            standing = job.newest_files(run.progress.say)  # said here, for a worker's words are heard by nobody
+            standing = job.newest_files(run.progress.say)  # logged here, because workers' logs are not shown
             done = json.loads(standing["state.json"])["step"] if standing else 0
             run.progress.expect(config.train.steps, "steps", done=done)
             run.progress.say(f"starting {_range(least, workers)}")
@@ -81,10 +82,10 @@ def _range(least: int, most: int) -> str:
 
 
 def _save_before_the_end(run: StageRun, board: Board) -> None:
-    if board.progress() is None:  # the workers are still starting: there is nothing to save, and nobody to wait for
+    if board.progress() is None:  # the workers are still starting, so there is no state to save
         return
     grace = run.config.train.grace_seconds
-    run.progress.say(f"ending: waiting up to {grace:g} s for a checkpoint")
+    run.progress.say(f"interrupted: waiting up to {grace:g} s for a checkpoint")
     board.ask_to_save()
     deadline = time.monotonic() + grace
     while (step := board.saved()) is None and time.monotonic() < deadline:
@@ -114,7 +115,7 @@ def _fit(job: TrainingJob) -> None:
         with readable_errors("training"):
             result = run_interruptible(trainer.fit)
     except VaprayError:
-        if told := job.board.failure():  # what other ranks said of it came from losing this one
+        if told := job.board.failure():  # the other ranks' errors are consequences of this one
             raise told from None
         raise
     if isinstance(result.return_value, VaprayError):
@@ -122,7 +123,7 @@ def _fit(job: TrainingJob) -> None:
 
 
 def scaling_of(settings: Train) -> Any:
-    """How many workers, and what each reserves: Ray's ``ScalingConfig``."""
+    """Build Ray's ``ScalingConfig``: number of workers, and the resources of each."""
     from ray.train import ScalingConfig
 
     workers = _numbers_of_workers(settings)
@@ -135,7 +136,7 @@ def _numbers_of_workers(settings: Train) -> Any:
 
 
 def _train_rank(settings: dict[str, Any]) -> Any:
-    """What each worker of the group runs; what a restart would only meet again is an answer, not a failure."""
+    """Run one worker of the group; an error that a restart would repeat is returned, not raised."""
     import ray.train
     from ray.train.torch import get_device
 
@@ -156,7 +157,7 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     except CheckpointError as error:
         if context.get_world_size() == 1:
             return error
-        job.board.fail(error)  # as with memory: the others may have none, and wait
+        job.board.fail(error)  # raised, as for memory, because the other ranks may have no error and wait
         raise
     except (RuntimeError, MemoryError) as error:
         _tell_out_of_memory(job, error, device, context.get_world_size(), context.get_local_world_size())
@@ -167,13 +168,13 @@ def _train_rank(settings: dict[str, Any]) -> Any:
 
 
 def _nobody(line: str) -> None:
-    """Hears what other ranks than the first have to say."""
+    """Discard a log line, on ranks other than the first."""
 
 
 def _tell_out_of_memory(
     job: TrainingJob, error: BaseException, device: torch.device, workers: int, sharing: int
 ) -> None:
-    """Only this rank knows, and the others wait for it: it has to fail, so that they do, and they hear of it after."""
+    """Report this rank's memory error to the driver; the caller must raise, since the other ranks wait for this one."""
     told = out_of_memory(
         error, job.config, num_classes=job.num_classes, device=device, workers=workers, sharing=sharing
     )
@@ -185,7 +186,7 @@ def _finish(run: StageRun, job: TrainingJob) -> None:
     state = job.newest_files(run.progress.say)
     if state is None or json.loads(state["state.json"])["step"] != job.config.train.steps:
         raise BackendError(
-            f"{run.output.uri}: training ended without a whole checkpoint of its last step. Run the same command again."
+            f"{run.output.uri}: training ended without a complete last checkpoint. Fix: rerun the same command."
         )
     contents = final_checkpoint(
         job.config,

@@ -1,4 +1,4 @@
-"""Everything that a training run is between two steps, to bytes and back."""
+"""Training state between two steps, and its serialization."""
 
 import copy
 import io
@@ -26,13 +26,13 @@ _CARD = ("step", "curve", "validations", "skipped", "skipped_in_a_row")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A training state copied to the CPU, which further steps leave as it is; but for its card empty, save on rank 0.
+    """Copy of a training state on the CPU, independent of further steps; on ranks other than 0 it has the card only.
 
     Attributes:
         raw: weights of the last step.
-        averaged: their moving average.
+        averaged: moving average of the weights.
         optimiser: AdamW's ``state_dict``.
-        card: what ``state.json`` says, but for validations.
+        card: contents of ``state.json`` without validations.
     """
 
     raw: dict[str, Tensor]
@@ -42,26 +42,26 @@ class Snapshot:
 
     @property
     def step(self) -> int:
-        """Optimiser steps behind it."""
+        """Number of optimizer steps taken."""
         return int(self.card["step"])
 
 
 @dataclass
 class TrainingState:
-    """The state after ``step`` optimiser steps.
+    """Training state after ``step`` optimizer steps.
 
     Attributes:
-        model: weights of the last step.
-        averaged: their moving average.
+        model: network with the weights of the last step.
+        averaged: network with the moving average (EMA) of the weights.
         optimiser: AdamW with its moments.
-        sharding: how these lie over ranks.
-        step: optimiser steps, skipped ones included.
+        sharding: distribution of these over ranks.
+        step: number of optimizer steps, skipped ones included.
         curve: points of the learning curve.
         validations: (step, distance) of every validation; lower is better.
-        best: averaged weights at the lowest distance, as safetensors; empty before the first validation.
-        pending: step and averaged weights of a validation that was under way when the run was ended.
-        skipped: steps whose gradient was not finite.
-        skipped_in_a_row: those since the last step that was taken.
+        best: EMA weights at the lowest distance, as safetensors; empty before the first validation.
+        pending: step and EMA weights of a validation that was in progress when the run ended.
+        skipped: number of steps with a non-finite gradient.
+        skipped_in_a_row: number of steps skipped since the last step taken.
     """
 
     model: Network
@@ -78,12 +78,12 @@ class TrainingState:
 
     @classmethod
     def begin(cls, model: Network, settings: Train) -> Self:
-        """Before the first step: the average equals the weights."""
+        """Build the state before the first step: the average equals the weights."""
         averaged = copy.deepcopy(model).requires_grad_(False).eval()
         return cls(model, averaged, make_optimiser(model, settings), Replicas(model))
 
     def spread(self, settings: Train, device: torch.device, rank: int, world: int) -> None:
-        """Over the devices of ``world`` ranks, which all have it whole; above 1 a torch process group is up."""
+        """Distribute a complete state over the devices of ``world`` ranks; above 1 a torch process group must exist."""
         optimiser = self.optimiser.state_dict()
         if world > 1 and settings.sharding == "fsdp":
             self.sharding = shards = Shards(self.model, self.averaged, device)
@@ -94,7 +94,7 @@ class TrainingState:
         self.optimiser.load_state_dict(optimiser)
 
     def consider(self, step: int, averaged: Network, distance: float) -> None:
-        """Note a validation of the averaged weights of a step, and keep them if none before came as near."""
+        """Record a validation of the EMA weights of a step, and keep them if their distance is the lowest."""
         if all(distance < earlier for _, earlier in self.validations):
             self.best = save_weights(averaged)
         self.validations.append((step, distance))
@@ -107,7 +107,7 @@ class TrainingState:
                 raise TrainingDiverged(f"training: {name} is not finite after step {self.step}; nothing was saved.")
 
     def snapshot(self) -> Snapshot:
-        """A copy for writing while further steps run.
+        """Copy the state for writing while further steps run.
 
         Raises:
             TrainingDiverged: a weight is not finite; such a state is never saved.
@@ -122,7 +122,7 @@ class TrainingState:
         )
 
     def to_files(self, snapshot: Snapshot | None = None) -> dict[str, bytes]:
-        """File name -> content, of a snapshot or as of now, with what validation has found.
+        """Serialize a snapshot or the current state, with the validations, to file name -> content.
 
         Raises:
             TrainingDiverged: a weight is not finite.
@@ -143,7 +143,7 @@ class TrainingState:
         return files | {"state.json": json.dumps(card).encode()}
 
     def restore(self, files: Mapping[str, bytes]) -> None:
-        """Go back to what :meth:`to_files` gave.
+        """Restore the state from the files of :meth:`to_files`.
 
         Raises:
             CheckpointError: a file is missing, or belongs to another architecture.
@@ -163,15 +163,15 @@ class TrainingState:
 
 
 def save_weights(model: nn.Module) -> bytes:
-    """All weights as one safetensors file."""
+    """Serialize all weights as one safetensors file."""
     return save_safetensors({name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()})
 
 
 def load_weights(model: nn.Module, data: bytes) -> None:
-    """Put weights from a safetensors file into a model.
+    """Load the weights of a safetensors file into a model.
 
     Raises:
-        CheckpointError: damaged, or another architecture; names what differs.
+        CheckpointError: a damaged file or another architecture; the message lists the differences.
     """
     try:
         weights = load_safetensors(data)
@@ -187,7 +187,7 @@ def _differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> l
     missing = [f"{name} is missing" for name in wanted.keys() - found.keys()]
     extra = [f"{name} is not known" for name in found.keys() - wanted.keys()]
     shapes = [
-        f"{name} is {tuple(found[name].shape)}, wanted {tuple(wanted[name].shape)}"
+        f"{name} is {tuple(found[name].shape)}, expected {tuple(wanted[name].shape)}"
         for name in wanted.keys() & found.keys()
         if found[name].shape != wanted[name].shape
     ]

@@ -1,4 +1,4 @@
-"""One optimiser step on one rank: a batch's gradients, and what is done with them."""
+"""Optimizer step on one rank: gradients of a batch, and the update."""
 
 import math
 from collections.abc import Sequence
@@ -22,26 +22,26 @@ from vapray.training.state import TrainingState
 __all__ = ["OptimiserStep", "Taken"]
 
 MULTIPLE_OF_TOKENS: dict[Precision, int] = {"float32": 1, "bfloat16": 16}
-"""Captions are padded on to this: kernels for bfloat16 are made for each shape that occurs, and like even ones."""
+"""Multiple to which captions are padded; bfloat16 kernels are built per shape and are faster for even sizes."""
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of a step."""
+    """Result of a step."""
 
     losses: Losses
-    """Of this rank's rows, without gradients."""
+    """Losses of this rank's rows, without gradients."""
     norm: float | None
-    """Of the gradient, before clipping; None for a step that was skipped, because it was not finite."""
+    """Norm of the gradient before clipping; None for a step that was skipped because it was not finite."""
 
 
 class OptimiserStep:
-    """Takes steps with a training state, which it changes in place.
+    """Optimizer step, which changes a training state in place.
 
     Args:
-        config: sections ``train``, ``model`` and ``diffusion``.
-        state: weights, their average and the optimiser, spread over the ranks; gradients are the mean over these.
-        device: where they are.
+        config: configuration; sections ``train``, ``model`` and ``diffusion`` are read.
+        state: weights, their average and the optimizer, distributed over the ranks; gradients are averaged over ranks.
+        device: device of the state.
     """
 
     def __init__(self, config: Config, state: TrainingState, device: torch.device) -> None:
@@ -53,11 +53,11 @@ class OptimiserStep:
             state.model.compile_blocks()
 
     def take(self, batch: Batch, weight: float = 1.0) -> Taken:
-        """One step; counting it is the caller's.
+        """Take one step; the caller counts it.
 
         Args:
-            batch: this rank's rows.
-            weight: of their mean loss; other than 1 where ranks have different numbers of rows.
+            batch: rows of this rank.
+            weight: weight of their mean loss; other than 1 if ranks have different numbers of rows.
 
         Raises:
             TrainingDiverged: too many steps in a row had a gradient that is not finite.
@@ -82,7 +82,7 @@ class OptimiserStep:
         return Taken(losses, norm)
 
     def _gradients(self, batch: Batch, weight: float) -> Losses:
-        """Add up those of the micro-batches; ranks exchange them once, with the last."""
+        """Accumulate the gradients of the micro-batches; ranks exchange them once, with the last."""
         count, multiple = self._config.train.accumulate_steps, MULTIPLE_OF_TOKENS[self._config.train.precision]
         most = self._state.model.max_context
         parts = batch.split(count, multiple=multiple, most=most) if max(count, multiple) > 1 else [batch]
@@ -101,19 +101,19 @@ class OptimiserStep:
             return denoising_loss(network, self._schedule, *tensors, batch.draws, alpha, batch.balancing)
 
     def _skip(self) -> None:
-        """All ranks see the same gradient, so they skip, and stop, together."""
+        """Skip the step; all ranks have the same gradient, so they skip, and stop, together."""
         state, settings = self._state, self._config.train
         state.skipped += 1
         state.skipped_in_a_row += 1
         if state.skipped_in_a_row > settings.max_skipped_steps:
             raise TrainingDiverged(
                 f"training: the gradients of {state.skipped_in_a_row} steps in a row, up to step {state.step}, are "
-                "not finite; nothing of them was saved. "
-                f"Lower train.learning_rate from {settings.learning_rate:g}, or look for broken latents."
+                "not finite; they were not saved. "
+                f"Fix: lower train.learning_rate from {settings.learning_rate:g}, or check the latents."
             )
 
 
 def _mean(parts: Sequence[tuple[float, Losses]]) -> Losses:
-    """Of micro-batches with their shares."""
+    """Average the losses of micro-batches by their shares."""
     names = [field.name for field in fields(Losses)]
     return Losses(*(torch.stack([share * getattr(one, name).detach() for share, one in parts]).sum() for name in names))

@@ -1,4 +1,4 @@
-"""What shows a learning curve: TensorBoard's event files, and Weights & Biases."""
+"""Trackers of the learning curve: TensorBoard's event files, and Weights & Biases."""
 
 import contextlib
 import hashlib
@@ -16,19 +16,19 @@ from vapray.store import Version
 __all__ = ["Point", "TensorBoard", "WeightsAndBiases"]
 
 Point = tuple[int, Mapping[str, float]]
-"""A step, and values by name."""
+"""Step, and values by name."""
 SECONDS_BETWEEN_UPLOADS = 30.0
 
 
 class TensorBoard:
-    """An event file in ``files/tensorboard``, which ``tensorboard --logdir RUN`` finds.
+    """Event file in ``files/tensorboard``, which ``tensorboard --logdir RUN`` finds.
 
-    It is written anew at every start, from the checkpoint's curve on. A local file grows point by point; to an object
-    store, where nothing can be appended, it goes whole, every half minute and at the end.
+    Every start writes it again, from the beginning of the checkpoint's curve. A local file grows point by point; an
+    object store, which cannot append, gets the complete file every half minute and at the end.
 
     Args:
-        output: the version that training fills.
-        past: the curve up to the checkpoint that training goes on from.
+        output: version that training writes.
+        past: learning curve up to the checkpoint from which training continues.
     """
 
     def __init__(self, output: Version, past: Sequence[Point]) -> None:
@@ -47,7 +47,7 @@ class TensorBoard:
         self._events.flush()
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Append values of a step."""
+        """Append the values of a step."""
         self._write(step, values)
         self._events.flush()
         if self._temporary and time.monotonic() - self._uploaded >= SECONDS_BETWEEN_UPLOADS:
@@ -61,13 +61,13 @@ class TensorBoard:
             self._temporary.cleanup()
 
     def _remove_earlier_files(self) -> None:
-        """One by one: NFS keeps, under a hidden name, what a TensorBoard has open, and the folder with it."""
+        """Remove files one by one, since NFS keeps open files, and with them their folder, under a hidden name."""
         for name in self._files.names(self._folder):
             with contextlib.suppress(DataError):
                 self._files.remove(f"{self._folder}/{name}")
 
     def _forget_earlier_files(self) -> None:
-        """A TensorBoard that has been watching since before the restart drops what it has read."""
+        """Write a start event, so that a running TensorBoard drops the points read before a restart."""
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         start = SessionLog(status=SessionLog.START)
@@ -90,20 +90,20 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run of Weights & Biases; its own environment variables (``WANDB_PROJECT``, ``WANDB_MODE``, ...) apply.
+    """Run of Weights & Biases; its environment variables (``WANDB_PROJECT``, ``WANDB_MODE``, ...) apply.
 
-    A restart goes on with the same run, which keeps what it knows of steps that are taken again.
+    A restart continues the same run, which keeps its points of repeated steps.
 
     Args:
-        config: the tree; what training learns from is sent along: no path, no caption, nothing of the machine.
-        output: the version that training fills.
+        config: configuration; sections model, diffusion and train are sent, without paths, captions or machine data.
+        output: version that training writes.
     """
 
     def __init__(self, config: Config, output: Version) -> None:
         try:
             import wandb
         except ImportError:
-            raise RuntimeError("wandb is not installed; it is in the extra vapray[tracking]") from None
+            raise RuntimeError("wandb is not installed; install vapray[tracking]") from None
         tree = config.model_dump(mode="json", exclude={"train": {"init_from"}})
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "vapray"),
@@ -125,7 +125,7 @@ class WeightsAndBiases:
         self._newest = 0
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Send values of a step; a run's steps only rise, so a late validation says its own."""
+        """Send values of a step; a run's steps must ascend, so a late validation carries its own step."""
         late: dict[str, Any] = {"validation_step": step} if "validation_distance" in values else {}
         self._newest = max(self._newest, step)
         self._run.log({name: value for name, value in values.items() if name != "step"} | late, step=self._newest)

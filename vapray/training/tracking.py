@@ -1,8 +1,7 @@
-"""Where the learning curve goes besides the checkpoint and the report: TensorBoard, or Weights & Biases.
+"""Experiment tracking of the learning curve with TensorBoard or Weights & Biases.
 
-A tracker is never a reason to stop or to wait: it works in a thread of its own behind a bounded queue, and what goes
-wrong there is said once. A tracker that is opened after a restart is told the curve up to the checkpoint, so that steps
-that are taken again stand in it once.
+A tracker never stops or delays training: it runs in its own thread with a bounded queue, and its first error is logged
+once. A tracker opened after a restart gets the curve up to the checkpoint, so that repeated steps appear once.
 """
 
 import queue
@@ -23,10 +22,10 @@ SECONDS_TO_CLOSE = 15.0
 
 
 class Tracker(Protocol):
-    """What a learning curve can be shown in."""
+    """Interface of a tracker."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Show values of a step; a validation may come later than points of steps behind it."""
+        """Log the values of a step; a validation may come later than points of later steps."""
         ...
 
     def close(self) -> None:
@@ -35,13 +34,13 @@ class Tracker(Protocol):
 
 
 class Tracking:
-    """A tracker behind a queue: no call waits for it or fails with it.
+    """Tracker with a queue, so that no call waits for it or fails with it.
 
     Args:
-        name: ``train.tracker``, for what is said.
-        open_tracker: opens it, in its own thread.
-        say: is told once that something went wrong.
-        waiting: points at the most that wait for a slow tracker; those above are left out.
+        name: value of ``train.tracker``, for log lines.
+        open_tracker: function that opens the tracker, called in the tracker's thread.
+        say: log function, called once for the first error.
+        waiting: maximum number of queued points; further points are dropped.
     """
 
     def __init__(
@@ -54,18 +53,18 @@ class Tracking:
         self._thread.start()
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Hand over values of a step."""
+        """Queue the values of a step."""
         try:
             self._points.put_nowait((step, dict(values)))
         except queue.Full:
-            self._say_once("does not keep up; points are left out")
+            self._say_once("is too slow; points are dropped")
 
     def close(self, seconds: float = SECONDS_TO_CLOSE) -> None:
-        """Let it finish what it was given; a tracker that takes longer is left behind."""
+        """Wait for the tracker to finish, at most ``seconds``."""
         try:
             self._points.put_nowait(None)
         except queue.Full:
-            self._say_once("does not keep up; points are left out")
+            self._say_once("is too slow; points are dropped")
             return
         self._thread.join(seconds)
         if self._thread.is_alive():
@@ -82,7 +81,7 @@ class Tracking:
         while (point := self._points.get()) is not None:
             try:
                 tracker.log(*point)
-            except Exception as error:  # the next one may go through: a disk gets room again, a network comes back
+            except Exception as error:  # the next point may succeed, when the disk or the network is available again
                 self._say_failed(error)
         try:
             tracker.close()
@@ -95,20 +94,20 @@ class Tracking:
     def _say_once(self, what: str) -> None:
         if not self._told.is_set():
             self._told.set()
-            self._tell(f"train.tracker={self._name}: {what}. Training goes on; the curve is also in the report.")
+            self._tell(f"train.tracker={self._name}: {what}. Training continues; the curve is also in the report.")
 
 
 @contextmanager
 def tracked(
     config: Config, output: Version, state: TrainingState, say: Callable[[str], None]
 ) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
-    """Where to hand values of a step to, for the tracker of ``train.tracker``.
+    """Create a context with the log function of the tracker ``train.tracker``.
 
     Args:
-        config: the tree.
-        output: the version that training fills.
-        state: that training goes on from.
-        say: is told once that something went wrong.
+        config: configuration of the run.
+        output: version that training writes.
+        state: state from which training continues.
+        say: log function, called once for the first error.
     """
     if config.train.tracker == "none":
         yield lambda step, values: None
@@ -123,12 +122,12 @@ def tracked(
 
 
 def open_tracker(config: Config, output: Version, past: Sequence[Point]) -> Tracker:
-    """The tracker of ``train.tracker``, which is not ``none``.
+    """Open the tracker of ``train.tracker``, which is not ``none``.
 
     Args:
-        config: the tree.
-        output: the version that training fills.
-        past: the curve up to the checkpoint that training goes on from.
+        config: configuration of the run.
+        output: version that training writes.
+        past: learning curve up to the checkpoint from which training continues.
     """
     if config.train.tracker == "wandb":
         return WeightsAndBiases(config, output)

@@ -1,4 +1,4 @@
-"""What a rank knows of the world around its loop."""
+"""Interface of a rank's training loop to its environment."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ __all__ = ["Worker"]
 
 @dataclass(frozen=True)
 class Worker:
-    """What a rank knows of the world.
+    """Rank, device and callbacks of a training loop.
 
     Attributes:
-        rank: 0..world-1.
-        world: number of ranks; above 1 a torch process group is up.
-        device: where the model lives.
-        report: takes (step, values) of the learning curve, on rank 0.
-        save: stores the files of a training state under a step, on rank 0; called in a thread of its own.
-        is_save_asked: whether a checkpoint is asked for out of turn, until ``say_saved``; on rank 0.
-        validate: distance of the averaged network's images to the validation split; every rank has it, rank 0 calls
-            it, in that thread too; None: never asked.
-        say_saved: is told the step of a checkpoint that was asked for, once it is stored.
-        track: takes (step, values) that are shown but are no point of the learning curve.
+        rank: number of this rank, 0..world-1.
+        world: number of ranks; above 1 a torch process group exists.
+        device: device of the model.
+        report: called with (step, values) of the learning curve, on rank 0.
+        save: stores the files of a training state under a step, on rank 0; called in a background thread.
+        is_save_asked: returns whether a checkpoint is requested out of turn, until ``say_saved``; on rank 0.
+        validate: computes the distance of the EMA network's images to the validation split; every rank has it, rank 0
+            calls it in the background thread; None: no validation.
+        say_saved: called with the step of a requested checkpoint, after it is stored.
+        track: called with (step, values) that are tracked but are not a point of the learning curve.
     """
 
     rank: int

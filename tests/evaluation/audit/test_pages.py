@@ -16,7 +16,7 @@ from vapray.captioning.prompt_set import load_prompt_set
 from vapray.evaluation.audit.claims import Described
 from vapray.evaluation.audit.experts import find_ratings
 from vapray.evaluation.audit.findings import Questioned, find, find_consistency
-from vapray.evaluation.audit.page import Audit, WorstCaption, render_audit
+from vapray.evaluation.audit.page import MEASURED, Audit, WorstCaption, render_audit
 from vapray.evaluation.audit.rating_sheet import SheetCaption, render_rating_sheet
 from vapray.evaluation.audit.ratings import RatedCaption, read_ratings
 
@@ -41,7 +41,6 @@ def audit() -> Audit:
         captions=12,
         rejects={"refusal": 2},
         omitted=("texture",),
-        unreliable={"colours"},
         findings=findings,
         consistency=find_consistency([Questioned("a", [{"shape": "round"}, {"shape": "oval"}])], DERMOSCOPY, seed=0),
         others=(),
@@ -62,10 +61,9 @@ def test_the_page_says_what_is_wrong_and_interprets_nothing(audit: Audit) -> Non
     page = render_audit(audit)
     assert "<script" not in page
     assert "&lt;script&gt;" in page
-    assert "50\u00a0% of the statements contradict their picture" in page.replace("\n", "")
-    assert "shape: says oval, the picture round" in page
-    assert "told to leave out" in page
-    assert "not measured reliably" in page
+    assert "50\u00a0% of the statements contradict their image" in page.replace("\n", "")
+    assert "shape: caption oval, image round" in page
+    assert "omitted by instruction" in page
     assert "refusal" in page
 
 
@@ -79,11 +77,14 @@ def test_what_experts_say_beside_the_attributes_is_shown_too(audit: Audit) -> No
 
 def test_nothing_is_claimed_where_nothing_is_known(audit: Audit) -> None:
     unknown = [Described("a", "a", {"shape": "round"}, {})]
-    page = render_audit(
-        Audit(**vars(audit) | {"reference": "nothing", "findings": find(unknown, DERMOSCOPY, seed=0), "worst": ()})
-    )
-    assert "cannot be audited by the same measurements" in page
-    assert "contradict their picture" not in page
+    nothing = {"reference": "nothing", "findings": find(unknown, DERMOSCOPY, seed=0), "worst": ()}
+    for changes, headline in (
+        ({"captioner": MEASURED}, "cannot be audited by the same measurements"),
+        ({"modality": "chest xray"}, "not checked: no attributes are measured in chest xray"),
+    ):
+        page = render_audit(Audit(**vars(audit) | nothing | changes))
+        assert headline in page
+        assert "contradict their image" not in page
 
 
 def test_pages_fit_a_phone(audit: Audit, sheet: Path, tmp_path: Path) -> None:

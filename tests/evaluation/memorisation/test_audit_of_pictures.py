@@ -91,7 +91,7 @@ def test_four_copies_among_sixty_pictures_are_found_and_named(
     found = look(version, 120)
     assert found.verdict == COPIES
     assert found.pixels.copies == 4
-    assert "4 are copies: as near as planted ones" in found.why
+    assert "4 are copies: as near as planted copies" in found.why
     pairs = {(pair.generated, pair.training) for pair in found.nearest_by_pixels[:4]}
     assert pairs == {(f"sample/generated-{row:04d}", f"image/reference-{100 + row:04d}") for row in range(4)}
 
@@ -99,7 +99,7 @@ def test_four_copies_among_sixty_pictures_are_found_and_named(
 def test_too_few_held_out_pictures_are_said_to_be_too_few(measured: Version) -> None:
     found = look(measured, 99)
     assert (found.verdict, found.pixels.n_held_out) == (CANNOT_TELL, 99)
-    assert "99 share no group with training ones, and 100 are wanted" in found.why
+    assert "99 share no group with training images, and 100 are required" in found.why
 
 
 def test_the_result_does_not_depend_on_what_is_looked_up_together(measured: Version) -> None:

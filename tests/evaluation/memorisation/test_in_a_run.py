@@ -32,11 +32,11 @@ def test_its_numbers_stand_in_the_metrics_and_its_pairs_in_the_report(small_run:
     assert metrics["further"]["copies_n_held_out"] == 18
     assert metrics["intervals"]["copies_share_pixels"]["method"] == "Clopper-Pearson"
     page = (small_run / "report" / "index.html").read_text()
-    assert "Copies of training pictures: cannot tell" in page
+    assert "Copies of training images: cannot tell" in page
     assert "Copies cannot be ruled out" in page
     assert "Nearest in pixels" in page and "Nearest in features" in page
 
 
 def test_too_few_held_out_pictures_keep_the_model_at_home(small_checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="Too few held-out pictures: 18 share no group with training ones"):
+    with pytest.raises(DataError, match="Too few held-out images: 18 share no group with training images"):
         export_checkpoint(str(small_checkpoint), str(tmp_path / "model"))

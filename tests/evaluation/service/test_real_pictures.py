@@ -51,7 +51,7 @@ def test_of_several_datasets_the_one_that_was_trained_on_is_taken(run, card):
 
 
 def test_a_named_run_without_these_classes_is_refused(run):
-    with pytest.raises(DataError, match="no finished pictures of the classes A, B"):
+    with pytest.raises(DataError, match="no finished images of the classes A, B"):
         find_real_pictures("/nowhere/files/final", ("A", "B"), str(run))
 
 

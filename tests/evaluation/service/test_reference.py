@@ -38,7 +38,7 @@ def test_what_is_measured_without_an_evaluation_is_the_same_and_measured_once(re
     told, unmeasured = Told(), replace(real, references=())
     for _ in range(2):
         assert same(ReferenceStatistics.load(unmeasured, card.config, str(tmp_path), told), reference)
-    assert len(told) == 1 and "measuring the real pictures" in told[0]
+    assert len(told) == 1 and "measuring the real images" in told[0]
 
 
 def test_two_that_measure_at_the_same_time_share_one_version(reference, real, card, tmp_path):
@@ -91,6 +91,6 @@ def test_lost_pictures_are_named_and_nothing_is_kept(real, card, tmp_path):
     lost.write_part(part_of(TABLES["images"], [row | {"path": f"{tmp_path}/{row['image_id']}"} for row in rows]))
     notes = {"class_names": list(card.class_names)}
     lost.seal(stage="ingest", sections={}, inputs={}, seconds=0, versions={}, notes=notes)
-    with pytest.raises(DataError, match=r"81 of 81 real pictures cannot be read any more, such as .*: cannot be read"):
+    with pytest.raises(DataError, match=r"81 of 81 real images can no longer be read, such as .*: cannot be read"):
         ReferenceStatistics.load(RealPictures(lost, ()), card.config, str(tmp_path / "state"), print)
     assert not list(tmp_path.glob("state/**/manifest.json"))

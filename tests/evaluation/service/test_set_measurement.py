@@ -71,7 +71,7 @@ def test_a_small_set_says_what_it_cannot_tell(reference, frames):
 
 
 def test_one_picture_and_another_size_are_refused(reference, frames):
-    with pytest.raises(DataError, match="1 pictures: wanted at least 2"):
+    with pytest.raises(DataError, match="got 1 images, expected at least 2"):
         measured(reference, frames["test"][:1])
-    with pytest.raises(DataError, match=r"wanted \[B, 32, 32, 3\], got \[1, 16, 16, 3\]"):
+    with pytest.raises(DataError, match=r"expected \[B, 32, 32, 3\], got \[1, 16, 16, 3\]"):
         measured(reference, frames["test"][:1, :16, :16])

@@ -58,5 +58,5 @@ def test_a_thumbnail_carries_nothing_else_of_its_file(tmp_path):
 
 def test_without_held_out_pictures_there_is_no_yardstick(reference, real):
     nothing = replace(reference.held_out, features=np.zeros((0, 96)), labels=np.zeros(0, np.int64))
-    with pytest.raises(DataError, match="no real picture is held out"):
+    with pytest.raises(DataError, match="no real images are held out"):
         TrainingNeighbours(replace(reference, held_out=nothing), real)

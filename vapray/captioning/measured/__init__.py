@@ -1,1 +1,1 @@
-"""Attributes measured from pixels by classical image analysis: the captioner that needs no model."""
+"""Captioner for dermoscopy without a model: classical image analysis measures attributes, templates word them."""

@@ -1,4 +1,4 @@
-"""Captions from measured attributes, without a model: the embedded default."""
+"""Captions of dermoscopy from measured attributes, without a model: the embedded default."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from vapray.captioning import wording
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures, image_generator
-from vapray.captioning.measured.measure import measure
+from vapray.captioning.measured.dermoscopy import measure_dermoscopy
 from vapray.captioning.prompt_set import PromptSet
 from vapray.errors import BadImage
 
@@ -16,20 +16,17 @@ __all__ = ["MeasuredCaptioner"]
 
 
 class MeasuredCaptioner:
-    """Measures attributes and words them.
-
-    An experiment's arm that uses it is called "measured captions", never "VAPS".
-    """
+    """Captioner that measures attributes and words them; reports call it "measured captions", never "VAPS"."""
 
     name = "measured"
     revision = "2"
 
     def __init__(self, prompt_set: PromptSet, seed: int = 0, omit: Sequence[str] = ()) -> None:
-        """Prepare for one modality.
+        """Word the knowledge texts.
 
         Args:
-            prompt_set: its name is the modality that is measured, one of ``MEASURES``.
-            seed: with an image's id it decides that image's wording, whatever else is in the batch.
+            prompt_set: attributes and texts; the attributes are those of ``dermoscopy``.
+            seed: seed of the wording, with the image's id; independent of the rest of the batch.
             omit: attributes that no text mentions.
         """
         self.prompt_set, self.seed, self.omit = prompt_set, seed, frozenset(omit)
@@ -38,12 +35,12 @@ class MeasuredCaptioner:
         self.knowledge: Mapping[str, str] = dict(wording.knowledge(prompt_set, number) for number in variants)
 
     def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
-        """Caption uint8 [S, S, 3] pictures; a picture without a finding to describe is a reject."""
+        """Caption uint8 [S, S, 3] images; an image in which no lesion stands out is a reject."""
         return [self._one(image, image_id) for image, image_id in zip(images, image_ids, strict=True)]
 
     def _one(self, image: NDArray[np.uint8], image_id: str) -> CaptionDraft | CaptionReject:
         try:
-            found = measure(image, self.prompt_set.name)
+            found = measure_dermoscopy(image)
         except BadImage as error:
             return CaptionReject(str(error))
         if len(found) < len(self.prompt_set.attributes):

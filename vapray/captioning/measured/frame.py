@@ -1,4 +1,4 @@
-"""The working frame: all images are measured at one side length, so that pixels mean the same."""
+"""Working frame: every image is measured at one side length, so that scales in pixels are comparable."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,14 @@ Floats = NDArray[np.float64]
 
 
 def working_rgb(image: NDArray[np.uint8]) -> Floats:
-    """Bring a square picture to [96, 96, 3] in 0..1.
+    """Resize a square image to [96, 96, 3] in 0..1.
 
     Raises:
         BadImage: not uint8 [S, S, 3], or smaller than 8 pixels.
     """
     shape = image.shape
     if image.dtype != np.uint8 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3 or shape[0] < 8:
-        raise BadImage(f"cannot measure a {image.dtype} picture of shape {shape}; wanted uint8 [S, S, 3], S >= 8")
+        raise BadImage(f"cannot measure a {image.dtype} image of shape {shape}: expected uint8 [S, S, 3], S >= 8")
     rgb = image.astype(np.float64) / 255
     if shape[0] < SIDE:
         return np.clip(np.stack([_enlarged(rgb[..., channel]) for channel in range(3)], axis=-1), 0, 1)

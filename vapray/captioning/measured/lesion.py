@@ -1,4 +1,4 @@
-"""Finding the one lesion: what differs in colour from the skin around it, by two models of that skin."""
+"""Segmentation of the one lesion that differs in colour from the skin around it, by two models of that skin."""
 
 import numpy as np
 from scipy import ndimage
@@ -17,13 +17,13 @@ OTSU_FACTOR = 0.9
 BORDER_WIDTH = 5
 
 SKIN_SPREAD = 5.0
-"""Distance in Lab over which skin itself varies; what is farther from a model of the skin has little say in it."""
+"""Distance in Lab over which skin itself varies; pixels farther from a model of the skin have little weight in it."""
 
 STIFFNESS = 0.1
-"""How strongly a bowl of skin stays flat: a large lesion must not be taken for the bowl's bottom."""
+"""Penalty on the curvature of a bowl of skin: a large lesion must not be taken for its bottom."""
 
 FITTED_EVERY, FITS = 3, 6
-"""Every third pixel decides six numbers well; after six rounds the weights hardly move."""
+"""Every third pixel suffices to fit six numbers; after six rounds the weights hardly change."""
 
 _ACROSS = (np.arange(SIDE) - (SIDE - 1) / 2) / (SIDE / 2)
 RADIUS: Floats = np.hypot(*np.meshgrid(_ACROSS, _ACROSS))
@@ -35,7 +35,7 @@ _BENT = np.diag([0.0, 0.2, 0.2, 1.0, 1.0, 1.0])
 
 
 def without_hair(lab: Floats) -> Floats:
-    """Close thin dark structures over, in lightness; their colour becomes that of their surroundings."""
+    """Remove thin dark structures from lightness; they take the colour of their surroundings."""
     closed = lab.copy()
     closed[..., 0] = ndimage.grey_closing(lab[..., 0], size=(5, 5))
     hair = closed[..., 0] - lab[..., 0] > 12
@@ -66,7 +66,7 @@ def surroundings(features: Floats, brightness: Floats, view: Mask) -> Floats:
 def bowl(features: Floats, reference: Floats, view: Mask) -> Floats:
     """Return the skin [S, S, K] as a smooth bowl, because light falls off towards the corners and skin is round.
 
-    A robust fit that begins with the even ``reference`` [K]; the centre, where the lesion is, has least say.
+    A robust fit that begins with the even ``reference`` [K]; the centre, where the lesion is, has least weight.
     """
     chosen = np.s_[::FITTED_EVERY, ::FITTED_EVERY]
     basis, colours = _BOWL[chosen].reshape(-1, 6), features[chosen].reshape(-1, features.shape[-1])
@@ -81,7 +81,7 @@ def bowl(features: Floats, reference: Floats, view: Mask) -> Floats:
 
 
 def segment(features: Floats, skin: Floats, view: Mask, min_contrast: float) -> Mask:
-    """Segment what differs from the skin.
+    """Segment the region that differs from the skin.
 
     Args:
         features: [S, S, K] colour features in which equal distances mean equal contrasts.

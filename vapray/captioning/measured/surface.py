@@ -15,11 +15,12 @@ PLAIN_SHARE = 0.5
 
 
 def fine_structure(lab: Floats, mask: Mask) -> tuple[float, float]:
-    """Return (energy, coherence) of the texture inside the mask, where its ground colour changes least.
+    """Measure the texture inside the mask, where its ground colour changes least.
 
-    energy: gradient of log lightness per pixel, averaged over neighbourhoods; the quieter third of them
-    decides, because the border between two colours is no texture. coherence: 0..1, how far the
-    neighbourhoods, one vote each, agree on one direction (structure tensor).
+    Returns:
+        energy: gradient of log lightness per pixel, averaged over neighbourhoods; a low percentile of them, because
+            the border between two colours is no texture.
+        coherence: 0..1, agreement of the neighbourhoods, one vote each, on one direction (structure tensor).
     """
     inside = plain(even_colour(lab, mask, GROUND), core(mask, 3))
     log_light = np.log(np.maximum(lab[..., 0], 3) + 10)
@@ -42,16 +43,16 @@ def core(mask: Mask, margin: int) -> Mask:
 
 
 def plain(lab: Floats, mask: Mask) -> Mask:
-    """Return the PLAIN_SHARE of the mask whose colour changes least: where two colours mix lies neither."""
+    """Return the PLAIN_SHARE of the mask whose colour changes least: a border between two colours shows neither."""
     down, across = np.gradient(lab, axis=(0, 1))
     change = (down**2 + across**2).sum(axis=-1)
     quiet: Mask = mask & (change <= np.quantile(change[mask], PLAIN_SHARE))
     return quiet
 
 
-def even_colour(picture: Floats, mask: Mask, scale: float) -> Floats:
+def even_colour(image: Floats, mask: Mask, scale: float) -> Floats:
     """Smooth every channel of [S, S, 3] by a Gaussian that sees only the mask."""
-    return np.stack([local_mean(picture[..., channel], mask, scale) for channel in range(3)], axis=-1)
+    return np.stack([local_mean(image[..., channel], mask, scale) for channel in range(3)], axis=-1)
 
 
 def local_mean(values: Floats, mask: Mask, scale: float) -> Floats:

@@ -1,1 +1,1 @@
-"""Colonoscopy: the union of PolypsSet, SUN and Mesejo's videos under one set of labels."""
+"""Colonoscopy dataset: the union of PolypsSet, SUN and Mesejo's videos with common labels."""

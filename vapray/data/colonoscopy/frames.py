@@ -1,4 +1,4 @@
-"""What a part of the union is: frames with the diagnosis in the part's own words."""
+"""Interface of a part of the union: frames with the part's own diagnoses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from typing import Protocol
 __all__ = ["NO_POLYP", "Frame", "Part"]
 
 NO_POLYP = "no polyp"
-"""The diagnosis of a frame without a polyp."""
+"""Diagnosis of a frame without a polyp."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame, not yet decoded.
+    """Video frame, not yet decoded.
 
     Attributes:
-        image_id: unique in the union.
+        image_id: id, unique in the union.
         path: absolute path of the file.
-        diagnoses: of the polyps in it, in the part's own words.
-        group: patient, lesion or sequence: what is never on two sides of a split.
+        diagnoses: diagnoses of its polyps, in the part's own terms.
+        group: patient, lesion or sequence; a group is in one split only.
     """
 
     image_id: str
@@ -29,22 +29,22 @@ class Frame:
 
 
 class Part(Protocol):
-    """One of the data sets, in a folder of its name. Reads when asked, each time."""
+    """Dataset of the union, in a folder of its name. Files are read on demand."""
 
     name: str
 
     def frames(self) -> list[Frame]:
-        """Every frame; call ``complaints`` first."""
+        """List all frames; call ``complaints`` first."""
         ...
 
     def complaints(self) -> Iterator[str]:
-        """What is wrong with its files."""
+        """Report problems of its files."""
         ...
 
     def tables(self) -> list[Path]:
-        """Small files that decide labels or groups."""
+        """List the small files that decide labels or groups."""
         ...
 
     def files(self) -> list[Path]:
-        """All other files, signed by name, size and time."""
+        """List all other files, which are signed by name, size and time."""
         ...

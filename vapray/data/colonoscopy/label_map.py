@@ -1,4 +1,4 @@
-"""Diagnoses in many words to common labels, as a YAML file says."""
+"""Mapping from diagnoses to common labels, read from a YAML file."""
 
 import hashlib
 from collections import Counter
@@ -14,18 +14,18 @@ from vapray.strict_yaml import parse_yaml
 
 __all__ = ["LabelMap", "load_label_map"]
 
-WANTED = "Wanted `labels:` with a list of diagnoses under each label, and optionally a list `left_out:`"
+WANTED = "Expected `labels:` with a list of diagnoses under each label, and optionally a list `left_out:`"
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Diagnosis -> label.
+    """Mapping from diagnosis to label.
 
     Attributes:
-        labels: by diagnosis, in small letters.
-        left_out: diagnoses without a label, in small letters.
-        where: the file, for messages.
-        digest: sha256 of its text.
+        labels: label by diagnosis, in lower case.
+        left_out: diagnoses without a label, in lower case.
+        where: name of the file, for messages.
+        digest: sha256 of the file's text.
     """
 
     labels: Mapping[str, str]
@@ -34,27 +34,27 @@ class LabelMap:
     digest: str
 
     def label(self, diagnoses: Sequence[str]) -> str | None:
-        """The one label of a frame; None where its polyps have none, or several."""
+        """Get the one label of a frame; None if its polyps have no label, or several."""
         found = {self.labels[name] for diagnosis in diagnoses if (name := _plain(diagnosis)) in self.labels}
         return found.pop() if len(found) == 1 else None
 
     def knows(self, diagnosis: str) -> bool:
-        """Whether the file says what to do with it."""
+        """Return True if the diagnosis has a label or is left out."""
         return _plain(diagnosis) in self.labels or _plain(diagnosis) in self.left_out
 
 
 def load_label_map(path: str | None = None) -> LabelMap:
-    """The map of a user's file, or the one that comes with vapray.
+    """Load the map from a file, or the built-in map if ``path`` is None.
 
     Raises:
-        ConfigError: the file cannot be read, is no such map, or names a diagnosis twice.
+        ConfigError: the file cannot be read, is not a label map, or lists a diagnosis twice.
     """
     where, text = _read(path)
     tree, _ = parse_yaml(text, where=where)
     labels, left_out = _checked(tree, where)
     names = [_plain(name) for diagnoses in (*labels.values(), left_out) for name in diagnoses]
     if twice := sorted(name for name, count in Counter(names).items() if count > 1):
-        raise ConfigError(f"{where}: {list_first(twice, 'repeated diagnostic term')}. Name each once.")
+        raise ConfigError(f"{where}: {list_first(twice, 'repeated diagnostic term')}. Fix: list each once.")
     by_diagnosis = {_plain(name): label for label, diagnoses in labels.items() for name in diagnoses}
     return LabelMap(by_diagnosis, frozenset(map(_plain, left_out)), where, hashlib.sha256(text.encode()).hexdigest())
 
@@ -80,7 +80,7 @@ def _read(path: str | None) -> tuple[str, str]:
         return path, Path(path).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or f"not UTF-8 at byte {getattr(error, 'start', 0)}"
-        raise ConfigError(f"data.labels = {path}: cannot be read ({reason}). Give an existing YAML file.") from error
+        raise ConfigError(f"data.labels = {path}: cannot be read ({reason}). Fix: give a readable file.") from error
 
 
 def _plain(diagnosis: str) -> str:

@@ -2,8 +2,8 @@
 
     root/{adenoma,hyperplasic,serrated}/adenoma_01/{WL,NBI}/*.png    also adenoma_01/videos/WL/
 
-It is distributed as videos, WL.mp4 in white light and NBI.mp4 in narrow band: put each one's frames into a folder of
-its name. Both videos of a lesion are one group. The lesion's own folder name says what it is.
+It is distributed as videos, WL.mp4 in white light and NBI.mp4 in narrow band; extract the frames of each into a folder
+of the video's name. Both videos of a lesion are one group. The diagnosis is in the lesion's folder name.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ LIGHTS = ("WL", "NBI")
 
 
 class Mesejo:
-    """The part in ``root``; see :class:`vapray.data.colonoscopy.frames.Part`."""
+    """Part in ``root``; see :class:`vapray.data.colonoscopy.frames.Part`."""
 
     name = "Mesejo"
 
@@ -28,7 +28,7 @@ class Mesejo:
         self.root = root
 
     def frames(self) -> list[Frame]:
-        """Every frame of both lights, with the name of its lesion without the number."""
+        """List the frames of both lights, with the name of their lesion without the number as diagnosis."""
         return [
             Frame(
                 f"{self.name}/{lesion}/{folder.name}/{path.stem}",
@@ -41,7 +41,7 @@ class Mesejo:
         ]
 
     def complaints(self) -> Iterator[str]:
-        """Videos whose frames have not been taken out, and empty folders."""
+        """Report videos without extracted frames, and a part without frames."""
         videos = [
             path for path in self.root.rglob("*.mp4") if not self._videos.get((_lesion(path), path.with_suffix("")))
         ]
@@ -52,11 +52,11 @@ class Mesejo:
             yield f"{self.name}: no frames; expected adenoma/adenoma_01/WL/*.png and so on in {self.root}"
 
     def tables(self) -> list[Path]:
-        """None: the folders' names say it all."""
+        """Return an empty list, since the diagnoses are in the folder names."""
         return []
 
     def files(self) -> list[Path]:
-        """The frames."""
+        """List the frames."""
         return [path for paths in self._videos.values() for path in paths]
 
     @cached_property
@@ -70,5 +70,5 @@ class Mesejo:
 
 
 def _lesion(video: Path) -> str:
-    """``adenoma_01`` of ``.../adenoma_01/WL`` or ``.../adenoma_01/videos/WL``."""
+    """Get ``adenoma_01`` from ``.../adenoma_01/WL`` or ``.../adenoma_01/videos/WL``."""
     return video.parent.parent.name if video.parent.name == "videos" else video.parent.name

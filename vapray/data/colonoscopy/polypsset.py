@@ -3,8 +3,8 @@
     root/{train,val,test}2019/Image/[SEQUENCE/]1.jpg
     root/{train,val,test}2019/Annotation/[SEQUENCE/]1.xml   Pascal VOC; objects are named adenomatous or hyperplastic
 
-The training frames lie shuffled in one folder: their sequence is the folder that the annotation says they came from.
-The split that it comes with is not used, since the union is split as a whole.
+The training frames are shuffled in one folder; their sequence is the source folder in the annotation. The original
+split is not used, since the union is split as a whole.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ SPLITS = ("train2019", "val2019", "test2019")
 
 
 class PolypsSet:
-    """The part in ``root``; see :class:`vapray.data.colonoscopy.frames.Part`."""
+    """Part in ``root``; see :class:`vapray.data.colonoscopy.frames.Part`."""
 
     name = "PolypsSet"
 
@@ -30,7 +30,7 @@ class PolypsSet:
         self.root = root
 
     def frames(self) -> list[Frame]:
-        """Every annotated frame that is there, with the names of its objects."""
+        """List all annotated frames that exist, with the names of their objects as diagnoses."""
         return [
             Frame(
                 f"{self.name}/{annotation.with_suffix('').as_posix()}",
@@ -43,7 +43,7 @@ class PolypsSet:
         ]
 
     def complaints(self) -> Iterator[str]:
-        """Annotations that are no XML or have no frame, and frames without one."""
+        """Report annotations that are not XML or have no frame, and frames without an annotation."""
         if broken := [str(path) for path, tree in self._annotations.items() if tree is None]:
             yield f"{self.name}: {list_first(broken, 'annotation')} not Pascal VOC XML; copy them again"
         if alone := [str(path) for path in self._annotations if path not in self._pictures]:
@@ -54,11 +54,11 @@ class PolypsSet:
             yield f"{self.name}: no frames; expected {SPLITS[0]}/Image and {SPLITS[0]}/Annotation in {self.root}"
 
     def tables(self) -> list[Path]:
-        """None: its annotations are too many to be read for a signature."""
+        """Return an empty list, since the annotations are too many to read for a signature."""
         return []
 
     def files(self) -> list[Path]:
-        """Frames and annotations, signed by size and time."""
+        """List frames and annotations, which are signed by size and time."""
         return [*self._pictures.values(), *self._xml_files.values()]
 
     @cached_property
@@ -74,7 +74,7 @@ class PolypsSet:
         return {key: _parse(path) for key, path in self._xml_files.items()}
 
     def _below(self, folder: str, suffixes: tuple[str, ...]) -> dict[Path, Path]:
-        """Files by split, sequence and stem: ``val2019/3/17.xml``."""
+        """List files by split, sequence and stem: ``val2019/3/17.xml``."""
         return {
             Path(split) / path.relative_to(self.root / split / folder).with_suffix(".xml"): path
             for split in SPLITS
@@ -85,7 +85,7 @@ class PolypsSet:
 
 def _parse(path: Path) -> ElementTree.Element | None:
     data = path.read_bytes()
-    if b"<!" in data.replace(b"<!--", b""):  # neither a DOCTYPE nor an ENTITY belongs here, and both can blow up
+    if b"<!" in data.replace(b"<!--", b""):  # DOCTYPE and ENTITY are not needed and allow entity expansion attacks
         return None
     try:
         tree = ElementTree.fromstring(data)  # noqa: S314
@@ -97,8 +97,8 @@ def _parse(path: Path) -> ElementTree.Element | None:
 def _sequence(annotation: Path, tree: ElementTree.Element) -> str:
     if len(annotation.parts) > 2:
         return annotation.parent.as_posix()
-    # Some annotations give the folder in `path`, others the whole file name. Without either all of them are one
-    # sequence: rather a coarse split than one with the same polyp on both sides.
+    # Some annotations have the folder in `path`, others the complete file name. Annotations without either form one
+    # sequence, so that a polyp cannot be on both sides of a split.
     path = PurePosixPath(tree.findtext("path", "").strip().replace("\\", "/"))
     source = path.parent if path.suffix.lower() in IMAGE_SUFFIXES else path
     return f"{annotation.parts[0]}/{tree.findtext('folder', '').strip()}/{source.as_posix().strip('/')}"

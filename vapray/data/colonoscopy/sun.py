@@ -2,11 +2,11 @@
 
     root/[sundatabase_positive_part*/]case1/*.jpg            one polyp each
     root/[sundatabase_positive_part*/]annotation_txt/case1.txt   lines of: frame.jpg x0,y0,x1,y1,class
-    root/sundatabase_negative_part*/case1/*.jpg              no polyp; "negative" in a folder's name says so
+    root/sundatabase_negative_part*/case1/*.jpg              no polyp; marked by "negative" in a folder's name
     root/cases.csv                                           case,diagnosis and optionally patient
 
-The download holds no diagnosis: cases.csv is yours to write, after the table of cases on the database's page. One
-patient there has two polyps: name patients, or each case is a group of its own.
+The download contains no diagnoses: write cases.csv from the table of cases on the database's page. One patient has two
+polyps: fill in the column patient, or each case is a group of its own.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ __all__ = ["Sun"]
 
 
 class Sun:
-    """The part in ``root``; see :class:`vapray.data.colonoscopy.frames.Part`."""
+    """Part in ``root``; see :class:`vapray.data.colonoscopy.frames.Part`."""
 
     name = "SUN"
 
@@ -38,7 +38,7 @@ class Sun:
         self.root = root
 
     def frames(self) -> list[Frame]:
-        """The frames of annotated cases, each with its case's diagnosis, and those of negative cases."""
+        """List the frames of annotated cases, each with its case's diagnosis, and those of negative cases."""
         return [
             Frame(
                 f"{self.name}/{kind}{case}/{path.stem}",
@@ -52,7 +52,7 @@ class Sun:
         ]
 
     def complaints(self) -> Iterator[str]:
-        """Cases without annotation or diagnosis, frames that an annotation names and that are not there."""
+        """Report cases without annotation or diagnosis, and annotated frames that do not exist."""
         if not self._cases:
             yield f"{self.name}: no frames; expected case1, case2, ... in {self.root} or in sundatabase_* there"
         positive = [case for kind, case in self._cases if not kind]
@@ -68,11 +68,11 @@ class Sun:
             yield f"{self.name}: {list_first(gone, 'annotated frame')} not found; copy them there"
 
     def tables(self) -> list[Path]:
-        """cases.csv and the annotations."""
+        """List cases.csv and the annotations."""
         return [*([self._table] if self._table else []), *self._annotation_files.values()]
 
     def files(self) -> list[Path]:
-        """The frames of all cases."""
+        """List the frames of all cases."""
         return [path for paths in self._cases.values() for path in paths]
 
     @property
@@ -116,7 +116,7 @@ class Sun:
 
     @cached_property
     def _annotated(self) -> dict[str, set[str]]:
-        """The frames that show the polyp, by case."""
+        """Frames that show the polyp, by case."""
         return {
             case: {words[0] for line in read_text(path).splitlines() if (words := line.split())}
             for case, path in self._annotation_files.items()

@@ -1,6 +1,6 @@
-"""The union: whichever of the parts lie in the folder, under common labels, split as one.
+"""Union of the parts that are in the folder, with common labels and one split.
 
-root/PolypsSet, root/SUN, root/Mesejo, each optional. The paper's fourth, private part cannot be had.
+root/PolypsSet, root/SUN, root/Mesejo, each optional. The paper's fourth, private part is not available.
 """
 
 from collections import Counter
@@ -23,18 +23,18 @@ PARTS: tuple[type[PolypsSet] | type[Sun] | type[Mesejo], ...] = (PolypsSet, Sun,
 
 
 class Colonoscopy(ImageSource):
-    """An ImageSource over the parts that lie in one folder.
+    """ImageSource for the parts in one folder.
 
     Args:
-        root: holds a folder for each part, of its name.
-        labels: a YAML file that maps the parts' diagnoses to common labels; None: the one that comes with vapray.
-        validation_share: of the frames, in whole patients, lesions or sequences.
-        test_share: the same to test on.
-        seed: of the split.
+        root: folder with one subfolder per part, of its name.
+        labels: YAML file that maps the parts' diagnoses to common labels; None: the built-in mapping.
+        validation_share: share of the frames for validation, in whole patients, lesions or sequences.
+        test_share: share of the frames for testing, in whole patients, lesions or sequences.
+        seed: seed of the split.
 
     Raises:
-        DataError: no part is there, or one cannot be used (here, or in ``records``).
-        ConfigError: the label map cannot be used.
+        DataError: no part exists, or one is invalid (here, or in ``records``).
+        ConfigError: the label map is invalid.
     """
 
     def __init__(
@@ -46,25 +46,25 @@ class Colonoscopy(ImageSource):
         test_share: float = 0.2,
         seed: int = 0,
     ) -> None:
-        """Look for the parts."""
-        self.root = dataset_folder(root, f"that holds {', '.join(part.name for part in PARTS)}")
+        """Find the parts."""
+        self.root = dataset_folder(root, f"with {', '.join(part.name for part in PARTS)}")
         self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
         self.label_map = load_label_map(labels)
         self.parts: list[Part] = [part(self.root / part.name) for part in PARTS if (self.root / part.name).is_dir()]
         if not self.parts:
             names = ", ".join(f"{part.name}/" for part in PARTS)
-            raise DataError(f"{self.root}: none of {names} in it. Give data.root the folder that holds one or more.")
+            raise DataError(f"{self.root}: none of {names} exists. Fix: set data.root to the folder of one or more.")
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The labels that occur, sorted."""
+        """Labels that occur, sorted."""
         return tuple(sorted({label for _, label in self._labelled}))
 
     def records(self) -> list[ImageRecord]:
-        """Every frame with one label, sorted by split (train, validation, test) and id.
+        """List the frames with one label, sorted by split (train, validation, test) and id.
 
         Raises:
-            DataError: files missing, diagnoses that the label map does not know: all that is wrong in one error.
+            DataError: files missing, or diagnoses not in the label map; one error lists all problems.
         """
         names = self.class_names
         records = [
@@ -77,14 +77,14 @@ class Colonoscopy(ImageSource):
         )
 
     def signature(self) -> str:
-        """The sha256 over names, sizes and times of all files and over the tables' bytes, and the label map's."""
+        """Compute a signature of names, sizes and times of all files, the tables' bytes and the label map."""
         files = (path for part in self.parts for path in part.files())
         return (
             f"{sign_files(self.root, files, (t for part in self.parts for t in part.tables()))} {self.label_map.digest}"
         )
 
     def notes(self) -> list[str]:
-        """What each part brings, what is left out, and which parts overlap."""
+        """Count the frames of each part and those left out, and name the parts that overlap."""
         kept = Counter(frame.image_id.partition("/")[0] for frame, _ in self._labelled)
         groups = len({frame.group for frame, _ in self._labelled})
         brought = ", ".join(f"{kept[part.name]:,} from {part.name}" for part in self.parts)
@@ -94,13 +94,13 @@ class Colonoscopy(ImageSource):
         return [*found, *(f"{leak} {advice}" for leak, advice in self.leaks().items())]
 
     def leaks(self) -> dict[str, str]:
-        """Lesions that two parts have in common."""
+        """Report lesions that two parts have in common."""
         if not {"PolypsSet", "Mesejo"} <= {frame.image_id.partition("/")[0] for frame, _ in self._labelled}:
             return {}
         leak = (
-            "PolypsSet holds some of Mesejo's videos and does not say which: a lesion can be in training and in test."
+            "PolypsSet contains some of Mesejo's videos without naming them: a lesion can be in training and in test."
         )
-        return {leak: "Move Mesejo out of the folder to be sure that none is."}
+        return {leak: "Move Mesejo out of the folder to exclude this."}
 
     @cached_property
     def _frames(self) -> list[Frame]:
@@ -111,7 +111,7 @@ class Colonoscopy(ImageSource):
         if unknown:
             raise DataError(
                 f"{self.root}: {list_first(unknown, 'diagnostic term')} not in {self.label_map.where}. "
-                "Copy vapray/data/colonoscopy/labels.yaml, add them there, and give it as data.labels."
+                "Fix: copy vapray/data/colonoscopy/labels.yaml, add them, and set data.labels to the copy."
             )
         return frames
 

@@ -1,1 +1,1 @@
-"""Drawn pictures of three modalities whose visual attributes are known exactly."""
+"""Phantoms: drawn images of three modalities with exactly known visual attributes."""

@@ -1,7 +1,7 @@
-"""The drawing ground: coordinates, smooth random fields, soft edges, exposure.
+"""Drawing primitives: coordinates, smooth random fields, soft edges, exposure.
 
 Coordinates are shares of the centred square's side, origin in its centre, x to the right and y down:
-the square spans -0.5..0.5 and a wide picture goes beyond it to the left and right.
+the square spans -0.5..0.5, and a wide image extends beyond it to the left and right.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ Attributes = dict[str, str | float | tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture and where its parts lie.
+    """Image with masks of its parts.
 
     Attributes:
-        picture: uint8 [H, W, 3].
+        picture: image, uint8 [H, W, 3].
         masks: bool [H, W] by name: ``lesion``, or ``lungs``, ``heart`` and ``opacity``.
     """
 
@@ -30,7 +30,7 @@ class Drawing:
 
 
 def make_grid(height: int, width: int) -> tuple[Field, Field]:
-    """X [1, W] and y [H, 1] of the pixel centres, in shares of the square's side."""
+    """Compute x [1, W] and y [H, 1] of the pixel centres, in shares of the square's side."""
     side = min(height, width)
     x = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / side
     y = (np.arange(height, dtype=np.float32) + 0.5 - height / 2) / side
@@ -38,13 +38,13 @@ def make_grid(height: int, width: int) -> tuple[Field, Field]:
 
 
 def rotate(x: Field, y: Field, radians: float) -> tuple[Field, Field]:
-    """The coordinates in axes turned by ``radians``."""
+    """Rotate the coordinate axes by ``radians``."""
     cosine, sine = np.float32(np.cos(radians)), np.float32(np.sin(radians))
     return np.asarray(x * cosine + y * sine), np.asarray(y * cosine - x * sine)
 
 
 def smooth_field(x: Field, y: Field, rng: np.random.Generator, *, cycles: float, waves: int = 5) -> Field:
-    """A smooth random field of mean 0 and deviation about 1: plane waves of up to ``cycles`` per side."""
+    """Draw a smooth random field of mean 0 and deviation about 1: plane waves of up to ``cycles`` per side."""
     angles = rng.uniform(0, 2 * np.pi, waves)
     speeds = 2 * np.pi * cycles * rng.uniform(0.5, 1, waves)
     phases = rng.uniform(0, 2 * np.pi, waves)
@@ -56,18 +56,18 @@ def smooth_field(x: Field, y: Field, rng: np.random.Generator, *, cycles: float,
 
 
 def soft_step(distance: Field, width: float) -> Field:
-    """0 below ``-width / 2``, 1 above ``width / 2``, smooth between: the soft edge of a signed distance."""
+    """Compute the soft edge of a signed distance: 0 below ``-width / 2``, 1 above ``width / 2``, smooth between."""
     t = np.clip(distance / np.float32(width) + np.float32(0.5), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def blend(picture: Field, colour: Field, alpha: Field) -> Field:
-    """Lay ``colour`` ([3] or [H, W, 3]) over ``picture`` [H, W, 3] with opacity ``alpha`` [H, W]."""
+    """Blend ``colour`` ([3] or [H, W, 3]) over ``picture`` [H, W, 3] with opacity ``alpha`` [H, W]."""
     return picture + alpha[..., None] * (colour - picture)
 
 
 def draw_hairs(x: Field, y: Field, rng: np.random.Generator, *, count: int, width: float, bend: float) -> Field:
-    """Opacity [H, W] of ``count`` bent lines of ``width`` (shares of the side)."""
+    """Draw the opacity [H, W] of ``count`` bent lines of ``width`` (shares of the side)."""
     cover = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
     for _ in range(count):
         along, across = rotate(x, y, rng.uniform(0, np.pi))
@@ -79,7 +79,7 @@ def draw_hairs(x: Field, y: Field, rng: np.random.Generator, *, count: int, widt
 
 
 def darken_corners(x: Field, y: Field, strength: float) -> Field:
-    """Brightness factor [H, W]: 1 in the centre, ``1 - strength`` at 0.7 sides from it."""
+    """Compute the brightness factor [H, W]: 1 in the centre, ``1 - strength`` at 0.7 sides from it."""
     return 1 - np.float32(strength) * np.clip((x * x + y * y) / np.float32(0.49), 0, 1.3) ** 2
 
 

@@ -44,13 +44,13 @@ LOWER_ZONES = ("left lower", "right lower")
 
 @dataclass(frozen=True)
 class ChestClass:
-    """What the pictures of one class may look like.
+    """Distribution of the attributes of one class.
 
     Attributes:
-        opacities: pairs of location and density.
-        opacity_size: share of the square; its upper end is also at most ``LARGEST_OPACITY`` of the lung area.
-        heart_width: share of the square's width.
-        lung_area: share of the square; an asymmetric chest has at most ``LARGEST_ASYMMETRIC``.
+        opacities: possible pairs of location and density.
+        opacity_size: range, share of the square; its upper end is also at most ``LARGEST_OPACITY`` of the lung area.
+        heart_width: range, share of the square's width.
+        lung_area: range, share of the square; an asymmetric chest has at most ``LARGEST_ASYMMETRIC``.
     """
 
     opacities: tuple[tuple[str, str], ...]
@@ -78,7 +78,7 @@ CLASSES = {
 
 
 def draw_attributes(class_name: str, rng: np.random.Generator) -> Attributes:
-    """The attributes of one patient of the class."""
+    """Draw the attributes of one patient of the class."""
     look = CLASSES[class_name]
     symmetric = bool(rng.random() < 0.6)
     largest = look.lung_area[1] if symmetric else min(LARGEST_ASYMMETRIC, look.lung_area[1])
@@ -108,12 +108,12 @@ def draw(
     Args:
         attributes: as from ``draw_attributes``.
         rng: view: position, tilt, exposure, grain.
-        height: pixels.
-        width: pixels.
+        height: image height, in pixels.
+        width: image width, in pixels.
         lesion_seed: fixes the anatomy, so that two views show one patient; None takes it from ``rng``.
 
     Returns:
-        The picture (grey, as RGB) and the masks ``lungs`` (opacity included), ``heart`` and ``opacity``.
+        The image (grey, as RGB) and the masks ``lungs`` (opacity included), ``heart`` and ``opacity``.
     """
     patient_rng = rng if lesion_seed is None else np.random.default_rng(lesion_seed)
     thorax = make_thorax(attributes, patient_rng)
@@ -131,7 +131,7 @@ def draw(
 def _draw_opacity(
     attributes: Attributes, thorax: Thorax, lungs: Mask, x: Field, y: Field, rng: np.random.Generator
 ) -> tuple[Mask, Field]:
-    """The opacity's mask and how strongly it covers the lung."""
+    """Draw the opacity's mask and its coverage of the lung, 0 to 1."""
     if attributes["opacity_location"] == "none":
         return np.zeros_like(lungs), np.zeros(lungs.shape, np.float32)
     level = opacity_level(attributes, thorax, lungs, x, y, rng)
@@ -140,7 +140,7 @@ def _draw_opacity(
 
 
 def _draw_chest(thorax: Thorax, x: Field, y: Field, rng: np.random.Generator, cover: Field) -> Field:
-    """Brightness [H, W] of everything, back to front."""
+    """Draw the brightness [H, W] of all parts, back to front."""
     body = soft_step(y + np.float32(0.47) - np.float32(0.9) * np.clip(np.abs(x) - 0.16, 0, 1) ** 1.5, 0.03)
     picture = AIR + (SOFT_TISSUE - AIR) * body * (1 - np.float32(0.35) * np.clip(np.abs(x) - 0.3, 0, 1))
     picture = picture + 26 * soft_step(y - np.float32(thorax.base_y - thorax.dome), 0.2)
@@ -154,7 +154,7 @@ def _draw_chest(thorax: Thorax, x: Field, y: Field, rng: np.random.Generator, co
 
 
 def _ribs(x: Field, y: Field, rng: np.random.Generator) -> Field:
-    """Bright arcs that fall from the spine to the sides."""
+    """Draw bright arcs that fall from the spine to the sides."""
     spread = np.abs(x)
     arch = y - np.float32(0.9) * spread * spread + np.float32(0.12) * spread
     wave = np.cos(arch * np.float32(2 * np.pi / rng.uniform(*RIB_SPACING)) + np.float32(rng.uniform(0, 6.28)))
@@ -163,13 +163,13 @@ def _ribs(x: Field, y: Field, rng: np.random.Generator) -> Field:
 
 
 def _spine(x: Field, y: Field, rng: np.random.Generator) -> Field:
-    """A bright column with the rhythm of the vertebrae."""
+    """Draw a bright column with the rhythm of the vertebrae."""
     rhythm = 1 + np.float32(0.25) * np.cos(y * np.float32(2 * np.pi / 0.075))
     return soft_step(np.float32(0.05) - np.abs(x), 0.03) * rhythm * np.float32(rng.uniform(*SPINE_GAIN))
 
 
 def _clavicles(x: Field, y: Field, apex_y: float, rng: np.random.Generator) -> Field:
-    """Two bright bars that cross the lung apices, rising to the shoulders."""
+    """Draw two bright bars that cross the lung apices, rising to the shoulders."""
     spread = np.abs(x)
     bar = np.abs(y - np.float32(apex_y + 0.1) + np.float32(0.22) * spread)
     ends = soft_step(spread - np.float32(0.05), 0.04) * soft_step(np.float32(0.44) - spread, 0.06)

@@ -86,7 +86,7 @@ CLASSES = {
 
 
 def draw_attributes(class_name: str, rng: np.random.Generator) -> Attributes:
-    """The attributes of one polyp of the class."""
+    """Draw the attributes of one polyp of the class."""
     return draw_lesion_attributes(CLASSES[class_name], HIDDEN_ON, rng)
 
 
@@ -103,12 +103,12 @@ def draw(
     Args:
         attributes: as from ``draw_attributes``.
         rng: view: position, turn, folds, lumen, highlights, grain.
-        height: pixels.
-        width: pixels.
+        height: image height, in pixels.
+        width: image width, in pixels.
         lesion_seed: fixes edge and colours, so that two views show one polyp; None: from ``rng``.
 
     Returns:
-        The picture and the mask ``lesion``, whose share of the square is ``attributes["size"]``.
+        The image and the mask ``lesion``, whose share of the square is ``attributes["size"]``.
     """
     x, y = make_grid(height, width)
     polyp = make_lesion(attributes, COLOURS, x, y, rng, lesion_seed)
@@ -122,7 +122,7 @@ def draw(
 
 
 def _fold_wall(x: Field, y: Field, polyp: Lesion, rng: np.random.Generator) -> Field:
-    """Brightness factor of the wall: folds curved around a dark lumen."""
+    """Compute the brightness factor of the wall: folds curved around a dark lumen."""
     centre_x, centre_y = _find_centre(polyp, x, y)
     away = np.arctan2(-centre_y, -centre_x) + rng.uniform(-0.5, 0.5)
     reach = rng.uniform(*LUMEN_DISTANCE)
@@ -140,7 +140,7 @@ def _find_centre(polyp: Lesion, x: Field, y: Field) -> tuple[float, float]:
 
 
 def _raise_polyp(picture: Field, polyp: Lesion, rng: np.random.Generator) -> Field:
-    """Lay the polyp on the wall as a dome that is lit from one side and casts a shadow to the other."""
+    """Draw the polyp on the wall as a dome that is lit from one side and casts a shadow to the other."""
     depth = np.clip(polyp.placed.depth, 0, 1)
     side = rotate(polyp.placed.x, polyp.placed.y, rng.uniform(0, 2 * np.pi))[0]
     lit = side / (np.hypot(polyp.placed.x, polyp.placed.y) + np.float32(1e-3))
@@ -151,7 +151,7 @@ def _raise_polyp(picture: Field, polyp: Lesion, rng: np.random.Generator) -> Fie
 
 
 def _draw_glare(x: Field, y: Field, polyp: Lesion, rng: np.random.Generator) -> Field:
-    """Opacity of small wet highlights: the first on the polyp, the others anywhere."""
+    """Draw the opacity of small wet highlights: the first on the polyp, the others anywhere."""
     cover = np.zeros(polyp.mask.shape, np.float32)
     centre = np.array(_find_centre(polyp, x, y))
     for number in range(int(rng.integers(GLARE[0], GLARE[1] + 1))):
@@ -163,7 +163,7 @@ def _draw_glare(x: Field, y: Field, polyp: Lesion, rng: np.random.Generator) -> 
 
 
 def _photograph(picture: Field, x: Field, y: Field, rng: np.random.Generator) -> Picture:
-    """Light falling off to the sides, the endoscope's round field, grain."""
+    """Apply the light falloff, the endoscope's round field and grain."""
     light = rng.uniform(*LIGHT) * darken_corners(x, y, 0.3)
     field = soft_step(np.float32(rng.uniform(*VIEW_RADIUS)) - np.hypot(x, y), 0.015)
     return expose(picture * (light * field)[..., None] + 6, rng, noise=rng.uniform(*NOISE))

@@ -1,6 +1,6 @@
 """Dermoscopic phantoms: one pigmented or vascular lesion on skin, seen through an immersion lens.
 
-Ranges (shares of the square's side, brightness of 255, counts): ``HAIRS`` per picture, ``HAIR_WIDTH``,
+Ranges (shares of the square's side, brightness of 255, counts): ``HAIRS`` per image, ``HAIR_WIDTH``,
 ``HAIR_OPACITY``; ``BORDER`` softness of the lesion's edge; ``CORNER_SHADE`` relative darkening of the
 corners; ``SKIN_MOTTLE`` slow brightness waves of the skin; ``LIGHT`` exposure factor; ``NOISE`` deviation of
 the grain. ``HIDDEN_ON``: lesion colours that are not drawn on a background because they would not be seen.
@@ -97,7 +97,7 @@ CLASSES = {
 
 
 def draw_attributes(class_name: str, rng: np.random.Generator) -> Attributes:
-    """The attributes of one lesion of the class."""
+    """Draw the attributes of one lesion of the class."""
     return draw_lesion_attributes(CLASSES[class_name], HIDDEN_ON, rng)
 
 
@@ -114,12 +114,12 @@ def draw(
     Args:
         attributes: as from ``draw_attributes``.
         rng: view: position, turn, light, hairs, grain.
-        height: pixels.
-        width: pixels.
+        height: image height, in pixels.
+        width: image width, in pixels.
         lesion_seed: fixes edge and colours, so that two views show one lesion; None: from ``rng``.
 
     Returns:
-        The picture and the mask ``lesion``, whose share of the square is ``attributes["size"]``.
+        The image and the mask ``lesion``, whose share of the square is ``attributes["size"]``.
     """
     x, y = make_grid(height, width)
     lesion = make_lesion(attributes, COLOURS, x, y, rng, lesion_seed)
@@ -130,7 +130,7 @@ def draw(
 
 
 def _photograph(picture: Field, x: Field, y: Field, rng: np.random.Generator) -> Picture:
-    """Hairs, light, lens and grain."""
+    """Apply hairs, light, lens and grain."""
     hairs = draw_hairs(
         x, y, rng, count=int(rng.integers(HAIRS[0], HAIRS[1] + 1)), width=rng.uniform(*HAIR_WIDTH), bend=0.6
     )

@@ -1,11 +1,11 @@
-"""Phantoms on disk in the ISIC 2018 Task 3 layout, with the true attributes beside them.
+"""Phantoms on disk in the ISIC 2018 Task 3 layout, with a table of their true attributes.
 
     root/ISIC2018_Task3_{Training,Validation,Test}_Input/PHANTOM_0000001.jpg
     root/ISIC2018_Task3_{...}_GroundTruth/ISIC2018_Task3_{...}_GroundTruth.csv
     root/ISIC2018_Task3_Training_LesionGroupings.csv
     root/phantom_attributes.csv        image_id, lesion_id, split, class, then one column per attribute
 
-Colour sets are joined by ``|``. Which pictures there are is decided in ``plan``.
+Colour sets are joined by ``|``. ``plan`` decides the images.
 """
 
 import csv
@@ -35,7 +35,7 @@ _KEY_COLUMNS = ("image_id", "lesion_id", "split", "class")
 
 @dataclass(frozen=True)
 class PhantomFolder:
-    """Where a written data set lies."""
+    """Paths of a written dataset."""
 
     root: Path
     attributes: Path
@@ -54,22 +54,22 @@ def write_isic2018(
     priors: Mapping[str, float] | None = None,
     unseen: Sequence[str] = (),
 ) -> PhantomFolder:
-    """Draw a data set; the folder appears under its name only when it is complete.
+    """Draw a dataset; the folder appears under its name only when it is complete.
 
     Args:
-        root: the folder to make; must not exist, or be empty.
-        modality: see ``MODALITIES``.
-        n_images: pictures in all splits together; at least one per class.
-        image_width: pixels.
-        image_height: pixels.
-        seed: same seed, same bytes.
-        shares: of the images by split; divided by their sum.
-        priors: weight of each class; None for equal ones.
-        unseen: attributes of whose combinations a quarter is in the test split alone.
+        root: folder to create; must not exist, or be empty.
+        modality: name of a modality of ``MODALITIES``.
+        n_images: number of images over all splits; at least one per class.
+        image_width: width of an image, in pixels.
+        image_height: height of an image, in pixels.
+        seed: seed of all draws; the same seed gives the same bytes.
+        shares: share of the images by split; divided by their sum.
+        priors: weight of each class; None: equal weights.
+        unseen: attributes; a quarter of the combinations of their values is in the test split only.
 
     Raises:
         ConfigError: unknown modality, split, class or attribute, or too few images, pixels or combinations.
-        DataError: ``root`` holds files already.
+        DataError: ``root`` contains files.
     """
     target, drawn = Path(root).absolute(), find_modality(modality)
     _check_request(target, drawn, n_images, min(image_width, image_height), shares, priors)
@@ -93,14 +93,14 @@ def write_isic2018(
 
 
 def encode_jpeg(picture: Picture) -> bytes:
-    """A JPEG of quality JPEG_QUALITY with full colour resolution."""
+    """Encode an image as JPEG of quality JPEG_QUALITY with full colour resolution."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()
 
 
 def read_attributes(root: str | Path) -> dict[str, Attributes]:
-    """The true attributes by image id: shares as float, sets as tuples, choices as str; raises DataError."""
+    """Read the true attributes by image id: shares as float, sets as tuples, choices as str; raises DataError."""
     path = Path(root) / ATTRIBUTES_FILE
     if not path.is_file():
         raise DataError(f"{path}: no such file; only phantom folders have true attributes")
@@ -179,4 +179,4 @@ def _check_request(
     if n_images < len(modality.class_names) or side < 16:
         raise ConfigError(f"n_images {n_images} at {side} pixels: at least {len(modality.class_names)} at 16")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(f"{target}: holds files already; name a new folder, or remove it")
+        raise DataError(f"{target}: contains files; name a new folder, or remove it")

@@ -1,4 +1,4 @@
-"""One lesion or polyp on the canvas: where it lies and what its surface looks like."""
+"""Lesion or polyp on the canvas: its position and its surface."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ RGB = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Lesion:
-    """A placed lesion: ``mask`` bool [H, W], ``surface`` float [H, W, 3] of 255."""
+    """Placed lesion: ``mask`` bool [H, W], ``surface`` float [H, W, 3] of 255."""
 
     placed: Placed
     mask: Mask
@@ -29,9 +29,9 @@ def make_lesion(
     rng: np.random.Generator,
     lesion_seed: int | None,
 ) -> Lesion:
-    """Draw edge and colour pattern from ``lesion_seed`` (None: from ``rng``) and the place from ``rng``.
+    """Draw edge and colour pattern from ``lesion_seed`` (None: from ``rng``) and the position from ``rng``.
 
-    ``palette`` lists the colours from rim to centre: the first found gets most area.
+    ``palette`` lists the colours from rim to centre; the first one present covers the largest area.
     """
     lesion_rng = rng if lesion_seed is None else np.random.default_rng(lesion_seed)
     size, names = attributes["size"], attributes["colours"]

@@ -1,4 +1,4 @@
-"""A class of lesions or polyps as a distribution over attributes."""
+"""Classes of lesions or polyps as distributions over attributes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ ALL_TEXTURES = ("uniform", "speckled", "streaked")
 
 @dataclass(frozen=True)
 class LesionClass:
-    """What the pictures of one class may look like; each field is drawn uniformly from its choices.
+    """Distribution of the attributes of one class; each field is drawn uniformly from its choices.
 
     Attributes:
-        colour_sets: the colours of one lesion.
-        size: smallest and largest share of the square; the largest is cut to what the shape allows.
+        colour_sets: possible sets of colours of one lesion.
+        size: smallest and largest share of the square; the largest is limited by the shape.
     """
 
     shapes: tuple[str, ...]
@@ -31,12 +31,12 @@ class LesionClass:
 def draw_lesion_attributes(
     look: LesionClass, hidden_on: Mapping[str, frozenset[str]], rng: np.random.Generator
 ) -> Attributes:
-    """One lesion's attributes.
+    """Draw the attributes of one lesion.
 
     Args:
-        look: the class.
-        hidden_on: for each background the colours that would not be seen on it; such pairs are not drawn.
-        rng: the source of chance.
+        look: class of the lesion.
+        hidden_on: for each background the colours that are invisible on it; such pairs are not drawn.
+        rng: random generator.
     """
     shape, outline = str(rng.choice(look.shapes)), str(rng.choice(look.outlines))
     colours = look.colour_sets[rng.integers(len(look.colour_sets))]

@@ -1,4 +1,4 @@
-"""The modalities that can be drawn, by name."""
+"""Registry of drawn modalities by name."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,15 +11,15 @@ from vapray.errors import ConfigError
 
 
 class DrawAttributes(Protocol):
-    """Draws what one lesion or patient looks like."""
+    """Function that draws the attributes of one lesion or patient."""
 
     def __call__(self, class_name: str, rng: np.random.Generator) -> Attributes:
-        """Attributes in the modality's vocabulary."""
+        """Draw attributes in the modality's vocabulary."""
         ...
 
 
 class Draw(Protocol):
-    """Draws one picture of a lesion or patient."""
+    """Function that draws one image of a lesion or patient."""
 
     def __call__(
         self,
@@ -30,13 +30,13 @@ class Draw(Protocol):
         *,
         lesion_seed: int | None,
     ) -> Drawing:
-        """The picture and its masks."""
+        """Draw the image and its masks."""
         ...
 
 
 @dataclass(frozen=True)
 class Modality:
-    """One kind of phantom: its classes in column order and its two drawing functions."""
+    """Modality of phantoms: its classes in column order and its two drawing functions."""
 
     name: str
     class_names: tuple[str, ...]
@@ -51,7 +51,7 @@ MODALITIES = {
 
 
 def find_modality(name: str) -> Modality:
-    """The modality of that name; ConfigError lists the known ones."""
+    """Get a modality by name; the ConfigError lists the known ones."""
     if name not in MODALITIES:
         raise ConfigError(f"modality {name!r} cannot be drawn; known: {', '.join(MODALITIES)}")
     return MODALITIES[name]

@@ -25,20 +25,20 @@ _ANGLES = np.linspace(0, 2 * np.pi, 360, endpoint=False)
 
 @dataclass(frozen=True)
 class Outline:
-    """Radius over angle, in the outline's own axes, in shares of the side: the same from every view."""
+    """Radius by angle, in the outline's own axes, in shares of the side; the same in every view."""
 
     radii: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A placed outline, all [H, W].
+    """Placed outline, all fields [H, W].
 
     Attributes:
-        x: coordinate in the outline's own axes, in shares of the side.
-        y: the same across it.
+        x: first coordinate in the outline's own axes, in shares of the side.
+        y: second coordinate in the outline's own axes, in shares of the side.
         depth: 1 in the centre, 0 on the edge, negative outside.
-        distance: to the edge along the radius, in shares of the side, positive inside.
+        distance: distance to the edge along the radius, in shares of the side, positive inside.
     """
 
     x: Field
@@ -48,12 +48,12 @@ class Placed:
 
 
 def largest_size(shape: str, outline: str) -> float:
-    """The largest area, as a share of the square, with which this shape surely fits."""
+    """Compute the largest area, as a share of the square, that surely fits with this shape."""
     return LARGEST[shape] * (IRREGULAR_ROOM if outline == "irregular" else 1.0)
 
 
 def make_outline(shape: str, outline: str, size: float, rng: np.random.Generator) -> Outline:
-    """An outline whose area is ``size`` of the square."""
+    """Draw an outline whose area is ``size`` of the square."""
     ratio = rng.uniform(*AXIS_RATIO[shape])
     radii = 1 / np.hypot(np.cos(_ANGLES) / ratio, np.sin(_ANGLES))
     low, high = WAVES[outline]
@@ -77,7 +77,7 @@ def place_outline(outline: Outline, x: Field, y: Field, rng: np.random.Generator
 
 
 def _choose_place(radii: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, NDArray[np.float64]]:
-    """The first of 12 random turns that leaves room in the square, else the tightest, and a centre."""
+    """Choose the first of 12 random turns that leaves space in the square, else the tightest, and a centre."""
     turns = rng.uniform(0, 2 * np.pi, 12)
     directions = _ANGLES[None, :] + turns[:, None]
     points = np.stack([radii * np.cos(directions), radii * np.sin(directions)], axis=1)

@@ -1,6 +1,6 @@
-"""Which phantoms a data set holds: lesions, their views, classes and splits, before anything is drawn.
+"""Plan of a phantom dataset: lesions, their views, classes and splits, before drawing.
 
-``VIEWS``: pictures per lesion; all views of a lesion lie in one split.
+``VIEWS``: range of images per lesion; all views of a lesion are in one split.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
 @dataclass(frozen=True)
 class View:
-    """One picture to draw: its lesion's attributes and the seeds of lesion and view."""
+    """Image to draw: its lesion's attributes and the seeds of lesion and view."""
 
     image_id: str
     lesion_id: str
@@ -40,10 +40,10 @@ def plan_views(
     priors: Mapping[str, float] | None = None,
     unseen: Sequence[str] = (),
 ) -> list[View]:
-    """What ``write_isic2018`` draws, without drawing it: n_images views, sorted by id.
+    """Plan the ``n_images`` views that ``write_isic2018`` draws, sorted by id.
 
     Raises:
-        ConfigError: ``unseen`` names no attributes, or a class has too few combinations of them.
+        ConfigError: ``unseen`` contains an unknown attribute, or a class has too few combinations of them.
     """
     rng = np.random.default_rng([seed, list(MODALITIES).index(modality.name)])
     priors = priors or dict.fromkeys(modality.class_names, 1.0)
@@ -63,20 +63,20 @@ def plan_views(
 
 
 def draw_view(modality: Modality, view: View, height: int, width: int) -> Picture:
-    """The picture of one planned view, uint8 [height, width, 3]."""
+    """Draw the image of one planned view, uint8 [height, width, 3]."""
     rng = np.random.default_rng(view.view_seed)
     return modality.draw(view.attributes, rng, height, width, lesion_seed=view.lesion_seed).picture
 
 
 class _Combinations:
-    """Which combinations of some attributes belong to the test split, in each class."""
+    """Combinations of attribute values that are reserved for the test split, per class."""
 
     def __init__(self, modality: Modality, names: Sequence[str], seed: int) -> None:
         self._modality, self._names, self._seed = modality, names, seed
         self._unseen = {name: self._choose(name) for name in modality.class_names} if names else {}
 
     def draw(self, class_name: str, split: str, rng: np.random.Generator) -> Attributes:
-        """Attributes of one lesion of a split."""
+        """Draw the attributes of one lesion of a split."""
         while True:
             attributes = self._modality.draw_attributes(class_name, rng)
             if not self._names or (self._of(attributes) in self._unseen[class_name]) == (split == "test"):
@@ -88,14 +88,14 @@ class _Combinations:
         if len(found) < 2:
             raise ConfigError(
                 f"data.phantom.unseen = [{', '.join(self._names)}]: class {class_name} has no two combinations of "
-                "these, so none can be kept for the test split. Name further attributes, or others."
+                "these, so none can be reserved for the test split. Fix: name more attributes, or others."
             )
         return set(rng.permutation(found)[: max(1, round(len(found) * UNSEEN))].tolist())
 
     def _of(self, attributes: Attributes) -> str:
         if unknown := [name for name in self._names if isinstance(attributes.get(name), float | None)]:
             known = ", ".join(name for name, value in attributes.items() if not isinstance(value, float))
-            raise ConfigError(f"data.phantom.unseen: {', '.join(unknown)} cannot be named here; known: {known}.")
+            raise ConfigError(f"data.phantom.unseen: {', '.join(unknown)} not accepted; accepted: {known}.")
         return str([attributes[name] for name in self._names])
 
 
@@ -118,7 +118,7 @@ def _plan_class(
 
 
 def _apportion(total: int, weights: Mapping[str, float]) -> dict[str, int]:
-    """Whole numbers that sum to ``total``, in proportion to ``weights`` (largest remainders)."""
+    """Divide ``total`` into whole numbers in proportion to ``weights`` (largest remainders)."""
     exact = {name: total * weight / sum(weights.values()) for name, weight in weights.items()}
     counts = {name: int(value) for name, value in exact.items()}
     by_remainder = sorted(exact, key=lambda name: counts[name] - exact[name])

@@ -1,6 +1,6 @@
-"""The surface of lesions and polyps: rings of the named colours, and a texture.
+"""Surface of lesions and polyps: rings of the named colours, and a texture.
 
-Colours lie as rings of the lesion's own form, from the rim to the centre, moved off the centre by
+Colours form rings of the lesion's own shape, from the rim to the centre, moved off the centre by
 ``OFF_CENTRE`` (relative to the radius) and bent by ``PATCH_WOBBLE``. ``SMALLEST_PATCH`` least share of the lesion
 that each named colour covers; ``BLEND`` share of the lesion over which two colours mix; ``DOTS``, ``STREAKS`` of
 the textures, in cycles per side of the square; ``TEXTURE_DEPTH`` relative darkening.
@@ -23,9 +23,9 @@ TEXTURE_DEPTH = (0.1, 0.15)
 def paint_rings(
     x: Field, y: Field, depth: Field, mask: Mask, colours: NDArray[np.float32], rng: np.random.Generator
 ) -> Field:
-    """Colour [H, W, 3]: ``mask`` divided among the rows of ``colours`` [K, 3], from the rim to the centre.
+    """Paint [H, W, 3]: ``mask`` divided among the rows of ``colours`` [K, 3], from the rim to the centre.
 
-    The first gets most, each at least SMALLEST_PATCH of the mask. ``depth`` is 0 on the rim, 1 in the centre.
+    The first covers most, each at least SMALLEST_PATCH of the mask. ``depth`` is 0 on the rim, 1 in the centre.
     """
     shares = np.sort(rng.dirichlet(np.full(len(colours), 4.0)))[::-1]
     shares = shares * (1 - SMALLEST_PATCH * len(colours)) + SMALLEST_PATCH
@@ -33,7 +33,7 @@ def paint_rings(
     pattern = depth + np.float32(rng.uniform(*OFF_CENTRE)) * aside
     pattern = pattern + np.float32(PATCH_WOBBLE) * smooth_field(x, y, rng, cycles=3)
     inside = np.sort(pattern[mask])
-    # Ranks, not values, so that the shares hold exactly whatever the pattern.
+    # Ranks instead of values make the shares exact for every pattern.
     ranks = np.interp(pattern, inside, np.linspace(0, 1, len(inside))).astype(np.float32)
     painted = np.broadcast_to(colours[0], (*mask.shape, 3))
     for edge, colour in zip(np.cumsum(shares)[:-1], colours[1:], strict=True):
@@ -43,7 +43,7 @@ def paint_rings(
 
 
 def texture_factor(texture: str, x: Field, y: Field, rng: np.random.Generator) -> Field:
-    """Brightness factor [H, W] of mean about 1 for ``uniform``, ``speckled`` or ``streaked``."""
+    """Compute the brightness factor [H, W] of mean about 1 for ``uniform``, ``speckled`` or ``streaked``."""
     depth = np.float32(rng.uniform(*TEXTURE_DEPTH))
     if texture == "speckled":
         return 1 + depth * (_dots(x, y, rng) - np.float32(0.6))
@@ -54,7 +54,7 @@ def texture_factor(texture: str, x: Field, y: Field, rng: np.random.Generator) -
 
 
 def _dots(x: Field, y: Field, rng: np.random.Generator) -> Field:
-    """-1 in dots on a bent lattice, rising to 1 between them."""
+    """Compute a field that is -1 in dots on a bent lattice and 1 between them."""
     speed = np.float32(2 * np.pi * rng.uniform(*DOTS))
     along, across = rotate(x, y, rng.uniform(0, np.pi))
     lattice = np.cos(along * speed + smooth_field(x, y, rng, cycles=3, waves=3))

@@ -1,11 +1,11 @@
-"""The anatomy of a drawn chest: lungs, heart and opacity as masks and soft distances.
+"""Anatomy of a drawn chest: lungs, heart and opacity as masks and soft distances.
 
 Shares of the square's side: ``MEDIASTINUM`` half width; ``LUNG_REACH`` width and height of the largest lung;
 ``APEX_Y`` top of the lungs; ``DOME`` height of the diaphragm; ``HEART_HEIGHT``; ``HEART_X`` its shift to the
 viewer's right; ``HEART_LEAN`` sideways per height. ``SMALLER_LUNG`` width of the smaller lung of an
 asymmetric chest, relative to the other. ``UPPER``, ``LOWER`` height of an opacity's centre, as a share of the
 lung's.
-A lung field is the lung beside the heart, opacity included.
+A lung field is the lung without the heart, opacity included.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _SOLVER_PIXELS, _SOLVER_STEPS = 96, 10
 
 @dataclass(frozen=True)
 class Thorax:
-    """One patient's anatomy in shares of the square's side; ``narrow`` is the width factor of each lung."""
+    """Anatomy of one patient in shares of the square's side; ``narrow`` is the width factor of each lung."""
 
     mediastinum: float
     apex_y: float
@@ -40,11 +40,11 @@ class Thorax:
 
     @property
     def base_y(self) -> float:
-        """The lowest point of the lungs."""
+        """Lowest point of the lungs."""
         return self.apex_y + LUNG_REACH[1] * self.scale**0.7
 
     def lung_distance(self, x: Field, y: Field) -> Field:
-        """Distance to the edge of the nearer lung, positive inside, heart not cut out."""
+        """Compute the distance to the edge of the nearer lung, positive inside, heart not removed."""
         side = (x > 0).astype(np.float32)
         width = np.float32(LUNG_REACH[0] * self.scale) * (self.narrow[0] + side * (self.narrow[1] - self.narrow[0]))
         inward = np.abs(x) - np.float32(self.mediastinum)
@@ -55,7 +55,7 @@ class Thorax:
         return np.minimum(np.minimum(inward, outer - inward), np.minimum(floor - y, y - self.apex_y))
 
     def heart_distance(self, x: Field, y: Field) -> Field:
-        """Distance to the heart's edge, positive inside; its extent along x is ``heart_width``."""
+        """Compute the distance to the heart's edge, positive inside; its extent along x is ``heart_width``."""
         half_height = self.heart_height / 2
         lean = HEART_LEAN * half_height
         half_width = np.sqrt((self.heart_width / 2) ** 2 - lean**2)
@@ -65,7 +65,7 @@ class Thorax:
 
 
 def make_thorax(attributes: Attributes, rng: np.random.Generator) -> Thorax:
-    """An anatomy with the attributes' heart width, symmetry and lung area."""
+    """Draw an anatomy with the attributes' heart width, symmetry and lung area."""
     smaller = float(rng.uniform(*SMALLER_LUNG))
     first_is_smaller = bool(rng.integers(2))
     if attributes["symmetry"] == "symmetric":
@@ -93,7 +93,7 @@ def _solve_scale(shape: dict[str, float], narrow: tuple[float, float], lung_area
 
 
 def find_lungs(thorax: Thorax, x: Field, y: Field) -> tuple[Mask, Mask]:
-    """The masks of the lung fields and of the heart."""
+    """Compute the masks of the lung fields and of the heart."""
     heart = thorax.heart_distance(x, y) > 0
     return (thorax.lung_distance(x, y) > 0) & ~heart, heart
 
@@ -101,7 +101,7 @@ def find_lungs(thorax: Thorax, x: Field, y: Field) -> tuple[Mask, Mask]:
 def opacity_level(
     attributes: Attributes, thorax: Thorax, lungs: Mask, x: Field, y: Field, rng: np.random.Generator
 ) -> Field:
-    """Distance-like field whose positive part, within ``lungs``, covers ``opacity_size`` of the square.
+    """Compute a distance-like field whose positive part, within ``lungs``, covers ``opacity_size`` of the square.
 
     A dense opacity of a lower zone is drawn as fluid that fills the lung from below; others are patches.
     """
@@ -112,7 +112,7 @@ def opacity_level(
     else:
         level = _patch_level(thorax, horizontal, UPPER if location.endswith("upper") else LOWER, x, y, rng)
     on_side = lungs & (x * np.float32(horizontal) > 0)
-    # The threshold that leaves exactly the wanted number of lung pixels above it.
+    # The threshold leaves exactly the requested number of lung pixels above it.
     wanted = round(_share(attributes, "opacity_size") * min(lungs.shape) ** 2)
     inside = np.sort(level[on_side])[::-1]
     threshold = inside[min(wanted, len(inside) - 1)]
@@ -120,14 +120,14 @@ def opacity_level(
 
 
 def _fluid_level(x: Field, y: Field) -> Field:
-    """Rises downwards, and towards the chest wall, as a meniscus does."""
+    """Compute a level that rises downwards, and towards the chest wall, like a meniscus."""
     return y + np.float32(0.9) * x * x
 
 
 def _patch_level(
     thorax: Thorax, horizontal: float, height: float, x: Field, y: Field, rng: np.random.Generator
 ) -> Field:
-    """Falls from a point in the lung's zone, in a bent circle."""
+    """Compute a level that falls from a point in the lung's zone, in a bent circle."""
     width = LUNG_REACH[0] * thorax.scale * thorax.narrow[horizontal > 0]
     centre_x = horizontal * (thorax.mediastinum + width * rng.uniform(0.5, 0.6))
     centre_y = thorax.apex_y + (thorax.base_y - thorax.dome - thorax.apex_y) * (height + rng.uniform(-0.04, 0.04))

@@ -1,1 +1,1 @@
-"""The audit of captions: what they claim, held against the pictures, against themselves and against experts."""
+"""Caption audit: claims of captions compared with images, with repeated captions and with expert ratings."""

@@ -1,4 +1,4 @@
-"""Captions as claims: statements about single attributes, each of which a picture bears out or contradicts."""
+"""Claims of captions: statements about single attributes, which an image confirms or contradicts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from vapray.captioning.prompt_set import AttributeSpec, PromptSet
 __all__ = ["SHARE_TOLERANCE", "Claim", "Described", "by_chance", "claims_of", "self_agreement"]
 
 SHARE_TOLERANCE = 0.1
-"""A stated share that is off by more than ten percentage points is contradicted."""
+"""Tolerance of a stated share; a larger deviation is a contradiction."""
 
 
 @dataclass(frozen=True)
 class Described:
-    """One audited picture.
+    """One audited image.
 
     Attributes:
-        image_id: its key.
-        group: pictures of one lesion or patient, which are not independent.
-        said: what the caption states, as the lexicon reads it.
-        known: what is known of the picture, by truth or by measurement; what could not be found is absent.
+        image_id: Key of the image.
+        group: Lesion or patient; images of one group are not independent.
+        said: Attributes in the caption, as parsed by the lexicon.
+        known: True or measured attributes of the image; unknown ones are absent.
     """
 
     image_id: str
@@ -34,13 +34,13 @@ class Described:
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement that could be checked.
+    """One statement of a caption that could be checked.
 
     Attributes:
-        attribute: of the prompt set.
-        said: one value; of a set of colours, one colour.
-        known: the picture's.
-        contradicted: whether the picture shows otherwise: a hallucination, or an error of the measurement.
+        attribute: Attribute of the prompt set.
+        said: Stated value; one colour for a set of colours.
+        known: Value in the image.
+        contradicted: True if the values differ: a hallucination, or an error of the measurement.
     """
 
     attribute: str
@@ -50,9 +50,9 @@ class Claim:
 
 
 def claims_of(said: Attributes, known: Attributes, prompt_set: PromptSet) -> Iterator[Claim]:
-    """Every statement about an attribute that is known of the picture; each colour that is named is one of its own.
+    """List every statement about a known attribute; each named colour is a separate statement.
 
-    A share may be off by ``SHARE_TOLERANCE``; a size word alone is right where it is the word for the picture's share.
+    A share may deviate by ``SHARE_TOLERANCE``; a size word is also right if it is the word for the image's share.
     """
     for name, spec in prompt_set.attributes.items():
         if name in said and name in known:
@@ -61,9 +61,9 @@ def claims_of(said: Attributes, known: Attributes, prompt_set: PromptSet) -> Ite
 
 
 def by_chance(pictures: Sequence[Described], prompt_set: PromptSet, *, rounds: int, seed: int) -> dict[str, float]:
-    """How often the same statements would be contradicted by other pictures of the data set, by attribute.
+    """Share of the statements that other images of the dataset would contradict, by attribute.
 
-    A captioner that says what is common, whatever it is shown, does no better than this.
+    A captioner that ignores the image and states common values does no better than this.
     """
     order = np.random.default_rng(seed).permutation(len(pictures))
     outcomes: dict[str, list[bool]] = {}
@@ -76,7 +76,7 @@ def by_chance(pictures: Sequence[Described], prompt_set: PromptSet, *, rounds: i
 
 
 def self_agreement(said: Sequence[Attributes], prompt_set: PromptSet) -> Mapping[str, float]:
-    """How far several captions of one picture say the same, 0..1 by attribute, over all pairs that both mention it."""
+    """Agreement of several captions of one image, 0..1 by attribute, over all pairs that both mention it."""
     scores: dict[str, list[float]] = {}
     for one, other in combinations(said, 2):
         for name, score in agreement(one, other, prompt_set).items():

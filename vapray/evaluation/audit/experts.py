@@ -1,4 +1,4 @@
-"""What experts say of the captions, and how far they agree with the audit and with each other."""
+"""Summary of expert ratings, and their agreement with the audit and with each other."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ Statement = tuple[str, str]
 
 @dataclass(frozen=True)
 class ExpertFindings:
-    """What experts say of the captions.
+    """Summary of expert ratings.
 
     Attributes:
-        raters: name -> captions rated.
-        outdated: ratings of captions that this run does not have any more.
-        wrong: share of the rated statements that are wrong, by attribute.
-        overall: the same over all attributes.
-        unsure: verdicts that could not be given.
-        agreement: Cohen's kappa of the experts with the audit's own verdicts; None where it is not defined.
-        between: Cohen's kappa of every two experts, over what both rated.
+        raters: Number of captions rated, by rater.
+        outdated: Number of ratings of captions that this run no longer has.
+        wrong: Share of the rated statements that are wrong, by attribute.
+        overall: The same over all attributes.
+        unsure: Number of statements that a rater could not judge.
+        agreement: Cohen's kappa of the experts with the audit's verdicts; None if it is undefined.
+        between: Cohen's kappa of every two experts, over statements that both rated.
     """
 
     raters: Mapping[str, int]
@@ -43,23 +43,23 @@ def find_ratings(
     groups: Mapping[str, str],
     contradicted: Mapping[Statement, bool],
 ) -> ExpertFindings:
-    """Sum experts up.
+    """Summarize expert ratings.
 
     Args:
-        files: rater and ratings of each.
-        caption_keys: image -> key of its caption now.
-        groups: image -> its group.
-        contradicted: the audit's own verdicts, where it has one.
+        files: Rater and ratings of each file.
+        caption_keys: Key of the current caption, by image.
+        groups: Group, by image.
+        contradicted: Verdicts of the audit, by statement.
 
     Raises:
-        DataError: not one rating is of a caption of this run.
+        DataError: no rating is of a caption of this run.
     """
     rated = [(rater, one) for rater, captions in files for one in captions]
     current = [(rater, one) for rater, one in rated if caption_keys.get(one.image_id) == one.caption_key]
     if not current:
         raise DataError(
-            f"audit.ratings: all {len(rated)} ratings are of captions that this run does not have. Rate the sheet of "
-            "this run, or take audit.ratings out."
+            f"audit.ratings: all {len(rated)} ratings are of captions that this run does not have. Fix: rate the "
+            "sheet of this run, or remove audit.ratings."
         )
     by_rater: dict[str, dict[Statement, str]] = {rater: {} for rater, _ in current}
     for rater, one in current:
@@ -84,7 +84,7 @@ def find_ratings(
 
 
 def _certain(verdicts: Mapping[Statement, str]) -> dict[Statement, bool]:
-    """Whether it is wrong, where the expert could tell."""
+    """Map each statement that the expert could judge to True if it is wrong."""
     return {key: verdict == "wrong" for key, verdict in verdicts.items() if verdict != "unsure"}
 
 
@@ -96,11 +96,11 @@ def _wrong(
 
 
 def _kappa(pairs: Sequence[tuple[bool, bool]]) -> float | None:
-    """None where one side never changes its mind: there is nothing that could agree beyond chance."""
+    """Cohen's kappa; None if one side has only one verdict, since agreement beyond chance is then undefined."""
     sides = list(zip(*pairs, strict=True))
     if not sides or any(len(set(side)) < 2 for side in sides):
         return None
-    import torch  # seconds, for those who have ratings
+    import torch  # imported only with ratings: it takes seconds
     from torchmetrics.functional.classification import binary_cohen_kappa
 
     one, other = (torch.tensor(side, dtype=torch.int) for side in sides)

@@ -1,4 +1,4 @@
-"""The audit's numbers, from captioned pictures."""
+"""Numbers of the caption audit."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ WORST_PICTURES = 12
 
 @dataclass(frozen=True)
 class AttributeFindings:
-    """One attribute over all audited captions.
+    """Results for one attribute over all audited captions.
 
     Attributes:
-        name: of the prompt set.
-        mentioned: share of captions that state something of it.
-        contradicted: share of the statements that could be checked and that the picture contradicts; None for none.
-        by_chance: the same against other pictures.
+        name: Attribute of the prompt set.
+        mentioned: Share of captions that mention it.
+        contradicted: Share of the checked statements that the image contradicts; None without checked statements.
+        by_chance: The same against other images.
     """
 
     name: str
@@ -36,7 +36,7 @@ class AttributeFindings:
 
 @dataclass(frozen=True)
 class WorstPicture:
-    """A picture and what its caption has wrong."""
+    """Image with the contradicted claims of its caption."""
 
     image_id: str
     wrong: tuple[Claim, ...]
@@ -45,7 +45,7 @@ class WorstPicture:
 
 @dataclass(frozen=True)
 class Findings:
-    """What captions claim, held against what is known of their pictures."""
+    """Results of comparing claims with images."""
 
     captions: int
     contradicted: Rate | None
@@ -56,7 +56,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Questioned:
-    """One picture that was captioned several times."""
+    """One image with several captions."""
 
     image_id: str
     said: Sequence[Attributes]
@@ -64,13 +64,13 @@ class Questioned:
 
 @dataclass(frozen=True)
 class Consistency:
-    """How far captions of one picture agree; scores of 0..1.
+    """Agreement of captions of the same images; scores of 0..1.
 
     Attributes:
-        pictures: with at least two captions.
-        overall: mean over pictures of the mean over attributes.
-        interval: over pictures.
-        attributes: mean over the pictures whose captions mention it.
+        pictures: Number of images with at least two captions.
+        overall: Mean over images of the mean over attributes.
+        interval: Bootstrap interval over images.
+        attributes: Mean over the images whose captions mention an attribute, by attribute.
     """
 
     pictures: int
@@ -80,12 +80,12 @@ class Consistency:
 
 
 def find(pictures: Sequence[Described], prompt_set: PromptSet, *, seed: int) -> Findings:
-    """Hold every claim against its picture.
+    """Compare every claim with its image.
 
     Args:
-        pictures: captioned; of one captioner.
-        prompt_set: the attributes asked for.
-        seed: of the control.
+        pictures: Audited images, of one captioner.
+        prompt_set: Prompt set with the attributes.
+        seed: Seed of the chance level.
     """
     checked = [(picture, list(claims_of(picture.said, picture.known, prompt_set))) for picture in pictures]
     chance = by_chance(pictures, prompt_set, rounds=CHANCE_ROUNDS, seed=seed)
@@ -100,7 +100,7 @@ def find(pictures: Sequence[Described], prompt_set: PromptSet, *, seed: int) -> 
 
 
 def find_consistency(pictures: Iterable[Questioned], prompt_set: PromptSet, *, seed: int) -> Consistency | None:
-    """Compare captions of the same pictures with each other; None where no two can be compared."""
+    """Compare captions of the same images with each other; None if no two can be compared."""
     scores = [found for one in pictures if (found := self_agreement(one.said, prompt_set))]
     if not scores:
         return None
@@ -128,7 +128,7 @@ def _contradicted(checked: Checked, name: str | None = None) -> Rate | None:
 
 
 def _overall(rows: Iterable[AttributeFindings]) -> float | None:
-    """Chance for the same mix of statements."""
+    """Chance level for the same mix of statements."""
     known = [(row.by_chance, row.contradicted.count) for row in rows if row.contradicted and row.by_chance is not None]
     statements = sum(count for _, count in known)
     return sum(chance * count for chance, count in known) / statements if statements else None

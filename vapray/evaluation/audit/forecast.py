@@ -1,4 +1,4 @@
-"""What judging captions would cost."""
+"""Cost estimate of the caption audit."""
 
 from vapray.evaluation.audit.findings import WORST_PICTURES
 from vapray.evaluation.audit.page import WORST_SIDE
@@ -7,12 +7,12 @@ from vapray.forecast import Forecast, Outlook
 
 __all__ = ["forecast"]
 
-SECONDS_OF_A_CAPTION = 0.01  # read by the lexicon, and held against eleven pictures
-BYTES_OF_A_PIXEL, BYTES_OF_TEXT = 1.5, 25_000  # a picture as PNG inside a page; both pages without pictures
+SECONDS_OF_A_CAPTION = 0.01  # parsed by the lexicon and compared with eleven images
+BYTES_OF_A_PIXEL, BYTES_OF_TEXT = 1.5, 25_000  # an image as PNG inside a page; both pages without images
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Captions are read and counted; pictures go into the page and the sheet, which stand in the run a second time."""
+    """Estimate the cost of parsing captions and of the images in page and sheet, which the run stores twice."""
     rows = outlook.rows["examinations"]
     rated = min(outlook.config.audit.rated_images, rows) * SHEET_SIDE**2
     shown = (rated + min(WORST_PICTURES, rows) * WORST_SIDE**2) * BYTES_OF_A_PIXEL

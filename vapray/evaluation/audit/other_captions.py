@@ -1,4 +1,4 @@
-"""Captions of other runs over the same pictures: other models, prompts or settings."""
+"""Comparison with captions of other runs over the same images: other models, prompts or settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +15,13 @@ __all__ = ["OtherCaptions", "compare_captions"]
 
 @dataclass(frozen=True)
 class OtherCaptions:
-    """Another run's captions of the audited pictures.
+    """Audit of another run's captions of the same images.
 
     Attributes:
-        root: of that run.
-        model: that wrote them.
-        findings: against the pictures.
-        agreement: with this run's captions; None where none can be compared.
+        root: Root of that run.
+        model: Model that wrote the captions.
+        findings: Results against the images.
+        agreement: Agreement with this run's captions; None if none can be compared.
     """
 
     root: str
@@ -33,24 +33,24 @@ class OtherCaptions:
 def compare_captions(
     root: str, content: str, ours: Sequence[Described], prompt_set: PromptSet, *, seed: int
 ) -> OtherCaptions:
-    """Audit another run's captions of the same pictures.
+    """Audit another run's captions of the same images.
 
     Args:
-        root: of that run.
-        content: of its captions.
-        ours: this run's.
-        prompt_set: with the attributes.
-        seed: of what is drawn for chance and intervals.
+        root: Root of that run.
+        content: Content hash of its captions.
+        ours: Audited images of this run.
+        prompt_set: Prompt set with the attributes.
+        seed: Seed of chance level and intervals.
 
     Raises:
-        DataError: these captions are gone, or are of none of these pictures.
+        DataError: the captions are gone, or describe none of these images.
     """
     version = Store(root).holding("captions", content)
     if version is None:
-        raise DataError(f"audit.others {root}: the captions that were there are gone. Run the command again.")
+        raise DataError(f"audit.others {root}: its captions are gone. Fix: run the command again.")
     captions = _of(version, {one.image_id for one in ours})
     if not captions:
-        raise DataError(f"audit.others {root}: captions of other pictures. Give a run over the same data set.")
+        raise DataError(f"audit.others {root}: captions of other images. Fix: give a run over the same dataset.")
     shared = [one for one in ours if one.image_id in captions]
     theirs = [replace(one, said=parse_caption(captions[one.image_id][0], prompt_set)) for one in shared]
     pairs = [Questioned(one.image_id, (one.said, other.said)) for one, other in zip(shared, theirs, strict=True)]

@@ -1,6 +1,6 @@
-"""The audit as a page for a person who has to decide whether to train on these captions."""
+"""HTML page of the caption audit."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vapray.captioning.attributes import Attribute
@@ -12,15 +12,17 @@ from vapray.evaluation.report.content import Image
 from vapray.evaluation.report.page import page, sides
 from vapray.evaluation.report.wording import interval_text, percent
 
-__all__ = ["WORST_SIDE", "Audit", "WorstCaption", "render_audit"]
+__all__ = ["MEASURED", "WORST_SIDE", "Audit", "WorstCaption", "render_audit"]
 
+MEASURED = "measured captions"
+"""Name of the measured captioner in reports."""
 WORST_SIDE = 192
-"""Pixels of the pictures beside what their captions have wrong."""
+"""Side of the images with wrong captions, in pixels."""
 
 
 @dataclass(frozen=True)
 class WorstCaption:
-    """A picture, RGB uint8 [S, S, 3], beside a caption that it contradicts."""
+    """Image, RGB uint8 [S, S, 3], with a caption that it contradicts."""
 
     image: Image
     caption: str
@@ -29,22 +31,21 @@ class WorstCaption:
 
 @dataclass(frozen=True)
 class Audit:
-    """All that the page shows.
+    """Contents of the page.
 
     Attributes:
-        modality: in words.
-        captioner: who wrote the captions.
-        reference: what they were held against: ``truth``, ``measurement`` or ``nothing``.
-        created: when, for a reader.
-        captions: in the whole run.
-        rejects: images without a caption, by the code of the reason.
-        omitted: attributes that the captioner was told to leave out.
-        unreliable: attributes whose measurement is not believed, so that nothing is held against it.
-        findings: of the drawn captions.
-        consistency: of further captions of the same pictures with each other; None where none were made.
-        others: other runs' captions of the same pictures.
-        experts: None where no ratings were given.
-        worst: pictures whose captions have most wrong.
+        modality: Modality, as text.
+        captioner: Model that wrote the captions.
+        reference: Reference of the claims: ``truth``, ``measurement`` or ``nothing``.
+        created: Date and time, as text.
+        captions: Number of captions in the complete run.
+        rejects: Number of images without a caption, by the code of the reason.
+        omitted: Attributes that the captioner was instructed to omit.
+        findings: Results for the drawn captions.
+        consistency: Agreement of repeated captions of the same images; None without repeated captions.
+        others: Audits of other runs' captions of the same images.
+        experts: Summary of expert ratings; None without ratings.
+        worst: Images whose captions have the most contradicted claims.
     """
 
     modality: str
@@ -54,7 +55,6 @@ class Audit:
     captions: int
     rejects: Mapping[str, int]
     omitted: Sequence[str]
-    unreliable: Collection[str]
     findings: Findings
     consistency: Consistency | None
     others: Sequence[OtherCaptions]
@@ -63,7 +63,7 @@ class Audit:
 
 
 def render_audit(audit: Audit) -> str:
-    """The page ``index.html``: style and pictures inside, no scripts, every text escaped."""
+    """Render ``index.html``: self-contained, without scripts; all text is escaped."""
     return page(
         "audit.html.jinja",
         audit=audit,
@@ -78,26 +78,28 @@ def render_audit(audit: Audit) -> str:
 def _headline(audit: Audit) -> str:
     found = audit.findings.contradicted
     if audit.reference == "nothing":
-        return "Measured captions of real pictures cannot be audited by the same measurements"
+        if audit.captioner == MEASURED:
+            return "Measured captions of real images cannot be audited by the same measurements"
+        return f"These captions were not checked: no attributes are measured in {audit.modality}"
     if found is None:
-        return "Not one statement could be checked"
-    return f"{percent(found.value)} of the statements contradict their picture"
+        return "No statement could be checked"
+    return f"{percent(found.value)} of the statements contradict their image"
 
 
 def _meaning(audit: Audit) -> str:
     found, chance = audit.findings.contradicted, audit.findings.by_chance
     if found is None or chance is None:
-        return "Have experts rate the sheet beside this page, or draw phantoms, whose true attributes are known."
-    other = f"The same statements would contradict {percent(chance)} of other pictures"
+        return "Have experts rate the rating sheet, or use phantoms, whose true attributes are known."
+    other = f"The same statements would contradict {percent(chance)} of other images"
     if found.interval.high < chance:
-        return f"{other}: the captions tell of their own picture."
+        return f"{other}: the captions describe their own image."
     if found.interval.low > chance:
-        return f"{other}: these captions are worse than captions that were mixed up."
-    return f"{other}: it cannot be told that the captions look at their picture at all."
+        return f"{other}: these captions are worse than shuffled captions."
+    return f"{other}: the captions are not distinguishable from shuffled captions."
 
 
 def _rate(found: Rate | None) -> str:
-    """``12 % (9 to 16)``, or a dash."""
+    """Format a share as ``12 % (9 to 16)``, or a dash."""
     if found is None:
         return percent(None)
     return f"{percent(found.value)} ({interval_text(found.interval, 'percent')})"

@@ -1,4 +1,4 @@
-"""Shares of statements, and how sure they are when several statements come from one patient."""
+"""Shares of statements, with intervals that account for several statements from one patient."""
 
 import math
 from collections.abc import Hashable, Sequence
@@ -16,7 +16,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of ``count`` outcomes, with its interval."""
+    """Share of ``count`` outcomes, with its interval."""
 
     value: float
     count: int
@@ -24,17 +24,17 @@ class Rate:
 
 
 def rate(outcomes: Sequence[bool], groups: Sequence[Hashable]) -> Rate | None:
-    """The share of true outcomes, with a Wilson interval that widens with the likeness inside groups.
+    """Compute the share of true outcomes, with a Wilson interval that accounts for correlation within groups.
 
-    The count is divided by the design effect: the variance between groups over that of independent outcomes. Where
-    all outcomes are equal it cannot be seen, and every group is taken to have only one thing to say.
+    The count is divided by the design effect: the variance between groups over that of independent outcomes. If all
+    outcomes are equal, it cannot be estimated, and outcomes of a group are assumed to be fully correlated.
 
     Args:
-        outcomes: of single statements.
-        groups: of each, what it shares with others: a patient, a lesion.
+        outcomes: Outcomes of single statements.
+        groups: Group of each statement: a patient, a lesion.
 
     Returns:
-        None without outcomes.
+        The share, or None without outcomes.
 
     Source: Rao, Scott, A simple method for the analysis of clustered binary data (1992); Wilson (1927).
     """

@@ -1,4 +1,4 @@
-"""The rating sheet: one HTML file on which an expert judges captions, without seeing what the audit thinks."""
+"""Rating sheet: one HTML file in which an expert judges captions, without seeing the results of the audit."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ from vapray.evaluation.report.page import page
 __all__ = ["SHEET_SIDE", "SheetCaption", "render_rating_sheet"]
 
 SHEET_SIDE = 256
-"""Pixels of a picture on the sheet."""
+"""Side of an image on the sheet, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class SheetCaption:
     """One caption to rate.
 
     Attributes:
-        image_id: of its picture.
-        caption_key: of the caption; another one has another key.
-        image: RGB uint8 [S, S, 3].
-        caption: as the generator gets it.
-        attributes: that it states something of.
+        image_id: Key of its image.
+        caption_key: Key of the caption, which changes with the caption.
+        image: Image, RGB uint8 [S, S, 3].
+        caption: Caption, as the generator receives it.
+        attributes: Attributes that it mentions.
     """
 
     image_id: str
@@ -36,11 +36,11 @@ class SheetCaption:
 
 
 def render_rating_sheet(captions: Sequence[SheetCaption], run: str) -> str:
-    """The page; it keeps what was rated in the browser and saves it as the file that ``audit.ratings`` reads.
+    """Render the page; it stores ratings in the browser and saves them as a file for ``audit.ratings``.
 
     Args:
-        captions: in the order in which they are rated.
-        run: whose sheet it is; sheets of different runs are kept apart.
+        captions: Captions, in the order of rating.
+        run: Identifier of the run; the browser stores sheets of different runs separately.
     """
     script = (resources.files("vapray.evaluation.report") / "template" / "rating_sheet.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

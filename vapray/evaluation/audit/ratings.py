@@ -1,4 +1,4 @@
-"""Experts' ratings of captions: the file that the rating sheet saves, and what it says.
+"""Expert ratings of captions: parser of the files that the rating sheet saves.
 
 {"vapray_ratings": 1, "rater": "AB", "ratings": [
     {"image_id": "ISIC_0024306", "caption_key": "5f0c...", "verdicts": {"shape": "right", "size": "wrong"}}]}
@@ -22,13 +22,13 @@ class _Strict(BaseModel):
 
 
 class RatedCaption(_Strict):
-    """One caption, as one expert saw it."""
+    """One caption, as rated by one expert."""
 
     image_id: str
     caption_key: str
-    """Of the caption that was rated; another one has another key."""
+    """Key of the rated caption, which changes with the caption."""
     verdicts: dict[str, Verdict]
-    """By attribute; those that were not rated are absent."""
+    """Verdicts by attribute; attributes that were not rated are absent."""
 
 
 class _Ratings(_Strict):
@@ -38,10 +38,10 @@ class _Ratings(_Strict):
 
 
 def read_ratings(path: str) -> tuple[str, list[RatedCaption]]:
-    """The rater and what was rated.
+    """Read a rating file; returns the rater and the ratings.
 
     Raises:
-        DataError: the file cannot be read, or is not what a rating sheet saves.
+        DataError: the file cannot be read, or is not a file of a rating sheet.
     """
     try:
         with fsspec.open(path, "rb") as file:
@@ -49,13 +49,13 @@ def read_ratings(path: str) -> tuple[str, list[RatedCaption]]:
     except OSError as error:
         raise DataError(f"audit.ratings {path}: cannot be read ({error.strerror or type(error).__name__}).") from None
     except ImportError as error:
-        raise DataError(f"audit.ratings {path}: {error.name} is not installed, which reads such an address.") from None
+        raise DataError(f"audit.ratings {path}: reading this address needs {error.name}. Fix: install it.") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise DataError(
-            f"audit.ratings {path}: {where}: {first['msg']}. Give a file that the rating sheet saved."
+            f"audit.ratings {path}: {where}: {first['msg']}. Fix: give a file that the rating sheet saved."
         ) from None
-    except ValueError as error:  # of an address that no file system knows
+    except ValueError as error:  # the address has an unknown protocol
         raise DataError(f"audit.ratings {path}: cannot be read ({error}).") from None
     return found.rater, list(found.ratings)

@@ -1,4 +1,4 @@
-"""What the audit reads besides tables and config values."""
+"""Hashes of the external inputs of the caption audit."""
 
 import hashlib
 
@@ -11,7 +11,11 @@ __all__ = ["others_signature", "ratings_signature"]
 
 
 def ratings_signature(config: Config) -> str:
-    """sha256 over what the rating files say, or nothing where there are none; raises DataError."""
+    """sha256 of the contents of all rating files; empty without rating files.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
     digest = hashlib.sha256()
     for path in config.audit.ratings:
         rater, rated = read_ratings(path)
@@ -20,11 +24,15 @@ def ratings_signature(config: Config) -> str:
 
 
 def others_signature(config: Config) -> str:
-    """Content of the newest captions of each of ``audit.others``, one word each; raises DataError."""
+    """Content hashes of the newest captions of each run in ``audit.others``, separated by spaces.
+
+    Raises:
+        DataError: a run has no finished captions.
+    """
     return " ".join(_newest_captions(root) for root in config.audit.others)
 
 
 def _newest_captions(root: str) -> str:
     if newest := Store(root).newest("captions"):
         return newest.content_hash
-    raise DataError(f"audit.others {root}: no finished captions there. Give the run.root of a captioned run.")
+    raise DataError(f"audit.others {root}: no finished captions. Fix: give the run.root of a captioned run.")

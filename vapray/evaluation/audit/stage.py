@@ -1,9 +1,9 @@
-"""audit: captions held against their pictures, against each other and against experts.
+"""Stage audit: compare captions with their images, with repeated captions and with expert ratings.
 
 in    captions, examinations; captions of other runs, ratings of experts
 out   files/audit/{audit.json, index.html, rating_sheet.html}
 
-One plain process: what takes time is in ``examinations``, so that new ratings cost seconds.
+It runs in the driver: the expensive measurements are in ``examinations``, so new ratings cost seconds.
 """
 
 import json
@@ -17,9 +17,9 @@ import numpy as np
 
 from vapray.captioning.attributes import Attributes, attributes_from_json
 from vapray.captioning.lexicon import parse_caption
-from vapray.captioning.measured.measure import UNRELIABLE
 from vapray.captioning.prompt_set import PromptSet, load_prompt_set
 from vapray.config import Config
+from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.dataset import true_attributes
 from vapray.data.frames import read_frames
 from vapray.errors import DataError
@@ -27,7 +27,7 @@ from vapray.evaluation.audit.claims import Described, claims_of
 from vapray.evaluation.audit.experts import ExpertFindings, find_ratings
 from vapray.evaluation.audit.findings import Findings, Questioned, find, find_consistency
 from vapray.evaluation.audit.other_captions import compare_captions
-from vapray.evaluation.audit.page import WORST_SIDE, Audit, WorstCaption, render_audit
+from vapray.evaluation.audit.page import MEASURED, WORST_SIDE, Audit, WorstCaption, render_audit
 from vapray.evaluation.audit.rating_sheet import SHEET_SIDE, SheetCaption, render_rating_sheet
 from vapray.evaluation.audit.ratings import read_ratings
 from vapray.stage_run import StageRun
@@ -45,7 +45,7 @@ def run(run: StageRun) -> None:
     prompt_set = load_prompt_set(config.prompt_set)
     rows = run.inputs["examinations"].read().to_pylist()
     if not rows:
-        raise DataError(f"{run.inputs['examinations'].uri}: not one caption to audit.")
+        raise DataError(f"{run.inputs['examinations'].uri}: no captions to audit.")
     pictures = [_described(row, known, prompt_set) for row, known in zip(rows, _known(rows, config), strict=True)]
     audit = _audit(run, rows, pictures, prompt_set)
     sheet = _sheet(rows, pictures, prompt_set, config)
@@ -56,16 +56,11 @@ def run(run: StageRun) -> None:
 
 
 def _known(rows: Rows, config: Config) -> list[Attributes]:
-    """What is known of each picture: the truth where pictures were drawn, else what was measured in it."""
+    """Known attributes of each image: the truth for phantoms, else the measured ones."""
     truth = true_attributes(config)
     if truth is not None:
         return [truth[row["image_id"]] for row in rows]
-    return [_measured(row["measured"], config.data.modality) for row in rows]
-
-
-def _measured(found: str | None, modality: str) -> Attributes:
-    attributes = attributes_from_json(found) if found else {}
-    return {name: value for name, value in attributes.items() if name not in UNRELIABLE.get(modality, ())}
+    return [attributes_from_json(row["measured"]) if row["measured"] else {} for row in rows]
 
 
 def _described(row: Mapping[str, Any], known: Attributes, prompt_set: PromptSet) -> Described:
@@ -90,7 +85,6 @@ def _audit(run: StageRun, rows: Rows, pictures: Sequence[Described], prompt_set:
         captions=captions.rows - captions.rejects,
         rejects=_reject_codes(run.inputs["captions"]),
         omitted=config.caption.omit,
-        unreliable=UNRELIABLE.get(config.data.modality, ()) if _reference(config) == "measurement" else (),
         findings=findings,
         consistency=find_consistency(questioned, prompt_set, seed=seed),
         others=[
@@ -105,18 +99,20 @@ def _audit(run: StageRun, rows: Rows, pictures: Sequence[Described], prompt_set:
 def _captioner(captions: Version) -> str:
     row = next(part for part in captions.read_parts(["model", "revision", "strategy"]) if part.num_rows).to_pylist()[0]
     if row["model"] == "measured":
-        return "measured captions"
+        return MEASURED
     return f"{row['model']}, revision {row['revision']}, {row['strategy']}"
 
 
 def _reference(config: Config) -> str:
     if config.data.source == "phantom":
         return "truth"
-    return "nothing" if config.caption.captioner == "measured" else "measurement"
+    if config.caption.captioner == "measured" or config.data.modality != MEASURED_MODALITY:
+        return "nothing"
+    return "measurement"
 
 
 def _reject_codes(captions: Version) -> dict[str, int]:
-    """Images without a caption, by the code in front of the reason."""
+    """Number of images without a caption, by the code at the start of the reason."""
     codes: Counter[str] = Counter()
     for part in captions.read_parts([REJECT], rejects=True):
         reasons = part.column(REJECT).drop_null().to_pylist()
@@ -162,7 +158,7 @@ def _sheet(rows: Rows, pictures: Sequence[Described], prompt_set: PromptSet, con
 
 
 def _record(audit: Audit) -> dict[str, Any]:
-    """All numbers, without the pictures."""
+    """All numbers of the audit, without the images."""
     return asdict(replace(audit, worst=()))
 
 

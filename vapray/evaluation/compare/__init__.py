@@ -1,4 +1,4 @@
-"""Two finished runs side by side: what decided them, what came out, and whether the difference can be told."""
+"""Comparison of two finished runs: settings, metrics, and significance of the differences."""
 
 from vapray.evaluation.compare.comparison import RunComparison, compare_runs
 

@@ -1,4 +1,4 @@
-"""Two runs side by side, for the terminal and as a page."""
+"""Comparison of two runs, as terminal output and as an HTML page."""
 
 import time
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ __all__ = ["RunComparison", "compare_runs"]
 
 @dataclass(frozen=True)
 class RunComparison:
-    """What decided two runs and what came out."""
+    """Differences of two runs in settings and metrics."""
 
     first: FinishedRun
     second: FinishedRun
@@ -27,19 +27,19 @@ class RunComparison:
 
     @property
     def identical(self) -> bool:
-        """No setting and no number differs."""
+        """True if no setting and no number differs."""
         return not self.changes and all(row.outcome == "equal" for row in self.numbers)
 
     @property
     def verdict(self) -> str:
-        """One sentence that claims no more than the intervals allow."""
+        """Summary in one or two sentences that claims no more than the intervals allow."""
         if self.identical:
             return "The two runs are identical: the same settings, the same numbers."
         better, worse, same = self._names("better"), self._names("worse"), self._overlapping()
         told = [f"{word} in {_and(names)}" for word, names in (("better", better), ("worse", worse)) if names]
         parts = [f"The second run is {' and '.join(told)}"] if told else []
         if same:
-            parts.append(f"The runs cannot be told apart in {_and(same)}")
+            parts.append(f"The runs are not distinguishable in {_and(same)}")
         return ". ".join(parts) + "." if parts else self._nothing_told()
 
     def _nothing_told(self) -> str:
@@ -47,14 +47,14 @@ class RunComparison:
         return f"The numbers of these runs are {_and(list(reasons))}." if reasons else "No number differs."
 
     def lines(self) -> list[str]:
-        """For a terminal: what decided the runs, then their numbers."""
+        """Terminal output: settings that differ, numbers, times and the verdict."""
         head = [f"{word:8}{_describe(run)}" for word, run in (("first", self.first), ("second", self.second))]
         differing = [f"  {key}: {first} -> {second}" for key, first, second in self.changes]
         table = [f"  {line}" for line in _table(self.numbers)]
         lines = [
             *head,
             "",
-            "What decided the results",
+            "Settings that differ",
             *(differing or [f"  {self.agreement}"]),
             "",
             "Numbers",
@@ -69,20 +69,20 @@ class RunComparison:
 
     @property
     def times(self) -> list[tuple[str, str, str]]:
-        """Stage, and what it took in either run."""
+        """Duration of each stage in both runs."""
         ours, theirs = self.first.metrics.stages, self.second.metrics.stages
         return [(name, duration(ours[name].seconds), duration(theirs[name].seconds)) for name in ours if name in theirs]
 
     @property
     def agreement(self) -> str:
-        """What there is to say where no setting differs."""
+        """Statement for runs without differing settings."""
         checkpoints = [run.metrics.provenance.checkpoint_sha256 for run in (self.first, self.second)]
         if checkpoints[0] == checkpoints[1]:
-            return "Every setting agrees."
-        return "Every setting agrees, yet the weights differ: other workers, devices or libraries trained them."
+            return "All settings agree."
+        return "All settings agree, but the weights differ: other workers, devices or libraries trained them."
 
     def to_html(self) -> str:
-        """One page without anything outside it; every text escaped."""
+        """Render a self-contained HTML page; all text is escaped."""
         groups = class_pairs(self.first, self.second)
         return page(
             "compare.html.jinja",
@@ -128,11 +128,11 @@ def compare_runs(first: str, second: str) -> RunComparison:
     """Compare the published evaluations of two runs.
 
     Args:
-        first: ``run.root`` of the run that is compared with; a path or a URI.
-        second: of the run whose difference is told.
+        first: ``run.root`` of the baseline run, a path or URI.
+        second: ``run.root`` of the run whose differences are reported.
 
     Raises:
-        DataError: a run has no finished evaluation, or what it measured is gone.
+        DataError: a run has no finished evaluation, or the images that it measured are gone.
     """
     runs = open_run(first), open_run(second)
     return RunComparison(*runs, changes(*runs), number_rows(*runs))
@@ -145,7 +145,7 @@ def _describe(run: FinishedRun) -> str:
 
 
 def _within(name: str) -> str:
-    """A name as it stands inside a sentence."""
+    """Name of a number in the middle of a sentence."""
     return name if name[:2].isupper() else name[0].lower() + name[1:]
 
 
@@ -154,7 +154,7 @@ def _and(names: Sequence[str]) -> str:
 
 
 def _table(rows: Sequence[NumberRow]) -> list[str]:
-    """Columns aligned: names and words to the left, numbers to the right."""
+    """Align columns: names and words to the left, numbers to the right."""
     cells = [("", "first", "second", "difference", "")]
     cells += [(row.name, row.first, row.second, row.difference, row.word) for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(4)]

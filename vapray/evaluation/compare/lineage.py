@@ -1,4 +1,4 @@
-"""The versions that a published report stands for, found by content from the evaluation upwards."""
+"""Versions behind a published report, found by content hash from the evaluation upwards."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,34 +17,34 @@ REPORT = "report/metrics.json"
 EVALUATION = "measurements"
 DATASET = "ingest dataset"
 WITHOUT_ROWS = ("autoencoder", "checkpoints")
-"""Versions that hold files and no table."""
+"""Tables whose versions hold files and no rows."""
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """One evaluation and everything it came from."""
+    """One evaluation with all versions that it depends on."""
 
     root: str
     metrics: Metrics
     manifests: Mapping[str, Manifest]
-    """By stage, in the order in which they finished."""
+    """Manifests by stage, in the order in which they finished."""
     versions: Mapping[str, Version]
-    """By table."""
+    """Versions by table."""
 
     @property
     def class_names(self) -> list[str]:
-        """In label order."""
+        """Class names, by label."""
         return list(self.manifests["ingest"].notes["class_names"])
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Dotted key -> value of every config value that decided a result."""
+        """All config values that decided a result, by dotted key."""
         sections = {key: value for one in self.manifests.values() for key, value in one.sections.items()}
         return {leaf: value for key, section in sections.items() for leaf, value in leaves(key, section)}
 
     @property
     def outside(self) -> dict[str, str]:
-        """What was read besides config and tables, such as the dataset, by its signature."""
+        """Hashes of the external inputs, such as the dataset, by stage and name."""
         tables = self.versions.keys()
         return {
             f"{stage} {name}": value
@@ -55,18 +55,18 @@ class FinishedRun:
 
 
 def open_run(root: str) -> FinishedRun:
-    """The evaluation whose report is published at ``root``; the newest one, where that cannot be told.
+    """Open the evaluation whose report is published at ``root``, or the newest one if the report matches none.
 
     Raises:
-        DataError: no finished evaluation, or a version that it came from is gone.
+        DataError: there is no finished evaluation, or its images or samples are gone.
     """
     store = Store(root)
     sealed = list(_sealed(store))
     evaluations = [(version, manifest) for version, manifest in sealed if version.table == EVALUATION]
     if not evaluations:
         raise DataError(
-            f"{root}: no finished evaluation, so there is nothing to compare. Run it with "
-            f"`vapray run pipeline run.root={root}` and the settings of that run, or give another folder."
+            f"{root}: no finished evaluation to compare. Fix: run `vapray run pipeline run.root={root}` "
+            "with the settings of that run, or give another folder."
         )
     published = store.files.read(REPORT)
     newest = max(evaluations, key=lambda found: found[1].finished)
@@ -82,14 +82,14 @@ def open_run(root: str) -> FinishedRun:
 
 
 def same_pictures(first: FinishedRun, second: FinishedRun) -> bool:
-    """Whether both runs read the same pictures with the same labels and splits, wherever these lie."""
+    """Check that both runs read the same images with the same labels and splits, from any location."""
     columns = ["image_id", "label", "split", "sha256"]
     ours, theirs = (run.versions["images"].read(columns) for run in (first, second))
     return bool(ours.equals(theirs))
 
 
 def _sealed(store: Store) -> Iterator[tuple[Version, Manifest]]:
-    """Every finished version; one whose manifest is damaged is as good as gone, and matters to its descendants only."""
+    """Yield every finished version; skips those with a damaged manifest."""
     for table in (*TABLES, *WITHOUT_ROWS):
         for name in store.files.names(table):
             version, manifest = store.version(table, name), None
@@ -127,5 +127,5 @@ def _require_complete(chain: Iterable[tuple[Version, Manifest]], evaluation: Ver
     if missing:
         raise DataError(
             f"{evaluation.uri}: the {' and '.join(sorted(missing))} that it measured are gone. "
-            "Run the pipeline again with the settings of that run."
+            "Fix: run the pipeline again with the settings of that run."
         )

@@ -1,4 +1,4 @@
-"""Numbers of two runs side by side: which may be compared at all, and which difference can be told."""
+"""Comparison of the numbers of two runs: comparability and significance of differences."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ OF_FEATURES = frozenset(
 )
 OF_CAPTIONS = frozenset(("caption_adherence", "caption_adherence_relative"))
 OF_COUNT = frozenset(("fid", "precision", "recall", "density", "coverage"))
-"""Numbers that sets of other sizes have by themselves: FID's bias, and balls that shrink as a set grows."""
+"""Numbers that depend on the set size: FID is biased, and balls shrink as a set grows."""
 
 Outcome = Literal["equal", "better", "worse", "undecided", "incomparable", "missing"]
 
 
 @dataclass(frozen=True)
 class NumberRow:
-    """One number of both runs."""
+    """Comparison of one number of two runs."""
 
     key: str
     name: str
@@ -43,15 +43,15 @@ class NumberRow:
     first_interval: str
     second_interval: str
     difference: str
-    """Second minus first; a dash where that says nothing."""
+    """Second minus first; a dash if they cannot be compared or are equal."""
     outcome: Outcome
-    """Of the second run; ``undecided`` where intervals overlap or one is missing."""
+    """Outcome for the second run; ``undecided`` if intervals overlap or one is missing."""
     word: str
-    """The outcome in words."""
+    """Description of the outcome."""
 
 
 def number_rows(first: FinishedRun, second: FinishedRun) -> list[NumberRow]:
-    """A row for every number that a run measured."""
+    """Compare every number that at least one run measured."""
     barred = obstacles(first, second)
     return [
         _row(kind, first.metrics, second.metrics, barred.get(kind.key, ""))
@@ -61,7 +61,7 @@ def number_rows(first: FinishedRun, second: FinishedRun) -> list[NumberRow]:
 
 
 def obstacles(first: FinishedRun, second: FinishedRun) -> dict[str, str]:
-    """Number -> why it must not be compared between these runs."""
+    """Reason why each number cannot be compared between these runs, by key; comparable numbers are absent."""
     whole = list(_other_pictures(first, second))
     features = [*whole, *_other_features(first.metrics, second.metrics)]
     captions = [*whole, *_other_words(first, second)]
@@ -70,7 +70,7 @@ def obstacles(first: FinishedRun, second: FinishedRun) -> dict[str, str]:
         reasons = features if kind.key in OF_FEATURES else captions if kind.key in OF_CAPTIONS else whole
         counts = [run.metrics.n_generated for run in (first, second)]
         if kind.key in OF_COUNT and counts[0] != counts[1]:
-            reasons = [*reasons, "counts of generated pictures differ"]
+            reasons = [*reasons, "numbers of generated images differ"]
         if reasons:
             found[kind.key] = reasons[0]
     return found
@@ -82,7 +82,7 @@ def _other_pictures(first: FinishedRun, second: FinishedRun) -> Iterator[str]:
     if not same_pictures(first, second):
         yield "datasets differ"
     if first.metrics.provenance.preparation != second.metrics.provenance.preparation:
-        yield "picture sizes differ"
+        yield "image sizes differ"
 
 
 def _other_features(first: Metrics, second: Metrics) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Generated pictures of two runs side by side: the same sample where both drew it, otherwise the same class."""
+"""Pairs of generated images of two runs: of the same caption and seed if possible, otherwise of the same class."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ Rows = Mapping[tuple[str, int], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture of each run."""
+    """One image of each run."""
 
     first: Image
     second: Image
     caption: str
-    """That both were asked for; empty where the captions differ."""
+    """Caption of both images; empty if the captions differ."""
     seed: int
 
 
@@ -33,12 +33,12 @@ class ClassPairs:
 
     class_name: str
     same: bool
-    """Whether class, caption and seed agree in each pair, so that only the runs differ."""
+    """True if class, caption and seed agree in each pair, so that only the runs differ."""
     pairs: Sequence[Pair]
 
 
 def class_pairs(first: FinishedRun, second: FinishedRun) -> list[ClassPairs]:
-    """For each class that both runs sampled."""
+    """Select pairs for each class that both runs sampled."""
     ours, theirs = _by_class(first), _by_class(second)
     return [_pairs(name, ours[name], theirs[name]) for name in first.class_names if name in ours and name in theirs]
 

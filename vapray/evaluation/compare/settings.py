@@ -1,4 +1,4 @@
-"""What decided the results of two runs, and where it differs."""
+"""Differences between two runs in settings, external inputs and software."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,11 +10,11 @@ __all__ = ["Change", "changes"]
 
 ABSENT = "(absent)"
 DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{12,}\b")
-"""Nobody reads a digest past its first digits."""
+"""Long digests, which are shortened to their first digits."""
 
 
 class Change(NamedTuple):
-    """One key with two values, as text."""
+    """One differing key with both values, as text."""
 
     key: str
     first: str
@@ -22,9 +22,9 @@ class Change(NamedTuple):
 
 
 def changes(first: FinishedRun, second: FinishedRun) -> list[Change]:
-    """Settings of all stages, then what was read from outside, then software; equal ones left out.
+    """List differing settings of all stages, then external inputs, then software.
 
-    A dataset that lies elsewhere and holds the same pictures is equal.
+    A dataset at another location with the same images counts as equal.
     """
     moved = {DATASET} if same_pictures(first, second) else set()
     outside = [{key: value for key, value in run.outside.items() if key not in moved} for run in (first, second)]

@@ -1,1 +1,1 @@
-"""Networks that turn pictures into feature vectors."""
+"""Networks that map images to feature vectors."""

@@ -1,8 +1,8 @@
-"""Inception-v3 of the published FID, KID and Inception Score: torch-fidelity's network, the original's weights.
+"""Inception-v3 of the published FID, KID and Inception Score: torch-fidelity's network with the original weights.
 
-Pictures are resized to 299 pixels as TensorFlow 1 did (bilinear, not antialiased) and brought to (x - 128) / 128, by
-the network itself. Its logits for the Inception Score are its features times its last layer's weights, without bias,
-as in torch-fidelity; so they are not stored.
+The network itself resizes images to 299 pixels as TensorFlow 1 did (bilinear, not antialiased) and scales them to
+(x - 128) / 128. Its logits for the Inception Score are its features times its last layer's weights, without bias, as in
+torch-fidelity; so they are not stored.
 """
 
 import io
@@ -24,12 +24,12 @@ SIDE, WIDTH = 299, 2048
 
 
 def inception_v3(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
-    """Its third pooling layer, 2048 numbers; nothing is downloaded.
+    """Build the extractor of the third pooling layer, 2048 features; downloads nothing.
 
     Raises:
-        ConfigError: no such file, or another network's.
-        CheckpointError: a damaged file.
-        BackendError: torch-fidelity is not installed, the cache has no file, or no such device.
+        ConfigError: the file is missing or of another network.
+        CheckpointError: the file is damaged.
+        BackendError: torch-fidelity is not installed, the cache has no file, or the device is missing.
     """
     require_packages("inception_v3")
     path = inception_file(settings.weights)
@@ -41,7 +41,7 @@ def inception_v3(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
 
 
 def _network(weights: dict[str, Tensor], where: str) -> Any:
-    """A ``FeatureExtractorInceptionV3``; it unpickles whatever it is given, so it is given what was read safely."""
+    """Build ``FeatureExtractorInceptionV3``; it unpickles its input, so it gets only weights that were read safely."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     safe = io.BytesIO()
@@ -53,6 +53,6 @@ def _network(weights: dict[str, Tensor], where: str) -> Any:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"evaluate.weights = {where}: not the weights of torch-fidelity's Inception-v3 ({reason}...). "
-            "torchvision's Inception is another network."
+            "Fix: give torch-fidelity's file; torchvision's Inception is another network."
         ) from None
     return network

@@ -1,7 +1,7 @@
-"""The embedded extractor: a fixed random network, which knows nothing about medicine or objects.
+"""Embedded extractor: a fixed random network without semantics.
 
-Its distances say that colour, texture and layout differ, not that content does, so its name says "no semantics"
-wherever a number is shown.
+Its distances measure colour, texture and layout, not content; so its name, which is shown with every number, contains
+"no semantics".
 """
 
 import hashlib
@@ -21,8 +21,8 @@ __all__ = ["RandomConvolutions"]
 def _uniform_kernels(source: np.random.Philox, shape: tuple[int, int, int, int]) -> NDArray[np.float32]:
     """Uniform weights of unit output variance, from raw bits: the same on every platform and numpy version.
 
-    Every second kernel is made odd (itself minus itself turned by 180 degrees), so it answers to edges and
-    texture and not to the mean colour.
+    Every second kernel is odd (itself minus itself rotated by 180 degrees), so it responds to edges and texture, not to
+    the mean colour.
     """
     count = math.prod(shape)
     unit = (source.random_raw(count) >> np.uint64(40)).astype(np.float64) / 2**23 - 1.0
@@ -32,14 +32,14 @@ def _uniform_kernels(source: np.random.Philox, shape: tuple[int, int, int, int])
 
 
 class RandomConvolutions:
-    """A fixed random convolutional network at three scales, pooled to means, deviations and a 2 x 2 layout.
+    """Fixed random convolutional network at three scales, pooled to means, deviations and a 2 x 2 layout.
+
+    Means respond to colour, deviations of odd kernels to texture and blur, the layout to positions.
 
     Args:
-        seed: of the weights; the weights do not depend on torch's random state.
-        resize: side in pixels that pictures are resized to.
-        batch_images: pictures per forward pass; bounds memory, changes results by float32 rounding only.
-
-    Means answer to colour, deviations of odd kernels to texture and blur, the layout to where things are.
+        seed: Seed of the weights, which do not depend on torch's random state.
+        resize: Side in pixels that images are resized to.
+        batch_images: Images per forward pass; limits memory, and changes results by float32 rounding only.
     """
 
     _shapes = ((12, 3, 5, 5), (12, 12, 3, 3), (12, 12, 3, 3), (6, 12, 3, 3))
@@ -56,7 +56,7 @@ class RandomConvolutions:
         self.space = FeatureSpace("random convolutions (no semantics)", digest.hexdigest(), width, resize)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Features float64 [B, F] of RGB uint8 [B, H, W, 3]."""
+        """Compute features float64 [B, F] of RGB images uint8 [B, H, W, 3]."""
         blocks = [images[i : i + self.batch_images] for i in range(0, len(images), self.batch_images)]
         with torch.no_grad():
             parts = [self._features(as_planes(block, self.space.resize)) for block in blocks]

@@ -1,7 +1,7 @@
 """VGG16, SqueezeNet and DenseNet-121 as torchvision builds them, with weights from a file.
 
-Pictures are resized to 224 pixels (DenseNet-121: to those it was trained at, where its file tells), antialiased
-bilinear, and normalised as ``evaluate.pixels`` says.
+Images are resized to 224 pixels (DenseNet-121: to its training size if its file records it), antialiased bilinear, and
+normalized by ``evaluate.pixels``.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,16 +26,16 @@ __all__ = ["densenet121", "squeezenet", "vgg16"]
 
 SIDE = 224
 CAFFE_MEAN = (104.0, 117.0, 123.0)
-"""Of blue, green and red in 0..255."""
+"""Mean of blue, green and red in 0..255."""
 
 
 def vgg16(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
-    """The second fully connected layer of VGG16 behind its ReLU, 4096 numbers.
+    """Build the extractor of VGG16's second fully connected layer after its ReLU, 4096 features.
 
     Raises:
-        ConfigError: no such file, or another network's.
-        CheckpointError: a damaged file.
-        BackendError: no such device.
+        ConfigError: the file is missing or of another network.
+        CheckpointError: the file is damaged.
+        BackendError: the device is missing.
 
     Source: Kynkäänniemi et al. (arXiv 1904.06991), section 3.
     """
@@ -51,12 +51,12 @@ def vgg16(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
 
 
 def squeezenet(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
-    """The mean over places of the last fire module of SqueezeNet 1.0 or 1.1, whichever the file is of; 512 numbers.
+    """Build the extractor of SqueezeNet 1.0 or 1.1 (by the file): spatial mean of the last fire module, 512 features.
 
     Raises:
-        ConfigError: no such file, or another network's.
-        CheckpointError: a damaged file.
-        BackendError: no such device.
+        ConfigError: the file is missing or of another network.
+        CheckpointError: the file is damaged.
+        BackendError: the device is missing.
     """
 
     def build(weights: Mapping[str, Tensor]) -> tuple[str, nn.Module]:
@@ -72,12 +72,12 @@ def squeezenet(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
 
 
 def densenet121(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
-    """The mean over places before the last layer of DenseNet-121, 1024 numbers; such as one of stage ``downstream``.
+    """Build the extractor of DenseNet-121, such as one of stage ``downstream``: spatial mean, 1024 features.
 
     Raises:
-        ConfigError: no such file, or another network's.
-        CheckpointError: a damaged file.
-        BackendError: no such device.
+        ConfigError: the file is missing or of another network.
+        CheckpointError: the file is damaged.
+        BackendError: the device is missing.
     """
 
     def build(_: Mapping[str, Tensor]) -> tuple[str, nn.Module]:

@@ -1,7 +1,7 @@
-"""The classifier that judges labels as an extractor: what it saw before it decided.
+"""Label classifier as a feature extractor: the input of its last layer.
 
-It was trained on the run's own real pictures, so its distances ask what matters to their classes. They can be compared
-within one run only. Pictures are not resized; they have to have the side that it was trained at.
+It was trained on the run's real images, so its distances reflect features that separate their classes, and can be
+compared within one run only. Images are not resized; they must have the side that it was trained at.
 """
 
 import copy
@@ -27,26 +27,26 @@ class _PenultimateLayer:
         self.space = FeatureSpace(f"{LABEL}, before its last layer", digest, FEATURES, max(classifier.image_size))
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Features float32 [B, 256] of RGB uint8 [B, H, W, 3]."""
+        """Compute features float32 [B, 256] of RGB images uint8 [B, H, W, 3]."""
         if not len(images):
             return np.zeros((0, self.space.width), np.float32)
         return self._classifier.features(images)
 
 
 def penultimate_layer(classifier: Classifier | None = None, device: str = "cpu") -> _PenultimateLayer:
-    """The classifier's features.
+    """Build the extractor of a trained classifier.
 
     Args:
-        classifier: the trained one.
-        device: of torch.
+        classifier: Trained classifier.
+        device: Torch device name.
 
     Raises:
-        DataError: there is none.
-        BackendError: no such device.
+        DataError: ``classifier`` is None.
+        BackendError: the device is missing.
     """
     if classifier is None:
         raise DataError(
-            "evaluate.features = classifier: this run keeps no classifier yet. Run `python -m jobs.evaluate`, which "
+            "evaluate.features = classifier: this run has no classifier yet. Fix: run `python -m jobs.evaluate`, which "
             "trains one, or choose other features."
         )
     require_device(device)

@@ -1,8 +1,8 @@
-"""DINOv2 through timm, and BiomedCLIP's image tower through open_clip; from folders or the hub's cache.
+"""DINOv2 by timm and BiomedCLIP's image tower by open_clip, from folders or the hub's cache.
 
-DINOv2: resized to 224 pixels, antialiased bicubic, as for the FD of Stein et al. (arXiv 2306.04675); position
-embeddings are interpolated from the side that it was trained at. BiomedCLIP: resized to its own side, antialiased
-bicubic. Both are normalised by the mean and deviation in the model's own config.
+DINOv2 resizes images to 224 pixels, antialiased bicubic, as for the FD of Stein et al. (arXiv 2306.04675); position
+embeddings are interpolated from its training size. BiomedCLIP resizes images to its own side, antialiased bicubic. Both
+normalize by the mean and standard deviation in the model's config.
 """
 
 from pathlib import Path
@@ -29,26 +29,26 @@ __all__ = ["biomedclip", "dinov2"]
 
 DINOV2_SIDE = 224
 CLIP_MEAN, CLIP_DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""OpenAI's, which open_clip takes where a config names none."""
+"""OpenAI's values, which open_clip uses if a config has none."""
 TINY_TEXT_TOWER = {"context_length": 1, "vocab_size": 1, "width": 64, "heads": 1, "layers": 1}
-"""open_clip builds both towers; this one is thrown away."""
+"""Smallest text tower: open_clip builds both towers, and this one is discarded."""
 
 
 def dinov2(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
-    """The class token of DINOv2 of any size, behind its last normalisation.
+    """Build the extractor of DINOv2's class token after the last normalization; any model size.
 
     Raises:
-        ConfigError: no such directory, files missing in it, or another model.
-        CheckpointError: timm cannot load it.
-        BackendError: timm is not installed, the model cannot be had, or no such device.
+        ConfigError: the directory or files in it are missing, or the model is another one.
+        CheckpointError: timm cannot load the model.
+        BackendError: timm is not installed, the model is not available, or the device is missing.
     """
     require_packages("dinov2")
     folder = model_folder(settings)
     architecture = str(read_card(folder / "config.json").get("architecture"))
     if "dinov2" not in architecture:
         raise ConfigError(
-            f"evaluate.weights = {settings.weights}: architecture {architecture} is no DINOv2. Give a folder of timm "
-            "such as that of hf-hub:timm/vit_base_patch14_dinov2.lvd142m."
+            f"evaluate.weights = {settings.weights}: architecture {architecture} is not DINOv2. Fix: give a folder of "
+            "timm such as that of hf-hub:timm/vit_base_patch14_dinov2.lvd142m."
         )
     require_device(device)
     model = _timm_model(folder)
@@ -58,12 +58,12 @@ def dinov2(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
 
 
 def biomedclip(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
-    """The image embedding of an open_clip model, which BiomedCLIP is; behind the projection, not at length one.
+    """Build the extractor of an open_clip model such as BiomedCLIP: image embedding after the projection, unnormalized.
 
     Raises:
-        ConfigError: no such directory, files missing in it, or not the weights of its config.
-        CheckpointError: a damaged file, or a config that open_clip does not know.
-        BackendError: open_clip is not installed, the model cannot be had, or no such device.
+        ConfigError: the directory or files in it are missing, or the weights do not match its config.
+        CheckpointError: a file is damaged, or open_clip does not know the config.
+        BackendError: open_clip is not installed, the model is not available, or the device is missing.
     """
     require_packages("biomedclip")
     config, path = find_weights(settings)
@@ -104,7 +104,7 @@ def _timm_model(folder: Path) -> Any:
         return timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0, img_size=DINOV2_SIDE)
     except (VaprayError, MemoryError):
         raise
-    except Exception as error:  # whatever timm raises of damaged files
+    except Exception as error:  # timm raises various classes for damaged files
         raise CheckpointError(_unloadable(folder, "timm", error)) from error
 
 
@@ -116,11 +116,11 @@ def _image_tower(card: dict[str, object], path: Path) -> nn.Module:
         assert isinstance(model, dict)
         vision = {**model["vision_cfg"], "timm_model_pretrained": False}
         tower: nn.Module = open_clip.CLIP(model["embed_dim"], vision, TINY_TEXT_TOWER).visual
-    except Exception as error:  # whatever open_clip raises of a config that it does not know
+    except Exception as error:  # open_clip raises various classes for an unknown config
         raise CheckpointError(_unloadable(path, "open_clip", error)) from error
     return tower
 
 
 def _unloadable(path: Path, package: str, error: Exception) -> str:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-    return f"{path}: cannot be loaded by {package} ({reason}). Copy or download the model again."
+    return f"{path}: cannot be loaded by {package} ({reason}). Fix: copy or download the model again."

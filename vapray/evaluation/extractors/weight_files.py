@@ -1,4 +1,4 @@
-"""Where the weights of an extractor are, and what decides its features besides the configuration's values."""
+"""Weight files of the extractors, and the hash that identifies them in the fingerprint."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,15 +18,15 @@ WEIGHT_FILES = {"dinov2": ("model.safetensors",), "biomedclip": WEIGHTS["open_cl
 
 
 def find_weights(settings: Evaluate, *, download: bool = True) -> list[Path]:
-    """The files that decide what the extractor gives; none where it brings its own weights.
+    """Find the files that decide the extractor's features; empty if it needs no file.
 
     Args:
-        settings: section ``evaluate``.
-        download: fetch a model of the hub that the cache has not.
+        settings: Config section ``evaluate``.
+        download: Download a hub model that the cache lacks.
 
     Raises:
-        ConfigError: no such file or directory, or files missing in it.
-        BackendError: not in a cache of this machine, and not to be had.
+        ConfigError: the file or directory, or files in it, are missing.
+        BackendError: the model is not in a cache of this machine and cannot be downloaded.
     """
     if settings.features == "inception_v3":
         return [inception_file(settings.weights)]
@@ -36,12 +36,12 @@ def find_weights(settings: Evaluate, *, download: bool = True) -> list[Path]:
     if settings.weights is None:
         return []
     if not Path(settings.weights).is_file():
-        raise ConfigError(f"evaluate.weights = {settings.weights}: no such file. Give the path of a weights file.")
+        raise ConfigError(f"evaluate.weights = {settings.weights}: no such file. Fix: give the path of a weights file.")
     return [Path(settings.weights)]
 
 
 def model_folder(settings: Evaluate, *, download: bool = True) -> Path:
-    """The folder of dinov2 or biomedclip; raises as :func:`find_weights` does."""
+    """Folder of dinov2 or biomedclip; raises the errors of :func:`find_weights`."""
     features = settings.features
     choices = [[CONFIG_FILES[features], name] for name in WEIGHT_FILES[features]]
     wanted = Wanted("evaluate.weights", choices, lambda folder: _missing(features, folder))
@@ -49,33 +49,33 @@ def model_folder(settings: Evaluate, *, download: bool = True) -> Path:
 
 
 def inception_file(weights: str | None) -> Path:
-    """torch-fidelity's weights of Inception-v3: the file that is named, or torch hub's.
+    """Find torch-fidelity's weights of Inception-v3: the named file, or the one in torch hub's cache.
 
     Raises:
-        ConfigError: no such file.
-        BackendError: none is named, and torch hub's cache has none.
+        ConfigError: the named file does not exist.
+        BackendError: no file is named, and torch hub's cache has none.
     """
     if weights is not None:
         if Path(weights).is_file():
             return Path(weights)
-        raise ConfigError(f"evaluate.weights = {weights}: no such file. Give the path of {INCEPTION_FILE}.")
+        raise ConfigError(f"evaluate.weights = {weights}: no such file. Fix: give the path of {INCEPTION_FILE}.")
     import torch
 
     cached = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
     if cached.is_file():
         return cached
     raise BackendError(
-        f"evaluate.features = inception_v3: no {cached}. Fetch {INCEPTION_ADDRESS} to there, or name the file in "
-        "evaluate.weights."
+        f"evaluate.features = inception_v3: no {cached}. Fix: download {INCEPTION_ADDRESS} to that path, or set "
+        "evaluate.weights to the file."
     )
 
 
 def features_signature(config: Config) -> str:
-    """sha256 of the files, or the commit of the hub's model; empty where the extractor brings its own weights.
+    """sha256 of the weight files, or the commit of the hub model; empty if the extractor needs no file.
 
     Raises:
-        ConfigError: no such file or directory, or files missing in it.
-        BackendError: not in a cache of this machine.
+        ConfigError: the file or directory, or files in it, are missing.
+        BackendError: the model is not in a cache of this machine.
     """
     settings = config.evaluate
     if settings.features in CONFIG_FILES and not is_directory(settings.weights):
@@ -85,15 +85,15 @@ def features_signature(config: Config) -> str:
 
 
 def require_packages(features: str) -> None:
-    """Refuse an extractor whose package is not installed.
+    """Check that the package of an extractor is installed.
 
     Raises:
-        BackendError: says which extra to install.
+        BackendError: the package is missing; names the extra to install.
     """
     package = PACKAGES.get(features)
     if package and find_spec(package) is None:
         raise BackendError(
-            f"evaluate.features = {features}: {package} not installed. Install the extra: "
+            f"evaluate.features = {features}: {package} is not installed. Fix: install the extra with "
             "pip install --constraint constraints.txt '.[features]'"
         )
 

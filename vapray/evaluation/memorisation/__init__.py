@@ -1,1 +1,1 @@
-"""The memorisation audit: are generated pictures copies of training pictures?"""
+"""Memorisation audit: search for generated images that copy training images."""

@@ -1,4 +1,4 @@
-"""Rows of ``nearest`` to ``memorisation.json``: the verdict, what it rests on, and the nearest pairs."""
+"""Memorisation audit: verdict, evidence and nearest pairs, written to ``memorisation.json``."""
 
 import json
 from collections import defaultdict
@@ -24,50 +24,56 @@ __all__ = ["Memorisation", "Pair", "audit"]
 
 Rows = Sequence[dict[str, Any]]
 PAIRS = 20
-"""Nearest pairs that are kept of each search."""
+"""Number of nearest pairs kept from each search."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A generated picture and the training picture nearest to it."""
+    """A generated image and the training image nearest to it."""
 
     generated: str
-    """Key in ``measurements``."""
+    """Key of the generated image in ``measurements``."""
     training: str
-    """Likewise."""
+    """Key of the training image in ``references``."""
     distance: float
-    """Grey levels of 255 of pixels; of features in deviations."""
+    """Distance in grey levels of 255 for pixels, in standard deviations for features."""
     relative: float
-    """Over the mean distance of the nearest training pictures."""
+    """Distance over the mean distance of the nearest training images."""
 
 
 @dataclass(frozen=True)
 class Memorisation:
-    """Whether generated pictures are copies of training pictures."""
+    """Result of the memorisation audit."""
 
     verdict: Verdict
     why: str
-    """In one sentence."""
+    """Reason for the verdict, in one or two sentences."""
     quantile: float
     related_left_out: int
-    """Held-out pictures that share a group with a training picture, and were not asked."""
+    """Number of held-out images that share a group with a training image and were not looked up."""
     n_training: int
     pixels: Judged
     features: Judged
     planted_found: Mapping[str, float]
-    """Share of planted copies that the search in pixels finds, by what was done to them."""
+    """Share of planted copies that the pixel search finds, by kind of change."""
     nearest_by_pixels: Sequence[Pair]
-    """Nearest first."""
+    """Pairs with the smallest relative distance, nearest first."""
     nearest_by_features: Sequence[Pair]
 
     def to_json(self, **origin: str) -> bytes:
-        """``memorisation.json``; ``origin`` says what was audited."""
+        """Serialize as ``memorisation.json``; ``origin`` identifies the audited checkpoint."""
         card = {"schema": 1, "verdict": self.verdict, "why": self.why, **origin, **asdict(self)}
         return (json.dumps(card, indent=1, allow_nan=False) + "\n").encode()
 
 
 def audit(rows: Rows, *, related_left_out: int, n_training: int) -> Memorisation:
-    """Judge both searches by rows of ``nearest`` of the sets held_out, planted and generated."""
+    """Run the audit.
+
+    Args:
+        rows: Rows of ``nearest`` of the sets held_out, planted and generated.
+        related_left_out: Number of held-out images that were not looked up.
+        n_training: Number of training images.
+    """
     sets = {name: [row for row in rows if row["set"] == name] for name in ("held_out", "planted", "generated")}
     judged = {measure: judge(*(_relative(some, measure) for some in sets.values())) for measure in ("pixel", "feature")}
     pixels, features = judged["pixel"], judged["feature"]
@@ -86,7 +92,7 @@ def audit(rows: Rows, *, related_left_out: int, n_training: int) -> Memorisation
 
 
 def _relative(rows: Rows, measure: str) -> NDArray[np.float64]:
-    """[N]; 0 where even the mean of the nearest is, since the picture is then in training many times."""
+    """Relative distances [N]; 0 if the mean of the nearest is 0, since the image is then in training many times."""
     distance, around = (np.array([row[f"{measure}_{what}"] for row in rows], float) for what in ("distance", "around"))
     return np.divide(distance, around, out=np.zeros_like(distance), where=around > 0)
 
@@ -120,26 +126,26 @@ def _why(pixels: Judged, features: Judged) -> str:
         return " ".join(_evidence(name, found) for name, found in (("pixels", pixels), ("features", features)))
     if verdict != CANNOT_TELL:
         return (
-            f"{pixels.below} of {pixels.n_generated} generated pictures are as near to a training picture as the "
-            f"nearest {QUANTILE:.0%} of {pixels.n_held_out} held-out ones, no more than chance allows, and none is as "
-            f"near as {pixels.single_found:.0%} of the planted copies are."
+            f"{pixels.below} of {pixels.n_generated} generated images are as near to a training image as the "
+            f"nearest {QUANTILE:.0%} of {pixels.n_held_out} held-out images, no more than chance allows, and none is "
+            f"as near as {pixels.single_found:.0%} of the planted copies are."
         )
     if pixels.n_held_out < FEWEST_HELD_OUT:
         return (
-            f"Too few held-out pictures: {pixels.n_held_out} share no group with training ones, and "
-            f"{FEWEST_HELD_OUT} are wanted. Raise data.test_share, or add pictures."
+            f"Too few held-out images: {pixels.n_held_out} share no group with training images, and "
+            f"{FEWEST_HELD_OUT} are required. Fix: raise data.test_share, or add images."
         )
     if not pixels.n_generated:
-        return "No generated pictures."
+        return "There are no generated images."
     return (
-        f"Only {pixels.planted_found:.0%} of the planted copies were found: held-out pictures are as near to training "
-        "ones as copies are. Look for pictures that are in both splits."
+        f"Only {pixels.planted_found:.0%} of the planted copies were found: held-out images are as near to training "
+        "images as copies are. Fix: search for images that are in both splits."
     )
 
 
 def _evidence(name: str, found: Judged) -> str:
-    copies = f" {found.copies} are copies: as near as planted ones, and no held-out picture is." if found.copies else ""
+    copies = f" {found.copies} are copies: as near as planted copies, and no held-out image is." if found.copies else ""
     return (
-        f"In {name} {found.below} of {found.n_generated} generated pictures ({found.share:.1%}) lie where "
-        f"{found.expected:.1%} of new ones do.{copies}"
+        f"In {name}, {found.below} of {found.n_generated} generated images ({found.share:.1%}) are within the distance "
+        f"of {found.expected:.1%} of new images.{copies}"
     )

@@ -1,8 +1,8 @@
-"""From distances to a verdict: is a generated picture nearer to a training picture than a new one would be?
+"""Copy test: tests if generated images are nearer to training images than new images would be.
 
-What is judged is the distance to the nearest training picture over the mean distance of the 50 nearest, as Carlini et
-al. (arXiv 2301.13188, section 4) do: the plain distance of a soft or empty picture is small to many pictures at once,
-which is no copy. Held-out pictures that share no group with training ones say what new pictures have.
+The test statistic is the distance to the nearest training image over the mean distance of the 50 nearest, as in Carlini
+et al. (arXiv 2301.13188, section 4): a blurred or empty image has a small plain distance to many images without being
+a copy. Held-out images that share no group with training images give the distribution for new images.
 """
 
 from dataclasses import dataclass
@@ -22,50 +22,50 @@ NONE: Verdict = "none found"
 CANNOT_TELL: Verdict = "cannot tell"
 
 QUANTILE = 0.01
-"""The nearest share of held-out pictures sets the threshold."""
+"""Quantile of held-out images that sets the threshold."""
 FEWEST_HELD_OUT = round(1 / QUANTILE)
-"""Below it no held-out picture stands for that share."""
+"""Fewest held-out images for the test: the quantile then contains one image."""
 CHANCE = 0.005
-"""A share this unlikely for new pictures speaks of copies; two searches give a false alarm in 1 of 100 audits."""
+"""Significance level of one search; two searches give a false alarm in 1 of 100 audits."""
 MUST_BE_FOUND = 0.8
-"""Share of planted copies, below which a search that finds nothing says nothing."""
+"""Minimum share of planted copies found (power) for the verdict that there are no copies."""
 MOST_PLANTED, CLEARLY_NEARER = 0.95, 2 / 3
-"""A single picture is called a copy within what this share of planted copies is within, and within this part of the
-distance of the nearest held-out picture."""
+"""A single image is a copy if its distance is within this quantile of planted copies, and within this fraction of the
+distance of the nearest held-out image."""
 LEVEL = 0.95
 Distances = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What one search says. Distances are over the mean of the nearest training pictures: 0 is a copy."""
+    """Test result of one search. Distances are relative to the mean of the nearest training images: 0 is a copy."""
 
     n_held_out: int
     n_generated: int
     n_planted: int
     threshold: float | None
-    """The nearest 1 % of held-out pictures are at most so far; None without held-out pictures."""
+    """Maximum distance of the nearest 1 % of held-out images; None without held-out images."""
     expected: float
-    """Share of new pictures that is at most so far."""
+    """Expected share of new images at or below the threshold."""
     below: int
-    """Generated pictures that are."""
+    """Number of generated images at or below the threshold."""
     share: float
     interval: Interval
-    """Exact binomial, Clopper and Pearson."""
+    """Exact binomial interval of ``share`` (Clopper and Pearson)."""
     chance: float
-    """Probability of so many, if generated pictures were as new as held-out ones."""
+    """p-value: probability of at least ``below`` images, if generated images are distributed as held-out ones."""
     planted_found: float
     """Share of planted copies at or below the threshold."""
     copy_distance: float | None
-    """Within it a single picture is called a copy; None where too few are held out, or some of them are copies."""
+    """Distance within which a single image is a copy; None if too few images are held out, or some are copies."""
     single_found: float
-    """Share of planted copies within it."""
+    """Share of planted copies within ``copy_distance``."""
     copies: int
-    """Generated pictures within it."""
+    """Number of generated images within ``copy_distance``."""
 
     @property
     def verdict(self) -> Verdict:
-        """Copies that are found count in any case; that there are none is said only where planted ones are found."""
+        """Verdict of the search; "none found" requires that planted copies are found."""
         if self.copies or (self.n_held_out >= FEWEST_HELD_OUT and self.chance < CHANCE):
             return COPIES
         if self.n_held_out < FEWEST_HELD_OUT or not self.n_generated or self.planted_found < MUST_BE_FOUND:
@@ -74,11 +74,11 @@ class Judged:
 
 
 def judge(held_out: Distances, planted: Distances, generated: Distances) -> Judged:
-    """Judge generated pictures [M] by held-out real ones [N] and by planted copies [P].
+    """Test generated images [M] against held-out real images [N] and planted copies [P].
 
-    The threshold is the k-th smallest distance of held-out pictures, k = 1 % of N + 1. Of M pictures of the same kind
-    a beta-binomial number lies there, whatever the distribution of distances: that N pictures know the threshold only
-    so well is accounted for.
+    The threshold is the k-th smallest distance of held-out images, with k = 1 % of N + 1. The number of M images of the
+    same kind at or below it is beta-binomial for any distribution of distances, which accounts for the uncertainty of
+    a threshold from N images.
     """
     below, expected, threshold, chance = 0, 0.0, None, 1.0
     if len(held_out):
@@ -106,7 +106,7 @@ def judge(held_out: Distances, planted: Distances, generated: Distances) -> Judg
 
 
 def verdict_of(pixels: Judged, features: Judged) -> Verdict:
-    """Of both searches: either can find copies; only the one of pixels, which knows flips and moves, can find none."""
+    """Combine both verdicts: either search can find copies; only the pixel search, with its flips, can exclude them."""
     return COPIES if COPIES in (pixels.verdict, features.verdict) else pixels.verdict
 
 

@@ -1,4 +1,4 @@
-"""Copies that are planted to see whether the search finds copies."""
+"""Planted copies of training images, which measure the power of the copy search."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -13,13 +13,13 @@ __all__ = ["PLANTED", "PLANTS", "plant"]
 
 Picture = NDArray[np.uint8]
 PLANTED = 25
-"""Training pictures that are planted, each in every way."""
+"""Number of training images that are planted, each with every change."""
 QUALITY, NOISE = 75, 5.0
-"""Of the JPEG; standard deviation in grey levels of 255."""
+"""JPEG quality; standard deviation of the noise in grey levels of 255."""
 
 
 def plant(picture: Picture, rng: np.random.Generator) -> dict[str, Picture]:
-    """A training picture [S, S, 3] as the copies that a search has to find, by what was done to it."""
+    """Make changed copies of a training image uint8 [S, S, 3], by name of the change."""
     return {name: change(picture, rng) for name, change in PLANTS.items()}
 
 
@@ -33,7 +33,7 @@ def _flipped(picture: Picture, rng: np.random.Generator) -> Picture:
 
 
 def _moved(picture: Picture, rng: np.random.Generator) -> Picture:
-    """By one or two pixels in both directions; what comes in repeats the edge."""
+    """Shift by one or two pixels in both directions; new pixels repeat the edge."""
     down, right = rng.choice([-2, -1, 1, 2], 2)
     side = picture.shape[0]
     padded = np.pad(picture, ((2, 2), (2, 2), (0, 0)), mode="edge")
@@ -62,4 +62,4 @@ PLANTS: Mapping[str, Callable[[Picture, np.random.Generator], Picture]] = {
     "noisy": _noisy,
     "all of it": _all_of_it,
 }
-"""Ways in which a copy may differ from its original."""
+"""Changes of planted copies, by name."""

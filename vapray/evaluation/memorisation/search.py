@@ -1,7 +1,7 @@
-"""The nearest of all training pictures, exact, in blocks.
+"""Exact nearest-neighbour search over all training images, in blocks.
 
-Training pictures are read part by part, and of each picture that is looked up only its nearest ones are kept: memory
-does not grow with the training set.
+Training images are read part by part, and only the nearest ones of each query are kept, so memory does not grow with
+the training set.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,16 +21,16 @@ from vapray.tables import TABLES, part_of, unpack
 __all__ = ["AROUND", "NearestFirst", "NeighbourSearch", "feature_distances", "pixel_distances"]
 
 AROUND = 50
-"""Nearest training pictures whose mean distance a distance is set beside."""
+"""Number of nearest training images whose mean distance normalizes a distance."""
 ASKED_AT_ONCE, TRAINING_AT_ONCE = 16, 1024
-"""Pictures in one product of matrices; with 100 views each it takes 13 MB."""
+"""Images in one matrix product; with 100 views per query it takes 13 MB."""
 
 
 class NearestFirst:
-    """The smallest distances of B pictures to all training pictures that were taken so far.
+    """Running smallest distances of B queries to the training images added so far.
 
     Args:
-        count: B.
+        count: Number of queries B.
     """
 
     def __init__(self, count: int) -> None:
@@ -38,7 +38,7 @@ class NearestFirst:
         self._keys = np.full(count, None, dtype=object)
 
     def take(self, distances: NDArray[np.float64], keys: Sequence[str]) -> None:
-        """Distances [B, R] to R further training pictures; of equal ones the first stays the nearest."""
+        """Add distances [B, R] to R more training images; of equal distances the first stays the nearest."""
         place = distances.argmin(axis=1)
         nearer = distances[np.arange(len(place)), place] < self._least[:, 0]
         self._keys[nearer] = np.array(keys, dtype=object)[place[nearer]]
@@ -46,20 +46,20 @@ class NearestFirst:
         self._least = np.sort(np.partition(together, AROUND - 1, axis=1)[:, :AROUND], axis=1)
 
     def of(self, row: int) -> tuple[str | None, float, float]:
-        """Key of the nearest, its distance, and the mean distance of the nearest ``AROUND`` or of all there are."""
+        """Key and distance of the nearest training image, and the mean distance of the nearest ``AROUND`` or of all."""
         found = self._least[row][np.isfinite(self._least[row])]
         return (self._keys[row], float(found[0]), float(found.mean())) if len(found) else (None, np.nan, np.nan)
 
 
 def pixel_distances(asked: NDArray[np.uint8], training: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Root mean square difference, in grey levels of 255, of the view that is nearest.
+    """Root mean square difference of the nearest view, in grey levels of 255.
 
     Args:
-        asked: thumbnails [B, 32, 32, 3].
-        training: cores [R, VALUES].
+        asked: Thumbnails of the queries, uint8 [B, 32, 32, 3].
+        training: Cores of the training images, uint8 [R, VALUES].
 
     Returns:
-        [B, R]; the same whatever is asked together.
+        Distances [B, R]; independent of the batching of queries.
     """
     return np.concatenate(
         [_of_some(asked[i : i + ASKED_AT_ONCE], training) for i in range(0, len(asked), ASKED_AT_ONCE)]
@@ -77,37 +77,37 @@ def _of_some(asked: NDArray[np.uint8], training: NDArray[np.uint8]) -> NDArray[n
 
 
 def _centred(values: NDArray[np.uint8]) -> Tensor:
-    """Whole numbers of -128 to 127: a product of two rows is below 2^24, so that float32 has it exactly."""
+    """Shift to integers of -128 to 127: a product of two rows is below 2^24, so float32 represents it exactly."""
     return torch.tensor(values).float().sub_(128)
 
 
 def _nearest_view(seen: Tensor, training: Tensor, count: int) -> Tensor:
-    """Squared distances int32 [count, R]."""
+    """Squared distances of the nearest views, int32 [count, R]."""
     products = (seen @ training.T).int()
     products.mul_(-2).add_(seen.square().sum(1).int()[:, None])
     return products.view(count, -1, len(training)).amin(1).add_(training.square().sum(1).int())
 
 
 def feature_distances(asked: NDArray[np.float64], training: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Euclidean distances [B, R] of standardised features [B, F] and [R, F]; 0 where they are equal."""
+    """Euclidean distances [B, R] of standardized features [B, F] and [R, F]; exactly 0 for equal rows."""
     exact = "donot_use_mm_for_euclid_dist"
     return torch.cdist(torch.tensor(asked), torch.tensor(training), compute_mode=exact).numpy()
 
 
 class NeighbourSearch:
-    """Rows of ``suspects`` to rows of ``nearest``; 1:1.
+    """Row map from ``suspects`` to ``nearest``, 1:1.
 
     Args:
-        measurements: holds the training pictures, as the set ``reference``.
-        mean: [F], of their features.
-        scale: [F], the deviations of their features.
+        measurements: Version that holds the training images, as the set ``reference``.
+        mean: Mean of their features, [F].
+        scale: Standard deviations of their features, [F].
     """
 
     def __init__(self, measurements: Version, mean: NDArray[np.float64], scale: NDArray[np.float64]) -> None:
         self._measurements, self._mean, self._scale = measurements, mean, scale
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """A part of ``nearest``."""
+        """Build a part of ``nearest``."""
         pixels, features = _stacked(rows["pixels"], "uint8", SIDE, SIDE, 3), self._standardised(rows["features"])
         by_pixels, by_features = NearestFirst(rows.num_rows), NearestFirst(rows.num_rows)
         for part in self._training():

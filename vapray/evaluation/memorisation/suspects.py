@@ -1,4 +1,4 @@
-"""Which pictures are looked up: generated ones, planted copies, and held-out ones that share no group with training."""
+"""Selection of images for the copy search: generated, planted, and held-out without a group in training."""
 
 from collections.abc import Set
 
@@ -9,17 +9,17 @@ import pyarrow.compute as pc
 __all__ = ["COLUMNS", "MOST_HELD_OUT", "suspects_of", "unrelated"]
 
 MOST_HELD_OUT = 2000
-"""Held-out pictures that are looked up; 1 % of them are 20."""
+"""Maximum number of held-out images that are looked up; 1 % of them are 20."""
 COLUMNS = ["key", "set", "pixels", "features"]
-"""Of measurements, that a search reads."""
+"""Columns of measurements that a search reads."""
 
 
 def unrelated(images: pa.Table, held_out: str) -> set[str]:
-    """Ids of held-out pictures whose group (a patient, a lesion) has no picture in training.
+    """Ids of held-out images whose group (a patient, a lesion) has no image in training.
 
     Args:
-        images: columns image_id, group, split.
-        held_out: the split.
+        images: Table with columns image_id, group and split.
+        held_out: Name of the held-out split.
     """
     trained_on = images.filter(pc.equal(images["split"], "train"))["group"].drop_null()
     asked = images.filter(pc.equal(images["split"], held_out))
@@ -27,12 +27,12 @@ def unrelated(images: pa.Table, held_out: str) -> set[str]:
 
 
 def suspects_of(measurements: pa.Table, unrelated: Set[str], seed: int) -> pa.Table:
-    """Rows of ``suspects`` without the column ``reject``, in the order of keys.
+    """Select the rows of ``suspects`` without the column ``reject``, sorted by key.
 
     Args:
-        measurements: columns key, set, pixels and features.
-        unrelated: ids of held-out pictures that may be looked up; beyond ``MOST_HELD_OUT`` some are drawn.
-        seed: of the draw.
+        measurements: Table with columns key, set, pixels and features.
+        unrelated: Ids of held-out images that may be looked up; ``MOST_HELD_OUT`` are drawn if there are more.
+        seed: Seed of the draw.
     """
     measurements = measurements.sort_by("key")
     sets, keys = measurements["set"], measurements["key"]

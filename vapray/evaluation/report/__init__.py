@@ -1,1 +1,1 @@
-"""The report: one self-contained page that shows and explains what a run made."""
+"""Report: one self-contained page that shows and explains the results of a run."""

@@ -1,4 +1,4 @@
-"""From the run's tables to what the report shows."""
+"""Assembly of the report's contents from the tables of a run."""
 
 import time
 from collections import Counter
@@ -38,27 +38,28 @@ __all__ = ["assemble"]
 
 PICTURES_OF_A_CLASS = 6
 NEAREST_PAIRS = 6
-"""Of each search."""
+"""Number of nearest pairs shown for each search."""
 REASONS_OF_A_STAGE = 10
 CURVES = {
-    "loss": ("Denoising loss", "Mean squared error of the predicted noise; 1 is knowing nothing."),
-    "reconstruction": ("Prototype reconstruction", "How badly class prototypes rebuild the encoder's features."),
-    "gradient_norm": ("Gradient norm", "Before clipping."),
+    "loss": ("Denoising loss", "Mean squared error of the predicted noise; a network that predicts 0 has 1."),
+    "reconstruction": ("Prototype reconstruction", "Error of the encoder's features rebuilt from class prototypes."),
+    "gradient_norm": ("Gradient norm", "Norm before clipping."),
 }
 HEALTH = {
-    "effective_rank": ("Effective rank", "How many directions the prototypes of a class span; 1 is a single one."),
-    "mean_pairwise_cosine": ("Cosine", "Between two prototypes of a class: 0 is apart, 1 is the same direction."),
+    "effective_rank": ("Effective rank", "Number of directions that the prototypes of a class span, at least 1."),
+    "mean_pairwise_cosine": ("Cosine", "Between two prototypes of a class: 0 is orthogonal, 1 is the same direction."),
     "prototype_usage": (
         "Usage",
-        "Codebook perplexity over the number of prototypes: 1 when all rebuild alike, near 0 when one does it all.",
+        "Codebook perplexity over the number of prototypes: 1 if all are used equally, near 0 if one is used alone.",
     ),
     "attention_entropy": (
         "Attention entropy",
-        "Of one token over the prototypes: 1 takes all alike, 0 picks a single one. That it falls is learning.",
+        "Entropy of a token's attention over the prototypes: 1 is uniform, 0 selects one. It falls during learning.",
     ),
     "gradient_ratio": (
         "Gradient ratio",
-        "What reconstruction does to the prototypes over what denoising does; far above 1, images have no say in them.",
+        "Prototype gradient of the reconstruction loss over that of the denoising loss; far above 1, denoising has "
+        "little influence on the prototypes.",
     ),
 }
 SHARES, SHARE = ("Cosine", "Usage", "Attention entropy"), (0.0, 1.0)
@@ -68,7 +69,7 @@ Rows = list[dict[str, Any]]
 def assemble(
     run: StageRun, references: References, metrics: Metrics, findings: Findings, memorisation: Memorisation
 ) -> ReportData:
-    """Collect pictures, texts and numbers of a finished run."""
+    """Collect the images, texts and numbers of a finished run."""
     config, inputs, history = run.config, run.inputs, run.history
     names: list[str] = history["ingest"].notes["class_names"]
     images: Rows = inputs["images"].read(["image_id", "label", "split", "path"]).to_pylist()
@@ -78,7 +79,7 @@ def assemble(
     unseen = [row for row in images if row["split"] == references.held_out]
     frame = partial(_frame, by_id, config.data.image_size)
     return ReportData(
-        title=f"{config.data.modality.replace('_', ' ').capitalize()}: generated beside real",
+        title=f"{config.data.modality.replace('_', ' ').capitalize()}: generated and real images",
         dataset=f"{config.data.source} {config.data.modality.replace('_', ' ')}, {config.data.image_size} pixels",
         created=time.strftime("%Y-%m-%d %H:%M"),
         metrics=metrics,
@@ -110,7 +111,7 @@ def _splits(images: Rows) -> dict[str, int]:
 
 
 def _frame(images: Mapping[str, dict[str, Any]], side: int, image_id: str) -> Image | None:
-    """A real picture; None once its file is gone, which is no reason to have no report."""
+    """Read a real image; None if its file is gone, since the report does not require it."""
     try:
         return read_frame(images[image_id]["path"], side) if image_id in images else None
     except BadImage:
@@ -160,15 +161,15 @@ def _curves(history: Mapping[str, Manifest]) -> list[Curve]:
     kept = f" The weights of step {learned['ema_step']:,} were kept." if "ema_step" in learned else ""
     return [
         *curves[:1],
-        *_series(learned.get("validations"), "Validation distance", f"Of images made during training.{kept}"),
+        *_series(learned.get("validations"), "Validation distance", f"Fréchet distance to the validation split.{kept}"),
         *curves[1:],
-        *_series(fitted.get("loss_curve"), "Autoencoder loss", "Of rebuilding training pictures, in its own fitting."),
+        *_series(fitted.get("loss_curve"), "Autoencoder loss", "Reconstruction loss on training images."),
         *_tuning(fitted.get("decoder_tuning")),
     ]
 
 
 def _of_points(points: Sequence[Mapping[str, float]], names: Mapping[str, tuple[str, str]]) -> list[Curve]:
-    """A curve for each name that points of the learning curve have."""
+    """Build a curve for each name that occurs in the points of the learning curve."""
     found = {name: [(point["step"], point[name]) for point in points if name in point] for name in names}
     return [curve for name, pairs in found.items() for curve in _series(pairs, *names[name])]
 
@@ -180,7 +181,7 @@ def _tuning(tuning: Mapping[str, Any] | None) -> list[Curve]:
 
 
 def _series(pairs: Sequence[tuple[float, float]] | None, title: str, meaning: str) -> list[Curve]:
-    """A curve from pairs of step and value; none where there are no pairs."""
+    """Build a curve from pairs of step and value; empty without pairs."""
     return [Curve(title, meaning, *zip(*pairs, strict=True))] if pairs else []
 
 
@@ -191,7 +192,7 @@ def _caption_examples(
     notes: Mapping[str, Any],
     config: Config,
 ) -> list[CaptionExample]:
-    """The first captioned training image of each class."""
+    """Select the first captioned training image of each class."""
     first: dict[int, dict[str, Any]] = {}
     for row in captions.read(["image_id", "label", "split", "t1", "t2_id", "caption"]).to_pylist():
         if row["split"] == "train":
@@ -204,7 +205,7 @@ def _caption_examples(
 
 
 def _rejects(history: Mapping[str, Manifest], references: Version, output: Version) -> list[Rejects]:
-    """Of the stages before this one, and of this one, which has no manifest yet."""
+    """Collect the rejects of earlier stages, and of this stage, which has no manifest yet."""
     found = [*_reasons("evaluate", references), *_reasons("evaluate", output)]
     for stage, manifest in history.items():
         for table in TABLES if manifest.rejects else ():

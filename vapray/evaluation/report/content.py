@@ -1,4 +1,4 @@
-"""What a report shows, as plain values. The stage that evaluates fills it; ``render`` only lays it out."""
+"""Contents of a report, as plain values, which the evaluate stage fills and ``render`` lays out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from vapray.evaluation.memorisation.audit import Memorisation
 from vapray.evaluation.metrics import Metrics
 
 Image = NDArray[np.uint8]
-"""RGB [H, W, 3]."""
+"""RGB image, uint8 [H, W, 3]."""
 
 
 @dataclass(frozen=True)
 class GeneratedPicture:
-    """A generated image and the caption that conditioned it."""
+    """Generated image with the caption that conditioned it."""
 
     image: Image
     caption: str
     source: Image | None = None
-    """The real training picture that the caption describes."""
+    """Real image that the caption describes."""
 
 
 @dataclass(frozen=True)
 class ClassExamples:
-    """Real held-out pictures of one class, and generated ones; six of each fill the page."""
+    """Real held-out images and generated images of one class; six of each fill the page."""
 
     class_name: str
     real: Sequence[Image]
@@ -35,64 +35,64 @@ class ClassExamples:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """A generated picture beside the training picture it is nearest to."""
+    """Generated image with its nearest training image."""
 
     generated: Image
     training: Image
     class_name: str
-    """Of the generated one."""
+    """Class of the generated image."""
     training_class_name: str
     distance: float
-    """Over the mean distance of the 50 nearest training pictures; 0 is a copy."""
+    """Distance over the mean distance of the 50 nearest training images; 0 is a copy."""
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class in numbers; None is shown as a dash."""
+    """Numbers of one class; None is shown as a dash."""
 
     class_name: str
     n_reference: int
-    """Training pictures."""
+    """Number of training images."""
     n_held_out: int
     n_generated: int
     kid: float | None
     fid: float | None
-    """None for a class below 300 images."""
+    """FID; None for a class with fewer than 300 images."""
     label_accuracy: float | None
-    """Share of the generated pictures of the class that the classifier calls by it."""
+    """Share of the generated images of the class that the classifier assigns to it."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A quantity over training steps; drawn as a smoothed line over the range of the raw values."""
+    """Quantity over training steps; drawn as a smoothed line over the range of the raw values."""
 
     name: str
     meaning: str
-    """One plain sentence under the chart."""
+    """Explanation under the chart, in one sentence."""
     steps: Sequence[float]
     values: Sequence[float]
-    """As many as ``steps``; values that are not finite are not drawn."""
+    """Values, as many as ``steps``; non-finite values are not drawn."""
     scale: tuple[float, float] | None = None
-    """What the axis shows at least, where the quantity has bounds; else it follows from the values."""
+    """Minimum range of the axis for a bounded quantity; None: the range of the values."""
 
 
 @dataclass(frozen=True)
 class CaptionExample:
-    """How one training picture got its caption. Empty texts are not shown."""
+    """Steps of captioning one training image. Empty texts are not shown."""
 
     image: Image
     class_name: str
     impression: str
-    """t1, what the captioner saw."""
+    """t1, the captioner's description of the image."""
     knowledge: str
-    """t2, what is known of the modality, without the picture."""
+    """t2, knowledge about the modality, independent of the image."""
     caption: str
-    """t_mix, what the generator is trained on."""
+    """t_mix, the caption that the generator is trained on."""
 
 
 @dataclass(frozen=True)
 class Rejects:
-    """Rows of one stage that were left out for one reason."""
+    """Rejected rows of one stage with the same reason."""
 
     stage: str
     reason: str
@@ -101,30 +101,30 @@ class Rejects:
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything on the page; empty sequences leave their sections out."""
+    """Contents of the page; sections of empty sequences are omitted."""
 
     title: str
     dataset: str
-    """Name and size of the images in words, for example ``phantom dermoscopy, 32 pixels``."""
+    """Name and size of the images, for example ``phantom dermoscopy, 32 pixels``."""
     created: str
-    """Date and time as text."""
+    """Date and time, as text."""
     metrics: Metrics
     adherence: Adherence | None
     splits: Mapping[str, int]
-    """Split -> real pictures."""
+    """Number of real images, by split."""
     classes: Sequence[ClassRow]
     examples: Sequence[ClassExamples]
     memorisation: Memorisation
     neighbours: Mapping[str, Sequence[Neighbours]]
-    """By what was compared, ``pixels`` or ``features``; nearest first."""
+    """Nearest pairs by search, ``pixels`` or ``features``; nearest first."""
     curves: Sequence[Curve]
     health: Sequence[Curve]
-    """Of the class prototypes over training; empty for a network without them."""
+    """Diagnostics of the class prototypes over training; empty for a network without prototypes."""
     caption_examples: Sequence[CaptionExample]
     audited: bool
-    """Whether the audit of these captions lies beside the report."""
+    """True if the audit page of these captions exists."""
     rejects: Sequence[Rejects]
     versions: Mapping[str, str]
-    """Software -> version."""
+    """Software versions, by name."""
     configuration: str
-    """The resolved configuration as YAML or JSON text."""
+    """Resolved configuration, as YAML or JSON text."""

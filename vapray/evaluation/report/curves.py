@@ -1,4 +1,4 @@
-"""The geometry of line charts; the template draws them with the page's own colours."""
+"""Geometry of line charts, which the template draws in the colours of the page."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LineChart:
-    """Pixel paths inside ``WIDTH`` x ``HEIGHT``."""
+    """Line chart as pixel paths inside ``WIDTH`` x ``HEIGHT``."""
 
     name: str
     meaning: str
@@ -32,11 +32,11 @@ class LineChart:
     y_ticks: tuple[tuple[float, str], ...]
     logarithmic: bool
     summary: str
-    """For readers who cannot see the chart."""
+    """Text alternative of the chart, for screen readers."""
 
 
 def line_chart(curve: Curve) -> LineChart | None:
-    """Lay out ``curve``; None with fewer than two finite values. Logarithmic beyond a factor of 20."""
+    """Lay out a curve; None with fewer than two finite values. Logarithmic above a factor of 20."""
     steps, values = np.asarray(curve.steps, np.float64), np.asarray(curve.values, np.float64)
     finite = np.isfinite(values) & np.isfinite(steps)
     steps, values = steps[finite], values[finite]
@@ -77,7 +77,7 @@ def _around(values: Values, low: float, high: float) -> tuple[float, float]:
 
 
 def _binned(steps: Values, values: Values) -> list[Values]:
-    """Mean step, mean, least and greatest value of at most ``MAX_POINTS`` runs of neighbours."""
+    """Mean step, mean, minimum and maximum value of at most ``MAX_POINTS`` bins of consecutive points."""
     runs = np.array_split(np.arange(len(steps)), min(MAX_POINTS, len(steps)))
     columns = [(steps[r].mean(), values[r].mean(), values[r].min(), values[r].max()) for r in runs]
     return list(np.array(columns).T)
@@ -88,7 +88,7 @@ def _path(x: Values, y: Values) -> str:
 
 
 def _ticks(low: float, high: float, wanted: int = 4) -> list[float]:
-    """Round numbers at even distances inside [low, high]."""
+    """Evenly spaced round numbers inside [low, high]."""
     raw = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
@@ -111,12 +111,12 @@ def _placed(axis: Callable[[Values], Values], ticks: Sequence[float]) -> tuple[t
 
 
 def _tick_word(tick: float) -> str:
-    """Without the digits that only measured numbers need."""
+    """Format a tick, without the digits that only measured numbers need."""
     return number(int(tick)) if tick == int(tick) else f"{tick:.4g}"
 
 
 def _axis(low: float, high: float, start: float, end: float, logarithmic: bool) -> Callable[[Values], Values]:
-    """Values to pixels."""
+    """Build the map from values to pixels."""
 
     def place(values: Values) -> Values:
         share = np.log(values / low) / np.log(high / low) if logarithmic else (values - low) / (high - low)

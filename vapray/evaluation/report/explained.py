@@ -1,4 +1,4 @@
-"""Every further number with what it asks, in one plain sentence."""
+"""Numbers of a run, each with its meaning in one sentence."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ __all__ = ["KINDS", "Explained", "Kind", "explained_numbers", "value_of"]
 
 @dataclass(frozen=True)
 class Explained:
-    """A row of the table of numbers."""
+    """Row of the table of numbers."""
 
     name: str
     value: str
@@ -22,103 +22,102 @@ class Explained:
 
 @dataclass(frozen=True)
 class Kind:
-    """A number that runs measure."""
+    """Specification of a number that runs measure."""
 
     key: str
-    """In ``metrics.json``."""
+    """Key in ``metrics.json``."""
     name: str
     word: Callable[[Number], str]
     direction: str
-    """``lower`` or ``higher`` is better, or ``near 1``."""
+    """Better direction: ``lower``, ``higher`` or ``near 1``."""
     meaning: str
 
 
 KINDS = (
-    Kind("fid", "FID", number, "lower", "Distance between all generated and all training pictures, as two clouds."),
+    Kind("fid", "FID", number, "lower", "Distance between the feature distributions of generated and training images."),
     Kind(
         "fid_at_held_out_count",
-        "FID, fewer pictures",
+        "FID, fewer images",
         number,
         "lower",
-        "The same of as many generated pictures as are held out: the one to set beside real pictures.",
+        "FID of as many generated images as are held out, for comparison with real images.",
     ),
-    Kind("kid", "KID", number, "lower", "The same question; unlike FID it does not fall as pictures are added."),
-    Kind("precision", "Precision", percent, "higher", "Generated pictures that lie among real ones: fidelity."),
-    Kind("recall", "Recall", percent, "higher", "Real pictures that lie among generated ones: variety."),
-    Kind("density", "Density", number, "higher", "How many real neighbourhoods a generated picture lies in, over k."),
-    Kind("coverage", "Coverage", percent, "higher", "Real pictures with a generated one in their neighbourhood."),
-    Kind("prd_f8", "PRD F8", percent, "higher", "Kinds of real pictures that are made as often: variety."),
-    Kind("prd_f1_8", "PRD F1/8", percent, "higher", "Generated pictures of real kinds, no more than there are."),
+    Kind("kid", "KID", number, "lower", "Distance like FID, but unbiased for any number of images."),
+    Kind("precision", "Precision", percent, "higher", "Share of generated images near real ones: fidelity."),
+    Kind("recall", "Recall", percent, "higher", "Share of real images near generated ones: variety."),
+    Kind("density", "Density", number, "higher", "Number of real neighbourhoods around a generated image, over k."),
+    Kind("coverage", "Coverage", percent, "higher", "Share of real images with a generated image nearby."),
+    Kind("prd_f8", "PRD F8", percent, "higher", "Coverage of the kinds of real images, by frequency: variety."),
+    Kind("prd_f1_8", "PRD F1/8", percent, "higher", "Generated images of real kinds, by frequency: fidelity."),
     Kind(
         "label_accuracy",
         "Label accuracy",
         percent,
         "higher",
-        "Generated pictures whose class a classifier recognises, every class counted the same.",
+        "Share of generated images whose class a classifier recognizes; all classes have equal weight.",
     ),
     Kind(
         "inception_score",
         "Inception Score",
         number,
         "higher",
-        "Are single pictures clear to a classifier, and all together varied? 1 is the least.",
+        "Confidence of a classifier for each image, and variety over all images; at least 1.",
     ),
     Kind(
         "caption_adherence",
         "Caption adherence",
         percent,
         "higher",
-        "Attributes of the caption that can be measured again in the picture.",
+        "Share of the caption's attributes that are measured in the image.",
     ),
     Kind(
         "caption_adherence_relative",
         "Adherence, relative",
         percent,
         "higher",
-        "The same between shuffled captions (0 %) and real pictures (100 %).",
+        "Caption adherence between shuffled captions (0 %) and real images (100 %).",
     ),
     Kind(
         "caption_source_rank",
         "Rank of the caption's source",
         percent,
         "higher",
-        "Of the pictures whose captions were given, others of the class that are farther away than the own; 50 % is "
-        "chance.",
+        "Share of other sources of the class farther away than the image's own source; 50 % is chance.",
     ),
     Kind(
         "nearest_training_relative",
         "Distance to training",
         number,
         "near 1",
-        "How far the nearest training picture usually is, over the same of real held-out pictures. "
-        "Far below 1 speaks of copies.",
+        "Median distance to the nearest training image, relative to held-out real images. "
+        "A value far below 1 indicates copies.",
     ),
     Kind(
         "copies_share_pixels",
         "As near as copies, in pixels",
         percent,
         "lower",
-        "Generated pictures whose nearest training picture, in any flip and moved a little, stands out as it does for "
-        "the nearest 1 % of held-out ones. About 1 % of new pictures do.",
+        "Share of generated images as near to a training image, in any flip and slightly shifted, as the nearest 1 % "
+        "of held-out images. For new images it is about 1 %.",
     ),
     Kind(
         "copies_share_features",
         "As near as copies, in features",
         percent,
         "lower",
-        "The same in the features that FID compares.",
+        "The same in the features of FID.",
     ),
 )
 
 
 def value_of(metrics: Metrics, kind: Kind) -> Number:
-    """The number, or None where this run did not measure it."""
+    """Value of a number, or None if this run did not measure it."""
     found: Number = getattr(metrics, kind.key, metrics.further.get(kind.key))
     return found
 
 
 def explained_numbers(metrics: Metrics) -> list[Explained]:
-    """All that this run measured, in the order in which a reader asks."""
+    """List all numbers that this run measured, in the order of the table."""
     return [
         Explained(
             kind.name,

@@ -1,4 +1,4 @@
-"""Gauges: a number on a track between what a bad and what a perfect generator would reach. Right is better."""
+"""Gauges: a number on a track between floors and real images. Right is better."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,25 +11,25 @@ from vapray.evaluation.report.wording import known
 __all__ = ["Entry", "Gauge", "Mark", "gauge", "share_place"]
 
 MARGIN = 5.0
-"""Percent of the track that stays free on either side."""
+"""Margin on either side of the track, in percent."""
 LOGARITHMIC_FROM = 8.0
-"""Greatest over least value, of numbers above 0."""
+"""Ratio of the largest to the smallest positive value above which the track is logarithmic."""
 Kind = Literal["floor", "real", "made", "other"]
 
 
 class Entry(NamedTuple):
-    """One number that goes on a gauge."""
+    """One number on a gauge."""
 
     name: str
     value: float
     kind: Kind
-    """Sets shape and colour: ``floor`` any generator must beat, ``real`` is reachable, ``made`` and ``other`` were."""
+    """Shape and colour: ``floor`` (any generator must beat it), ``real`` (real images), ``made``, ``other`` (runs)."""
     interval: Interval | None = None
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A number on its track; positions in percent of it."""
+    """Number on a track; positions in percent of the track."""
 
     name: str
     text: str
@@ -37,7 +37,7 @@ class Mark:
     position: float
     low: float
     high: float
-    """Ends of the interval; ``position`` where there is none."""
+    """Ends of the interval; equal to ``position`` without an interval."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Gauge:
     marks: tuple[Mark, ...]
     logarithmic: bool
     summary: str
-    """For readers who cannot see the track."""
+    """Text alternative of the gauge, for screen readers."""
 
 
 def gauge(
     name: str, entries: Sequence[Entry], word: Callable[[float], str], *, lower_is_better: bool = False
 ) -> Gauge | None:
-    """Lay out what was measured; None with fewer than two numbers, or where all are equal."""
+    """Lay out the measured numbers; None with fewer than two numbers, or if all are equal."""
     found = [entry for entry in entries if known(entry.value)]
     values = [entry.value for entry in found]
     if len(found) < 2 or min(values) == max(values):
@@ -66,7 +66,7 @@ def gauge(
 
 
 def share_place(share: float) -> float:
-    """A share of one as percent of a track; the middle where there is none."""
+    """Position of a share on a track, in percent; the middle for an unknown share."""
     return round(100 * min(max(share, 0.0), 1.0), 2) if known(share) else 50.0
 
 
@@ -78,7 +78,7 @@ def _mark(entry: Entry, place: Callable[[float], float], word: Callable[[float],
 
 
 def _scale(least: float, most: float, logarithmic: bool, reverse: bool) -> Callable[[float], float]:
-    """Values to percent of the track."""
+    """Build the map from values to positions on the track, in percent."""
     change = math.log10 if logarithmic else float
     start, span = change(least), change(most) - change(least)
 

@@ -1,4 +1,4 @@
-"""Templates to pages without anything outside them; reports, comparisons and audits are laid out here."""
+"""Renderer of self-contained HTML pages: reports, comparisons, audits and experiments."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,11 +12,11 @@ from vapray.evaluation.report.pictures import data_uri
 __all__ = ["page", "sides"]
 
 LARGE, SMALL = 160, 96
-"""Pixels of the page that a picture is brought near to, in whole multiples of its own."""
+"""Target side of images on the page, in pixels; reached approximately by integer scaling."""
 
 
 def page(template: str, **content: Any) -> str:
-    """A template of this folder with its content in it, every text escaped."""
+    """Render a template of this package; all text is escaped."""
     environment = Environment(
         loader=PackageLoader("vapray.evaluation.report", "template"),
         autoescape=True,
@@ -31,6 +31,6 @@ def page(template: str, **content: Any) -> str:
 
 
 def sides(pictures: Sequence[Image]) -> dict[str, int]:
-    """Pixels of the page across large and small pictures: whole multiples, so that each pixel is a crisp square."""
+    """Sides of large and small images on the page, in pixels; integer multiples keep pixels sharp."""
     width = int(pictures[0].shape[1]) if pictures else LARGE
     return {name: width * max(1, round(wanted / width)) for name, wanted in (("side", LARGE), ("small", SMALL))}

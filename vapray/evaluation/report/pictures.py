@@ -1,4 +1,4 @@
-"""Pictures inside the page."""
+"""Embedding of images in a page."""
 
 import base64
 import io
@@ -11,13 +11,13 @@ from vapray.errors import DataError
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
-    """RGB uint8 [H, W, 3] as a lossless PNG data URI.
+    """Encode an RGB image uint8 [H, W, 3] as a lossless PNG data URI.
 
     Raises:
-        DataError: another type or shape.
+        DataError: type or shape differ.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-        raise DataError(f"report picture: wanted uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
+        raise DataError(f"report image: expected uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
     encoded = io.BytesIO()
     Image.fromarray(image).save(encoded, "PNG")
     return "data:image/png;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")

@@ -1,4 +1,4 @@
-"""``ReportData`` to one HTML page without anything outside it."""
+"""Renderer of the report page."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ __all__ = ["render_report"]
 
 
 def render_report(report: ReportData) -> str:
-    """The page ``index.html``: style and pictures inside, no scripts, every text escaped.
+    """Render ``index.html``: self-contained, without scripts; all text is escaped.
 
-    Captions are data: whatever stands in them is shown and never interpreted.
+    Captions are data: they are shown and never interpreted.
 
     Raises:
-        DataError: a picture is not uint8 [H, W, 3].
+        DataError: an image is not uint8 [H, W, 3].
     """
     metrics = report.metrics
     return page(
@@ -50,8 +50,8 @@ def _pictures(report: ReportData) -> list[Image]:
 def _provenance_rows(metrics: Metrics, report: ReportData) -> list[tuple[str, str]]:
     p = metrics.provenance
     return [
-        ("Generated pictures", f"{wording.number(metrics.n_generated)}, labels: {p.label_prior}"),
-        ("Features", f"{p.extractor}, {p.extractor_width} numbers per picture, seen at {p.resize} pixels"),
+        ("Generated images", f"{wording.number(metrics.n_generated)}, labels: {p.label_prior}"),
+        ("Features", f"{p.extractor}, {p.extractor_width} features per image, resized to {p.resize} pixels"),
         ("Extractor sha256", p.extractor_sha256),
         ("Classifier", p.classifier),
         ("Inception Score of", p.inception_score_of or wording.ABSENT),
@@ -72,12 +72,12 @@ def _weights(ema: bool) -> str:
 
 
 def _compute(metrics: Metrics) -> str:
-    """A backward pass is counted as two forward ones."""
+    """Describe the compute; a backward pass counts as two forward passes."""
     p = metrics.provenance
     if not p.forward_flops or not p.training_images:
         return wording.ABSENT
     training = 3 * p.forward_flops * p.training_images
     return (
-        f"{p.forward_flops / 1e9:.3g} GFLOP a network evaluation; training {training / 1e15:.3g} PFLOP "
+        f"{p.forward_flops / 1e9:.3g} GFLOP per network evaluation; training {training / 1e15:.3g} PFLOP "
         f"over {wording.number(p.training_images)} images"
     )

@@ -1,4 +1,4 @@
-"""What the numbers say in words, and the three that carry the verdict, each beside its floor and its ceiling."""
+"""Verdict of a run in words, and its three key numbers with floors and ceilings."""
 
 import math
 from collections.abc import Callable
@@ -23,14 +23,14 @@ __all__ = [
 ]
 
 NEAR = 1.5
-"""Up to this factor above it, a FID counts as close to another."""
+"""Factor up to which a FID counts as close to another."""
 SAME = 0.02
-"""Up to this difference, shares count as equal."""
+"""Difference up to which shares count as equal."""
 
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """One number that carries the verdict."""
+    """One key number of the verdict."""
 
     name: str
     question: str
@@ -41,35 +41,35 @@ class KeyFigure:
 
 
 def headline(metrics: Metrics) -> str:
-    """One sentence on pictures and captions, never better than the numbers."""
+    """Summarize images and captions in one sentence, never better than the numbers."""
     pictures, followed = _pictures(metrics), metrics.further.get("caption_adherence_relative")
     if not known(followed):
         return f"{pictures}."
     bounds = metrics.intervals.get("caption_adherence_relative")
     if bounds is not None and bounds.low <= 0:
         return f"{pictures}; captions are not clearly followed."
-    return f"{pictures}; captions are followed {percent(followed)} of the way."
+    return f"{pictures}; relative caption adherence is {percent(followed)}."
 
 
 def _pictures(metrics: Metrics) -> str:
     floors = [value for value in (metrics.fid_class_mean, metrics.fid_untrained) if known(value)]
     fid, real = _fid_for_real_floors(metrics), metrics.fid_real_split
     if not known(metrics.fid) or not floors:
-        return "How close the pictures are to real ones was not measured"
+        return "The distance to real images was not measured"
     if metrics.fid >= min(floors):
-        return "No closer to real pictures than a simple fake"
+        return "No closer to real images than a simple baseline"
     if known(real) and fid <= NEAR * real:
-        return "As close to the training pictures as unseen real ones, in these features"
-    return "Better than simple fakes, short of real pictures"
+        return "As close to the training images as held-out real images, in these features"
+    return "Better than simple baselines, worse than real images"
 
 
 def key_figures(metrics: Metrics, adherence: Adherence | None, classes: int) -> list[KeyFigure]:
-    """FID, label accuracy and, where it was measured, caption adherence."""
+    """Build the key figures: FID, label accuracy and, if it was measured, caption adherence."""
     bounds = metrics.intervals
     figures = [
         KeyFigure(
             "FID",
-            "How far are all pictures together from real ones?",
+            "How far is the set of images from real images?",
             number(metrics.fid),
             interval_text(bounds.get("fid")),
             fid_gauge(metrics),
@@ -77,7 +77,7 @@ def key_figures(metrics: Metrics, adherence: Adherence | None, classes: int) -> 
         ),
         KeyFigure(
             "Label accuracy",
-            "Do pictures show the class that was asked for?",
+            "Do images show the requested class?",
             percent(metrics.label_accuracy),
             interval_text(bounds.get("label_accuracy"), "percent"),
             label_gauge(metrics, classes),
@@ -90,7 +90,7 @@ def key_figures(metrics: Metrics, adherence: Adherence | None, classes: int) -> 
         *figures,
         KeyFigure(
             "Caption adherence",
-            "Do pictures show what their captions say?",
+            "Do images show what their captions say?",
             percent(adherence.adherence),
             interval_text(adherence.adherence_interval, "percent"),
             adherence_gauge(metrics),
@@ -100,7 +100,7 @@ def key_figures(metrics: Metrics, adherence: Adherence | None, classes: int) -> 
 
 
 def fid_gauge(metrics: Metrics, *others: Entry, made: str = "Generated") -> Gauge | None:
-    """FID among fakes and real pictures; ``others`` are drawn as well, the run's own mark is called ``made``."""
+    """Gauge of FID between baselines and real images; ``others`` are added, ``made`` is the label of this run."""
     entries = [
         Entry("Untrained network", metrics.fid_untrained, "floor"),
         Entry("Class means with noise", metrics.fid_class_mean, "floor"),
@@ -112,7 +112,7 @@ def fid_gauge(metrics: Metrics, *others: Entry, made: str = "Generated") -> Gaug
 
 
 def label_gauge(metrics: Metrics, classes: int, *others: Entry, made: str = "Generated") -> Gauge | None:
-    """Label accuracy between guessing among ``classes`` and real pictures."""
+    """Gauge of label accuracy between guessing among ``classes`` and real images."""
     entries = [
         Entry("Guessing", 1 / classes if classes else math.nan, "floor"),
         Entry(made, metrics.label_accuracy, "made", metrics.intervals.get("label_accuracy")),
@@ -122,7 +122,7 @@ def label_gauge(metrics: Metrics, classes: int, *others: Entry, made: str = "Gen
 
 
 def adherence_gauge(metrics: Metrics, *others: Entry, made: str = "Generated") -> Gauge | None:
-    """Caption adherence between captions of other pictures and real pictures."""
+    """Gauge of caption adherence between captions of other images and real images."""
     entries = [
         Entry("With captions shuffled in the class", metrics.caption_adherence_shuffled, "floor"),
         Entry(made, metrics.caption_adherence, "made", metrics.intervals.get("caption_adherence")),
@@ -143,50 +143,50 @@ def _gauge(
 
 
 def fid_finding(metrics: Metrics) -> str:
-    """One or two sentences that place the FID, whatever it says."""
+    """Compare the FID with its floors and real images, in one or two sentences."""
     floors = [("class means with noise", metrics.fid_class_mean), ("the untrained network", metrics.fid_untrained)]
     measured = [(name, value) for name, value in floors if known(value)]
     if not known(metrics.fid) or not measured:
         return ""
     beaten = [f"{name} ({times(value / metrics.fid)})" for name, value in measured if metrics.fid < value]
     missed = [name for name, value in measured if metrics.fid >= value]
-    parts = ["Closer to real pictures than " + " and ".join(beaten)] if beaten else []
+    parts = ["Closer to real images than " + " and ".join(beaten)] if beaten else []
     if missed:
-        parts.append("Not closer to real pictures than " + " and ".join(missed))
+        parts.append("Not closer to real images than " + " and ".join(missed))
     return ". ".join([*parts, *_beside_real(metrics)]) + "."
 
 
 def _beside_real(metrics: Metrics) -> list[str]:
-    """How far real pictures still are, at the same number of pictures."""
+    """Compare the FID with that of real images, at the same number of images."""
     fid, real = _fid_for_real_floors(metrics), metrics.fid_real_split
     if not known(real) or real <= 0:
         return []
     if fid < real:
-        return [f"Real pictures that were held out score {number(real)}, which is worse"]
-    return [f"Still {times(fid / real)} as far as real pictures that were held out"]
+        return [f"Held-out real images score {number(real)}, which is worse"]
+    return [f"Still {times(fid / real)} as far as held-out real images"]
 
 
 def label_finding(metrics: Metrics) -> str:
-    """One sentence on labels beside those of real pictures."""
+    """Compare label accuracy with that of real images, in one sentence."""
     made, real = metrics.label_accuracy, metrics.further.get("label_accuracy_real")
     if not known(made):
         return ""
-    text = f"A classifier trained on real pictures sees the class that was asked for in {percent(made)}"
+    text = f"A classifier trained on real images recognizes the requested class in {percent(made)}"
     if not known(real):
         return f"{text}."
     if made > real + SAME:
-        return f"{text}, more than in real pictures ({percent(real)}): generated ones are more typical of their class."
-    return f"{text}; in real pictures that were held out, {percent(real)}."
+        return f"{text}, more than in real images ({percent(real)}): generated images are more typical of their class."
+    return f"{text}; in held-out real images, {percent(real)}."
 
 
 def adherence_finding(relative: Number, interval: Interval | None) -> str:
-    """One sentence on what captions do beyond the class."""
+    """Describe the effect of captions beyond the class, in one sentence."""
     if not known(relative):
         return (
-            "Real pictures agree with their own captions no better than with others of their class, "
-            "so this run cannot say whether captions are followed."
+            "Real images agree with their own captions no better than with others of their class, "
+            "so caption adherence cannot be measured in this run."
         )
-    text = f"Captions are followed {percent(relative)} of the way from chance within the class to real pictures"
+    text = f"Adherence is {percent(relative)} of the range from chance within the class to real images"
     bounds = f"95 % interval {interval_text(interval, 'percent')}" if interval else ""
     if interval is not None and interval.low <= 0:
         return f"{text} ({bounds}): not clearly above chance."
@@ -199,6 +199,6 @@ def _further(metrics: Metrics, name: str) -> float:
 
 
 def _fid_for_real_floors(metrics: Metrics) -> float:
-    """At as many pictures as the real floors have, because FID falls with the number."""
+    """FID at the number of images of the real floors, because FID falls with the number."""
     fair = metrics.further.get("fid_at_held_out_count")
     return fair if known(fair) else metrics.fid

@@ -1,4 +1,4 @@
-"""Numbers as text, in one form all over the page."""
+"""Format of numbers on the pages."""
 
 import math
 from typing import TypeGuard
@@ -12,12 +12,12 @@ Number = float | int | None
 
 
 def known(value: Number) -> TypeGuard[float]:
-    """Whether there is a number to show."""
+    """Check that a number was measured."""
     return value is not None and math.isfinite(value)
 
 
 def number(value: Number) -> str:
-    """Three significant digits, thousands set apart; a dash for what was not measured."""
+    """Format with three significant digits and thousands separators; a dash if it was not measured."""
     if value is None or not math.isfinite(value):
         return ABSENT
     if abs(value) >= 1000 or (isinstance(value, int) and not isinstance(value, bool)):
@@ -29,12 +29,12 @@ def number(value: Number) -> str:
 
 
 def percent(value: Number) -> str:
-    """A share of one as whole percent."""
+    """Format a share of one as integer percent."""
     return f"{100 * value:.0f}{UNBROKEN}%" if value is not None and math.isfinite(value) else ABSENT
 
 
 def duration(seconds: float) -> str:
-    """Seconds below a minute, otherwise minutes and seconds, otherwise hours and minutes."""
+    """Format as seconds below a minute, as minutes and seconds below an hour, else as hours and minutes."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -42,7 +42,7 @@ def duration(seconds: float) -> str:
 
 
 def interval_text(interval: Interval | None, form: str = "number") -> str:
-    """``1.2 to 3.4``, or nothing."""
+    """Format an interval as ``1.2 to 3.4``; empty for None."""
     if interval is None:
         return ""
     word = percent if form == "percent" else number
@@ -51,5 +51,5 @@ def interval_text(interval: Interval | None, form: str = "number") -> str:
 
 
 def times(factor: float) -> str:
-    """``43 times``; ``1.3 times`` near one."""
+    """Format a factor: ``43 times``, or ``1.3 times`` below ten."""
     return f"{factor:,.0f}{UNBROKEN}times" if factor >= 10 else f"{factor:.1f}{UNBROKEN}times"

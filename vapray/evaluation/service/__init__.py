@@ -1,6 +1,6 @@
-"""What a service measures against a run's real pictures, long after its stages have ended.
+"""Measurements of a service against the real images of a finished run.
 
-``real_pictures`` finds them, ``real_features`` has their features, ``reference`` holds what they are compared by,
-``set_measurement`` measures a set of pictures with the functions of the stage ``evaluate``, ``neighbours`` finds the
-training pictures nearest to one.
+``real_pictures`` finds the images, ``real_features`` their features, and ``reference`` holds the reference statistics.
+``set_measurement`` measures a set of images with the functions of the stage ``evaluate``; ``neighbours`` finds the
+training images nearest to one image.
 """

@@ -1,4 +1,4 @@
-"""The training pictures nearest to one picture: is it new, or a copy?"""
+"""Search for the training images nearest to one image."""
 
 import io
 from dataclasses import dataclass
@@ -20,37 +20,37 @@ __all__ = ["NearPicture", "TrainingNeighbours", "real_thumbnail"]
 
 @dataclass(frozen=True)
 class NearPicture:
-    """A real training picture near to the one asked for."""
+    """Real training image near to the query."""
 
     class_name: str
     distance: float
-    """In standardised features, over the median that held-out real pictures have to their nearest one."""
+    """Distance in standardized features, over the median distance of held-out real images to their nearest one."""
     path: str
-    """As the table ``images`` has it."""
+    """Path, as in the table ``images``."""
 
 
 class TrainingNeighbours:
-    """Finds them by comparing with every training picture.
+    """Exhaustive search over all training images.
 
     Args:
-        reference: features of the training pictures and the yardstick.
-        real: where these lie.
+        reference: Features of the training and held-out images.
+        real: The images, for their paths.
 
     Raises:
-        DataError: nothing real is held out, so there is no yardstick.
+        DataError: no real images are held out, which normalize the distances.
     """
 
     def __init__(self, reference: ReferenceStatistics, real: RealPictures) -> None:
         if not len(reference.held_out.labels):
-            raise DataError(f"{real.images.uri}: no real picture is held out that distances could be measured by.")
+            raise DataError(f"{real.images.uri}: no real images are held out to normalize distances by.")
         self._reference, self._class_names = reference, real.class_names
         rows = real.images.read(["image_id", "path"]).to_pydict()
         self._paths = dict(zip(rows["image_id"], rows["path"], strict=True))
         self._usual = held_out_distance(reference.reference, reference.held_out)
 
     def nearest(self, picture: NDArray[np.uint8], k: int) -> list[NearPicture]:
-        """At most ``k`` of them, the nearest first, to a frame uint8 [S, S, 3] of the model's size."""
-        # Rounded as the features of the training pictures are.
+        """Find at most ``k`` training images nearest to an image uint8 [S, S, 3] of the model's size, nearest first."""
+        # Rounded to float32, as the features of the training images are.
         features = np.asarray(self._reference.extractor(picture[None]), dtype=np.float32).astype(np.float64)
         real, asked = standardised(self._reference.reference, self._reference.feature_set(features))
         distances = np.sqrt(((real - asked) ** 2).sum(axis=1))
@@ -63,10 +63,10 @@ class TrainingNeighbours:
 
 
 def real_thumbnail(path: str, side: int) -> bytes:
-    """A real picture as PNG [side, side, 3] that says that it is one, with nothing else of its file but pixels.
+    """Encode a real image as PNG [side, side, 3], marked as real; keeps nothing of the original file but its pixels.
 
     Raises:
-        BadImage: it is gone, or damaged.
+        BadImage: the file is missing or damaged.
     """
     chunks = PngInfo()
     chunks.add_text("Source", "Real training image")

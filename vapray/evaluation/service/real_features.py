@@ -1,7 +1,7 @@
-"""Features of real pictures: those that an evaluation has measured, or measured once and kept.
+"""Features of real images: from a finished evaluation, or measured once and stored.
 
-What is kept is a version of the table ``references`` of its own, so that the store's promises hold for it: of two
-that make it the first wins, it is read only when whole, and held against its sha256.
+They are stored as a separate version of the table ``references``, with the guarantees of the store: the first of two
+writers wins, only complete versions are read, and their sha256 is verified.
 """
 
 import contextlib
@@ -26,23 +26,26 @@ __all__ = ["REAL_SETS", "real_features"]
 REAL_SETS = ("reference", "held_out")
 COLUMNS = ["key", "set", "label", "features"]
 BATCH = 128
-"""Pictures decoded at a time."""
+"""Number of images decoded at a time."""
 
 Say = Callable[[str], None]
 
 
 def real_features(real: RealPictures, config: Config, extractor: FeatureExtractor, state: str, say: Say) -> pa.Table:
-    """Columns key, set, label and features of the sets ``reference`` and ``held_out``, sorted by key.
+    """Load or measure the features of the sets ``reference`` and ``held_out``.
 
     Args:
-        real: the pictures.
-        config: section ``data`` says what they are brought to, ``run`` how many may be missing.
-        extractor: of the features.
-        state: folder or URI in which what has to be measured is kept.
-        say: is told when pictures are measured anew, and why.
+        real: The real images.
+        config: Complete config; section ``data`` sets the image size, ``run`` the share that may be missing.
+        extractor: Feature extractor.
+        state: Folder or URI for measured features.
+        say: Logs that images are measured, and why.
+
+    Returns:
+        Columns key, set, label and features, sorted by key.
 
     Raises:
-        DataError: they have to be measured, and too many of them cannot be read.
+        DataError: too many images that must be measured cannot be read.
     """
     for version in real.references:
         with contextlib.suppress(DataError):
@@ -74,9 +77,9 @@ def _kept(real: RealPictures, config: Config, extractor: FeatureExtractor, store
     try:
         if version.manifest():
             return _real_rows(version)
-        say(f"measuring the real pictures of {real.images.uri}")
+        say(f"measuring the real images of {real.images.uri}")
     except DataError as error:
-        say(f"measuring the real pictures of {real.images.uri} again: {error}")
+        say(f"measuring the real images of {real.images.uri} again: {error}")
         store.files.remove(version.folder)
     version = store.version("references", name)
     version.write_part(_measure(real, config, extractor))
@@ -108,7 +111,7 @@ def _refuse_too_few(real: RealPictures, config: Config, rejects: dict[str, str],
     if len(rejects) > asked * config.run.max_bad_fraction:
         name, reason = next(iter(rejects.items()))
         raise DataError(
-            f"{real.images.uri}: {len(rejects):,} of {asked:,} real pictures cannot be read any more, such as {name}: "
-            f"{reason}. Bring them back to where the table `images` says, or run `python -m jobs.evaluate` where they "
-            "are: its measurements are used instead."
+            f"{real.images.uri}: {len(rejects):,} of {asked:,} real images can no longer be read, such as {name}: "
+            f"{reason}. Fix: restore them at the paths of the table `images`, or run `python -m jobs.evaluate` where "
+            "they are available; its measurements are used instead."
         )

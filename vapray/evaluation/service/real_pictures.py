@@ -1,4 +1,4 @@
-"""From a checkpoint to the real pictures that it was trained on, as its run keeps them."""
+"""Search for the real images that a checkpoint was trained on, in its run."""
 
 import contextlib
 from collections.abc import Sequence
@@ -13,33 +13,33 @@ __all__ = ["RealPictures", "find_real_pictures", "measured_references"]
 
 @dataclass(frozen=True)
 class RealPictures:
-    """Pictures of a finished run, and what its evaluations have measured on them."""
+    """Real images of a finished run, with the measurements of its evaluations."""
 
     images: Version
-    """The table ``images``."""
+    """Version of the table ``images``."""
     references: tuple[Version, ...]
-    """Finished versions of ``references`` of these pictures, newest first."""
+    """Finished versions of ``references`` for these images, newest first."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """In label order."""
+        """Class names, by label."""
         return tuple(self.images.sealed().notes["class_names"])
 
 
 def find_real_pictures(checkpoint: str, class_names: Sequence[str], run: str | None = None) -> RealPictures | None:
-    """The pictures that a checkpoint was trained on; reads manifests alone.
+    """Find the images that a checkpoint was trained on; reads only manifests.
 
     Args:
-        checkpoint: its folder ``files/final``, or the URI of it.
-        class_names: of the checkpoint, in label order.
-        run: root of the run whose pictures are wanted; None: the run that the checkpoint lies in.
+        checkpoint: Its folder ``files/final``, as path or URI.
+        class_names: Class names of the checkpoint, by label.
+        run: Root of the run that holds the images; None: the run that contains the checkpoint.
 
     Returns:
-        None where ``run`` is None and the checkpoint lies in no run that has its pictures. Of several datasets of one
-        run those that the checkpoint was trained on; where that cannot be told, the newest with these classes.
+        The dataset that the checkpoint was trained on, or else the newest one of the run with these classes. None if
+        ``run`` is None and the checkpoint is in no run with such a dataset.
 
     Raises:
-        DataError: ``run`` is given and has no finished pictures of these classes.
+        DataError: ``run`` is given and has no finished images of these classes.
     """
     inside, fingerprint = place_in_run(checkpoint)
     root = run or inside
@@ -49,8 +49,8 @@ def find_real_pictures(checkpoint: str, class_names: Sequence[str], run: str | N
     images = _trained_on(store, fingerprint) or _newest_with(store, class_names)
     if images is None and run:
         raise DataError(
-            f"{run}: no finished pictures of the classes {', '.join(class_names)}. Give the root of a run that has "
-            "them, as its folder `images` tells, or leave run out."
+            f"{run}: no finished images of the classes {', '.join(class_names)}. Fix: give the root of a run that "
+            "has them in its folder `images`, or leave run out."
         )
     return RealPictures(images, measured_references(store, images)) if images else None
 
@@ -68,6 +68,6 @@ def _newest_with(store: Store, class_names: Sequence[str]) -> Version | None:
 
 
 def measured_references(store: Store, images: Version) -> tuple[Version, ...]:
-    """What evaluations have measured on some pictures, newest first."""
+    """Finished versions of ``references`` for these images, newest first."""
     content = images.sealed().content_hash
     return tuple(one for one in store.finished("references") if one.sealed().inputs.get("images") == content)

@@ -1,4 +1,4 @@
-"""What a set of pictures is compared by: features of a run's real pictures, its extractor and its classifier."""
+"""Reference statistics for set metrics: features of a run's real images, its extractor and its classifier."""
 
 import contextlib
 import hashlib
@@ -28,34 +28,34 @@ __all__ = ["ReferenceStatistics"]
 
 @dataclass(frozen=True)
 class ReferenceStatistics:
-    """Of one model; not changed by use, so that threads may share it."""
+    """Reference statistics of one model; immutable, so threads may share it."""
 
     reference: FeatureSet
-    """Training pictures."""
+    """Features of the training images."""
     held_out: FeatureSet
-    """Real pictures that were not trained on."""
+    """Features of real images that were not trained on."""
     keys: tuple[str, ...]
-    """Of the training pictures: ``image/IMAGE_ID``."""
+    """Keys of the training images, ``image/IMAGE_ID``."""
     extractor: FeatureExtractor
     classifier: Classifier | None
-    """Of the run's newest evaluation that has one."""
+    """Classifier of the run's newest evaluation that has one."""
     config: Config
-    """Sections ``data``, ``evaluate`` and ``run`` say how pictures are prepared and compared."""
+    """Complete config; sections ``data``, ``evaluate`` and ``run`` set preparation and comparison of images."""
 
     @classmethod
     def load(cls, real: RealPictures, config: Config, state: str, say: Callable[[str], None]) -> Self:
-        """Read it, or measure the real pictures, which may take minutes.
+        """Load the features, or measure the real images, which may take minutes.
 
         Args:
-            real: the pictures.
-            config: of the checkpoint.
-            state: folder or URI in which what had to be measured is kept.
-            say: is told when that is done.
+            real: The real images.
+            config: Config of the checkpoint.
+            state: Folder or URI for measured features.
+            say: Logs that images are measured.
 
         Raises:
-            DataError: too many pictures cannot be read, fewer than two are for training, or the features are of a
-                classifier that no evaluation has kept.
-            ConfigError, CheckpointError, BackendError: the extractor's weights; see ``extractor_of``.
+            DataError: too many images cannot be read, there are fewer than two training images, or the features need
+                a classifier that no evaluation has stored.
+            ConfigError, CheckpointError, BackendError: problems of the extractor's weights; see ``extractor_of``.
         """
         classifier = _classifier(real, config)
         extractor = extractor_of(config.evaluate, classifier=classifier)
@@ -65,22 +65,22 @@ class ReferenceStatistics:
             for name in ("reference", "held_out")
         )
         if len(reference.labels) < 2:
-            raise DataError(f"{real.images.uri}: {len(reference.labels)} training pictures, wanted at least 2.")
+            raise DataError(f"{real.images.uri}: {len(reference.labels)} training images, expected at least 2.")
         keys = rows.filter(pc.equal(rows["set"], "reference"))["key"].to_pylist()
         return cls(reference, held_out, tuple(keys), extractor, classifier, config)
 
     @property
     def image_size(self) -> int:
-        """Side in pixels of every picture that is compared."""
+        """Side of all compared images, in pixels."""
         return self.config.data.image_size
 
     @property
     def label_prior(self) -> dict[int, int]:
-        """Training pictures of each class."""
+        """Number of training images of each class."""
         return dict(sorted(Counter(self.reference.labels.tolist()).items()))
 
     def feature_set(self, features: NDArray[np.float64]) -> FeatureSet:
-        """Features [N, F] of pictures prepared as these were; their classes are not asked for."""
+        """Wrap features [N, F] of images that were prepared in the same way; labels are set to 0."""
         return FeatureSet(
             features,
             np.zeros(len(features), dtype=np.int64),

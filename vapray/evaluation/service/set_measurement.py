@@ -1,4 +1,4 @@
-"""A set of pictures, taken in as they come, measured as the stage ``evaluate`` measures generated ones."""
+"""Incremental measurement of a set of images, with the metrics of the stage ``evaluate``."""
 
 from typing import Any
 
@@ -14,17 +14,17 @@ from vapray.evaluation.service.reference import ReferenceStatistics
 __all__ = ["SetMeasurement"]
 
 SPLITS = 10
-"""Of the inception score: fewer pictures have none."""
+"""Number of splits of the Inception Score, and so its minimum number of images."""
 
 Number = dict[str, float | None]
 
 
 class SetMeasurement:
-    """Features of the pictures so far; the pictures themselves are not kept.
+    """Measurement of a set of images; keeps their features only.
 
     Args:
-        reference: what they are held against.
-        name: of the set in warnings, such as ``generated``.
+        reference: Reference statistics.
+        name: Name of the set in warnings, such as ``generated``.
     """
 
     def __init__(self, reference: ReferenceStatistics, name: str) -> None:
@@ -34,36 +34,36 @@ class SetMeasurement:
 
     @property
     def count(self) -> int:
-        """Pictures so far."""
+        """Number of images added so far."""
         return sum(map(len, self._features))
 
     def add(self, pictures: NDArray[np.uint8]) -> None:
-        """Take in frames uint8 [B, S, S, 3] of the model's size.
+        """Add images uint8 [B, S, S, 3] of the model's size.
 
         Raises:
-            DataError: another shape or type.
+            DataError: shape or type differ.
         """
         side = self._reference.image_size
         if pictures.shape[1:] != (side, side, 3):
-            raise DataError(f"pictures: wanted [B, {side}, {side}, 3], got {list(pictures.shape)}")
-        # As the table `measurements` rounds them, so that both say the same.
+            raise DataError(f"images: expected [B, {side}, {side}, 3], got {list(pictures.shape)}")
+        # Rounded to float32 as in the table `measurements`, so that both give the same numbers.
         self._features.append(np.asarray(self._reference.extractor(pictures), dtype=np.float32))
         if self._reference.classifier:
             self._probabilities.append(self._reference.classifier.probabilities(pictures).astype(np.float32))
 
     def results(self) -> dict[str, Any]:
-        """What is measured, as JSON values.
+        """Compute the metrics, as JSON values.
 
         Returns:
-            ``fid``, ``kid``, ``precision``, ``recall`` and ``inception_score``: {value, low, high}, or None where
-            the set is too small or a classifier is missing; low and high are the 95 % interval, None where there is
-            none. ``n``, ``n_reference``, ``features``, ``features_sha256``, ``warnings``.
+            ``fid``, ``kid``, ``precision``, ``recall`` and ``inception_score``: {value, low, high}, or None if the set
+            is too small or a classifier is missing; low and high are the 95 % interval, or None. Also ``n``,
+            ``n_reference``, ``features``, ``features_sha256`` and ``warnings``.
 
         Raises:
-            DataError: fewer than two pictures.
+            DataError: fewer than two images were added.
         """
         if self.count < 2:
-            raise DataError(f"{self.count} pictures: wanted at least 2, for a distance between sets needs a spread.")
+            raise DataError(f"got {self.count} images, expected at least 2 for a distance between sets.")
         reference = self._reference
         made = reference.feature_set(np.concatenate(self._features).astype(np.float64))
         return {
@@ -114,7 +114,7 @@ class SetMeasurement:
             warnings.append(f"precision, recall and the intervals need more than {k} images in each set.")
         if reference.classifier is None and reference.extractor.space.class_weights is None:
             warnings.append(
-                "inception_score is not measured: the run keeps no classifier. Its stage evaluate trains one."
+                "inception_score is not measured: the run has no classifier; its stage evaluate trains one."
             )
         elif self.count < SPLITS:
             warnings.append(f"inception_score needs at least {SPLITS} images.")

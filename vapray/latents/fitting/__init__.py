@@ -1,1 +1,1 @@
-"""The stage that makes the autoencoder."""
+"""Stage that fits or loads the autoencoder."""

@@ -1,4 +1,4 @@
-"""What making the autoencoder would cost."""
+"""Forecast of the autoencoder stage."""
 
 from vapray.forecast import WORKSPACE_BYTES, Forecast, Outlook, flop_rate
 from vapray.latents.forecast import OF_CONVOLUTIONS, PLANES_AT_ONCE, autoencoder_size
@@ -6,7 +6,7 @@ from vapray.latents.turns import pictures_at_once
 
 __all__ = ["forecast"]
 
-# Forward, and backward by weights and by inputs.
+# Forward, backward by weights, and backward by inputs.
 PASSES = 3
 # Weights, gradients and AdamW's two moments, four bytes each.
 BYTES_OF_A_PARAMETER = 16
@@ -15,7 +15,7 @@ BYTES_OF_THE_CARD = 2500
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Batches of fitting, then of tuning the decoder, LPIPS left out; the frames that they need lie in memory."""
+    """Forecast batches of fitting, then of decoder tuning without LPIPS; all their images are in memory."""
     config, size = outlook.config, autoencoder_size(outlook.config)
     settings, pool, side = config.autoencoder, config.pools.autoencoder, config.data.image_size
     device = "GPU" if pool.num_gpus else "CPU"

@@ -1,4 +1,4 @@
-"""An autoencoder by its settings: fitted or trained elsewhere, then, if asked for, its decoder tuned."""
+"""Building of a run's autoencoder: fitted or pretrained, optionally with decoder tuning."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,31 +28,34 @@ Report = Callable[[int, str], None]
 
 @dataclass(frozen=True)
 class Paths:
-    """Picture files of the splits that training and its report may see."""
+    """Image files of the splits for training and for its report."""
 
     train: Sequence[str]
     validation: Sequence[str]
 
 
 def optimiser_steps(config: Config) -> int:
-    """Of fitting and tuning together."""
+    """Count the optimizer steps of fitting and tuning together."""
     settings = config.autoencoder
     return (settings.steps if settings.kind == "kl" else 0) + settings.tune_decoder_steps
 
 
 def make_autoencoder(config: Config, paths: Paths, report: Report) -> tuple[NetworkAutoencoder, dict[str, Any]]:
-    """The autoencoder of any kind but pixels, and what the manifest notes of it.
+    """Build an autoencoder of any kind but pixels, with its notes for the manifest.
 
     Args:
-        config: of the run.
-        paths: of pictures; read only where something is trained.
-        report: is told of (optimiser steps done, the loss in words).
+        config: configuration of the run.
+        paths: image files; read only for training.
+        report: called with (optimizer steps done, the loss as text).
+
+    Returns:
+        The autoencoder and the notes.
 
     Raises:
-        ConfigError: settings that the model, the pictures or the weights of LPIPS do not fit, or a loss that diverged.
-        DataError: no picture of the train split can be read.
+        ConfigError: settings that do not match the model, the images or the LPIPS weights, or a diverged loss.
+        DataError: no image of the train split can be read.
         CheckpointError: damaged files of a trained model.
-        BackendError: a trained model that is not to be had.
+        BackendError: a trained model that is not available.
     """
     settings = config.autoencoder
     if settings.kind == "kl":
@@ -65,14 +68,14 @@ def make_autoencoder(config: Config, paths: Paths, report: Report) -> tuple[Netw
 
 
 def open_trained(config: Config) -> NetworkAutoencoder:
-    """``autoencoder.model``, on the device of ``pools.autoencoder``; errors as of ``make_autoencoder``."""
+    """Load ``autoencoder.model`` onto the device of ``pools.autoencoder``; errors as in ``make_autoencoder``."""
     settings = config.autoencoder
     folder = find_trained(settings)
     try:
         load = KlAutoencoder.load if settings.kind == "diffusers" else TinyAutoencoder.from_pair
         autoencoder: NetworkAutoencoder = load(folder)
     except CheckpointError as error:
-        advice = "Copy or download the model again, or give autoencoder.model another one."
+        advice = "Fix: copy or download the model again, or set autoencoder.model to another one."
         raise CheckpointError(f"autoencoder.model = {settings.model}: {error}. {advice}") from error
     autoencoder.network.to(config.pools.autoencoder.device)
     return autoencoder
@@ -98,8 +101,8 @@ def _tuned(config: Config, autoencoder: NetworkAutoencoder, paths: Paths, report
     perceptual = open_perceptual(settings, config.pools.autoencoder.device)
     if perceptual and config.data.image_size < SMALLEST_SIDE:
         raise ConfigError(
-            f"autoencoder.lpips_backbone with data.image_size = {config.data.image_size}: LPIPS needs pictures of "
-            f"{SMALLEST_SIDE} pixels or more. Take it out, or raise data.image_size."
+            f"autoencoder.lpips_backbone with data.image_size = {config.data.image_size}: LPIPS needs images of "
+            f"{SMALLEST_SIDE} pixels or more. Fix: remove it, or raise data.image_size."
         )
     images, heldout, judged_on = _tuning_frames(config, paths)
     fitted = optimiser_steps(config) - settings.tune_decoder_steps
@@ -131,7 +134,7 @@ def _tuned(config: Config, autoencoder: NetworkAutoencoder, paths: Paths, report
 
 
 def _tuning_frames(config: Config, paths: Paths) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str]:
-    """Pictures to tune on, pictures to judge by, and their split: validation, or where there is none, train."""
+    """Load images to tune on and images to evaluate, and name the latter's split: validation, or train without one."""
     noise = torch.Generator().manual_seed(config.run.seed)
     most = config.autoencoder.tune_decoder_steps * config.autoencoder.batch_size
     validation, _, _ = read_frames(_drawn(paths.validation, MOST_HELDOUT, noise), config.data.image_size)
@@ -142,14 +145,14 @@ def _tuning_frames(config: Config, paths: Paths) -> tuple[NDArray[np.uint8], NDA
 
 
 def _drawn(paths: Sequence[str], most: int, noise: torch.Generator) -> list[str]:
-    """At most so many, in a random order: what no step would see is not read."""
+    """Draw at most ``most`` paths in random order, so that images that no step would use are not read."""
     return [paths[row] for row in torch.randperm(len(paths), generator=noise)[:most].tolist()]
 
 
 def _frames(config: Config, paths: Sequence[str]) -> NDArray[np.uint8]:
     frames, _, _ = read_frames(paths, config.data.image_size)
     if len(frames) == 0:
-        raise DataError("no image of the train split can be read. The autoencoder learns from them.")
+        raise DataError("no image of the train split can be read; the autoencoder needs them.")
     return frames
 
 

@@ -1,10 +1,9 @@
-"""autoencoder: the training images of the table ``images`` become f_E and f_D, or judge and tune trained ones.
+"""Stage autoencoder: training images of the table ``images`` to f_E and f_D, fitted or pretrained.
 
 in    path of the train split; of the validation split where a decoder is tuned
 out   files/autoencoder in diffusers' layout
 
-A tuned decoder is written here, not by a stage of its own: whatever decodes a latent finds one autoencoder, with the
-decoder that belongs to it, and so does the checkpoint.
+A tuned decoder is written by this stage, so that all readers of latents and the checkpoint use the same autoencoder.
 """
 
 import tempfile

@@ -1,1 +1,1 @@
-"""What the audit has to find out about a sample of captioned pictures, before anything is judged."""
+"""Measurements and repeated captions of a sample of captioned images, for the caption audit."""

@@ -1,9 +1,10 @@
-"""What examining captioned pictures would cost."""
+"""Cost estimate of examining captioned images."""
 
 from dataclasses import replace
 
 from vapray.captioning.forecast import forecast as forecast_captioning
 from vapray.captioning.forecast import measuring_seconds
+from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.forecast import reading_seconds
 from vapray.forecast import Forecast, Outlook, part_overhead
 
@@ -13,13 +14,14 @@ BYTES_OF_A_ROW = {"measured": 90, "given": 250, "drawn": 250, "vllm": 900, "open
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """The sample is measured, and some of it captioned again; measured captions are neither."""
+    """Estimate the cost of measuring the sample and captioning part of it again; measured captions need neither."""
     config, captioner = outlook.config, outlook.config.caption.captioner
     rows = min(config.audit.images, outlook.rows["captions"])
     captioning = forecast_captioning(outlook)
     asks = captioner in {"vllm", "openai"} and config.audit.repeats
     repeated = min(config.audit.repeated_images, rows) * config.audit.repeats if asks else 0
-    measuring = rows * (measuring_seconds(config.caption.image_side) + reading_seconds(outlook.images))
+    measured = measuring_seconds(config.caption.image_side) if config.data.modality == MEASURED_MODALITY else 0.0
+    measuring = rows * (measured + reading_seconds(outlook.images))
     work = 0.0 if captioner == "measured" else measuring / captioning.workers
     return replace(
         captioning,

@@ -1,8 +1,8 @@
-"""examine: a sample of the captioned pictures is measured, and captioned again with other seeds.
+"""Stage examine: measure a sample of the captioned images, and caption it again with other seeds.
 
 in    images, captions
 out   the table ``examinations``: image_id, label, split, group, path, caption, cache_key, measured, again
-1:1 over the sample, in the captioner's own actors. A picture that cannot be read any more is a reject.
+1:1 over the sample, in the captioner's actor pool. An image that can no longer be read becomes a reject.
 """
 
 import json
@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vapray.captioning.captioner import CaptionDraft
-from vapray.captioning.measured.measure import measure
+from vapray.captioning.measured.dermoscopy import measure_dermoscopy
 from vapray.captioning.opening import asks_model, open_language_model
 from vapray.config import Config
+from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.frames import read_frames
 from vapray.row_map import map_rows, plan_rows
 from vapray.stage_run import StageRun
@@ -33,7 +34,7 @@ CAPTIONED = ["image_id", "label", "split", "group", "caption", "cache_key"]
 def run(run: StageRun) -> None:
     """Run the stage."""
     sample = _sample(run)
-    if run.config.caption.captioner == "measured":  # it would be held against itself
+    if run.config.caption.captioner == "measured":  # it would be compared with itself
         run.output.write_part(part_of(TABLES["examinations"], sample.to_pylist()))
         return
     map_rows(
@@ -46,7 +47,7 @@ def run(run: StageRun) -> None:
 
 
 def _sample(run: StageRun) -> pa.Table:
-    """Captions drawn without repetition; the first of them are captioned again."""
+    """Draw captions without repetition; the first ones are marked to be captioned again."""
     audit, captions = run.config.audit, run.inputs["captions"]
     ids = captions.read(["image_id"]).column(0).to_pylist()
     order = np.random.default_rng(run.config.run.seed).permutation(len(ids))
@@ -58,17 +59,17 @@ def _sample(run: StageRun) -> pa.Table:
 
 
 def _of(version: Version, columns: Sequence[str], ids: Sequence[str]) -> pa.Table:
-    """The rows of these images, by id; never the whole table at once."""
+    """Read the rows of these images, sorted by id, part by part."""
     wanted = pa.array(ids, pa.string())
     parts = [part.filter(pc.is_in(part.column("image_id"), wanted)) for part in version.read_parts(columns)]
     return pa.concat_tables(parts).select(list(columns)).sort_by("image_id")
 
 
 class _Examine:
-    """What a picture shows, and what the captioner says of it the next times."""
+    """Row map that measures images and captions them again."""
 
     def __init__(self, config: Config, knowledge: Mapping[str, str]) -> None:
-        """Open the captioner, where a model would be asked again."""
+        """Open the captioner, if a model must caption images again."""
         self._config = config
         self._again = []
         if asks_model(config) and config.audit.repeats:
@@ -77,7 +78,7 @@ class _Examine:
             self._again = [captioner.reseeded(seed, config.audit.temperature) for seed in seeds]
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """A part of ``examinations``."""
+        """Build a part of ``examinations``."""
         asked = rows.to_pylist()
         frames, kept, reasons = read_frames([row["path"] for row in asked], self._config.caption.image_side)
         done = [asked[n] | {"measured": self._measured(frame)} for n, frame in zip(kept, frames, strict=True)]
@@ -85,11 +86,11 @@ class _Examine:
         rejects = {asked[n]["image_id"]: reason for n, reason in reasons.items()}
         return part_of(TABLES["examinations"], done, rejects)
 
-    def _measured(self, frame: NDArray[np.uint8]) -> str:
-        return json.dumps(measure(frame, self._config.data.modality))
+    def _measured(self, frame: NDArray[np.uint8]) -> str | None:
+        return json.dumps(measure_dermoscopy(frame)) if self._config.data.modality == MEASURED_MODALITY else None
 
     def _caption_again(self, done: list[dict[str, Any]], frames: NDArray[np.uint8]) -> None:
-        """What cannot be used is left out: of an image with fewer than two captions there is nothing to compare."""
+        """Caption the marked images again; drops failed captions, which cannot be compared."""
         chosen = [number for number, row in enumerate(done) if row["repeated"]]
         pictures, ids = frames[chosen], [done[number]["image_id"] for number in chosen]
         answers = [captioner.caption(pictures, ids) for captioner in self._again]

@@ -1,1 +1,1 @@
-"""The page's Jinja templates and its style sheet; a package so that the wheel holds them."""
+"""Jinja templates and style sheet of the pages; a package, so that the wheel includes them."""

@@ -44,7 +44,7 @@ sheet.addEventListener("change", (event) => {
     localStorage.setItem(kept, JSON.stringify(ratings()));
     tell();
   } catch {
-    tell("; this browser keeps nothing, save before you leave");
+    tell("; this browser cannot store ratings, save before you leave");
   }
 });
 
@@ -52,7 +52,7 @@ sheet.elements.file.addEventListener("change", async (event) => {
   try {
     restore(JSON.parse(await event.target.files[0].text()));
   } catch {
-    tell("; that file is not a saved rating");
+    tell("; the file is not a saved rating file");
   }
 });
 
