@@ -12,24 +12,13 @@ PAGES = [README, ROOT / "CONTRIBUTING.md", *DOCS, *sorted((ROOT / "cluster").glo
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 PATH = re.compile(r"(?<![\w./-])((?:vapray|serve|jobs|tests|cluster|results|docs)/[\w./*-]*[\w/*])(?![\w=])")
 MODULE = re.compile(r"python -m ((?:jobs|tests)\.(?!NAME)[\w.]*\w)")
-PENDING = {
-    "vapray/captioning/factory.py",
-    "vapray/cli/",
-    "vapray/export/vap_diffusion.py",
-    "vapray/metrics/",
-    "vapray/models/network_cost.py",
-    "vapray/pipeline/stages.py",
-    "vapray/report/",
-    "vapray/store/tables.py",
-}
-"""Paths that exist once the packages are moved; remove this set then."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_and_named_files_exist(page):
     text = page.read_text()
     modules = {f"{name.replace('.', '/')}.py" for name in MODULE.findall(text)}
-    named = {path.rstrip("/") for path in {*PATH.findall(text), *modules} - PENDING}
+    named = {path.rstrip("/") for path in {*PATH.findall(text), *modules}}
     missing = {path for path in named if not any((*ROOT.glob(path), *page.parent.glob(path)))}
     assert missing == set()
     assert [link for link in LINK.findall(text) if not (page.parent / link).exists()] == []

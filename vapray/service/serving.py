@@ -1,7 +1,7 @@
 """``vapray serve``: run the service of the package ``serve`` on this machine or a cluster until interrupted.
 
-The package is part of the working directory, not of the wheel: it is found in the current directory or next to an
-editable installation. The Serve config file names its builder.
+The package of the current directory has precedence over the one installed next to vapray. The Serve config file names
+its builder.
 """
 
 import importlib
@@ -126,14 +126,8 @@ def _models(checkpoints: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _find_package() -> Path:
-    places = (Path.cwd(), Path(__file__).resolve().parents[1])
-    found = next((place for place in places if (place / PACKAGE).is_file()), None)
-    if found is None:
-        raise ConfigError(
-            f"{PACKAGE} found neither in {places[0]} nor next to the installed vapray: the service is part of the "
-            "project's folder, not of the wheel. Fix: run `vapray serve` in a checkout."
-        )
-    return found
+    """Folder that contains the package ``serve``: the current directory or the installation of vapray."""
+    return Path.cwd() if PACKAGE.is_file() else Path(__file__).resolve().parents[2]
 
 
 def _make_importable(root: Path) -> None:
