@@ -46,7 +46,7 @@ def test_a_key_that_is_named_and_not_there_is_told(monkeypatch: pytest.MonkeyPat
 
 def test_a_gpu_that_is_not_there_is_told_before_anything_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vapray.runtime.cluster.live_nodes", lambda: {"node 10.0.0.1": {"CPU": 4.0}})
-    monkeypatch.setattr("vapray.runtime.cluster.autoscales", lambda: False)
+    monkeypatch.setattr("vapray.runtime.cluster.supports_autoscaling", lambda: False)
     words = ["an actor of caption needs 1 GPUs and the cluster has 0", "num_gpus=0 for its pool"]
     refused(BACKEND, lambda: require_resources(ResourceDemand("an actor of caption", {"CPU": 1, "GPU": 1})), *words)
 

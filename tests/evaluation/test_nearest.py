@@ -27,7 +27,7 @@ def test_new_pictures_are_as_far_as_held_out_ones() -> None:
 
 
 def test_of_many_pictures_the_first_of_each_class_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "MOST", 40)
+    monkeypatch.setattr(nearest, "MAX_QUERIES", 40)
     far, near = np.full((160, 6), 50.0), RNG.normal(size=(40, 6))
     many = features(np.concatenate([near, far]))
     assert relative_distance(features(TRAINING), features(near), many) == 1.0

@@ -91,7 +91,7 @@ LITTLE_MEMORY = """
 import resource
 import torch
 from tests.training.tiny import CLASSES, run, tiny_config, tiny_state
-from vapray.training.oom import out_of_memory
+from vapray.training.oom import oom_error
 
 config = tiny_config("train.batch_size=2048", "model.depth=8", "model.width=64")
 state = tiny_state(config)
@@ -101,11 +101,11 @@ try:
     run(config, state)
 except (RuntimeError, MemoryError) as error:
     print(type(error).__name__, state.step)
-    print(out_of_memory(error, config, num_classes=CLASSES, device=torch.device("cpu"), workers=1, sharing=1))
+    print(oom_error(error, config, num_classes=CLASSES, device=torch.device("cpu"), workers=1, sharing=1))
 """
 
 
-def test_a_process_that_runs_out_of_memory_in_a_step_says_what_to_change():
+def test_a_process_that_runs_oom_error_in_a_step_says_what_to_change():
     done = subprocess.run([sys.executable, "-c", LITTLE_MEMORY], capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     first, said = done.stdout.strip().splitlines()
