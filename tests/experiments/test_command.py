@@ -86,7 +86,7 @@ def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path):
         "title": "Beside",
         "question": "Do they wait for each other?",
         "settings": settings(f"run.root={root}", *SMALL, *ONE_ACTOR) | {"train.steps": 11, "train.workers": 1},
-        "rows": {"seen": {}, "unseen": {"settings": {"sample.texts": "held_out"}}},
+        "rows": {"seen": {}, "unseen": {"settings": {"sample.caption_split": "held_out"}}},
         "numbers": ["fid"],
     }
     (tmp_path / "beside.yaml").write_text(yaml.safe_dump(experiment))

@@ -23,7 +23,7 @@ title: A title
 question: A question?
 settings: {data.image_size: 32}
 seeds: [0, 1]
-measures: {plain: {}, halved: {evaluate.halves: 4}}
+measures: {plain: {}, halved: {evaluate.half_samples: 4}}
 rows:
   one: {settings: {train.steps: 9}, paper: {fid: 19.8}}
   two: {note: a note}
@@ -51,11 +51,16 @@ def record(name: RunName, fid: float, settings=None) -> Record:
 
 def test_settings_are_those_of_all_then_of_the_row_then_of_the_measure(experiment):
     config = settings_of(experiment, RunName("one", "halved", 1), ["train.batch_size=8"])
-    assert (config.data.image_size, config.evaluate.halves, config.run.seed, config.train.batch_size) == (32, 4, 1, 8)
+    assert (config.data.image_size, config.evaluate.half_samples, config.run.seed, config.train.batch_size) == (
+        32,
+        4,
+        1,
+        8,
+    )
     assert settings_of(experiment, RunName("one", "plain", 0)).train.steps == 9
 
 
-@pytest.mark.parametrize("same", ["run.seed=7", "train.steps=7", "evaluate.halves=2"])
+@pytest.mark.parametrize("same", ["run.seed=7", "train.steps=7", "evaluate.half_samples=2"])
 def test_what_runs_differ_in_cannot_be_made_the_same_for_all(experiment, same):
     with pytest.raises(ConfigError, match=rf"^{same.partition('=')[0]}: runs of this experiment differ in it\. Fix:"):
         settings_of(experiment, RunName("two", "plain", 0), [same])
@@ -87,7 +92,7 @@ def test_a_record_comes_back_as_it_was_and_a_changed_one_is_refused(tmp_path):
 
 def test_where_and_how_fast_do_not_count_as_settings():
     keys = deciding_settings(load_config(None, []))
-    assert {"train.learning_rate", "sample.texts", "model.prototypes.alpha", "run.seed"} <= keys.keys()
+    assert {"train.learning_rate", "sample.caption_split", "model.prototypes.alpha", "run.seed"} <= keys.keys()
     assert not {key for key in keys if key.startswith(("pools.", "cluster.", "run.root", "data.root", "train.workers"))}
 
 
@@ -130,7 +135,7 @@ def test_a_folder_tells_how_many_pictures_it_has(tmp_path):
 
 
 def test_tables_take_no_record_of_other_settings(experiment, tmp_path):
-    files, asked = FileStore(str(tmp_path / "results")), ["experiment", str(tmp_path / "e.yaml"), "--tables"]
+    files, asked = FileStore(str(tmp_path / "results")), ["experiment", str(tmp_path / "e.yaml"), "--tables-only"]
     for name in run_names(experiment):
         settings = deciding_settings(settings_of(experiment, name), OUTCOMES["evaluate"].stages)
         write_record(files, name, record(name, 10.0 + name.seed, json.loads(json.dumps(settings))))
@@ -182,7 +187,7 @@ def test_what_is_not_made_yet_is_a_dash(experiment):
         (("seeds: [0, 1]", "seeds: 2"), "e.yaml: seeds: expected a list"),
         (("{train.steps: 9}", "{run.seed: 9}"), "e.yaml: rows.one.settings: run.seed is set by `seeds`; remove it"),
         (("{data.image_size: 32}", "{run.seed: 9}"), "e.yaml: settings: run.seed is set by `seeds`"),
-        (("{evaluate.halves: 4}", "{run.seed: 9}"), "e.yaml: measures.halved: run.seed is set by `seeds`"),
+        (("{evaluate.half_samples: 4}", "{run.seed: 9}"), "e.yaml: measures.halved: run.seed is set by `seeds`"),
         (("two: {note", "two: {folder: x, settings: {train.steps: 1}, note"), "a folder has no settings"),
         (("seeds: [0, 1]", "seeds: []"), "seeds"),
         (("seeds: [0, 1]", "seeds: [0, 1, 1]"), "seeds: each seed has to be unique: 0, 1, 1"),
@@ -232,9 +237,11 @@ def test_a_record_of_other_settings_is_not_taken_for_this_experiments(experiment
 
 def test_a_record_that_is_older_than_a_setting_had_its_default():
     asked = deciding_settings(load_config(None, ["train.steps=8"]))
-    older = {key: value for key, value in asked.items() if key != "train.shuffled_captions"}
+    older = {key: value for key, value in asked.items() if key != "train.caption_shuffle_fraction"}
     assert not changed_settings(older, asked)
-    assert changed_settings(older, asked | {"train.shuffled_captions": 0.5}) == ["train.shuffled_captions"]
+    assert changed_settings(older, asked | {"train.caption_shuffle_fraction": 0.5}) == [
+        "train.caption_shuffle_fraction"
+    ]
     assert changed_settings(older | {"train.gone": 1}, asked) == ["train.gone"]
 
 
@@ -277,9 +284,9 @@ datasets:
 
 def test_a_data_set_adds_to_what_all_share(tmp_path):
     shared, skin, lung = written(tmp_path, EXPERIMENT), *(read_of(tmp_path, name) for name in ("skin", "lung"))
-    assert (skin.title, skin.numbers) == ("Skin", shared.numbers)
-    assert skin.rows["one"] == shared.rows["one"].model_copy(update={"paper": {"fid": 20.5}})
-    assert (lung.title, lung.numbers, list(lung.rows)) == ("Lung", ("kid",), ["one", "two", "three"])
+    assert (skin.title, skin.metrics) == ("Skin", shared.metrics)
+    assert skin.arms["one"] == shared.arms["one"].model_copy(update={"paper": {"fid": 20.5}})
+    assert (lung.title, lung.metrics, list(lung.arms)) == ("Lung", ("kid",), ["one", "two", "three"])
 
 
 def read_of(folder, dataset: str | None) -> Experiment:

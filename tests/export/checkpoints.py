@@ -36,10 +36,10 @@ KINDS: dict[str, tuple[str, ...]] = {
         "model.label_token=false",
         "model.prototypes.after=middle",
         "model.prototypes.injection=released",
-        "sample.null_rows=apart",
+        "sample.split_unconditional=true",
         "sample.precision=bfloat16",
     ),
-    "tower": ("bank.encoder=transformers",),
+    "tower": ("text_encoder.encoder=transformers",),
 }
 """What each kind asks for; the files of trained models are made beside the checkpoint."""
 
@@ -48,12 +48,12 @@ def make_checkpoint(folder: Path, kind: str) -> Path:
     """The ``final`` folder of a checkpoint of a kind."""
     autoencoder, named = _autoencoder(folder, kind)
     if kind == "tower":
-        named = [f"bank.model={bert(folder / 'tower')}"]
+        named = [f"text_encoder.model={bert(folder / 'tower')}"]
     config = load_config(None, [*SMALL, *KINDS[kind], *named])
     space = LatentSpace(
         autoencoder.channels, config.latent_side, *((value,) * autoencoder.channels for value in (0.1, 1.5))
     )
-    encoder = build_text_encoder(config.bank)
+    encoder = build_text_encoder(config.text_encoder)
     network = build_network(
         config, num_classes=len(CLASSES), latent_channels=space.channels, context_width=encoder.width
     )

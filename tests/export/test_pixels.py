@@ -178,7 +178,7 @@ def test_tokens_stand_for_the_caption_that_they_are_of(answers, checkpoints):
         ("no bank", "ConfigError: caption = None: this export has no prompt bank"),
         ("unknown class", "ConfigError: unknown class 'melanoma'. Accepted: MEL, NV"),
         ("tower, nowhere", "ConfigError: text_model = None: captions need the text encoder transformers-v1(sha256="),
-        ("tower, another", "ConfigError: bank.model = "),
+        ("tower, another", "ConfigError: text_encoder.model = "),
         ("no text", "ConfigError: text_model = 'folder': this model sees the class alone"),
         ("both", "ConfigError: caption and prompt_embeds: wanted one of them"),
         ("untrusted", "ValueError: The directory "),

@@ -105,7 +105,7 @@ def _bank(opened: LoadedCheckpoint) -> _Component:
 
 def _text_encoder(opened: LoadedCheckpoint) -> _Component:
     card = opened.card
-    settings = card.config.bank.model_dump(mode="json")
+    settings = card.config.text_encoder.model_dump(mode="json")
     if public_name(settings["model"]) is None:
         settings |= {"model": None, "revision": None}
     config = {"id": card.text_encoder, "settings": settings}

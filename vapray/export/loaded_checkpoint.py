@@ -99,8 +99,8 @@ def _autoencoder(contents: Mapping[str, bytes]) -> dict[str, bytes]:
 
 def _text_files(card: CheckpointMetadata, path: str) -> dict[str, bytes]:
     """Those of a text tower, which is the one that the model was trained with; none of an encoder that is code."""
-    if card.config.bank.encoder == "hashing":
+    if card.config.text_encoder.encoder == "hashing":
         return {}
     load_text_encoder(card, None, "cpu", f"{path}/checkpoint.json")
-    tower = find_tower(card.config.bank)
+    tower = find_tower(card.config.text_encoder)
     return {file.name: file.read_bytes() for file in [*tower.indices, *tower.deciding]}

@@ -17,8 +17,8 @@ __all__ = ["loading_lines", "model_card"]
 
 CAPTIONERS = {
     "measured": "worded from image analysis (`measured`); no language model saw the images",
-    "given": "given with the images",
-    "drawn": "worded from what the images were drawn with (`drawn`)",
+    "precomputed": "given with the images",
+    "ground_truth": "worded from what the images were drawn with (`ground_truth`)",
     "vllm": "written by the multimodal LLM {model}",
     "openai": "written by the multimodal LLM {model}",
 }
@@ -75,9 +75,9 @@ def loading_lines(opened: LoadedCheckpoint, folder: str) -> list[str]:
 
 def _place_of_tower(opened: LoadedCheckpoint) -> str | None:
     """Where the files of a text tower are; None where there is none."""
-    if opened.card.config.bank.encoder == "hashing" or not opened.takes_captions:
+    if opened.card.config.text_encoder.encoder == "hashing" or not opened.takes_captions:
         return None
-    return "here" if opened.text_files else "hub" if public_name(opened.card.config.bank.model) else "elsewhere"
+    return "here" if opened.text_files else "hub" if public_name(opened.card.config.text_encoder.model) else "elsewhere"
 
 
 def _of_model(opened: LoadedCheckpoint) -> dict[str, Any]:
@@ -101,15 +101,15 @@ def _of_model(opened: LoadedCheckpoint) -> dict[str, Any]:
 
 def _of_captions(opened: LoadedCheckpoint) -> dict[str, Any]:
     config, place = opened.card.config, _place_of_tower(opened)
-    packages = f", {TOWER_PACKAGES[config.bank.encoder]}" if place else ""
+    packages = f", {TOWER_PACKAGES[config.text_encoder.encoder]}" if place else ""
     return {
         "captions": opened.takes_captions,
         "bank": opened.with_bank,
-        "max_tokens": config.bank.max_tokens,
+        "max_tokens": config.text_encoder.max_tokens,
         "context_width": opened.card.context_width,
         "encoder": opened.card.text_encoder,
         "packages": packages,
-        "tower": TOWERS[place].format(name=public_name(config.bank.model)) if place else "",
+        "tower": TOWERS[place].format(name=public_name(config.text_encoder.model)) if place else "",
         "origin": CAPTIONERS[config.caption.captioner].format(model=_shown(config.caption.model)),
     }
 
