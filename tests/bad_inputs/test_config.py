@@ -57,7 +57,7 @@ OVERRIDES = {
     ),
     "unknown captioner": (
         "caption.captioner=blip",
-        "caption.captioner = 'blip': expected one of measured, given, drawn, vllm, openai",
+        "caption.captioner = 'blip': expected one of measured, precomputed, ground_truth, vllm, openai",
     ),
     "list": ("train.betas=[1, 1]", "train.betas = [1, 1]: expected a list of 2, each a number, at least 0 and below 1"),
     "short list": ("train.betas=[0.9]", "train.betas = [0.9]: expected a list of 2"),
@@ -126,7 +126,7 @@ OVERRIDES = {
     "measured captions of another modality": (
         "data.modality=chest_xray",
         "caption.captioner = measured: measured captions exist for dermoscopy only (data.modality = chest_xray). Fix: "
-        "set caption.captioner to drawn, vllm, openai or given.",
+        "set caption.captioner to ground_truth, vllm, openai or precomputed.",
     ),
     "unknown prompt set": ("caption.prompt_set=mri", "expected one of dermoscopy, chest_xray, colonoscopy, or a path"),
     "prompt set not there": ("caption.prompt_set=mri.yaml", "caption.prompt_set = mri.yaml: no such file"),
@@ -267,7 +267,7 @@ def test_a_source_of_one_modality_is_not_captioned_as_another() -> None:
     asked = ["data.source=chestxray14", "data.root=."]
     said = "data.modality = dermoscopy: data.source = chestxray14. Fix: set data.modality to chest_xray."
     refused(CONFIG, lambda: load_config(None, asked), said)
-    said = "(data.modality = chest_xray). Fix: set caption.captioner to vllm, openai or given."
+    said = "(data.modality = chest_xray). Fix: set caption.captioner to vllm, openai or precomputed."
     refused(CONFIG, lambda: load_config(None, [*asked, "data.modality=chest_xray"]), said)
 
 
