@@ -23,12 +23,12 @@ title: A title
 question: A question?
 settings: {data.image_size: 32}
 seeds: [0, 1]
-measures: {plain: {}, halved: {evaluate.half_samples: 4}}
-rows:
+evaluators: {plain: {}, halved: {evaluate.half_samples: 4}}
+arms:
   one: {settings: {train.steps: 9}, paper: {fid: 19.8}}
   two: {note: a note}
-numbers: [fid, recall]
-contrasts: [{first: one, second: two, number: fid}]
+metrics: [fid, recall]
+contrasts: [{baseline: one, treatment: two, metric: fid}]
 """
 
 
@@ -126,7 +126,7 @@ def test_a_small_deviation_is_not_told_as_none(experiment):
 
 
 def test_a_folder_tells_how_many_pictures_it_has(tmp_path):
-    text = EXPERIMENT.replace("second: two", "second: one").replace("two: {note", "two: {folder: x, note")
+    text = EXPERIMENT.replace("treatment: two", "treatment: one").replace("two: {note", "two: {folder: x, note")
     experiment, name = written(tmp_path, text), RunName("two", "plain", 0)
     numbers = {"fid": 3.0, "n_generated": 70, "n_real": 500, "features": "f", "warnings": []}
     records = {name: Record(name.row, name.measure, name.seed, {}, numbers, {})}
@@ -179,25 +179,25 @@ def test_what_is_not_made_yet_is_a_dash(experiment):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("second: two", "second: too"), "unknown row 'too'; rows: one, two"),
+        (("treatment: two", "treatment: too"), "unknown arm 'too'; arms: one, two"),
         (("title: A title\n", ""), "e.yaml: title: is missing"),
-        (("note: a note", "nte: a note"), "e.yaml: rows.two.nte: unknown key. Did you mean note?"),
-        (("second: two,", "secnd: two,"), "contrasts.0.secnd: unknown key. Did you mean second?"),
-        (("{note: a note}", "{train.steps: 4}"), "rows.two.train.steps: unknown key. Fix: put settings one level"),
+        (("note: a note", "nte: a note"), "e.yaml: arms.two.nte: unknown key. Did you mean note?"),
+        (("treatment: two,", "treatmnt: two,"), "contrasts.0.treatmnt: unknown key. Did you mean treatment?"),
+        (("{note: a note}", "{train.steps: 4}"), "arms.two.train.steps: unknown key. Fix: put settings one level"),
         (("seeds: [0, 1]", "seeds: 2"), "e.yaml: seeds: expected a list"),
-        (("{train.steps: 9}", "{run.seed: 9}"), "e.yaml: rows.one.settings: run.seed is set by `seeds`; remove it"),
+        (("{train.steps: 9}", "{run.seed: 9}"), "e.yaml: arms.one.settings: run.seed is set by `seeds`; remove it"),
         (("{data.image_size: 32}", "{run.seed: 9}"), "e.yaml: settings: run.seed is set by `seeds`"),
-        (("{evaluate.half_samples: 4}", "{run.seed: 9}"), "e.yaml: measures.halved: run.seed is set by `seeds`"),
+        (("{evaluate.half_samples: 4}", "{run.seed: 9}"), "e.yaml: evaluators.halved: run.seed is set by `seeds`"),
         (("two: {note", "two: {folder: x, settings: {train.steps: 1}, note"), "a folder has no settings"),
         (("seeds: [0, 1]", "seeds: []"), "seeds"),
         (("seeds: [0, 1]", "seeds: [0, 1, 1]"), "seeds: each seed has to be unique: 0, 1, 1"),
-        (("numbers: [fid, recall]", "numbers: [fid, recal]"), "unknown number 'recal'; known: "),
-        (("paper: {fid", "paper: {fidd"), "unknown number 'fidd'"),
-        (("number: fid", "number: fdi"), "unknown number 'fdi'"),
+        (("metrics: [fid, recall]", "metrics: [fid, recal]"), "unknown metric 'recal'; known: "),
+        (("paper: {fid", "paper: {fidd"), "unknown metric 'fidd'"),
+        (("metric: fid", "metric: fdi"), "unknown metric 'fdi'"),
         (("two: {note", "One!: {}\n  two: {note"), "they name files: one, One!, two"),
         (("two: {note", "two: {folder: x, note"), "'two' is a folder and has no seeds to pair"),
-        (("seeds: [0, 1]", "stage: audit"), "unknown number 'fid'; known: contradicted, "),
-        (("seeds: [0, 1]", "stage: downstream"), "unknown number 'recall'; known: auc_at_SHARE"),
+        (("seeds: [0, 1]", "stage: audit"), "unknown metric 'fid'; known: contradicted, "),
+        (("seeds: [0, 1]", "stage: downstream"), "unknown metric 'recall'; known: auc_at_SHARE"),
         (("seeds: [0, 1]", "stage: train"), "stage: Input should be 'evaluate', 'downstream' or 'audit'"),
     ],
 )
@@ -216,14 +216,14 @@ def test_wrong_settings_are_told_with_their_row(tmp_path):
 def test_a_run_of_several_classifiers_is_refused_before_it_begins(tmp_path):
     text = EXPERIMENT.replace("seeds: [0, 1]", "stage: downstream").replace("[fid, recall]", "[auc_at_1]")
     text = text.replace("{fid: 19.8}", "{auc_at_1: 0.9}")
-    experiment = written(tmp_path, text.replace("number: fid", "number: auc_at_1"))
+    experiment = written(tmp_path, text.replace("metric: fid", "metric: auc_at_1"))
     with pytest.raises(ConfigError, match=r"row 'one': downstream\.arms: an experiment's run has one"):
         settings_of(experiment, RunName("one", "plain", 0))
 
 
 def test_a_folder_takes_no_part_in_other_stages(tmp_path):
     text = EXPERIMENT.replace("seeds: [0, 1]", "stage: downstream").replace("two: {note", "two: {folder: x, note")
-    with pytest.raises(ConfigError, match=r"rows\.two: a folder of images can be evaluated only"):
+    with pytest.raises(ConfigError, match=r"arms\.two: a folder of images can be evaluated only"):
         written(tmp_path, text)
 
 
@@ -264,9 +264,9 @@ def test_settings_of_stages_that_a_run_does_not_come_by_do_not_count():
 )
 def test_numbers_that_no_run_will_have_are_told_before_the_first(tmp_path, stage, number, words):
     text = EXPERIMENT.replace("seeds: [0, 1]", f"stage: {stage}").replace("[fid, recall]", f"[{number}]")
-    text = text.replace("number: fid", f"number: {number}").replace("{fid: 19.8}", f"{{{number}: 1}}")
+    text = text.replace("metric: fid", f"metric: {number}").replace("{fid: 19.8}", f"{{{number}: 1}}")
     if number.startswith("f1"):  # asked for by a contrast alone
-        text = text.replace(f"numbers: [{number}]", "numbers: [f1_at_1]").replace(
+        text = text.replace(f"metrics: [{number}]", "metrics: [f1_at_1]").replace(
             "paper: {f1_at_0.05", "paper: {f1_at_1"
         )
     text = text.replace("settings: {data", "settings: {downstream.arms: [real], data")
@@ -277,8 +277,8 @@ def test_numbers_that_no_run_will_have_are_told_before_the_first(tmp_path, stage
 
 DATASETS = """
 datasets:
-  skin: {title: Skin, rows: {one: {paper: {fid: 20.5}}}}
-  lung: {title: Lung, numbers: [kid], rows: {three: {}}}
+  skin: {title: Skin, arms: {one: {paper: {fid: 20.5}}}}
+  lung: {title: Lung, metrics: [kid], arms: {three: {}}}
 """
 
 
