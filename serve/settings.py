@@ -111,7 +111,7 @@ class ServiceSettings(ConfigSection):
     models: Annotated[tuple[ModelSettings, ...], Field(strict=False, min_length=1)]
     """Models; the first one is the default."""
     api_keys_file: str | None = None
-    """File of API keys, as written by ``vapray key``; null: only clients on the same machine, without a key."""
+    """File of API keys, as written by ``vapray create-key``; null: only clients on the same machine, without a key."""
     evaluator: EvaluatorSettings | None = EvaluatorSettings()
     """Evaluator; null: no evaluations."""
     captioner: CaptionerSettings | None = None

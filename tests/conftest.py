@@ -37,15 +37,15 @@ SMALL = (
     "train.steps=12",
     "train.batch_size=8",
     "train.warmup_steps=2",
-    "train.report_every=2",
+    "train.log_every=2",
     "train.checkpoint_every=4",
     "train.validate_every=6",
     "sample.n_images=20",
     "sample.num_inference_steps=3",
     "evaluate.classifier_steps=20",
-    "evaluate.halves=4",
-    "evaluate.resamples=20",
-    "audit.rated_images=3",
+    "evaluate.half_samples=4",
+    "evaluate.bootstrap_samples=20",
+    "caption_audit.rated_images=3",
 )
 # One actor a stage: each further one takes seconds to import torch. The small run itself has pools as by default.
 ONE_ACTOR = tuple(f"pools.{stage}.max_size=1" for stage in ("ingest", "caption", "sample", "evaluate", "downstream"))

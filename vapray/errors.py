@@ -76,6 +76,6 @@ class TrainingDivergedError(BackendError):
 
 
 class RejectLimitError(VaprayError):
-    """More rows were rejected than ``run.max_bad_fraction`` allows."""
+    """More rows were rejected than ``run.max_reject_fraction`` allows."""
 
     exit_code = 6

@@ -31,9 +31,9 @@ class CaptionerReplica:
 
     def __init__(self, checkpoint: str) -> None:
         config = read_metadata(checkpoint).config
-        self._side = config.caption.image_side
+        self._side = config.caption.image_size
         # Given and drawn captions were not written from images.
-        is_blind = config.caption.captioner in ("given", "drawn")
+        is_blind = config.caption.captioner in ("precomputed", "ground_truth")
         self._captioner = None if is_blind else build_captioner(config)
         self._threads = ThreadPoolExecutor(MAX_CONCURRENT, thread_name_prefix="captioner")
         self._failure: EngineDeadError | None = None

@@ -33,19 +33,31 @@ OVERRIDES = {
     "nothing": ("train.steps=", f"train.steps = nothing: {WHOLE}, at least 1"),
     "enumeration": ("sample.solver=euler", "sample.solver = 'euler': expected one of dpm_solver_2m, ddim"),
     "number of an enumeration": ("autoencoder.factor=3", "autoencoder.factor = 3: expected one of 2, 4, 8"),
-    "unknown encoder": ("bank.encoder=clip", "bank.encoder = 'clip': expected one of hashing, open_clip, transformers"),
+    "unknown encoder": (
+        "text_encoder.encoder=clip",
+        "text_encoder.encoder = 'clip': expected one of hashing, open_clip, transformers",
+    ),
     "features without weights": (
         "evaluate.features=vgg16",
         "evaluate.features = vgg16: needs evaluate.weights, a weights file",
     ),
     "weights of nothing": ("evaluate.weights=w.pth", "evaluate.features = random_convolutions does not read it"),
-    "pixels of nothing": ("evaluate.pixels=caffe", "evaluate.pixels = caffe: evaluate.features ="),
-    "encoder without a model": ("bank.encoder=open_clip", "bank.encoder = open_clip: needs bank.model, a directory or"),
-    "model without an encoder": ("bank.model=x", "bank.model = x: hashing does not read it. Fix: set bank.encoder"),
-    "padding without a model": ("bank.context_length=full", "bank.context_length = full: hashing does not read it"),
+    "pixels of nothing": ("evaluate.preprocessing=caffe", "evaluate.preprocessing = caffe: evaluate.features ="),
+    "encoder without a model": (
+        "text_encoder.encoder=open_clip",
+        "text_encoder.encoder = open_clip: needs text_encoder.model, a directory or",
+    ),
+    "model without an encoder": (
+        "text_encoder.model=x",
+        "text_encoder.model = x: hashing does not read it. Fix: set text_encoder.encoder",
+    ),
+    "padding without a model": (
+        "text_encoder.context_length=full",
+        "text_encoder.context_length = full: hashing does not read it",
+    ),
     "unknown captioner": (
         "caption.captioner=blip",
-        "caption.captioner = 'blip': expected one of measured, given, drawn, vllm, openai",
+        "caption.captioner = 'blip': expected one of measured, precomputed, ground_truth, vllm, openai",
     ),
     "list": ("train.betas=[1, 1]", "train.betas = [1, 1]: expected a list of 2, each a number, at least 0 and below 1"),
     "short list": ("train.betas=[0.9]", "train.betas = [0.9]: expected a list of 2"),
@@ -76,8 +88,14 @@ OVERRIDES = {
     ),
     "pool": ("pools.caption.min_size=5", "pools.caption.min_size = 5: must be at most pools.caption.max_size 2"),
     "guidance interval": ("sample.guidance_interval=[800, 200]", "= [800, 200]: expected [first, last]"),
-    "one repeat": ("audit.repeats=1", "audit.repeats = 1: captions are compared with each other, which takes two"),
-    "repeats without a draw": ("audit.temperature=0", "audit.temperature = 0: every seed gives the same caption"),
+    "one repeat": (
+        "caption_audit.repeats=1",
+        "caption_audit.repeats = 1: captions are compared with each other, which takes two",
+    ),
+    "repeats without a draw": (
+        "caption_audit.temperature=0",
+        "caption_audit.temperature = 0: every seed gives the same caption",
+    ),
     "solver steps": ("sample.num_inference_steps=5000", "= 5000: must be below diffusion.steps 1000"),
     "shares": ("data.test_share=0.95", "0.1 and 0.95 leave no training images. Their sum must be below 1"),
     "no dataset folder": ("data.source=isic2018", "data.source = isic2018: needs data.root, the dataset's folder"),
@@ -91,7 +109,7 @@ OVERRIDES = {
         "data.no_finding=true",
         "data.no_finding = True: only data.source=chestxray14 reads it",
     ),
-    "no given captions": ("caption.captioner=given", "data.source = phantom has no captions of its own"),
+    "no given captions": ("caption.captioner=precomputed", "data.source = phantom has no captions of its own"),
     "captions without a captioner": (
         "caption.temperature=0.5",
         "caption.temperature = 0.5: the default captioner, measured, does not read it. Fix: set "
@@ -108,7 +126,7 @@ OVERRIDES = {
     "measured captions of another modality": (
         "data.modality=chest_xray",
         "caption.captioner = measured: measured captions exist for dermoscopy only (data.modality = chest_xray). Fix: "
-        "set caption.captioner to drawn, vllm, openai or given.",
+        "set caption.captioner to ground_truth, vllm, openai or precomputed.",
     ),
     "unknown prompt set": ("caption.prompt_set=mri", "expected one of dermoscopy, chest_xray, colonoscopy, or a path"),
     "prompt set not there": ("caption.prompt_set=mri.yaml", "caption.prompt_set = mri.yaml: no such file"),
@@ -128,10 +146,10 @@ def test_an_override_that_cannot_be(override: str, words: str) -> None:
 
 
 def test_settings_that_only_together_cannot_be() -> None:
-    three = ["train.sharding=fsdp", "train.compile=true", "train.recompute=true"]
+    three = ["train.sharding=fsdp", "train.compile=true", "train.activation_checkpointing=true"]
     for left_out in three:
         load_config(None, [override for override in three if override != left_out])
-    refused(CONFIG, lambda: load_config(None, three), "set train.recompute or train.compile to false")
+    refused(CONFIG, lambda: load_config(None, three), "set train.activation_checkpointing or train.compile to false")
 
 
 FILES = {
@@ -174,7 +192,7 @@ def test_a_file_that_cannot_be(tmp_path: Path, content: str | bytes, words: str)
 def test_all_problems_are_told_at_once_and_each_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("train: {steps: abc}\nsample:\n  solver: euler\n  n_image: 3\n")
-    overrides = ["data.image_size=30", "steps", "train.betas=[1,", GIVEN, "caption.captions=gone.csv"]
+    overrides = ["data.image_size=30", "steps", "train.betas=[1,", GIVEN, "caption.captions_file=gone.csv"]
     overrides += ["model.patch_size=0"]
     refused(
         CONFIG,
@@ -185,12 +203,17 @@ def test_all_problems_are_told_at_once_and_each_with_its_place(tmp_path: Path) -
         f"{path}, line 4: unknown key sample.n_image. Did you mean n_images?",
         "command line: 'steps' is not a setting",
         "command line, 'train.betas=[1,'",
-        "command line: caption.captions = gone.csv",
+        "command line: caption.captions_file = gone.csv",
         "command line: model.patch_size = 0",
     )
-    overrides = ["data.image_size=30", "train.batch_size=63", "train.decay=step"]
+    overrides = ["data.image_size=30", "train.batch_size=63", "train.lr_schedule=step"]
     refused(
-        CONFIG, lambda: load_config(None, overrides), "3 problems", "image_size = 30", "batch_size = 63", "train.decay"
+        CONFIG,
+        lambda: load_config(None, overrides),
+        "3 problems",
+        "image_size = 30",
+        "batch_size = 63",
+        "train.lr_schedule",
     )
 
 
@@ -237,29 +260,29 @@ def test_an_output_that_is_read_only_leaves_no_trace(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["locked"]
 
 
-GIVEN, ASKED = "caption.captioner=given", ["caption.captioner=vllm", "caption.model=owner/name"]
+GIVEN, ASKED = "caption.captioner=precomputed", ["caption.captioner=vllm", "caption.model=owner/name"]
 
 
 def test_a_source_of_one_modality_is_not_captioned_as_another() -> None:
     asked = ["data.source=chestxray14", "data.root=."]
     said = "data.modality = dermoscopy: data.source = chestxray14. Fix: set data.modality to chest_xray."
     refused(CONFIG, lambda: load_config(None, asked), said)
-    said = "(data.modality = chest_xray). Fix: set caption.captioner to vllm, openai or given."
+    said = "(data.modality = chest_xray). Fix: set caption.captioner to vllm, openai or precomputed."
     refused(CONFIG, lambda: load_config(None, [*asked, "data.modality=chest_xray"]), said)
 
 
 WITHOUT_EFFECT = {
     "omission from given captions": (
         [GIVEN, "data.source=folder", "data.root=.", "caption.omit=[colours, shape]"],
-        "caption.omit = colours, shape: caption.captioner = given uses your captions unchanged. Fix: remove",
+        "caption.omit = colours, shape: caption.captioner = precomputed uses your captions unchanged. Fix: remove",
     ),
     "strategy of given captions": (
         [GIVEN, "data.source=folder", "data.root=.", "caption.strategy=direct"],
         "caption.strategy = direct: your own captions are used unchanged",
     ),
     "JSON that is not asked for": (
-        [*ASKED, "caption.strategy=impression", "caption.json_answers=true"],
-        "caption.json_answers = True: caption.strategy = impression does not ask for JSON; direct and vaps do",
+        [*ASKED, "caption.strategy=impression", "caption.structured_output=true"],
+        "caption.structured_output = True: caption.strategy = impression does not ask for JSON; direct and vaps do",
     ),
     "knowledge that is not asked for": (
         [*ASKED, "caption.strategy=direct", "caption.knowledge_variants=3"],
@@ -270,8 +293,8 @@ WITHOUT_EFFECT = {
         "caption.revision = v1: the directory . has no revisions",
     ),
     "revision of an encoder's directory": (
-        ["bank.encoder=open_clip", "bank.model=.", "bank.revision=v1"],
-        "bank.revision = v1: the directory . has no revisions",
+        ["text_encoder.encoder=open_clip", "text_encoder.model=.", "text_encoder.revision=v1"],
+        "text_encoder.revision = v1: the directory . has no revisions",
     ),
 }
 
@@ -290,7 +313,7 @@ def test_settings_for_another_captioner_than_the_named_one_may_wait() -> None:
 def test_given_captions_that_are_not_there() -> None:
     refused(
         CONFIG,
-        lambda: load_config(None, [GIVEN, "caption.captions=gone.csv"]),
+        lambda: load_config(None, [GIVEN, "caption.captions_file=gone.csv"]),
         "gone.csv: cannot be read (No such file",
     )
 
@@ -298,7 +321,7 @@ def test_given_captions_that_are_not_there() -> None:
 def test_given_captions_without_their_columns(tmp_path: Path) -> None:
     table = tmp_path / "captions.csv"
     table.write_text("image,text\na,b\n")
-    act = lambda: load_config(None, [f"caption.captions={table}", "caption.captioner=given"])  # noqa: E731
+    act = lambda: load_config(None, [f"caption.captions_file={table}", "caption.captioner=precomputed"])  # noqa: E731
     refused(CONFIG, act, f"{table}: no column image_id or caption; its header is 'image,text'")
     table.write_bytes(b"image_id,caption\xff\n")
     refused(CONFIG, act, f"{table}: not UTF-8")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from vapray.bank.factory import build_text_encoder
 from vapray.bank.hashing_encoder import HashingEncoder
-from vapray.config import Bank
+from vapray.config import TextEncoderSection
 from vapray.errors import ConfigError, DataError
 
 CAPTION = (
@@ -112,7 +112,7 @@ def test_any_text_gives_finite_tokens_or_a_data_error(text: str) -> None:
 def test_ids_differ_exactly_when_contexts_can() -> None:
     variants = [{}, {"width": 32}, {"max_tokens": 9}, {"drop_function_words": False}, {"position_scale": 0.5}]
     assert len({HashingEncoder(**changed).id for changed in variants}) == len(variants)
-    assert build_text_encoder(Bank(max_tokens=64)).id == HashingEncoder().id
+    assert build_text_encoder(TextEncoderSection(max_tokens=64)).id == HashingEncoder().id
 
 
 def test_a_text_that_is_refused_leaves_the_others() -> None:

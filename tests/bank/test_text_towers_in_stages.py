@@ -31,7 +31,10 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_of(folder: Path | str, *overrides: str) -> Config:
-    return load_config(None, ["bank.encoder=transformers", f"bank.model={folder}", "bank.max_tokens=32", *overrides])
+    return load_config(
+        None,
+        ["text_encoder.encoder=transformers", f"text_encoder.model={folder}", "text_encoder.max_tokens=32", *overrides],
+    )
 
 
 def captions(*texts: str) -> pa.Table:
@@ -43,7 +46,7 @@ def captions(*texts: str) -> pa.Table:
 
 
 def test_a_part_holds_every_caption_once_as_a_context_or_as_a_reject(bert: Path) -> None:
-    bank = config_of(bert).bank
+    bank = config_of(bert).text_encoder
     texts = ["a brown lesion", "lesion " * 60, "dark skin", ""]
     part = _EncodeCaptions(bank, "cpu")(captions(*texts)).to_pylist()
     by_id = {row["image_id"]: row for row in part}
@@ -69,22 +72,22 @@ def test_the_signature_follows_what_lies_in_the_directory(bert: Path, tmp_path: 
 
 
 def test_a_forecast_knows_the_encoder_by_its_files_or_takes_it_for_a_bert_base(bert: Path) -> None:
-    tiny, likely = config_of(bert), config_of("hf-hub:microsoft/Biomed", "bank.max_tokens=256")
+    tiny, likely = config_of(bert), config_of("hf-hub:microsoft/Biomed", "text_encoder.max_tokens=256")
     assert (context_width(Config()), context_width(tiny), context_width(likely)) == (64, 32, 768)
-    assert tokens_of_a_caption(config_of(bert, "bank.context_length=full")) == 32
+    assert tokens_of_a_caption(config_of(bert, "text_encoder.context_length=full")) == 32
     images = Images({"train": 1000}, 2, 10_000)
     prices = [forecast(ForecastInputs(config, images, {"captions": 1000})) for config in (Config(), tiny, likely)]
     assert prices[0].bytes_written < prices[1].bytes_written < prices[2].bytes_written
     assert prices[2].part_bytes == pytest.approx(1000 * 40 * 768 * 2, rel=0.2)
     assert prices[2].peak_bytes > 1.5e9  # two copies of the weights while they are loaded
-    on_gpu = config_of("hf-hub:microsoft/Biomed", "bank.max_tokens=256", "pools.bank.num_gpus=1")
+    on_gpu = config_of("hf-hub:microsoft/Biomed", "text_encoder.max_tokens=256", "pools.bank.num_gpus=1")
     assert forecast(ForecastInputs(on_gpu, images, {"captions": 1000})).work_seconds < prices[2].work_seconds / 100
 
 
 def test_a_checkpoint_opens_only_the_encoder_that_it_was_trained_with(bert: Path, tmp_path: Path) -> None:
     config = config_of(Path(shutil.copytree(bert, tmp_path / "here")))
     space = LatentSpace(2, 4, (0.0, 0.0), (1.0, 1.0))
-    card = CheckpointMetadata(config, space, ("a",), build_text_encoder(config.bank).id, 32)
+    card = CheckpointMetadata(config, space, ("a",), build_text_encoder(config.text_encoder).id, 32)
     (wanted,) = load_text_encoder(card, None, "cpu", "card").encode(["a brown lesion"])
     shutil.move(tmp_path / "here", tmp_path / "there")
     refused(CONFIG, lambda: load_text_encoder(card, None, "cpu", "card"), f"{tmp_path / 'here'}: no such directory")
@@ -97,7 +100,7 @@ def test_a_checkpoint_opens_only_the_encoder_that_it_was_trained_with(bert: Path
 
 def test_an_encoder_of_another_version_is_refused_for_hashing_too() -> None:
     space = LatentSpace(2, 4, (0.0, 0.0), (1.0, 1.0))
-    card = CheckpointMetadata(Config(), space, ("a",), build_text_encoder(Config().bank).id, 64)
+    card = CheckpointMetadata(Config(), space, ("a",), build_text_encoder(Config().text_encoder).id, 64)
     assert load_text_encoder(card, None, "cpu", "card").width == 64
     changed = dataclasses.replace(card, text_encoder="hashing-v0()")
     refused(CHECKPOINT, lambda: load_text_encoder(changed, None, "cpu", "card"), "hashing-v0()", "hashing-v1(width=64")
@@ -126,5 +129,5 @@ def test_a_device_that_is_not_there_is_refused_by_the_stage(bert: Path) -> None:
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    bank = config_of(bert).bank
+    bank = config_of(bert).text_encoder
     refused(BACKEND, lambda: _EncodeCaptions(bank, "cuda"), "device 'cuda' is not available", "pools.bank.num_gpus=0")

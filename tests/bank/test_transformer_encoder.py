@@ -15,7 +15,7 @@ from vapray.bank.factory import build_text_encoder
 from vapray.bank.text_encoder import TextEncoder
 from vapray.bank.tower_files import find_tower
 from vapray.bank.transformer_encoder import TEXTS_OF_A_BATCH
-from vapray.config import Bank
+from vapray.config import TextEncoderSection
 from vapray.errors import ConfigError, DataError
 
 pytest.importorskip("open_clip", reason="the extra clip is not installed")
@@ -51,7 +51,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def encoder_of(folder: Path | str, kind: str, **settings: Any) -> TextEncoder:
     return build_text_encoder(
-        Bank.model_validate({"encoder": kind, "model": str(folder), "max_tokens": 32, **settings})
+        TextEncoderSection.model_validate({"encoder": kind, "model": str(folder), "max_tokens": 32, **settings})
     )
 
 
@@ -157,7 +157,7 @@ def test_ids_follow_content_and_settings_and_not_the_place(folders: dict[str, Pa
     for file in (
         "config.json",
         "tokenizer.json",
-        find_tower(Bank(encoder=KINDS[name], model=str(copied))).weights[0].name,
+        find_tower(TextEncoderSection(encoder=KINDS[name], model=str(copied))).weights[0].name,
     ):
         changed = Path(shutil.copytree(folders[name], tmp_path / file))
         (changed / file).write_bytes((changed / file).read_bytes() + b" ")
@@ -197,7 +197,9 @@ def test_a_model_that_is_not_in_the_cache_while_offline_is_told_at_once(
             "HF_HUB_OFFLINE",
             "directory",
         )
-    refused(CONFIG, lambda: encoder_of("hf-hub:a/b/c", "open_clip"), "bank.model = hf-hub:a/b/c: no such directory")
+    refused(
+        CONFIG, lambda: encoder_of("hf-hub:a/b/c", "open_clip"), "text_encoder.model = hf-hub:a/b/c: no such directory"
+    )
 
 
 def test_a_text_tower_whose_config_is_nowhere_names_it(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -54,14 +54,14 @@ def rows_of(config: Config) -> TrainingRows:
     return TrainingRows(
         labels=rng.integers(0, CLASSES, ROWS).astype(np.int32),
         moments=rng.standard_normal((ROWS, 2, 2 * channels, side, side)).astype(np.float16),
-        tokens=rng.standard_normal((int(lengths.sum()), config.bank.width)).astype(np.float16),
+        tokens=rng.standard_normal((int(lengths.sum()), config.text_encoder.width)).astype(np.float16),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
     )
 
 
 def state_of(config: Config) -> TrainingState:
     """Untrained."""
-    width, channels = config.bank.width, config.autoencoder.channels
+    width, channels = config.text_encoder.width, config.autoencoder.channels
     network = build_network(config, num_classes=CLASSES, latent_channels=channels, context_width=width)
     return TrainingState.begin(network, config.train)
 
@@ -121,7 +121,7 @@ def main() -> None:
     torch.set_num_threads(1)
     every = asked.steps // 3
     settings = {"workers": 1, "steps": asked.steps, "checkpoint_every": every, "warmup_steps": 1}
-    settings |= {"validate_every": every, "report_every": asked.steps}
+    settings |= {"validate_every": every, "log_every": asked.steps}
     config = load_config(None, [f"train.{name}={value}" for name, value in settings.items()])
     rows, rounds = rows_of(config), []
     for _ in range(REPETITIONS):
@@ -134,7 +134,7 @@ def main() -> None:
         rounds.append(found)
     values = {name: statistics.median(float(one[name]) for one in rounds) for name in rounds[0]}
     values["health_seconds"] = health_seconds(config, rows)
-    every_point = load_config(None, []).train.report_every
+    every_point = load_config(None, []).train.log_every
     ratios = {
         "stall_vs_waiting": values["background_stall_seconds"] / values["waiting_stall_seconds"],
         "wall_vs_waiting": values["background_seconds"] / values["waiting_seconds"],

@@ -107,7 +107,7 @@ def ours(config: Config, captioner: VapsCaptioner, paths: Sequence[Path], folder
     places = range(len(rows))
     items = [json.dumps({"part": part.name, "rows": [*places[at : at + PART]]}) for at in places[::PART]]
     began = time.perf_counter()
-    with ThreadPoolExecutor(config.pools.caption.overlap) as threads:
+    with ThreadPoolExecutor(config.pools.caption.max_concurrency) as threads:
         receipts = list(threads.map(lambda item: worker({"item": [item]}), items))
     assert not any(error for receipt in receipts for error in receipt["error"])
     return time.perf_counter() - began
@@ -161,7 +161,9 @@ def main() -> None:
 def _measure(asked: argparse.Namespace, folder: Path) -> None:
     model = build_tiny_vlm(folder / "model", longest_side=asked.side)
     settings = ["caption.captioner=vllm", f"caption.model={model}", "caption.max_tokens=64", "caption.retries=0"]
-    config = load_config(None, [*settings, f"caption.image_side={asked.side}", "pools.caption.overlap=3", *ENGINE])
+    config = load_config(
+        None, [*settings, f"caption.image_size={asked.side}", "pools.caption.max_concurrency=3", *ENGINE]
+    )
     captioner = build_captioner(config)
     assert isinstance(captioner, VapsCaptioner)
     engine = captioner.model

@@ -103,7 +103,7 @@ def _settings(folder: Path) -> list[str]:
         f"run.root={folder / 'run'}",
         "data.source=folder",
         f"data.root={dataset}",
-        "caption.captioner=given",
+        "caption.captioner=precomputed",
         f"pools.caption.batch_rows={ROWS_OF_A_BATCH}",
     ]
 

@@ -7,7 +7,7 @@ are 4x32x32 in patches of 2. Weights are random, of the same sizes in each way. 
 The ways take turns, and medians are taken.
 
 float32    ours, and so is all below: 2M multistep, captions padded to 128, both halves of guidance in one call
-apart      unconditional rows in calls of their own (sample.null_rows)
+apart      unconditional rows in calls of their own (sample.split_unconditional)
 bfloat16   as apart, with matrix products in bfloat16 (sample.precision); what the config asks for on a machine that
            has units for it. ``vs_reference`` is this way, ``float32_vs_reference`` the one before it.
 released   the authors' code with --reference: third order in single steps, every caption padded to 256 tokens, the

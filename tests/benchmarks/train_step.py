@@ -49,7 +49,7 @@ def config_of(asked: argparse.Namespace, *changes: str) -> Config:
         [
             "data.image_size=256",
             "autoencoder.factor=8",
-            "bank.max_tokens=256",
+            "text_encoder.max_tokens=256",
             f"model.width={asked.width}",
             f"model.depth={asked.depth}",
             f"model.num_heads={asked.heads}",
@@ -149,7 +149,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     device = torch.device(asked.device)
-    half = ("train.precision=bfloat16", f"train.accumulate_steps={asked.accumulate}")
+    half = ("train.precision=bfloat16", f"train.gradient_accumulation_steps={asked.accumulate}")
     half += ("train.compile=true",) * asked.compile
     short, long = rows_of(SHORTEST, LONGEST), rows_of(TEXT_TOKENS, TEXT_TOKENS)
     runs = {

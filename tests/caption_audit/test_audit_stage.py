@@ -31,7 +31,7 @@ def audited(small_run: Path, job, tmp_path_factory) -> tuple[Path, set[str], lis
             if image in wrong:
                 shape = SHAPES[(SHAPES.index(shape) + 1) % len(SHAPES)]
             writer.writerow([image, f"A {shape} lesion of about {round(100 * known['size'])}% of the image."])
-    overrides = ["caption.captioner=given", f"caption.captions={file}"]
+    overrides = ["caption.captioner=precomputed", f"caption.captions_file={file}"]
     for stage in ("caption", "audit"):
         done = job(stage, *overrides, root=root)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -67,9 +67,9 @@ def test_ratings_change_the_audit_in_seconds_and_nothing_else(audited, job, tmp_
     ]
     file = tmp_path / "ratings.json"
     file.write_text(json.dumps({"vapray_ratings": 1, "rater": "AB", "ratings": verdicts}))
-    done = job("audit", *overrides, f"audit.ratings=[{file}]", root=root)
+    done = job("audit", *overrides, f"caption_audit.ratings=[{file}]", root=root)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "[examine] unchanged" in done.stdout
+    assert "[caption_audit_sample] unchanged" in done.stdout
     assert "[ray]" not in done.stdout
     assert read(root)["experts"]["raters"] == {"AB": 3}
     assert read(root)["experts"]["overall"]["value"] == len({image for image, _ in rated} & wrong) / 3
@@ -77,11 +77,11 @@ def test_ratings_change_the_audit_in_seconds_and_nothing_else(audited, job, tmp_
 
 def test_other_runs_captions_are_audited_beside_these(audited, small_run: Path, job) -> None:
     root, _, overrides = audited
-    done = job("audit", *overrides, f"audit.others=[{small_run}]", root=root)
+    done = job("audit", *overrides, f"caption_audit.others=[{small_run}]", root=root)
     assert done.returncode == 0, done.stdout + done.stderr
     (other,) = read(root)["others"]
     assert (other["model"], other["findings"]["captions"]) == ("measured", 90)
     assert 0 < other["agreement"]["overall"] < 1
-    refused = job("audit", *overrides, f"audit.others=[{root}/nothing]", root=root)
+    refused = job("audit", *overrides, f"caption_audit.others=[{root}/nothing]", root=root)
     assert refused.returncode == 3
     assert "no finished captions" in refused.stderr

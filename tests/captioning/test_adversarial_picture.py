@@ -23,7 +23,7 @@ from vapray.store.tables import REJECT
 from .tiny_vlm import COLOURS, INJECTION, LABEL, LETTERS, QUESTIONS, SIDE, caption, picture, written_on
 
 ATTACKED = 2
-AS_SEEN = f"caption.image_side={SIDE}"
+AS_SEEN = f"caption.image_size={SIDE}"
 
 
 class _Watched:
@@ -89,7 +89,7 @@ def test_no_other_caption_changes_where_pictures_are_measured(tmp_path: Path) ->
 def test_a_model_that_says_what_is_written_is_refused_and_its_company_is_not(
     tmp_path: Path, vllm_config: Config, vllm_captioner: VapsCaptioner
 ) -> None:
-    config = vllm_config.model_copy(update={"caption": vllm_config.caption.model_copy(update={"image_side": SIDE})})
+    config = vllm_config.model_copy(update={"caption": vllm_config.caption.model_copy(update={"image_size": SIDE})})
     clean = [picture(colour, 500 + number) for number, colour in enumerate(COLOURS)]
     attacked = [*clean[:ATTACKED], written_on(clean[ATTACKED]), *clean[ATTACKED + 1 :]]
     before, _ = captioned(config, vllm_captioner, clean, tmp_path / "clean")

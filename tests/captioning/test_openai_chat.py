@@ -182,7 +182,7 @@ def test_a_json_answer_becomes_a_caption_that_names_its_attributes(busy: str, mo
     said = {"content": json.dumps({"shape": "round", "background": "pale skin"})}
     answer = {"choices": [{"index": 0, "message": said, "finish_reason": "stop"}]}
     monkeypatch.setattr(_Busy, "do_POST", lambda handler: handler._send(200, answer))
-    answers = captions_of(busy, "caption.strategy=direct", "caption.json_answers=true")
+    answers = captions_of(busy, "caption.strategy=direct", "caption.structured_output=true")
     assert {one.caption for one in answers} == {"shape: round; background: pale skin."}
 
 
@@ -198,7 +198,7 @@ def test_an_answer_of_another_shape_is_a_reject(
     busy: str, monkeypatch: pytest.MonkeyPatch, said: dict, code: str
 ) -> None:
     monkeypatch.setattr(_Busy, "do_POST", lambda handler: handler._send(200, said))
-    answers = captions_of(busy, "caption.strategy=direct", "caption.json_answers=true")
+    answers = captions_of(busy, "caption.strategy=direct", "caption.structured_output=true")
     assert all(isinstance(one, CaptionReject) and one.reason.startswith(code) for one in answers), answers
 
 

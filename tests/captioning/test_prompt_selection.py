@@ -56,4 +56,6 @@ def test_the_same_prompt_set_serves_a_captioner_that_asks_a_model(tmp_path: Path
 
 @pytest.mark.parametrize("name", known_prompt_sets())
 def test_every_phantom_can_be_captioned_with_its_own_prompt_set(name: str) -> None:
-    assert select_prompt_set(load_config(None, [f"data.modality={name}", "caption.captioner=drawn"])).name == name
+    assert (
+        select_prompt_set(load_config(None, [f"data.modality={name}", "caption.captioner=ground_truth"])).name == name
+    )

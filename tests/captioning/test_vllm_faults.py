@@ -53,8 +53,8 @@ def _title(process: psutil.Process) -> str:
 def test_after_kills_at_work_every_image_has_one_caption_or_one_reject(tiny_vlm: Path, tmp_path: Path) -> None:
     run, log = tmp_path / "run", tmp_path / "log"
     common = [f"run.root={run}", f"data.root={tmp_path / 'phantoms'}", f"data.phantom.n_images={IMAGES}"]
-    asked = ["caption.captioner=vllm", f"caption.model={tiny_vlm}", "caption.max_tokens=64", "caption.image_side=112"]
-    asked += ["run.max_bad_fraction=1"]  # what a tiny model says of phantoms is anybody's guess
+    asked = ["caption.captioner=vllm", f"caption.model={tiny_vlm}", "caption.max_tokens=64", "caption.image_size=112"]
+    asked += ["run.max_reject_fraction=1"]  # what a tiny model says of phantoms is anybody's guess
     pool = [f"pools.caption.{key}" for key in ("batch_rows=4", "min_size=1", "max_size=1", "overlap=2")]
     words = [*common, *asked, *pool, *ENGINE]
     assert _Stage("ingest", common, log).process.wait(120) == 0
@@ -82,7 +82,7 @@ def test_after_kills_at_work_every_image_has_one_caption_or_one_reject(tiny_vlm:
     again = _Stage("caption", words, log)
     assert again.process.wait(400) == 0, log.read_text()
     _check_table(run)
-    _check_audit(run, [*words, "audit.images=24", "audit.repeated_images=8"], log)
+    _check_audit(run, [*words, "caption_audit.images=24", "caption_audit.repeated_images=8"], log)
 
 
 def _check_table(run: Path) -> None:

@@ -23,7 +23,7 @@ COUNT = 60
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    return load_config(None, ["evaluate.features=classifier", "evaluate.prd=true", "evaluate.halves=2"])
+    return load_config(None, ["evaluate.features=classifier", "evaluate.prd=true", "evaluate.half_samples=2"])
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ def finished(small_run, tmp_path_factory) -> tuple[Path, str]:
         "title": "Small",
         "question": "Does it run?",
         "settings": settings(f"run.root={small_run}", *SMALL),
-        "rows": {"small": {}, "its pictures": {"folder": str(pictures)}},
-        "numbers": ["fid", "kid", "recall"],
+        "arms": {"small": {}, "its pictures": {"folder": str(pictures)}},
+        "metrics": ["fid", "kid", "recall"],
     }
     (folder / "small.yaml").write_text(yaml.safe_dump(experiment))
     return folder, ran(folder).stdout
@@ -86,8 +86,8 @@ def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path):
         "title": "Beside",
         "question": "Do they wait for each other?",
         "settings": settings(f"run.root={root}", *SMALL, *ONE_ACTOR) | {"train.steps": 11, "train.workers": 1},
-        "rows": {"seen": {}, "unseen": {"settings": {"sample.texts": "held_out"}}},
-        "numbers": ["fid"],
+        "arms": {"seen": {}, "unseen": {"settings": {"sample.caption_split": "held_out"}}},
+        "metrics": ["fid"],
     }
     (tmp_path / "beside.yaml").write_text(yaml.safe_dump(experiment))
     said = ran(tmp_path, "--parallel", "2", name="beside").stdout
@@ -108,26 +108,26 @@ def test_rows_beside_each_other_say_why_they_fail(tmp_path):
             "data.source": "folder",
             "data.root": str(tmp_path / "nowhere"),
         },
-        "rows": {"one": {}, "two": {"settings": {"train.steps": 11}}},
-        "numbers": ["fid"],
+        "arms": {"one": {}, "two": {"settings": {"train.steps": 11}}},
+        "metrics": ["fid"],
     }
     (tmp_path / "nowhere.yaml").write_text(yaml.safe_dump(experiment))
     done = ran(tmp_path, "--parallel", "2", name="nowhere", code=BackendError.exit_code)
-    for row in experiment["rows"]:
+    for row in experiment["arms"]:
         (told,) = (line for line in done.stdout.splitlines() if line.startswith(f"{row}, seed 0: exit code 3."))
         assert "DataError: " in done.stdout.partition(told)[2] + told and str(tmp_path / "nowhere") in done.stdout
     assert "2 of 2 failed: one, seed 0; two, seed 0. The causes are logged above." in done.stderr
 
 
 LAST_STAGES = {
-    "audit": ({"rows": {"small": {}}, "numbers": ["contradicted", "mentioned_colours", "rejected"]}, "audits"),
+    "audit": ({"arms": {"small": {}}, "metrics": ["contradicted", "mentioned_colours", "rejected"]}, "audits"),
     "downstream": (
         {
-            "rows": {
+            "arms": {
                 "real": {"settings": {"downstream.arms": ["real"]}, "paper": {"auc_at_1": 0.964}},
                 "both": {"settings": {"downstream.arms": ["real+synthetic"]}},
             },
-            "numbers": ["auc_at_0.5", "auc_at_1", "f1_at_1"],
+            "metrics": ["auc_at_0.5", "auc_at_1", "f1_at_1"],
         },
         "downstream",
     ),

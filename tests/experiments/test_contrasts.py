@@ -17,9 +17,9 @@ def found(first: dict[str, list[float]], second: dict[str, list[float]], primary
         title="t",
         question="q",
         seeds=SEEDS,
-        measures={measure: {} for measure in first},
-        rows={"a": Row(), "b": Row()},
-        contrasts=(Contrast(first="a", second="b"),) * primary,
+        evaluators={measure: {} for measure in first},
+        arms={"a": Row(), "b": Row()},
+        contrasts=(Contrast(baseline="a", treatment="b"),) * primary,
     )
     numbers = {
         (row, measure, seed, "kid"): value

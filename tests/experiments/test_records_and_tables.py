@@ -23,12 +23,12 @@ title: A title
 question: A question?
 settings: {data.image_size: 32}
 seeds: [0, 1]
-measures: {plain: {}, halved: {evaluate.halves: 4}}
-rows:
+evaluators: {plain: {}, halved: {evaluate.half_samples: 4}}
+arms:
   one: {settings: {train.steps: 9}, paper: {fid: 19.8}}
   two: {note: a note}
-numbers: [fid, recall]
-contrasts: [{first: one, second: two, number: fid}]
+metrics: [fid, recall]
+contrasts: [{baseline: one, treatment: two, metric: fid}]
 """
 
 
@@ -51,11 +51,16 @@ def record(name: RunName, fid: float, settings=None) -> Record:
 
 def test_settings_are_those_of_all_then_of_the_row_then_of_the_measure(experiment):
     config = settings_of(experiment, RunName("one", "halved", 1), ["train.batch_size=8"])
-    assert (config.data.image_size, config.evaluate.halves, config.run.seed, config.train.batch_size) == (32, 4, 1, 8)
+    assert (config.data.image_size, config.evaluate.half_samples, config.run.seed, config.train.batch_size) == (
+        32,
+        4,
+        1,
+        8,
+    )
     assert settings_of(experiment, RunName("one", "plain", 0)).train.steps == 9
 
 
-@pytest.mark.parametrize("same", ["run.seed=7", "train.steps=7", "evaluate.halves=2"])
+@pytest.mark.parametrize("same", ["run.seed=7", "train.steps=7", "evaluate.half_samples=2"])
 def test_what_runs_differ_in_cannot_be_made_the_same_for_all(experiment, same):
     with pytest.raises(ConfigError, match=rf"^{same.partition('=')[0]}: runs of this experiment differ in it\. Fix:"):
         settings_of(experiment, RunName("two", "plain", 0), [same])
@@ -87,7 +92,7 @@ def test_a_record_comes_back_as_it_was_and_a_changed_one_is_refused(tmp_path):
 
 def test_where_and_how_fast_do_not_count_as_settings():
     keys = deciding_settings(load_config(None, []))
-    assert {"train.learning_rate", "sample.texts", "model.prototypes.alpha", "run.seed"} <= keys.keys()
+    assert {"train.learning_rate", "sample.caption_split", "model.prototypes.alpha", "run.seed"} <= keys.keys()
     assert not {key for key in keys if key.startswith(("pools.", "cluster.", "run.root", "data.root", "train.workers"))}
 
 
@@ -121,7 +126,7 @@ def test_a_small_deviation_is_not_told_as_none(experiment):
 
 
 def test_a_folder_tells_how_many_pictures_it_has(tmp_path):
-    text = EXPERIMENT.replace("second: two", "second: one").replace("two: {note", "two: {folder: x, note")
+    text = EXPERIMENT.replace("treatment: two", "treatment: one").replace("two: {note", "two: {folder: x, note")
     experiment, name = written(tmp_path, text), RunName("two", "plain", 0)
     numbers = {"fid": 3.0, "n_generated": 70, "n_real": 500, "features": "f", "warnings": []}
     records = {name: Record(name.row, name.measure, name.seed, {}, numbers, {})}
@@ -130,7 +135,7 @@ def test_a_folder_tells_how_many_pictures_it_has(tmp_path):
 
 
 def test_tables_take_no_record_of_other_settings(experiment, tmp_path):
-    files, asked = FileStore(str(tmp_path / "results")), ["experiment", str(tmp_path / "e.yaml"), "--tables"]
+    files, asked = FileStore(str(tmp_path / "results")), ["experiment", str(tmp_path / "e.yaml"), "--tables-only"]
     for name in run_names(experiment):
         settings = deciding_settings(settings_of(experiment, name), OUTCOMES["evaluate"].stages)
         write_record(files, name, record(name, 10.0 + name.seed, json.loads(json.dumps(settings))))
@@ -174,25 +179,25 @@ def test_what_is_not_made_yet_is_a_dash(experiment):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("second: two", "second: too"), "unknown row 'too'; rows: one, two"),
+        (("treatment: two", "treatment: too"), "unknown arm 'too'; arms: one, two"),
         (("title: A title\n", ""), "e.yaml: title: is missing"),
-        (("note: a note", "nte: a note"), "e.yaml: rows.two.nte: unknown key. Did you mean note?"),
-        (("second: two,", "secnd: two,"), "contrasts.0.secnd: unknown key. Did you mean second?"),
-        (("{note: a note}", "{train.steps: 4}"), "rows.two.train.steps: unknown key. Fix: put settings one level"),
+        (("note: a note", "nte: a note"), "e.yaml: arms.two.nte: unknown key. Did you mean note?"),
+        (("treatment: two,", "treatmnt: two,"), "contrasts.0.treatmnt: unknown key. Did you mean treatment?"),
+        (("{note: a note}", "{train.steps: 4}"), "arms.two.train.steps: unknown key. Fix: put settings one level"),
         (("seeds: [0, 1]", "seeds: 2"), "e.yaml: seeds: expected a list"),
-        (("{train.steps: 9}", "{run.seed: 9}"), "e.yaml: rows.one.settings: run.seed is set by `seeds`; remove it"),
+        (("{train.steps: 9}", "{run.seed: 9}"), "e.yaml: arms.one.settings: run.seed is set by `seeds`; remove it"),
         (("{data.image_size: 32}", "{run.seed: 9}"), "e.yaml: settings: run.seed is set by `seeds`"),
-        (("{evaluate.halves: 4}", "{run.seed: 9}"), "e.yaml: measures.halved: run.seed is set by `seeds`"),
+        (("{evaluate.half_samples: 4}", "{run.seed: 9}"), "e.yaml: evaluators.halved: run.seed is set by `seeds`"),
         (("two: {note", "two: {folder: x, settings: {train.steps: 1}, note"), "a folder has no settings"),
         (("seeds: [0, 1]", "seeds: []"), "seeds"),
         (("seeds: [0, 1]", "seeds: [0, 1, 1]"), "seeds: each seed has to be unique: 0, 1, 1"),
-        (("numbers: [fid, recall]", "numbers: [fid, recal]"), "unknown number 'recal'; known: "),
-        (("paper: {fid", "paper: {fidd"), "unknown number 'fidd'"),
-        (("number: fid", "number: fdi"), "unknown number 'fdi'"),
+        (("metrics: [fid, recall]", "metrics: [fid, recal]"), "unknown metric 'recal'; known: "),
+        (("paper: {fid", "paper: {fidd"), "unknown metric 'fidd'"),
+        (("metric: fid", "metric: fdi"), "unknown metric 'fdi'"),
         (("two: {note", "One!: {}\n  two: {note"), "they name files: one, One!, two"),
         (("two: {note", "two: {folder: x, note"), "'two' is a folder and has no seeds to pair"),
-        (("seeds: [0, 1]", "stage: audit"), "unknown number 'fid'; known: contradicted, "),
-        (("seeds: [0, 1]", "stage: downstream"), "unknown number 'recall'; known: auc_at_SHARE"),
+        (("seeds: [0, 1]", "stage: audit"), "unknown metric 'fid'; known: contradicted, "),
+        (("seeds: [0, 1]", "stage: downstream"), "unknown metric 'recall'; known: auc_at_SHARE"),
         (("seeds: [0, 1]", "stage: train"), "stage: Input should be 'evaluate', 'downstream' or 'audit'"),
     ],
 )
@@ -211,14 +216,14 @@ def test_wrong_settings_are_told_with_their_row(tmp_path):
 def test_a_run_of_several_classifiers_is_refused_before_it_begins(tmp_path):
     text = EXPERIMENT.replace("seeds: [0, 1]", "stage: downstream").replace("[fid, recall]", "[auc_at_1]")
     text = text.replace("{fid: 19.8}", "{auc_at_1: 0.9}")
-    experiment = written(tmp_path, text.replace("number: fid", "number: auc_at_1"))
+    experiment = written(tmp_path, text.replace("metric: fid", "metric: auc_at_1"))
     with pytest.raises(ConfigError, match=r"row 'one': downstream\.arms: an experiment's run has one"):
         settings_of(experiment, RunName("one", "plain", 0))
 
 
 def test_a_folder_takes_no_part_in_other_stages(tmp_path):
     text = EXPERIMENT.replace("seeds: [0, 1]", "stage: downstream").replace("two: {note", "two: {folder: x, note")
-    with pytest.raises(ConfigError, match=r"rows\.two: a folder of images can be evaluated only"):
+    with pytest.raises(ConfigError, match=r"arms\.two: a folder of images can be evaluated only"):
         written(tmp_path, text)
 
 
@@ -232,9 +237,11 @@ def test_a_record_of_other_settings_is_not_taken_for_this_experiments(experiment
 
 def test_a_record_that_is_older_than_a_setting_had_its_default():
     asked = deciding_settings(load_config(None, ["train.steps=8"]))
-    older = {key: value for key, value in asked.items() if key != "train.shuffled_captions"}
+    older = {key: value for key, value in asked.items() if key != "train.caption_shuffle_fraction"}
     assert not changed_settings(older, asked)
-    assert changed_settings(older, asked | {"train.shuffled_captions": 0.5}) == ["train.shuffled_captions"]
+    assert changed_settings(older, asked | {"train.caption_shuffle_fraction": 0.5}) == [
+        "train.caption_shuffle_fraction"
+    ]
     assert changed_settings(older | {"train.gone": 1}, asked) == ["train.gone"]
 
 
@@ -257,9 +264,9 @@ def test_settings_of_stages_that_a_run_does_not_come_by_do_not_count():
 )
 def test_numbers_that_no_run_will_have_are_told_before_the_first(tmp_path, stage, number, words):
     text = EXPERIMENT.replace("seeds: [0, 1]", f"stage: {stage}").replace("[fid, recall]", f"[{number}]")
-    text = text.replace("number: fid", f"number: {number}").replace("{fid: 19.8}", f"{{{number}: 1}}")
+    text = text.replace("metric: fid", f"metric: {number}").replace("{fid: 19.8}", f"{{{number}: 1}}")
     if number.startswith("f1"):  # asked for by a contrast alone
-        text = text.replace(f"numbers: [{number}]", "numbers: [f1_at_1]").replace(
+        text = text.replace(f"metrics: [{number}]", "metrics: [f1_at_1]").replace(
             "paper: {f1_at_0.05", "paper: {f1_at_1"
         )
     text = text.replace("settings: {data", "settings: {downstream.arms: [real], data")
@@ -270,16 +277,16 @@ def test_numbers_that_no_run_will_have_are_told_before_the_first(tmp_path, stage
 
 DATASETS = """
 datasets:
-  skin: {title: Skin, rows: {one: {paper: {fid: 20.5}}}}
-  lung: {title: Lung, numbers: [kid], rows: {three: {}}}
+  skin: {title: Skin, arms: {one: {paper: {fid: 20.5}}}}
+  lung: {title: Lung, metrics: [kid], arms: {three: {}}}
 """
 
 
 def test_a_data_set_adds_to_what_all_share(tmp_path):
     shared, skin, lung = written(tmp_path, EXPERIMENT), *(read_of(tmp_path, name) for name in ("skin", "lung"))
-    assert (skin.title, skin.numbers) == ("Skin", shared.numbers)
-    assert skin.rows["one"] == shared.rows["one"].model_copy(update={"paper": {"fid": 20.5}})
-    assert (lung.title, lung.numbers, list(lung.rows)) == ("Lung", ("kid",), ["one", "two", "three"])
+    assert (skin.title, skin.metrics) == ("Skin", shared.metrics)
+    assert skin.arms["one"] == shared.arms["one"].model_copy(update={"paper": {"fid": 20.5}})
+    assert (lung.title, lung.metrics, list(lung.arms)) == ("Lung", ("kid",), ["one", "two", "three"])
 
 
 def read_of(folder, dataset: str | None) -> Experiment:

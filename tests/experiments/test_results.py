@@ -17,7 +17,9 @@ from vapray.experiments.tables import tables_of
 from vapray.store.files import FileStore
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLE = re.compile(r"^```\n\$ vapray experiment (\S+) --results (\S+) --tables\n```\n\n(.*?)(?=^## |\Z)", re.M | re.S)
+TABLE = re.compile(
+    r"^```\n\$ vapray experiment (\S+) --results (\S+) --tables-only\n```\n\n(.*?)(?=^## |\Z)", re.M | re.S
+)
 BLOCKS = [match.groups() for match in TABLE.finditer((ROOT / "RESULTS.md").read_text())]
 
 
@@ -42,7 +44,9 @@ def test_every_cell_is_what_the_records_say(file: str, folder: str, text: str) -
 @pytest.mark.parametrize(("file", "folder", "text"), BLOCKS, ids=[block[0] for block in BLOCKS])
 def test_the_command_above_a_table_prints_it(file: str, folder: str, text: str, tmp_path: Path) -> None:
     shutil.copytree(ROOT / folder, tmp_path / "records")  # it leaves its page there
-    said = CliRunner().invoke(app, ["experiment", str(ROOT / file), "--results", str(tmp_path / "records"), "--tables"])
+    said = CliRunner().invoke(
+        app, ["experiment", str(ROOT / file), "--results", str(tmp_path / "records"), "--tables-only"]
+    )
     assert said.exit_code == 0, said.output
     assert text[: text.index("\n\n")] in said.output
 

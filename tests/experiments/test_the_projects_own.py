@@ -39,7 +39,7 @@ def test_attributes_of_an_audit_are_those_of_its_prompts(path, monkeypatch, tmp_
     places = [f"run.root={tmp_path}", "data.root=anywhere"]
     for name in run_names(experiment):
         attributes = load_prompt_set(settings_of(experiment, name, places).prompt_set).attributes
-        asked = {number.partition("_")[2] for number in experiment.numbers if "ed_" in number}
+        asked = {number.partition("_")[2] for number in experiment.metrics if "ed_" in number}
         assert asked and asked <= set(attributes)
 
 
@@ -47,10 +47,10 @@ def test_attributes_of_an_audit_are_those_of_its_prompts(path, monkeypatch, tmp_
 def test_no_baseline_is_much_smaller_than_ours(dataset, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     experiment = read_experiment(str(ROOT / "jobs" / "experiments" / "table1.yaml"), dataset)
-    measure, seed = next(iter(experiment.measures)), experiment.seeds[0]
+    measure, seed = next(iter(experiment.evaluators)), experiment.seeds[0]
     places = [f"run.root={tmp_path}", "data.root=anywhere"]
     sizes = {
         row: network_cost(settings_of(experiment, RunName(row, measure, seed), places), 8).parameters
-        for row in experiment.rows
+        for row in experiment.arms
     }
     assert min(sizes.values()) > 0.85 * max(sizes.values()), sizes

@@ -37,10 +37,10 @@ KINDS: dict[str, tuple[str, ...]] = {
         "model.label_token=false",
         "model.prototypes.after=middle",
         "model.prototypes.injection=released",
-        "sample.null_rows=apart",
+        "sample.split_unconditional=true",
         "sample.precision=bfloat16",
     ),
-    "tower": ("bank.encoder=transformers",),
+    "tower": ("text_encoder.encoder=transformers",),
     "open_clip": ("bank.encoder=open_clip", "bank.context_length=full", "bank.max_tokens=32"),
 }
 """Settings of each kind; the files of trained models are made next to the checkpoint."""
@@ -52,12 +52,12 @@ def make_checkpoint(folder: Path, kind: str) -> Path:
     """The ``final`` folder of a checkpoint of a kind."""
     autoencoder, named = _autoencoder(folder, kind)
     if kind in TOWERS:
-        named = [f"bank.model={TOWERS[kind](folder / 'tower')}"]
+        named = [f"text_encoder.model={TOWERS[kind](folder / 'tower')}"]
     config = load_config(None, [*SMALL, *KINDS[kind], *named])
     space = LatentSpace(
         autoencoder.channels, config.latent_side, *((value,) * autoencoder.channels for value in (0.1, 1.5))
     )
-    encoder = build_text_encoder(config.bank)
+    encoder = build_text_encoder(config.text_encoder)
     network = build_network(
         config, num_classes=len(CLASSES), latent_channels=space.channels, context_width=encoder.width
     )

@@ -31,9 +31,9 @@ SETTINGS = (
     "pools.evaluate.batch_rows=3", "pools.evaluate.min_size=2",
     "pools.autoencoder.num_cpus=1", "autoencoder.steps=20", "autoencoder.batch_size=4",
     "model.width=16", "model.depth=2", "model.num_heads=2",
-    "train.steps=30", "train.batch_size=8", "train.warmup_steps=2", "train.report_every=5", "train.checkpoint_every=5",
+    "train.steps=30", "train.batch_size=8", "train.warmup_steps=2", "train.log_every=5", "train.checkpoint_every=5",
     "sample.n_images=16", "sample.num_inference_steps=3",
-    "evaluate.classifier_steps=20", "evaluate.halves=4", "evaluate.resamples=20",
+    "evaluate.classifier_steps=20", "evaluate.half_samples=4", "evaluate.bootstrap_samples=20",
 )  # fmt: skip
 SECONDS_FOR_A_STAGE = 400
 SECONDS_FOR_ORPHANS = 30

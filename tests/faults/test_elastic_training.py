@@ -19,7 +19,7 @@ from vapray.store.files import FileStore
 
 SECONDS = 240
 SETTINGS = (
-    "cluster.shared_filesystem=true", "train.min_workers=1", "train.steps=1000000", "train.report_every=10",
+    "cluster.shared_filesystem=true", "train.min_workers=1", "train.steps=1000000", "train.log_every=10",
     "train.checkpoint_every=50", "train.validate_every=0",
 )  # fmt: skip
 

@@ -141,6 +141,6 @@ def test_a_network_that_does_not_fit_in_memory_ends_with_advice_and_without_rest
     done = job("train", f"model.prototypes.per_class={10**10}", root=root)  # refused at once by every allocator
     assert done.returncode == 5, done.stdout + done.stderr
     assert re.search(r"4 images at a time .* do not fit in memory, when \d+ bytes more were requested", done.stderr)
-    assert "By arithmetic not even one fits: set train.recompute=true" in done.stderr
+    assert "By arithmetic not even one fits: set train.activation_checkpointing=true" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(root.glob("checkpoints/*/files/final"))

@@ -121,7 +121,7 @@ RELEASED = (
 )
 
 
-BLOCK = ("prototypes.enabled=false", "prototypes.instead=block")
+BLOCK = ("prototypes.enabled=false", "prototypes.replacement=block")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_forecasts_know_the_options_of_the_prototypes(options: tuple[str, ...]) 
 @pytest.mark.parametrize(
     ("said", "missing"),
     [
-        (("null_text=empty",), "bank.context_length=full"),
+        (("null_text=empty",), "text_encoder.context_length=full"),
         (("label_token=false", "prototypes.enabled=false"), "the network has no class input"),
     ],
 )

@@ -13,7 +13,7 @@ def test_the_event_file_is_one_object_that_holds_the_whole_curve(root, tmp_path)
     state = tiny_state(config)
     for steps in (3, 6):
         with tracked(config, output, state, said.append) as track:
-            run(tiny_config(f"train.steps={steps}", "train.decay=constant"), state, report=track)
+            run(tiny_config(f"train.steps={steps}", "train.lr_schedule=constant"), state, report=track)
     (name,) = output.files.names(folder)
     (tmp_path / name).write_bytes(output.files.read(f"{folder}/{name}"))
     assert [step for step, _ in read_curves(tmp_path)["train/loss"]] == [1, 2, 3, 4, 5, 6]

@@ -167,7 +167,7 @@ def test_the_size_of_the_network_is_that_of_the_built_one(tree, num_classes):
 
     config = Config.model_validate(tree)
     channels = 3 if config.autoencoder.kind == "pixels" else config.autoencoder.channels
-    width, side = config.bank.width, config.latent_side
+    width, side = config.text_encoder.width, config.latent_side
     network = build_network(config, num_classes=num_classes, latent_channels=channels, context_width=width)
     size = network_cost(config, num_classes)
     assert size.parameters == sum(weight.numel() for weight in network.parameters())

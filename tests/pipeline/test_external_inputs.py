@@ -25,7 +25,7 @@ def test_a_changed_word_in_a_prompt_set_changes_its_signature(tmp_path):
 def test_a_mended_caption_changes_the_signature_of_given_captions(tmp_path):
     path = tmp_path / "captions.csv"
     path.write_text("image_id,caption\na,red\n")
-    config = load_config(None, ["caption.captioner=given", f"caption.captions={path}"])
+    config = load_config(None, ["caption.captioner=precomputed", f"caption.captions_file={path}"])
     before = captions_content_hash(config)
     path.write_text("image_id,caption\na,reddish\n")
     assert captions_content_hash(config) != before
@@ -48,7 +48,7 @@ def test_a_moved_dataset_is_another_dataset(tmp_path):
 
 
 def test_a_change_of_how_fast_is_no_change(small_run, job):
-    done = job("pipeline", "pools.caption.max_size=4", "train.max_failures=9", "train.report_every=3", root=small_run)
+    done = job("pipeline", "pools.caption.max_size=4", "train.max_failures=9", "train.log_every=3", root=small_run)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("unchanged") == len(select_stages(None))
 

@@ -24,7 +24,18 @@ METRICS = {
     "n_generated", "features", "stages",
 }  # fmt: skip
 LONGER = ("train.steps=400", "train.validate_every=200")
-STAGES = ["ingest", "caption", "examine", "audit", "bank", "autoencoder", "encode", "train", "sample", "evaluate"]
+STAGES = [
+    "ingest",
+    "caption",
+    "caption_audit_sample",
+    "audit",
+    "bank",
+    "autoencoder",
+    "encode",
+    "train",
+    "sample",
+    "evaluate",
+]
 
 
 @pytest.fixture
@@ -160,13 +171,13 @@ def test_too_many_bad_pictures_end_with_code_6_and_a_count(tmp_path, job):
     assert done.returncode == 6, done.stdout + done.stderr
     assert "1 of 9 rows were rejected" in done.stderr
     assert "First: a/half." in done.stderr
-    done = job("ingest", *settings, "run.max_bad_fraction=0.2", root=root)
+    done = job("ingest", *settings, "run.max_reject_fraction=0.2", root=root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "8 rows" in done.stdout
     assert "1 rejects" in done.stdout
     for picture in folder.iterdir():
         _empty(picture)
-    done = job("caption", *settings, "run.max_bad_fraction=0.2", root=root)
+    done = job("caption", *settings, "run.max_reject_fraction=0.2", root=root)
     assert done.returncode == 6, done.stdout + done.stderr
     assert "8 of 8 rows were rejected" in done.stderr
     assert "Traceback" not in done.stderr
@@ -257,7 +268,7 @@ def test_more_workers_than_the_cluster_has_is_refused_at_once(run_copy, job):
         ("model.condition=class", "model.prototypes.enabled=false"),
         ("model.condition=class", "model.prototypes.enabled=false", "model.network=dit"),
         ("model.condition=class", "model.prototypes.enabled=false", "model.network=unet"),
-        ("model.condition=class", "model.prototypes.enabled=false", "train.class_balancing=0.001"),
+        ("model.condition=class", "model.prototypes.enabled=false", "train.cbdm_weight=0.001"),
     ],
     ids=["class only", "DiT", "U-Net", "class balancing"],
 )

@@ -48,9 +48,9 @@ def test_fewer_captions_are_among_every_larger_number():
 
 def test_captions_of_another_run_are_those_of_the_classes_of_the_same_name(finished):
     own = by_class(texts(finished))
-    assert by_class(texts(finished, f"sample.bank={finished.root}")) == own
+    assert by_class(texts(finished, f"sample.caption_run={finished.root}")) == own
     turned = replace(finished, class_names=[name.upper() for name in reversed(finished.class_names)])
-    found = by_class(texts(turned, f"sample.bank={finished.root}"))
+    found = by_class(texts(turned, f"sample.caption_run={finished.root}"))
     assert found == {len(own) - 1 - label: captions for label, captions in own.items()}
 
 
@@ -58,27 +58,27 @@ def test_classes_of_other_names_are_matched_where_it_is_said(finished):
     first, *others = finished.class_names
     renamed = replace(finished, class_names=["a name of its own", *others])
     with pytest.raises(DataError, match=rf"has no captions of a name of its own\. It has: {first}, .*=\{{a name of"):
-        texts(renamed, f"sample.bank={finished.root}")
-    said = f"sample.bank_classes={{a name of its own: {first}}}"
-    assert by_class(texts(renamed, f"sample.bank={finished.root}", said)) == by_class(texts(finished))
+        texts(renamed, f"sample.caption_run={finished.root}")
+    said = f"sample.caption_class_map={{a name of its own: {first}}}"
+    assert by_class(texts(renamed, f"sample.caption_run={finished.root}", said)) == by_class(texts(finished))
 
 
 def test_unseen_texts_and_fewer_captions_go_with_another_bank(finished):
-    held_out = by_class(texts(finished, "sample.texts=held_out"))
-    asked = ("sample.texts=held_out", f"sample.bank={finished.root}")
+    held_out = by_class(texts(finished, "sample.caption_split=held_out"))
+    asked = ("sample.caption_split=held_out", f"sample.caption_run={finished.root}")
     assert by_class(texts(finished, *asked)) == held_out
     fewer = by_class(texts(finished, *asked, "sample.captions_per_class=1"))
     assert all(len(some) == 1 and some[0] in held_out[label] for label, some in fewer.items())
 
 
 def test_entries_of_another_bank_are_no_pictures_of_this_run(finished):
-    own, foreign = texts(finished), texts(finished, f"sample.bank={finished.root}")
+    own, foreign = texts(finished), texts(finished, f"sample.caption_run={finished.root}")
     ids = [{entry.image_id for label in bank.labels for entry in bank.entries(label)} for bank in (own, foreign)]
     assert len(ids[0]) == len(ids[1]) and ids[0].isdisjoint(ids[1])
 
 
 def test_unseen_captions_of_another_bank_are_of_no_picture_that_was_trained_on(finished):
-    held_out = texts(finished, "sample.texts=held_out")
+    held_out = texts(finished, "sample.caption_split=held_out")
     known = held_out.entries(0)[0]
     kept = _without(held_out, PromptBank([known]), "elsewhere")
     assert len(kept) == len(held_out) - 1
@@ -89,24 +89,24 @@ def test_unseen_captions_of_another_bank_are_of_no_picture_that_was_trained_on(f
 
 def test_two_classes_may_take_the_captions_of_one_and_no_class_is_made_up(finished):
     first, second, *_ = finished.class_names
-    asked = f"sample.bank={finished.root}", f"sample.bank_classes={{{second}: {first}}}"
+    asked = f"sample.caption_run={finished.root}", f"sample.caption_class_map={{{second}: {first}}}"
     found = by_class(texts(finished, *asked))
     assert found[1] == found[0]
     with pytest.raises(DataError, match=r"the model has no class nose\. Its classes: "):
-        texts(finished, f"sample.bank={finished.root}", f"sample.bank_classes={{nose: {first}}}")
+        texts(finished, f"sample.caption_run={finished.root}", f"sample.caption_class_map={{nose: {first}}}")
     with pytest.raises(ConfigError, match=r"sample\.bank_classes"):
-        texts(finished, f"sample.bank_classes={{{second}: {first}}}")
+        texts(finished, f"sample.caption_class_map={{{second}: {first}}}")
 
 
 def test_another_bank_counts_by_its_content(finished, tmp_path):
     assert bank_content_hash(load_config(None, [])) == ""
-    signed = bank_content_hash(load_config(None, [f"sample.bank={finished.root}"]))
+    signed = bank_content_hash(load_config(None, [f"sample.caption_run={finished.root}"]))
     assert signed == finished.bank.sealed().content_hash
     with pytest.raises(DataError, match=r"no finished bank\. Fix: give the run\.root of a run with captions"):
-        bank_content_hash(load_config(None, [f"sample.bank={tmp_path}"]))
+        bank_content_hash(load_config(None, [f"sample.caption_run={tmp_path}"]))
 
 
 def test_the_bank_that_was_signed_is_taken_or_none(finished):
-    config = load_config(None, [*SMALL, f"sample.bank={finished.root}"])
+    config = load_config(None, [*SMALL, f"sample.caption_run={finished.root}"])
     with pytest.raises(DataError, match=r"its bank is gone\. Fix: run the command again"):
         select_captions(config, finished.bank, finished.class_names, "of a bank that was finished before")

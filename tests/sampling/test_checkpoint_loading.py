@@ -44,7 +44,12 @@ def network(overrides: list[str]) -> Network:
             ["model.prototypes.injection is cross_attention in checkpoint.json and self_attention in the weights"],
         ),
         (
-            ["model.null_text=empty", "bank.context_length=full", "bank.encoder=transformers", "bank.model=tower"],
+            [
+                "model.null_text=empty",
+                "text_encoder.context_length=full",
+                "text_encoder.encoder=transformers",
+                "text_encoder.model=tower",
+            ],
             UVIT,
             ["model.null_text is empty in checkpoint.json and learned in the weights"],
         ),

@@ -44,7 +44,7 @@ def test_several_at_once_are_described_by_what_is_seen_in_them(small_checkpoint,
     assert {one.captioner for one in first} == {"measured captions"}
     assert len({one.caption for one in first}) == 4
     config = read_metadata(str(small_checkpoint)).config
-    frame = load_square_image(pictures[0], config.caption.image_side)
+    frame = load_square_image(pictures[0], config.caption.image_size)
     (own,) = build_captioner(config).caption(np.stack([frame]), ["other"])
     shared = set(own.caption.lower().split()) & set(first[0].caption.lower().split())
     assert len(shared) > 8
@@ -76,11 +76,11 @@ def test_what_cannot_be_described_is_refused(small_checkpoint):
     asyncio.run(captioner.check_health())
 
 
-@pytest.mark.parametrize("captioner", ["given", "drawn"])
+@pytest.mark.parametrize("captioner", ["precomputed", "ground_truth"])
 def test_captions_not_written_from_images_describe_nothing_else(captioner, small_checkpoint, tmp_path):
     path = Path(shutil.copytree(small_checkpoint, tmp_path / "final"))
     card = json.loads((path / "checkpoint.json").read_bytes())
-    card["config"]["caption"] |= {"captioner": captioner, "captions": "given.csv"}
+    card["config"]["caption"] |= {"captioner": captioner, "captions_file": "given.csv"}
     _rewrite(path, json.dumps(card).encode())
     with pytest.raises(ApiError) as refused:
         asyncio.run(CaptionerReplica(str(path)).caption(blank()))

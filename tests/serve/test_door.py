@@ -178,7 +178,9 @@ def test_a_foreign_page_under_a_name_of_its_own_is_refused(served, host):
 def test_a_service_without_a_file_of_keys_where_one_is_named_does_not_start(backend, tmp_path):
     from vapray.errors import ConfigError
 
-    with pytest.raises(ConfigError, match=re.escape("no such file. Fix: create it with `vapray key NAME --file")):
+    with pytest.raises(
+        ConfigError, match=re.escape("no such file. Fix: create it with `vapray create-key NAME --file")
+    ):
         Served(backend, api_keys_file=str(tmp_path / "none.yaml"))
 
 

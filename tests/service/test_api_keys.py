@@ -95,12 +95,12 @@ def test_two_that_add_keys_at_once_do_not_lose_one(file):
 
 
 def test_the_command_shows_the_key_once(file):
-    done = CliRunner().invoke(app, ["key", "ward-7", "--scope", "images", "--scope", "metrics", "--file", file])
+    done = CliRunner().invoke(app, ["create-key", "ward-7", "--scope", "images", "--scope", "metrics", "--file", file])
     assert done.exit_code == 0, done.output
     (found,) = read_keys(file)
     assert key_that_matches([found], done.stdout.strip()) == found
     assert found.scopes == ("images", "metrics")
-    again = CliRunner().invoke(app, ["key", "ward-7", "--file", file])
+    again = CliRunner().invoke(app, ["create-key", "ward-7", "--file", file])
     assert again.exit_code == 2 and "duplicate id ward-7. No key was created." in again.output
-    wrong = CliRunner().invoke(app, ["key", "b c", "--scope", "all", "--images-per-minute", "0", "--file", file])
+    wrong = CliRunner().invoke(app, ["create-key", "b c", "--scope", "all", "--images-per-minute", "0", "--file", file])
     assert wrong.exit_code == 2 and all(f"{name}: " in wrong.output for name in ("id", "scopes", "images_per_minute"))

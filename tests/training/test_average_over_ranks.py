@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from tests.training.ranks import run_ranks
 from tests.training.tiny import run, tiny_config, tiny_state
 
-SETTINGS = ("train.batch_size=8", "train.steps=5", "train.decay=constant", "train.checkpoint_every=5")
+SETTINGS = ("train.batch_size=8", "train.steps=5", "train.lr_schedule=constant", "train.checkpoint_every=5")
 SHARDINGS = ("ddp", "fsdp")
 
 

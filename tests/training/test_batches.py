@@ -14,7 +14,7 @@ from vapray.training.dataset import TrainingRows
 from vapray.training.network import build_schedule
 from vapray.training.rows_file import RowsFile, preallocate
 
-DROPS = ("train.drop_probability=0.4", "train.batch_size=14")
+DROPS = ("train.condition_dropout=0.4", "train.batch_size=14")
 
 
 def batch_of(*overrides: str, step: int = 3) -> Batch:
@@ -57,7 +57,7 @@ def test_micro_batches_hold_each_row_once_by_length(count):
 
 
 def test_rows_stay_together_when_a_batch_is_split():
-    batch = batch_of("train.batch_size=14", "train.class_balancing=0.001")
+    batch = batch_of("train.batch_size=14", "train.cbdm_weight=0.001")
     for part in batch.split(4):
         for place, noise in enumerate(part.draws.noise):
             (row,) = [row for row, other in enumerate(batch.draws.noise) if torch.equal(noise, other)]
@@ -80,7 +80,7 @@ def test_contexts_can_be_padded_to_few_lengths():
 
 @pytest.mark.parametrize("multiple", [1, 8])
 def test_gradients_of_micro_batches_add_up_to_those_of_the_batch(multiple):
-    network, batch = awake_network(), batch_of(*DROPS, "train.class_balancing=0.001")
+    network, batch = awake_network(), batch_of(*DROPS, "train.cbdm_weight=0.001")
     whole = gradients(network, [batch])
     assert max(float(gradient.abs().max()) for gradient in whole) > 1e-2
     for added, gradient in zip(gradients(network, batch.split(4, multiple=multiple)), whole, strict=True):
@@ -129,8 +129,8 @@ def test_what_is_read_is_what_was_asked_for(captions, tmp_path):
 
 
 def test_shuffled_captions_change_captions_alone():
-    all_rows = ("train.batch_size=20", "train.drop_probability=0")
-    own, shuffled = batch_of(*all_rows), batch_of(*all_rows, "train.shuffled_captions=1")
+    all_rows = ("train.batch_size=20", "train.condition_dropout=0")
+    own, shuffled = batch_of(*all_rows), batch_of(*all_rows, "train.caption_shuffle_fraction=1")
     assert torch.equal(own.clean_BCHW, shuffled.clean_BCHW)
     assert torch.equal(own.label_B, shuffled.label_B)
     assert torch.equal(own.draws.noise, shuffled.draws.noise)

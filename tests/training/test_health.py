@@ -79,7 +79,7 @@ def test_measuring_changes_no_weight_gradient_or_generator():
 
 
 def test_how_often_the_curve_has_a_point_changes_no_weight():
-    often, seldom = tiny_config("train.report_every=1"), tiny_config("train.report_every=6")
+    often, seldom = tiny_config("train.log_every=1"), tiny_config("train.log_every=6")
     files = [run(config, tiny_state(config)).to_files() for config in (often, seldom)]
     assert files[0]["raw.safetensors"] == files[1]["raw.safetensors"]
 

@@ -35,7 +35,7 @@ def test_all_weights_of_an_equal_network_are_taken(tmp_path):
 
 
 def test_what_does_not_fit_stays_as_drawn_and_is_told(tmp_path):
-    source, target, drawn = network("bank.max_tokens=8", seed=1), network(seed=2), network(seed=2)
+    source, target, drawn = network("text_encoder.max_tokens=8", seed=1), network(seed=2), network(seed=2)
     assert "as drawn: position" in load_initial_weights(target, saved(tmp_path, source))
     assert torch.equal(target.position, drawn.position)
     assert torch.equal(target.patch_in.weight, source.patch_in.weight)
@@ -81,7 +81,12 @@ def test_a_run_starts_from_what_its_config_names(tmp_path):
 
 
 def test_a_run_shows_dropped_rows_the_encoders_empty_text():
-    towers = ("bank.encoder=open_clip", "bank.model=anywhere", "bank.context_length=full", "bank.max_tokens=6")
+    towers = (
+        "text_encoder.encoder=open_clip",
+        "text_encoder.model=anywhere",
+        "text_encoder.context_length=full",
+        "text_encoder.max_tokens=6",
+    )
     empty = np.arange(6 * WIDTH, dtype=np.float16).reshape(6, WIDTH)
     made = begun(tiny_config(*towers, "model.null_text=empty"), empty_context=empty)
     assert torch.equal(made.text.empty_context, torch.from_numpy(empty).float())

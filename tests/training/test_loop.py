@@ -60,7 +60,7 @@ BASELINES = {
     "class-only U-ViT": ("model.condition=class",),
     "DiT": ("model.condition=class", "model.prototypes.enabled=false", "model.network=dit"),
     "U-Net": ("model.condition=class", "model.prototypes.enabled=false", "model.network=unet"),
-    "class-balancing loss": ("model.condition=class", "train.class_balancing=0.001"),
+    "class-balancing loss": ("model.condition=class", "train.cbdm_weight=0.001"),
 }
 
 
@@ -92,7 +92,7 @@ def test_ranks_share_a_global_batch_without_overlap():
 
 
 def test_ranks_share_the_classes_that_are_drawn_for_balancing():
-    config = tiny_config("train.class_balancing=0.001")
+    config = tiny_config("train.cbdm_weight=0.001")
     whole, *parts = (Batches(config, tiny_rows(), SPACE, rank=r, world=w).at(3) for r, w in ((0, 1), (0, 2), (1, 2)))
     for rank, part in enumerate(parts):
         assert torch.equal(part.balancing.other_label_B, whole.balancing.other_label_B[rank::2])
@@ -146,9 +146,9 @@ def test_two_ranks_train_what_one_trains_and_resume_bit_equal(tmp_path):
 
 
 def test_only_prototypes_of_present_classes_move():
-    config = tiny_config("train.drop_probability=0")
+    config = tiny_config("train.condition_dropout=0")
     state = tiny_state(config)
-    run(tiny_config("train.drop_probability=0", "train.steps=3"), state)
+    run(tiny_config("train.condition_dropout=0", "train.steps=3"), state)
     prototypes = state.model.prototypes.prototypes
     before = prototypes.detach().clone()
     prototypes.grad = torch.zeros_like(prototypes)
@@ -230,10 +230,10 @@ def test_a_step_with_a_gradient_that_is_not_finite_is_skipped(monkeypatch):
 
 
 def test_skipped_steps_change_no_weight(monkeypatch):
-    config = tiny_config("train.steps=3", "train.decay=constant")
+    config = tiny_config("train.steps=3", "train.lr_schedule=constant")
     whole = run(config, tiny_state(config)).to_files()
     faults = _BrokenLatents(monkeypatch, {3, 4, 5})
-    longer = tiny_config("train.decay=constant")
+    longer = tiny_config("train.lr_schedule=constant")
     files = run(longer, tiny_state(longer)).to_files()
     assert faults.met == [3, 4, 5]
     assert files["raw.safetensors"] == whole["raw.safetensors"]

@@ -27,7 +27,11 @@ def test_an_allocation_that_the_machine_refuses_is_recognised():
     said = advice(refused.value, "train.batch_size=8", "train.workers=2")
     assert "4 images at a time (train.batch_size 8 over 2 workers) do not fit in memory" in said
     assert f"when {2**57} bytes more were requested" in said
-    assert "train.accumulate_steps=2" in said and "train.batch_size=4" in said and "train.recompute=true" in said
+    assert (
+        "train.gradient_accumulation_steps=2" in said
+        and "train.batch_size=4" in said
+        and "train.activation_checkpointing=true" in said
+    )
 
 
 def test_the_error_of_a_gpu_is_recognised():
@@ -62,7 +66,9 @@ def memory_for(images: int, monkeypatch, *overrides: str) -> None:
 def test_where_one_image_is_too_much_a_smaller_network_is_advised(images, why, monkeypatch):
     memory_for(images, monkeypatch, "train.batch_size=1")
     said = advice(MemoryError(), "train.batch_size=1")
-    assert said.endswith(f"memory. {why}: set train.recompute=true, or lower model.width or model.depth.")
+    assert said.endswith(
+        f"memory. {why}: set train.activation_checkpointing=true, or lower model.width or model.depth."
+    )
 
 
 @pytest.mark.parametrize("left", [1, 2, 3, 4])
@@ -70,7 +76,7 @@ def test_where_one_image_is_too_much_a_smaller_network_is_advised(images, why, m
 @pytest.mark.parametrize("recompute", ["false", "true"])
 def test_the_configuration_takes_what_is_advised_to_a_run_that_has_lost_workers(left, parts, recompute, monkeypatch):
     overrides = ["train.batch_size=8", "train.workers=4", "train.min_workers=1"]
-    overrides += [f"train.accumulate_steps={parts}", f"train.recompute={recompute}"]
+    overrides += [f"train.gradient_accumulation_steps={parts}", f"train.activation_checkpointing={recompute}"]
     memory_for(1, monkeypatch, *overrides)
     config = tiny_config(*overrides)
     said = str(oom_error(MemoryError(), config, num_classes=CLASSES, device=CPU, workers=left, sharing=1))
@@ -82,8 +88,8 @@ def test_the_configuration_takes_what_is_advised_to_a_run_that_has_lost_workers(
         if way.startswith("train."):
             advised = tiny_config(*overrides, *way.split()).train
             workers = min(left, advised.workers)
-            at_once = -(-advised.batch_size // (workers * advised.accumulate_steps))
-            assert at_once == 1 or way == "train.recompute=true"
+            at_once = -(-advised.batch_size // (workers * advised.gradient_accumulation_steps))
+            assert at_once == 1 or way == "train.activation_checkpointing=true"
     assert ("(the same result)" in ways) == (left != 3)
 
 
@@ -113,11 +119,16 @@ def test_a_process_that_runs_oom_error_in_a_step_says_what_to_change():
     assert re.search(r"2048 images at a time .* do not fit in memory, when \d+ bytes more were requested", said)
     fits = int(re.search(r"By arithmetic (\d+) fit", said)[1])
     assert 0 < fits <= 1024
-    assert f"train.accumulate_steps={-(-2048 // fits)}" in said
+    assert f"train.gradient_accumulation_steps={-(-2048 // fits)}" in said
 
 
 def test_what_is_set_already_is_not_advised_and_what_accumulates_is_counted():
-    said = advice(MemoryError(), "train.batch_size=64", "train.accumulate_steps=4", "train.recompute=true")
+    said = advice(
+        MemoryError(),
+        "train.batch_size=64",
+        "train.gradient_accumulation_steps=4",
+        "train.activation_checkpointing=true",
+    )
     assert "16 images at a time (train.batch_size 64 over 1 worker in 4 parts)" in said
-    assert "train.accumulate_steps=8" in said
-    assert "train.recompute" not in said
+    assert "train.gradient_accumulation_steps=8" in said
+    assert "train.activation_checkpointing" not in said

@@ -20,12 +20,16 @@ WITHOUT_GRADIENT = "attn1.to_k.bias"
 CLASS_ONLY = ("model.condition=class", "model.prototypes.enabled=false")
 SETTINGS = {
     "plain": ("train.validate_every=2",),
-    "strict": ("train.accumulate_steps=2", "train.recompute=true", "train.max_gradient_norm=0.05"),
+    "strict": (
+        "train.gradient_accumulation_steps=2",
+        "train.activation_checkpointing=true",
+        "train.max_grad_norm=0.05",
+    ),
     "bfloat16": ("train.precision=bfloat16",),
     "dit": (*CLASS_ONLY, "model.network=dit"),
-    "unet": (*CLASS_ONLY, "model.network=unet", "train.recompute=true", "train.steps=2"),
+    "unet": (*CLASS_ONLY, "model.network=unet", "train.activation_checkpointing=true", "train.steps=2"),
 }
-PROTOTYPES = ("train.drop_probability=0", "train.batch_size=2", "train.checkpoint_every=1", "train.steps=6")
+PROTOTYPES = ("train.condition_dropout=0", "train.batch_size=2", "train.checkpoint_every=1", "train.steps=6")
 
 
 class Rank:

@@ -32,8 +32,10 @@ def assert_alike(state: TrainingState, other: TrainingState, *, atol: float) -> 
 @pytest.mark.parametrize("parts", [2, 3, 8])
 def test_micro_batches_add_up_to_the_batch(parts: int) -> None:
     # At the first step AdamW moves every weight by the learning rate, whatever its gradient: a sign that flips shows.
-    whole, taken = after("train.learning_rate=1e-4", "train.class_balancing=0.001")
-    split, also = after("train.learning_rate=1e-4", "train.class_balancing=0.001", f"train.accumulate_steps={parts}")
+    whole, taken = after("train.learning_rate=1e-4", "train.cbdm_weight=0.001")
+    split, also = after(
+        "train.learning_rate=1e-4", "train.cbdm_weight=0.001", f"train.gradient_accumulation_steps={parts}"
+    )
     assert also.norm == pytest.approx(taken.norm, rel=1e-4)
     for name in ("total", "noise", "reconstruction", "balancing"):
         torch.testing.assert_close(getattr(also.losses, name), getattr(taken.losses, name), rtol=1e-5, atol=1e-7)
@@ -43,7 +45,7 @@ def test_micro_batches_add_up_to_the_batch(parts: int) -> None:
 @pytest.mark.parametrize("network", [(), UNET])
 def test_recomputed_activations_are_the_same(network: tuple[str, ...]) -> None:
     kept, taken = after(*network)
-    recomputed, also = after(*network, "train.recompute=true")
+    recomputed, also = after(*network, "train.activation_checkpointing=true")
     assert also.norm == pytest.approx(taken.norm, rel=1e-5)
     assert_alike(kept, recomputed, atol=1e-6)
 
@@ -63,7 +65,7 @@ def test_recomputing_keeps_fewer_activations() -> None:
             step._losses(batches.at(0))
         return saved
 
-    assert kept("train.recompute=true") < 0.3 * kept()
+    assert kept("train.activation_checkpointing=true") < 0.3 * kept()
 
 
 def test_bfloat16_trains_near_float32_and_keeps_float32_weights() -> None:
@@ -88,7 +90,7 @@ def test_compiled_blocks_answer_alike_for_captions_of_any_length() -> None:
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        (("train.accumulate_steps=9",), "a worker's share of a batch is 8 rows"),
+        (("train.gradient_accumulation_steps=9",), "a worker's share of a batch is 8 rows"),
         ((*UNET, "train.compile=true"), "only model.network=uvit is compiled, not unet"),
     ],
 )

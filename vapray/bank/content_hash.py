@@ -8,15 +8,15 @@ __all__ = ["encoder_content_hash"]
 
 
 def encoder_content_hash(config: Config) -> str:
-    """Compute the sha256 of the model in ``bank.model``, or its hub commit; empty for hashing.
+    """Compute the sha256 of the model in ``text_encoder.model``, or its hub commit; empty for hashing.
 
     Raises:
         ConfigError: no such directory, or files missing in it.
         BackendError: the config of its text tower is missing.
     """
-    bank = config.bank
+    bank = config.text_encoder
     if bank.encoder == "hashing":
         return ""
     if is_directory(bank.model):
         return find_tower(bank).sha256
-    return resolve_commit(bank.model or "", bank.revision, "bank.model")
+    return resolve_commit(bank.model or "", bank.revision, "text_encoder.model")

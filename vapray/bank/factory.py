@@ -3,12 +3,12 @@
 from vapray.bank.hashing_encoder import HashingEncoder
 from vapray.bank.text_encoder import TextEncoder
 from vapray.bank.transformer_encoder import TransformerEncoder
-from vapray.config import Bank
+from vapray.config import TextEncoderSection
 
 __all__ = ["build_text_encoder"]
 
 
-def build_text_encoder(settings: Bank, device: str = "cpu") -> TextEncoder:
+def build_text_encoder(settings: TextEncoderSection, device: str = "cpu") -> TextEncoder:
     """Build the encoder of section ``bank``; weights are loaded with its first text.
 
     Args:

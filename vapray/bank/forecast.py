@@ -38,7 +38,7 @@ LIKELY_TOWER = _Tower(768, 12, 784_000_000)
 
 def tokens_of_a_caption(config: Config) -> int:
     """Estimate the mean number of tokens of a caption, within the encoder's window."""
-    bank = config.bank
+    bank = config.text_encoder
     if bank.context_length == "full":
         return bank.max_tokens
     pieces = USUAL_PIECES if config.caption.captioner == "measured" else PIECES_OF_A_LANGUAGE_MODEL
@@ -47,13 +47,13 @@ def tokens_of_a_caption(config: Config) -> int:
 
 def context_width(config: Config) -> int:
     """Get the width of a token, from the encoder's own files where they are on this machine."""
-    return config.bank.width if config.bank.encoder == "hashing" else _tower(config).width
+    return config.text_encoder.width if config.text_encoder.encoder == "hashing" else _tower(config).width
 
 
 def forecast(outlook: ForecastInputs) -> Forecast:
     """Forecast stage bank: every caption is encoded once, 1:1, to L x width float16 values."""
     config, rows = outlook.config, outlook.rows["captions"]
-    pool, hashing = config.pools.bank, config.bank.encoder == "hashing"
+    pool, hashing = config.pools.bank, config.text_encoder.encoder == "hashing"
     workers, device = pool_size(pool)
     # Parts of the captions are never merged.
     parted = min(pool, config.pools.caption, key=lambda either: either.batch_rows)
@@ -79,7 +79,7 @@ def _work(config: Config, device: str) -> tuple[float, float, float, str]:
     """Estimate seconds to start, seconds per caption, bytes of weights and activations, and the basis of the rates."""
     tokens = tokens_of_a_caption(config)
     rate, basis = flop_rate(device)
-    if config.bank.encoder == "hashing":
+    if config.text_encoder.encoder == "hashing":
         return 2.0, tokens * SECONDS_OF_A_WORD, 0.0, Forecast.basis
     tower = _tower(config)
     multiplications = tower.depth * (12 * tower.width**2 + 2 * tokens * tower.width) * tokens
@@ -90,7 +90,7 @@ def _work(config: Config, device: str) -> tuple[float, float, float, str]:
 
 def _tower(config: Config) -> _Tower:
     try:
-        files = find_tower(config.bank, download=False)
+        files = find_tower(config.text_encoder, download=False)
         return _Tower(files.width, files.depth, sum(path.stat().st_size for path in files.weights))
     except VaprayError:
         return LIKELY_TOWER

@@ -13,7 +13,7 @@ from functools import partial
 import pyarrow as pa
 
 from vapray.bank.factory import build_text_encoder
-from vapray.config import Bank
+from vapray.config import TextEncoderSection
 from vapray.errors import DataError
 from vapray.runtime.row_map import map_rows
 from vapray.runtime.stage_context import StageContext
@@ -28,14 +28,14 @@ def run(run: StageContext) -> None:
     map_rows(
         run,
         run.inputs["captions"],
-        partial(_EncodeCaptions, run.config.bank, pool.device),
+        partial(_EncodeCaptions, run.config.text_encoder, pool.device),
         pool=pool,
         columns=["image_id", "label", "split", "group", "caption"],
     )
 
 
 class _EncodeCaptions:
-    def __init__(self, bank: Bank, device: str) -> None:
+    def __init__(self, bank: TextEncoderSection, device: str) -> None:
         self._encoder = build_text_encoder(bank, device)
 
     def __call__(self, rows: pa.Table) -> pa.Table:

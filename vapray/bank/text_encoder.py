@@ -1,7 +1,7 @@
 """Text encoder interface: captions to contexts, the token sequences that the denoiser attends to.
 
 Encoders return the real tokens of a text without padding, so that short captions cost little. The one exception is
-``bank.context_length: full``.
+``text_encoder.context_length: full``.
 """
 
 from abc import ABC, abstractmethod
@@ -72,5 +72,5 @@ class TextEncoder(ABC):
 def length_error(text: str, tokens: int, max_tokens: int) -> DataError:
     """Build the refusal of a text without a token, or with too many."""
     return DataError(
-        f"{text[:60]!r}: {tokens} tokens; expected 1 to {max_tokens}. Shorten the text or raise bank.max_tokens"
+        f"{text[:60]!r}: {tokens} tokens; expected 1 to {max_tokens}. Shorten the text or raise text_encoder.max_tokens"
     )

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vapray.config import Bank
+from vapray.config import TextEncoderSection
 from vapray.errors import BackendError, ConfigError
 from vapray.pretrained.model_files import ModelFileSpec, hub_folder, read_json_object, resolve_model_folder, sha256_of
 
@@ -102,8 +102,8 @@ class TowerFiles:
         return int(found[0])
 
 
-def find_tower(settings: Bank, *, download: bool = True) -> TowerFiles:
-    """Find the files of ``bank.model``.
+def find_tower(settings: TextEncoderSection, *, download: bool = True) -> TowerFiles:
+    """Find the files of ``text_encoder.model``.
 
     Args:
         settings: section ``bank``, with encoder open_clip or transformers.
@@ -114,7 +114,7 @@ def find_tower(settings: Bank, *, download: bool = True) -> TowerFiles:
         BackendError: not in the cache and not downloadable.
     """
     kind, missing = settings.encoder, partial(_missing, settings.encoder)
-    wanted = ModelFileSpec("bank.model", _choices(kind), missing)
+    wanted = ModelFileSpec("text_encoder.model", _choices(kind), missing)
     folder = resolve_model_folder(settings.model or "", settings.revision, wanted, download=download)
     return TowerFiles(kind, folder, _text_config(kind, folder, download))
 
@@ -128,7 +128,7 @@ def require_packages(kind: str) -> None:
     missing = [name for name in PACKAGES[kind] if find_spec(name) is None]
     if missing:
         raise BackendError(
-            f"bank.encoder = {kind}: {' and '.join(missing)} not installed. Fix: install the extra: "
+            f"text_encoder.encoder = {kind}: {' and '.join(missing)} not installed. Fix: install the extra: "
             "pip install --constraint constraints.txt '.[clip]'"
         )
 
@@ -156,8 +156,9 @@ def _text_config(kind: str, folder: Path, download: bool) -> Path:
     name = _clip_of(folder).get("hf_model_name")
     if not name:
         raise ConfigError(
-            f"{folder}/open_clip_config.json: no model_cfg.text_cfg.hf_model_name; only text towers of transformers "
-            "are supported. Fix: for OpenAI's CLIP use its transformers version with bank.encoder = transformers."
+            f"{folder}/open_clip_config.json: no model_cfg.text_cfg.hf_model_name; only text towers of "
+            "transformers are supported. Fix: for OpenAI's CLIP use its transformers version with "
+            "text_encoder.encoder = transformers."
         )
     try:
         folder_of_name = hub_folder(

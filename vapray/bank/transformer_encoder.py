@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vapray.bank.text_encoder import Encoded, TextEncoder, length_error
 from vapray.bank.tower_files import TowerFiles, find_tower, require_packages
-from vapray.config import Bank
+from vapray.config import TextEncoderSection
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError, VaprayError
 
 __all__ = ["PortableTower", "TransformerEncoder"]
@@ -38,12 +38,12 @@ class PortableTower:
 
 
 class TransformerEncoder(TextEncoder):
-    """Text encoder of ``bank.encoder: open_clip`` or ``transformers``.
+    """Text encoder of ``text_encoder.encoder: open_clip`` or ``transformers``.
 
     Files are checked at construction, so that missing files are reported early; weights are loaded with the first text.
     """
 
-    def __init__(self, settings: Bank, device: str = "cpu") -> None:
+    def __init__(self, settings: TextEncoderSection, device: str = "cpu") -> None:
         """See :func:`vapray.bank.factory.build_text_encoder`."""
         require_packages(settings.encoder)
         _require_device(device)
@@ -52,7 +52,7 @@ class TransformerEncoder(TextEncoder):
         longest = self._files.longest
         if longest is not None and settings.max_tokens > longest:
             most = f"{settings.model} takes at most {longest} tokens"
-            raise ConfigError(f"bank.max_tokens = {settings.max_tokens}: {most}. Fix: lower it.")
+            raise ConfigError(f"text_encoder.max_tokens = {settings.max_tokens}: {most}. Fix: lower it.")
 
     @property
     def id(self) -> str:
@@ -151,7 +151,7 @@ class TransformerEncoder(TextEncoder):
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise CheckpointError(
                 f"{self._files.folder}: cannot be loaded by {self._settings.encoder} ({reason}). "
-                "Fix: copy or download the model again, or set bank.model to another one."
+                "Fix: copy or download the model again, or set text_encoder.model to another one."
             ) from error
 
 

@@ -74,7 +74,10 @@ class MappedStage:
             on_core = min(total, self._source.rows * row)
             on_gpu = (total - on_core) / self._items / self._constants[f"{self._stage}_gpu_speed"]
             by_device = {"GPU": on_gpu, "CPU of a GPU actor": Cost(on_core / self._items)} | store
-        device, overlapped = next(iter(by_device.values())), sum(by_device.values(), Cost(0)) * (1 / self._pool.overlap)
+        device, overlapped = (
+            next(iter(by_device.values())),
+            sum(by_device.values(), Cost(0)) * (1 / self._pool.max_concurrency),
+        )
         return slowest(by_device)[0], device if device.value > overlapped.value else overlapped
 
     def _driver_seconds(self) -> Cost:

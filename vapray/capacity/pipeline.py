@@ -23,7 +23,7 @@ PLACEMENT = (
 )
 BYTES_OF_A_PLANNED_ROW = 40
 SOURCES = {"caption": "images", "bank": "captions", "encode": "images"}
-OF_FIXED_SIZE = ("examine", "audit", "autoencoder")
+OF_FIXED_SIZE = ("caption_audit_sample", "audit", "autoencoder")
 """Stages whose work does not grow with the images; they are not estimated."""
 
 

@@ -17,22 +17,22 @@ def ratings_content_hash(config: Config) -> str:
         DataError: a file cannot be read.
     """
     digest = hashlib.sha256()
-    for path in config.audit.ratings:
+    for path in config.caption_audit.ratings:
         rater, rated = read_ratings(path)
         digest.update(repr((rater, [one.model_dump() for one in rated])).encode())
-    return digest.hexdigest() if config.audit.ratings else ""
+    return digest.hexdigest() if config.caption_audit.ratings else ""
 
 
 def others_content_hash(config: Config) -> str:
-    """Content hashes of the newest captions of each run in ``audit.others``, separated by spaces.
+    """Content hashes of the newest captions of each run in ``caption_audit.others``, separated by spaces.
 
     Raises:
         DataError: a run has no finished captions.
     """
-    return " ".join(_newest_captions(root) for root in config.audit.others)
+    return " ".join(_newest_captions(root) for root in config.caption_audit.others)
 
 
 def _newest_captions(root: str) -> str:
     if newest := Store(root).newest("captions"):
         return newest.content_hash
-    raise DataError(f"audit.others {root}: no finished captions. Fix: give the run.root of a captioned run.")
+    raise DataError(f"caption_audit.others {root}: no finished captions. Fix: give the run.root of a captioned run.")

@@ -58,8 +58,8 @@ def summarize_ratings(
     current = [(rater, one) for rater, one in rated if caption_keys.get(one.image_id) == one.caption_key]
     if not current:
         raise DataError(
-            f"audit.ratings: all {len(rated)} ratings are of captions that this run does not have. Fix: rate the "
-            "sheet of this run, or remove audit.ratings."
+            f"caption_audit.ratings: all {len(rated)} ratings are of captions that this run does not have. Fix: rate "
+            "the sheet of this run, or remove caption_audit.ratings."
         )
     by_rater: dict[str, dict[Statement, str]] = {rater: {} for rater, _ in current}
     for rater, one in current:

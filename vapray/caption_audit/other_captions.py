@@ -47,10 +47,12 @@ def compare_captions(
     """
     version = Store(root).holding("captions", content)
     if version is None:
-        raise DataError(f"audit.others {root}: its captions are gone. Fix: run the command again.")
+        raise DataError(f"caption_audit.others {root}: its captions are gone. Fix: run the command again.")
     captions = _of(version, {one.image_id for one in ours})
     if not captions:
-        raise DataError(f"audit.others {root}: captions of other images. Fix: give a run over the same dataset.")
+        raise DataError(
+            f"caption_audit.others {root}: captions of other images. Fix: give a run over the same dataset."
+        )
     shared = [one for one in ours if one.image_id in captions]
     theirs = [replace(one, said=parse_caption(captions[one.image_id][0], prompt_set)) for one in shared]
     pairs = [RepeatedCaptions(one.image_id, (one.said, other.said)) for one, other in zip(shared, theirs, strict=True)]

@@ -36,7 +36,7 @@ class SheetCaption:
 
 
 def render_rating_sheet(captions: Sequence[SheetCaption], run: str) -> str:
-    """Render the page; it stores ratings in the browser and saves them as a file for ``audit.ratings``.
+    """Render the page; it stores ratings in the browser and saves them as a file for ``caption_audit.ratings``.
 
     Args:
         captions: Captions, in the order of rating.

@@ -47,15 +47,19 @@ def read_ratings(path: str) -> tuple[str, list[RatedCaption]]:
         with fsspec.open(path, "rb") as file:
             found = _Ratings.model_validate_json(file.read())
     except OSError as error:
-        raise DataError(f"audit.ratings {path}: cannot be read ({error.strerror or type(error).__name__}).") from None
+        raise DataError(
+            f"caption_audit.ratings {path}: cannot be read ({error.strerror or type(error).__name__})."
+        ) from None
     except ImportError as error:
-        raise DataError(f"audit.ratings {path}: reading this address needs {error.name}. Fix: install it.") from None
+        raise DataError(
+            f"caption_audit.ratings {path}: reading this address needs {error.name}. Fix: install it."
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise DataError(
-            f"audit.ratings {path}: {where}: {first['msg']}. Fix: give a file that the rating sheet saved."
+            f"caption_audit.ratings {path}: {where}: {first['msg']}. Fix: give a file that the rating sheet saved."
         ) from None
     except ValueError as error:  # the address has an unknown protocol
-        raise DataError(f"audit.ratings {path}: cannot be read ({error}).") from None
+        raise DataError(f"caption_audit.ratings {path}: cannot be read ({error}).") from None
     return found.rater, list(found.ratings)

@@ -89,7 +89,7 @@ def _audit(run: StageContext, rows: Rows, pictures: Sequence[AuditedImage], prom
         consistency=find_consistency(questioned, prompt_set, seed=seed),
         others=[
             compare_captions(root, content, pictures, prompt_set, seed=seed)
-            for root, content in zip(config.audit.others, run.outside["other captions"].split(), strict=True)
+            for root, content in zip(config.caption_audit.others, run.outside["other captions"].split(), strict=True)
         ],
         experts=_experts(rows, pictures, prompt_set, config),
         worst=_worst(findings, by_id),
@@ -123,7 +123,7 @@ def _reject_codes(captions: Version) -> dict[str, int]:
 def _experts(
     rows: Rows, pictures: Sequence[AuditedImage], prompt_set: PromptSet, config: Config
 ) -> ExpertFindings | None:
-    if not config.audit.ratings:
+    if not config.caption_audit.ratings:
         return None
     verdicts: dict[tuple[str, str], bool] = {}
     for one in pictures:
@@ -131,7 +131,7 @@ def _experts(
             key = one.image_id, claim.attribute
             verdicts[key] = verdicts.get(key, False) or claim.contradicted
     return summarize_ratings(
-        [read_ratings(path) for path in config.audit.ratings],
+        [read_ratings(path) for path in config.caption_audit.ratings],
         {row["image_id"]: row["cache_key"] for row in rows},
         {row["image_id"]: row["group"] for row in rows},
         verdicts,
@@ -145,7 +145,7 @@ def _worst(findings: Findings, by_id: Mapping[str, dict[str, Any]]) -> list[Wors
 
 
 def _sheet(rows: Rows, pictures: Sequence[AuditedImage], prompt_set: PromptSet, config: Config) -> list[SheetCaption]:
-    order = np.random.default_rng(config.run.seed).permutation(len(rows))[: config.audit.rated_images]
+    order = np.random.default_rng(config.run.seed).permutation(len(rows))[: config.caption_audit.rated_images]
     frames, kept, _ = load_square_images([rows[number]["path"] for number in order], SHEET_SIDE)
     return [
         SheetCaption(

@@ -35,12 +35,12 @@ def model_content_hash(config: Config) -> str:
 
 
 def captions_content_hash(config: Config) -> str:
-    """Hash the file ``caption.captions``; empty if none is set.
+    """Hash the file ``caption.captions_file``; empty if none is set.
 
     Raises:
         ConfigError: the file cannot be read.
     """
-    path = config.caption.captions
+    path = config.caption.captions_file
     if not path:
         return ""
     try:
@@ -48,5 +48,5 @@ def captions_content_hash(config: Config) -> str:
             return hashlib.sha256(file.read()).hexdigest()
     except OSError as error:
         raise ConfigError(
-            f"caption.captions {path}: cannot be read ({error.strerror}). Give an existing CSV."
+            f"caption.captions_file {path}: cannot be read ({error.strerror}). Give an existing CSV."
         ) from None

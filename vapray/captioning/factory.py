@@ -65,7 +65,7 @@ def _prompting(config: Config) -> PromptingOptions:
         caption.temperature,
         caption.top_p,
         caption.max_tokens,
-        caption.json_answers,
+        caption.structured_output,
         caption.retries,
         config.run.seed,
     )

@@ -9,15 +9,15 @@ SECONDS_TO_MEASURE_A_PIXEL = 2e-6  # one core of the laptop
 # A model of 7e9 parameters over 1,500 tokens: both turns of a conversation, what the prefix cache spares left out.
 FLOPS_OF_A_CONVERSATION = 2 * 7e9 * 1500
 SECONDS_TO_START_AN_ENGINE = 90.0
-BYTES_OF_A_ROW = {"measured": 150, "given": 150, "drawn": 150, "vllm": 500, "openai": 500}
-BLIND = ("given", "drawn")  # captioners that read no image
+BYTES_OF_A_ROW = {"measured": 150, "precomputed": 150, "ground_truth": 150, "vllm": 500, "openai": 500}
+BLIND = ("precomputed", "ground_truth")  # captioners that read no image
 MEASURED_IN_MEMORY = 60  # bytes of a pixel: masks, distances and smoothed planes of one image
 
 
 def forecast(outlook: ForecastInputs) -> Forecast:
     """Estimate the stage: each image is read and captioned once; given and drawn captions read none."""
     config, rows = outlook.config, outlook.rows["images"]
-    pool, side, captioner = config.pools.caption, config.caption.image_side, config.caption.captioner
+    pool, side, captioner = config.pools.caption, config.caption.image_size, config.caption.captioner
     workers, device = pool_size(pool)
     reading = 0.0 if captioner in BLIND else reading_seconds(outlook.images)
     picture_bytes = pool.batch_rows * side**2 * 3 + max(outlook.images.pixels * 9, side**2 * MEASURED_IN_MEMORY)

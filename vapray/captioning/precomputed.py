@@ -36,7 +36,7 @@ class PrecomputedCaptions:
                 return cls({row["image_id"]: row["caption"] for row in csv.DictReader(file)})
         except (OSError, KeyError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"caption.captions {path}: {error!r}. Expected a UTF-8 CSV with the columns image_id and caption."
+                f"caption.captions_file {path}: {error!r}. Expected a UTF-8 CSV with the columns image_id and caption."
             ) from None
 
     def take(self, image_id: str, text: str) -> CaptionDraft | CaptionReject:

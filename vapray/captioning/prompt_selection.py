@@ -8,7 +8,7 @@ from vapray.errors import ConfigError
 
 __all__ = ["select_prompt_set"]
 
-_WORDING = ("measured", "drawn")
+_WORDING = ("measured", "ground_truth")
 """Captioners that word the attributes of ``data.modality`` by the prompt set's texts."""
 
 
@@ -25,7 +25,7 @@ def select_prompt_set(config: Config) -> PromptSet:
     if caption.captioner in _WORDING and (problem := next(_problems(prompt_set, config.data.modality), None)):
         raise ConfigError(
             f"caption.captioner = {caption.captioner} with the prompt set {config.prompt_set}: {problem}. Fix: set "
-            f"caption.prompt_set to {config.data.modality}, or caption.captioner to vllm, openai or given."
+            f"caption.prompt_set to {config.data.modality}, or caption.captioner to vllm, openai or precomputed."
         )
     return prompt_set
 

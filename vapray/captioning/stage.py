@@ -35,8 +35,8 @@ TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 def run(run: StageContext) -> None:
     """Run the stage."""
     blind: dict[str, Callable[[], RowMapper]] = {
-        "given": partial(_TakeCaptions, run.config),
-        "drawn": partial(_WordTruth, run.config),
+        "precomputed": partial(_TakeCaptions, run.config),
+        "ground_truth": partial(_WordTruth, run.config),
     }
     map_rows(
         run,
@@ -60,7 +60,7 @@ class CaptionImages:
 
     def __init__(self, config: Config, captioner: Captioner) -> None:
         """Keep the captioner, with its model loaded."""
-        self._side, self._captioner = config.caption.image_side, captioner
+        self._side, self._captioner = config.caption.image_size, captioner
         self._made = _provenance(config, captioner.name, captioner.revision, captioner.sampling)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
@@ -78,7 +78,7 @@ class _TakeCaptions:
     """Map worker that looks captions up; ingest has checked that each image is readable."""
 
     def __init__(self, config: Config) -> None:
-        path = config.caption.captions
+        path = config.caption.captions_file
         self._given = PrecomputedCaptions.read(path) if path else PrecomputedCaptions(None)
         self._made = _provenance(config, self._given.name, self._given.revision, {})
 
@@ -93,7 +93,11 @@ class _WordTruth:
     def __init__(self, config: Config) -> None:
         caption = config.caption
         self._drawn = GroundTruthCaptions(
-            true_attributes(config) or {}, select_prompt_set(config), config.run.seed, caption.omit, caption.corrupted
+            true_attributes(config) or {},
+            select_prompt_set(config),
+            config.run.seed,
+            caption.omit,
+            caption.corruption_rate,
         )
         self._made = _provenance(config, self._drawn.name, self._drawn.revision, self._drawn.sampling)
 

@@ -11,7 +11,7 @@ import typer
 
 from vapray import __version__
 from vapray.cli.capacity import capacity
-from vapray.cli.cli_runtime import exit_on_error
+from vapray.cli.cli_runtime import exit_on_error, renamed_option, warn_of_old_name
 from vapray.cli.experiment import experiment
 from vapray.errors import ConfigError
 
@@ -24,7 +24,7 @@ __all__ = ["STAGE_NAMES", "app", "main", "run_job"]
 STAGE_NAMES = (
     "ingest", "caption", "audit", "bank", "autoencoder", "encode", "train", "sample", "evaluate", "downstream",
 )  # fmt: skip
-STAGES_OF_A_NAME = {"audit": ["examine", "audit"]}
+STAGES_OF_A_NAME = {"audit": ["caption_audit_sample", "audit"]}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -168,10 +168,13 @@ def serve(
         str | None, typer.Option("--config", help="Serve config file. Default: serve/laptop.yaml.")
     ] = None,
     host: Annotated[
-        str | None, typer.Option("--host", help="Address to listen on; all but 127.0.0.1 need --keys.")
+        str | None, typer.Option("--host", help="Address to listen on; all but 127.0.0.1 need --api-keys.")
     ] = None,
     port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = None,
-    keys: Annotated[str | None, typer.Option("--keys", help="File of API keys, written by `vapray key`.")] = None,
+    api_keys: Annotated[
+        str | None, typer.Option("--api-keys", help="File of API keys, written by `vapray create-key`.")
+    ] = None,
+    keys: Annotated[str | None, typer.Option("--keys", hidden=True, callback=renamed_option("--api-keys"))] = None,
     address: Annotated[
         str | None, typer.Option("--address", help="Address of a Ray cluster. Default: embedded Ray.")
     ] = None,
@@ -181,11 +184,13 @@ def serve(
     with exit_on_error(debug, interrupted="Server stopped."):
         from vapray.service.serving import serve_until_interrupted
 
-        serve_until_interrupted(config, checkpoint or (), host=host, port=port, keys=keys, address=address)
+        serve_until_interrupted(config, checkpoint or (), host=host, port=port, keys=api_keys or keys, address=address)
 
 
 @app.command()
-def key(
+@app.command("key", hidden=True)
+def create_key(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of the key's owner, shown in the service's logs.")],
     file: Annotated[str, typer.Option("--file", help="YAML file of keys; created if missing.")],
     scopes: Annotated[
@@ -198,6 +203,8 @@ def key(
     debug: Debug = False,
 ) -> None:
     """Create an API key and add its hash to a file; the key itself is printed once and not stored."""
+    if context.info_name == "key":
+        warn_of_old_name("vapray key", "vapray create-key")
     with exit_on_error(debug):
         from vapray.service.api_keys import add_key
 

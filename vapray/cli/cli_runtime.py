@@ -6,10 +6,12 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from typer import CallbackParam
 
 from vapray.errors import VaprayError
 
@@ -136,3 +138,21 @@ def _watch_for_interrupts(reader: socket.socket, writer: socket.socket) -> None:
 def _quiet_about_closed_pipes(failure: threading.ExceptHookArgs) -> None:
     if not isinstance(failure.exc_value, BrokenPipeError):
         threading.__excepthook__(failure)
+
+
+def renamed_option(new: str) -> Callable[[CallbackParam, Any], Any]:
+    """Callback of an option's hidden old name; prints the new name if the old one is in use."""
+
+    def check(param: CallbackParam, value: Any) -> Any:
+        if value:
+            warn_of_old_name(param.opts[0], new)
+        return value
+
+    return check
+
+
+def warn_of_old_name(old: str, new: str) -> None:
+    """Print the new name of an option or command, once per process."""
+    from vapray.config.renamed_keys import rename_message, warn_once  # not at the top, so that ``--help`` is fast
+
+    warn_once(rename_message(old, new, "command line"))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vapray.cli.cli_runtime import exit_on_error
+from vapray.cli.cli_runtime import exit_on_error, renamed_option
 from vapray.errors import ConfigError
 
 __all__ = ["experiment"]
@@ -23,13 +23,24 @@ def experiment(
     row: Annotated[list[str] | None, typer.Option("--row", help="Run only this row. Repeatable.")] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="Run only this seed. Repeatable.")] = None,
     beside: Annotated[int, typer.Option("--parallel", min=1, help="Rows and seeds to run at a time.")] = 1,
-    tables_only: Annotated[bool, typer.Option("--tables", help="Write the tables of the finished runs only.")] = False,
+    tables_only: Annotated[
+        bool, typer.Option("--tables-only", help="Write the tables of the finished runs only.")
+    ] = False,
+    tables: Annotated[bool, typer.Option("--tables", hidden=True, callback=renamed_option("--tables-only"))] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Run an experiment and write its tables; the same command resumes it."""
     with exit_on_error(debug):
         _experiment(
-            file, overrides or (), results, dataset, row or (), seed or (), beside, tables_only=tables_only, debug=debug
+            file,
+            overrides or (),
+            results,
+            dataset,
+            row or (),
+            seed or (),
+            beside,
+            tables_only=tables_only or tables,
+            debug=debug,
         )
 
 
@@ -73,7 +84,7 @@ def _experiment(
         run_all(found, names, files, overrides, Display())
     records = finished_runs(found, run_names(found), files, overrides)
     if not records:
-        raise ConfigError(f"{results}: no finished run, so no tables. Fix: remove --tables.")
+        raise ConfigError(f"{results}: no finished run, so no tables. Fix: remove --tables-only.")
     tables = tables_of(found, records)
     files.write_all({"table.md": tables.to_markdown().encode(), "index.html": tables.to_html().encode()})
     print(f"\n{tables.to_markdown()}")

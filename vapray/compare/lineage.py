@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vapray.config.dotted import leaves
+from vapray.config.renamed_keys import rename_dotted
 from vapray.errors import DataError
 from vapray.evaluation.metrics import Metrics
 from vapray.store.tables import TABLES
@@ -40,7 +41,8 @@ class FinishedRun:
     def settings(self) -> dict[str, Any]:
         """All config values that decided a result, by dotted key."""
         sections = {key: value for one in self.manifests.values() for key, value in one.sections.items()}
-        return {leaf: value for key, section in sections.items() for leaf, value in leaves(key, section)}
+        found = {leaf: value for key, section in sections.items() for leaf, value in leaves(key, section)}
+        return rename_dotted(found, source=self.root, warn=lambda _: None)
 
     @property
     def outside(self) -> dict[str, str]:

@@ -9,19 +9,31 @@ from typing import Self
 
 from pydantic import model_validator
 
-from vapray.config.captioning import Bank, Caption, Endpoint, Vllm
+from vapray.config.captioning import Caption, Endpoint, TextEncoderSection, Vllm
 from vapray.config.conflict import ConfigConflicts
 from vapray.config.conflicts import find_conflicts
 from vapray.config.data import Data
 from vapray.config.downstream import Downstream
-from vapray.config.evaluation import Audit, Evaluate
+from vapray.config.evaluation import CaptionAudit, Evaluate
 from vapray.config.execution import Cluster, Pool, Pools, Run
 from vapray.config.network import Autoencoder, Diffusion, Model
 from vapray.config.sampling import Sample
 from vapray.config.section import ConfigSection
 from vapray.config.training import Train
 
-__all__ = ["Audit", "Bank", "Cluster", "Config", "Downstream", "Endpoint", "Pool", "Pools", "Sample", "Train", "Vllm"]
+__all__ = [
+    "CaptionAudit",
+    "Cluster",
+    "Config",
+    "Downstream",
+    "Endpoint",
+    "Pool",
+    "Pools",
+    "Sample",
+    "TextEncoderSection",
+    "Train",
+    "Vllm",
+]
 
 
 class Config(ConfigSection):
@@ -34,14 +46,14 @@ class Config(ConfigSection):
     caption: Caption = Caption()
     vllm: Vllm = Vllm()
     endpoint: Endpoint = Endpoint()
-    bank: Bank = Bank()
+    text_encoder: TextEncoderSection = TextEncoderSection()
     autoencoder: Autoencoder = Autoencoder()
     model: Model = Model()
     diffusion: Diffusion = Diffusion()
     train: Train = Train()
     sample: Sample = Sample()
     evaluate: Evaluate = Evaluate()
-    audit: Audit = Audit()
+    caption_audit: CaptionAudit = CaptionAudit()
     downstream: Downstream = Downstream()
 
     @property

@@ -16,11 +16,11 @@ _MODALITIES = {"chestxray14": "chest_xray", "colonoscopy": "colonoscopy"}
 """Modality of the sources that have no other."""
 _MODEL_NAMES = {"vllm": "a hub id or a folder", "openai": "as the endpoint calls it"}
 _OF_ANSWERS = (
-    "model", "revision", "temperature", "top_p", "max_tokens", "knowledge_variants", "json_answers", "retries",
+    "model", "revision", "temperature", "top_p", "max_tokens", "knowledge_variants", "structured_output", "retries",
 )  # fmt: skip
 _READERS = {
-    "caption.captions": "given",
-    "caption.corrupted": "drawn",
+    "caption.captions_file": "precomputed",
+    "caption.corruption_rate": "ground_truth",
     **{f"caption.{name}": "vllm or caption.captioner=openai" for name in _OF_ANSWERS},
     "vllm": "vllm",
     "endpoint": "openai",
@@ -28,8 +28,8 @@ _READERS = {
 """Settings and sections that only some captioners read, with the value of ``caption.captioner`` that reads them."""
 _WITHOUT_STRATEGIES = {
     "measured": "the measured captioner runs vaps only; the other strategies prompt a model.",
-    "drawn": "the drawn captioner runs vaps only; the other strategies prompt a model.",
-    "given": "your own captions are used unchanged. Fix: remove it.",
+    "ground_truth": "the ground_truth captioner runs vaps only; the other strategies prompt a model.",
+    "precomputed": "your own captions are used unchanged. Fix: remove it.",
 }
 
 
@@ -46,7 +46,9 @@ def find_caption_conflicts(config: "Config") -> Iterator[ConfigConflict]:
 def _modality(config: "Config") -> Iterator[ConfigConflict]:
     data, caption = config.data, config.caption
     if caption.captioner == "measured" and data.modality != MEASURED_MODALITY:
-        others = "drawn, vllm, openai or given" if data.source == "phantom" else "vllm, openai or given"
+        others = (
+            "ground_truth, vllm, openai or precomputed" if data.source == "phantom" else "vllm, openai or precomputed"
+        )
         text = (
             f"caption.captioner = measured: measured captions exist for {MEASURED_MODALITY} only (data.modality = "
             f"{data.modality}). Fix: set caption.captioner to {others}."
@@ -59,18 +61,19 @@ def _modality(config: "Config") -> Iterator[ConfigConflict]:
 
 def _missing(config: "Config") -> Iterator[ConfigConflict]:
     data, caption = config.data, config.caption
-    if caption.captioner == "given" and not caption.captions and data.source not in _WITH_TEXTS:
+    if caption.captioner == "precomputed" and not caption.captions_file and data.source not in _WITH_TEXTS:
         text = (
-            "caption.captioner = given: needs caption.captions=FILE, a CSV with the columns image_id and caption; "
-            f"data.source = {data.source} has no captions of its own."
+            "caption.captioner = precomputed: needs caption.captions_file=FILE, a CSV with the columns image_id and "
+            f"caption; data.source = {data.source} has no captions of its own."
         )
-        yield ConfigConflict(("caption.captioner", "caption.captions", "data.source"), text)
-    if caption.captioner == "drawn" and data.source != "phantom":
-        text = f"caption.captioner = drawn: only phantoms are drawn; data.source = {data.source} reads images."
+        yield ConfigConflict(("caption.captioner", "caption.captions_file", "data.source"), text)
+    if caption.captioner == "ground_truth" and data.source != "phantom":
+        text = f"caption.captioner = ground_truth: only phantoms are drawn; data.source = {data.source} reads images."
         yield ConfigConflict(("caption.captioner", "data.source"), text)
-    if caption.corrupted and caption.captioner != "drawn":
-        text = f"caption.corrupted = {caption.corrupted:g}: only caption.captioner=drawn has true attributes."
-        yield ConfigConflict(("caption.corrupted", "caption.captioner"), text)
+    if caption.corruption_rate and caption.captioner != "ground_truth":
+        rate = f"caption.corruption_rate = {caption.corruption_rate:g}"
+        text = f"{rate}: only caption.captioner=ground_truth has true attributes."
+        yield ConfigConflict(("caption.corruption_rate", "caption.captioner"), text)
     if caption.captioner in _MODEL_NAMES and not caption.model:
         text = f"caption.captioner = {caption.captioner}: needs caption.model, {_MODEL_NAMES[caption.captioner]}."
         yield ConfigConflict(("caption.captioner", "caption.model"), text)
@@ -99,17 +102,18 @@ def _strategy(config: "Config") -> Iterator[ConfigConflict]:
     if captioner in _WITHOUT_STRATEGIES and strategy != "vaps":
         text = f"caption.strategy = {strategy}: {_WITHOUT_STRATEGIES[captioner]}"
         yield ConfigConflict(("caption.strategy", "caption.captioner"), text)
-    if captioner == "given" and caption.omit:
+    if captioner == "precomputed" and caption.omit:
         text = (
-            f"caption.omit = {', '.join(caption.omit)}: caption.captioner = given uses your captions unchanged. "
+            f"caption.omit = {', '.join(caption.omit)}: caption.captioner = precomputed uses your captions unchanged. "
             "Fix: remove the attributes from the captions, and remove caption.omit."
         )
         yield ConfigConflict(("caption.omit", "caption.captioner"), text)
     if captioner not in _MODEL_NAMES:
         return
-    if caption.json_answers and strategy not in ("direct", "vaps"):
-        text = f"caption.json_answers = True: caption.strategy = {strategy} does not ask for JSON; direct and vaps do."
-        yield ConfigConflict(("caption.json_answers", "caption.strategy"), text)
+    if caption.structured_output and strategy not in ("direct", "vaps"):
+        asks = f"caption.strategy = {strategy} does not ask for JSON"
+        text = f"caption.structured_output = True: {asks}; direct and vaps do."
+        yield ConfigConflict(("caption.structured_output", "caption.strategy"), text)
     if caption.knowledge_variants > 1 and strategy not in ("impression+knowledge", "vaps"):
         variants = f"caption.knowledge_variants = {caption.knowledge_variants}"
         text = f"{variants}: caption.strategy = {strategy} asks for no knowledge; impression+knowledge and vaps do."

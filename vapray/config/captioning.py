@@ -1,4 +1,4 @@
-"""Settings of captions and of the prompt bank."""
+"""Settings of captions and of the text encoder."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,7 @@ from pydantic import Field
 
 from vapray.config.section import ConfigSection, NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
 
-__all__ = ["MEASURED_MODALITY", "Bank", "Caption", "Endpoint", "Vllm"]
+__all__ = ["MEASURED_MODALITY", "Caption", "Endpoint", "TextEncoderSection", "Vllm"]
 
 MEASURED_MODALITY = "dermoscopy"
 """Modality whose attributes can be measured in an image, for captions, adherence and the audit."""
@@ -15,23 +15,23 @@ MEASURED_MODALITY = "dermoscopy"
 class Caption(ConfigSection):
     """Settings of stage caption: image to caption."""
 
-    captioner: Literal["measured", "given", "drawn", "vllm", "openai"] = "measured"
-    """Captioner. measured: classical image analysis, dermoscopy only; given: your own captions; drawn: the true
-    attributes of phantoms; vllm: a multimodal LLM in the pool's actors; openai: a multimodal LLM at any
+    captioner: Literal["measured", "precomputed", "ground_truth", "vllm", "openai"] = "measured"
+    """Captioner. measured: classical image analysis, dermoscopy only; precomputed: your own captions; ground_truth:
+    the true attributes of phantoms; vllm: a multimodal LLM in the pool's actors; openai: a multimodal LLM at any
     OpenAI-compatible endpoint."""
-    corrupted: UnitInterval = 0.0
+    corruption_rate: UnitInterval = 0.0
     """Probability, 0 to 1, that an attribute in a caption of a training image is replaced by a wrong value. An
-    experimental control of hallucination, for captioner drawn only; captions of other images stay true."""
+    experimental control of hallucination, for captioner ground_truth only; captions of other images stay true."""
     strategy: Literal["direct", "impression", "impression+knowledge", "vaps"] = "vaps"
     """Prompt strategy. vaps asks all three questions; the others are for the ablation and need a multimodal LLM."""
     prompt_set: str | None = None
     """Name of a prompt set, or path of a YAML file; None: the prompt set of ``data.modality``."""
     omit: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Attributes of the prompt set that captions must not mention; empty: none."""
-    captions: str | None = None
-    """For captioner given: CSV file with the columns image_id and caption; None: the column ``text`` of the dataset's
-    table."""
-    image_side: Annotated[int, Field(ge=32)] = 96
+    captions_file: str | None = None
+    """For captioner precomputed: CSV file with the columns image_id and caption; None: the column ``text`` of the
+    dataset's table."""
+    image_size: Annotated[int, Field(ge=32)] = 96
     """Side of the square image that the captioner sees, in pixels, at least 32; a multimodal LLM needs about 448."""
     model: str | None = None
     """Model. For vllm: hub id or folder; for openai: name of the model at the endpoint."""
@@ -47,7 +47,7 @@ class Caption(ConfigSection):
     """Maximum length of an LLM answer, in tokens."""
     knowledge_variants: PositiveInt = 1
     """Number of answers to request to the knowledge question; each image draws one of them."""
-    json_answers: bool = False
+    structured_output: bool = False
     """Decode the LLM's captions as JSON with one text per attribute."""
     retries: NonNegativeInt = 2
     """Maximum retries of an unusable answer; after them the image is a reject."""
@@ -88,8 +88,8 @@ class Endpoint(ConfigSection):
     pauses between them grow."""
 
 
-class Bank(ConfigSection):
-    """Settings of stage bank: captions to the U-ViT's text tokens."""
+class TextEncoderSection(ConfigSection):
+    """Settings of the text encoder, which stage bank runs: captions to the U-ViT's text tokens."""
 
     encoder: Literal["hashing", "open_clip", "transformers"] = "hashing"
     """Text encoder. hashing: deterministic word vectors without semantics, no download; the others need the extra

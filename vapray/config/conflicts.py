@@ -38,9 +38,9 @@ def find_conflicts(config: "Config") -> Iterator[ConfigConflict]:
 
 
 def _sample_bank(config: "Config") -> Iterator[ConfigConflict]:
-    if config.sample.bank_classes and not config.sample.bank:
-        text = "sample.bank_classes: names classes of another run's bank, but sample.bank is not set. Fix: set it."
-        yield ConfigConflict(("sample.bank_classes", "sample.bank"), text)
+    if config.sample.caption_class_map and not config.sample.caption_run:
+        text = "sample.caption_class_map: names classes of another run, but sample.caption_run is not set. Fix: set it."
+        yield ConfigConflict(("sample.caption_class_map", "sample.caption_run"), text)
 
 
 def _sizes(config: "Config") -> Iterator[ConfigConflict]:
@@ -71,15 +71,17 @@ def _counts(config: "Config") -> Iterator[ConfigConflict]:
         if pool.min_size > pool.max_size:
             smaller, larger = f"pools.{name}.min_size", f"pools.{name}.max_size"
             yield _not_below(smaller, pool.min_size, "at most", larger, pool.max_size)
-    if (parts := config.train.accumulate_steps) > batch // workers:
-        text = f"train.accumulate_steps = {parts}: a worker's share of a batch is {batch // workers} rows. Lower it."
-        yield ConfigConflict(("train.accumulate_steps", "train.batch_size", "train.workers"), text)
-    if config.train.sharding == "fsdp" and config.train.compile and config.train.recompute:
+    if (parts := config.train.gradient_accumulation_steps) > batch // workers:
+        share = f"a worker's share of a batch is {batch // workers} rows"
+        text = f"train.gradient_accumulation_steps = {parts}: {share}. Lower it."
+        yield ConfigConflict(("train.gradient_accumulation_steps", "train.batch_size", "train.workers"), text)
+    if config.train.sharding == "fsdp" and config.train.compile and config.train.activation_checkpointing:
         text = (  # https://github.com/pytorch/pytorch/issues/166926
-            "train.recompute = true: with train.sharding=fsdp and train.compile=true a different compiled graph may "
-            "recompute the activations, which stops training. Fix: set train.recompute or train.compile to false."
+            "train.activation_checkpointing = true: with train.sharding=fsdp and train.compile=true a different "
+            "compiled graph may recompute the activations, which stops training. Fix: set "
+            "train.activation_checkpointing or train.compile to false."
         )
-        yield ConfigConflict(("train.recompute", "train.compile", "train.sharding"), text)
+        yield ConfigConflict(("train.activation_checkpointing", "train.compile", "train.sharding"), text)
     evaluations, steps = config.sample.num_inference_steps, config.diffusion.steps
     if evaluations >= steps:
         yield _not_below("sample.num_inference_steps", evaluations, "below", "diffusion.steps", steps)
@@ -121,15 +123,17 @@ def _data_paths(config: "Config") -> Iterator[ConfigConflict]:
 
 
 def _encoder(config: "Config") -> Iterator[ConfigConflict]:
-    bank = config.bank
-    if bank.encoder == "hashing":
-        given = {"model": bank.model, "revision": bank.revision, "context_length": bank.context_length == "full"}
-        for key in (name for name, value in given.items() if value):
-            text = f"bank.{key} = {getattr(bank, key)}: hashing does not read it. Fix: set bank.encoder, or remove it."
-            yield ConfigConflict((f"bank.{key}", "bank.encoder"), text)
-    elif not bank.model:
-        text = f"bank.encoder = {bank.encoder}: needs bank.model, a directory or hf-hub:OWNER/NAME."
-        yield ConfigConflict(("bank.encoder", "bank.model"), text)
+    encoder = config.text_encoder
+    if encoder.encoder == "hashing":
+        full = encoder.context_length == "full"
+        given = {"model": encoder.model, "revision": encoder.revision, "context_length": full}
+        for key in (f"text_encoder.{name}" for name, value in given.items() if value):
+            value = getattr(encoder, key.partition(".")[2])
+            text = f"{key} = {value}: hashing does not read it. Fix: set text_encoder.encoder, or remove it."
+            yield ConfigConflict((key, "text_encoder.encoder"), text)
+    elif not encoder.model:
+        text = f"text_encoder.encoder = {encoder.encoder}: needs text_encoder.model, a directory or hf-hub:OWNER/NAME."
+        yield ConfigConflict(("text_encoder.encoder", "text_encoder.model"), text)
 
 
 def _baselines(config: "Config") -> Iterator[ConfigConflict]:
@@ -149,35 +153,37 @@ def _baselines(config: "Config") -> Iterator[ConfigConflict]:
     if model.prototypes.enabled:
         text = f"model.network = {model.network}: has no prototypes. Fix: set model.prototypes.enabled=false."
         yield ConfigConflict(("model.network", "model.prototypes.enabled"), text)
-    if model.prototypes.instead == "block":
-        text = f"model.prototypes.instead = block: model.network {model.network} has no such block. Fix: remove it."
-        yield ConfigConflict(("model.prototypes.instead", "model.network"), text)
+    if model.prototypes.replacement == "block":
+        text = f"model.prototypes.replacement = block: model.network {model.network} has no such block. Fix: remove it."
+        yield ConfigConflict(("model.prototypes.replacement", "model.network"), text)
 
 
 def _released(config: "Config") -> Iterator[ConfigConflict]:
     model = config.model
-    if model.null_text == "empty" and config.bank.context_length != "full":
-        text = "model.null_text = empty: needs padded captions. Fix: set bank.context_length=full or null_text=learned."
-        yield ConfigConflict(("model.null_text", "bank.context_length"), text)
+    if model.null_text == "empty" and config.text_encoder.context_length != "full":
+        fix = "Fix: set text_encoder.context_length=full or null_text=learned."
+        text = f"model.null_text = empty: needs padded captions. {fix}"
+        yield ConfigConflict(("model.null_text", "text_encoder.context_length"), text)
     if model.null_text == "empty" and model.condition == "class":
         text = "model.null_text = empty: model.condition=class reads no text. Fix: set null_text=learned."
         yield ConfigConflict(("model.null_text", "model.condition"), text)
-    if model.prototypes.enabled and model.prototypes.instead == "block":
-        text = "model.prototypes.instead = block: replaces the prototypes. Fix: set model.prototypes.enabled=false."
-        yield ConfigConflict(("model.prototypes.instead", "model.prototypes.enabled"), text)
+    if model.prototypes.enabled and model.prototypes.replacement == "block":
+        text = "model.prototypes.replacement = block: replaces the prototypes. Fix: set model.prototypes.enabled=false."
+        yield ConfigConflict(("model.prototypes.replacement", "model.prototypes.enabled"), text)
     if not model.label_token and not model.prototypes.enabled:
         text = "model.label_token = false: without prototypes the network has no class input. Fix: enable one of them."
         yield ConfigConflict(("model.label_token", "model.prototypes.enabled"), text)
 
 
 def _audit(config: "Config") -> Iterator[ConfigConflict]:
-    audit = config.audit
+    audit = config.caption_audit
     if audit.repeats == 1:
-        text = "audit.repeats = 1: captions are compared with each other, which takes two. Fix: set 0 for none, or 2."
-        yield ConfigConflict(("audit.repeats",), text)
+        text = "caption_audit.repeats = 1: captions are compared with each other, which takes two. Fix: set 0 or 2."
+        yield ConfigConflict(("caption_audit.repeats",), text)
     if audit.repeats and not audit.temperature:
-        text = "audit.temperature = 0: every seed gives the same caption. Fix: raise it, or set audit.repeats=0."
-        yield ConfigConflict(("audit.temperature", "audit.repeats"), text)
+        fix = "Fix: raise it, or set caption_audit.repeats=0."
+        text = f"caption_audit.temperature = 0: every seed gives the same caption. {fix}"
+        yield ConfigConflict(("caption_audit.temperature", "caption_audit.repeats"), text)
 
 
 def _not_divisible(key: str, value: int, by: str, divisor: int, step: int) -> ConfigConflict:

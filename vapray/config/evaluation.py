@@ -6,7 +6,7 @@ from pydantic import Field
 
 from vapray.config.section import ConfigSection, PositiveInt
 
-__all__ = ["Audit", "Evaluate"]
+__all__ = ["CaptionAudit", "Evaluate"]
 
 
 class Evaluate(ConfigSection):
@@ -32,24 +32,24 @@ class Evaluate(ConfigSection):
     hf-hub:OWNER/NAME."""
     revision: str | None = None
     """Commit, tag or branch of a hub model."""
-    pixels: Literal["imagenet", "caffe"] = "imagenet"
+    preprocessing: Literal["imagenet", "caffe"] = "imagenet"
     """Input format of the weights of vgg16, squeezenet or densenet121. imagenet: torchvision's RGB; caffe: BGR in
     0..255 without the mean."""
     classifier_steps: PositiveInt = 200
     """Number of training steps of the small label classifier, which is trained on real images."""
-    neighbours: PositiveInt = 3
+    nearest_k: PositiveInt = 3
     """k of precision, recall, density and coverage."""
     prd: bool = False
     """Also compute the precision and recall of distributions (PRD): F8 and F1/8 over clusters."""
-    halves: PositiveInt = 20
+    half_samples: PositiveInt = 20
     """Number of random halves for the intervals of FID and KID."""
-    control_rounds: PositiveInt = 20
+    shuffle_rounds: PositiveInt = 20
     """Number of captions of the same class to compare each image with, for the shuffled control."""
-    resamples: PositiveInt = 1000
+    bootstrap_samples: PositiveInt = 1000
     """Number of bootstrap draws for the intervals of caption adherence."""
 
 
-class Audit(ConfigSection):
+class CaptionAudit(ConfigSection):
     """Settings of the caption audit."""
 
     images: Annotated[int, Field(ge=2)] = 500

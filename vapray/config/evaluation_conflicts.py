@@ -25,7 +25,9 @@ def find_evaluation_conflicts(config: "Config") -> Iterator[ConfigConflict]:
     unread = {
         "weights": features in WITHOUT_WEIGHTS and settings.weights,
         "revision": features not in OF_THE_HUB and settings.revision,
-        "pixels": features not in WITH_PIXELS and settings.pixels != "imagenet" and settings.pixels,
+        "preprocessing": features not in WITH_PIXELS
+        and settings.preprocessing != "imagenet"
+        and settings.preprocessing,
     }
     for key, value in unread.items():
         if value:

@@ -16,7 +16,7 @@ class Run(ConfigSection):
     """Folder or URI of all tables, checkpoints and reports of the run."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of all random draws: phantoms, wording, weights, noise, samples. 0 to 2^63 - 1."""
-    max_bad_fraction: UnitInterval = 0.01
+    max_reject_fraction: UnitInterval = 0.01
     """Maximum share of rejected rows, 0 to 1; a stage fails above it."""
 
 
@@ -48,7 +48,7 @@ class Pool(ConfigSection):
     """Custom resources per actor, such as {caption: 1}; the actor runs only on nodes that were started with them."""
     batch_rows: PositiveInt = 128
     """Number of rows of one unit of work, which is also one committed part."""
-    overlap: PositiveInt = 1
+    max_concurrency: PositiveInt = 1
     """Number of concurrent units of work per actor; 2 or more keep an engine busy while a part is committed."""
 
     @property

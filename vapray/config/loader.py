@@ -11,6 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from vapray.config import Config
+from vapray.config.dotted import value_at
+from vapray.config.renamed_keys import new_path, refuse_both, rename_settings
 from vapray.config.strict_yaml import parse_yaml
 from vapray.config.validation_errors import ConfigProblem, from_pydantic_error
 from vapray.errors import ConfigError
@@ -45,13 +47,16 @@ def load_config(file: str | Path | None = None, overrides: Sequence[str] = (), s
     unreadable: list[str] = []
     try:
         if file:
-            tree, places = read_tree(Path(file))
+            found, lines = read_tree(Path(file))
+            tree = rename_settings(found, source=str(file))
+            places = {new_path(path): place for path, place in lines.items()}
     except ConfigError as error:
         unreadable += str(error).splitlines()
     given = [*((one, SETTINGS) for one in settings), *((one, COMMAND_LINE) for one in overrides)]
     for override, where in given:
         try:
-            apply_override(tree, places, override, where)
+            refuse_both(override, [other for other, place in given if place == where], source=where)
+            _apply_renamed(tree, places, override, where)
         except ConfigError as error:
             unreadable += str(error).splitlines()
     config, problems = _validate(tree, judge_together=not unreadable)
@@ -95,11 +100,26 @@ def apply_override(tree: dict[str, Any], places: Places, override: str, where: s
     if not equals or not all(path):
         raise ConfigError(f"{where}: {override!r} is not a setting. Write section.key=value, such as train.steps=100.")
     parsed, _ = parse_yaml(value, where=f"{where}, {override!r}")
+    _set_value(tree, path, parsed, f"{where}: {override!r}")
+    places[path] = where
+
+
+def _set_value(tree: dict[str, Any], path: Sequence[str], value: Any, where: str) -> None:
     for name in path[:-1]:
         tree = tree.setdefault(name, {})
         if not isinstance(tree, dict):
-            raise ConfigError(f"{where}: {override!r}: {name} is a value, not a section.")
-    tree[path[-1]] = parsed
+            raise ConfigError(f"{where}: {name} is a value, not a section.")
+    tree[path[-1]] = value
+
+
+def _apply_renamed(tree: dict[str, Any], places: Places, override: str, where: str) -> None:
+    """Apply an override under its new name."""
+    given: dict[str, Any] = {}
+    place: Places = {}
+    apply_override(given, place, override, where)
+    path = new_path(next(iter(place)))
+    value = value_at(rename_settings(given, source=where), ".".join(path))
+    _set_value(tree, path, value, f"{where}: {override!r}")
     places[path] = where
 
 
@@ -149,12 +169,14 @@ def _source_of(places: Places, keys: Sequence[tuple[str, ...]]) -> str:
 def _check_paths(config: Config) -> Iterator[ConfigProblem]:
     """Find problems of the files and folders that settings name."""
     caption = config.caption
-    if caption.captions is not None and (complaint := _unreadable_captions(caption.captions)):
-        yield ConfigProblem((("caption", "captions"),), f"caption.captions = {caption.captions}: {complaint}")
+    if caption.captions_file is not None and (complaint := _unreadable_captions(caption.captions_file)):
+        yield ConfigProblem(
+            (("caption", "captions_file"),), f"caption.captions_file = {caption.captions_file}: {complaint}"
+        )
     if caption.prompt_set and caption.prompt_set.endswith((".yaml", ".yml")) and not os.path.isfile(caption.prompt_set):
         text = f"caption.prompt_set = {caption.prompt_set}: no such file. Fix: give an existing YAML file."
         yield ConfigProblem((("caption", "prompt_set"),), text)
-    for section, settings in (("caption", caption), ("bank", config.bank)):
+    for section, settings in (("caption", caption), ("text_encoder", config.text_encoder)):
         by_name = section == "caption" and caption.captioner == "openai"
         if settings.revision and not by_name and is_directory(settings.model):
             at = f"{section}.revision = {settings.revision}: the directory {settings.model} has no revisions."

@@ -52,7 +52,7 @@ class PrototypeSection(ConfigSection):
 
     enabled: bool = True
     """Use prototypes."""
-    instead: Literal["nothing", "block"] = "nothing"
+    replacement: Literal["nothing", "block"] = "nothing"
     """Replacement of disabled prototypes. block: a block with as many parameters as the PCM of the settings below, to
     separate the effect of prototypes from that of more weights."""
     per_class: PositiveInt | None = None
@@ -79,7 +79,7 @@ class PrototypeSection(ConfigSection):
     @property
     def has_block(self) -> bool:
         """True if there is a PCM, or a block in its place."""
-        return self.enabled or self.instead == "block"
+        return self.enabled or self.replacement == "block"
 
 
 class Model(ConfigSection):
@@ -102,7 +102,7 @@ class Model(ConfigSection):
     """For uvit: add a class token; false: only the prototypes carry the class, as in one release."""
     null_text: Literal["learned", "empty"] = "learned"
     """For uvit: text tokens where label and text are dropped. learned: one learned token; empty: the text encoder's
-    padded empty text, as in the released code, which needs bank.context_length=full."""
+    padded empty text, as in the released code, which needs text_encoder.context_length=full."""
     prototypes: PrototypeSection = PrototypeSection()
 
 

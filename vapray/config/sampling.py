@@ -14,15 +14,15 @@ class Sample(ConfigSection):
 
     n_images: Annotated[int, Field(ge=2)] = 600
     """Number of images to generate, at least 2."""
-    labels: Literal["training_prior", "uniform"] = "training_prior"
+    class_distribution: Literal["training_prior", "uniform"] = "training_prior"
     """Distribution of the generated classes: that of the training images, or uniform."""
-    texts: Literal["training", "held_out"] = "training"
+    caption_split: Literal["training", "held_out"] = "training"
     """Source of the captions. training: training images; held_out: images outside the training split, to measure
-    captions that the network has never read. The distribution of classes is still set by ``labels``."""
-    bank: str | None = None
+    captions that the network has never read. The distribution of classes is still set by ``class_distribution``."""
+    caption_run: str | None = None
     """``run.root`` of another run, whose captions replace this run's, class by class; None: this run's captions."""
-    bank_classes: dict[str, str] = Field(default_factory=dict)
-    """Class of this run -> class of ``bank`` that provides its captions, such as {AKIEC: AK}, where the names
+    caption_class_map: dict[str, str] = Field(default_factory=dict)
+    """Class of this run -> class of ``caption_run`` that provides its captions, such as {AKIEC: AK}, where the names
     differ."""
     captions_per_class: PositiveInt | None = None
     """Number of captions per class to draw from; None: all. A smaller selection is a subset of every larger one."""
@@ -40,10 +40,9 @@ class Sample(ConfigSection):
     batch_sizes: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)] = (16,)
     """Numbers of rows of a network call, which is padded to the smallest that fits; an image with guidance takes two
     rows. With one size an image is the same bytes in any batch; with several sizes, small loads are faster."""
-    null_rows: Literal["together", "apart"] = "together"
-    """Placement of unconditional rows, which have no caption. together: in the same calls as rows with captions; apart:
-    in shorter calls of their own, two calls per image and step, which is faster on CPUs and with many concurrent
-    images."""
+    split_unconditional: bool = False
+    """Evaluate unconditional rows, which have no caption, in shorter calls of their own: two calls per image and step,
+    which is faster on CPUs and with many concurrent images. false: in the same calls as rows with captions."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of matrix products and attention."""
     weights: Literal["ema", "raw"] = "ema"

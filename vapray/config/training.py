@@ -36,29 +36,29 @@ class Train(ConfigSection):
     """Betas of AdamW, each at least 0 and below 1."""
     warmup_steps: NonNegativeInt = 75
     """Number of steps of linear learning-rate warm-up."""
-    decay: Literal["constant", "linear"] = "linear"
+    lr_schedule: Literal["constant", "linear"] = "linear"
     """Learning rate after the warm-up: constant, or linear decay to zero."""
-    max_gradient_norm: PositiveFloat = 1.0
+    max_grad_norm: PositiveFloat = 1.0
     """Norm to which gradients are clipped."""
     ema_decay: UnitInterval = 0.9999
     """Decay of the exponential moving average of the weights, 0 to 1; at step k it is at most (1+k)/(10+k)."""
-    drop_probability: UnitInterval = 0.1
+    condition_dropout: UnitInterval = 0.1
     """Probability of dropping label and text together, 0 to 1."""
-    shuffled_captions: UnitInterval = 0.0
+    caption_shuffle_fraction: UnitInterval = 0.0
     """Share of the training images, 0 to 1, that get the caption of another image of their class. An experimental
     control: a remaining gain over the class condition does not come from what captions say about their image."""
     flip: bool = True
     """Flip images horizontally at random."""
-    balance_classes: bool = False
+    class_balanced_sampling: bool = False
     """Draw classes uniformly, as the released trainer does."""
-    class_balancing: Annotated[float, Field(ge=0)] = 0.0
+    cbdm_weight: Annotated[float, Field(ge=0)] = 0.0
     """tau of the class-balancing loss (CBDM), a baseline for rare classes; its authors use 0.001. 0: off."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of matrix products and attention; weights, norms, loss and optimizer stay float32."""
-    accumulate_steps: PositiveInt = 1
+    gradient_accumulation_steps: PositiveInt = 1
     """Number of micro-batches per step, grouped by caption length, whose gradients add up: less memory and padding,
     same result."""
-    recompute: bool = False
+    activation_checkpointing: bool = False
     """Recompute the blocks' activations in the backward pass: about a third more time, a fraction of the memory."""
     compile: bool = False
     """For uvit: compile its blocks with torch.compile; needs a C++ compiler and one or two minutes at the start."""
@@ -78,7 +78,7 @@ class Train(ConfigSection):
     """Reserve one GPU per worker."""
     resources_per_worker: dict[str, Quantity] = Field(default_factory=dict)
     """Custom resources per worker in addition to its CPU and GPU, such as {train: 1}, as for an actor pool."""
-    report_every: PositiveInt = 25
+    log_every: PositiveInt = 25
     """Number of steps between two points of the learning curve."""
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     """Experiment tracker that receives the learning curve in addition to the report; wandb needs the extra

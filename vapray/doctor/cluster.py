@@ -130,7 +130,7 @@ def _dashboard(addresses: list[str]) -> Finding:
 def _serve(addresses: list[str]) -> Finding:
     """Request the models of the service without a key; Ray's token does not protect the ports of Ray Serve."""
     if reachable := _open_addresses(addresses, f"{SERVE_PORT}/v1/models"):
-        advice = "Set args.api_keys_file in the Serve config (vapray key creates keys), or serve on 127.0.0.1."
+        advice = "Set args.api_keys_file in the Serve config (vapray create-key creates keys), or serve on 127.0.0.1."
         return failed("serve", f"port {SERVE_PORT} of {reachable} lists its models without a key", advice, 5)
     return ok("serve", f"port {SERVE_PORT}: no access without a key")
 

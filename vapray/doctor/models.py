@@ -39,7 +39,7 @@ def _captioners(config: Config) -> Iterator[Finding]:
 
 
 def _text_encoders(config: Config) -> Iterator[Finding]:
-    bank = config.bank
+    bank = config.text_encoder
     if bank.encoder == "hashing":
         yield ok("text encoder", "hashing")
         return
@@ -72,8 +72,8 @@ def _captioner(config: Config) -> str:
 
 
 def _encoder(config: Config) -> str:
-    files = find_tower(config.bank, download=False)
-    return f"{config.bank.encoder}: {files.folder}, {files.width} values per token"
+    files = find_tower(config.text_encoder, download=False)
+    return f"{config.text_encoder.encoder}: {files.folder}, {files.width} values per token"
 
 
 def _autoencoder(config: Config) -> str:

@@ -50,7 +50,7 @@ from vapray.store.version import Version, fingerprint
 __all__ = ["ReferenceSet", "build_measurer", "build_once", "load_or_build_reference", "search_training_set"]
 
 SECTIONS = (
-    "data.modality", "data.image_size", "evaluate.features", "evaluate.pixels", "evaluate.classifier_steps",
+    "data.modality", "data.image_size", "evaluate.features", "evaluate.preprocessing", "evaluate.classifier_steps",
 )  # fmt: skip
 TABLE, SCHEMA, SEED = "references", 1, 0
 SECONDS_BETWEEN_LOOKS = 2.0

@@ -123,7 +123,7 @@ def _provenance(run: StageContext, space: FeatureSpace) -> Provenance:
         num_inference_steps=config.sample.num_inference_steps,
         ema=config.sample.weights == "ema",
         seed=config.run.seed,
-        label_prior="training" if config.sample.labels == "training_prior" else "uniform",
+        label_prior="training" if config.sample.class_distribution == "training_prior" else "uniform",
         captioner="measured captions" if captioner == "measured" else captioner,
         checkpoint_sha256=trained["sha256"],
         network=f"{_NETWORKS[config.model.network]}, {_sees(config)}, {trained['parameters'] / 1e6:.3g}M parameters",
@@ -143,7 +143,9 @@ def _sees(config: Config) -> str:
     if not prototypes and config.model.prototypes.has_block:
         prototypes = " with a block as large as PCM"
     shuffled = (
-        f", {config.train.shuffled_captions:.0%} of them another image's" if config.train.shuffled_captions else ""
+        f", {config.train.caption_shuffle_fraction:.0%} of them another image's"
+        if config.train.caption_shuffle_fraction
+        else ""
     )
-    balanced = ", class-balancing loss" if config.train.class_balancing else ""
+    balanced = ", class-balancing loss" if config.train.cbdm_weight else ""
     return f"{'captions' if config.model.condition == 'caption' else 'class only'}{shuffled}{prototypes}{balanced}"

@@ -96,7 +96,7 @@ def summarize(
     floors = ("held_out", "reconstructed", "untrained", "class_mean")
     probabilities = probabilities_of(sets["generated"])
     return EvaluationSummary(
-        scores=compare_sets(reference, generated, draws=settings.halves, k=settings.neighbours, seed=seed),
+        scores=compare_sets(reference, generated, draws=settings.half_samples, k=settings.nearest_k, seed=seed),
         fid_floors={name: fid_of_sets(reference, features[name]) for name in floors},
         kid_floors={name: kid_of_sets(reference, features[name]) for name in ("held_out", "reconstructed")},
         classes=compare_classes(reference, generated),
@@ -228,7 +228,7 @@ def _label_interval(probabilities: NDArray[np.float64], labels: NDArray[np.int64
         return balanced_accuracy(rows[:, :-1], rows[:, -1].astype(np.int64))
 
     images = np.column_stack([probabilities, labels])
-    return bootstrap_interval(accuracy, [images], draws=config.evaluate.resamples, seed=config.run.seed)
+    return bootstrap_interval(accuracy, [images], draws=config.evaluate.bootstrap_samples, seed=config.run.seed)
 
 
 def _adherence(
@@ -247,7 +247,7 @@ def _adherence(
 
     settings = config.evaluate
     return measure_adherence(
-        generated, real, score, rounds=settings.control_rounds, draws=settings.resamples, seed=config.run.seed
+        generated, real, score, rounds=settings.shuffle_rounds, draws=settings.bootstrap_samples, seed=config.run.seed
     )
 
 
@@ -267,7 +267,7 @@ def _source_rank(
         },
         np.concatenate([reference.features, held_out.features]) / scale,
         np.concatenate([reference.labels, held_out.labels]),
-        draws=config.evaluate.resamples,
+        draws=config.evaluate.bootstrap_samples,
         seed=config.run.seed,
     )
 

@@ -104,7 +104,7 @@ class FrechetValidation:
 
     @cached_property
     def _encoder(self) -> TextEncoder:
-        return build_text_encoder(self.config.bank, "cuda" if self.config.train.use_gpu else "cpu")
+        return build_text_encoder(self.config.text_encoder, "cuda" if self.config.train.use_gpu else "cpu")
 
     @cached_property
     def _decoder(self) -> Autoencoder:

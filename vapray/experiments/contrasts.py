@@ -57,7 +57,7 @@ class ContrastResult:
 def findings(experiment: Experiment, numbers: Numbers) -> list[ContrastResult]:
     """Compute the findings of all contrasts, in their order."""
     found = [_differences(experiment, contrast, numbers) for contrast in experiment.contrasts]
-    first = next(iter(experiment.measures))
+    first = next(iter(experiment.evaluators))
     primary = [place for place, contrast in enumerate(experiment.contrasts) if contrast.primary]
     corrected = dict(zip(primary, holm([found[place][first].p for place in primary]), strict=True))
     return [
@@ -89,12 +89,12 @@ def _differences(experiment: Experiment, contrast: Contrast, numbers: Numbers) -
     return {
         measure: _paired(
             [
-                numbers.get((contrast.second, measure, seed, contrast.number), math.nan)
-                - numbers.get((contrast.first, measure, seed, contrast.number), math.nan)
+                numbers.get((contrast.treatment, measure, seed, contrast.metric), math.nan)
+                - numbers.get((contrast.baseline, measure, seed, contrast.metric), math.nan)
                 for seed in experiment.seeds
             ]
         )
-        for measure in experiment.measures
+        for measure in experiment.evaluators
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from vapray.config import Config
 from vapray.config.dotted import leaves, value_at
+from vapray.config.renamed_keys import rename_dotted
 from vapray.errors import DataError
 from vapray.experiments.spec import slug
 from vapray.pipeline.stages import STAGES
@@ -123,6 +124,7 @@ def changed_settings(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> S
     Settings of the record that the experiment does not use are ignored, unless they no longer exist.
     """
     defaults, as_read = (json.loads(json.dumps(one)) for one in (deciding_settings(Config()), asked))
+    recorded = rename_dotted(recorded, source="record", warn=lambda _: None)
     gone = recorded.keys() - defaults.keys() - as_read.keys()
     return sorted(gone | {key for key in as_read if recorded.get(key, defaults.get(key)) != as_read[key]})
 

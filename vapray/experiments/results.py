@@ -125,7 +125,7 @@ class _Downstream(ResultReader):
 class _Audit(ResultReader):
     """Captions compared with their images."""
 
-    stages = ("ingest", "caption", "examine", "audit")
+    stages = ("ingest", "caption", "caption_audit_sample", "audit")
     table = "audits"
     known = "contradicted, by_chance, consistency, rejected, mentioned_ATTRIBUTE, contradicted_ATTRIBUTE"
     _names: ClassVar = {

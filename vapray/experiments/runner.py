@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from vapray.captioning.prompt_selection import select_prompt_set
 from vapray.config import Config
 from vapray.config.loader import load_config
+from vapray.config.renamed_keys import new_key
 from vapray.errors import BackendError, ConfigError
 from vapray.experiments.folders import measure_folder
 from vapray.experiments.records import Record, RunName, changed_settings, deciding_settings, read_record, write_record
@@ -33,14 +34,14 @@ def run_names(experiment: Experiment, rows: Sequence[str] = (), seeds: Sequence[
     Raises:
         ConfigError: ``rows`` or ``seeds`` has an unknown entry.
     """
-    if unknown := [row for row in rows if row not in experiment.rows]:
-        raise ConfigError(f"--row {unknown[0]}: unknown. Rows: {', '.join(experiment.rows)}.")
+    if unknown := [row for row in rows if row not in experiment.arms]:
+        raise ConfigError(f"--row {unknown[0]}: unknown. Rows: {', '.join(experiment.arms)}.")
     if other := [seed for seed in seeds if seed not in experiment.seeds]:
         raise ConfigError(f"--seed {other[0]}: unknown. Seeds: {', '.join(map(str, experiment.seeds))}.")
     for seed in seeds or experiment.seeds:
-        for row in rows or experiment.rows:
-            if experiment.rows[row].folder is None or seed == experiment.seeds[0]:
-                for measure in experiment.measures:
+        for row in rows or experiment.arms:
+            if experiment.arms[row].folder is None or seed == experiment.seeds[0]:
+                for measure in experiment.evaluators:
                     yield RunName(row, measure, seed)
 
 
@@ -58,7 +59,7 @@ def settings_of(
     Raises:
         ConfigError: invalid settings, with their row, or an override of a key in which runs differ.
     """
-    if same := sorted({override.partition("=")[0] for override in overrides} & experiment.varied):
+    if same := sorted({new_key(override.partition("=")[0]) for override in overrides} & experiment.varied):
         raise ConfigError(f"{same[0]}: runs of this experiment differ in it. Fix: select runs by --row and --seed.")
     try:
         settings = [*unless_given, *experiment.overrides(name.row, name.measure, name.seed)]
@@ -199,7 +200,7 @@ def _pending(
 
 
 def _made(experiment: Experiment, name: RunName, config: Config, display: Display) -> Record:
-    folder = experiment.rows[name.row].folder
+    folder = experiment.arms[name.row].folder
     settings = deciding_settings(config, OUTCOMES[experiment.stage].stages)
     if folder is not None:
         images = run_pipeline(config, ["ingest"], display, among_others=True)["images"]

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from vapray.config.renamed_keys import EXPERIMENT_KEYS, apply_renamed_keys, rename_dotted, warn_once
 from vapray.config.section import ConfigSection, NonNegativeInt
 from vapray.config.strict_yaml import parse_yaml
 from vapray.errors import ConfigError
@@ -37,11 +38,11 @@ class Row(ConfigSection):
 
 
 class Contrast(ConfigSection):
-    """Paired comparison of two rows: does the second differ from the first?"""
+    """Paired comparison of two arms: does the treatment differ from the baseline?"""
 
-    first: str
-    second: str
-    number: str = "kid"
+    baseline: str
+    treatment: str
+    metric: str = "kid"
     """Number of ``metrics.json`` to compare."""
     primary: bool = True
     """Part of Holm's correction; other contrasts are reported uncorrected."""
@@ -60,10 +61,10 @@ class Experiment(ConfigSection):
     """Last stage of a run; its numbers fill the table."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(strict=False, min_length=1)] = (0,)
     """``run.seed`` of each repetition. Rows with the same seed share order, noise and first weights where they can."""
-    measures: Annotated[dict[str, Settings], Field(min_length=1, default_factory=lambda: {"default": {}})]
+    evaluators: Annotated[dict[str, Settings], Field(min_length=1, default_factory=lambda: {"default": {}})]
     """Name -> settings of ``evaluate``: every run is measured by each. A resolved contrast has one sign in all."""
-    rows: Annotated[dict[str, Row], Field(min_length=1)]
-    numbers: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = (
+    arms: Annotated[dict[str, Row], Field(min_length=1)]
+    metrics: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = (
         "fid", "kid", "inception_score", "precision", "recall",
     )  # fmt: skip
     """Numbers in the columns."""
@@ -79,10 +80,10 @@ class Experiment(ConfigSection):
         return self
 
     def _contrast_problems(self) -> Iterator[str]:
-        for name in (name for contrast in self.contrasts for name in (contrast.first, contrast.second)):
-            if name not in self.rows:
-                yield f"contrasts: unknown row {name!r}; rows: {', '.join(self.rows)}"
-            elif self.rows[name].folder:
+        for name in (name for contrast in self.contrasts for name in (contrast.baseline, contrast.treatment)):
+            if name not in self.arms:
+                yield f"contrasts: unknown arm {name!r}; arms: {', '.join(self.arms)}"
+            elif self.arms[name].folder:
                 yield f"contrasts: {name!r} is a folder and has no seeds to pair"
 
     def _seed_problems(self) -> Iterator[str]:
@@ -96,41 +97,41 @@ class Experiment(ConfigSection):
         outcome = OUTCOMES[self.stage]
         for number in self.all_numbers:
             if outcome.name(number) is None:
-                yield f"unknown number {number!r}; known: {outcome.known}"
+                yield f"unknown metric {number!r}; known: {outcome.known}"
 
     def _row_problems(self) -> Iterator[str]:
-        for names in (self.rows, self.measures):
+        for names in (self.arms, self.evaluators):
             if len({slug(name) for name in names}) < len(names) or not all(map(slug, names)):
                 yield f"names have to differ in letters and digits, because they name files: {', '.join(names)}"
-        for name, row in self.rows.items():
+        for name, row in self.arms.items():
             if row.folder and row.settings:
-                yield f"rows.{name}: a folder has no settings; remove one of the two"
+                yield f"arms.{name}: a folder has no settings; remove one of the two"
             if row.folder and self.stage != "evaluate":
-                yield f"rows.{name}: a folder of images can be evaluated only, and the stage is {self.stage}"
+                yield f"arms.{name}: a folder of images can be evaluated only, and the stage is {self.stage}"
 
     def _places_of_settings(self) -> Iterator[tuple[str, Settings]]:
         yield "settings", self.settings
-        yield from ((f"rows.{name}.settings", row.settings) for name, row in self.rows.items())
-        yield from ((f"measures.{name}", settings) for name, settings in self.measures.items())
+        yield from ((f"arms.{name}.settings", row.settings) for name, row in self.arms.items())
+        yield from ((f"evaluators.{name}", settings) for name, settings in self.evaluators.items())
 
     @property
     def all_numbers(self) -> list[str]:
         """Numbers of columns, contrasts and the paper, each once."""
-        of_paper = (number for row in self.rows.values() for number in row.paper)
-        return list(dict.fromkeys([*self.numbers, *(contrast.number for contrast in self.contrasts), *of_paper]))
+        of_paper = (number for row in self.arms.values() for number in row.paper)
+        return list(dict.fromkeys([*self.metrics, *(contrast.metric for contrast in self.contrasts), *of_paper]))
 
     @property
     def varied(self) -> set[str]:
         """Setting keys in which runs differ."""
-        of_runs = [*(row.settings for row in self.rows.values()), *self.measures.values()]
+        of_runs = [*(row.settings for row in self.arms.values()), *self.evaluators.values()]
         return {"run.seed"}.union(*of_runs)
 
     def overrides(self, row: str, measure: str, seed: int) -> list[str]:
         """Overrides of one run, for ``vapray.config.loader.load_config``."""
         merged: Mapping[str, Any] = {
             **self.settings,
-            **self.rows[row].settings,
-            **self.measures[measure],
+            **self.arms[row].settings,
+            **self.evaluators[measure],
             "run.seed": seed,
         }
         return [f"{key}={json.dumps(value)}" for key, value in merged.items()]
@@ -159,9 +160,10 @@ def read_experiment(path: str, dataset: str | None = None) -> Experiment:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).{hint}") from None
     tree, _ = parse_yaml(text, where=path)
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: not an experiment: expected title, question and rows.")
+        raise ConfigError(f"{path}: not an experiment: expected title, question and arms.")
+    tree = _renamed(_for_dataset(tree, dataset, path), path)
     try:
-        return Experiment.model_validate(_for_dataset(tree, dataset, path))
+        return Experiment.model_validate(tree)
     except ValidationError as error:
         texts = [_problem(found["loc"], found["type"], found["msg"]) for found in error.errors()]
         raise ConfigError(
@@ -183,6 +185,19 @@ def _for_dataset(tree: dict[str, Any], dataset: str | None, path: str) -> dict[s
     return tree
 
 
+def _renamed(tree: dict[str, Any], path: str) -> dict[str, Any]:
+    """Replace the old names of keys, settings and values."""
+    tree = apply_renamed_keys(tree, EXPERIMENT_KEYS, source=path, warn=warn_once)
+    arms, evaluators = tree.get("arms"), tree.get("evaluators")
+    holders = [tree, *(arms.values() if isinstance(arms, dict) else [])]
+    places = [(holder, "settings") for holder in holders if isinstance(holder, dict)]
+    places += [(evaluators, name) for name in evaluators] if isinstance(evaluators, dict) else []
+    for holder, name in places:
+        if isinstance(settings := holder.get(name), dict) and all(isinstance(key, str) for key in settings):
+            holder[name] = rename_dotted(settings, source=path)
+    return tree
+
+
 def _merged(shared: Any, own: Any) -> Any:
     """Merge mappings key by key; any other value of ``own`` replaces the shared one."""
     if not isinstance(shared, dict) or not isinstance(own, dict):
@@ -201,6 +216,6 @@ def _problem(keys: Sequence[str | int], kind: str, message: str) -> str:
         return f"{place}: {message.removeprefix('Value error, ')}".removeprefix(": ")
     if "." in key:
         return f"{place}: unknown key. Fix: put settings one level below, under `settings:`"
-    known = (Row if keys[0] == "rows" else Contrast if keys[0] == "contrasts" else Experiment).model_fields
+    known = (Row if keys[0] == "arms" else Contrast if keys[0] == "contrasts" else Experiment).model_fields
     near = get_close_matches(key, known, n=1, cutoff=0.5)
     return f"{place}: unknown key. " + (f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}")

@@ -62,25 +62,25 @@ QUESTION_HEAD = ("contrast", "number", "measured by", "difference over seeds", "
 def tables_of(experiment: Experiment, records: Mapping[RunName, Record]) -> Tables:
     """Build the tables of the finished runs; unfinished ones are dashes."""
     columns = _columns(experiment, records)
-    names = {number: OUTCOMES[experiment.stage].name(number) for number in experiment.numbers}
-    several = len(experiment.measures) > 1
+    names = {number: OUTCOMES[experiment.stage].name(number) for number in experiment.metrics}
+    several = len(experiment.evaluators) > 1
     head = ["", *(f"{names[n]} ({by[0]})" if several and len(by) == 1 else f"{names[n]}" for by, n in columns)]
-    paper = [number for number in experiment.numbers if any(number in row.paper for row in experiment.rows.values())]
+    paper = [number for number in experiment.metrics if any(number in row.paper for row in experiment.arms.values())]
     head += [f"{names[number]}, paper" for number in paper] + ["seeds", *BUDGET]
-    rows = [_row(experiment, name, columns, paper, records) for name in experiment.rows]
+    rows = [_row(experiment, name, columns, paper, records) for name in experiment.arms]
     rows += _floors(columns, paper, records)
     found = findings(experiment, _numbers(experiment, records))
     questions = [
-        cells for one in found for cells in _question(one, experiment, alike=_told_alike(one.contrast.number, records))
+        cells for one in found for cells in _question(one, experiment, alike=_told_alike(one.contrast.metric, records))
     ]
     return Tables(experiment, tuple(head), rows, questions, tuple(_notes(experiment, records)))
 
 
 def _columns(experiment: Experiment, records: Mapping[RunName, Record]) -> Sequence[Column]:
     """List numbers by measure, then those that are equal under all measures."""
-    alike = [number for number in experiment.numbers if _told_alike(number, records)]
-    by_each = [number for number in experiment.numbers if number not in alike]
-    measures = tuple(experiment.measures)
+    alike = [number for number in experiment.metrics if _told_alike(number, records)]
+    by_each = [number for number in experiment.metrics if number not in alike]
+    measures = tuple(experiment.evaluators)
     return [((measure,), number) for measure in measures for number in by_each] + [(measures, n) for n in alike]
 
 
@@ -102,7 +102,7 @@ def _row(
 ) -> Cells:
     of_row = [record for record in records.values() if record.row == row]
     cells = [_mean({r.seed: r.number(number) for r in of_row if r.measure in by}) for by, number in columns]
-    reported = [_number(experiment.rows[row].paper.get(number, math.nan)) for number in paper]
+    reported = [_number(experiment.arms[row].paper.get(number, math.nan)) for number in paper]
     seeds = len({record.seed for record in of_row})
     return row, *cells, *reported, str(seeds or ABSENT), *_budget({r.seed: r.budget for r in of_row if r.budget})
 
@@ -146,9 +146,16 @@ def _question(finding: ContrastResult, experiment: Experiment, *, alike: bool) -
         interval = "" if math.isnan(one.low) else f" [{_number(one.low)}, {_number(one.high)}]"
         told = f"{_number(one.mean)}{interval}, n = {one.pairs}" if one.pairs else ABSENT
         p = _number(finding.p_holm if contrast.primary else one.p)
-        name = OUTCOMES[experiment.stage].name(contrast.number) or ""
+        name = OUTCOMES[experiment.stage].name(contrast.metric) or ""
         note = ("", "") if contrast.primary else (", uncorrected", ", secondary")
-        cells = (f"{contrast.second} − {contrast.first}", name, measure, told, f"{p}{note[0]}", f"{verdict}{note[1]}")
+        cells = (
+            f"{contrast.treatment} − {contrast.baseline}",
+            name,
+            measure,
+            told,
+            f"{p}{note[0]}",
+            f"{verdict}{note[1]}",
+        )
         yield ("", "", measure, told, "", "") if blank else cells
         blank = True
 
@@ -157,22 +164,22 @@ def _notes(experiment: Experiment, records: Mapping[RunName, Record]) -> Iterato
     yield "Mean ± standard deviation over seeds; a difference has a 95 % paired t-interval over seeds."
     if any(record.budget for record in records.values()):
         yield "Training: minutes of the attempt that ended it, from the quickest seed to the slowest."
-    for measure in experiment.measures:
+    for measure in experiment.evaluators:
         of_measure = [record for record in records.values() if record.measure == measure]
         yield from dict.fromkeys(_told(experiment, record) for record in of_measure)
         yield from dict.fromkeys(f"{measure}: {text}" for one in of_measure for text in one.metrics.get("warnings", ()))
-    for name, row in experiment.rows.items():
+    for name, row in experiment.arms.items():
         if row.note:
             yield f"{name}: {row.note}"
 
 
 def _told(experiment: Experiment, record: Record) -> str:
-    whose = f"{record.row}, {record.measure}" if experiment.rows[record.row].folder else record.measure
+    whose = f"{record.row}, {record.measure}" if experiment.arms[record.row].folder else record.measure
     return f"{whose}: {OUTCOMES[experiment.stage].told(record.metrics)}"
 
 
 def _numbers(experiment: Experiment, records: Mapping[RunName, Record]) -> dict[tuple[str, str, int, str], float]:
-    asked = {contrast.number for contrast in experiment.contrasts}
+    asked = {contrast.metric for contrast in experiment.contrasts}
     return {(n.row, n.measure, n.seed, key): record.number(key) for n, record in records.items() for key in asked}
 
 

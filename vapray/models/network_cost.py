@@ -161,7 +161,7 @@ def _parameters_of_uvit(config: Config, num_classes: int, patches: int) -> int:
     ends += (width + 1) * patch_values + 9 * channels**2 + channels
     if model.condition == "caption":
         learned = model.null_text == "learned"
-        ends += (context_width(config) + 1 + learned) * width + config.bank.max_tokens * width
+        ends += (context_width(config) + 1 + learned) * width + config.text_encoder.max_tokens * width
     return (model.depth + 1) * block + model.depth // 2 * (2 * square + width) + ends
 
 

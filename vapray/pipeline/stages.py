@@ -51,22 +51,27 @@ class Stage:
 
 # Reporting, saving, retrying and the number of workers do not change the training result.
 _TRAIN_EXECUTION = {
-    "workers", "use_gpu", "report_every", "checkpoint_every", "keep_checkpoints", "max_failures", "max_skipped_steps",
-    "grace_seconds", "strict_checkpoints", "prefetch", "recompute", "accumulate_steps", "compile",
-    "min_workers", "tracker", "init_from", "sharding", "resources_per_worker",
+    "workers", "use_gpu", "log_every", "checkpoint_every", "keep_checkpoints", "max_failures", "max_skipped_steps",
+    "grace_seconds", "strict_checkpoints", "prefetch", "activation_checkpointing", "gradient_accumulation_steps",
+    "compile", "min_workers", "tracker", "init_from", "sharding", "resources_per_worker",
 }  # fmt: skip
 _TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TRAIN_EXECUTION)
 _FRAME = ("data.modality", "data.image_size")
-_MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "bank")
+_MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "text_encoder")
 
-_EXAMINED = ("audit.images", "audit.repeats", "audit.repeated_images", "audit.temperature")
-_JUDGED = ("audit.rated_images",)
+_EXAMINED = (
+    "caption_audit.images",
+    "caption_audit.repeats",
+    "caption_audit.repeated_images",
+    "caption_audit.temperature",
+)
+_JUDGED = ("caption_audit.rated_images",)
 
 STAGES = (
     Stage("ingest", "data", "images", (), ("data.source",), schema=2),
     Stage("caption", "captioning", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=3),
     Stage(
-        "examine",
+        "caption_audit_sample",
         "caption_audit.sample",
         "examinations",
         ("images", "captions"),
@@ -80,7 +85,7 @@ STAGES = (
         ("caption.prompt_set", "data.modality", *_JUDGED, "run.seed"),
         uses_ray=False,
     ),
-    Stage("bank", "bank", "bank", ("captions",), ("bank",)),
+    Stage("bank", "bank", "bank", ("captions",), ("text_encoder",)),
     Stage(
         "autoencoder",
         "latents.fitting",

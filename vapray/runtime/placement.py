@@ -49,7 +49,7 @@ def resource_demands(config: Config) -> Iterator[ResourceDemand]:
     for name in Pools.model_fields:
         if name == "autoencoder" and config.autoencoder.kind == "pixels":
             continue
-        stages = {"caption": ("caption", "examine")}.get(name, (name,))
+        stages = {"caption": ("caption", "caption_audit_sample")}.get(name, (name,))
         yield ResourceDemand(f"an actor of {name}", getattr(config.pools, name).bundle, stages=stages)
     yield train_demand(config)
 

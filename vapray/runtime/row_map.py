@@ -77,7 +77,7 @@ def map_rows(
 
     Raises:
         BackendError: the cluster cannot run the pool, or an actor died more often than it is restarted.
-        RejectLimitError: more rows were rejected than ``run.max_bad_fraction`` allows.
+        RejectLimitError: more rows were rejected than ``run.max_reject_fraction`` allows.
     """
     require_resources(ResourceDemand(f"an actor of {run.name}", pool.bundle), say=run.progress.say)
     items, asked = _plan(source, run.output.keys(), key, pool.batch_rows, only)
@@ -113,11 +113,12 @@ def _map_items(
             resources=pool.resources,
             max_restarts=MAX_ACTOR_RESTARTS,
             max_task_retries=RETRY_UNTIL_RESTARTED,
-            max_concurrency=pool.overlap,
+            max_concurrency=pool.max_concurrency,
             compute=ActorPoolStrategy(
                 min_size=min(pool.min_size, len(items)),
                 max_size=min(pool.max_size, len(items)),
-                max_tasks_in_flight_per_actor=2 * pool.overlap,  # below 1.75 * overlap Ray Data never grows a pool
+                max_tasks_in_flight_per_actor=2
+                * pool.max_concurrency,  # below 1.75 * overlap Ray Data never grows a pool
             ),
         )
     with unwrap_ray_errors(run.name):
@@ -140,7 +141,7 @@ def _died(run: StageContext, error: Exception) -> str:
 
 
 def _check_rejects(run: StageContext, asked: int) -> None:
-    limit, count = run.config.run.max_bad_fraction, 0
+    limit, count = run.config.run.max_reject_fraction, 0
     reasons: Counter[str] = Counter()
     first: list[str] = []
     for part in run.output.read_parts([REJECT], rejects=True):
@@ -152,9 +153,9 @@ def _check_rejects(run: StageContext, asked: int) -> None:
         names = ", ".join(first)
         common = ", ".join(f"{reason} ({times:,})" for reason, times in reasons.most_common(3))
         raise RejectLimitError(
-            f"{run.output.uri}: {count:,} of {asked:,} rows were rejected, more than run.max_bad_fraction "
+            f"{run.output.uri}: {count:,} of {asked:,} rows were rejected, more than run.max_reject_fraction "
             f"{limit:g} allows. First: {names}. Most common: {common}. Fix: correct the data and run the same command "
-            f"again, or raise run.max_bad_fraction. If the data is correct, delete {run.output.uri} and run again."
+            f"again, or raise run.max_reject_fraction. If the data is correct, delete {run.output.uri} and run again."
         )
 
 

@@ -13,16 +13,16 @@ __all__ = ["bank_content_hash", "select_captions"]
 
 
 def bank_content_hash(config: Config) -> str:
-    """Content hash of the newest bank of run ``sample.bank``; empty if the setting is.
+    """Content hash of the newest bank of run ``sample.caption_run``; empty if the setting is.
 
     Raises:
         DataError: that run has no finished bank.
     """
-    if not (root := config.sample.bank):
+    if not (root := config.sample.caption_run):
         return ""
     if newest := Store(root).newest("bank"):
         return newest.content_hash
-    raise DataError(f"sample.bank {root}: no finished bank. Fix: give the run.root of a run with captions.")
+    raise DataError(f"sample.caption_run {root}: no finished bank. Fix: give the run.root of a run with captions.")
 
 
 def select_captions(config: Config, bank: Version, class_names: Sequence[str], another: str = "") -> PromptBank:
@@ -35,22 +35,22 @@ def select_captions(config: Config, bank: Version, class_names: Sequence[str], a
         config: Complete config; section ``sample`` is used.
         bank: Bank of this run.
         class_names: Class names of the model, by label.
-        another: Content hash of the bank of ``sample.bank``.
+        another: Content hash of the bank of ``sample.caption_run``.
 
     Raises:
-        DataError: there are no such captions, ``sample.bank`` lacks a class, or that bank is gone.
+        DataError: there are no such captions, ``sample.caption_run`` lacks a class, or that bank is gone.
     """
     sample, count = config.sample, config.sample.captions_per_class
-    if sample.bank:
-        theirs = Store(sample.bank).holding("bank", another)
+    if sample.caption_run:
+        theirs = Store(sample.caption_run).holding("bank", another)
         if theirs is None:
-            raise DataError(f"sample.bank {sample.bank}: its bank is gone. Fix: run the command again.")
-        texts = _split_of(theirs, sample.texts)
-        if sample.texts == "held_out":
-            texts = _without(texts, PromptBank.of(bank), sample.bank)
-        texts = _relabelled(texts, _class_names(sample.bank, theirs), class_names, sample)
+            raise DataError(f"sample.caption_run {sample.caption_run}: its bank is gone. Fix: run the command again.")
+        texts = _split_of(theirs, sample.caption_split)
+        if sample.caption_split == "held_out":
+            texts = _without(texts, PromptBank.of(bank), sample.caption_run)
+        texts = _relabelled(texts, _class_names(sample.caption_run, theirs), class_names, sample)
     else:
-        texts = _split_of(bank, sample.texts)
+        texts = _split_of(bank, sample.caption_split)
     return texts if count is None else texts.reduced(count)
 
 
@@ -60,8 +60,8 @@ def _split_of(bank: Version, texts: str) -> PromptBank:
     if split := choose_held_out_split(bank.read(["split"]).column(0).unique().to_pylist()):
         return PromptBank.of(bank, split)
     raise DataError(
-        f"{bank.uri}: sample.texts=held_out, but every image is in the train split. Fix: give the dataset a test "
-        "split, set data.test_share, or draw captions of training images with sample.texts=training."
+        f"{bank.uri}: sample.caption_split=held_out, but every image is in the train split. Fix: give the dataset a "
+        "test split, set data.test_share, or draw captions of training images with sample.caption_split=training."
     )
 
 
@@ -72,27 +72,29 @@ def _class_names(root: str, bank: Version) -> Sequence[str]:
     if images := captions and store.holding("images", captions.sealed().inputs["images"]):
         names: list[str] = images.sealed().notes["class_names"]
         return names
-    raise DataError(f"sample.bank {root}: the images of its captions are gone, and with them the class names.")
+    raise DataError(f"sample.caption_run {root}: the images of its captions are gone, and with them the class names.")
 
 
 def _without(texts: PromptBank, trained_on: PromptBank, root: str) -> PromptBank:
     known = {entry.image_id for label in trained_on.labels for entry in trained_on.entries(label)}
     unseen = [entry for label in texts.labels for entry in texts.entries(label) if entry.image_id not in known]
     if not unseen:
-        raise DataError(f"sample.bank {root}: this run was trained on all images of its held-out captions.")
+        raise DataError(f"sample.caption_run {root}: this run was trained on all images of its held-out captions.")
     return PromptBank(unseen)
 
 
 def _relabelled(texts: PromptBank, theirs: Sequence[str], ours: Sequence[str], sample: Sample) -> PromptBank:
-    if unknown := sorted(set(sample.bank_classes) - set(ours)):
-        raise DataError(f"sample.bank_classes: the model has no class {unknown[0]}. Its classes: {', '.join(ours)}.")
-    wanted = [sample.bank_classes.get(name, name) for name in ours]
+    if unknown := sorted(set(sample.caption_class_map) - set(ours)):
+        raise DataError(
+            f"sample.caption_class_map: the model has no class {unknown[0]}. Its classes: {', '.join(ours)}."
+        )
+    wanted = [sample.caption_class_map.get(name, name) for name in ours]
     places = {name.casefold(): label for label, name in enumerate(theirs) if label in texts.labels}
     if missing := [name for name in wanted if name.casefold() not in places]:
         raise DataError(
-            f"sample.bank {sample.bank}: has no captions of {', '.join(missing)}. It has: "
+            f"sample.caption_run {sample.caption_run}: has no captions of {', '.join(missing)}. It has: "
             f"{', '.join(theirs[label] for label in texts.labels)}. Fix: set the class to use: "
-            f"sample.bank_classes={{{missing[0]}: NAME}}"
+            f"sample.caption_class_map={{{missing[0]}: NAME}}"
         )
     return PromptBank(
         replace(entry, label=label, image_id=f"bank/{label}/{entry.image_id}")

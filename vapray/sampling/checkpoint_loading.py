@@ -18,8 +18,9 @@ from vapray.bank.factory import build_text_encoder
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder
 from vapray.config import Config
+from vapray.config.renamed_keys import rename_settings
 from vapray.config.validation_errors import from_pydantic_error
-from vapray.errors import BackendError, CheckpointError, DataError
+from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
 from vapray.latents.latent_space import LatentSpace
 from vapray.store.checkpoint import SCHEMA, read_checkpoint, read_file
 from vapray.store.files import FileStore
@@ -120,6 +121,7 @@ class CheckpointMetadata:
         try:
             card: dict[str, Any] = dict(json.loads(data))
             _refuse_newer(card, where)
+            card["config"] = rename_settings(card["config"], source=where, warn=lambda _: None)
             return cls(
                 Config.model_validate(card["config"]),
                 LatentSpace.from_record(card["latent_space"]),
@@ -132,7 +134,7 @@ class CheckpointMetadata:
             raise CheckpointError("\n  ".join([*problems, _UPDATE])) from None
         except KeyError as error:
             raise CheckpointError(f"{where}: no {error}. {_UPDATE}") from None
-        except (TypeError, ValueError, DataError) as error:
+        except (TypeError, ValueError, ConfigError, DataError) as error:
             raise CheckpointError(f"{where}: {error}. {_UPDATE}") from None
 
 
@@ -204,7 +206,7 @@ def _architecture(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int | str]
         "latent_space.channels": channels,
         "context_width": shapes.get("text.project.weight", (0, 0))[1],
         "number of class_names": rows[0] - 1,
-        "number of positions (bank.max_tokens, patches)": shapes["position"][0] - label_token,
+        "number of positions (text_encoder.max_tokens, patches)": shapes["position"][0] - label_token,
     }
     if prototypes[1]:
         settings["model.prototypes.injection"] = _kind(shapes, "prototypes.injection.", _INJECTIONS, "cross_attention")
@@ -230,7 +232,7 @@ def load_text_encoder(card: CheckpointMetadata, model: str | None, device: str, 
 
     Args:
         card: Metadata of the checkpoint.
-        model: Directory or hub name, as in ``bank.model``, if it differs from training; else None.
+        model: Directory or hub name, as in ``text_encoder.model``, if it differs from training; else None.
         device: Torch device name.
         where: Path of checkpoint.json, for errors.
 
@@ -240,7 +242,7 @@ def load_text_encoder(card: CheckpointMetadata, model: str | None, device: str, 
         BackendError: the encoder is not available on this machine.
     """
     moved = {"model": model, "revision": None} if model else {}
-    settings = card.config.bank.model_copy(update=moved)
+    settings = card.config.text_encoder.model_copy(update=moved)
     encoder = build_text_encoder(settings, device)
     if encoder.id != card.text_encoder:
         raise CheckpointError(

@@ -79,7 +79,7 @@ class Sampler:
             path: Local path or URI of the folder.
             weights: ``ema`` (moving average), ``raw`` (last step) or ``untrained`` (random; a floor for metrics).
             device: Torch device name.
-            text_encoder: Directory or hf-hub:OWNER/NAME of the text encoder, if it is no longer at ``bank.model``.
+            text_encoder: Directory or hf-hub:OWNER/NAME of the text encoder, if no longer at ``text_encoder.model``.
             sample: Settings of generation and network calls, such as ``Sample(precision="bfloat16")``; None uses
                 those of the training config.
 

@@ -42,7 +42,7 @@ def run(run: StageContext) -> None:
             texts,
             n_images=n_images,
             seed=config.run.seed,
-            uniform_labels=config.sample.labels == "uniform",
+            uniform_labels=config.sample.class_distribution == "uniform",
             arm=arm,
         )
     ]

@@ -85,7 +85,9 @@ def read_keys(path: str) -> tuple[ApiKey, ...]:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file. Fix: create it with `vapray key NAME --file {path}`.") from None
+        raise ConfigError(
+            f"{path}: no such file. Fix: create it with `vapray create-key NAME --file {path}`."
+        ) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}). Fix: give another key file.") from None
     except UnicodeDecodeError as error:
@@ -95,7 +97,7 @@ def read_keys(path: str) -> tuple[ApiKey, ...]:
         return ApiKeys.model_validate(tree).keys
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, found['loc'])) or 'the file'}: {_said(found)}" for found in _wrong(error)]
-        advice = f"Fix: use the format that `vapray key NAME --file {path}` writes."
+        advice = f"Fix: use the format that `vapray create-key NAME --file {path}` writes."
         raise ConfigError(f"{path}: {'; '.join(problems)}. {advice}") from None
 
 

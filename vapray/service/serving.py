@@ -63,7 +63,7 @@ def serve_until_interrupted(
     if settings.host not in LOOPBACK and not settings.args.get("api_keys_file"):
         raise ConfigError(
             f"http_options.host = {settings.host}: reachable from other machines, and no API keys are set. Fix: create "
-            "one with `vapray key NAME --file keys.yaml` and give --keys keys.yaml, or listen on 127.0.0.1."
+            "one with `vapray create-key NAME --file keys.yaml` and give --api-keys keys.yaml, or listen on 127.0.0.1."
         )
     if not (address or os.environ.get("RAY_ADDRESS")):  # a Serve that already runs uses the port itself
         _require_free(settings.host, settings.port)

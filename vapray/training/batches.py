@@ -32,7 +32,7 @@ class Batch:
     token."""
     draws: TrainingDraws
     balancing: ClassBalancing | None
-    """Class-balancing loss for ``train.class_balancing``; None without it."""
+    """Class-balancing loss for ``train.cbdm_weight``; None without it."""
     share: float = 1.0
     """Number of its rows divided by that of the rank's complete batch: the weight of its mean loss."""
 
@@ -95,12 +95,14 @@ class Batches:
         self._config, self._rows, self._space = config, rows, space
         self._num_classes = int(rows.labels.max()) + 1
         self._places = np.arange(rank, config.train.batch_size, world)
-        self._captions = caption_permutation(rows.labels, shuffled=config.train.shuffled_captions, seed=config.run.seed)
+        self._captions = caption_permutation(
+            rows.labels, shuffled=config.train.caption_shuffle_fraction, seed=config.run.seed
+        )
         self._order = GlobalBatchSampler(
             rows.labels,
             batch_size=config.train.batch_size,
             seed=config.run.seed,
-            balance_classes=config.train.balance_classes,
+            balance_classes=config.train.class_balanced_sampling,
         )
 
     def at(self, step: int) -> Batch:
@@ -118,7 +120,7 @@ class Batches:
         return Batch(latents, label, context, torch.from_numpy(lengths), draws, self._balancing(step))
 
     def _balancing(self, step: int) -> ClassBalancing | None:
-        tau, places = self._config.train.class_balancing, self._places.tolist()
+        tau, places = self._config.train.cbdm_weight, self._places.tolist()
         if not tau:
             return None
         return ClassBalancing(tau, draw_other_labels(self._config.run.seed, step, places, self._num_classes))
@@ -130,7 +132,7 @@ class Batches:
             self._places.tolist(),
             self._shape,
             steps=self._config.diffusion.steps,
-            drop_probability=self._config.train.drop_probability,
+            drop_probability=self._config.train.condition_dropout,
         )
 
     @property

@@ -37,7 +37,7 @@ def final_checkpoint(
     Returns:
         File name -> content.
     """
-    encoder = build_text_encoder(config.bank)
+    encoder = build_text_encoder(config.text_encoder)
     card = {
         "schema": SCHEMA,
         "class_names": list(class_names),

@@ -33,7 +33,7 @@ def forecast(outlook: ForecastInputs) -> Forecast:
     device = "GPU" if settings.use_gpu else "CPU"
     rate, basis = flop_rate(device)
     rows, share = settings.steps * settings.batch_size, settings.batch_size // settings.workers
-    at_once = -(-share // settings.accumulate_steps)
+    at_once = -(-share // settings.gradient_accumulation_steps)
     return Forecast(
         rows=rows,
         part_bytes=0,
@@ -59,7 +59,7 @@ def _bytes_held(settings: Train) -> float:
         return BYTES_OF_A_PARAMETER
     if settings.sharding == "ddp":
         return BYTES_OF_A_PARAMETER + BYTES_OF_DDP
-    gradients = BYTES_OF_GRADIENTS if settings.accumulate_steps > 1 else 0
+    gradients = BYTES_OF_GRADIENTS if settings.gradient_accumulation_steps > 1 else 0
     return BYTES_OF_A_PARAMETER / settings.workers + BYTES_BORROWED + gradients
 
 
@@ -90,7 +90,7 @@ def _checkpoint_bytes(outlook: ForecastInputs, parameters: int) -> float:
     settings = outlook.config.train
     states = min(settings.keep_checkpoints, -(-settings.steps // settings.checkpoint_every))
     bytes_of_a_parameter = 20 if settings.validate_every and outlook.images.splits.get("validation", 0) else 16
-    points = settings.steps / settings.report_every
+    points = settings.steps / settings.log_every
     curve, events = points * BYTES_OF_A_POINT, points * BYTES_OF_AN_EVENT * (settings.tracker == "tensorboard")
     bank = outlook.images.splits.get("train", 0) * 40
     final = 8 * parameters + 4 * autoencoder_size(outlook.config).parameters + bank + 4000

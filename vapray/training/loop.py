@@ -55,7 +55,7 @@ def _take_steps(
         state.step += 1
         if _is_due(state.step, settings.checkpoint_every, settings.steps):
             state.refuse_non_finite()  # on every rank, so that all ranks stop together
-        if taken.norm is not None and _is_due(state.step, settings.report_every, settings.steps):
+        if taken.norm is not None and _is_due(state.step, settings.log_every, settings.steps):
             seconds = time.monotonic() - began
             speed = {
                 "images_per_second": (state.step - first) * settings.batch_size / seconds,

@@ -40,7 +40,7 @@ def build_network(config: Config, *, num_classes: int, latent_channels: int, con
         pcm=_prototype_options(model.prototypes) if model.prototypes.has_block else None,
         matched_block=not model.prototypes.enabled,
         context_width=context_width if model.condition == "caption" else None,
-        max_context=config.bank.max_tokens,
+        max_context=config.text_encoder.max_tokens,
         label_token=model.label_token,
         null_text=model.null_text,
     )

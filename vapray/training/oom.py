@@ -72,19 +72,24 @@ def _is_about_memory(error: BaseException) -> bool:
 
 
 def _rows_at_once(settings: Train, workers: int) -> int:
-    return -(-settings.batch_size // (workers * settings.accumulate_steps))
+    return -(-settings.batch_size // (workers * settings.gradient_accumulation_steps))
 
 
 def _parts(settings: Train, workers: int) -> str:
     parts = f"{workers} worker{'s' if workers > 1 else ''}"
-    return f"{parts} in {settings.accumulate_steps} parts" if settings.accumulate_steps > 1 else parts
+    return (
+        f"{parts} in {settings.gradient_accumulation_steps} parts"
+        if settings.gradient_accumulation_steps > 1
+        else parts
+    )
 
 
 def _advice(settings: Train, fits: int, workers: int) -> str:
     smaller = "lower model.width or model.depth"
     if not fits or _rows_at_once(settings, workers) == 1:
         why = "One image at a time is the minimum" if fits else "By arithmetic not even one fits"
-        return f"{why}: {'' if settings.recompute else 'set train.recompute=true, or '}{smaller}."
+        recompute = "" if settings.activation_checkpointing else "set train.activation_checkpointing=true, or "
+        return f"{why}: {recompute}{smaller}."
     ways = list(_ways(settings, fits, workers))
     return f"By arithmetic {fits} fit: {'set ' + ' or '.join(ways) if ways else smaller}."
 
@@ -95,14 +100,14 @@ def _ways(settings: Train, fits: int, workers: int) -> Iterator[str]:
     Only valid configurations are listed: validation assumes all ``train.workers``, some of which an elastic run may
     have lost.
     """
-    batch, asked, parts = settings.batch_size, settings.workers, settings.accumulate_steps
+    batch, asked, parts = settings.batch_size, settings.workers, settings.gradient_accumulation_steps
     passes = -(-batch // (workers * fits))
     if passes <= batch // asked:
-        yield f"train.accumulate_steps={passes} (the same result)"
+        yield f"train.gradient_accumulation_steps={passes} (the same result)"
     elif batch % workers == 0:
-        yield f"train.workers={workers} train.accumulate_steps={passes} (the same result)"
-    if not settings.recompute:
-        yield "train.recompute=true"
+        yield f"train.workers={workers} train.gradient_accumulation_steps={passes} (the same result)"
+    if not settings.activation_checkpointing:
+        yield "train.activation_checkpointing=true"
     smaller = fits * workers * parts // asked * asked
     if parts <= smaller // asked:
         yield f"train.batch_size={smaller}"

@@ -33,7 +33,7 @@ def learning_rate(step: int, settings: Train) -> float:
     """Compute the rate of optimizer step ``step`` (from 0): linear warm-up, then constant, or linear to zero."""
     warmup = (step + 1) / max(1, settings.warmup_steps)
     left = 1.0
-    if settings.decay == "linear":
+    if settings.lr_schedule == "linear":
         left = (settings.steps - step) / max(1, settings.steps - settings.warmup_steps)
     return settings.learning_rate * min(1.0, warmup, left)
 

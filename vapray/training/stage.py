@@ -51,7 +51,7 @@ def run(run: StageContext) -> None:
     workers = config.train.workers
     least = config.train.min_workers or workers
     require_resources(train_demand(config), say=run.progress.say)
-    encoder = build_text_encoder(config.bank)
+    encoder = build_text_encoder(config.text_encoder)
     with open_driver_channel(run.progress) as board:
         job = TrainingJob(
             config,

@@ -47,7 +47,7 @@ class OptimiserStep:
     def __init__(self, config: Config, state: TrainingState, device: torch.device) -> None:
         self._config, self._state, self._device = config, state, device
         self._schedule = build_schedule(config)
-        if config.train.recompute:
+        if config.train.activation_checkpointing:
             state.model.recompute_activations()
         if config.train.compile and isinstance(state.model, UViT):
             state.model.compile_blocks()
@@ -69,7 +69,7 @@ class OptimiserStep:
         prototypes = pcm.prototypes if pcm is not None else None
         if prototypes is not None and state.step % self._config.model.prototypes.update_every:
             prototypes.grad = None
-        norm = full_scalar(nn.utils.clip_grad_norm_(state.model.parameters(), settings.max_gradient_norm))
+        norm = full_scalar(nn.utils.clip_grad_norm_(state.model.parameters(), settings.max_grad_norm))
         if not math.isfinite(norm):
             self._skip()
             return StepResult(losses, None)
@@ -83,7 +83,10 @@ class OptimiserStep:
 
     def _gradients(self, batch: Batch, weight: float) -> Losses:
         """Accumulate the gradients of the micro-batches; ranks exchange them once, with the last."""
-        count, multiple = self._config.train.accumulate_steps, MULTIPLE_OF_TOKENS[self._config.train.precision]
+        count, multiple = (
+            self._config.train.gradient_accumulation_steps,
+            MULTIPLE_OF_TOKENS[self._config.train.precision],
+        )
         most = self._state.model.max_context
         parts = batch.split(count, multiple=multiple, most=most) if max(count, multiple) > 1 else [batch]
         found = []

@@ -10,17 +10,17 @@ from vapray.runtime.forecast import Forecast, ForecastInputs, part_overhead
 
 __all__ = ["forecast"]
 
-BYTES_OF_A_ROW = {"measured": 90, "given": 250, "drawn": 250, "vllm": 900, "openai": 900}
+BYTES_OF_A_ROW = {"measured": 90, "precomputed": 250, "ground_truth": 250, "vllm": 900, "openai": 900}
 
 
 def forecast(outlook: ForecastInputs) -> Forecast:
     """Estimate the cost of measuring the sample and captioning part of it again; measured captions need neither."""
     config, captioner = outlook.config, outlook.config.caption.captioner
-    rows = min(config.audit.images, outlook.rows["captions"])
+    rows = min(config.caption_audit.images, outlook.rows["captions"])
     captioning = forecast_captioning(outlook)
-    asks = captioner in {"vllm", "openai"} and config.audit.repeats
-    repeated = min(config.audit.repeated_images, rows) * config.audit.repeats if asks else 0
-    measured = measuring_seconds(config.caption.image_side) if config.data.modality == MEASURED_MODALITY else 0.0
+    asks = captioner in {"vllm", "openai"} and config.caption_audit.repeats
+    repeated = min(config.caption_audit.repeated_images, rows) * config.caption_audit.repeats if asks else 0
+    measured = measuring_seconds(config.caption.image_size) if config.data.modality == MEASURED_MODALITY else 0.0
     measuring = rows * (measured + reading_seconds(outlook.images))
     work = 0.0 if captioner == "measured" else measuring / captioning.workers
     return replace(

@@ -1,4 +1,4 @@
-"""Stage examine: measure a sample of the captioned images, and caption it again with other seeds.
+"""Stage caption_audit_sample: measure a sample of the captioned images, and caption it again with other seeds.
 
 in    images, captions
 out   the table ``examinations``: image_id, label, split, group, path, caption, cache_key, measured, again
@@ -48,7 +48,7 @@ def run(run: StageContext) -> None:
 
 def _sample(run: StageContext) -> pa.Table:
     """Draw captions without repetition; the first ones are marked to be captioned again."""
-    audit, captions = run.config.audit, run.inputs["captions"]
+    audit, captions = run.config.caption_audit, run.inputs["captions"]
     ids = captions.read(["image_id"]).column(0).to_pylist()
     order = np.random.default_rng(run.config.run.seed).permutation(len(ids))
     drawn = [ids[number] for number in order[: audit.images]]
@@ -75,15 +75,15 @@ class _MeasureAndRecaption:
         """Open the captioner, if a model must caption images again."""
         self._config = config
         self._again = []
-        if uses_language_model(config) and config.audit.repeats:
+        if uses_language_model(config) and config.caption_audit.repeats:
             captioner = build_vlm_captioner(config, lambda _: dict(knowledge))
-            seeds = range(config.run.seed + 1, config.run.seed + 1 + config.audit.repeats)
-            self._again = [captioner.reseeded(seed, config.audit.temperature) for seed in seeds]
+            seeds = range(config.run.seed + 1, config.run.seed + 1 + config.caption_audit.repeats)
+            self._again = [captioner.reseeded(seed, config.caption_audit.temperature) for seed in seeds]
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Build a part of ``examinations``."""
         asked = rows.to_pylist()
-        frames, kept, reasons = load_square_images([row["path"] for row in asked], self._config.caption.image_side)
+        frames, kept, reasons = load_square_images([row["path"] for row in asked], self._config.caption.image_size)
         done = [asked[n] | {"measured": self._measured(frame)} for n, frame in zip(kept, frames, strict=True)]
         self._caption_again(done, frames)
         rejects = {asked[n]["image_id"]: reason for n, reason in reasons.items()}

@@ -1,7 +1,7 @@
 """VGG16, SqueezeNet and DenseNet-121 as torchvision builds them, with weights from a file.
 
 Images are resized to 224 pixels (DenseNet-121: to its training size if its file records it), antialiased bilinear, and
-normalized by ``evaluate.pixels``.
+normalized by ``evaluate.preprocessing``.
 """
 
 from collections.abc import Callable, Mapping
@@ -103,10 +103,10 @@ def _extractor(
     with torch.device("meta"):
         name, layers = build(weights)
     network = filled(layers, weights, f"evaluate.weights = {path}", device)
-    seen = f"{name}, {settings.pixels} pixels"
+    seen = f"{name}, {settings.preprocessing} pixels"
     side = int(metadata_of(path).get("image_side", SIDE))
     space = FeatureSpace(seen, sha256_with(seen, [path]), width, side)
-    prepare = _caffe if settings.pixels == "caffe" else _imagenet
+    prepare = _caffe if settings.preprocessing == "caffe" else _imagenet
     return NetworkExtractor(space, lambda pictures: network(prepare(to_planes(pictures, side))), device)
 
 

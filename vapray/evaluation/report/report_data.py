@@ -204,7 +204,7 @@ def _caption_examples(
     return [
         CaptionExample(picture, names[label], row["t1"], notes["knowledge"].get(row["t2_id"], ""), row["caption"])
         for label, row in sorted(first.items())
-        if (picture := _frame(images, config.caption.image_side, row["image_id"])) is not None
+        if (picture := _frame(images, config.caption.image_size, row["image_id"])) is not None
     ]
 
 

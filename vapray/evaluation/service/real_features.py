@@ -108,7 +108,7 @@ def _measure(real: RealPictures, config: Config, extractor: FeatureExtractor) ->
 
 
 def _refuse_too_few(real: RealPictures, config: Config, rejects: dict[str, str], asked: int) -> None:
-    if len(rejects) > asked * config.run.max_bad_fraction:
+    if len(rejects) > asked * config.run.max_reject_fraction:
         name, reason = next(iter(rejects.items()))
         raise DataError(
             f"{real.images.uri}: {len(rejects):,} of {asked:,} real images can no longer be read, such as {name}: "

@@ -80,7 +80,7 @@ class SetMeasurement:
         reference, settings = self._reference.reference, self._reference.config.evaluate
         if self._has_neighbourhoods:
             scores = compare_sets(
-                reference, made, draws=settings.halves, k=settings.neighbours, seed=self._reference.config.run.seed
+                reference, made, draws=settings.half_samples, k=settings.nearest_k, seed=self._reference.config.run.seed
             )
             return {
                 "fid": _number(scores.fid, scores.intervals["fid"]),
@@ -97,7 +97,7 @@ class SetMeasurement:
 
     @property
     def _has_neighbourhoods(self) -> bool:
-        return min(self.count, len(self._reference.keys)) > self._reference.config.evaluate.neighbours
+        return min(self.count, len(self._reference.keys)) > self._reference.config.evaluate.nearest_k
 
     def _inception_score(self, made: FeatureSet) -> Number | None:
         probabilities = made.space.probabilities(made.features)
@@ -108,7 +108,7 @@ class SetMeasurement:
         return _number(inception_score(probabilities, splits=SPLITS, seed=self._reference.config.run.seed).mean)
 
     def _warnings(self) -> list[str]:
-        reference, k = self._reference, self._reference.config.evaluate.neighbours
+        reference, k = self._reference, self._reference.config.evaluate.nearest_k
         warnings = list(size_warnings(len(reference.keys), self.count, reference.extractor.space.width, self._name))
         if not self._has_neighbourhoods:
             warnings.append(f"precision, recall and the intervals need more than {k} images in each set.")
