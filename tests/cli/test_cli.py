@@ -91,8 +91,8 @@ def test_a_pipe_that_closes_ends_the_command_quietly(tmp_path):
 
 def test_a_pipe_that_closes_in_the_middle_ends_a_run_quietly():
     code = (
-        "from vapray.cli.cli_runtime import ended_well\n"
-        "with ended_well(False):\n  while True: print('a line', flush=True)"
+        "from vapray.cli.cli_runtime import exit_on_error\n"
+        "with exit_on_error(False):\n  while True: print('a line', flush=True)"
     )
     line = subprocess.list2cmdline([sys.executable, "-c", code])
     done = subprocess.run(
@@ -146,8 +146,8 @@ def still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 DEAF_ONCE = """
 import signal, sys, time
-from vapray.cli.cli_runtime import ended_well
-with ended_well(False):
+from vapray.cli.cli_runtime import exit_on_error
+with exit_on_error(False):
     try:
         try:
             print("ready", flush=True)

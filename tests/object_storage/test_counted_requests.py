@@ -37,8 +37,8 @@ def _run(source: Version, output: Version, batch_rows: int) -> int:
     source.manifest()
     with output.lease() as lease:
         output.manifest()
-        output.mend(print)
-        items, _ = _plan(source, output.keys(), "{}", batch_rows, None)
+        output.remove_damaged(print)
+        items, _ = _plan(source, output.committed_keys(), "{}", batch_rows, None)
         shipped = pickle.loads(pickle.dumps((source, output)))
         worker = MapWorker(lambda: _caption, *shipped, ["image_id"])
         for item in items:

@@ -81,18 +81,18 @@ def load_or_build_reference(run: StageContext) -> ReferenceSet:
         DataError: no images are held out.
         VaprayError: errors of :func:`vapray.runtime.row_map.map_rows`.
     """
-    images, pool, say = run.inputs["images"], run.config.pools.evaluate, run.progress.say
+    images, pool, log = run.inputs["images"], run.config.pools.evaluate, run.progress.log
     rows = images.read(["image_id", "group", "split"])
     held_out = _held_out_split(rows, images.uri)
     apart = ungrouped_held_out(rows, held_out)
     version, seal = _version(run)
     nearest = Version(version.files, "nearest", version.fingerprint)
     real = replace(run, output=version)
-    with build_once(version, say) as is_ours:
+    with build_once(version, log) as is_ours:
         if is_ours:
-            say("measuring the real images")
+            log("measuring the real images")
         classifier, space = run_remote(
-            run.name, _prepare, run.config, images, version, held_out, is_ours, pool=pool, say=say
+            run.name, _prepare, run.config, images, version, held_out, is_ours, pool=pool, log=log
         )
         if is_ours:
             _measure(real, held_out, classifier)
@@ -153,7 +153,7 @@ def _version(run: StageContext) -> tuple[Version, Callable[[dict[str, Any]], obj
     """Version for these images and settings, and a function that seals it with notes."""
     tree = run.config.model_dump(mode="json")
     sections = {key: value_at(tree, key) for key in SECTIONS}
-    inputs = {table: run.inputs[table].sealed().content_hash for table in ("images", "autoencoder")}
+    inputs = {table: run.inputs[table].require_manifest().content_hash for table in ("images", "autoencoder")}
     inputs["feature weights"] = features_content_hash(run.config)
     version = Version(run.output.files, TABLE, fingerprint(TABLE, SCHEMA, sections, inputs))
     made_by = {"vapray": __version__, "python": platform.python_version()}
@@ -167,7 +167,7 @@ def _version(run: StageContext) -> tuple[Version, Callable[[dict[str, Any]], obj
 
 
 @contextlib.contextmanager
-def build_once(version: Version, say: Callable[[str], None]) -> Iterator[bool]:
+def build_once(version: Version, log: Callable[[str], None]) -> Iterator[bool]:
     """Yield True if this run must build the version; wait while another run builds it."""
     told = False
     while version.manifest() is None:
@@ -176,10 +176,10 @@ def build_once(version: Version, say: Callable[[str], None]) -> Iterator[bool]:
                 stack.enter_context(version.lease())
             except LeaseHeldError as held:
                 if not told:
-                    say(f"waiting for another run that measures the real images: {held}")
+                    log(f"waiting for another run that measures the real images: {held}")
                 told = True
             else:
-                version.mend(say)
+                version.remove_damaged(log)
                 yield version.manifest() is None  # another run may have finished it meanwhile
                 return
         time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -191,7 +191,7 @@ def _prepare(
 ) -> tuple[Classifier, FeatureSpace]:
     """Train the classifier, and measure class means and planted copies; all three need all training images at once."""
     rows = images.read(["image_id", "label", "split", "path"]).to_pylist()
-    classes, side = len(images.sealed().notes["class_names"]), config.data.image_size
+    classes, side = len(images.require_manifest().notes["class_names"]), config.data.image_size
     classifier = _kept(output, classes, side)
     if classifier is not None and not is_ours:
         return classifier, build_measurer(config, classifier).space
@@ -208,7 +208,7 @@ def _prepare(
     means, owners = class_mean_images(frames, labels, counts, np.random.default_rng(SEED))
     names = [f"{number:06d}" for number in range(len(means))]
     done = examiner.rows("class_mean", names, owners.tolist(), means) + _planted(frames, ids, labels, examiner)
-    output.write_part(build_part(output.kind, done))
+    output.write_part(build_part(output.table_spec, done))
     return classifier, examiner.space
 
 
@@ -239,8 +239,8 @@ def _measure(run: StageContext, held_out: str, classifier: Classifier) -> None:
         partial(_MeasureImages, run.config, run.inputs["autoencoder"], classifier),
         pool=run.config.pools.evaluate,
         columns=["image_id", "label", "split", "path"],
-        only={"split": ["train", held_out]},
-        key="image/{}",
+        where={"split": ["train", held_out]},
+        output_key="image/{}",
     )
 
 

@@ -73,12 +73,12 @@ def plan_run(config: Config, names: Sequence[str] | None = None) -> list[StagePl
 
 class _DryRun:
     def __init__(self, config: Config) -> None:
-        self._config, self._walk = config, PipelineRunner(config, Display())
+        self._config, self._runner = config, PipelineRunner(config, Display())
         self._rows: dict[str, int] = {}
         self._planned: set[str] = set()
 
     def at(self, stage: Stage, *, wanted: bool) -> StagePlan | None:
-        standing = self._walk.look(stage)
+        standing = self._runner.status(stage)
         if stage.name == "ingest":
             self._images = count_images(self._config, standing.version if standing.manifest else None)
         outlook = ForecastInputs(self._config, self._images, dict(self._rows))
@@ -94,7 +94,7 @@ class _DryRun:
         return StagePlan(stage.name, whole.rows, done, left, tuple(self._waits_for(stage)), tuple(standing.reasons))
 
     def _forecast(self, stage: Stage, standing: StageStatus, outlook: ForecastInputs) -> Forecast:
-        price = importlib.import_module(f"vapray.{stage.room}.forecast").forecast
+        price = importlib.import_module(f"vapray.{stage.package}.forecast").forecast
         now: Forecast = price(outlook)
         last = standing.last
         if last is None:
@@ -112,7 +112,7 @@ class _DryRun:
 
     def _waits_for(self, stage: Stage) -> Iterator[str]:
         for other in STAGES:
-            if other.writes in stage.reads and other.writes not in self._walk.finished | dict.fromkeys(self._planned):
+            if other.writes in stage.reads and other.writes not in self._runner.finished | dict.fromkeys(self._planned):
                 yield other.name
 
 
@@ -120,7 +120,7 @@ def _committed_keys(version: Version) -> int:
     keys: set[str] = set()
     for name in version.part_names() if version.table in TABLES else ():
         with contextlib.suppress(DataError):  # a run removes a damaged part and recreates its rows
-            keys.update(version.read_part(name, [version.kind.key]).column(0).to_pylist())
+            keys.update(version.read_part(name, [version.table_spec.key]).column(0).to_pylist())
     return len(keys)
 
 

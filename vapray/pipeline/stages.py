@@ -30,23 +30,23 @@ class Stage:
 
     Attributes:
         name: Name, as in ``python -m jobs.NAME``.
-        room: Package whose ``stage.py`` holds ``run(StageContext)``.
+        package: Package whose ``stage.py`` holds ``run(StageContext)``.
         writes: Table that the stage writes.
         reads: Tables of earlier stages that it reads.
-        sections: Dotted config keys that decide its result.
+        config_keys: Dotted config keys that decide its result.
         schema: Version of its output format.
         uses_ray: True if it runs on Ray; False if it runs in the driver process alone.
-        on_request: True if it runs only when it is named.
+        opt_in: True if it runs only when it is named.
     """
 
     name: str
-    room: str
+    package: str
     writes: str
     reads: tuple[str, ...] = ()
-    sections: tuple[str, ...] = ()
+    config_keys: tuple[str, ...] = ()
     schema: int = 1
     uses_ray: bool = True
-    on_request: bool = False
+    opt_in: bool = False
 
 
 # Reporting, saving, retrying and the number of workers do not change the training result.
@@ -112,7 +112,7 @@ STAGES = (
         "downstream",
         ("images", "samples"),
         ("data.image_size", "downstream", "run.seed"),
-        on_request=True,
+        opt_in=True,
     ),
 )
 
@@ -140,5 +140,5 @@ def select_stages(names: Collection[str] | None) -> Mapping[Stage, bool]:
     Returns:
         The stages to visit, in order; True for those to run.
     """
-    wanted = {stage: not stage.on_request if names is None else stage.name in names for stage in STAGES}
-    return {stage: is_wanted for stage, is_wanted in wanted.items() if is_wanted or not stage.on_request}
+    wanted = {stage: not stage.opt_in if names is None else stage.name in names for stage in STAGES}
+    return {stage: is_wanted for stage, is_wanted in wanted.items() if is_wanted or not stage.opt_in}

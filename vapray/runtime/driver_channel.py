@@ -22,11 +22,11 @@ class DriverChannel:
         actor: Any = ray.remote(num_cpus=0)(_BoardActor)
         self._actor = actor.options(scheduling_strategy=beside_the_driver).remote()  # the other nodes may be lost
 
-    def post(self, done: int, detail: str) -> None:
+    def report_progress(self, done: int, detail: str) -> None:
         """Worker: report progress; does not wait."""
         self._actor.set.remote("progress", (done, detail))
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Worker: have the driver print a line; does not wait."""
         self._actor.add_line.remote(line)
 
@@ -34,11 +34,11 @@ class DriverChannel:
         """Driver: lines logged since the last call."""
         return self._ask("take_lines", default=[])
 
-    def ask_to_save(self) -> None:
+    def request_checkpoint(self) -> None:
         """Driver: request a checkpoint now."""
         self._actor.set.remote("asked", True)
 
-    def is_asked_to_save(self) -> bool:
+    def checkpoint_requested(self) -> bool:
         """Worker: True once the driver has requested a checkpoint."""
         return self._get("asked", False)
 
@@ -46,11 +46,11 @@ class DriverChannel:
         """Worker: report an error that makes further work useless; waits until the actor has stored it."""
         self._ask("set", "failure", error, default=None)
 
-    def failure(self) -> VaprayError | None:
+    def get_failure(self) -> VaprayError | None:
         """Driver: the error that a worker reported, or None."""
         return self._get("failure", None)
 
-    def say_saved(self, step: int) -> None:
+    def confirm_checkpoint(self, step: int) -> None:
         """Worker: confirm that the requested checkpoint is written."""
         self._actor.set.remote("saved", step)
 
@@ -121,10 +121,10 @@ def _watch(board: DriverChannel, progress: StageProgress, stop: threading.Event)
         _print_lines(board, progress)
         newest = board.progress()
         if newest and newest != shown:
-            progress.reach(*newest)
+            progress.set_done(*newest)
             shown = newest
 
 
 def _print_lines(board: DriverChannel, progress: StageProgress) -> None:
     for line in board.lines():
-        progress.say(line)
+        progress.log(line)

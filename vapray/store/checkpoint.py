@@ -146,14 +146,14 @@ def save_training_state(files: FileStore, folder: str, step: int, contents: Mapp
 
 
 def load_latest_training_state(
-    files: FileStore, folder: str, say: Callable[[str], None], *, strict: bool = False
+    files: FileStore, folder: str, log: Callable[[str], None], *, strict: bool = False
 ) -> dict[str, bytes] | None:
     """Read the newest complete training state; None if none was ever committed.
 
     Args:
         files: Store that holds the run.
         folder: Folder of the steps, relative to the store root.
-        say: Logs each state that is skipped because it is damaged or incomplete.
+        log: Logs each state that is skipped because it is damaged or incomplete.
         strict: Fail on a damaged state instead of skipping it.
 
     Returns:
@@ -165,14 +165,14 @@ def load_latest_training_state(
     damaged = 0
     for name in reversed(_step_names(files, folder)):
         if files.read(f"{folder}/{name}/{MANIFEST}") is None:
-            say(f"skipping an incomplete checkpoint: {files.path(f'{folder}/{name}')}")
+            log(f"skipping an incomplete checkpoint: {files.path(f'{folder}/{name}')}")
             continue
         try:
             return read_checkpoint(files, f"{folder}/{name}")
         except CheckpointError as error:
             if strict:
                 raise
-            say(f"skipping a damaged checkpoint: {error}")
+            log(f"skipping a damaged checkpoint: {error}")
             damaged += 1
     if damaged:
         raise CheckpointError(

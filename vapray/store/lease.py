@@ -81,7 +81,7 @@ class Lease:
         number = self._newest()
         if holder := self._living(number):
             raise LeaseHeldError(self._held(str(holder), holder.expires))
-        if not self._files.create(self._name(number + 1), self._card(self._clock() + self._lifetime)):
+        if not self._files.create_exclusive(self._name(number + 1), self._card(self._clock() + self._lifetime)):
             raise LeaseHeldError(self._held("another run", self._clock() + self._lifetime))
         self._number = number + 1
         self._heart.start()
