@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vapray.errors import DataError
+from vapray.store import parts
 from vapray.store.tables import TABLES, build_part, pack, unpack
-from vapray.store.version import Manifest, Store, fingerprint, parts
+from vapray.store.version import Manifest, Store, fingerprint
 
 
 def rows(*ids: str, reject: str | None = None) -> pa.Table:
