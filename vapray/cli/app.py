@@ -14,17 +14,12 @@ from vapray.cli.capacity import capacity
 from vapray.cli.cli_runtime import exit_on_error
 from vapray.cli.experiment import experiment
 from vapray.errors import ConfigError
+from vapray.pipeline.stage_names import STAGES_OF_JOB
 
 if TYPE_CHECKING:
     from vapray.store.version import Version
 
-__all__ = ["STAGE_NAMES", "app", "main", "run_job"]
-
-# A copy of the names in vapray.pipeline.stages, whose import takes a second.
-STAGE_NAMES = (
-    "ingest", "caption", "audit", "bank", "autoencoder", "encode", "train", "sample", "evaluate", "downstream",
-)  # fmt: skip
-STAGES_OF_A_NAME = {"audit": ["examine", "audit"]}
+__all__ = ["app", "main", "run_job"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,7 +64,7 @@ def demo(overrides: Overrides = None, dry_run: DryRun = False, debug: Debug = Fa
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def run(
-    stage: Annotated[str, typer.Argument(help=f"pipeline, or one of {', '.join(STAGE_NAMES)}")],
+    stage: Annotated[str, typer.Argument(help=f"pipeline, or one of {', '.join(STAGES_OF_JOB)}")],
     overrides: Overrides = None,
     config: ConfigFile = None,
     dry_run: DryRun = False,
@@ -254,9 +249,9 @@ def _stages(stage: str | None) -> list[str] | None:
     """
     if stage in (None, "pipeline"):
         return None
-    if stage not in STAGE_NAMES:
-        raise ConfigError(f"unknown stage {stage!r}. Accepted: pipeline, {', '.join(STAGE_NAMES)}.")
-    return STAGES_OF_A_NAME.get(stage, [stage])
+    if stage not in STAGES_OF_JOB:
+        raise ConfigError(f"unknown stage {stage!r}. Accepted: pipeline, {', '.join(STAGES_OF_JOB)}.")
+    return STAGES_OF_JOB[stage]
 
 
 def _say_where(root: str, finished: "Mapping[str, Version]", seconds: float) -> None:

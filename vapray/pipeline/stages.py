@@ -18,6 +18,7 @@ from vapray.data.dataset import dataset_content_hash
 from vapray.downstream.content_hash import classifier_weights_content_hash
 from vapray.evaluation.extractors.weight_files import features_content_hash
 from vapray.latents.content_hash import autoencoder_content_hash, perceptual_content_hash
+from vapray.pipeline.stage_names import STAGE_PACKAGES
 from vapray.sampling.caption_source import bank_content_hash
 from vapray.training.content_hash import initial_weights_content_hash
 
@@ -30,7 +31,6 @@ class Stage:
 
     Attributes:
         name: Name, as in ``python -m jobs.NAME``.
-        package: Package whose ``stage.py`` holds ``run(StageContext)``.
         writes: Table that the stage writes.
         reads: Tables of earlier stages that it reads.
         config_keys: Dotted config keys that decide its result.
@@ -40,13 +40,17 @@ class Stage:
     """
 
     name: str
-    package: str
     writes: str
     reads: tuple[str, ...] = ()
     config_keys: tuple[str, ...] = ()
     schema: int = 1
     uses_ray: bool = True
     opt_in: bool = False
+
+    @property
+    def package(self) -> str:
+        """Package whose ``stage.py`` holds ``run(StageContext)``."""
+        return STAGE_PACKAGES[self.name]
 
 
 # Reporting, saving, retrying and the number of workers do not change the training result.
@@ -63,51 +67,35 @@ _EXAMINED = ("audit.images", "audit.repeats", "audit.repeated_images", "audit.te
 _JUDGED = ("audit.rated_images",)
 
 STAGES = (
-    Stage("ingest", "data", "images", (), ("data.source",), schema=2),
-    Stage("caption", "captioning", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=3),
-    Stage(
-        "examine",
-        "caption_audit.sample",
-        "examinations",
-        ("images", "captions"),
-        ("data.modality", "caption", *_EXAMINED, "run.seed"),
-    ),
+    Stage("ingest", "images", (), ("data.source",), schema=2),
+    Stage("caption", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=3),
+    Stage("examine", "examinations", ("images", "captions"), ("data.modality", "caption", *_EXAMINED, "run.seed")),
     Stage(
         "audit",
-        "caption_audit",
         "audits",
         ("captions", "examinations"),
         ("caption.prompt_set", "data.modality", *_JUDGED, "run.seed"),
         uses_ray=False,
     ),
-    Stage("bank", "bank", "bank", ("captions",), ("bank",)),
-    Stage(
-        "autoencoder",
-        "latents.fitting",
-        "autoencoder",
-        ("images",),
-        ("data.image_size", "autoencoder", "run.seed"),
-    ),
-    Stage("encode", "latents", "latents", ("images", "autoencoder"), ("data.image_size",)),
+    Stage("bank", "bank", ("captions",), ("bank",)),
+    Stage("autoencoder", "autoencoder", ("images",), ("data.image_size", "autoencoder", "run.seed")),
+    Stage("encode", "latents", ("images", "autoencoder"), ("data.image_size",)),
     Stage(
         "train",
-        "training",
         "checkpoints",
         ("images", "autoencoder", "bank", "latents"),
         (*_MODEL, *_TRAIN, "run.seed"),
         schema=3,
     ),
-    Stage("sample", "sampling", "samples", ("bank", "checkpoints"), ("sample", "run.seed")),
+    Stage("sample", "samples", ("bank", "checkpoints"), ("sample", "run.seed")),
     Stage(
         "evaluate",
-        "evaluation",
         "measurements",
         ("images", "captions", "autoencoder", "checkpoints", "samples"),
         (*_FRAME, "caption.prompt_set", "evaluate", "run.seed"),
         schema=6,
     ),
     Stage(
-        "downstream",
         "downstream",
         "downstream",
         ("images", "samples"),

@@ -37,7 +37,6 @@ class Version:
         self.files, self.table, self.fingerprint = files, table, fingerprint
         self.folder = f"{table}/{fingerprint}"
         self._sealed: Manifest | None = None
-        self._is_source = False
 
     @property
     def uri(self) -> str:
@@ -57,6 +56,11 @@ class Version:
     @cached_property
     def _listed(self) -> dict[str, Part]:
         return {part.name: part for part in self.require_manifest().parts}
+
+    @cached_property
+    def _source_parts(self) -> dict[str, Part]:
+        """Parts in the manifest, read once: a source is sealed before its readers start, or, as a work list, never."""
+        return self._listed if self.manifest() else {}
 
     def manifest(self) -> Manifest | None:
         """Read the manifest; None while the version is unfinished.
@@ -81,9 +85,13 @@ class Version:
             raise DataError(f"{self.uri}: not finished. Fix: first run the stage that writes {self.table}.")
         return manifest
 
-    def lease(self) -> Lease:
-        """Create the lease for writing this version; entering it acquires it."""
-        return Lease(self.files, self.folder)
+    def lease(self, on_wait: Callable[[str], None] | None = None) -> Lease:
+        """Create the lease for writing this version; entering it acquires it.
+
+        Args:
+            on_wait: Logs once that another run holds the lease, and then waits for it; None raises LeaseHeldError.
+        """
+        return Lease(self.files, self.folder, on_wait=on_wait)
 
     def write_part(self, rows: pa.Table) -> Part:
         """Commit rows and rejects as one immutable part named by the hash of its sorted keys.
@@ -100,15 +108,10 @@ class Version:
     def read_part(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read one part, including rejects.
 
-        Only the first call checks for a manifest: the source of a stage is sealed before, or, as a work list, never.
-
         Raises:
             DataError: the part is missing or damaged.
         """
-        if not self._is_source:
-            self._is_source = True
-            self.manifest()
-        return self._parts.read(name, columns, self._listed.get(name) if self._sealed else None)
+        return self._parts.read(name, columns, self._source_parts.get(name))
 
     def read(self, columns: Sequence[str] | None = None, *, rejects: bool = False) -> pa.Table:
         """Read all rows, sorted by key, without duplicates and (unless requested) without rejects."""

@@ -1,0 +1,21 @@
+"""Names and packages of all stages, in order; it imports nothing, so that ``--help`` is fast."""
+
+__all__ = ["STAGES_OF_JOB", "STAGE_PACKAGES"]
+
+STAGE_PACKAGES = {
+    "ingest": "data",
+    "caption": "captioning",
+    "examine": "caption_audit.sample",
+    "audit": "caption_audit",
+    "bank": "bank",
+    "autoencoder": "latents.fitting",
+    "encode": "latents",
+    "train": "training",
+    "sample": "sampling",
+    "evaluate": "evaluation",
+    "downstream": "downstream",
+}
+"""Package of each stage: its ``stage.py`` runs the stage, its ``forecast.py`` estimates it."""
+
+STAGES_OF_JOB = {name: [name] for name in STAGE_PACKAGES if name != "examine"} | {"audit": ["examine", "audit"]}
+"""Stages that ``vapray run NAME`` and ``python -m jobs.NAME`` run, by name."""
