@@ -42,7 +42,7 @@ def _run(source: Version, output: Version, batch_rows: int) -> int:
         shipped = pickle.loads(pickle.dumps((source, output)))
         worker = MapWorker(lambda: _caption, *shipped, ["image_id"])
         for item in items:
-            assert worker({"item": [json.dumps(asdict(item))]})["error"] == [b""]
+            assert worker({"item": [json.dumps(asdict(item))]})["status"] == ["done"]
         assert sum(part.num_rows for part in output.read_parts([REJECT], rejects=True)) == ROWS
         assert lease.is_held()
         output.seal(stage="x", sections={}, inputs={}, seconds=0, versions={}, notes={})

@@ -7,10 +7,9 @@ if a finished version has that fingerprint, which is checked before Ray starts; 
 import importlib
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from vapray import __version__
@@ -22,14 +21,11 @@ from vapray.pipeline.stages import EXTERNAL_INPUTS, STAGES, Stage, select_stages
 from vapray.runtime.cluster import ray_session, require_shared_root
 from vapray.runtime.progress import Display
 from vapray.runtime.stage_context import StageContext
-from vapray.store.lease import Lease
 from vapray.store.version import Manifest, Store, Version, fingerprint
 
 __all__ = ["PipelineRunner", "StageStatus", "run_pipeline"]
 
 MISSING = "to be made"
-SECONDS_BETWEEN_LOOKS = 2.0
-"""Polling interval while another run writes the version."""
 PAGES = {"audit": "audit", "evaluate": "report"}
 
 
@@ -53,14 +49,19 @@ def run_pipeline(
         LeaseHeldError: another run writes the same version of a table, and ``shared_root`` is False.
         VaprayError: a stage failed; committed work is kept, and the same command continues.
     """
-    walk = PipelineRunner(config, display or Display(), shared_root=shared_root)
-    way = select_stages(names)
-    for stage in (stage for stage, wanted in way.items() if wanted):
-        walk.external_inputs(stage)  # report problems now, not after hours of earlier stages
+    runner = PipelineRunner(config, display or Display(), shared_root=shared_root)
+    stages = select_stages(names)
+    for stage in (stage for stage, is_requested in stages.items() if is_requested):
+        runner.external_inputs(stage)  # report problems now, not after hours of earlier stages
     with ExitStack() as stack:
-        for stage, wanted in way.items():
-            walk.run_stage(stage, wanted=wanted, stack=stack)
-    return walk.finished
+        for stage, is_requested in stages.items():
+            if is_requested:
+                runner.execute(runner.status(stage), stack)
+            elif runner.has_inputs(stage):
+                runner.status(stage)
+            if stage.writes in runner.finished:
+                _publish(stage, runner.finished[stage.writes])
+    return runner.finished
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class PipelineRunner:
 
     def __init__(self, config: Config, display: Display, *, shared_root: bool = False) -> None:
         self.config, self.display, self.store = config, display, Store(config.run.root)
-        self._among_others = shared_root
+        self._shared_root = shared_root
         self.finished: dict[str, Version] = {}
         self.manifests: dict[str, Manifest] = {}
         self._external_inputs: dict[str, dict[str, str]] = {}
@@ -133,36 +134,30 @@ class PipelineRunner:
         """Check that all tables that a stage reads are finished."""
         return all(table in self.finished for table in stage.reads)
 
-    def run_stage(self, stage: Stage, *, wanted: bool, stack: ExitStack) -> None:
-        """Run a stage, unless it is finished or not requested.
+    def execute(self, status: StageStatus, stack: ExitStack) -> None:
+        """Run a stage, unless it is finished; ``stack`` closes the Ray session that it may open.
 
         Raises:
-            DataError: the stage is requested and a table that it reads is not finished.
+            DataError: a table that the stage reads is not finished.
         """
-        if not self.has_inputs(stage):
-            if wanted:
-                raise DataError(self._missing(stage))
-            return
-        standing = self.status(stage)
-        manifest, version = standing.manifest, standing.version
-        assert version is not None
-        if manifest is None and wanted:
-            for reason in standing.reasons if not self._among_others else ():
-                self.display.print(f"[{stage.name}] runs again: {reason}")
-            if stage.uses_ray:
-                self._connect(stack)
-            manifest = self._run(stage, version, standing.sections, standing.inputs)
-            self._accept(stage, version, manifest)
-        elif manifest is not None and wanted:
-            self.display.print(f"[{stage.name}] unchanged ({manifest.rows:,} rows in {version.uri})")
+        stage, version, manifest = status.stage, status.version, status.manifest
+        if version is None:
+            raise DataError(self._missing(stage))
         if manifest is not None:
-            _publish(stage, version)
+            self.display.print(f"[{stage.name}] unchanged ({manifest.rows:,} rows in {version.uri})")
+            return
+        for reason in status.reasons if not self._shared_root else ():
+            self.display.print(f"[{stage.name}] runs again: {reason}")
+        if stage.uses_ray:
+            self._connect(stack)
+        self._accept(stage, version, self._run(stage, version, status.sections, status.inputs))
 
     def _accept(self, stage: Stage, version: Version, manifest: Manifest) -> None:
         self.finished[stage.writes], self.manifests[stage.name] = version, manifest
 
     def _run(self, stage: Stage, version: Version, sections: dict[str, Any], inputs: dict[str, str]) -> Manifest:
-        with self._lease(stage, version) as lease, self.display.stage(stage.name) as progress:
+        on_wait = (lambda held: self.display.print(f"[{stage.name}] waits: {held}")) if self._shared_root else None
+        with version.lease(on_wait) as lease, self.display.stage(stage.name) as progress:
             begin = time.monotonic()
             if (manifest := version.manifest()) is not None:  # another run finished it meanwhile
                 return manifest
@@ -194,22 +189,6 @@ class PipelineRunner:
             )
         self.display.print(_summary(manifest))
         return manifest
-
-    @contextmanager
-    def _lease(self, stage: Stage, version: Version) -> Iterator[Lease]:
-        with ExitStack() as stack:
-            for attempt in count():
-                try:
-                    lease = stack.enter_context(version.lease())
-                except LeaseHeldError as held:
-                    if not self._among_others:
-                        raise
-                    if attempt == 0:
-                        self.display.print(f"[{stage.name}] waits: {held}")
-                    time.sleep(SECONDS_BETWEEN_LOOKS)
-                else:
-                    break
-            yield lease
 
     def _connect(self, stack: ExitStack) -> None:
         if not self._ray_is_up:

@@ -11,7 +11,6 @@ part, and returns a receipt; rows never pass through the driver. Committed rows 
 import json
 import logging
 import os
-import pickle
 import threading
 import warnings
 from collections import Counter
@@ -22,6 +21,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vapray import errors
 from vapray.config import Pool
 from vapray.errors import BackendError, EngineDeadError, RejectLimitError, VaprayError
 from vapray.runtime.cluster import require_resources, unwrap_ray_errors
@@ -36,6 +36,7 @@ __all__ = ["MapWorker", "RowMapper", "map_rows", "write_work_list"]
 Where = Mapping[str, Sequence[str]]
 ROWS_OF_A_PLAN_PART = 8192
 MAX_ACTOR_RESTARTS = 5
+DONE, FAILED = "done", "failed"
 RETRY_UNTIL_RESTARTED = -1
 """Unlimited attempts at a part: Ray detects a lost machine late, and counts every call that it does not answer."""
 
@@ -123,9 +124,9 @@ def _map_items(
     with unwrap_ray_errors(run.name):
         try:
             for receipt in receipts.iter_rows():
-                if receipt["error"]:
-                    raise pickle.loads(receipt["error"])
-                run.progress.advance(receipt["asked"])
+                if receipt["status"] == FAILED:
+                    raise getattr(errors, receipt["error_type"])(receipt["message"])
+                run.progress.advance(receipt["rows"])
         except ray.exceptions.RayActorError as error:
             raise BackendError(_died(run, error)) from error
 
@@ -185,7 +186,7 @@ class MapWorker:
         self._building = threading.Lock()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Map one work item; its receipt carries a VaprayError, because Ray Data drops the type of raised errors."""
+        """Map one work item; a VaprayError is returned in the receipt, because Ray Data drops the type of errors."""
         item = _WorkItem(**json.loads(batch["item"][0]))
         try:
             with self._building:
@@ -195,8 +196,12 @@ class MapWorker:
         except EngineDeadError:
             os._exit(1)  # Ray starts a new process; this one would fail at every further part
         except VaprayError as error:
-            return {"asked": [0], "error": [pickle.dumps(error)]}
-        return {"asked": [len(item.rows)], "error": [b""]}
+            return _receipt(FAILED, error_type=type(error).__name__, message=str(error))
+        return _receipt(DONE, rows=len(item.rows))
+
+
+def _receipt(status: str, *, rows: int = 0, error_type: str = "", message: str = "") -> dict[str, list[Any]]:
+    return {"status": [status], "rows": [rows], "error_type": [error_type], "message": [message]}
 
 
 def _plan(
