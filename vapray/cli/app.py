@@ -13,6 +13,7 @@ from vapray import __version__
 from vapray.cli.capacity import capacity
 from vapray.cli.cli_runtime import exit_on_error
 from vapray.cli.experiment import experiment
+from vapray.cli.service import key, serve
 from vapray.errors import ConfigError
 from vapray.pipeline.stage_names import STAGES_OF_JOB
 
@@ -149,58 +150,8 @@ def export(
         print("\n".join(f"  {line}" for line in exported.lines))
 
 
-@app.command()
-def serve(
-    checkpoint: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--checkpoint",
-            metavar="[NAME=]PATH",
-            help="A files/final folder; replaces the models of --config. Repeatable.",
-        ),
-    ] = None,
-    config: Annotated[
-        str | None, typer.Option("--config", help="Serve config file. Default: serve/laptop.yaml.")
-    ] = None,
-    host: Annotated[
-        str | None, typer.Option("--host", help="Address to listen on; all but 127.0.0.1 need --keys.")
-    ] = None,
-    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = None,
-    keys: Annotated[str | None, typer.Option("--keys", help="File of API keys, written by `vapray key`.")] = None,
-    address: Annotated[
-        str | None, typer.Option("--address", help="Address of a Ray cluster. Default: embedded Ray.")
-    ] = None,
-    debug: Debug = False,
-) -> None:
-    """Serve models: an OpenAI-compatible API and a web page to try it."""
-    with exit_on_error(debug, interrupted="Server stopped."):
-        from vapray.service.serving import serve_until_interrupted
-
-        serve_until_interrupted(config, checkpoint or (), host=host, port=port, keys=keys, address=address)
-
-
-@app.command()
-def key(
-    name: Annotated[str, typer.Argument(help="Name of the key's owner, shown in the service's logs.")],
-    file: Annotated[str, typer.Option("--file", help="YAML file of keys; created if missing.")],
-    scopes: Annotated[
-        list[str] | None,
-        typer.Option("--scope", help="images, bank, evaluations, captions, neighbours or metrics. Repeatable."),
-    ] = None,
-    images_per_minute: Annotated[
-        int | None, typer.Option("--images-per-minute", help="Rate limit. Default: none.")
-    ] = None,
-    debug: Debug = False,
-) -> None:
-    """Create an API key and add its hash to a file; the key itself is printed once and not stored."""
-    with exit_on_error(debug):
-        from vapray.service.api_keys import add_key
-
-        print(add_key(file, name, scopes or ["images", "bank"], images_per_minute))
-
-
-app.command()(capacity)
-app.command()(experiment)
+for command in (serve, key, capacity, experiment):
+    app.command()(command)
 
 
 def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:
