@@ -11,7 +11,7 @@ import typer
 
 from vapray import __version__
 from vapray.cli.capacity import capacity
-from vapray.cli.cli_runtime import exit_on_error
+from vapray.cli.cli_runtime import Debug, exit_on_error
 from vapray.cli.experiment import experiment
 from vapray.cli.service import key, serve
 from vapray.errors import ConfigError
@@ -36,7 +36,6 @@ ConfigFile = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Override settings, as section.key=value.")
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the stages that would run, with time and size estimates; run nothing.")
 ]

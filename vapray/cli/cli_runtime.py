@@ -9,11 +9,16 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, NoReturn
+
+import typer
 
 from vapray.errors import VaprayError
 
-__all__ = ["exit_on_error"]
+__all__ = ["Debug", "exit_on_error"]
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+"""Option of every command."""
 
 INTERRUPTED = 130
 RESUME_HINT = "Committed work is kept; the same command continues from there."

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from vapray.cli.cli_runtime import exit_on_error
+from vapray.cli.cli_runtime import Debug, exit_on_error
 from vapray.errors import ConfigError
 
 __all__ = ["experiment"]
@@ -23,7 +23,7 @@ def experiment(
     seed: Annotated[list[int] | None, typer.Option("--seed", help="Run only this seed. Repeatable.")] = None,
     beside: Annotated[int, typer.Option("--parallel", min=1, help="Rows and seeds to run at a time.")] = 1,
     tables_only: Annotated[bool, typer.Option("--tables", help="Write the tables of the finished runs only.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Run an experiment and write its tables; the same command resumes it."""
     with exit_on_error(debug):

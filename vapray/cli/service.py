@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from vapray.cli.cli_runtime import exit_on_error
+from vapray.cli.cli_runtime import Debug, exit_on_error
 
 __all__ = ["key", "serve"]
 
@@ -29,7 +29,7 @@ def serve(
     address: Annotated[
         str | None, typer.Option("--address", help="Address of a Ray cluster. Default: embedded Ray.")
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Serve models: an OpenAI-compatible API and a web page to try it."""
     with exit_on_error(debug, interrupted="Server stopped."):
@@ -48,7 +48,7 @@ def key(
     images_per_minute: Annotated[
         int | None, typer.Option("--images-per-minute", help="Rate limit. Default: none.")
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Create an API key and add its hash to a file; the key itself is printed once and not stored."""
     with exit_on_error(debug):
