@@ -76,7 +76,7 @@ class EvaluationStore:
         self._write_job(id, job, owner)
         if idempotency_key and (faster := self._claim_key(owner, idempotency_key, id, digest)):
             return self.get(faster, owner)
-        self._files.create(f"{owner_folder(owner)}/{id}", b"")
+        self._files.create_exclusive(f"{owner_folder(owner)}/{id}", b"")
         return self.get(id, owner)
 
     def get(self, id: str, owner: str) -> Evaluation:
@@ -148,7 +148,7 @@ class EvaluationStore:
     def finish(self, id: str, *, results: Mapping[str, Any] | None = None, error: str | None = None) -> None:
         """Store the outcome unless there is one, and remove the uploaded images."""
         outcome = {"results": dict(results or {}), "error": error, "finished": self._clock()}
-        if not self._files.create(record_path(id, "outcome"), _json(outcome)) and not self._outcome(id):
+        if not self._files.create_exclusive(record_path(id, "outcome"), _json(outcome)) and not self._outcome(id):
             self._files.write(record_path(id, "outcome"), _json(outcome))  # the existing file is damaged
         self._files.remove(images_path(id))
 
@@ -176,7 +176,7 @@ class EvaluationStore:
     def _claim_key(self, owner: str, key: str, id: str, digest: str) -> str | None:
         """Assign a key to an evaluation; return the evaluation of another request that was faster, if there is one."""
         claim = _json({"id": id, "order": digest})
-        if self._files.create(idempotency_path(owner, key), claim):
+        if self._files.create_exclusive(idempotency_path(owner, key), claim):
             return None
         if self._read(idempotency_path(owner, key)) is None:  # the existing file is damaged
             self._files.write(idempotency_path(owner, key), claim)
@@ -195,7 +195,9 @@ class EvaluationStore:
                 "This Idempotency-Key belongs to another evaluation. Send a new key.",
                 "idempotency_conflict",
             )
-        self._files.create(f"{owner_folder(owner)}/{claim['id']}", b"")  # its creator may have failed before this
+        self._files.create_exclusive(
+            f"{owner_folder(owner)}/{claim['id']}", b""
+        )  # its creator may have failed before this
         return str(claim["id"])
 
     def _evaluation(self, id: str, record: Mapping[str, Any]) -> Evaluation:

@@ -109,7 +109,7 @@ def ours(config: Config, captioner: VapsCaptioner, paths: Sequence[Path], folder
     began = time.perf_counter()
     with ThreadPoolExecutor(config.pools.caption.max_concurrency) as threads:
         receipts = list(threads.map(lambda item: worker({"item": [item]}), items))
-    assert not any(error for receipt in receipts for error in receipt["error"])
+    assert all(receipt["status"] == ["done"] for receipt in receipts)
     return time.perf_counter() - began
 
 

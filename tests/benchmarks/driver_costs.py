@@ -47,7 +47,7 @@ def _scan(folder: Path, rows: int) -> Any:
 
 def _keys(folder: Path, rows: int) -> Any:
     """What an earlier run has done."""
-    keys = Store(str(folder)).version("images", f"v{rows}").keys()
+    keys = Store(str(folder)).version("images", f"v{rows}").committed_keys()
     assert len(keys) == rows
     return keys
 
@@ -55,7 +55,7 @@ def _keys(folder: Path, rows: int) -> Any:
 def _settle(folder: Path, rows: int) -> Any:
     """The end of a stage: every part read once more."""
     version = Store(str(folder)).version("images", f"v{rows}")
-    parts = list(version._parts.settle())
+    parts = list(version._parts.deduplicate())
     assert sum(part.rows for part in parts) == rows
     return parts
 
@@ -137,7 +137,7 @@ def _settle_latents(folder: Path) -> float:
     noise = np.random.default_rng(0).standard_normal((LATENTS_OF_A_PART, *MOMENTS)).astype(np.float16)
     parts = [version.write_part(_latents(number, noise)) for number in range(PARTS_OF_LATENTS)]
     began = time.process_time()
-    assert len(list(version._parts.settle())) == PARTS_OF_LATENTS
+    assert len(list(version._parts.deduplicate())) == PARTS_OF_LATENTS
     return sum(part.bytes for part in parts) / (time.process_time() - began)
 
 

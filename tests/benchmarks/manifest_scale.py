@@ -111,7 +111,7 @@ def _settings(folder: Path) -> list[str]:
 def _write_images(words: list[str], rows: int) -> None:
     """The table of a finished ingest, so many rows long."""
     ingest = STAGES[0]
-    standing = PipelineRunner(load_config(None, words), Display()).look(ingest)
+    standing = PipelineRunner(load_config(None, words), Display()).status(ingest)
     version = standing.version
     assert version is not None
     for begin in range(0, rows, ROWS_OF_A_PART):
@@ -143,7 +143,7 @@ def _part(begin: int, end: int) -> pa.Table:
 def _check(words: list[str], rows: int) -> None:
     walk = PipelineRunner(load_config(None, words), Display())
     for stage in STAGES[:2]:
-        walk.look(stage)
+        walk.status(stage)
     manifest = walk.manifests["caption"]
     assert (manifest.rows, manifest.rejects) == (rows, 0), "every row once"
 

@@ -57,7 +57,7 @@ def pool(config: Config, folder: Path) -> Any:
     run = StageContext("caption", config, {}, output, StageProgress("caption", None), time.monotonic(), {})
     columns = ["image_id", "label", "split", "group"]
     map_rows(run, images, partial(Map, folder / "diary"), pool=config.pools.caption, columns=columns)
-    assert len(output.keys()) == ROWS
+    assert len(output.committed_keys()) == ROWS
     return [json.loads(line) for line in (folder / "diary").read_text().splitlines()]
 
 

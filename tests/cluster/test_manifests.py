@@ -15,9 +15,9 @@ from tests.cluster.manifest_checks import RAY_SPECS, Tree, groups_of, pods_of, p
 from tests.cluster.rendering import CLUSTER, OVERLAYS, STAGES, object_of, render, rendered, stage_job
 from tests.cluster.schemas import DEFINITIONS, violations
 from tests.conftest import ROOT
-from vapray.cli.app import STAGES_OF_A_NAME
 from vapray.config.loader import load_config
 from vapray.errors import ConfigError
+from vapray.pipeline.stage_names import STAGES_OF_JOB
 from vapray.pipeline.stages import select_stages
 from vapray.runtime.placement import ResourceDemand, bundles_per_node, resource_demands
 
@@ -150,7 +150,7 @@ def demands(entrypoint: str) -> Iterator[ResourceDemand]:
     python, dash_m, module, option, file, *overrides = shlex.split(entrypoint)
     assert (python, dash_m, option) == ("python", "-m", "--config") and find_spec(module)
     name = module.removeprefix("jobs.")
-    stages = [stage.name for stage in select_stages(None)] if name == "pipeline" else STAGES_OF_A_NAME.get(name, [name])
+    stages = [stage.name for stage in select_stages(None)] if name == "pipeline" else STAGES_OF_JOB[name]
     for demand in resource_demands(load_config(str(ROOT / file.removeprefix("/app/")), overrides)):
         if set(stages).intersection(demand.stages):
             yield demand

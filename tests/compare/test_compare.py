@@ -84,7 +84,7 @@ def write_run(tmp_path: Path, metrics: Metrics) -> WriteRun:
             for seed in seeds
         ]
         samples = sealed(store, "samples", "sample", drawn, sections={"sample": SETTINGS | (sample or {})})
-        hashes = {one.table: one.sealed().content_hash for one in (images, samples)}
+        hashes = {one.table: one.require_manifest().content_hash for one in (images, samples)}
         found = sealed(store, "measurements", "evaluate", [], inputs=hashes | {"prompts": "p"})
         written = replace(metrics, **(numbers or {})).to_json().encode()
         found.files.write(f"{found.folder}/files/report/metrics.json", written)

@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_written_ends_with_code_3(tmp_path, monkeypatch)
     files = FileStore(str(tmp_path / ("x" * 200) / ("y" * 200)))
     (tmp_path / ("x" * 200)).write_text("a file where a folder is needed")
     with pytest.raises(DataError):
-        files.create("probe", b"")
+        files.create_exclusive("probe", b"")
     finding = run_root._writable(files)
     assert (finding.state, finding.exit_code) == ("failed", 3)
 

@@ -43,13 +43,13 @@ def test_a_grid_becomes_a_table_and_what_is_committed_is_not_trained_again(small
     (foreseen,) = plan_run(config, ["downstream"])
     version = open_version(config)
     point = {"key": "small/1/real+synthetic/1", "network": "small", "share": 1.0, "arm": "real+synthetic", "seed": 1}
-    version.write_part(build_part(version.kind, [point | EARLIER]))
+    version.write_part(build_part(version.table_spec, [point | EARLIER]))
 
     done = job("downstream", *TINY, root=root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "continuing: 1 of 12 rows already done" in done.stdout
     rows, images = (frame(FileStore(str(root)), table) for table in ("downstream", "images"))
-    assert len(rows) == version.sealed().rows == foreseen.rows == 12
+    assert len(rows) == version.require_manifest().rows == foreseen.rows == 12
     assert rows[rows.key == point["key"]][[*EARLIER]].to_dict("records") == [EARLIER]
 
     trained = rows[rows.key != point["key"]]
@@ -74,7 +74,7 @@ def test_a_grid_becomes_a_table_and_what_is_committed_is_not_trained_again(small
 def open_version(config: Config) -> Version:
     """What the stage is about to fill."""
     walk = PipelineRunner(config, Display())
-    version = [walk.look(stage) for stage in select_stages(["downstream"])][-1].version
+    version = [walk.status(stage) for stage in select_stages(["downstream"])][-1].version
     assert version is not None
     return version
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vapray.evaluation import reference_set as references
 from vapray.evaluation.reference_set import build_once
+from vapray.store import lease
 from vapray.store.version import Store, Version
 
 
@@ -32,7 +32,7 @@ def test_what_nobody_has_made_is_ours_and_what_is_finished_is_not(tmp_path: Path
 def test_while_another_run_makes_it_we_wait_and_take_over_only_if_it_ends_early(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finishes: bool
 ) -> None:
-    monkeypatch.setattr(references, "SECONDS_BETWEEN_LOOKS", 0.02)
+    monkeypatch.setattr(lease, "SECONDS_BETWEEN_ATTEMPTS", 0.02)
     told, answers = threading.Event(), []
 
     def wait() -> None:

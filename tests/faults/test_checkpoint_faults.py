@@ -92,7 +92,7 @@ def test_a_damaged_part_is_removed_and_its_rows_are_asked_for_again(version):
     for damage in damages(data, every=37):
         said: list[str] = []
         path.write_bytes(damage)
-        reopened(version).mend(said.append)
+        reopened(version).remove_damaged(said.append)
         assert path.exists() == (not said)
         if said:
             assert str(path) in said[0]
@@ -112,7 +112,7 @@ def test_sealing_refuses_a_part_that_was_damaged_since_it_was_written(version):
     with pytest.raises(DataError, match=rf"{path}: missing or damaged"):
         seal(version)
     assert version.manifest() is None
-    version.mend(lambda _: None)
+    version.remove_damaged(lambda _: None)
     assert not path.exists()
 
 
@@ -122,7 +122,7 @@ def test_a_damaged_part_is_replaced_by_whoever_makes_its_rows_again(version):
     made = made or rows(*(f"image-{number}" for number in range(20)))
     path.write_bytes(b"PAR1 torn")
     version.write_part(made)
-    assert len(version.keys()) == 21
+    assert len(version.committed_keys()) == 21
 
 
 def test_what_a_killed_writer_left_half_written_is_swept(version):
@@ -130,7 +130,7 @@ def test_what_a_killed_writer_left_half_written_is_swept(version):
     left.write_bytes(b"half")
     kept = left.with_name(".keep")
     kept.write_bytes(b"not ours")
-    version.mend(lambda _: None)
+    version.remove_damaged(lambda _: None)
     assert not left.exists()
     assert kept.exists()
 
@@ -143,7 +143,9 @@ def test_a_lost_part_of_a_sealed_version_can_be_made_again(version):
         reopened(version).read()
     (Path(version.uri) / "manifest.json").unlink()
     again = reopened(version)
-    missing = rows("bad", reject="broken") if len(again.keys()) > 1 else rows(*(f"image-{n}" for n in range(20)))
+    missing = (
+        rows("bad", reject="broken") if len(again.committed_keys()) > 1 else rows(*(f"image-{n}" for n in range(20)))
+    )
     again.write_part(missing)
     assert seal(again).content_hash == before.content_hash
 
@@ -164,7 +166,7 @@ def test_a_manifest_with_any_damage_is_refused(version):
 def test_a_damaged_manifest_of_another_version_stops_nobody(version):
     finished = seal(version)
     version.files.write("images/other/manifest.json", b"{")
-    assert Store(version.files.root).newest("images") == finished
+    assert Store(version.files.root).latest("images") == finished
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def write_over(files: FileStore) -> None:
 
 
 def create(files: FileStore) -> None:
-    assert files.create("a/created.bin", bytes(3000))
+    assert files.create_exclusive("a/created.bin", bytes(3000))
 
 
 def write_part(files: FileStore) -> None:
@@ -103,8 +103,8 @@ def committed_is_whole(files: FileStore) -> None:
     assert files.read("a/b/new.bin") in (None, bytes(3000))
     assert files.read("a/created.bin") in (None, bytes(3000))
     assert store.version("images", "sealed").read(["image_id"]).column(0).to_pylist() == ["a", "b"]
-    assert store.version("images", "open").keys() == {"c"}
-    assert store.version("images", "new").keys() in (set(), {"x", "y"})
+    assert store.version("images", "open").committed_keys() == {"c"}
+    assert store.version("images", "new").committed_keys() in (set(), {"x", "y"})
     newest = load_latest_training_state(files, "checkpoints/steps", lambda _: None)
     assert newest in ({"weights": b"20"}, WEIGHTS)
     for name in ("half", "final"):
@@ -183,7 +183,7 @@ def test_a_folder_whose_filesystem_cannot_sync_folders_is_written_all_the_same(t
     monkeypatch.setattr(os, "fsync", fsync)
     files = FileStore(str(tmp_path))
     files.write("x", b"1")
-    assert files.create("y", b"2")
+    assert files.create_exclusive("y", b"2")
     assert len(refused) == 2
 
 
@@ -229,7 +229,7 @@ def test_parts_on_a_full_disk(full_disk):
     fill(full_disk)
     with pytest.raises(DataError, match=r"parts/\w+\.parquet: [\d,]+ bytes could not be written \(no space left\)"):
         version.write_part(rows("b"))
-    assert version.keys() == {"a"}
+    assert version.committed_keys() == {"a"}
     assert temporaries(full_disk) == []
     (full_disk / "ballast").unlink()
     version.write_part(rows("b"))

@@ -68,11 +68,11 @@ def test_a_row_that_kills_its_process_ends_in_a_clear_failure_and_costs_no_other
     asked = diary.read_text().splitlines()
     assert asked.count(f"image-02 {POISON}") == MAX_ACTOR_RESTARTS + 1  # it did die, and not for ever
     output = Version(images.files, "captions", "1" * 12)
-    committed = output.keys()
+    committed = output.committed_keys()
     assert POISON not in committed
     diary.unlink()
     map_images(images, diary, bears=True)
-    assert output.keys() == {f"image-{n:02}" for n in range(8)}
+    assert output.committed_keys() == {f"image-{n:02}" for n in range(8)}
     assert not committed & set(diary.read_text().split())
 
 

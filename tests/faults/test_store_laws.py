@@ -123,12 +123,12 @@ class Attempt:
         lease.__exit__(None, None, None)
 
     def _work(self, output: Version) -> Iterator[None]:
-        output.mend(lambda line: SEEN.update(["parts mended"]))
+        output.remove_damaged(lambda line: SEEN.update(["parts mended"]))
         source = self.machine.source()
         yield
         mark = Mark(self.number if self.marked else 0)
         worker = MapWorker(lambda: mark, source, output, ["image_id"])
-        items, _ = _plan(source, output.keys(), "{}", self.batch_rows, None)
+        items, _ = _plan(source, output.committed_keys(), "{}", self.batch_rows, None)
         self.left = [(worker, {"item": [json.dumps({"part": item.part, "rows": item.rows})]}) for item in items]
         yield
         while self.left:
@@ -147,12 +147,12 @@ def finish(machine: Machine) -> Manifest:
     machine.now += 61
     attempt = Attempt(machine, 3, FailingDisk()).run()
     assert attempt.outcome == "finished"
-    return machine.output().sealed()
+    return machine.output().require_manifest()
 
 
 def assert_each_key_once(machine: Machine, *, marked: bool = False) -> None:
     version = machine.output()
-    table, manifest = version.read(rejects=True), version.sealed()
+    table, manifest = version.read(rejects=True), version.require_manifest()
     assert table.column("image_id").to_pylist() == SOURCE
     reasons = dict(zip(SOURCE, table.column(REJECT).to_pylist(), strict=True))
     assert reasons == {key: f"{key} is bad" if key in REJECTED else None for key in SOURCE}
@@ -198,7 +198,7 @@ def test_a_command_killed_anywhere_any_number_of_times_ends_as_if_unbroken(
 
 def assert_commits_are_whole(machine: Machine) -> None:
     version = machine.output()
-    assert version.keys() <= set(SOURCE)
+    assert version.committed_keys() <= set(SOURCE)
     if version.manifest():
         assert_each_key_once(machine)
 
@@ -223,7 +223,7 @@ def test_runs_that_overlap_after_an_expiry_end_in_one_table(
             run.run()
         finish(machine)
         assert_each_key_once(machine, marked=marked)
-        sealed = machine.output().sealed()
+        sealed = machine.output().require_manifest()
         for run in runs:  # whoever believes to have sealed it believes in the one manifest there is
             assert run.manifest in (None, sealed)
         event(f"{sum(run.outcome == 'finished' for run in runs)} finished")
@@ -274,9 +274,9 @@ def test_of_two_runs_that_seal_the_first_wins():
             stalled.step()
         machine.now += 61
         other = Attempt(machine, 2, FailingDisk(), marked=True).run()
-        assert (other.outcome, other.manifest) == ("finished", machine.output().sealed())
+        assert (other.outcome, other.manifest) == ("finished", machine.output().require_manifest())
         stalled.run()
-        assert stalled.manifest == other.manifest == machine.output().sealed()
+        assert stalled.manifest == other.manifest == machine.output().require_manifest()
         assert stalled.manifest.notes["attempt"] == other.number
 
 
@@ -289,7 +289,7 @@ def test_a_reader_among_writers_sees_whole_parts_only():
             while attempt.step():
                 version = machine.output()
                 table = version.read(rejects=True)
-                assert set(table.column("image_id").to_pylist()) == version.keys() <= set(SOURCE)
+                assert set(table.column("image_id").to_pylist()) == version.committed_keys() <= set(SOURCE)
                 looks += 1
         assert looks > 8
 

@@ -41,7 +41,7 @@ class UnbrokenRun:
 
     def manifest(self, stage: str) -> Manifest:
         """Of the stage's only version."""
-        manifest = Store(str(self.root)).newest(TABLES_OF[stage])
+        manifest = Store(str(self.root)).latest(TABLES_OF[stage])
         assert manifest is not None, f"{self.root}: {stage} is not finished"
         return manifest
 

@@ -132,11 +132,11 @@ def test_the_stage_runs_again_when_the_weights_of_the_model_or_of_lpips_change(p
     tuned = ["autoencoder.tune_decoder_steps=5", f"autoencoder.lpips_backbone={backbone}"]
     config = asking("taef2", folder, *tuned, f"run.root={tmp_path / 'run'}")
     (stage,) = (stage for stage in STAGES if stage.name == "autoencoder")
-    looks = [PipelineRunner(config, Display()).look(stage).inputs]
+    looks = [PipelineRunner(config, Display()).status(stage).inputs]
     backbone.write_bytes(b"2")
-    looks += [PipelineRunner(config, Display()).look(stage).inputs]
+    looks += [PipelineRunner(config, Display()).status(stage).inputs]
     shutil.copy(folder / "taef2_decoder.pth", folder / "taef2_encoder.pth")
-    looks += [PipelineRunner(config, Display()).look(stage).inputs]
+    looks += [PipelineRunner(config, Display()).status(stage).inputs]
     changed = [{key for key in one if one[key] != other[key]} for one, other in pairwise(looks)]
     assert changed == [{"perceptual network"}, {"autoencoder model"}]
 

@@ -33,16 +33,16 @@ def _caption(rows: pa.Table) -> pa.Table:
 
 
 def _run(source: Version, output: Version, batch_rows: int) -> int:
-    """What ``Walk`` and ``map_rows`` ask for, one after the other, with one actor."""
+    """What ``PipelineRunner`` and ``map_rows`` ask for, one after the other, with one actor."""
     source.manifest()
     with output.lease() as lease:
         output.manifest()
-        output.mend(print)
-        items, _ = _plan(source, output.keys(), "{}", batch_rows, None)
+        output.remove_damaged(print)
+        items, _ = _plan(source, output.committed_keys(), "{}", batch_rows, None)
         shipped = pickle.loads(pickle.dumps((source, output)))
         worker = MapWorker(lambda: _caption, *shipped, ["image_id"])
         for item in items:
-            assert worker({"item": [json.dumps(asdict(item))]})["error"] == [b""]
+            assert worker({"item": [json.dumps(asdict(item))]})["status"] == ["done"]
         assert sum(part.num_rows for part in output.read_parts([REJECT], rejects=True)) == ROWS
         assert lease.is_held()
         output.seal(stage="x", sections={}, inputs={}, seconds=0, versions={}, notes={})

@@ -81,16 +81,16 @@ def test_a_removal_is_done_once_it_returns(files, proxy, fault):
 @each_fault
 def test_a_creation_whose_answer_is_lost_is_won(files, proxy, fault):
     proxy.plan = First(fault, "PUT")
-    assert files.create("x", b"mine")
-    assert not files.create("x", b"mine")
+    assert files.create_exclusive("x", b"mine")
+    assert not files.create_exclusive("x", b"mine")
     assert [found.kind for _, found in proxy.faults] == [fault.kind]
 
 
 def test_a_lost_answer_does_not_make_a_second_winner_of_the_same_bytes(files, proxy):
     """The loser's first attempt is lost too: what it finds has its bytes, but is not of its making."""
-    assert files.create("x", b"same")
+    assert files.create_exclusive("x", b"same")
     proxy.plan = First(Fault("swallow"), "PUT")
-    assert not files.create("x", b"same")
+    assert not files.create_exclusive("x", b"same")
     assert len(proxy.faults) == 1
 
 
@@ -98,7 +98,7 @@ def test_of_eight_creators_one_wins_though_every_answer_is_lost_once(files, prox
     stores = [FileStore(files.root) for _ in range(8)]
     proxy.plan = First(Fault("swallow"), "PUT", times=8)
     with ThreadPoolExecutor(8) as pool:
-        won = list(pool.map(lambda number: stores[number].create("x", str(number).encode()), range(8)))
+        won = list(pool.map(lambda number: stores[number].create_exclusive("x", str(number).encode()), range(8)))
     assert len(proxy.faults) == 8
     assert sum(won) == 1
     assert files.read("x") == str(won.index(True)).encode()

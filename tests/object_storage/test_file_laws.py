@@ -68,9 +68,9 @@ def test_a_folder_is_removed_with_all_it_holds_and_nothing_else(open_store):
 
 
 def test_a_file_is_created_once(open_store):
-    assert open_store().create("x", b"same")
-    assert not open_store().create("x", b"same")
-    assert not open_store().create("x", b"other")
+    assert open_store().create_exclusive("x", b"same")
+    assert not open_store().create_exclusive("x", b"same")
+    assert not open_store().create_exclusive("x", b"other")
     assert open_store().read("x") == b"same"
 
 
@@ -93,7 +93,11 @@ def test_of_eight_creators_one_wins(open_store):
     with ThreadPoolExecutor(8) as pool:
         for round_number in range(5):
             name = f"a/{round_number}"
-            won = list(pool.map(lambda number, name=name: stores[number].create(name, str(number).encode()), range(8)))
+            won = list(
+                pool.map(
+                    lambda number, name=name: stores[number].create_exclusive(name, str(number).encode()), range(8)
+                )
+            )
             assert sum(won) == 1
             assert stores[0].read(name) == str(won.index(True)).encode()
 
@@ -101,7 +105,8 @@ def test_of_eight_creators_one_wins(open_store):
 def test_of_many_processes_one_creates(files):
     program = (
         "import sys\nfrom vapray.store.files import FileStore\nfiles = FileStore(sys.argv[1])\nfiles.names('')\n"
-        "print('ready', flush=True)\nsys.stdin.readline()\nprint(files.create('x', sys.argv[2].encode()), flush=True)\n"
+        "print('ready', flush=True)\nsys.stdin.readline()\n"
+        "print(files.create_exclusive('x', sys.argv[2].encode()), flush=True)\n"
     )
     runs = [
         subprocess.Popen(

@@ -15,7 +15,7 @@ from vapray.store.object_errors import error_code
 OPERATIONS = {
     "read": lambda files: files.read("a/x"),
     "write": lambda files: files.write("a/x", b"1"),
-    "create": lambda files: files.create("a/x", b"1"),
+    "create": lambda files: files.create_exclusive("a/x", b"1"),
     "list": lambda files: files.names("a"),
 }
 each_operation = pytest.mark.parametrize("operation", OPERATIONS)
@@ -57,7 +57,7 @@ def test_missing_credentials_are_told_before_any_request(root, proxy, new_client
 def test_a_store_that_only_drops_is_told_after_a_bounded_number_of_attempts(files, proxy):
     proxy.plan = lambda request: Fault("drop")
     with pytest.raises(BackendError, match=r"could not create .*check AWS_ENDPOINT_URL"):
-        files.create("x", b"1")
+        files.create_exclusive("x", b"1")
     assert 5 <= len(proxy.faults) <= 10  # aiohttp repeats on its own what it had sent on a connection that broke
 
 

@@ -20,8 +20,8 @@ def methods(proxy: FaultProxy) -> list[str]:
     ("operation", "wanted"),
     [
         (lambda files: files.write("a/y", b"1"), ["PUT"]),
-        (lambda files: files.create("a/y", b"1"), ["PUT"]),
-        (lambda files: files.create("a/x", b"1"), ["PUT", "HEAD"]),
+        (lambda files: files.create_exclusive("a/y", b"1"), ["PUT"]),
+        (lambda files: files.create_exclusive("a/x", b"1"), ["PUT", "HEAD"]),
         (lambda files: files.read("a/x"), ["GET"]),
         (lambda files: files.read("a/gone"), ["GET"]),
         (lambda files: files.names("a"), ["GET"]),

@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 
 from tests.conftest import SMALL
 from tests.store.test_version import rows
-from vapray.cli.app import STAGE_NAMES, STAGES_OF_A_NAME, app
+from vapray.cli.app import app
 from vapray.config import Config
 from vapray.config.loader import load_config
 from vapray.latents.forecast import autoencoder_size
 from vapray.models.network_cost import network_cost
 from vapray.pipeline.dry_run import StagePlan, _committed_keys, plan_run
 from vapray.pipeline.dry_run_table import in_time
+from vapray.pipeline.stage_names import STAGE_PACKAGES
 from vapray.pipeline.stages import STAGES, select_stages
 from vapray.runtime.forecast import Forecast, ForecastInputs, Images, calibrated, remaining
 from vapray.store.version import Manifest, Part, Store
@@ -49,8 +50,7 @@ def run_copy(small_run, tmp_path) -> Path:
 
 
 def test_the_names_of_the_stages_are_those_of_the_table():
-    stages = [stage for name in STAGE_NAMES for stage in STAGES_OF_A_NAME.get(name, [name])]
-    assert [stage.name for stage in STAGES] == stages
+    assert [stage.name for stage in STAGES] == list(STAGE_PACKAGES)
 
 
 @pytest.mark.parametrize("command", [["demo"], ["run", "pipeline"], ["run", "train"]])

@@ -34,7 +34,7 @@ def asking(model: Path | str) -> Config:
 
 def read_by_the_caption_stage(model: Path) -> dict[str, str]:
     (stage,) = (stage for stage in STAGES if stage.name == "caption")
-    return PipelineRunner(asking(model), Display()).look(stage).inputs
+    return PipelineRunner(asking(model), Display()).status(stage).inputs
 
 
 def test_a_folder_without_a_model_and_a_folder_that_is_not_there_are_refused(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_every_stage_that_uses_ray_asks_for_places():
 
 
 def test_where_work_runs_is_in_no_fingerprint():
-    sections = {section for stage in STAGES for section in stage.sections}
+    sections = {section for stage in STAGES for section in stage.config_keys}
     assert "train.resources_per_worker" not in sections and "train.learning_rate" in sections
     assert not any(section.startswith("pools") for section in sections)
 

@@ -26,7 +26,7 @@ class Finished:
 def finished(small_run) -> Finished:
     store = Store(str(small_run))
     return Finished(
-        str(small_run), store.finished("bank")[0], store.finished("images")[0].sealed().notes["class_names"]
+        str(small_run), store.finished("bank")[0], store.finished("images")[0].require_manifest().notes["class_names"]
     )
 
 
@@ -101,7 +101,7 @@ def test_two_classes_may_take_the_captions_of_one_and_no_class_is_made_up(finish
 def test_another_bank_counts_by_its_content(finished, tmp_path):
     assert bank_content_hash(load_config(None, [])) == ""
     signed = bank_content_hash(load_config(None, [f"sample.caption_run={finished.root}"]))
-    assert signed == finished.bank.sealed().content_hash
+    assert signed == finished.bank.require_manifest().content_hash
     with pytest.raises(DataError, match=r"no finished bank\. Fix: give the run\.root of a run with captions"):
         bank_content_hash(load_config(None, [f"sample.caption_run={tmp_path}"]))
 

@@ -24,7 +24,7 @@ from vapray.store.version import Store
 @pytest.fixture(scope="module")
 def pictures(small_run: Path) -> list[str]:
     store = Store(str(small_run))
-    return store.version("images", store.newest("images").fingerprint).read(["path"])["path"].to_pylist()[:4]
+    return store.version("images", store.latest("images").fingerprint).read(["path"])["path"].to_pylist()[:4]
 
 
 def blank() -> bytes:

@@ -59,7 +59,7 @@ def records(service: ServiceSettings) -> EvaluationStore:
 def rows(small_run: Path) -> list[dict]:
     """Of the table ``images``."""
     store = Store(str(small_run))
-    return store.version("images", store.newest("images").fingerprint).read().to_pylist()
+    return store.version("images", store.latest("images").fingerprint).read().to_pylist()
 
 
 class Gated(Handle):

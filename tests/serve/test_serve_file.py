@@ -55,7 +55,7 @@ def test_a_file_that_is_not_there_is_named():
 
 def test_a_command_line_wins_over_the_file():
     file = read_serve_config(str(ROOT / "serve/laptop.yaml"))
-    given = file.given([{"name": "a", "checkpoint": "b"}], "keys.yaml", None, 9000)
+    given = file.with_overrides([{"name": "a", "checkpoint": "b"}], "keys.yaml", None, 9000)
     assert given.args["models"] == [{"name": "a", "checkpoint": "b"}]
     assert (given.args["api_keys_file"], given.host, given.port) == ("keys.yaml", "127.0.0.1", 9000)
     assert file.port == 8000 and "api_keys_file" not in file.args

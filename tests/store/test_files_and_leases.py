@@ -53,15 +53,15 @@ def test_what_is_not_there_is_none_and_no_names(files):
 
 
 def test_a_file_is_created_once(files):
-    assert files.create("x", b"first")
-    assert not files.create("x", b"second")
+    assert files.create_exclusive("x", b"first")
+    assert not files.create_exclusive("x", b"second")
     assert files.read("x") == b"first"
 
 
 def test_of_many_creators_one_wins(tmp_path):
     files = FileStore(str(tmp_path))
     with ThreadPoolExecutor(16) as pool:
-        won = list(pool.map(lambda number: files.create("x", str(number).encode()), range(64)))
+        won = list(pool.map(lambda number: files.create_exclusive("x", str(number).encode()), range(64)))
     assert sum(won) == 1
     assert files.read("x") == str(won.index(True)).encode()
     assert files.names("") == ["x"]

@@ -36,7 +36,7 @@ def test_rows_come_back_sorted_by_key_without_rejects(version):
     version.write_part(rows("b", reject="broken"))
     assert version.read(["image_id"]).column(0).to_pylist() == ["a", "c"]
     assert version.read(["image_id"], rejects=True).column(0).to_pylist() == ["a", "b", "c"]
-    assert version.keys() == {"a", "b", "c"}
+    assert version.committed_keys() == {"a", "b", "c"}
 
 
 def test_the_same_rows_written_twice_are_one_part(version):
@@ -63,13 +63,13 @@ def test_readers_open_only_what_the_manifest_lists(version):
     version.write_part(rows("a"))
     seal(version)
     version.write_part(rows("straggler"))
-    assert version.keys() == {"a"}
+    assert version.committed_keys() == {"a"}
 
 
 def test_an_unfinished_version_is_not_read_by_mistake(version):
     version.write_part(rows("a"))
     with pytest.raises(DataError, match="not finished"):
-        version.sealed()
+        version.require_manifest()
 
 
 def test_a_damaged_part_is_named(version, tmp_path):
@@ -111,8 +111,8 @@ def test_the_newest_version_is_the_one_finished_last(tmp_path):
         version = store.version("images", name)
         version.write_part(rows(name))
         last = seal(version)
-    assert store.newest("images") == last
-    assert store.newest("captions") is None
+    assert store.latest("images") == last
+    assert store.latest("captions") is None
 
 
 def test_pandas_reads_a_part_without_us(version, tmp_path):
@@ -148,8 +148,8 @@ def test_that_many_parts_are_looked_at_is_said(version, monkeypatch):
     for name in "abcd":
         version.write_part(rows(name))
     said: list[str] = []
-    version.mend(said.append)
+    version.remove_damaged(said.append)
     assert not said
     monkeypatch.setattr(parts, "MANY", 3)
-    version.mend(said.append)
+    version.remove_damaged(said.append)
     assert [line.split(": ")[-1] for line in said] == ["checking the 4 parts of an earlier run"]

@@ -63,7 +63,7 @@ def load_workload(plan: Plan) -> Workload:
     rows: dict[str, int] = {}
     forecasts: dict[str, Forecast] = {}
     for stage in select_stages(None):
-        forecast = importlib.import_module(f"vapray.{stage.room}.forecast").forecast
+        forecast = importlib.import_module(f"vapray.{stage.package}.forecast").forecast
         forecasts[stage.name] = forecast(ForecastInputs(config, images, rows))
         rows[stage.writes] = forecasts[stage.name].rows
     constants = read_constants(plan.constants).items()

@@ -33,6 +33,6 @@ def others_content_hash(config: Config) -> str:
 
 
 def _newest_captions(root: str) -> str:
-    if newest := Store(root).newest("captions"):
+    if newest := Store(root).latest("captions"):
         return newest.content_hash
     raise DataError(f"caption_audit.others {root}: no finished captions. Fix: give the run.root of a captioned run.")

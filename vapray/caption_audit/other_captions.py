@@ -45,7 +45,7 @@ def compare_captions(
     Raises:
         DataError: the captions are gone, or describe none of these images.
     """
-    version = Store(root).holding("captions", content)
+    version = Store(root).find_by_content("captions", content)
     if version is None:
         raise DataError(f"caption_audit.others {root}: its captions are gone. Fix: run the command again.")
     captions = _of(version, {one.image_id for one in ours})

@@ -75,7 +75,7 @@ def _audit(run: StageContext, rows: Rows, pictures: Sequence[AuditedImage], prom
         for row in rows
         if row["again"]
     ]
-    captions = run.history["caption"]
+    captions = run.upstream["caption"]
     by_id = {row["image_id"]: row for row in rows}
     return Audit(
         modality=prompt_set.name.replace("_", " "),
@@ -89,7 +89,9 @@ def _audit(run: StageContext, rows: Rows, pictures: Sequence[AuditedImage], prom
         consistency=find_consistency(questioned, prompt_set, seed=seed),
         others=[
             compare_captions(root, content, pictures, prompt_set, seed=seed)
-            for root, content in zip(config.caption_audit.others, run.outside["other captions"].split(), strict=True)
+            for root, content in zip(
+                config.caption_audit.others, run.external_inputs["other captions"].split(), strict=True
+            )
         ],
         experts=_experts(rows, pictures, prompt_set, config),
         worst=_worst(findings, by_id),

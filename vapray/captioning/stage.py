@@ -132,7 +132,7 @@ def _settle(output: Version, ask: Callable[[], dict[str, str]]) -> dict[str, str
     """Return the knowledge texts of this version: the same for all actors and after a restart."""
     settled = _settled(output)
     if settled is None:
-        output.files.create(_knowledge_file(output), json.dumps(ask(), ensure_ascii=False).encode())
+        output.files.create_exclusive(_knowledge_file(output), json.dumps(ask(), ensure_ascii=False).encode())
         settled = _settled(output)
     assert settled is not None
     return settled

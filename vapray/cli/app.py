@@ -11,20 +11,16 @@ import typer
 
 from vapray import __version__
 from vapray.cli.capacity import capacity
-from vapray.cli.cli_runtime import exit_on_error, renamed_option, warn_of_old_name
+from vapray.cli.cli_runtime import Debug, exit_on_error
 from vapray.cli.experiment import experiment
+from vapray.cli.service import create_key, serve
 from vapray.errors import ConfigError
+from vapray.pipeline.stage_names import STAGES_OF_JOB
 
 if TYPE_CHECKING:
     from vapray.store.version import Version
 
-__all__ = ["STAGE_NAMES", "app", "main", "run_job"]
-
-# A copy of the names in vapray.pipeline.stages, whose import takes a second.
-STAGE_NAMES = (
-    "ingest", "caption", "audit", "bank", "autoencoder", "encode", "train", "sample", "evaluate", "downstream",
-)  # fmt: skip
-STAGES_OF_A_NAME = {"audit": ["caption_audit_sample", "audit"]}
+__all__ = ["app", "main", "run_job"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,7 +36,6 @@ ConfigFile = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Override settings, as section.key=value.")
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the stages that would run, with time and size estimates; run nothing.")
 ]
@@ -69,7 +64,7 @@ def demo(overrides: Overrides = None, dry_run: DryRun = False, debug: Debug = Fa
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def run(
-    stage: Annotated[str, typer.Argument(help=f"pipeline, or one of {', '.join(STAGE_NAMES)}")],
+    stage: Annotated[str, typer.Argument(help=f"pipeline, or one of {', '.join(STAGES_OF_JOB)}")],
     overrides: Overrides = None,
     config: ConfigFile = None,
     dry_run: DryRun = False,
@@ -154,65 +149,9 @@ def export(
         print("\n".join(f"  {line}" for line in exported.lines))
 
 
-@app.command()
-def serve(
-    checkpoint: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--checkpoint",
-            metavar="[NAME=]PATH",
-            help="A files/final folder; replaces the models of --config. Repeatable.",
-        ),
-    ] = None,
-    config: Annotated[
-        str | None, typer.Option("--config", help="Serve config file. Default: serve/laptop.yaml.")
-    ] = None,
-    host: Annotated[
-        str | None, typer.Option("--host", help="Address to listen on; all but 127.0.0.1 need --api-keys.")
-    ] = None,
-    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = None,
-    api_keys: Annotated[
-        str | None, typer.Option("--api-keys", help="File of API keys, written by `vapray create-key`.")
-    ] = None,
-    keys: Annotated[str | None, typer.Option("--keys", hidden=True, callback=renamed_option("--api-keys"))] = None,
-    address: Annotated[
-        str | None, typer.Option("--address", help="Address of a Ray cluster. Default: embedded Ray.")
-    ] = None,
-    debug: Debug = False,
-) -> None:
-    """Serve models: an OpenAI-compatible API and a web page to try it."""
-    with exit_on_error(debug, interrupted="Server stopped."):
-        from vapray.service.serving import serve_until_interrupted
-
-        serve_until_interrupted(config, checkpoint or (), host=host, port=port, keys=api_keys or keys, address=address)
-
-
-@app.command()
-@app.command("key", hidden=True)
-def create_key(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name of the key's owner, shown in the service's logs.")],
-    file: Annotated[str, typer.Option("--file", help="YAML file of keys; created if missing.")],
-    scopes: Annotated[
-        list[str] | None,
-        typer.Option("--scope", help="images, bank, evaluations, captions, neighbours or metrics. Repeatable."),
-    ] = None,
-    images_per_minute: Annotated[
-        int | None, typer.Option("--images-per-minute", help="Rate limit. Default: none.")
-    ] = None,
-    debug: Debug = False,
-) -> None:
-    """Create an API key and add its hash to a file; the key itself is printed once and not stored."""
-    if context.info_name == "key":
-        warn_of_old_name("vapray key", "vapray create-key")
-    with exit_on_error(debug):
-        from vapray.service.api_keys import add_key
-
-        print(add_key(file, name, scopes or ["images", "bank"], images_per_minute))
-
-
-app.command()(capacity)
-app.command()(experiment)
+for command in (serve, create_key, capacity, experiment):
+    app.command()(command)
+app.command("key", hidden=True)(create_key)
 
 
 def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:
@@ -261,9 +200,9 @@ def _stages(stage: str | None) -> list[str] | None:
     """
     if stage in (None, "pipeline"):
         return None
-    if stage not in STAGE_NAMES:
-        raise ConfigError(f"unknown stage {stage!r}. Accepted: pipeline, {', '.join(STAGE_NAMES)}.")
-    return STAGES_OF_A_NAME.get(stage, [stage])
+    if stage not in STAGES_OF_JOB:
+        raise ConfigError(f"unknown stage {stage!r}. Accepted: pipeline, {', '.join(STAGES_OF_JOB)}.")
+    return STAGES_OF_JOB[stage]
 
 
 def _say_where(root: str, finished: "Mapping[str, Version]", seconds: float) -> None:

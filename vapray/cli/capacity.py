@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vapray.cli.cli_runtime import exit_on_error
+from vapray.cli.cli_runtime import Debug, exit_on_error
 from vapray.errors import ConfigError
 
 __all__ = ["capacity"]
@@ -19,7 +19,7 @@ def capacity(
     sweep: Annotated[
         list[str] | None, typer.Option("--sweep", metavar="KEY=V,V", help="Print a line for each value. Repeatable.")
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Estimate hours, GPU-hours, store traffic and memory of a run on a cluster, without running it."""
     from vapray.capacity.plan import load_plan

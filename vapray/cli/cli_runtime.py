@@ -9,13 +9,17 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
+import typer
 from typer import CallbackParam
 
 from vapray.errors import VaprayError
 
-__all__ = ["exit_on_error"]
+__all__ = ["Debug", "exit_on_error"]
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+"""Option of every command."""
 
 INTERRUPTED = 130
 RESUME_HINT = "Committed work is kept; the same command continues from there."
@@ -32,9 +36,8 @@ def exit_on_error(debug: bool, *, interrupted: str = RESUME_HINT) -> Iterator[No
         interrupted: Message about the state after Ctrl-C or SIGTERM.
     """
     _open_standard_streams()
-    ended_by = _SignalHandlers()
-    signal.signal(signal.SIGTERM, ended_by.terminate)
-    signal.signal(signal.SIGINT, _interrupt)
+    signals = SignalHandlers()
+    signals.install()
     threading.excepthook = _quiet_about_closed_pipes
     try:
         yield
@@ -42,7 +45,7 @@ def exit_on_error(debug: bool, *, interrupted: str = RESUME_HINT) -> Iterator[No
     except VaprayError as error:
         _fail(error, f"{type(error).__name__}: {error}", error.exit_code, debug)
     except KeyboardInterrupt as error:
-        _fail(error, f"{ended_by.word}. {interrupted}", ended_by.code, debug)
+        _fail(error, f"{signals.reason}. {interrupted}", signals.exit_code, debug)
     except BrokenPipeError as error:
         # The reader is gone: buffered output must not fail a second time at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -52,8 +55,7 @@ def exit_on_error(debug: bool, *, interrupted: str = RESUME_HINT) -> Iterator[No
         said = f"{type(error).__name__}: {first[0]}\nThis is a bug in vapray. Run again with --debug and report it."
         _fail(error, said, BUG, debug)
     finally:
-        if signal.getitimer(signal.ITIMER_REAL)[1] == SECONDS_BETWEEN_REMINDERS:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        signals.restore()
 
 
 def _fail(error: BaseException, message: str, exit_code: int, debug: bool) -> NoReturn:
@@ -78,35 +80,54 @@ def _open_standard_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
-class _SignalHandlers:
-    """Signal that ended the command. Both signals raise KeyboardInterrupt: Ray's C++ lets nothing else through."""
+class SignalHandlers:
+    """Handlers of SIGINT and SIGTERM. Both raise KeyboardInterrupt: Ray's C++ lets nothing else through.
 
-    word, code = "Interrupted", INTERRUPTED
+    Attributes:
+        reason: End of the command, as a word.
+        exit_code: Exit code of the command.
+    """
 
-    def terminate(self, number: int, frame: FrameType | None) -> NoReturn:
-        """Handle SIGTERM."""
-        self.word, self.code = "Terminated", 128 + number
-        _raise_keyboard_interrupt()
+    def __init__(self) -> None:
+        self.reason, self.exit_code = "Interrupted", INTERRUPTED
+        self._is_ending = False
+        self._previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def install(self) -> None:
+        """Handle both signals from now on."""
+        signal.signal(signal.SIGINT, self._interrupt)
+        signal.signal(signal.SIGTERM, self._terminate)
+
+    def restore(self) -> None:
+        """Restore the previous handlers; after a signal the process is ending, so only stop the reminders."""
+        if self._is_ending:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            return
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _terminate(self, number: int, frame: FrameType | None) -> NoReturn:
+        self.reason, self.exit_code = "Terminated", 128 + number
+        self._raise_keyboard_interrupt()
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> NoReturn:
+        """Handle the first Ctrl-C by an orderly shutdown; a second one, while Ray shuts down, ends the process."""
+        signal.signal(signal.SIGINT, _ignore)
+        _end_at_the_next_interrupt()
+        print("\nInterrupted: shutting down. Ctrl-C again ends at once.", file=sys.stderr, flush=True)
+        self._raise_keyboard_interrupt()
+
+    def _raise_keyboard_interrupt(self) -> NoReturn:
+        """Raise until the exception arrives: Python drops exceptions in weakref callbacks and in ``__del__``."""
+        self._is_ending = True
+        signal.signal(signal.SIGALRM, _remind)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_BETWEEN_REMINDERS, SECONDS_BETWEEN_REMINDERS)
+        raise KeyboardInterrupt
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """Handle the first Ctrl-C by an orderly shutdown; a second one, while Ray shuts down, ends the process."""
-    signal.signal(signal.SIGINT, _ignore)
-    _end_at_the_next_interrupt()
-    print("\nInterrupted: shutting down. Ctrl-C again ends at once.", file=sys.stderr, flush=True)
-    _raise_keyboard_interrupt()
-
-
-def _raise_keyboard_interrupt() -> NoReturn:
-    """Raise until the exception arrives: Python drops exceptions in weakref callbacks and in ``__del__``."""
-
-    def remind(number: int, frame: FrameType | None) -> None:
-        if not _is_under_way():
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGALRM, remind)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS_BETWEEN_REMINDERS, SECONDS_BETWEEN_REMINDERS)
-    raise KeyboardInterrupt
+def _remind(number: int, frame: FrameType | None) -> None:
+    if not _is_under_way():
+        raise KeyboardInterrupt
 
 
 def _is_under_way() -> bool:

@@ -1,11 +1,10 @@
 """CLI command ``vapray experiment``; its imports are inside the function to keep ``--help`` fast."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from vapray.cli.cli_runtime import exit_on_error, renamed_option
+from vapray.cli.cli_runtime import Debug, exit_on_error, renamed_option
 from vapray.errors import ConfigError
 
 __all__ = ["experiment"]
@@ -27,65 +26,40 @@ def experiment(
         bool, typer.Option("--tables-only", help="Write the tables of the finished runs only.")
     ] = False,
     tables: Annotated[bool, typer.Option("--tables", hidden=True, callback=renamed_option("--tables-only"))] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Run an experiment and write its tables; the same command resumes it."""
     with exit_on_error(debug):
-        _experiment(
-            file,
-            overrides or (),
-            results,
-            dataset,
-            row or (),
-            seed or (),
-            beside,
-            tables_only=tables_only or tables,
-            debug=debug,
-        )
+        from pathlib import Path
 
+        from vapray.experiments.runner import ANYWHERE, finished_runs, run_all, run_names, run_parallel, settings_of
+        from vapray.experiments.spec import read_experiment
+        from vapray.experiments.tables import tables_of
+        from vapray.runtime.progress import Display
+        from vapray.store.files import FileStore
 
-def _experiment(
-    file: str,
-    overrides: Sequence[str],
-    results: str | None,
-    dataset: str | None,
-    rows: Sequence[str],
-    seeds: Sequence[int],
-    beside: int,
-    *,
-    tables_only: bool,
-    debug: bool,
-) -> None:
-    from pathlib import Path
-
-    from vapray.experiments.runner import ANYWHERE, finished_runs, run_all, run_names, run_parallel, settings_of
-    from vapray.experiments.spec import read_experiment
-    from vapray.experiments.tables import tables_of
-    from vapray.runtime.progress import Display
-    from vapray.store.files import FileStore
-
-    found = read_experiment(file, dataset)
-    names = list(run_names(found, rows, seeds))
-    if not tables_only:  # report invalid settings before the first run
-        for name in names:
-            settings_of(found, name, overrides)
-    if results is None:
-        root = settings_of(found, names[0], overrides, unless_given=[ANYWHERE]).run.root
-        name_parts = [Path(file).stem, *([dataset] if dataset else [])]
-        results = f"{root.rstrip('/')}/experiments/{'_'.join(name_parts)}"
-    files = FileStore(results)
-    if not tables_only:  # refuse records of other settings before the first run
-        finished_runs(found, run_names(found), files, overrides)
-    if not tables_only and beside > 1:
-        options = ["--results", results, *(["--dataset", dataset] if dataset else []), *(["--debug"] if debug else [])]
-        command = ["experiment", file, *overrides, *options]
-        run_parallel(found, names, files, overrides, Display(), command=command, workers=beside)
-    if not tables_only:
-        run_all(found, names, files, overrides, Display())
-    records = finished_runs(found, run_names(found), files, overrides)
-    if not records:
-        raise ConfigError(f"{results}: no finished run, so no tables. Fix: remove --tables-only.")
-    tables = tables_of(found, records)
-    files.write_all({"table.md": tables.to_markdown().encode(), "index.html": tables.to_html().encode()})
-    print(f"\n{tables.to_markdown()}")
-    print(f"  table  {results}/table.md\n  page   {results}/index.html")
+        tables_only = tables_only or tables
+        found, given = read_experiment(file, dataset), overrides or ()
+        names = list(run_names(found, row or (), seed or ()))
+        if not tables_only:  # report invalid settings before the first run
+            for name in names:
+                settings_of(found, name, given)
+        if results is None:
+            root = settings_of(found, names[0], given, unless_given=[ANYWHERE]).run.root
+            name_parts = [Path(file).stem, *([dataset] if dataset else [])]
+            results = f"{root.rstrip('/')}/experiments/{'_'.join(name_parts)}"
+        files = FileStore(results)
+        if not tables_only:
+            finished_runs(found, run_names(found), files, given)  # refuse records of other settings first
+            if beside > 1:
+                options = [*(["--dataset", dataset] if dataset else []), *(["--debug"] if debug else [])]
+                command = ["experiment", file, *given, "--results", results, *options]
+                run_parallel(found, names, files, given, Display(), command=command, workers=beside)
+            run_all(found, names, files, given, Display())
+        records = finished_runs(found, run_names(found), files, given)
+        if not records:
+            raise ConfigError(f"{results}: no finished run, so no tables. Fix: remove --tables-only.")
+        page = tables_of(found, records)
+        files.write_all({"table.md": page.to_markdown().encode(), "index.html": page.to_html().encode()})
+        print(f"\n{page.to_markdown()}")
+        print(f"  table  {results}/table.md\n  page   {results}/index.html")

@@ -36,7 +36,7 @@ def count_images(config: Config, finished: Version | None) -> Images:
         rows = finished.read(["split", "width", "height"]).to_pylist()
         pixels = fmean(row["width"] * row["height"] for row in rows) if rows else 0.0
         splits = Counter(row["split"] for row in rows)
-        return Images(splits, len(finished.sealed().notes["class_names"]), pixels)
+        return Images(splits, len(finished.require_manifest().notes["class_names"]), pixels)
     if config.data.source == "phantom":
         return _phantoms(config)
     source = open_dataset(config)

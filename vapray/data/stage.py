@@ -25,7 +25,7 @@ __all__ = ["run"]
 def run(run: StageContext) -> None:
     """Run the stage."""
     if run.config.data.source == "phantom":
-        run.progress.say(f"drawing {run.config.data.phantom.n_images:,} phantoms ({run.config.data.modality})")
+        run.progress.log(f"drawing {run.config.data.phantom.n_images:,} phantoms ({run.config.data.modality})")
         draw_phantoms(run.config)
     source = open_dataset(run.config)
     records = source.records()
@@ -35,10 +35,10 @@ def run(run: StageContext) -> None:
     planned = write_work_list(run, "records", rows.rename_columns({"class_name": "class"}))
     run.notes["dataset"] = source.notes()
     for note in run.notes["dataset"]:
-        run.progress.say(note)
+        run.progress.log(note)
     run.notes["class_names"] = list(source.class_names)
     check = partial(_CheckImages, run.config.data.accept_identified_dicom)
-    map_rows(run, planned, check, pool=run.config.pools.ingest, columns=planned.kind.schema.names)
+    map_rows(run, planned, check, pool=run.config.pools.ingest, columns=planned.table_spec.schema.names)
 
 
 def check_class_names(names: Sequence[str]) -> None:

@@ -24,7 +24,8 @@ def check(config: Config) -> Iterator[Finding]:
     yield from _captioners(config)
     yield from _text_encoders(config)
     yield from _found("autoencoder", lambda: _autoencoder(config))
-    yield from _extractors(config)
+    settings = config.evaluate
+    yield from _found("features", lambda: _extractor(settings), lambda: require_extractor_packages(settings.features))
 
 
 def _captioners(config: Config) -> Iterator[Finding]:
@@ -39,26 +40,12 @@ def _captioners(config: Config) -> Iterator[Finding]:
 
 
 def _text_encoders(config: Config) -> Iterator[Finding]:
-    bank = config.text_encoder
-    if bank.encoder == "hashing":
+    if config.text_encoder.encoder == "hashing":
         yield ok("text encoder", "hashing")
-        return
-    try:
-        require_packages(bank.encoder)
-    except BackendError as error:
-        yield failed("text encoder", str(error), "", error.exit_code)
     else:
-        yield from _found("text encoder", lambda: _encoder(config))
-
-
-def _extractors(config: Config) -> Iterator[Finding]:
-    settings = config.evaluate
-    try:
-        require_extractor_packages(settings.features)
-    except BackendError as error:
-        yield failed("features", str(error), "", error.exit_code)
-    else:
-        yield from _found("features", lambda: _extractor(settings))
+        yield from _found(
+            "text encoder", lambda: _encoder(config), lambda: require_packages(config.text_encoder.encoder)
+        )
 
 
 def _extractor(settings: Evaluate) -> str:
@@ -85,7 +72,13 @@ def _autoencoder(config: Config) -> str:
     return f"{settings.kind}: {folder}, {settings.channels} channels, downsampling factor {settings.factor}"
 
 
-def _found(name: str, find: Callable[[], str]) -> Iterator[Finding]:
+def _found(name: str, find: Callable[[], str], require: Callable[[], object] = lambda: None) -> Iterator[Finding]:
+    """Find files that can still be downloaded, with packages (``require``) that cannot."""
+    try:
+        require()
+    except BackendError as error:
+        yield failed(name, str(error), "", error.exit_code)
+        return
     try:
         yield ok(name, find())
     except BackendError as error:

@@ -36,7 +36,7 @@ def _writable(files: FileStore) -> Finding:
     created = _missing_folders(Path(files.path(""))) if files.is_local else []
     name = f"doctor-{uuid.uuid4().hex}"
     try:
-        first, second = files.create(name, b"doctor"), files.create(name, b"doctor")
+        first, second = files.create_exclusive(name, b"doctor"), files.create_exclusive(name, b"doctor")
         is_readable = files.read(name) == b"doctor"
     except (DataError, OSError) as error:
         return failed("run.root", str(error), "Choose another run.root, or correct its permissions.", 3)

@@ -76,7 +76,7 @@ class _TrainClassifiers:
 
     def __init__(self, config: Config, images: Version, samples: Version, held_out: str, output: Version) -> None:
         self._config, self._output = config, output
-        self._class_names: list[str] = images.sealed().notes["class_names"]
+        self._class_names: list[str] = images.require_manifest().notes["class_names"]
         real, self._test = load_real(images, "train", config), load_real(images, held_out, config)
         self._groups, self._labels = real.groups, real.labels
         self._pictures = concat(real, read_synthetic(samples, config))
@@ -132,4 +132,4 @@ def _write_table(run: StageContext, keys: list[str], held_out: str, n_test: int)
     folder = f"{run.output.folder}/files/downstream"
     run.output.files.write(f"{folder}/downstream.json", json.dumps(record, indent=2).encode())
     run.output.files.write(f"{folder}/table.md", table.encode())
-    run.progress.say(f"wrote the table {run.output.files.path(folder)}/table.md")
+    run.progress.log(f"wrote the table {run.output.files.path(folder)}/table.md")

@@ -13,7 +13,7 @@ import hashlib
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ from vapray import __version__
 from vapray.config import Config
 from vapray.config.dotted import value_at
 from vapray.data.image_loading import load_square_images
-from vapray.errors import DataError, LeaseHeldError
+from vapray.errors import DataError
 from vapray.evaluation.baselines import class_mean_images
 from vapray.evaluation.classifier import Classifier, read_classifier, train_classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
@@ -52,8 +52,8 @@ __all__ = ["ReferenceSet", "build_measurer", "build_once", "load_or_build_refere
 SECTIONS = (
     "data.modality", "data.image_size", "evaluate.features", "evaluate.preprocessing", "evaluate.classifier_steps",
 )  # fmt: skip
+_Prepare = Callable[[Config, Version, Version, str], tuple[Classifier, FeatureSpace]]
 TABLE, SCHEMA, SEED = "references", 1, 0
-SECONDS_BETWEEN_LOOKS = 2.0
 
 
 @dataclass(frozen=True)
@@ -81,36 +81,22 @@ def load_or_build_reference(run: StageContext) -> ReferenceSet:
         DataError: no images are held out.
         VaprayError: errors of :func:`vapray.runtime.row_map.map_rows`.
     """
-    images, pool, say = run.inputs["images"], run.config.pools.evaluate, run.progress.say
+    images = run.inputs["images"]
     rows = images.read(["image_id", "group", "split"])
     held_out = _held_out_split(rows, images.uri)
     apart = ungrouped_held_out(rows, held_out)
     version, seal = _version(run)
-    nearest = Version(version.files, "nearest", version.fingerprint)
     real = replace(run, output=version)
-    with build_once(version, say) as is_ours:
+    nearest = Version(version.files, "nearest", version.fingerprint)
+    with build_once(version, run.progress.log) as is_ours:
         if is_ours:
-            say("measuring the real images")
-        classifier, space = run_remote(
-            run.name, _prepare, run.config, images, version, held_out, is_ours, pool=pool, say=say
-        )
-        if is_ours:
-            _measure(real, held_out, classifier)
-        statistics = _statistics(version)
-        if is_ours:
-            others = (part.filter(pc.field("set") != "reference") for part in version.read_parts(COLUMNS))
-            search_training_set(
-                real, version, statistics, select_candidates(pa.concat_tables(others), apart, SEED), nearest
-            )
-            seal(
-                {
-                    "classifier_sha256": hashlib.sha256(classifier.to_safetensors()).hexdigest(),
-                    "extractor_sha256": space.sha256,
-                    "resize": space.resize,
-                }
-            )
+            run.progress.log("measuring the real images")
+            found = _build(real, held_out, apart, nearest)
+            seal(_notes(found[0], found[1]))
+        else:
+            found = _load(real, held_out)
     related = rows.filter(pc.field("split") == held_out).num_rows - len(apart)
-    return ReferenceSet(version, nearest, held_out, related, classifier, space, statistics)
+    return ReferenceSet(version, nearest, held_out, related, *found)
 
 
 def build_measurer(config: Config, classifier: Classifier) -> ImageMeasurer:
@@ -153,7 +139,7 @@ def _version(run: StageContext) -> tuple[Version, Callable[[dict[str, Any]], obj
     """Version for these images and settings, and a function that seals it with notes."""
     tree = run.config.model_dump(mode="json")
     sections = {key: value_at(tree, key) for key in SECTIONS}
-    inputs = {table: run.inputs[table].sealed().content_hash for table in ("images", "autoencoder")}
+    inputs = {table: run.inputs[table].require_manifest().content_hash for table in ("images", "autoencoder")}
     inputs["feature weights"] = features_content_hash(run.config)
     version = Version(run.output.files, TABLE, fingerprint(TABLE, SCHEMA, sections, inputs))
     made_by = {"vapray": __version__, "python": platform.python_version()}
@@ -167,58 +153,86 @@ def _version(run: StageContext) -> tuple[Version, Callable[[dict[str, Any]], obj
 
 
 @contextlib.contextmanager
-def build_once(version: Version, say: Callable[[str], None]) -> Iterator[bool]:
+def build_once(version: Version, log: Callable[[str], None]) -> Iterator[bool]:
     """Yield True if this run must build the version; wait while another run builds it."""
-    told = False
-    while version.manifest() is None:
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(version.lease())
-            except LeaseHeldError as held:
-                if not told:
-                    say(f"waiting for another run that measures the real images: {held}")
-                told = True
-            else:
-                version.mend(say)
-                yield version.manifest() is None  # another run may have finished it meanwhile
-                return
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-    yield False
+    if version.manifest() is not None:
+        yield False
+        return
+    with version.lease(lambda held: log(f"waiting for another run that measures the real images: {held}")):
+        version.remove_damaged(log)
+        yield version.manifest() is None  # another run may have finished it meanwhile
 
 
-def _prepare(
-    config: Config, images: Version, output: Version, held_out: str, is_ours: bool
-) -> tuple[Classifier, FeatureSpace]:
+def _build(
+    run: StageContext, held_out: str, apart: Set[str], nearest: Version
+) -> tuple[Classifier, FeatureSpace, FeatureStatistics]:
+    classifier, space = _run_remote(_prepare, run, held_out)
+    _measure(run, held_out, classifier)
+    statistics = _statistics(run.output)
+    others = (part.filter(pc.field("set") != "reference") for part in run.output.read_parts(COLUMNS))
+    suspects = select_candidates(pa.concat_tables(others), apart, SEED)
+    search_training_set(run, run.output, statistics, suspects, nearest)
+    return classifier, space, statistics
+
+
+def _load(run: StageContext, held_out: str) -> tuple[Classifier, FeatureSpace, FeatureStatistics]:
+    return *_run_remote(_load_prepared, run, held_out), _statistics(run.output)
+
+
+def _run_remote(prepare: _Prepare, run: StageContext, held_out: str) -> tuple[Classifier, FeatureSpace]:
+    arguments = (run.config, run.inputs["images"], run.output, held_out)
+    found: tuple[Classifier, FeatureSpace] = run_remote(
+        run.name, prepare, *arguments, pool=run.config.pools.evaluate, log=run.progress.log
+    )
+    return found
+
+
+def _notes(classifier: Classifier, space: FeatureSpace) -> dict[str, Any]:
+    digest = hashlib.sha256(classifier.to_safetensors()).hexdigest()
+    return {"classifier_sha256": digest, "extractor_sha256": space.sha256, "resize": space.resize}
+
+
+def _load_prepared(config: Config, images: Version, output: Version, held_out: str) -> tuple[Classifier, FeatureSpace]:
+    """Load the classifier of a finished set; train it again if its file is damaged."""
+    classifier = _kept(output, images, config.data.image_size)
+    if classifier is None:
+        return _prepare(config, images, output, held_out)
+    return classifier, build_measurer(config, classifier).space
+
+
+def _prepare(config: Config, images: Version, output: Version, held_out: str) -> tuple[Classifier, FeatureSpace]:
     """Train the classifier, and measure class means and planted copies; all three need all training images at once."""
     rows = images.read(["image_id", "label", "split", "path"]).to_pylist()
-    classes, side = len(images.sealed().notes["class_names"]), config.data.image_size
-    classifier = _kept(output, classes, side)
-    if classifier is not None and not is_ours:
-        return classifier, build_measurer(config, classifier).space
+    side = config.data.image_size
+    classifier = _kept(output, images, side)
     training = [row for row in rows if row["split"] == "train"]
     frames, kept, _ = load_square_images([row["path"] for row in training], side)
     labels = np.array([training[position]["label"] for position in kept], dtype=np.int64)
     ids = [training[position]["image_id"] for position in kept]
     if classifier is None:
         steps = config.evaluate.classifier_steps
-        classifier = train_classifier(frames, labels, classes, seed=SEED, steps=steps)
+        classifier = train_classifier(frames, labels, _class_count(images), seed=SEED, steps=steps)
         output.files.write(f"{output.folder}/files/{CLASSIFIER}", classifier.to_safetensors())
     examiner = build_measurer(config, classifier)
     counts = Counter(row["label"] for row in rows if row["split"] == held_out and row["label"] in labels)
     means, owners = class_mean_images(frames, labels, counts, np.random.default_rng(SEED))
     names = [f"{number:06d}" for number in range(len(means))]
     done = examiner.rows("class_mean", names, owners.tolist(), means) + _planted(frames, ids, labels, examiner)
-    output.write_part(build_part(output.kind, done))
+    output.write_part(build_part(output.table_spec, done))
     return classifier, examiner.space
 
 
-def _kept(output: Version, classes: int, side: int) -> Classifier | None:
+def _class_count(images: Version) -> int:
+    return len(images.require_manifest().notes["class_names"])
+
+
+def _kept(output: Version, images: Version, side: int) -> Classifier | None:
     """Load the classifier of an earlier attempt at this version, which existing rows may depend on; or None."""
     data = output.files.read(f"{output.folder}/files/{CLASSIFIER}")
     if data is None:
         return None
     with contextlib.suppress(DataError):
-        return read_classifier(data, classes, (side, side))
+        return read_classifier(data, _class_count(images), (side, side))
     return None
 
 
@@ -239,8 +253,8 @@ def _measure(run: StageContext, held_out: str, classifier: Classifier) -> None:
         partial(_MeasureImages, run.config, run.inputs["autoencoder"], classifier),
         pool=run.config.pools.evaluate,
         columns=["image_id", "label", "split", "path"],
-        only={"split": ["train", held_out]},
-        key="image/{}",
+        where={"split": ["train", held_out]},
+        output_key="image/{}",
     )
 
 

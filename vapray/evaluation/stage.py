@@ -47,7 +47,7 @@ def run(run: StageContext) -> None:
         partial(_MeasureSamples, config, references.classifier),
         pool=config.pools.evaluate,
         columns=["sample_id", "arm", "label", "png"],
-        key="sample/{}",
+        output_key="sample/{}",
     )
     _write_report(run, references, _look_for_copies(run, references))
 
@@ -68,7 +68,7 @@ class _MeasureSamples:
 
 def _look_for_copies(run: StageContext, references: ReferenceSet) -> Memorisation:
     """Search all training images for those nearest to generated images."""
-    run.progress.say("searching for copies of training images among the generated images")
+    run.progress.log("searching for copies of training images among the generated images")
     made = run.output.read(COLUMNS).filter(pc.field("set") == "generated")
     nearest = Version(run.output.files, "nearest", run.output.fingerprint)
     search_training_set(run, references.version, references.statistics, made.sort_by("key").select(COLUMNS), nearest)
@@ -86,7 +86,7 @@ def _write_report(run: StageContext, references: ReferenceSet, memorisation: Mem
     by_key = {f"reconstructed/{row['image_id']}": row["caption"] for row in captions}
     by_key |= {f"sample/{row['sample_id']}": row["caption"] for row in samples if row["arm"] == "generated"}
     sources = {f"sample/{row['sample_id']}": f"image/{row['source_image_id']}" for row in samples}
-    without_pixels = [name for name in run.output.kind.schema.names if name != "pixels"]
+    without_pixels = [name for name in run.output.table_spec.schema.names if name != "pixels"]
     rows = [row for version in (references.version, run.output) for row in version.read(without_pixels).to_pylist()]
     findings = summarize(rows, by_key, sources, load_prompt_set(config.prompt_set), space, config)
     metrics = to_metrics(findings, memorisation, _stage_times(run), _provenance(run, space))
@@ -101,16 +101,16 @@ def _write_report(run: StageContext, references: ReferenceSet, memorisation: Mem
 def _stage_times(run: StageContext) -> dict[str, StageTime]:
     times = {
         name: StageTime(done.seconds, done.rows, done.rows / done.seconds if done.seconds else 0.0)
-        for name, done in run.history.items()
+        for name, done in run.upstream.items()
     }
-    seconds, rows = time.monotonic() - run.began, len(run.output.keys())
+    seconds, rows = time.monotonic() - run.began, len(run.output.committed_keys())
     return times | {run.name: StageTime(seconds, rows, rows / seconds)}
 
 
 def _provenance(run: StageContext, space: FeatureSpace) -> Provenance:
     config = run.config
     formulas = {"excess": "c + s (c - u)", "classifier_free": "u + s (c - u)"}
-    captioner, trained = run.history["caption"].notes["captioner"], run.history["train"].notes
+    captioner, trained = run.upstream["caption"].notes["captioner"], run.upstream["train"].notes
     return Provenance(
         extractor=space.name,
         extractor_sha256=space.sha256,
@@ -130,7 +130,7 @@ def _provenance(run: StageContext, space: FeatureSpace) -> Provenance:
         forward_flops=trained["forward_flops"],
         training_images=trained["rows"],
         inception_score_of=LABEL if space.class_weights is None else space.name,
-        autoencoder=describe_autoencoder(config.autoencoder, run.history["autoencoder"].notes),
+        autoencoder=describe_autoencoder(config.autoencoder, run.upstream["autoencoder"].notes),
     )
 
 

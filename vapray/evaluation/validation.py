@@ -69,8 +69,8 @@ class FrechetValidation:
             tuple(rows.take(chosen).to_pylist()),
             bank,
             autoencoder,
-            LatentSpace.from_record(latents.sealed().notes["latent_space"]),
-            tuple(images.sealed().notes["class_names"]),
+            LatentSpace.from_record(latents.require_manifest().notes["latent_space"]),
+            tuple(images.require_manifest().notes["class_names"]),
         )
 
     def __call__(self, network: Network) -> float:

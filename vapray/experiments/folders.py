@@ -18,14 +18,14 @@ PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 BATCH = 128
 
 
-def measure_folder(folder: str, images: Version, config: Config, say: Callable[[str], None]) -> dict[str, Any]:
+def measure_folder(folder: str, images: Version, config: Config, log: Callable[[str], None]) -> dict[str, Any]:
     """Measure all images below a folder; numbers have the names of ``metrics.json``.
 
     Args:
         folder: folder of images, subfolders included.
         images: table of the real images.
         config: sections ``data``, ``evaluate`` and ``run``: preparation and comparison of the images.
-        say: logs that real images are measured again, and the number of unreadable images.
+        log: logs that real images are measured again, and the number of unreadable images.
 
     Raises:
         DataError: no folder, or fewer than two readable images.
@@ -34,7 +34,7 @@ def measure_folder(folder: str, images: Version, config: Config, say: Callable[[
     if not paths:
         raise DataError(f"{folder}: no images. Fix: give a folder of {', '.join(sorted(PICTURES))}.")
     real = RealPictures(images, measured_references(Store(config.run.root), images))
-    reference = ReferenceStatistics.load(real, config, config.run.root, say)
+    reference = ReferenceStatistics.load(real, config, config.run.root, log)
     measured, bad = SetMeasurement(reference, "generated"), 0
     for begin in range(0, len(paths), BATCH):
         frames, _, reasons = load_square_images(paths[begin : begin + BATCH], config.data.image_size)
@@ -42,7 +42,7 @@ def measure_folder(folder: str, images: Version, config: Config, say: Callable[[
         if len(frames):
             measured.add(frames)
     if bad:
-        say(f"{folder}: {bad:,} of {len(paths):,} images cannot be read and are skipped")
+        log(f"{folder}: {bad:,} of {len(paths):,} images cannot be read and are skipped")
     found = measured.results()
     numbers = {name: value and value["value"] for name, value in found.items() if value is None or _is_number(value)}
     return numbers | {

@@ -79,7 +79,7 @@ def deciding_settings(config: Config, stages: Collection[str] = ALL_STAGES) -> d
     del tree["data"]["root"]  # `ingest` identifies the dataset by its content
     walked = [stage for stage in STAGES if stage.name in stages]
     sections = dict.fromkeys(
-        ["data", *(key for stage in walked for key in stage.sections if not key.startswith("data."))]
+        ["data", *(key for stage in walked for key in stage.config_keys if not key.startswith("data."))]
     )
     if "train" in stages:
         sections["train.init_from"] = None  # the stage identifies it by its content

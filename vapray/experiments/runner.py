@@ -113,7 +113,7 @@ def run_all(
             config = settings_of(experiment, name, overrides)
             if number == 1:
                 stack.enter_context(ray_session(config.cluster))
-            display.line(f"\nRun {number} of {len(missing)}: {name.row}, {name.measure}, seed {name.seed}")
+            display.print(f"\nRun {number} of {len(missing)}: {name.row}, {name.measure}, seed {name.seed}")
             write_record(results, name, _made(experiment, name, config, display))
 
 
@@ -180,10 +180,10 @@ def _run_subprocess(command: Sequence[str], name: str, running: set[subprocess.P
             said.append(line)
             if line.startswith("["):
                 said.clear()
-                display.line(f"{name}: {line}")
+                display.print(f"{name}: {line}")
     running.discard(process)
     why = f"exit code {process.returncode}. " + "\n".join(filter(None, said))
-    display.line(f"{name}: {why if process.returncode else 'done'}")
+    display.print(f"{name}: {why if process.returncode else 'done'}")
     return name if process.returncode else ""
 
 
@@ -195,7 +195,7 @@ def _pending(
     display: Display,
 ) -> Sequence[RunName]:
     finished = finished_runs(experiment, names, results, overrides)
-    display.line(f"Found {len(finished)} of {len(names)} finished runs.")
+    display.print(f"Found {len(finished)} of {len(names)} finished runs.")
     return [name for name in names if name not in finished]
 
 
@@ -203,12 +203,12 @@ def _made(experiment: Experiment, name: RunName, config: Config, display: Displa
     folder = experiment.arms[name.row].folder
     settings = deciding_settings(config, OUTCOMES[experiment.stage].stages)
     if folder is not None:
-        images = run_pipeline(config, ["ingest"], display, among_others=True)["images"]
-        metrics = measure_folder(folder, images, config, display.line)
+        images = run_pipeline(config, ["ingest"], display, shared_root=True)["images"]
+        metrics = measure_folder(folder, images, config, display.print)
         return Record(name.row, name.measure, name.seed, settings, metrics, {})
     outcome = OUTCOMES[experiment.stage]
     written = {stage.writes for stage in STAGES if stage.name in outcome.stages}
-    walked = run_pipeline(config, outcome.stages, display, among_others=True)
+    walked = run_pipeline(config, outcome.stages, display, shared_root=True)
     finished = {table: version for table, version in walked.items() if table in written}
     metrics, budget = outcome.read(finished[outcome.table]), _budget(finished, config)
     return Record(name.row, name.measure, name.seed, settings, metrics, budget, _outside(finished))
@@ -219,7 +219,7 @@ def _outside(finished: Mapping[str, Version]) -> dict[str, dict[str, str]]:
     found = {}
     for stage in STAGES:
         if stage.writes in finished and stage.name != "ingest":
-            inputs = finished[stage.writes].sealed().inputs
+            inputs = finished[stage.writes].require_manifest().inputs
             found[stage.name] = {what: inputs[what] for what in EXTERNAL_INPUTS.get(stage.name, ()) if inputs.get(what)}
     return {name: hashes for name, hashes in found.items() if hashes}
 
@@ -227,7 +227,7 @@ def _outside(finished: Mapping[str, Version]) -> dict[str, dict[str, str]]:
 def _budget(finished: Mapping[str, Version], config: Config) -> dict[str, float]:
     if "checkpoints" not in finished:
         return {}
-    manifest = finished["checkpoints"].sealed()
+    manifest = finished["checkpoints"].require_manifest()
     return {
         "parameters": manifest.notes["parameters"],
         "forward_flops": manifest.notes["forward_flops"],

@@ -67,60 +67,59 @@ def plan_run(config: Config, names: Sequence[str] | None = None) -> list[StagePl
         ConfigError: as in the run.
         DataError: as in the run, for a missing dataset.
     """
-    look_ahead = _DryRun(config)
-    return [found for stage, wanted in select_stages(names).items() if (found := look_ahead.at(stage, wanted=wanted))]
+    dry_run = _DryRun(config)
+    plans = [dry_run.plan(stage, is_requested=requested) for stage, requested in select_stages(names).items()]
+    return [plan for plan in plans if plan]
 
 
 class _DryRun:
     def __init__(self, config: Config) -> None:
-        self._config, self._walk = config, PipelineRunner(config, Display())
+        self._config, self._runner = config, PipelineRunner(config, Display())
         self._rows: dict[str, int] = {}
         self._planned: set[str] = set()
 
-    def at(self, stage: Stage, *, wanted: bool) -> StagePlan | None:
-        standing = self._walk.look(stage)
+    def plan(self, stage: Stage, *, is_requested: bool) -> StagePlan | None:
+        status = self._runner.status(stage)
         if stage.name == "ingest":
-            self._images = count_images(self._config, standing.version if standing.manifest else None)
-        outlook = ForecastInputs(self._config, self._images, dict(self._rows))
-        whole = standing.manifest or self._forecast(stage, standing, outlook)
-        self._rows[stage.writes] = whole.rows
-        if not wanted:
+            self._images = count_images(self._config, status.version if status.manifest else None)
+        inputs = ForecastInputs(self._config, self._images, dict(self._rows))
+        total = status.manifest or self._forecast(stage, status, inputs)
+        self._rows[stage.writes] = total.rows
+        if not is_requested:
             return None
         self._planned.add(stage.writes)
-        if isinstance(whole, Manifest):
-            return StagePlan(stage.name, whole.rows)
-        done = self._done(standing)
-        left = remaining(whole, done)
-        return StagePlan(stage.name, whole.rows, done, left, tuple(self._waits_for(stage)), tuple(standing.reasons))
+        if isinstance(total, Manifest):
+            return StagePlan(stage.name, total.rows)
+        done = _committed_rows(status.version, self._config)
+        left = remaining(total, done)
+        return StagePlan(stage.name, total.rows, done, left, tuple(self._waits_for(stage)), tuple(status.reasons))
 
-    def _forecast(self, stage: Stage, standing: StageStatus, outlook: ForecastInputs) -> Forecast:
-        price = importlib.import_module(f"vapray.{stage.room}.forecast").forecast
-        now: Forecast = price(outlook)
-        last = standing.last
+    def _forecast(self, stage: Stage, status: StageStatus, inputs: ForecastInputs) -> Forecast:
+        forecast = importlib.import_module(f"vapray.{stage.package}.forecast").forecast
+        now: Forecast = forecast(inputs)
+        last = status.last
         if last is None:
             return now
-        then = ForecastInputs(_with_sections(self._config, last.sections), outlook.images, outlook.rows)
-        return calibrated(now, price(then), last)
-
-    def _done(self, standing: StageStatus) -> int:
-        version = standing.version
-        if version is None:
-            return 0
-        if version.table == "checkpoints":
-            return committed_rows(version, self._config)
-        return _committed_keys(version)
+        then = ForecastInputs(_with_sections(self._config, last.sections), inputs.images, inputs.rows)
+        return calibrated(now, forecast(then), last)
 
     def _waits_for(self, stage: Stage) -> Iterator[str]:
         for other in STAGES:
-            if other.writes in stage.reads and other.writes not in self._walk.finished | dict.fromkeys(self._planned):
+            if other.writes in stage.reads and other.writes not in self._runner.finished | dict.fromkeys(self._planned):
                 yield other.name
+
+
+def _committed_rows(version: Version | None, config: Config) -> int:
+    if version is None:
+        return 0
+    return committed_rows(version, config) if version.table == "checkpoints" else _committed_keys(version)
 
 
 def _committed_keys(version: Version) -> int:
     keys: set[str] = set()
     for name in version.part_names() if version.table in TABLES else ():
         with contextlib.suppress(DataError):  # a run removes a damaged part and recreates its rows
-            keys.update(version.read_part(name, [version.kind.key]).column(0).to_pylist())
+            keys.update(version.read_part(name, [version.table_spec.key]).column(0).to_pylist())
     return len(keys)
 
 

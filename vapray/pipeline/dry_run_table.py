@@ -25,41 +25,41 @@ BASES = {
 RULED = Box("    \n    \n ── \n    \n    \n ── \n    \n    \n")
 
 
-def print_plan(prospects: Sequence[StagePlan], config: Config) -> None:
+def print_plan(plans: Sequence[StagePlan], config: Config) -> None:
     """Print the plan within 100 columns; plain text if stdout is not a terminal."""
     console = Console(width=WIDTH, highlight=False, soft_wrap=False)
     console.print(f"Dry run in {config.run.root}: starts nothing, writes nothing.\n", markup=False)
-    console.print(_table(prospects))
-    for line in [*_notes(prospects, config), *_reasons(prospects)]:
+    console.print(_table(plans))
+    for line in [*_notes(plans, config), *_reasons(plans)]:
         console.print(line, markup=False)
 
 
-def _table(prospects: Sequence[StagePlan]) -> Table:
+def _table(plans: Sequence[StagePlan]) -> Table:
     table = Table(box=RULED, show_edge=False, pad_edge=False, show_footer=True, header_style="bold", padding=(0, 1))
-    totals = ("total", *_totals(prospects))
+    totals = ("total", *_totals(plans))
     for heading, footer, side in zip(HEADINGS, totals, COLUMNS, strict=True):
         table.add_column(heading, footer, justify="left" if side == "left" else "right", no_wrap=heading != "state")
-    for prospect in prospects:
-        table.add_row(*_cells(prospect), style="dim" if prospect.forecast is None else "")
+    for plan in plans:
+        table.add_row(*_cells(plan), style="dim" if plan.forecast is None else "")
     return table
 
 
-def _cells(prospect: StagePlan) -> tuple[str, ...]:
-    left = prospect.forecast
+def _cells(plan: StagePlan) -> tuple[str, ...]:
+    left = plan.forecast
     if left is None:
-        return prospect.stage, prospect.state, f"{prospect.rows:,}", "", "", "", ""
+        return plan.stage, plan.state, f"{plan.rows:,}", "", "", "", ""
     memory = f"{left.workers} {left.device} x {decimal(round(left.peak_bytes))}"
     time = f"~ {in_time(left.seconds)}"
-    return prospect.stage, prospect.state, f"{prospect.rows:,}", decimal(left.bytes_written), time, left.basis, memory
+    return plan.stage, plan.state, f"{plan.rows:,}", decimal(left.bytes_written), time, left.basis, memory
 
 
-def _totals(prospects: Sequence[StagePlan]) -> tuple[str, ...]:
-    left = [prospect.forecast for prospect in prospects if prospect.forecast]
+def _totals(plans: Sequence[StagePlan]) -> tuple[str, ...]:
+    left = [plan.forecast for plan in plans if plan.forecast]
     if not left:
         return "nothing to do", "", "", "", "", ""
     fullest = max(left, key=lambda forecast: forecast.workers * forecast.peak_bytes)
     return (
-        f"{len(left)} of {len(prospects)} stages",
+        f"{len(left)} of {len(plans)} stages",
         "",
         decimal(sum(forecast.bytes_written for forecast in left)),
         f"~ {in_time(sum(forecast.seconds for forecast in left))}",
@@ -68,8 +68,8 @@ def _totals(prospects: Sequence[StagePlan]) -> tuple[str, ...]:
     )
 
 
-def _notes(prospects: Sequence[StagePlan], config: Config) -> list[str]:
-    bases = dict.fromkeys(prospect.forecast.basis for prospect in prospects if prospect.forecast)
+def _notes(plans: Sequence[StagePlan], config: Config) -> list[str]:
+    bases = dict.fromkeys(plan.forecast.basis for plan in plans if plan.forecast)
     if not bases:
         return []
     ray = f"Ray's object store of {config.cluster.object_store_mb} MB" if not config.cluster.address else "Ray itself"
@@ -82,8 +82,8 @@ def _notes(prospects: Sequence[StagePlan], config: Config) -> list[str]:
     ]
 
 
-def _reasons(prospects: Sequence[StagePlan]) -> list[str]:
-    lines = [f"[{prospect.stage}] runs again: {reason}" for prospect in prospects for reason in prospect.reasons]
+def _reasons(plans: Sequence[StagePlan]) -> list[str]:
+    lines = [f"[{plan.stage}] runs again: {reason}" for plan in plans for reason in plan.reasons]
     return ["", *lines] if lines else []
 
 

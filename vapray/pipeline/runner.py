@@ -7,10 +7,9 @@ if a finished version has that fingerprint, which is checked before Ray starts; 
 import importlib
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from vapray import __version__
@@ -22,19 +21,16 @@ from vapray.pipeline.stages import EXTERNAL_INPUTS, STAGES, Stage, select_stages
 from vapray.runtime.cluster import ray_session, require_shared_root
 from vapray.runtime.progress import Display
 from vapray.runtime.stage_context import StageContext
-from vapray.store.lease import Lease
 from vapray.store.version import Manifest, Store, Version, fingerprint
 
 __all__ = ["PipelineRunner", "StageStatus", "run_pipeline"]
 
 MISSING = "to be made"
-SECONDS_BETWEEN_LOOKS = 2.0
-"""Polling interval while another run writes the version."""
 PAGES = {"audit": "audit", "evaluate": "report"}
 
 
 def run_pipeline(
-    config: Config, names: Sequence[str] | None = None, display: Display | None = None, *, among_others: bool = False
+    config: Config, names: Sequence[str] | None = None, display: Display | None = None, *, shared_root: bool = False
 ) -> Mapping[str, Version]:
     """Run stages in order; skip finished, unchanged ones.
 
@@ -43,24 +39,29 @@ def run_pipeline(
         names: Stages to run; None for all that do not run on request only. Tables that they read from other stages
             must be finished.
         display: Output for progress; None prints to stdout.
-        among_others: Other runs share the root: wait for a run that writes the same version, and do not print the
+        shared_root: Other runs share the root: wait for a run that writes the same version, and do not print the
             differences from the last run.
 
     Returns:
         The finished versions, by table.
 
     Raises:
-        LeaseHeldError: another run writes the same version of a table, and ``among_others`` is False.
+        LeaseHeldError: another run writes the same version of a table, and ``shared_root`` is False.
         VaprayError: a stage failed; committed work is kept, and the same command continues.
     """
-    walk = PipelineRunner(config, display or Display(), among_others=among_others)
-    way = select_stages(names)
-    for stage in (stage for stage, wanted in way.items() if wanted):
-        walk.outside(stage)  # report problems now, not after hours of earlier stages
+    runner = PipelineRunner(config, display or Display(), shared_root=shared_root)
+    stages = select_stages(names)
+    for stage in (stage for stage, is_requested in stages.items() if is_requested):
+        runner.external_inputs(stage)  # report problems now, not after hours of earlier stages
     with ExitStack() as stack:
-        for stage, wanted in way.items():
-            walk.visit(stage, wanted=wanted, stack=stack)
-    return walk.finished
+        for stage, is_requested in stages.items():
+            if is_requested:
+                runner.execute(runner.status(stage), stack)
+            elif runner.has_inputs(stage):
+                runner.status(stage)
+            if stage.writes in runner.finished:
+                _publish(stage, runner.finished[stage.writes])
+    return runner.finished
 
 
 @dataclass(frozen=True)
@@ -97,27 +98,27 @@ class PipelineRunner:
         manifests: Manifests of these versions, by stage.
     """
 
-    def __init__(self, config: Config, display: Display, *, among_others: bool = False) -> None:
+    def __init__(self, config: Config, display: Display, *, shared_root: bool = False) -> None:
         self.config, self.display, self.store = config, display, Store(config.run.root)
-        self._among_others = among_others
+        self._shared_root = shared_root
         self.finished: dict[str, Version] = {}
         self.manifests: dict[str, Manifest] = {}
-        self._outside: dict[str, dict[str, str]] = {}
+        self._external_inputs: dict[str, dict[str, str]] = {}
         self._ray_is_up = False
 
-    def outside(self, stage: Stage) -> dict[str, str]:
+    def external_inputs(self, stage: Stage) -> dict[str, str]:
         """Hash of each external input of a stage, by name; computed once.
 
         Raises:
             ConfigError: an input is missing or unusable.
         """
-        if stage.name not in self._outside:
-            self._outside[stage.name] = {
+        if stage.name not in self._external_inputs:
+            self._external_inputs[stage.name] = {
                 name: sign(self.config) for name, sign in EXTERNAL_INPUTS.get(stage.name, {}).items()
             }
-        return self._outside[stage.name]
+        return self._external_inputs[stage.name]
 
-    def look(self, stage: Stage) -> StageStatus:
+    def status(self, stage: Stage) -> StageStatus:
         """Get the status of a stage; writes nothing, and records a finished version for later stages."""
         sections, inputs = self._sections(stage), self._inputs(stage)
         version, manifest = None, None
@@ -126,47 +127,41 @@ class PipelineRunner:
             manifest = version.manifest()
             if manifest is not None:
                 self._accept(stage, version, manifest)
-        last = None if manifest else self.store.newest(stage.writes)
+        last = None if manifest else self.store.latest(stage.writes)
         return StageStatus(stage, sections, inputs, version, manifest, last)
 
     def has_inputs(self, stage: Stage) -> bool:
         """Check that all tables that a stage reads are finished."""
         return all(table in self.finished for table in stage.reads)
 
-    def visit(self, stage: Stage, *, wanted: bool, stack: ExitStack) -> None:
-        """Run a stage, unless it is finished or not requested.
+    def execute(self, status: StageStatus, stack: ExitStack) -> None:
+        """Run a stage, unless it is finished; ``stack`` closes the Ray session that it may open.
 
         Raises:
-            DataError: the stage is requested and a table that it reads is not finished.
+            DataError: a table that the stage reads is not finished.
         """
-        if not self.has_inputs(stage):
-            if wanted:
-                raise DataError(self._missing(stage))
-            return
-        standing = self.look(stage)
-        manifest, version = standing.manifest, standing.version
-        assert version is not None
-        if manifest is None and wanted:
-            for reason in standing.reasons if not self._among_others else ():
-                self.display.line(f"[{stage.name}] runs again: {reason}")
-            if stage.uses_ray:
-                self._connect(stack)
-            manifest = self._run(stage, version, standing.sections, standing.inputs)
-            self._accept(stage, version, manifest)
-        elif manifest is not None and wanted:
-            self.display.line(f"[{stage.name}] unchanged ({manifest.rows:,} rows in {version.uri})")
+        stage, version, manifest = status.stage, status.version, status.manifest
+        if version is None:
+            raise DataError(self._missing(stage))
         if manifest is not None:
-            _publish(stage, version)
+            self.display.print(f"[{stage.name}] unchanged ({manifest.rows:,} rows in {version.uri})")
+            return
+        for reason in status.reasons if not self._shared_root else ():
+            self.display.print(f"[{stage.name}] runs again: {reason}")
+        if stage.uses_ray:
+            self._connect(stack)
+        self._accept(stage, version, self._run(stage, version, status.sections, status.inputs))
 
     def _accept(self, stage: Stage, version: Version, manifest: Manifest) -> None:
         self.finished[stage.writes], self.manifests[stage.name] = version, manifest
 
     def _run(self, stage: Stage, version: Version, sections: dict[str, Any], inputs: dict[str, str]) -> Manifest:
-        with self._lease(stage, version) as lease, self.display.stage(stage.name) as progress:
+        on_wait = (lambda held: self.display.print(f"[{stage.name}] waits: {held}")) if self._shared_root else None
+        with version.lease(on_wait) as lease, self.display.stage(stage.name) as progress:
             begin = time.monotonic()
             if (manifest := version.manifest()) is not None:  # another run finished it meanwhile
                 return manifest
-            version.mend(progress.say)
+            version.remove_damaged(progress.log)
             tables = {table: self.finished[table] for table in stage.reads}
             run = StageContext(
                 stage.name,
@@ -176,10 +171,10 @@ class PipelineRunner:
                 progress,
                 begin,
                 dict(self.manifests),
-                self.outside(stage),
+                self.external_inputs(stage),
                 _validation(stage, self.config, tables),
             )
-            importlib.import_module(f"vapray.{stage.room}.stage").run(run)
+            importlib.import_module(f"vapray.{stage.package}.stage").run(run)
             if not lease.is_held():
                 raise LeaseHeldError(
                     f"{version.uri}: another run took over while this one was stalled. Fix: run the command again."
@@ -192,42 +187,26 @@ class PipelineRunner:
                 versions={"vapray": __version__, "python": platform.python_version()},
                 notes=run.notes,
             )
-        self.display.line(_summary(manifest))
+        self.display.print(_summary(manifest))
         return manifest
-
-    @contextmanager
-    def _lease(self, stage: Stage, version: Version) -> Iterator[Lease]:
-        with ExitStack() as stack:
-            for attempt in count():
-                try:
-                    lease = stack.enter_context(version.lease())
-                except LeaseHeldError as held:
-                    if not self._among_others:
-                        raise
-                    if attempt == 0:
-                        self.display.line(f"[{stage.name}] waits: {held}")
-                    time.sleep(SECONDS_BETWEEN_LOOKS)
-                else:
-                    break
-            yield lease
 
     def _connect(self, stack: ExitStack) -> None:
         if not self._ray_is_up:
-            self.display.line("[ray] starting" if not self.config.cluster.address else "[ray] connecting")
+            self.display.print("[ray] starting" if not self.config.cluster.address else "[ray] connecting")
             stack.enter_context(ray_session(self.config.cluster))
             require_shared_root(self.config.cluster, self.config.run.root)
             self._ray_is_up = True
 
     def _sections(self, stage: Stage) -> dict[str, Any]:
         tree = self.config.model_dump(mode="json")
-        return {key: value_at(tree, key) for key in stage.sections}
+        return {key: value_at(tree, key) for key in stage.config_keys}
 
     def _inputs(self, stage: Stage) -> dict[str, str]:
         inputs = {
-            table: self.finished[table].sealed().content_hash if table in self.finished else MISSING
+            table: self.finished[table].require_manifest().content_hash if table in self.finished else MISSING
             for table in stage.reads
         }
-        return inputs | self.outside(stage)
+        return inputs | self.external_inputs(stage)
 
     def _missing(self, stage: Stage) -> str:
         needed = [other.name for other in STAGES if other.writes in stage.reads and other.name not in self.manifests]

@@ -18,6 +18,7 @@ from vapray.data.dataset import dataset_content_hash
 from vapray.downstream.content_hash import classifier_weights_content_hash
 from vapray.evaluation.extractors.weight_files import features_content_hash
 from vapray.latents.content_hash import autoencoder_content_hash, perceptual_content_hash
+from vapray.pipeline.stage_names import STAGE_PACKAGES
 from vapray.sampling.caption_source import bank_content_hash
 from vapray.training.content_hash import initial_weights_content_hash
 
@@ -30,23 +31,26 @@ class Stage:
 
     Attributes:
         name: Name, as in ``python -m jobs.NAME``.
-        room: Package whose ``stage.py`` holds ``run(StageContext)``.
         writes: Table that the stage writes.
         reads: Tables of earlier stages that it reads.
-        sections: Dotted config keys that decide its result.
+        config_keys: Dotted config keys that decide its result.
         schema: Version of its output format.
         uses_ray: True if it runs on Ray; False if it runs in the driver process alone.
-        on_request: True if it runs only when it is named.
+        opt_in: True if it runs only when it is named.
     """
 
     name: str
-    room: str
     writes: str
     reads: tuple[str, ...] = ()
-    sections: tuple[str, ...] = ()
+    config_keys: tuple[str, ...] = ()
     schema: int = 1
     uses_ray: bool = True
-    on_request: bool = False
+    opt_in: bool = False
+
+    @property
+    def package(self) -> str:
+        """Package whose ``stage.py`` holds ``run(StageContext)``."""
+        return STAGE_PACKAGES[self.name]
 
 
 # Reporting, saving, retrying and the number of workers do not change the training result.
@@ -68,44 +72,34 @@ _EXAMINED = (
 _JUDGED = ("caption_audit.rated_images",)
 
 STAGES = (
-    Stage("ingest", "data", "images", (), ("data.source",), schema=2),
-    Stage("caption", "captioning", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=3),
+    Stage("ingest", "images", (), ("data.source",), schema=2),
+    Stage("caption", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=3),
     Stage(
         "caption_audit_sample",
-        "caption_audit.sample",
         "examinations",
         ("images", "captions"),
         ("data.modality", "caption", *_EXAMINED, "run.seed"),
     ),
     Stage(
         "audit",
-        "caption_audit",
         "audits",
         ("captions", "examinations"),
         ("caption.prompt_set", "data.modality", *_JUDGED, "run.seed"),
         uses_ray=False,
     ),
-    Stage("bank", "bank", "bank", ("captions",), ("text_encoder",)),
-    Stage(
-        "autoencoder",
-        "latents.fitting",
-        "autoencoder",
-        ("images",),
-        ("data.image_size", "autoencoder", "run.seed"),
-    ),
-    Stage("encode", "latents", "latents", ("images", "autoencoder"), ("data.image_size",)),
+    Stage("bank", "bank", ("captions",), ("text_encoder",)),
+    Stage("autoencoder", "autoencoder", ("images",), ("data.image_size", "autoencoder", "run.seed")),
+    Stage("encode", "latents", ("images", "autoencoder"), ("data.image_size",)),
     Stage(
         "train",
-        "training",
         "checkpoints",
         ("images", "autoencoder", "bank", "latents"),
         (*_MODEL, *_TRAIN, "run.seed"),
         schema=3,
     ),
-    Stage("sample", "sampling", "samples", ("bank", "checkpoints"), ("sample", "run.seed")),
+    Stage("sample", "samples", ("bank", "checkpoints"), ("sample", "run.seed")),
     Stage(
         "evaluate",
-        "evaluation",
         "measurements",
         ("images", "captions", "autoencoder", "checkpoints", "samples"),
         (*_FRAME, "caption.prompt_set", "evaluate", "run.seed"),
@@ -114,10 +108,9 @@ STAGES = (
     Stage(
         "downstream",
         "downstream",
-        "downstream",
         ("images", "samples"),
         ("data.image_size", "downstream", "run.seed"),
-        on_request=True,
+        opt_in=True,
     ),
 )
 
@@ -145,5 +138,5 @@ def select_stages(names: Collection[str] | None) -> Mapping[Stage, bool]:
     Returns:
         The stages to visit, in order; True for those to run.
     """
-    wanted = {stage: not stage.on_request if names is None else stage.name in names for stage in STAGES}
-    return {stage: is_wanted for stage, is_wanted in wanted.items() if is_wanted or not stage.on_request}
+    wanted = {stage: not stage.opt_in if names is None else stage.name in names for stage in STAGES}
+    return {stage: is_wanted for stage, is_wanted in wanted.items() if is_wanted or not stage.opt_in}

@@ -25,13 +25,13 @@ def supports_autoscaling() -> bool:
     return is_autoscaler_v2(fetch_from_server=True)
 
 
-def request_nodes(demand: ResourceDemand, missing: str, say: Callable[[str], None]) -> bool:
+def request_nodes(demand: ResourceDemand, missing: str, log: Callable[[str], None]) -> bool:
     """Request nodes that meet a demand, and wait for them without a time limit.
 
     Args:
         demand: Demand that the running nodes cannot meet.
         missing: The missing resources, as text.
-        say: Logs the missing resources, at first and every five minutes.
+        log: Logs the missing resources, at first and every five minutes.
 
     Returns:
         True when the nodes have started; False if the autoscaler has no node type for the demand, or may not start
@@ -46,12 +46,12 @@ def request_nodes(demand: ResourceDemand, missing: str, say: Callable[[str], Non
     try:
         if not _is_feasible(group, demand):
             return False
-        say(f"waiting for nodes: {missing}; the autoscaler is adding some")
+        log(f"waiting for nodes: {missing}; the autoscaler is adding some")
         began = said = time.monotonic()
         while not group.wait(SECONDS_BETWEEN_LOOKS):
             if time.monotonic() - said > SECONDS_BETWEEN_WORDS:
                 said = time.monotonic()
-                say(f"waiting for nodes for {(said - began) / 60:.0f} min: {missing}. Check the autoscaler's log")
+                log(f"waiting for nodes for {(said - began) / 60:.0f} min: {missing}. Check the autoscaler's log")
         return True
     finally:
         remove_placement_group(group)

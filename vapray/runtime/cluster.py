@@ -105,12 +105,12 @@ def suppress_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def require_resources(demand: ResourceDemand, *, say: Callable[[str], None] = print) -> None:
+def require_resources(demand: ResourceDemand, *, log: Callable[[str], None] = print) -> None:
     """Check that the cluster can meet a demand; wait for nodes that an autoscaler adds.
 
     Args:
         demand: Resources that must be available before work starts.
-        say: Logs that the command waits for nodes.
+        log: Logs that the command waits for nodes.
 
     Raises:
         BackendError: neither the running nodes nor nodes of the autoscaler can meet the demand.
@@ -121,7 +121,7 @@ def require_resources(demand: ResourceDemand, *, say: Callable[[str], None] = pr
         return
     if not supports_autoscaling():
         raise BackendError(f"{missing}. {placement_advice(demand, nodes)}")
-    if not request_nodes(demand, missing, say):
+    if not request_nodes(demand, missing, log):
         raise BackendError(
             f"{missing}, and no node type of its autoscaler can add it. {placement_advice(demand, nodes)}"
         )
@@ -155,7 +155,7 @@ def require_shared_root(cluster: Cluster, root: str) -> None:
 
 
 def run_remote(
-    name: str, function: Callable[..., Any], *arguments: Any, pool: Pool, say: Callable[[str], None] = print
+    name: str, function: Callable[..., Any], *arguments: Any, pool: Pool, log: Callable[[str], None] = print
 ) -> Any:
     """Run a function once as a Ray task, with the resources of one actor of ``pool``.
 
@@ -164,7 +164,7 @@ def run_remote(
         function: Function to run.
         arguments: Positional arguments of the function.
         pool: Pool that sets the task's resources.
-        say: Logs that the command waits for nodes.
+        log: Logs that the command waits for nodes.
 
     Returns:
         The result of the function.
@@ -174,7 +174,7 @@ def run_remote(
     """
     import ray
 
-    require_resources(ResourceDemand(f"a task of {name}", pool.bundle), say=say)
+    require_resources(ResourceDemand(f"a task of {name}", pool.bundle), log=log)
     task = ray.remote(
         num_cpus=pool.num_cpus, num_gpus=pool.num_gpus, resources=pool.resources, max_retries=RETRIES_OF_A_TASK
     )(function)

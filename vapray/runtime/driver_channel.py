@@ -19,14 +19,14 @@ class DriverChannel:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         beside_the_driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        actor: Any = ray.remote(num_cpus=0)(_BoardActor)
+        actor: Any = ray.remote(num_cpus=0)(_ChannelActor)
         self._actor = actor.options(scheduling_strategy=beside_the_driver).remote()  # the other nodes may be lost
 
-    def post(self, done: int, detail: str) -> None:
+    def report_progress(self, done: int, detail: str) -> None:
         """Worker: report progress; does not wait."""
         self._actor.set.remote("progress", (done, detail))
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Worker: have the driver print a line; does not wait."""
         self._actor.add_line.remote(line)
 
@@ -34,11 +34,11 @@ class DriverChannel:
         """Driver: lines logged since the last call."""
         return self._ask("take_lines", default=[])
 
-    def ask_to_save(self) -> None:
+    def request_checkpoint(self) -> None:
         """Driver: request a checkpoint now."""
         self._actor.set.remote("asked", True)
 
-    def is_asked_to_save(self) -> bool:
+    def checkpoint_requested(self) -> bool:
         """Worker: True once the driver has requested a checkpoint."""
         return self._get("asked", False)
 
@@ -46,11 +46,11 @@ class DriverChannel:
         """Worker: report an error that makes further work useless; waits until the actor has stored it."""
         self._ask("set", "failure", error, default=None)
 
-    def failure(self) -> VaprayError | None:
+    def get_failure(self) -> VaprayError | None:
         """Driver: the error that a worker reported, or None."""
         return self._get("failure", None)
 
-    def say_saved(self, step: int) -> None:
+    def confirm_checkpoint(self, step: int) -> None:
         """Worker: confirm that the requested checkpoint is written."""
         self._actor.set.remote("saved", step)
 
@@ -80,7 +80,7 @@ class DriverChannel:
             return default
 
 
-class _BoardActor:
+class _ChannelActor:
     def __init__(self) -> None:
         self._notes: dict[str, Any] = {}
         self._lines: list[str] = []
@@ -101,30 +101,30 @@ class _BoardActor:
 
 @contextmanager
 def open_driver_channel(progress: StageProgress) -> Iterator[DriverChannel]:
-    """Open a board whose progress reports and lines appear in ``progress``, for the time of a ``with`` block."""
-    board = DriverChannel()
+    """Open a channel whose progress reports and lines appear in ``progress``, for the time of a ``with`` block."""
+    channel = DriverChannel()
     stop = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(board, progress, stop), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(channel, progress, stop), daemon=True)
     watcher.start()
     try:
-        yield board
+        yield channel
     finally:
         stop.set()
         watcher.join()
-        _print_lines(board, progress)
-        board.close()
+        _print_lines(channel, progress)
+        channel.close()
 
 
-def _watch(board: DriverChannel, progress: StageProgress, stop: threading.Event) -> None:
+def _watch(channel: DriverChannel, progress: StageProgress, stop: threading.Event) -> None:
     shown = None
     while not stop.wait(0.5):
-        _print_lines(board, progress)
-        newest = board.progress()
+        _print_lines(channel, progress)
+        newest = channel.progress()
         if newest and newest != shown:
-            progress.reach(*newest)
+            progress.set_done(*newest)
             shown = newest
 
 
-def _print_lines(board: DriverChannel, progress: StageProgress) -> None:
-    for line in board.lines():
-        progress.say(line)
+def _print_lines(channel: DriverChannel, progress: StageProgress) -> None:
+    for line in channel.lines():
+        progress.log(line)

@@ -27,7 +27,7 @@ class StageProgress:
         self._done, self._total, self._unit = 0, 0, "rows"
         self._begin = self._last_line = time.monotonic()
 
-    def expect(self, total: int, unit: str = "rows", *, done: int = 0) -> None:
+    def set_total(self, total: int, unit: str = "rows", *, done: int = 0) -> None:
         """Set the total, and the number that an earlier run has done."""
         self._done, self._total, self._unit = done, total, unit
         if self._bar is not None:
@@ -35,22 +35,22 @@ class StageProgress:
                 self._task = self._bar.add_task(self.name, detail="")
             self._bar.update(self._task, total=total, completed=done, detail=unit)
         elif done:
-            self.say(f"continuing: {done:,} of {total:,} {unit} already done")
+            self.log(f"continuing: {done:,} of {total:,} {unit} already done")
 
     def advance(self, count: int = 1, detail: str = "") -> None:
         """Add ``count`` to the number done."""
-        self.reach(self._done + count, detail)
+        self.set_done(self._done + count, detail)
 
-    def reach(self, done: int, detail: str = "") -> None:
+    def set_done(self, done: int, detail: str = "") -> None:
         """Set the number done."""
         self._done = done
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, detail=f"{self._unit} {detail}")
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            self.say(f"{done:,} of {self._total:,} {self._unit} {detail}".rstrip())
+            self.log(f"{done:,} of {self._total:,} {self._unit} {detail}".rstrip())
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Print a line, prefixed with the stage's name."""
         if self._bar is not None:
             self._bar.console.print(f"  {self.name}: {line}", highlight=False, markup=False)
@@ -65,7 +65,7 @@ class Display:
         self._console = Console(stderr=False)
         self._for_person = sys.stdout.isatty()
 
-    def line(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print a line."""
         print(text, flush=True)
 

@@ -11,7 +11,6 @@ part, and returns a receipt; rows never pass through the driver. Committed rows 
 import json
 import logging
 import os
-import pickle
 import threading
 import warnings
 from collections import Counter
@@ -22,6 +21,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vapray import errors
 from vapray.config import Pool
 from vapray.errors import BackendError, EngineDeadError, RejectLimitError, VaprayError
 from vapray.runtime.cluster import require_resources, unwrap_ray_errors
@@ -33,9 +33,10 @@ from vapray.store.version import Version
 
 __all__ = ["MapWorker", "RowMapper", "map_rows", "write_work_list"]
 
-Only = Mapping[str, Sequence[str]]
+Where = Mapping[str, Sequence[str]]
 ROWS_OF_A_PLAN_PART = 8192
 MAX_ACTOR_RESTARTS = 5
+DONE, FAILED = "done", "failed"
 RETRY_UNTIL_RESTARTED = -1
 """Unlimited attempts at a part: Ray detects a lost machine late, and counts every call that it does not answer."""
 
@@ -61,8 +62,8 @@ def map_rows(
     *,
     pool: Pool,
     columns: list[str],
-    only: Only | None = None,
-    key: str = "{}",
+    where: Where | None = None,
+    output_key: str = "{}",
 ) -> None:
     """Map the rows of ``source`` into ``run.output``, continuing an earlier run.
 
@@ -72,17 +73,17 @@ def map_rows(
         build: Builds the map, once in each actor.
         pool: Size and resources of the actor pool.
         columns: Columns that the map reads.
-        only: Accepted values by column; other rows are skipped.
-        key: Format of the output key of a source key; rows whose output key is committed are skipped.
+        where: Accepted values by column; other rows are skipped.
+        output_key: Format of the output key of a source key; rows whose output key is committed are skipped.
 
     Raises:
         BackendError: the cluster cannot run the pool, or an actor died more often than it is restarted.
         RejectLimitError: more rows were rejected than ``run.max_reject_fraction`` allows.
     """
-    require_resources(ResourceDemand(f"an actor of {run.name}", pool.bundle), say=run.progress.say)
-    items, asked = _plan(source, run.output.keys(), key, pool.batch_rows, only)
+    require_resources(ResourceDemand(f"an actor of {run.name}", pool.bundle), log=run.progress.log)
+    items, asked = _plan(source, run.output.committed_keys(), output_key, pool.batch_rows, where)
     todo = sum(len(item.rows) for item in items)
-    run.progress.expect(asked, done=asked - todo)
+    run.progress.set_total(asked, done=asked - todo)
     if items:
         _map_items(run, source, items, build, pool, columns)
     _check_rejects(run, asked)
@@ -124,9 +125,9 @@ def _map_items(
     with unwrap_ray_errors(run.name):
         try:
             for receipt in receipts.iter_rows():
-                if receipt["error"]:
-                    raise pickle.loads(receipt["error"])
-                run.progress.advance(receipt["asked"])
+                if receipt["status"] == FAILED:
+                    raise getattr(errors, receipt["error_type"])(receipt["message"])
+                run.progress.advance(receipt["rows"])
         except ray.exceptions.RayActorError as error:
             raise BackendError(_died(run, error)) from error
 
@@ -134,9 +135,9 @@ def _map_items(
 def _died(run: StageContext, error: Exception) -> str:
     return (
         f"{run.name}: an actor of pools.{run.name} died after {MAX_ACTOR_RESTARTS} restarts, most often because "
-        f"memory ran out. {len(run.output.keys()):,} committed rows are kept in {run.output.uri}. Ray's error: "
-        f"{str(error).strip().splitlines()[-1]} Fix: lower pools.{run.name}.max_size or batch_rows and run the same "
-        "command again. With batch_rows=1, only the rows that kill the actor are left."
+        f"memory ran out. {len(run.output.committed_keys()):,} committed rows are kept in {run.output.uri}. "
+        f"Ray's error: {str(error).strip().splitlines()[-1]} Fix: lower pools.{run.name}.max_size or "
+        "batch_rows and run the same command again. With batch_rows=1, only the rows that kill the actor are left."
     )
 
 
@@ -148,7 +149,7 @@ def _check_rejects(run: StageContext, asked: int) -> None:
         rejects = part.filter(~pc.field(REJECT).is_null())
         count += rejects.num_rows
         reasons.update(rejects.column(REJECT).to_pylist())
-        first = sorted([*first, *rejects.column(run.output.kind.key).to_pylist()])[:5]
+        first = sorted([*first, *rejects.column(run.output.table_spec.key).to_pylist()])[:5]
     if count > limit * asked:
         names = ", ".join(first)
         common = ", ".join(f"{reason} ({times:,})" for reason, times in reasons.most_common(3))
@@ -171,7 +172,7 @@ def write_work_list(run: StageContext, table: str, rows: pa.Table) -> Version:
         The version that holds the rows.
     """
     plan = Version(run.output.files, table, run.output.fingerprint)
-    rows = rows.append_column(REJECT, pa.nulls(rows.num_rows, pa.string())).select(plan.kind.schema.names)
+    rows = rows.append_column(REJECT, pa.nulls(rows.num_rows, pa.string())).select(plan.table_spec.schema.names)
     for begin in range(0, rows.num_rows, ROWS_OF_A_PLAN_PART):
         plan.write_part(rows.slice(begin, ROWS_OF_A_PLAN_PART))
     return plan
@@ -186,7 +187,7 @@ class MapWorker:
         self._building = threading.Lock()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Map one work item; its receipt carries a VaprayError, because Ray Data drops the type of raised errors."""
+        """Map one work item; a VaprayError is returned in the receipt, because Ray Data drops the type of errors."""
         item = _WorkItem(**json.loads(batch["item"][0]))
         try:
             with self._building:
@@ -196,16 +197,22 @@ class MapWorker:
         except EngineDeadError:
             os._exit(1)  # Ray starts a new process; this one would fail at every further part
         except VaprayError as error:
-            return {"asked": [0], "error": [pickle.dumps(error)]}
-        return {"asked": [len(item.rows)], "error": [b""]}
+            return _receipt(FAILED, error_type=type(error).__name__, message=str(error))
+        return _receipt(DONE, rows=len(item.rows))
 
 
-def _plan(source: Version, done: set[str], key: str, batch_rows: int, only: Only | None) -> tuple[list[_WorkItem], int]:
+def _receipt(status: str, *, rows: int = 0, error_type: str = "", message: str = "") -> dict[str, list[Any]]:
+    return {"status": [status], "rows": [rows], "error_type": [error_type], "message": [message]}
+
+
+def _plan(
+    source: Version, done: set[str], output_key: str, batch_rows: int, where: Where | None
+) -> tuple[list[_WorkItem], int]:
     """List the remaining work items, and count all requested rows, including those that are done."""
 
     def look(name: str) -> tuple[str, list[int], int]:
-        rows = _asked(source, name, only)
-        return name, [row for row, value in rows if key.format(value) not in done], len(rows)
+        rows = _asked(source, name, where)
+        return name, [row for row, value in rows if output_key.format(value) not in done], len(rows)
 
     items, asked = [], 0
     for name, left, count in read_ahead(look, source.part_names()):
@@ -214,11 +221,11 @@ def _plan(source: Version, done: set[str], key: str, batch_rows: int, only: Only
     return items, asked
 
 
-def _asked(source: Version, name: str, only: Only | None) -> list[tuple[int, str]]:
-    accepted = only or {}
-    part = source.read_part(name, [source.kind.key, REJECT, *accepted])
+def _asked(source: Version, name: str, where: Where | None) -> list[tuple[int, str]]:
+    accepted = where or {}
+    part = source.read_part(name, [source.table_spec.key, REJECT, *accepted])
     wanted = pc.is_null(part.column(REJECT))
     for column, values in accepted.items():
         wanted = pc.and_(wanted, pc.is_in(part.column(column), pa.array(values)))
     rows = pc.indices_nonzero(wanted)
-    return list(zip(rows.to_pylist(), part.column(source.kind.key).take(rows).to_pylist(), strict=True))
+    return list(zip(rows.to_pylist(), part.column(source.table_spec.key).take(rows).to_pylist(), strict=True))

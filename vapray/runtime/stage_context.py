@@ -22,8 +22,8 @@ class StageContext:
         output: Version that the stage writes; leased to this run.
         progress: Progress display of the stage.
         began: ``time.monotonic()`` at the start of the stage.
-        history: Manifests of earlier stages, by stage.
-        outside: Hash of each external input, by name, as in the fingerprint.
+        upstream: Manifests of earlier stages, by stage.
+        external_inputs: Hash of each external input, by name, as in the fingerprint.
         validate: Validation metric for training, or None: takes the averaged network and returns a distance to the
             validation split; lower is better.
         notes: JSON values that the stage records in its manifest for the report.
@@ -35,7 +35,7 @@ class StageContext:
     output: Version
     progress: StageProgress
     began: float
-    history: Mapping[str, Manifest]
-    outside: Mapping[str, str] = field(default_factory=dict)
+    upstream: Mapping[str, Manifest]
+    external_inputs: Mapping[str, str] = field(default_factory=dict)
     validate: Callable[[Any], float] | None = None
     notes: dict[str, Any] = field(default_factory=dict)

@@ -20,7 +20,7 @@ def bank_content_hash(config: Config) -> str:
     """
     if not (root := config.sample.caption_run):
         return ""
-    if newest := Store(root).newest("bank"):
+    if newest := Store(root).latest("bank"):
         return newest.content_hash
     raise DataError(f"sample.caption_run {root}: no finished bank. Fix: give the run.root of a run with captions.")
 
@@ -42,7 +42,7 @@ def select_captions(config: Config, bank: Version, class_names: Sequence[str], a
     """
     sample, count = config.sample, config.sample.captions_per_class
     if sample.caption_run:
-        theirs = Store(sample.caption_run).holding("bank", another)
+        theirs = Store(sample.caption_run).find_by_content("bank", another)
         if theirs is None:
             raise DataError(f"sample.caption_run {sample.caption_run}: its bank is gone. Fix: run the command again.")
         texts = _split_of(theirs, sample.caption_split)
@@ -68,9 +68,9 @@ def _split_of(bank: Version, texts: str) -> PromptBank:
 def _class_names(root: str, bank: Version) -> Sequence[str]:
     """Class names by label, of the images that a bank's captions describe."""
     store = Store(root)
-    captions = store.holding("captions", bank.sealed().inputs["captions"])
-    if images := captions and store.holding("images", captions.sealed().inputs["images"]):
-        names: list[str] = images.sealed().notes["class_names"]
+    captions = store.find_by_content("captions", bank.require_manifest().inputs["captions"])
+    if images := captions and store.find_by_content("images", captions.require_manifest().inputs["images"]):
+        names: list[str] = images.require_manifest().notes["class_names"]
         return names
     raise DataError(f"sample.caption_run {root}: the images of its captions are gone, and with them the class names.")
 

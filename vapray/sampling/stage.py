@@ -32,8 +32,8 @@ def run(run: StageContext) -> None:
     """Run the stage."""
     config = run.config
     bank = PromptBank.of(run.inputs["bank"])
-    class_names = run.history["ingest"].notes["class_names"]
-    texts = select_captions(config, run.inputs["bank"], class_names, run.outside["another run's bank"])
+    class_names = run.upstream["ingest"].notes["class_names"]
+    texts = select_captions(config, run.inputs["bank"], class_names, run.external_inputs["another run's bank"])
     plans = [
         row
         for arm, n_images in arm_sizes(config.sample.n_images).items()
@@ -48,7 +48,7 @@ def run(run: StageContext) -> None:
     ]
     planned = write_work_list(run, "plan", pa.Table.from_pylist(plans))
     build = partial(_MakeImages, config, run.inputs["checkpoints"], run.output)
-    map_rows(run, planned, build, pool=config.pools.sample, columns=planned.kind.schema.names)
+    map_rows(run, planned, build, pool=config.pools.sample, columns=planned.table_spec.schema.names)
     _write_metadata(run.output)
 
 

@@ -43,7 +43,9 @@ class ServeConfig:
         """Port that the proxies listen on."""
         return int(self.http_options.get("port", 8000))
 
-    def given(self, models: list[dict[str, str]], keys: str | None, host: str | None, port: int | None) -> Self:
+    def with_overrides(
+        self, models: list[dict[str, str]], keys: str | None, host: str | None, port: int | None
+    ) -> Self:
         """Copy with the values of a command line; None or an empty value keeps the file's."""
         said = {"models": models, "api_keys_file": keys}
         options = {"host": host, "port": port}

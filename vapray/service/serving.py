@@ -59,7 +59,9 @@ def serve_until_interrupted(
         found = " or ".join(map(str, sorted(Path().glob("runs/*/checkpoints/*/files/final"))[:3]))
         found = found or "RUN/checkpoints/FINGERPRINT/files/final"
         raise ConfigError(f"no model to serve. Fix: give --checkpoint {found}.")
-    settings = read_serve_config(file or str(root / DEFAULT_FILE)).given(_models(checkpoints), keys, host, port)
+    settings = read_serve_config(file or str(root / DEFAULT_FILE)).with_overrides(
+        _models(checkpoints), keys, host, port
+    )
     if settings.host not in LOOPBACK and not settings.args.get("api_keys_file"):
         raise ConfigError(
             f"http_options.host = {settings.host}: reachable from other machines, and no API keys are set. Fix: create "

@@ -11,11 +11,11 @@
 Only the optimizer state is unpickled, from the run's own folder, with ``weights_only``.
 """
 
+import contextlib
 import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 from vapray.errors import CheckpointError, LeaseHeldError
@@ -77,14 +77,18 @@ def read_file(files: FileStore, folder: str, name: str) -> bytes:
 
 def _listed(files: FileStore, folder: str) -> dict[str, str]:
     """Read the manifest: sha256 by file name."""
-    where = files.path(folder)
+    with contextlib.suppress(ValueError):
+        digests = json.loads(_manifest(files, folder))
+        if isinstance(digests, dict) and all(isinstance(digest, str) for digest in digests.values()):
+            return digests
+    raise CheckpointError(f"{files.path(folder)}/{MANIFEST}: damaged. {_ADVICE}")
+
+
+def _manifest(files: FileStore, folder: str) -> bytes:
     manifest = files.read(f"{folder}/{MANIFEST}")
     if manifest is None:
-        raise CheckpointError(f"{where}: no complete checkpoint (its {MANIFEST} is missing).")
-    digests = _digests(manifest)
-    if digests is None:
-        raise CheckpointError(f"{where}/{MANIFEST}: damaged. {_ADVICE}")
-    return digests
+        raise CheckpointError(f"{files.path(folder)}: no complete checkpoint (its {MANIFEST} is missing).")
+    return manifest
 
 
 def manifest_sha256(files: FileStore, folder: str) -> str:
@@ -93,10 +97,7 @@ def manifest_sha256(files: FileStore, folder: str) -> str:
     Raises:
         CheckpointError: the manifest is missing.
     """
-    manifest = files.read(f"{folder}/{MANIFEST}")
-    if manifest is None:
-        raise CheckpointError(f"{files.path(folder)}: no complete checkpoint (its {MANIFEST} is missing).")
-    return hashlib.sha256(manifest).hexdigest()
+    return hashlib.sha256(_manifest(files, folder)).hexdigest()
 
 
 def split_checkpoint_path(checkpoint: str) -> tuple[str | None, str]:
@@ -115,7 +116,7 @@ def read_folder_bytes(folder: str | Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-@contextmanager
+@contextlib.contextmanager
 def as_temporary_folder(contents: Mapping[str, bytes]) -> Iterator[Path]:
     """Write files into a temporary local folder, for libraries that load from a path."""
     with tempfile.TemporaryDirectory(prefix="vapray-") as folder:
@@ -146,14 +147,14 @@ def save_training_state(files: FileStore, folder: str, step: int, contents: Mapp
 
 
 def load_latest_training_state(
-    files: FileStore, folder: str, say: Callable[[str], None], *, strict: bool = False
+    files: FileStore, folder: str, log: Callable[[str], None], *, strict: bool = False
 ) -> dict[str, bytes] | None:
     """Read the newest complete training state; None if none was ever committed.
 
     Args:
         files: Store that holds the run.
         folder: Folder of the steps, relative to the store root.
-        say: Logs each state that is skipped because it is damaged or incomplete.
+        log: Logs each state that is skipped because it is damaged or incomplete.
         strict: Fail on a damaged state instead of skipping it.
 
     Returns:
@@ -165,14 +166,14 @@ def load_latest_training_state(
     damaged = 0
     for name in reversed(_step_names(files, folder)):
         if files.read(f"{folder}/{name}/{MANIFEST}") is None:
-            say(f"skipping an incomplete checkpoint: {files.path(f'{folder}/{name}')}")
+            log(f"skipping an incomplete checkpoint: {files.path(f'{folder}/{name}')}")
             continue
         try:
             return read_checkpoint(files, f"{folder}/{name}")
         except CheckpointError as error:
             if strict:
                 raise
-            say(f"skipping a damaged checkpoint: {error}")
+            log(f"skipping a damaged checkpoint: {error}")
             damaged += 1
     if damaged:
         raise CheckpointError(
@@ -197,18 +198,9 @@ def _verified_digest(files: FileStore, folder: str) -> str | None:
     """sha256 of the manifest if the complete checkpoint verifies, else None."""
     try:
         read_checkpoint(files, folder)
+        return manifest_sha256(files, folder)
     except CheckpointError:
         return None
-    return hashlib.sha256(files.read(f"{folder}/{MANIFEST}") or b"").hexdigest()
-
-
-def _digests(manifest: bytes) -> dict[str, str] | None:
-    try:
-        digests = json.loads(manifest)
-    except ValueError:
-        return None
-    whole = isinstance(digests, dict) and all(isinstance(digest, str) for digest in digests.values())
-    return digests if whole else None
 
 
 def _step_name(step: int) -> str:

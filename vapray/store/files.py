@@ -1,7 +1,7 @@
 """Atomic files on any fsspec filesystem: a file is complete or absent.
 
 A local write goes to a temporary file in the same folder, which is synced and renamed; then the folder is synced. An
-object store's PUT is atomic already. :func:`FileStore.create` succeeds for exactly one of several writers.
+object store's PUT is atomic already. :func:`FileStore.create_exclusive` succeeds for exactly one of several writers.
 """
 
 import contextlib
@@ -79,11 +79,11 @@ class FileStore:
         except OSError as error:
             raise _write_error(path, len(data), error) from error
 
-    def create(self, name: str, data: bytes) -> bool:
+    def create_exclusive(self, name: str, data: bytes) -> bool:
         """Write a file only if none exists; True for the one writer that created it."""
         path = self.path(name)
         if not self.is_local:
-            return self._objects.create(path, data)
+            return self._objects.create_exclusive(path, data)
         try:
             return _create_local(path, data)
         except OSError as error:
@@ -133,7 +133,7 @@ class FileStore:
         except FileNotFoundError:
             return []
 
-    def sweep(self, folder: str) -> None:
+    def remove_temporary(self, folder: str) -> None:
         """Remove temporary files that killed writers left in a folder; an object store has none."""
         for path in Path(self.path(folder)).glob(".*") if self.is_local else ():
             if is_temporary(path.name):

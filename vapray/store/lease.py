@@ -28,6 +28,7 @@ from vapray.store.files import FileStore
 __all__ = ["Lease", "live_holder"]
 
 LIFETIME_SECONDS = 60.0
+SECONDS_BETWEEN_ATTEMPTS = 2.0
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,12 @@ class Lease:
     Args:
         files: Store that holds the run.
         folder: Version folder, relative to the store root.
+        on_wait: Logs once that a live run holds the lease, and then waits for it; None raises instead.
         lifetime_seconds: Time after its last heartbeat for which a holder counts as alive; the same for all writers.
         clock: Returns seconds since the epoch.
 
     Raises:
-        LeaseHeldError: a live run holds the lease; names the holder and the expiry.
+        LeaseHeldError: a live run holds the lease and ``on_wait`` is None; names the holder and the expiry.
     """
 
     def __init__(
@@ -68,22 +70,25 @@ class Lease:
         files: FileStore,
         folder: str,
         *,
+        on_wait: Callable[[str], None] | None = None,
         lifetime_seconds: float = LIFETIME_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._files, self._folder, self._lifetime, self._clock = files, folder, lifetime_seconds, clock
-        self._number = 0
+        self._number, self._on_wait = 0, on_wait
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="vapray-lease", daemon=True)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns()}"
 
     def __enter__(self) -> Self:
-        number = self._newest()
-        if holder := self._living(number):
-            raise LeaseHeldError(self._held(str(holder), holder.expires))
-        if not self._files.create(self._name(number + 1), self._card(self._clock() + self._lifetime)):
-            raise LeaseHeldError(self._held("another run", self._clock() + self._lifetime))
-        self._number = number + 1
+        is_logged = False
+        while refusal := self._acquire():
+            if self._on_wait is None:
+                raise LeaseHeldError(refusal)
+            if not is_logged:
+                self._on_wait(refusal)
+            is_logged = True
+            time.sleep(SECONDS_BETWEEN_ATTEMPTS)
         self._heart.start()
         return self
 
@@ -100,6 +105,16 @@ class Lease:
     def is_held(self) -> bool:
         """Check that no other run has taken over, which can happen only after an expiry."""
         return self._newest() == self._number
+
+    def _acquire(self) -> str | None:
+        """Create the next lease file; return the reason if another run holds the lease."""
+        number = self._newest()
+        if holder := self._living(number):
+            return self._held(str(holder), holder.expires)
+        if not self._files.create_exclusive(self._name(number + 1), self._card(self._clock() + self._lifetime)):
+            return self._held("another run", self._clock() + self._lifetime)
+        self._number = number + 1
+        return None
 
     def _beat(self) -> None:
         while not self._stop.wait(self._lifetime / 4):

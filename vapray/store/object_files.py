@@ -2,7 +2,7 @@
 
 Temporary failures (a reset, a timeout, 503 Slow Down, a truncated answer) are retried a bounded number of times:
 botocore retries most of them, this module the rest. Every operation can be repeated. That includes
-:meth:`ObjectFiles.create`, which recognizes its own object when the answer to the first attempt was lost.
+:meth:`ObjectFiles.create_exclusive`, which recognizes its own object when the answer to the first attempt was lost.
 Permanent failures become errors of ``vapray.store.object_errors``.
 """
 
@@ -64,7 +64,7 @@ class ObjectFiles:
         with explained("write", self._uri(path)):
             _repeat(lambda: self._filesystem.pipe_file(path, data, **self._put()))
 
-    def create(self, path: str, data: bytes) -> bool:
+    def create_exclusive(self, path: str, data: bytes) -> bool:
         """Create an object by one conditional PUT; True for the one of several writers that created it."""
         mark = uuid.uuid4().hex
         with explained("create", self._uri(path)):

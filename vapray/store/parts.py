@@ -65,7 +65,7 @@ class PartFolder:
         rows = rows.cast(self._kind.schema)
         name = _name(rows.column(self._kind.key).to_pylist())
         data = _encode(rows)
-        if not self._files.create(self._path(name), data):
+        if not self._files.create_exclusive(self._path(name), data):
             if standing := self.open(name):
                 return standing[0]
             self._files.write(self._path(name), data)
@@ -103,18 +103,18 @@ class PartFolder:
         except _DAMAGE as error:
             raise self._damaged(name, str(error).splitlines()[0], is_sealed=listed is not None) from None
 
-    def mend(self, say: Callable[[str], None]) -> None:
+    def remove_damaged(self, log: Callable[[str], None]) -> None:
         """Remove temporary files of killed writers, and damaged parts."""
-        self._files.sweep(self._folder)
+        self._files.remove_temporary(self._folder)
         names = self.names()
         if len(names) > MANY:
-            say(f"{self._files.path(self._folder)}: checking the {len(names):,} parts of an earlier run")
+            log(f"{self._files.path(self._folder)}: checking the {len(names):,} parts of an earlier run")
         for name, found in self._look_at(names):
             if found is None:
-                say(f"{self._files.path(self._path(name))}: removed a damaged part; its rows are recreated")
+                log(f"{self._files.path(self._path(name))}: removed a damaged part; its rows are recreated")
                 self._files.remove(self._path(name))
 
-    def settle(self) -> Iterator[Part]:
+    def deduplicate(self) -> Iterator[Part]:
         """Yield parts that hold every key once; of duplicate keys, the row of the first part by name is kept.
 
         Raises:

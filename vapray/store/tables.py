@@ -16,6 +16,7 @@ Arrays are stored as little-endian bytes next to their shape:
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,28 +26,6 @@ from numpy.typing import NDArray
 __all__ = ["REJECT", "TABLES", "TableSpec", "build_part", "choose_held_out_split", "pack", "unpack"]
 
 REJECT = "reject"
-_POINT_OF_THE_GRID = [
-    ("key", pa.string()),
-    ("network", pa.string()),
-    ("share", pa.float64()),
-    ("arm", pa.string()),
-    ("seed", pa.int64()),
-]
-_MEASURED = [
-    ("key", pa.string()),
-    ("set", pa.string()),
-    ("label", pa.int32()),
-    ("features", pa.binary()),
-    ("probabilities", pa.binary()),
-    ("attributes", pa.string()),
-    ("pixels", pa.binary()),
-]
-_ROW_OF_IMAGE = [
-    ("image_id", pa.string()),
-    ("label", pa.int32()),
-    ("split", pa.string()),
-    ("group", pa.string()),
-]
 
 
 @dataclass(frozen=True)
@@ -58,149 +37,68 @@ class TableSpec:
     schema: pa.Schema
 
 
-def _table(name: str, columns: list[tuple[str, pa.DataType]]) -> TableSpec:
-    return TableSpec(name, columns[0][0], pa.schema([*columns, (REJECT, pa.string())]))
+def _columns(kind: pa.DataType, *names: str) -> list[tuple[str, pa.DataType]]:
+    return [(name, kind) for name in names]
 
 
+_strings = partial(_columns, pa.string())
+_int32 = partial(_columns, pa.int32())
+_int64 = partial(_columns, pa.int64())
+_float64 = partial(_columns, pa.float64())
+_binary = partial(_columns, pa.binary())
+_bool = partial(_columns, pa.bool_())
+
+_IMAGE = [*_strings("image_id"), *_int32("label"), *_strings("split", "group")]
+_SAMPLE = [*_strings("sample_id", "arm"), *_int32("label")]
+_GRID_POINT = [*_strings("key", "network"), *_float64("share"), *_strings("arm"), *_int64("seed")]
+_MEASURED = [
+    *_strings("key", "set"),
+    *_int32("label"),
+    *_binary("features", "probabilities"),
+    *_strings("attributes"),
+    *_binary("pixels"),
+]
+_COLUMNS = {
+    "records": [*_IMAGE, *_strings("class", "path", "text")],
+    "images": [*_IMAGE, *_strings("class", "path", "text", "sha256"), *_int32("width", "height")],
+    "captions": [
+        *_IMAGE,
+        *_strings("t1", "t2_id", "caption", "cache_key", "model", "revision", "strategy", "prompt_version", "sampling"),
+        *_int32("prompt_tokens", "cached_tokens", "completion_tokens"),
+        *_strings("finish_reason"),
+        *_int32("attempts"),
+    ],
+    "audited": [*_IMAGE, *_strings("caption", "cache_key", "path"), *_bool("repeated")],
+    "examinations": [
+        *_IMAGE,
+        *_strings("caption", "cache_key", "path", "measured"),
+        *_columns(pa.list_(pa.string()), "again"),
+    ],
+    "bank": [*_IMAGE, *_strings("caption"), *_binary("context"), *_int32("L", "width")],
+    "latents": [*_strings("key"), *_IMAGE, *_bool("flipped"), *_binary("moments"), *_int32("C", "h", "w")],
+    "plan": [*_SAMPLE, *_strings("caption", "source_image_id"), *_int64("seed")],
+    "samples": [*_SAMPLE, *_strings("class", "caption", "source_image_id"), *_int64("seed"), *_binary("png")],
+    "references": _MEASURED,
+    "measurements": _MEASURED,
+    "suspects": [*_strings("key", "set"), *_binary("pixels", "features")],
+    "nearest": [
+        *_strings("key", "set", "pixel_neighbour"),
+        *_float64("pixel_distance", "pixel_around"),
+        *_strings("feature_neighbour"),
+        *_float64("feature_distance", "feature_around"),
+    ],
+    "grid": _GRID_POINT,
+    "downstream": [
+        *_GRID_POINT,
+        *_int32("n_real", "n_real_groups", "n_synthetic", "n_test", "steps"),
+        *_float64("auc", "f1"),
+        *_strings("weights_sha256"),
+        *_float64("seconds"),
+    ],
+}
 TABLES = {
-    table.name: table
-    for table in (
-        _table("records", [*_ROW_OF_IMAGE, ("class", pa.string()), ("path", pa.string()), ("text", pa.string())]),
-        _table(
-            "images",
-            [
-                *_ROW_OF_IMAGE,
-                ("class", pa.string()),
-                ("path", pa.string()),
-                ("text", pa.string()),
-                ("sha256", pa.string()),
-                ("width", pa.int32()),
-                ("height", pa.int32()),
-            ],
-        ),
-        _table(
-            "captions",
-            [
-                *_ROW_OF_IMAGE,
-                ("t1", pa.string()),
-                ("t2_id", pa.string()),
-                ("caption", pa.string()),
-                ("cache_key", pa.string()),
-                ("model", pa.string()),
-                ("revision", pa.string()),
-                ("strategy", pa.string()),
-                ("prompt_version", pa.string()),
-                ("sampling", pa.string()),
-                ("prompt_tokens", pa.int32()),
-                ("cached_tokens", pa.int32()),
-                ("completion_tokens", pa.int32()),
-                ("finish_reason", pa.string()),
-                ("attempts", pa.int32()),
-            ],
-        ),
-        _table(
-            "audited",
-            [
-                *_ROW_OF_IMAGE,
-                ("caption", pa.string()),
-                ("cache_key", pa.string()),
-                ("path", pa.string()),
-                ("repeated", pa.bool_()),
-            ],
-        ),
-        _table(
-            "examinations",
-            [
-                *_ROW_OF_IMAGE,
-                ("caption", pa.string()),
-                ("cache_key", pa.string()),
-                ("path", pa.string()),
-                ("measured", pa.string()),
-                ("again", pa.list_(pa.string())),
-            ],
-        ),
-        _table(
-            "bank",
-            [
-                *_ROW_OF_IMAGE,
-                ("caption", pa.string()),
-                ("context", pa.binary()),
-                ("L", pa.int32()),
-                ("width", pa.int32()),
-            ],
-        ),
-        _table(
-            "latents",
-            [
-                ("key", pa.string()),
-                *_ROW_OF_IMAGE,
-                ("flipped", pa.bool_()),
-                ("moments", pa.binary()),
-                ("C", pa.int32()),
-                ("h", pa.int32()),
-                ("w", pa.int32()),
-            ],
-        ),
-        _table(
-            "plan",
-            [
-                ("sample_id", pa.string()),
-                ("arm", pa.string()),
-                ("label", pa.int32()),
-                ("caption", pa.string()),
-                ("source_image_id", pa.string()),
-                ("seed", pa.int64()),
-            ],
-        ),
-        _table(
-            "samples",
-            [
-                ("sample_id", pa.string()),
-                ("arm", pa.string()),
-                ("label", pa.int32()),
-                ("class", pa.string()),
-                ("caption", pa.string()),
-                ("source_image_id", pa.string()),
-                ("seed", pa.int64()),
-                ("png", pa.binary()),
-            ],
-        ),
-        _table("references", _MEASURED),
-        _table("measurements", _MEASURED),
-        _table(
-            "suspects",
-            [("key", pa.string()), ("set", pa.string()), ("pixels", pa.binary()), ("features", pa.binary())],
-        ),
-        _table(
-            "nearest",
-            [
-                ("key", pa.string()),
-                ("set", pa.string()),
-                ("pixel_neighbour", pa.string()),
-                ("pixel_distance", pa.float64()),
-                ("pixel_around", pa.float64()),
-                ("feature_neighbour", pa.string()),
-                ("feature_distance", pa.float64()),
-                ("feature_around", pa.float64()),
-            ],
-        ),
-        _table("grid", _POINT_OF_THE_GRID),
-        _table(
-            "downstream",
-            [
-                *_POINT_OF_THE_GRID,
-                ("n_real", pa.int32()),
-                ("n_real_groups", pa.int32()),
-                ("n_synthetic", pa.int32()),
-                ("n_test", pa.int32()),
-                ("steps", pa.int32()),
-                ("auc", pa.float64()),
-                ("f1", pa.float64()),
-                ("weights_sha256", pa.string()),
-                ("seconds", pa.float64()),
-            ],
-        ),
-    )
+    name: TableSpec(name, columns[0][0], pa.schema([*columns, (REJECT, pa.string())]))
+    for name, columns in _COLUMNS.items()
 }
 
 

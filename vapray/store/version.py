@@ -37,7 +37,6 @@ class Version:
         self.files, self.table, self.fingerprint = files, table, fingerprint
         self.folder = f"{table}/{fingerprint}"
         self._sealed: Manifest | None = None
-        self._is_source = False
 
     @property
     def uri(self) -> str:
@@ -46,17 +45,22 @@ class Version:
         return path if self.files.is_local else self.files.filesystem.unstrip_protocol(path)
 
     @cached_property
-    def kind(self) -> TableSpec:
+    def table_spec(self) -> TableSpec:
         """Columns of the table."""
         return TABLES[self.table]
 
     @cached_property
     def _parts(self) -> PartFolder:
-        return PartFolder(self.files, f"{self.folder}/parts", self.kind)
+        return PartFolder(self.files, f"{self.folder}/parts", self.table_spec)
 
     @cached_property
     def _listed(self) -> dict[str, Part]:
-        return {part.name: part for part in self.sealed().parts}
+        return {part.name: part for part in self.require_manifest().parts}
+
+    @cached_property
+    def _source_parts(self) -> dict[str, Part]:
+        """Parts in the manifest, read once: a source is sealed before its readers start, or, as a work list, never."""
+        return self._listed if self.manifest() else {}
 
     def manifest(self) -> Manifest | None:
         """Read the manifest; None while the version is unfinished.
@@ -70,7 +74,7 @@ class Version:
                 self._sealed = Manifest.from_json(data, self.files.path(self._manifest_name))
         return self._sealed
 
-    def sealed(self) -> Manifest:
+    def require_manifest(self) -> Manifest:
         """The manifest of a finished version.
 
         Raises:
@@ -81,9 +85,13 @@ class Version:
             raise DataError(f"{self.uri}: not finished. Fix: first run the stage that writes {self.table}.")
         return manifest
 
-    def lease(self) -> Lease:
-        """Create the lease for writing this version; entering it acquires it."""
-        return Lease(self.files, self.folder)
+    def lease(self, on_wait: Callable[[str], None] | None = None) -> Lease:
+        """Create the lease for writing this version; entering it acquires it.
+
+        Args:
+            on_wait: Logs once that another run holds the lease, and then waits for it; None raises LeaseHeldError.
+        """
+        return Lease(self.files, self.folder, on_wait=on_wait)
 
     def write_part(self, rows: pa.Table) -> Part:
         """Commit rows and rejects as one immutable part named by the hash of its sorted keys.
@@ -100,21 +108,16 @@ class Version:
     def read_part(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read one part, including rejects.
 
-        Only the first call checks for a manifest: the source of a stage is sealed before, or, as a work list, never.
-
         Raises:
             DataError: the part is missing or damaged.
         """
-        if not self._is_source:
-            self._is_source = True
-            self.manifest()
-        return self._parts.read(name, columns, self._listed.get(name) if self._sealed else None)
+        return self._parts.read(name, columns, self._source_parts.get(name))
 
     def read(self, columns: Sequence[str] | None = None, *, rejects: bool = False) -> pa.Table:
         """Read all rows, sorted by key, without duplicates and (unless requested) without rejects."""
-        schema = pa.schema([self.kind.schema.field(name) for name in self._with_key(columns)])
+        schema = pa.schema([self.table_spec.schema.field(name) for name in self._with_key(columns)])
         whole = pa.concat_tables([schema.empty_table(), *self.read_parts(columns, rejects=rejects)])
-        whole = whole.sort_by(self.kind.key)
+        whole = whole.sort_by(self.table_spec.key)
         return whole.select(list(columns)) if columns else whole
 
     def read_parts(self, columns: Sequence[str] | None = None, *, rejects: bool = False) -> Iterator[pa.Table]:
@@ -123,21 +126,21 @@ class Version:
         for part in self._each_part(self._with_key(columns)):
             if taken is not None:
                 part = part.filter(
-                    pa.array(first_occurrences(part.column(self.kind.key).to_pylist(), taken), pa.bool_())
+                    pa.array(first_occurrences(part.column(self.table_spec.key).to_pylist(), taken), pa.bool_())
                 )
             yield part if rejects else part.filter(pc.is_null(part.column(REJECT)))
 
-    def keys(self) -> set[str]:
+    def committed_keys(self) -> set[str]:
         """Keys of all committed rows and rejects; reads only the key column."""
-        return {key for part in self._each_part([self.kind.key]) for key in part.column(0).to_pylist()}
+        return {key for part in self._each_part([self.table_spec.key]) for key in part.column(0).to_pylist()}
 
-    def mend(self, say: Callable[[str], None]) -> None:
+    def remove_damaged(self, log: Callable[[str], None]) -> None:
         """Remove damaged parts of an unfinished version, so that their rows are computed again.
 
         The holder of the lease calls it before it reads the committed keys. Reads every part once, as :meth:`seal`.
         """
         if self.table in TABLES and self.manifest() is None:
-            self._parts.mend(say)
+            self._parts.remove_damaged(log)
 
     def seal(
         self,
@@ -159,7 +162,7 @@ class Version:
         Raises:
             DataError: a part was damaged since it was written.
         """
-        parts = tuple(self._parts.settle()) if self.table in TABLES else ()
+        parts = tuple(self._parts.deduplicate()) if self.table in TABLES else ()
         manifest = Manifest(
             stage,
             self.fingerprint,
@@ -173,22 +176,22 @@ class Version:
             versions,
             notes,
         )
-        self.files.create(self._manifest_name, manifest.to_json())
-        return self.sealed()
+        self.files.create_exclusive(self._manifest_name, manifest.to_json())
+        return self.require_manifest()
 
     def _lists_each_key_once(self) -> bool:
         """Check that no key repeats: true with a manifest; without one, two writers may have committed the same row."""
         return self.manifest() is not None or all_unique(
-            key_hashes(part.column(0)) for part in self._each_part([self.kind.key])
+            key_hashes(part.column(0)) for part in self._each_part([self.table_spec.key])
         )
 
     def _with_key(self, columns: Sequence[str] | None) -> list[str]:
-        return [*dict.fromkeys([*(columns or self.kind.schema.names), self.kind.key, REJECT])]
+        return [*dict.fromkeys([*(columns or self.table_spec.schema.names), self.table_spec.key, REJECT])]
 
     def _each_part(self, columns: list[str]) -> Iterator[pa.Table]:
         """Read all parts: those with images or arrays one at a time, because they are large, others some ahead."""
         listed = self._listed if self.manifest() else {}
-        large = any(pa.types.is_binary(self.kind.schema.field(name).type) for name in columns)
+        large = any(pa.types.is_binary(self.table_spec.schema.field(name).type) for name in columns)
         each = map if large else read_ahead
         yield from each(lambda name: self._parts.read(name, columns, listed.get(name)), listed or self._parts.names())
 
@@ -219,14 +222,15 @@ class Store:
             with contextlib.suppress(DataError):
                 if version.manifest():
                     versions.append(version)
-        return sorted(versions, key=lambda version: version.sealed().finished, reverse=True)
+        return sorted(versions, key=lambda version: version.require_manifest().finished, reverse=True)
 
-    def holding(self, table: str, content_hash: str | None) -> Version | None:
+    def find_by_content(self, table: str, content_hash: str | None) -> Version | None:
         """Finished version of a table with this content hash, or None."""
         return next(
-            (version for version in self.finished(table) if version.sealed().content_hash == content_hash), None
+            (version for version in self.finished(table) if version.require_manifest().content_hash == content_hash),
+            None,
         )
 
-    def newest(self, table: str) -> Manifest | None:
+    def latest(self, table: str) -> Manifest | None:
         """Manifest of the last finished version of a table, with any fingerprint, or None."""
-        return next((version.sealed() for version in self.finished(table)), None)
+        return next((version.require_manifest() for version in self.finished(table)), None)

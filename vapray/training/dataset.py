@@ -124,7 +124,10 @@ def delete_cache(bank: Version, latents: Version, cache: Path, split: str = "tra
 
 
 def _path(bank: Version, latents: Version, cache: Path, split: str) -> Path:
-    return cache / f"{bank.sealed().content_hash}-{latents.sealed().content_hash}-{split}-v{LAYOUT}.arrow"
+    return (
+        cache
+        / f"{bank.require_manifest().content_hash}-{latents.require_manifest().content_hash}-{split}-v{LAYOUT}.arrow"
+    )
 
 
 def _remove_unused(cache: Path, kept: Path) -> None:

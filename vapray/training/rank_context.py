@@ -29,11 +29,11 @@ def open_rank_context(
     asked = threading.Event()
     threading.Thread(target=_listen, args=(job.board, asked), daemon=True).start()
     if state.step or world < job.config.train.workers:
-        job.board.say(f"{world} of {job.config.train.workers} workers train from step {state.step:,}")
-    with tracked(job.config, job.output, state, job.board.say) as track:
+        job.board.log(f"{world} of {job.config.train.workers} workers train from step {state.step:,}")
+    with tracked(job.config, job.output, state, job.board.log) as track:
 
         def report(step: int, point: Mapping[str, float]) -> None:
-            job.board.post(step, f"loss {point['loss']:.4f}, {point['images_per_second']:.0f} images/s")
+            job.board.report_progress(step, f"loss {point['loss']:.4f}, {point['images_per_second']:.0f} images/s")
             track(step, point)
 
         def save(step: int, files: Mapping[str, bytes]) -> None:
@@ -41,7 +41,7 @@ def open_rank_context(
 
         def say_saved(step: int) -> None:
             asked.clear()
-            job.board.say_saved(step)
+            job.board.confirm_checkpoint(step)
 
         yield RankContext(rank, world, device, report, save, asked.is_set, job.validate, say_saved, track)
 
@@ -52,6 +52,6 @@ def _nothing(step: int, values: Mapping[str, Any]) -> None:
 
 def _listen(board: DriverChannel, asked: threading.Event) -> None:
     """Wait for a checkpoint request of the driver, which requests at most one and then ends."""
-    while not board.is_asked_to_save():
+    while not board.checkpoint_requested():
         time.sleep(0.5)
     asked.set()

@@ -79,7 +79,7 @@ def join_rows(bank: Version, latents: Version, split: str) -> RowJoin:
 
 
 def _read(version: Version, columns: list[str]) -> pa.Table:
-    none = version.kind.schema.empty_table().select(columns)
+    none = version.table_spec.schema.empty_table().select(columns)
     return pa.concat_tables([none, *(part.select(columns) for part in version.read_parts(columns))])
 
 

@@ -50,7 +50,7 @@ def run(run: StageContext) -> None:
     config, inputs = run.config, run.inputs
     workers = config.train.workers
     least = config.train.min_workers or workers
-    require_resources(train_demand(config), say=run.progress.say)
+    require_resources(train_demand(config), log=run.progress.log)
     encoder = build_text_encoder(config.text_encoder)
     with open_driver_channel(run.progress) as board:
         job = TrainingJob(
@@ -58,18 +58,18 @@ def run(run: StageContext) -> None:
             inputs["bank"],
             inputs["latents"],
             run.output,
-            num_classes=len(inputs["images"].sealed().notes["class_names"]),
+            num_classes=len(inputs["images"].require_manifest().notes["class_names"]),
             context_width=encoder.width,
-            space=LatentSpace.from_record(inputs["latents"].sealed().notes["latent_space"]),
+            space=LatentSpace.from_record(inputs["latents"].require_manifest().notes["latent_space"]),
             board=board,
             validate=run.validate,
             empty_context=encoder.encode_empty() if config.model.null_text == "empty" else None,
         )
         try:
-            standing = job.newest_files(run.progress.say)  # logged here, because workers' logs are not shown
+            standing = job.newest_files(run.progress.log)  # logged here, because workers' logs are not shown
             done = json.loads(standing["state.json"])["step"] if standing else 0
-            run.progress.expect(config.train.steps, "steps", done=done)
-            run.progress.say(f"starting {_range(least, workers)}")
+            run.progress.set_total(config.train.steps, "steps", done=done)
+            run.progress.log(f"starting {_range(least, workers)}")
             _fit(job)
         except KeyboardInterrupt:
             _save_before_the_end(run, board)
@@ -85,12 +85,12 @@ def _save_before_the_end(run: StageContext, board: DriverChannel) -> None:
     if board.progress() is None:  # the workers are still starting, so there is no state to save
         return
     grace = run.config.train.grace_seconds
-    run.progress.say(f"interrupted: waiting up to {grace:g} s for a checkpoint")
-    board.ask_to_save()
+    run.progress.log(f"interrupted: waiting up to {grace:g} s for a checkpoint")
+    board.request_checkpoint()
     deadline = time.monotonic() + grace
     while (step := board.saved()) is None and time.monotonic() < deadline:
         time.sleep(0.1)
-    run.progress.say("no checkpoint was written in time" if step is None else f"checkpoint written at step {step}")
+    run.progress.log("no checkpoint was written in time" if step is None else f"checkpoint written at step {step}")
 
 
 def _fit(job: TrainingJob) -> None:
@@ -115,7 +115,7 @@ def _fit(job: TrainingJob) -> None:
         with unwrap_ray_errors("training"):
             result = run_in_thread(trainer.fit)
     except VaprayError:
-        if told := job.board.failure():  # the other ranks' errors are consequences of this one
+        if told := job.board.get_failure():  # the other ranks' errors are consequences of this one
             raise told from None
         raise
     if isinstance(result.return_value, VaprayError):
@@ -141,7 +141,7 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     from ray.train.torch import get_device
 
     job: TrainingJob = settings["job"]
-    if failure := job.board.failure():
+    if failure := job.board.get_failure():
         return failure
     context = ray.train.get_context()
     if not job.config.train.use_gpu:
@@ -149,7 +149,7 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     rows = open_or_build_cache(job.bank, job.latents, ROWS_CACHE)
     device = get_device()
     try:
-        state = job.standing_state(_nobody if context.get_world_rank() else job.board.say)
+        state = job.standing_state(_nobody if context.get_world_rank() else job.board.log)
         with open_rank_context(job, context.get_world_rank(), context.get_world_size(), device, state) as worker:
             train(worker, job.config, rows, job.space, state)
     except TrainingDivergedError as error:
@@ -181,7 +181,7 @@ def _tell_out_of_memory(
 
 
 def _finish(run: StageContext, job: TrainingJob) -> None:
-    state = job.newest_files(run.progress.say)
+    state = job.newest_files(run.progress.log)
     if state is None or json.loads(state["state.json"])["step"] != job.config.train.steps:
         raise BackendError(
             f"{run.output.uri}: training ended without a complete last checkpoint. Fix: rerun the same command."
@@ -192,7 +192,7 @@ def _finish(run: StageContext, job: TrainingJob) -> None:
         PromptBank.of(run.inputs["bank"]),
         read_autoencoder_files(run.inputs["autoencoder"]),
         job.space,
-        run.inputs["images"].sealed().notes["class_names"],
+        run.inputs["images"].require_manifest().notes["class_names"],
     )
     network, shape = job.network(), (job.space.channels, job.space.side, job.space.side)
     tokens = round(pc.mean(run.inputs["bank"].read(["L"]).column("L")).as_py())

@@ -39,14 +39,14 @@ class Tracking:
     Args:
         name: value of ``train.tracker``, for log lines.
         open_tracker: function that opens the tracker, called in the tracker's thread.
-        say: log function, called once for the first error.
+        log: log function, called once for the first error.
         waiting: maximum number of queued points; further points are dropped.
     """
 
     def __init__(
-        self, name: str, open_tracker: Callable[[], Tracker], say: Callable[[str], None], waiting: int = POINTS_WAITING
+        self, name: str, open_tracker: Callable[[], Tracker], log: Callable[[str], None], waiting: int = POINTS_WAITING
     ) -> None:
-        self._name, self._open, self._tell = name, open_tracker, say
+        self._name, self._open, self._tell = name, open_tracker, log
         self._points: queue.Queue[Point | None] = queue.Queue(waiting)
         self._told = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
@@ -99,7 +99,7 @@ class Tracking:
 
 @contextmanager
 def tracked(
-    config: Config, output: Version, state: TrainingState, say: Callable[[str], None]
+    config: Config, output: Version, state: TrainingState, log: Callable[[str], None]
 ) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
     """Create a context with the log function of the tracker ``train.tracker``.
 
@@ -107,14 +107,14 @@ def tracked(
         config: configuration of the run.
         output: version that training writes.
         state: state from which training continues.
-        say: log function, called once for the first error.
+        log: log function, called once for the first error.
     """
     if config.train.tracker == "none":
         yield lambda step, values: None
         return
     past: list[Point] = [(int(point["step"]), point) for point in state.curve]
     past += [(step, {"validation_distance": distance}) for step, distance in state.validations]
-    tracking = Tracking(config.train.tracker, lambda: open_tracker(config, output, past), say)
+    tracking = Tracking(config.train.tracker, lambda: open_tracker(config, output, past), log)
     try:
         yield tracking.log
     finally:

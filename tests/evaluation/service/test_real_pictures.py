@@ -41,7 +41,7 @@ def test_a_checkpoint_that_lies_alone_has_none_unless_a_run_is_named(run, card, 
 def test_of_several_datasets_the_one_that_was_trained_on_is_taken(run, card):
     store = Store(str(run))
     (name,) = store.files.names("images")
-    newer = replace(store.version("images", name).sealed(), fingerprint="another", finished=9e9)
+    newer = replace(store.version("images", name).require_manifest(), fingerprint="another", finished=9e9)
     shutil.copytree(run / "images" / name, run / "images" / "another")
     store.files.write("images/another/manifest.json", newer.to_json())
     found = find_real_pictures(checkpoint_in(run), card.class_names)

@@ -23,7 +23,7 @@ def measured(reference: ReferenceStatistics, pictures: Images, chunk: int = 7) -
 
 def test_generated_samples_have_the_numbers_of_their_report(small_run: Path, reference):
     store = Store(str(small_run))
-    rows = store.version("samples", store.newest("samples").fingerprint).read().to_pylist()
+    rows = store.version("samples", store.latest("samples").fingerprint).read().to_pylist()
     made = np.stack([decode(row["png"]) for row in rows if row["arm"] == "generated"])
     found, report = measured(reference, made), json.loads((small_run / "report/metrics.json").read_bytes())
     for name in ("fid", "kid", "inception_score", "precision", "recall"):

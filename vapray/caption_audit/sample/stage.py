@@ -40,7 +40,7 @@ def run(run: StageContext) -> None:
     map_rows(
         run,
         write_work_list(run, "audited", sample),
-        partial(_MeasureAndRecaption, run.config, run.history["caption"].notes["knowledge"]),
+        partial(_MeasureAndRecaption, run.config, run.upstream["caption"].notes["knowledge"]),
         pool=run.config.pools.caption,
         columns=[*CAPTIONED, "path", "repeated"],
     )

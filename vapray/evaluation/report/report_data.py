@@ -74,7 +74,7 @@ def build_report_data(
     memorisation: Memorisation,
 ) -> ReportData:
     """Collect the images, texts and numbers of a finished run."""
-    config, inputs, history = run.config, run.inputs, run.history
+    config, inputs, history = run.config, run.inputs, run.upstream
     names: list[str] = history["ingest"].notes["class_names"]
     images: Rows = inputs["images"].read(["image_id", "label", "split", "path"]).to_pylist()
     samples = inputs["samples"].read(["sample_id", "arm", "label", "caption", "source_image_id", "png"])

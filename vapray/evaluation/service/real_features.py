@@ -31,7 +31,7 @@ BATCH = 128
 Say = Callable[[str], None]
 
 
-def real_features(real: RealPictures, config: Config, extractor: FeatureExtractor, state: str, say: Say) -> pa.Table:
+def real_features(real: RealPictures, config: Config, extractor: FeatureExtractor, state: str, log: Say) -> pa.Table:
     """Load or measure the features of the sets ``reference`` and ``held_out``.
 
     Args:
@@ -39,7 +39,7 @@ def real_features(real: RealPictures, config: Config, extractor: FeatureExtracto
         config: Complete config; section ``data`` sets the image size, ``run`` the share that may be missing.
         extractor: Feature extractor.
         state: Folder or URI for measured features.
-        say: Logs that images are measured, and why.
+        log: Logs that images are measured, and why.
 
     Returns:
         Columns key, set, label and features, sorted by key.
@@ -51,11 +51,11 @@ def real_features(real: RealPictures, config: Config, extractor: FeatureExtracto
         with contextlib.suppress(DataError):
             if _same_measure(version, config, extractor):
                 return _real_rows(version)
-    return _kept(real, config, extractor, Store(f"{state.rstrip('/')}/reference"), say)
+    return _kept(real, config, extractor, Store(f"{state.rstrip('/')}/reference"), log)
 
 
 def _same_measure(version: Version, config: Config, extractor: FeatureExtractor) -> bool:
-    made = version.sealed()
+    made = version.require_manifest()
     found = (made.notes.get("extractor_sha256"), made.notes.get("resize"), made.sections.get("data.image_size"))
     return found == (extractor.space.sha256, extractor.space.resize, config.data.image_size)
 
@@ -65,21 +65,21 @@ def _real_rows(version: Version) -> pa.Table:
     return pa.concat_tables(rows).select(COLUMNS).sort_by("key").combine_chunks()
 
 
-def _kept(real: RealPictures, config: Config, extractor: FeatureExtractor, store: Store, say: Say) -> pa.Table:
+def _kept(real: RealPictures, config: Config, extractor: FeatureExtractor, store: Store, log: Say) -> pa.Table:
     sections = {
         "data.image_size": config.data.image_size,
         "resize": extractor.space.resize,
         "extractor": extractor.space.sha256,
     }
-    inputs = {"images": real.images.sealed().content_hash}
+    inputs = {"images": real.images.require_manifest().content_hash}
     name = fingerprint("reference", 1, sections, inputs)
     version = store.version("references", name)
     try:
         if version.manifest():
             return _real_rows(version)
-        say(f"measuring the real images of {real.images.uri}")
+        log(f"measuring the real images of {real.images.uri}")
     except DataError as error:
-        say(f"measuring the real images of {real.images.uri} again: {error}")
+        log(f"measuring the real images of {real.images.uri} again: {error}")
         store.files.remove(version.folder)
     version = store.version("references", name)
     version.write_part(_measure(real, config, extractor))

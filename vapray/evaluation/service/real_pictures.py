@@ -23,7 +23,7 @@ class RealPictures:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Class names, by label."""
-        return tuple(self.images.sealed().notes["class_names"])
+        return tuple(self.images.require_manifest().notes["class_names"])
 
 
 def find_real_pictures(checkpoint: str, class_names: Sequence[str], run: str | None = None) -> RealPictures | None:
@@ -58,16 +58,18 @@ def find_real_pictures(checkpoint: str, class_names: Sequence[str], run: str | N
 def _trained_on(store: Store, fingerprint: str) -> Version | None:
     with contextlib.suppress(DataError):
         if fingerprint and (manifest := store.version("checkpoints", fingerprint).manifest()):
-            return store.holding("images", manifest.inputs.get("images"))
+            return store.find_by_content("images", manifest.inputs.get("images"))
     return None
 
 
 def _newest_with(store: Store, class_names: Sequence[str]) -> Version | None:
-    fitting = (one for one in store.finished("images") if one.sealed().notes.get("class_names") == list(class_names))
+    fitting = (
+        one for one in store.finished("images") if one.require_manifest().notes.get("class_names") == list(class_names)
+    )
     return next(fitting, None)
 
 
 def measured_references(store: Store, images: Version) -> tuple[Version, ...]:
     """Finished versions of ``references`` for these images, newest first."""
-    content = images.sealed().content_hash
-    return tuple(one for one in store.finished("references") if one.sealed().inputs.get("images") == content)
+    content = images.require_manifest().content_hash
+    return tuple(one for one in store.finished("references") if one.require_manifest().inputs.get("images") == content)

@@ -43,14 +43,14 @@ class ReferenceStatistics:
     """Complete config; sections ``data``, ``evaluate`` and ``run`` set preparation and comparison of images."""
 
     @classmethod
-    def load(cls, real: RealPictures, config: Config, state: str, say: Callable[[str], None]) -> Self:
+    def load(cls, real: RealPictures, config: Config, state: str, log: Callable[[str], None]) -> Self:
         """Load the features, or measure the real images, which may take minutes.
 
         Args:
             real: The real images.
             config: Config of the checkpoint.
             state: Folder or URI for measured features.
-            say: Logs that images are measured.
+            log: Logs that images are measured.
 
         Raises:
             DataError: too many images cannot be read, there are fewer than two training images, or the features need
@@ -59,7 +59,7 @@ class ReferenceStatistics:
         """
         classifier = _classifier(real, config)
         extractor = extractor_of(config.evaluate, classifier=classifier)
-        rows = real_features(real, config, extractor, state, say)
+        rows = real_features(real, config, extractor, state, log)
         reference, held_out = (
             _feature_set(rows.filter(pc.equal(rows["set"], name)), extractor.space, config)
             for name in ("reference", "held_out")
@@ -100,7 +100,7 @@ def _feature_set(rows: pa.Table, space: FeatureSpace, config: Config) -> Feature
 
 def _classifier(real: RealPictures, config: Config) -> Classifier | None:
     for version in real.references:
-        if version.sealed().sections.get("data.image_size") == config.data.image_size:
+        if version.require_manifest().sections.get("data.image_size") == config.data.image_size:
             with contextlib.suppress(DataError):
                 if found := _kept_classifier(version, len(real.class_names), config.data.image_size):
                     return found
@@ -109,6 +109,6 @@ def _classifier(real: RealPictures, config: Config) -> Classifier | None:
 
 def _kept_classifier(version: Version, num_classes: int, side: int) -> Classifier | None:
     data = version.files.read(f"{version.folder}/files/{CLASSIFIER}")
-    if data is None or hashlib.sha256(data).hexdigest() != version.sealed().notes.get("classifier_sha256"):
+    if data is None or hashlib.sha256(data).hexdigest() != version.require_manifest().notes.get("classifier_sha256"):
         return None
     return read_classifier(data, num_classes, (side, side))

@@ -29,7 +29,7 @@ def run(run: StageContext) -> None:
     if run.config.autoencoder.kind == "pixels":
         run.notes["sha256"] = _save(PixelSpace(), run.output)
         return
-    run.progress.expect(optimiser_steps(run.config), "steps")
+    run.progress.set_total(optimiser_steps(run.config), "steps")
     with open_driver_channel(run.progress) as board:
         pool = run.config.pools.autoencoder
         run.notes.update(
@@ -39,9 +39,9 @@ def run(run: StageContext) -> None:
                 run.config,
                 run.inputs["images"],
                 run.output,
-                board.post,
+                board.report_progress,
                 pool=pool,
-                say=run.progress.say,
+                log=run.progress.log,
             )
         )
 
