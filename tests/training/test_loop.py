@@ -13,7 +13,7 @@ from tests.training.ranks import run_ranks
 from tests.training.tiny import SPACE, run, tiny_config, tiny_rows, tiny_state
 from vapray.errors import CheckpointError, TrainingDivergedError
 from vapray.training.batches import Batches
-from vapray.training.optimiser import ema_decay, learning_rate, only_present_rows
+from vapray.training.optimizer import ema_decay, learning_rate, only_present_rows
 from vapray.training.state import load_weights, save_weights
 
 
@@ -153,8 +153,8 @@ def test_only_prototypes_of_present_classes_move():
     before = prototypes.detach().clone()
     prototypes.grad = torch.zeros_like(prototypes)
     prototypes.grad[1] = 1.0
-    with only_present_rows(prototypes, state.optimiser), torch.no_grad():
-        state.optimiser.step()
+    with only_present_rows(prototypes, state.optimizer), torch.no_grad():
+        state.optimizer.step()
     moved = (prototypes != before).flatten(1).any(dim=1)
     assert moved.tolist() == [False, True, False, False]
 
@@ -191,7 +191,7 @@ def test_weights_of_another_architecture_are_named():
         load_weights(plain, save_weights(narrow))
 
 
-def test_the_optimiser_state_is_never_unpickled_blindly():
+def test_the_optimizer_state_is_never_unpickled_blindly():
     config = tiny_config()
     files = run(config, tiny_state(config)).to_files()
     evil = io.BytesIO()
@@ -201,7 +201,7 @@ def test_the_optimiser_state_is_never_unpickled_blindly():
 
 
 class _BrokenLatents:
-    """Rows whose latents cannot be normalised to anything finite at some steps."""
+    """Rows whose latents cannot be normalized to anything finite at some steps."""
 
     def __init__(self, monkeypatch, steps: set[int]) -> None:
         self.met: list[int] = []

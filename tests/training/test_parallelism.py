@@ -96,7 +96,7 @@ class Rank:
 
 def bytes_of(state) -> int:
     """What a rank holds of weights, average and moments."""
-    moments = [value[key] for value in state.optimiser.state.values() for key in ("exp_avg", "exp_avg_sq")]
+    moments = [value[key] for value in state.optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")]
     tensors = [*state.model.parameters(), *state.averaged.parameters(), *moments]
     shares = [getattr(tensor, "_local_tensor", tensor) for tensor in tensors]
     return sum(share.numel() * share.element_size() for share in shares)

@@ -118,15 +118,15 @@ def _fit(network: nn.Module, planes: Tensor, labels: Tensor, phase: Phase, setti
     rows = torch.from_numpy(phase.rows)
     weights = _balanced(labels[rows])
     rate = settings.learning_rate
-    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=rate, total_steps=phase.steps)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=phase.steps)
     for _ in range(phase.steps):
         drawn = rows[torch.multinomial(weights, settings.batch_size, replacement=True)]
         logits = network(_scaled(_mirrored(planes[drawn], settings.flips), device))
         loss = functional.cross_entropy(logits, labels[drawn].to(device))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
 
 

@@ -156,15 +156,15 @@ def _fit(
     batch_images: int,
     device: str,
 ) -> None:
-    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps)
     for _ in range(steps):
         rows = _balanced_rows(targets, batch_images, generator)
         logits = network(_scaled(_flipped(planes[rows], generator), device))
         loss = functional.cross_entropy(logits, targets[rows].to(device), label_smoothing=0.05)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         rate.step()
 
 

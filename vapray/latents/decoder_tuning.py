@@ -112,8 +112,8 @@ class _Tuning:
     def __init__(self, autoencoder: NetworkAutoencoder, recipe: TuningRecipe, perceptual: LPIPS | None) -> None:
         self._autoencoder, self._recipe, self._perceptual = autoencoder, recipe, perceptual
         self._weights = [w for part in autoencoder.decoder for w in part.requires_grad_(True).parameters()]
-        self._optimiser = torch.optim.AdamW(self._weights, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
-        self._schedule = cosine_schedule(self._optimiser, recipe.steps)
+        self._optimizer = torch.optim.AdamW(self._weights, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
+        self._schedule = cosine_schedule(self._optimizer, recipe.steps)
 
     def step(self, pictures_B3HW: Tensor, noise: torch.Generator) -> float:
         pictures_B3HW = pictures_B3HW.to(self._autoencoder.device)
@@ -125,10 +125,10 @@ class _Tuning:
         loss = functional.l1_loss(rebuilt, pictures_B3HW)
         if self._perceptual is not None:
             loss = loss + self._recipe.lpips_weight * self._perceptual(rebuilt, pictures_B3HW).mean()
-        self._optimiser.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
-        self._optimiser.step()
+        self._optimizer.step()
         self._schedule.step()
         return loss.item()
 

@@ -134,8 +134,8 @@ class _Fit:
     def __init__(self, recipe: Recipe, side: int, device: str) -> None:
         network: Any = build_autoencoder(recipe.channels, recipe.factor, recipe.width, side, recipe.seed).to(device)
         self.recipe, self.network = recipe, network.train().to(memory_format=torch.channels_last)
-        self.optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4, fused=True)
-        self.schedule = cosine_schedule(self.optimiser, recipe.steps)
+        self.optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4, fused=True)
+        self.schedule = cosine_schedule(self.optimizer, recipe.steps)
 
     def step(self, pictures_B3HW: Tensor, noise: torch.Generator) -> float:
         pictures_B3HW = pictures_B3HW.to(self.network.device, memory_format=torch.channels_last)
@@ -146,10 +146,10 @@ class _Fit:
         divergence = posterior.kl().mean() / latents[0].numel()
         misfit = reconstruction_loss(rebuilt, pictures_B3HW, self.recipe.edge_weight)
         loss = misfit + self.recipe.kl_weight * divergence
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
+        self.optimizer.step()
         self.schedule.step()
         return loss.item()
 

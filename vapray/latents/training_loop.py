@@ -64,11 +64,11 @@ def batches(images: NDArray[np.uint8], batch_size: int, steps: int, noise: torch
         yield torch.where(mirrored, pictures.flip(-1), pictures)
 
 
-def cosine_schedule(optimiser: torch.optim.Optimizer, steps: int) -> Any:
+def cosine_schedule(optimizer: torch.optim.Optimizer, steps: int) -> Any:
     """Build a schedule of a short linear warm-up and a half-cosine decay to zero."""
     warm_up = min(WARM_UP_STEPS, max(1, steps // 10))
     return torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer, lambda step: min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
     )
 
 

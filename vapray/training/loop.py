@@ -12,7 +12,7 @@ from vapray.training.health import measure_prototypes
 from vapray.training.network import build_schedule
 from vapray.training.prefetch import Prefetch
 from vapray.training.state import TrainingState
-from vapray.training.step import OptimiserStep, StepResult
+from vapray.training.step import OptimizerStep, StepResult
 from vapray.training.worker import RankContext
 
 __all__ = ["train"]
@@ -47,11 +47,11 @@ def _take_steps(
         end=settings.steps,
         device=worker.device,
     )
-    optimiser, weight = OptimiserStep(config, state, worker.device), _weight_of_a_rank(worker, settings)
+    optimizer, weight = OptimizerStep(config, state, worker.device), _weight_of_a_rank(worker, settings)
     began, first = time.monotonic(), state.step
     while state.step < settings.steps:
         batch = batches.at(state.step)
-        taken = optimiser.take(batch, weight)
+        taken = optimizer.take(batch, weight)
         state.step += 1
         if _is_due(state.step, settings.checkpoint_every, settings.steps):
             state.refuse_non_finite()  # on every rank, so that all ranks stop together
@@ -106,7 +106,7 @@ def _point(state: TrainingState, taken: StepResult) -> dict[str, float]:
         "reconstruction": float(losses.reconstruction),
         **({"class_balancing": balancing} if balancing else {}),
         "gradient_norm": taken.norm,
-        "learning_rate": state.optimiser.param_groups[0]["lr"],
+        "learning_rate": state.optimizer.param_groups[0]["lr"],
     }
 
 

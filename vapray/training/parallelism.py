@@ -104,7 +104,7 @@ class FSDPStrategy:
             fully_shard(network, mesh=self._mesh)
         self.network: nn.Module = model
 
-    def cut(self, optimiser: Mapping[str, Any]) -> dict[str, Any]:
+    def cut(self, optimizer: Mapping[str, Any]) -> dict[str, Any]:
         """Extract this rank's shards of an optimizer's ``state_dict``, which all ranks have completely."""
 
         def cut(leaf: Any) -> Any:
@@ -112,7 +112,7 @@ class FSDPStrategy:
                 return leaf
             return distribute_tensor(leaf.to(self._device), self._mesh, [Shard(0)], src_data_rank=None)
 
-        return {**optimiser, "state": tree_map(cut, optimiser["state"])}
+        return {**optimizer, "state": tree_map(cut, optimizer["state"])}
 
     @contextmanager
     def waits(self) -> Iterator[None]:
