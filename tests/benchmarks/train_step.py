@@ -85,15 +85,15 @@ class Ours:
     def of(cls, config: Config, rows: TrainingRows, device: torch.device) -> "Ours":
         """Before its first step."""
         network = build_network(config, num_classes=CLASSES, latent_channels=CHANNELS, context_width=CONTEXT_WIDTH)
-        state = TrainingState.begin(network, config.train)
-        state.spread(config.train, device, rank=0, world=1)
+        state = TrainingState.initial(network, config.train)
+        state.distribute(config.train, device, rank=0, world=1)
         batches = Batches(config, rows, SPACE, rank=0, world=1)
         ahead = Prefetch(batches, ahead=config.train.prefetch, end=config.train.steps, device=device)
         return cls(state, ahead, OptimizerStep(config, state, device))
 
     def step(self) -> None:
         """Take one."""
-        self.optimizer.take(self.batches.at(self.state.step))
+        self.optimizer.step(self.batches.at(self.state.step))
         self.state.step += 1
 
 

@@ -63,7 +63,7 @@ def make_checkpoint(folder: Path, kind: str) -> Path:
             weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
     entries = [BankEntry(f"patient-{n}", n % 2, f"a {word} lesion of {n} %") for n, word in enumerate(["dark"] * 9)]
     autoencoder.save(folder / "autoencoder")
-    state = TrainingState.begin(network, config.train).to_files()
+    state = TrainingState.initial(network, config.train).to_files()
     files = read_folder_bytes(folder / "autoencoder")
     contents = final_checkpoint(config, state, PromptBank(entries), files, space, CLASSES)
     write_checkpoint(FileStore(str(folder)), "final", contents)

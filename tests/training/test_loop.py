@@ -51,9 +51,9 @@ def test_training_lowers_the_loss_and_moves_the_average():
     curve = []
     state = run(config, tiny_state(config), report=lambda step, point: curve.append(point["loss"]))
     assert np.mean(curve[-20:]) < 0.9 * np.mean(curve[:20])
-    untrained = tiny_state(config).averaged
-    assert not torch.equal(state.averaged.position, untrained.position)
-    assert not torch.equal(state.averaged.position, state.model.position)
+    untrained = tiny_state(config).ema
+    assert not torch.equal(state.ema.position, untrained.position)
+    assert not torch.equal(state.ema.position, state.model.position)
 
 
 BASELINES = {
@@ -256,7 +256,7 @@ def test_weights_that_are_not_finite_are_never_saved():
     config = tiny_config()
     state = tiny_state(config)
     with torch.no_grad():
-        state.averaged.position[0, 0] = float("inf")
+        state.ema.position[0, 0] = float("inf")
     with pytest.raises(TrainingDivergedError, match="position is not finite after step 0"):
         state.to_files()
 
@@ -305,6 +305,6 @@ def test_a_checkpoint_can_be_asked_for_out_of_turn():
         config,
         tiny_state(config),
         save=lambda step, files: saved.append(step),
-        is_save_asked=lambda: next(asked, False),
+        checkpoint_requested=lambda: next(asked, False),
     )
     assert saved == [3, 6]

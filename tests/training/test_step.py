@@ -19,7 +19,7 @@ def after(*changes: str, steps: int = 2) -> tuple[TrainingState, StepResult]:
     state, batches = tiny_state(config), Batches(config, tiny_rows(), SPACE, rank=0, world=1)
     step = OptimizerStep(config, state, CPU)
     for number in range(steps):
-        taken = step.take(batches.at(number))
+        taken = step.step(batches.at(number))
         state.step += 1
     return state, taken
 

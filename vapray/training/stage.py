@@ -29,7 +29,7 @@ from vapray.runtime.cluster import require_resources, run_in_thread, unwrap_ray_
 from vapray.runtime.driver_channel import DriverChannel, open_driver_channel
 from vapray.runtime.placement import train_demand
 from vapray.runtime.stage_context import StageContext
-from vapray.store.checkpoint import write_checkpoint
+from vapray.store.checkpoint import latest_step, write_checkpoint
 from vapray.training.dataset import delete_cache, open_or_build_cache
 from vapray.training.final import final_checkpoint, final_notes
 from vapray.training.job import TrainingJob
@@ -66,8 +66,7 @@ def run(run: StageContext) -> None:
             empty_context=encoder.encode_empty() if config.model.null_text == "empty" else None,
         )
         try:
-            standing = job.newest_files(run.progress.say)  # logged here, because workers' logs are not shown
-            done = json.loads(standing["state.json"])["step"] if standing else 0
+            done = latest_step(run.output.files, job.steps_folder)
             run.progress.expect(config.train.steps, "steps", done=done)
             run.progress.say(f"starting {_range(least, workers)}")
             _fit(job)
@@ -149,7 +148,7 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     rows = open_or_build_cache(job.bank, job.latents, ROWS_CACHE)
     device = get_device()
     try:
-        state = job.standing_state(_nobody if context.get_world_rank() else job.board.say)
+        state = job.load_or_init_state(print if context.get_world_rank() else job.board.say)
         with open_rank_context(job, context.get_world_rank(), context.get_world_size(), device, state) as worker:
             train(worker, job.config, rows, job.space, state)
     except TrainingDivergedError as error:
@@ -167,10 +166,6 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     return None
 
 
-def _nobody(line: str) -> None:
-    """Discard a log line, on ranks other than the first."""
-
-
 def _tell_out_of_memory(
     job: TrainingJob, error: BaseException, device: torch.device, workers: int, sharing: int
 ) -> None:
@@ -181,7 +176,7 @@ def _tell_out_of_memory(
 
 
 def _finish(run: StageContext, job: TrainingJob) -> None:
-    state = job.newest_files(run.progress.say)
+    state = job.latest_state_files(run.progress.say)
     if state is None or json.loads(state["state.json"])["step"] != job.config.train.steps:
         raise BackendError(
             f"{run.output.uri}: training ended without a complete last checkpoint. Fix: rerun the same command."

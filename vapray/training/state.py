@@ -30,13 +30,13 @@ class Snapshot:
 
     Attributes:
         raw: weights of the last step.
-        averaged: moving average of the weights.
+        ema: moving average of the weights.
         optimizer: AdamW's ``state_dict``.
         card: contents of ``state.json`` without validations.
     """
 
     raw: dict[str, Tensor]
-    averaged: dict[str, Tensor]
+    ema: dict[str, Tensor]
     optimizer: dict[str, Any]
     card: dict[str, Any]
 
@@ -52,7 +52,7 @@ class TrainingState:
 
     Attributes:
         model: network with the weights of the last step.
-        averaged: network with the moving average (EMA) of the weights.
+        ema: network with the moving average (EMA) of the weights.
         optimizer: AdamW with its moments.
         sharding: distribution of these over ranks.
         step: number of optimizer steps, skipped ones included.
@@ -65,7 +65,7 @@ class TrainingState:
     """
 
     model: Network
-    averaged: Network
+    ema: Network
     optimizer: torch.optim.AdamW
     sharding: ParallelStrategy
     step: int = 0
@@ -77,32 +77,32 @@ class TrainingState:
     skipped_in_a_row: int = 0
 
     @classmethod
-    def begin(cls, model: Network, settings: Train) -> Self:
+    def initial(cls, model: Network, settings: Train) -> Self:
         """Build the state before the first step: the average equals the weights."""
-        averaged = copy.deepcopy(model).requires_grad_(False).eval()
-        return cls(model, averaged, make_optimizer(model, settings), DDPStrategy(model))
+        ema = copy.deepcopy(model).requires_grad_(False).eval()
+        return cls(model, ema, make_optimizer(model, settings), DDPStrategy(model))
 
-    def spread(self, settings: Train, device: torch.device, rank: int, world: int) -> None:
+    def distribute(self, settings: Train, device: torch.device, rank: int, world: int) -> None:
         """Distribute a complete state over the devices of ``world`` ranks; above 1 a torch process group must exist."""
         optimizer = self.optimizer.state_dict()
         if world > 1 and settings.sharding == "fsdp":
-            self.sharding = shards = FSDPStrategy(self.model, self.averaged, device)
-            self.optimizer, optimizer = make_optimizer(self.model, settings), shards.cut(optimizer)
+            self.sharding = shards = FSDPStrategy(self.model, self.ema, device)
+            self.optimizer, optimizer = make_optimizer(self.model, settings), shards.shard_optimizer_state(optimizer)
         else:
-            self.averaged.to(device)
+            self.ema.to(device)
             self.sharding = DDPStrategy(self.model.to(device), rank, world)
         self.optimizer.load_state_dict(optimizer)
 
-    def consider(self, step: int, averaged: Network, distance: float) -> None:
+    def record_validation(self, step: int, ema: Network, distance: float) -> None:
         """Record a validation of the EMA weights of a step, and keep them if their distance is the lowest."""
         if all(distance < earlier for _, earlier in self.validations):
-            self.best = save_weights(averaged)
+            self.best = save_weights(ema)
         self.validations.append((step, distance))
 
     def refuse_non_finite(self) -> None:
         """Raise ``TrainingDivergedError`` if a weight is not finite."""
-        names, weights = zip(*self.model.named_parameters(), *self.averaged.named_parameters(), strict=True)
-        for name, broken in zip(names, self.sharding.broken(weights), strict=True):
+        names, weights = zip(*self.model.named_parameters(), *self.ema.named_parameters(), strict=True)
+        for name, broken in zip(names, self.sharding.find_nonfinite(weights), strict=True):
             if broken:
                 raise TrainingDivergedError(
                     f"training: {name} is not finite after step {self.step}; nothing was saved."
@@ -117,9 +117,9 @@ class TrainingState:
         self.refuse_non_finite()
         card = {name: getattr(self, name) for name in _CARD if name != "validations"}
         return Snapshot(
-            self.sharding.copied(self.model.state_dict()),
-            self.sharding.copied(self.averaged.state_dict()),
-            self.sharding.copied(self.optimizer.state_dict()),
+            self.sharding.full_state_dict(self.model.state_dict()),
+            self.sharding.full_state_dict(self.ema.state_dict()),
+            self.sharding.full_state_dict(self.optimizer.state_dict()),
             {**card, "curve": list(self.curve)},
         )
 
@@ -135,7 +135,7 @@ class TrainingState:
         card = {**snapshot.card, "validations": self.validations}
         files = {
             "raw.safetensors": save_safetensors(snapshot.raw),
-            "ema.safetensors": save_safetensors(snapshot.averaged),
+            "ema.safetensors": save_safetensors(snapshot.ema),
             "optimiser.pt": optimizer.getvalue(),
         }
         if self.best:
@@ -152,7 +152,7 @@ class TrainingState:
         """
         try:
             load_weights(self.model, files["raw.safetensors"])
-            load_weights(self.averaged, files["ema.safetensors"])
+            load_weights(self.ema, files["ema.safetensors"])
             self.optimizer.load_state_dict(torch.load(io.BytesIO(files["optimiser.pt"]), weights_only=True))
             card: dict[str, Any] = json.loads(files["state.json"])
             for name in _CARD:

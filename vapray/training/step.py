@@ -52,7 +52,7 @@ class OptimizerStep:
         if config.train.compile and isinstance(state.model, UViT):
             state.model.compile_blocks()
 
-    def take(self, batch: Batch, weight: float = 1.0) -> StepResult:
+    def step(self, batch: Batch, weight: float = 1.0) -> StepResult:
         """Take one step; the caller counts it.
 
         Args:
@@ -78,7 +78,7 @@ class OptimizerStep:
             group["lr"] = learning_rate(state.step, settings)
         with only_present_rows(prototypes, state.optimizer):
             state.optimizer.step()
-        average_weights(state.averaged, state.model, ema_decay(state.step, settings.ema_decay))
+        average_weights(state.ema, state.model, ema_decay(state.step, settings.ema_decay))
         return StepResult(losses, norm)
 
     def _gradients(self, batch: Batch, weight: float) -> Losses:
@@ -88,7 +88,7 @@ class OptimizerStep:
         parts = batch.split(count, multiple=multiple, most=most) if max(count, multiple) > 1 else [batch]
         found = []
         for place, part in enumerate(parts, start=1):
-            with self._state.sharding.waits() if place < len(parts) else nullcontext():
+            with self._state.sharding.no_sync() if place < len(parts) else nullcontext():
                 losses = self._losses(part)
                 (losses.total * (part.share * weight)).backward()
             found.append((part.share, losses))
