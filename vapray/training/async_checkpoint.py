@@ -90,9 +90,7 @@ class AsyncCheckpointer:
         Raises:
             TrainingDivergedError: a weight is not finite.
         """
-        self._raise_errors()
-        self._cancel_pending_save()
-        snapshot = self._state.snapshot()
+        snapshot = self._snapshot()
         if self._context.rank == 0:
             self._saving = self._thread.submit(self._save, snapshot, when_done)
 
@@ -101,9 +99,7 @@ class AsyncCheckpointer:
 
         The weights of that validation are written too, and a resumed run validates them first.
         """
-        self._raise_errors()
-        self._cancel_pending_save()
-        snapshot = self._state.snapshot()
+        snapshot = self._snapshot()
         if self._context.rank:
             return
         with self._lock:
@@ -114,11 +110,13 @@ class AsyncCheckpointer:
         self._context.save(snapshot.step, files)
         when_done(snapshot.step)
 
-    def _cancel_pending_save(self) -> None:
-        """Cancel the previous checkpoint if it has not begun, otherwise wait for it."""
+    def _snapshot(self) -> Snapshot:
+        """Copy the state, after the previous checkpoint has been cancelled or, if it has begun, completed."""
+        self._raise_errors()
         if self._saving is not None and not self._saving.cancel():
             self._saving.result()
         self._saving = None
+        return self._state.snapshot()
 
     def _submit_validation(self, step: int, ema: Network) -> None:
         self._under_way = step, ema

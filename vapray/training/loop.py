@@ -63,18 +63,14 @@ def _take_steps(
             }
             health = _health(state, batch, config)
             if context.rank == 0:
-                _report(context, state, _point(state, taken) | speed | health)
+                state.curve.append(_point(state, taken) | speed | health)
+                context.report(state.step, state.curve[-1])
         _tend(context, background, state, settings)
 
 
 def _weight_of_a_rank(context: RankContext, settings: Train) -> float:
     """Compute a rank's loss weight, which makes DDP's mean over ranks the mean over the batch for unequal shares."""
     return len(range(context.rank, settings.batch_size, context.world)) * context.world / settings.batch_size
-
-
-def _report(context: RankContext, state: TrainingState, point: dict[str, float]) -> None:
-    state.curve.append(point)
-    context.report(state.step, point)
 
 
 def _tend(context: RankContext, background: AsyncCheckpointer, state: TrainingState, settings: Train) -> None:

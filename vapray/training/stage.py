@@ -159,20 +159,20 @@ def _train_rank(settings: dict[str, Any]) -> Any:
         job.board.fail(error)  # raised, as for memory, because the other ranks may have no error and wait
         raise
     except (RuntimeError, MemoryError) as error:
-        _tell_out_of_memory(job, error, device, context.get_world_size(), context.get_local_world_size())
-        raise
+        advice = oom_error(
+            error,
+            job.config,
+            num_classes=job.num_classes,
+            device=device,
+            workers=context.get_world_size(),
+            sharing=context.get_local_world_size(),
+        )
+        if advice is not None:
+            job.board.fail(advice)
+        raise  # the other ranks wait for this one
     if context.get_local_rank() == 0:
         delete_cache(job.bank, job.latents, ROWS_CACHE)
     return None
-
-
-def _tell_out_of_memory(
-    job: TrainingJob, error: BaseException, device: torch.device, workers: int, sharing: int
-) -> None:
-    """Report this rank's memory error to the driver; the caller must raise, since the other ranks wait for this one."""
-    told = oom_error(error, job.config, num_classes=job.num_classes, device=device, workers=workers, sharing=sharing)
-    if told is not None:
-        job.board.fail(told)
 
 
 def _finish(run: StageContext, job: TrainingJob) -> None:
