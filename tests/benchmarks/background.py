@@ -25,8 +25,8 @@ from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.health import measure_prototypes
 from vapray.training.network import build_network, build_schedule
+from vapray.training.rank_context import RankContext
 from vapray.training.state import TrainingState
-from vapray.training.worker import RankContext
 
 CLASSES, ROWS, REPETITIONS = 7, 256, 3
 
@@ -63,7 +63,7 @@ def state_of(config: Config) -> TrainingState:
     """Untrained."""
     width, channels = config.text_encoder.width, config.autoencoder.channels
     network = build_network(config, num_classes=CLASSES, latent_channels=channels, context_width=width)
-    return TrainingState.begin(network, config.train)
+    return TrainingState.initial(network, config.train)
 
 
 def space_of(config: Config) -> LatentSpace:
@@ -76,7 +76,7 @@ def train(config: Config, rows: TrainingRows, background: type[AsyncCheckpointer
     """Seconds of every step, and of the whole."""
     ends: list[float] = []
 
-    def is_save_asked() -> bool:
+    def checkpoint_requested() -> bool:
         ends.append(time.monotonic())
         return False
 
@@ -87,15 +87,14 @@ def train(config: Config, rows: TrainingRows, background: type[AsyncCheckpointer
         time.sleep(validation)
         return 1.0
 
-    worker = RankContext(
-        0, 1, torch.device("cpu"), lambda *_: None, save, is_save_asked, validate if validation else None
-    )
-    kept, loop.Background = loop.Background, background
+    context = RankContext(0, 1, torch.device("cpu"), validate if validation else None)
+    vars(context).update(save=save, checkpoint_requested=checkpoint_requested)
+    kept, loop.AsyncCheckpointer = loop.AsyncCheckpointer, background
     began = time.monotonic()
     try:
-        loop.train(worker, config, rows, space_of(config), state_of(config))
+        loop.train(context, config, rows, space_of(config), state_of(config))
     finally:
-        loop.Background = kept
+        loop.AsyncCheckpointer = kept
     return np.diff(ends), time.monotonic() - began
 
 

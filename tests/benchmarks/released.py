@@ -41,12 +41,12 @@ def _network(checkout: str, *, side: int, channels: int, width: int, depth: int,
 
 
 class ReleasedTraining:
-    """One optimiser step: noise and reconstruction loss, AdamW, and an average updated weight by weight."""
+    """One optimizer step: noise and reconstruction loss, AdamW, and an average updated weight by weight."""
 
     def __init__(self, checkout: str, device: torch.device, **sizes: int) -> None:
         self._network, self._device = _network(checkout, **sizes).to(device), device
         self._average = copy.deepcopy(self._network)
-        self._optimiser = torch.optim.AdamW(self._network.parameters(), lr=2e-4, weight_decay=0.03, betas=(0.9, 0.9))
+        self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=2e-4, weight_decay=0.03, betas=(0.9, 0.9))
         self._scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
 
     def step(self, noisy: Tensor, noise: Tensor, step: Tensor, context: Tensor, label: Tensor) -> None:
@@ -54,9 +54,9 @@ class ReleasedTraining:
         with torch.autocast(self._device.type, torch.float16, enabled=self._device.type == "cuda"):
             predicted, reconstruction = self._network(noisy, step, context, label, **{RECONSTRUCT: noisy})
         loss = (predicted.float() - noise).square().mean() + reconstruction
-        self._optimiser.zero_grad()
+        self._optimizer.zero_grad()
         self._scaler.scale(loss).backward()
-        self._scaler.step(self._optimiser)
+        self._scaler.step(self._optimizer)
         self._scaler.update()
         now = dict(self._network.named_parameters())
         for name, weight in self._average.named_parameters():

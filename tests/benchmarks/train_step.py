@@ -1,4 +1,4 @@
-"""Samples a second of one optimiser step, beside the authors' released code.
+"""Samples a second of one optimizer step, beside the authors' released code.
 
     python -m tests.benchmarks.train_step [--reference PATH] [--batch 8] [--repetitions 5] [--device cuda]
 
@@ -36,7 +36,7 @@ from vapray.training.dataset import TrainingRows
 from vapray.training.network import build_network
 from vapray.training.prefetch import Prefetch
 from vapray.training.state import TrainingState
-from vapray.training.step import OptimiserStep
+from vapray.training.step import OptimizerStep
 
 CLASSES, SIDE, CHANNELS, CONTEXT_WIDTH, SHORTEST, LONGEST, ROWS = 7, 32, 4, 768, 60, 120, 128
 SPACE = LatentSpace(CHANNELS, SIDE, (0.0,) * CHANNELS, (1.0,) * CHANNELS)
@@ -79,21 +79,21 @@ class Ours:
 
     state: TrainingState
     batches: Prefetch
-    optimiser: OptimiserStep
+    optimizer: OptimizerStep
 
     @classmethod
     def of(cls, config: Config, rows: TrainingRows, device: torch.device) -> "Ours":
         """Before its first step."""
         network = build_network(config, num_classes=CLASSES, latent_channels=CHANNELS, context_width=CONTEXT_WIDTH)
-        state = TrainingState.begin(network, config.train)
-        state.spread(config.train, device, rank=0, world=1)
+        state = TrainingState.initial(network, config.train)
+        state.distribute(config.train, device, rank=0, world=1)
         batches = Batches(config, rows, SPACE, rank=0, world=1)
         ahead = Prefetch(batches, ahead=config.train.prefetch, end=config.train.steps, device=device)
-        return cls(state, ahead, OptimiserStep(config, state, device))
+        return cls(state, ahead, OptimizerStep(config, state, device))
 
     def step(self) -> None:
         """Take one."""
-        self.optimiser.take(self.batches.at(self.state.step))
+        self.optimizer.step(self.batches.at(self.state.step))
         self.state.step += 1
 
 

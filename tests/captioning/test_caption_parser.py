@@ -7,7 +7,7 @@ import yaml
 
 from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.prompt_set import load_prompt_set
-from vapray.captioning.text import normalised
+from vapray.captioning.text import normalized
 
 HAND_WRITTEN = yaml.safe_load((Path(__file__).parent / "hand_written.yaml").read_text("utf-8"))
 SENTENCES = [(modality, entry["text"], entry["says"]) for modality, rows in HAND_WRITTEN.items() for entry in rows]
@@ -42,6 +42,6 @@ def test_text_that_says_nothing_states_nothing(text: str) -> None:
     assert parse_caption(text, load_prompt_set("dermoscopy")) == {}
 
 
-def test_normalising_twice_is_normalising_once() -> None:
+def test_normalizing_twice_is_normalizing_once() -> None:
     for _, text, _ in SENTENCES:
-        assert normalised(normalised(text)) == normalised(text)
+        assert normalized(normalized(text)) == normalized(text)

@@ -155,8 +155,8 @@ def _network(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLForConditionalGene
 
 def _teach(model: Qwen2_5_VLForConditionalGeneration, processor: Qwen2_5_VLProcessor, steps: int) -> None:
     dice = random.Random(0)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps, pct_start=0.15)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps, pct_start=0.15)
     model.train()
     for step in range(steps):
         seen = [_seen(dice) for _ in range(4)]
@@ -170,10 +170,10 @@ def _teach(model: Qwen2_5_VLForConditionalGeneration, processor: Qwen2_5_VLProce
             return_tensors="pt",
         )
         loss = model(**batch, labels=_answers_only(batch["input_ids"], processor.tokenizer)).loss
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     model.eval()
 

@@ -67,7 +67,7 @@ def make_checkpoint(folder: Path, kind: str) -> Path:
             weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
     entries = [BankEntry(f"patient-{n}", n % 2, f"a {word} lesion of {n} %") for n, word in enumerate(["dark"] * 9)]
     autoencoder.save(folder / "autoencoder")
-    training = TrainingState.begin(network, config.train)
+    training = TrainingState.initial(network, config.train)
     with torch.no_grad():
         for weight in network.parameters():  # the raw weights; the averaged ones stay
             weight.mul_(1.2)

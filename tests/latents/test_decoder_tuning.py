@@ -14,7 +14,7 @@ from vapray.config import Config
 from vapray.config.loader import load_config
 from vapray.errors import ConfigError
 from vapray.latents.decoder_tuning import TuningRecipe, tune_decoder
-from vapray.latents.fitting.build import ImagePaths, optimiser_steps, prepare_autoencoder
+from vapray.latents.fitting.build import ImagePaths, optimizer_steps, prepare_autoencoder
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.kl_network import build_autoencoder
 from vapray.latents.network_autoencoder import NetworkAutoencoder
@@ -116,7 +116,7 @@ def test_a_fitted_autoencoder_is_tuned_after_its_fit(paths: ImagePaths) -> None:
     config = load_config(None, [*(f"autoencoder.{setting}" for setting in settings), "pools.autoencoder.num_cpus=1"])
     heard: list[int] = []
     _, notes = prepare_autoencoder(config, paths, lambda step, _: heard.append(step))
-    assert heard == [1, 2, 3, 4, 5] and optimiser_steps(config) == 5
+    assert heard == [1, 2, 3, 4, 5] and optimizer_steps(config) == 5
     assert notes["rows"] == 20
     assert np.isfinite([*notes["decoder_tuning"]["psnr"], notes["psnr_heldout"]]).all()
 

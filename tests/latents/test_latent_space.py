@@ -24,14 +24,14 @@ def make_moments(count: int = 64, channels: int = 3, seed: int = 0) -> torch.Ten
     return torch.cat([mean, torch.randn(count, channels, 4, 4, generator=noise) - 2], dim=1)
 
 
-def test_normalised_latents_have_mean_0_and_sd_1_in_every_channel() -> None:
+def test_normalized_latents_have_mean_0_and_sd_1_in_every_channel() -> None:
     statistics = LatentStatistics()
     moments = make_moments(400)
     statistics.update(moments)
     latents = sample_latent(moments, torch.randn(400, 3, 4, 4, generator=torch.Generator().manual_seed(9)))
-    normalised = statistics.space(side=4).normalise(latents)
-    assert torch.allclose(normalised.mean((0, 2, 3)), torch.zeros(3), atol=0.05)
-    assert torch.allclose(normalised.std((0, 2, 3)), torch.ones(3), atol=0.05)
+    normalized = statistics.space(side=4).normalize(latents)
+    assert torch.allclose(normalized.mean((0, 2, 3)), torch.zeros(3), atol=0.05)
+    assert torch.allclose(normalized.std((0, 2, 3)), torch.ones(3), atol=0.05)
 
 
 def test_merging_accumulators_equals_one_pass() -> None:
@@ -48,10 +48,10 @@ def test_merging_accumulators_equals_one_pass() -> None:
     np.testing.assert_allclose(merged.space(4).scale, once.space(4).scale, rtol=1e-12)
 
 
-def test_denormalise_undoes_normalise() -> None:
+def test_denormalize_undoes_normalize() -> None:
     space = LatentSpace(3, 4, (5.0, -40.0, 0.0), (0.1, 3.0, 20.0))
     raw, _ = split_moments(make_moments())
-    assert torch.allclose(space.denormalise(space.normalise(raw)), raw, atol=1e-4)
+    assert torch.allclose(space.denormalize(space.normalize(raw)), raw, atol=1e-4)
 
 
 def test_a_space_survives_json() -> None:
@@ -75,12 +75,12 @@ def test_the_second_of_a_flip_pair_is_the_mirror_image() -> None:
     assert np.array_equal(flip_pair(mirrored)[1], images)
 
 
-def test_spaces_that_cannot_normalise_are_refused() -> None:
+def test_spaces_that_cannot_normalize_are_refused() -> None:
     for shift, scale in [((0.0,), (1.0, 1.0)), ((0.0, 0.0), (1.0, 0.0)), ((0.0, float("nan")), (1.0, 1.0))]:
         with pytest.raises(DataError, match="expected"):
             LatentSpace(2, 8, shift, scale)
     with pytest.raises(DataError, match="expected 2 channels"):
-        LatentSpace(2, 8, (0.0, 0.0), (1.0, 1.0)).normalise(torch.zeros(1, 3, 8, 8))
+        LatentSpace(2, 8, (0.0, 0.0), (1.0, 1.0)).normalize(torch.zeros(1, 3, 8, 8))
     with pytest.raises(DataError, match="no latents"):
         LatentStatistics().space(8)
     constant, three, two = LatentStatistics(), LatentStatistics(), LatentStatistics()

@@ -106,7 +106,7 @@ def test_real_taef2_rebuilds_real_dermoscopy() -> None:
     images, kept, _ = load_square_images([str(path) for path in sorted(derm.rglob("*.jpg"))[::1000]], 128)
     assert len(kept) >= 6
     rebuilt = rebuild_pictures(load_pretrained(asking("taef2", weights)), images)
-    assert psnr_db(rebuilt, images) > 33  # another number of normalisation groups gives 32 at most
+    assert psnr_db(rebuilt, images) > 33  # another number of normalization groups gives 32 at most
     assert np.abs(rebuilt.astype(float).mean((0, 1, 2)) - images.mean((0, 1, 2))).max() < 5
 
 

@@ -75,9 +75,9 @@ def test_stable_diffusions_scale_is_its_own_and_taef2s_is_measured_on_training_l
     assert len(train) == 12
     moments = np.concatenate([unpack(row["moments"], "float16", 1, 64, 4, 4) for row in train])
     drawn = sample_latent(torch.from_numpy(moments.astype(np.float32)), torch.randn(12, 32, 4, 4))
-    normalised = measured.normalise(drawn)
-    assert torch.allclose(normalised.mean((0, 2, 3)), torch.zeros(32), atol=1e-2)
-    assert torch.allclose(normalised.std((0, 2, 3), correction=0), torch.ones(32), atol=1e-2)
+    normalized = measured.normalize(drawn)
+    assert torch.allclose(normalized.mean((0, 2, 3)), torch.zeros(32), atol=1e-2)
+    assert torch.allclose(normalized.std((0, 2, 3), correction=0), torch.ones(32), atol=1e-2)
 
 
 def test_tuning_the_decoder_changes_what_is_stored_but_no_latent(tmp_path: Path, images: Version) -> None:

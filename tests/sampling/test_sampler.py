@@ -69,7 +69,7 @@ def test_a_picture_is_that_of_the_plain_solver_loop(sampler):
 
     plan = solver_plan(build_schedule(sampler.config), "dpm_solver_2m", 3)
     latent = solve(predict, draw_sampling_noise([9], (sampler.space.channels, 8, 8)), plan)
-    pixels = sampler.autoencoder.decode(sampler.space.denormalise(latent))[0]
+    pixels = sampler.autoencoder.decode(sampler.space.denormalize(latent))[0]
     assert np.abs(made.pixels.astype(int) - pixels).max() <= 1
 
 

@@ -161,8 +161,8 @@ def test_a_checkpoint_that_was_asked_for_is_confirmed_once_it_is_written():
         config,
         tiny_state(config),
         save=lambda step, files: order.append(("written", step)),
-        is_save_asked=lambda: next(asked, False),
-        say_saved=lambda step: order.append(("told", step)),
+        checkpoint_requested=lambda: next(asked, False),
+        confirm_checkpoint=lambda step: order.append(("told", step)),
     )
     assert order == [("written", 3), ("told", 3), ("written", 6)]
 
@@ -191,7 +191,7 @@ def test_a_run_that_is_ended_does_not_wait_for_its_validation_and_makes_up_for_i
         saved[step] = files
         released.set()
 
-    run(config, tiny_state(config), validate=validate, save=save, is_save_asked=lambda: next(asked, False))
+    run(config, tiny_state(config), validate=validate, save=save, checkpoint_requested=lambda: next(asked, False))
     card = json.loads(saved[3]["state.json"])
     assert (card["step"], card["pending"], card["validations"]) == (3, 2, [])
     resumed = tiny_state(config)
@@ -214,13 +214,20 @@ def test_a_run_is_ended_while_one_validation_waits_for_another(checkpoint_every)
         assert ended.wait(SECONDS), "the checkpoint waited for the validation"
         return distance_of(network)
 
-    def say_saved(step):
+    def confirm_checkpoint(step):
         ended.set()
         raise KeyboardInterrupt
 
     asked = lambda: state.step == 4  # noqa: E731
     with pytest.raises(KeyboardInterrupt):
-        run(config, state, validate=validate, save=saved.__setitem__, is_save_asked=asked, say_saved=say_saved)
+        run(
+            config,
+            state,
+            validate=validate,
+            save=saved.__setitem__,
+            checkpoint_requested=asked,
+            confirm_checkpoint=confirm_checkpoint,
+        )
     card = json.loads(saved[4]["state.json"])
     assert (card["step"], card["pending"], card["validations"]) == (4, 2, [])
     resumed = tiny_state(config)
@@ -241,5 +248,5 @@ def test_a_checkpoint_that_has_not_begun_gives_way_to_the_one_that_was_asked_for
     def validate(network):
         return float(released.wait(SECONDS))
 
-    run(config, tiny_state(config), validate=validate, save=save, is_save_asked=lambda: next(asked, False))
+    run(config, tiny_state(config), validate=validate, save=save, checkpoint_requested=lambda: next(asked, False))
     assert saved == [3, 4, 6, 7]

@@ -17,7 +17,7 @@ def _rank(rank: int, world: int, folder: str) -> None:
     for sharding in SHARDINGS:
         config = tiny_config(*SETTINGS, f"train.sharding={sharding}")
         state = run(config, tiny_state(config), rank=rank, world=world)
-        for kind, network in (("averaged", state.averaged), ("raw", state.model)):
+        for kind, network in (("averaged", state.ema), ("raw", state.model)):
             weights = {
                 name: getattr(weight, "full_tensor", lambda w=weight: w)().contiguous()
                 for name, weight in network.state_dict().items()
@@ -31,9 +31,9 @@ def test_ranks_agree_on_the_average_that_one_process_has(world, tmp_path):
     run_ranks(world, _rank, world, str(tmp_path))
     config = tiny_config(*SETTINGS)
     single = run(config, tiny_state(config))
-    begin = tiny_state(config).averaged.state_dict()
+    begin = tiny_state(config).ema.state_dict()
     for sharding in SHARDINGS:
-        for kind, network in (("averaged", single.averaged), ("raw", single.model)):
+        for kind, network in (("averaged", single.ema), ("raw", single.model)):
             mine, *others = (load_file(tmp_path / f"{sharding}-{kind}-{rank}") for rank in range(world))
             for name, weight in network.state_dict().items():
                 assert all(torch.equal(mine[name], other[name]) for other in others), name

@@ -13,7 +13,7 @@ from tests.training.ranks import run_ranks
 from tests.training.tiny import SPACE, run, tiny_config, tiny_rows, tiny_state
 from vapray.errors import CheckpointError, TrainingDivergedError
 from vapray.training.batches import Batches
-from vapray.training.optimiser import ema_decay, learning_rate, only_present_rows
+from vapray.training.optimizer import ema_decay, learning_rate, only_present_rows
 from vapray.training.state import load_weights, save_weights
 
 
@@ -51,9 +51,9 @@ def test_training_lowers_the_loss_and_moves_the_average():
     curve = []
     state = run(config, tiny_state(config), report=lambda step, point: curve.append(point["loss"]))
     assert np.mean(curve[-20:]) < 0.9 * np.mean(curve[:20])
-    untrained = tiny_state(config).averaged
-    assert not torch.equal(state.averaged.position, untrained.position)
-    assert not torch.equal(state.averaged.position, state.model.position)
+    untrained = tiny_state(config).ema
+    assert not torch.equal(state.ema.position, untrained.position)
+    assert not torch.equal(state.ema.position, state.model.position)
 
 
 BASELINES = {
@@ -153,8 +153,8 @@ def test_only_prototypes_of_present_classes_move():
     before = prototypes.detach().clone()
     prototypes.grad = torch.zeros_like(prototypes)
     prototypes.grad[1] = 1.0
-    with only_present_rows(prototypes, state.optimiser), torch.no_grad():
-        state.optimiser.step()
+    with only_present_rows(prototypes, state.optimizer), torch.no_grad():
+        state.optimizer.step()
     moved = (prototypes != before).flatten(1).any(dim=1)
     assert moved.tolist() == [False, True, False, False]
 
@@ -191,7 +191,7 @@ def test_weights_of_another_architecture_are_named():
         load_weights(plain, save_weights(narrow))
 
 
-def test_the_optimiser_state_is_never_unpickled_blindly():
+def test_the_optimizer_state_is_never_unpickled_blindly():
     config = tiny_config()
     files = run(config, tiny_state(config)).to_files()
     evil = io.BytesIO()
@@ -201,7 +201,7 @@ def test_the_optimiser_state_is_never_unpickled_blindly():
 
 
 class _BrokenLatents:
-    """Rows whose latents cannot be normalised to anything finite at some steps."""
+    """Rows whose latents cannot be normalized to anything finite at some steps."""
 
     def __init__(self, monkeypatch, steps: set[int]) -> None:
         self.met: list[int] = []
@@ -256,7 +256,7 @@ def test_weights_that_are_not_finite_are_never_saved():
     config = tiny_config()
     state = tiny_state(config)
     with torch.no_grad():
-        state.averaged.position[0, 0] = float("inf")
+        state.ema.position[0, 0] = float("inf")
     with pytest.raises(TrainingDivergedError, match="position is not finite after step 0"):
         state.to_files()
 
@@ -305,6 +305,6 @@ def test_a_checkpoint_can_be_asked_for_out_of_turn():
         config,
         tiny_state(config),
         save=lambda step, files: saved.append(step),
-        is_save_asked=lambda: next(asked, False),
+        checkpoint_requested=lambda: next(asked, False),
     )
     assert saved == [3, 6]

@@ -76,7 +76,7 @@ class Rank:
 
     def ask(self):
         asked = iter([False, False, self.rank == 0])
-        self.train("asked", "fsdp", "train.checkpoint_every=100", is_save_asked=lambda: next(asked, False))
+        self.train("asked", "fsdp", "train.checkpoint_every=100", checkpoint_requested=lambda: next(asked, False))
 
     def break_things(self):
         original, met = Batches.at, []
@@ -100,8 +100,8 @@ class Rank:
 
 def bytes_of(state) -> int:
     """What a rank holds of weights, average and moments."""
-    moments = [value[key] for value in state.optimiser.state.values() for key in ("exp_avg", "exp_avg_sq")]
-    tensors = [*state.model.parameters(), *state.averaged.parameters(), *moments]
+    moments = [value[key] for value in state.optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")]
+    tensors = [*state.model.parameters(), *state.ema.parameters(), *moments]
     shares = [getattr(tensor, "_local_tensor", tensor) for tensor in tensors]
     return sum(share.numel() * share.element_size() for share in shares)
 
@@ -109,7 +109,7 @@ def bytes_of(state) -> int:
 def break_the_last_position(state) -> None:
     """A row that lies on the second rank."""
     with torch.no_grad():
-        state.averaged.position[-1, 0] = float("inf")
+        state.ema.position[-1, 0] = float("inf")
 
 
 def work(rank: int, folder: str) -> None:

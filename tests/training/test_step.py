@@ -1,4 +1,4 @@
-"""Laws of one optimiser step: how it is worked out does not decide what it is."""
+"""Laws of one optimizer step: how it is worked out does not decide what it is."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from tests.training.tiny import SPACE, tiny_config, tiny_rows, tiny_state
 from vapray.errors import ConfigError
 from vapray.training.batches import Batches
 from vapray.training.state import TrainingState
-from vapray.training.step import OptimiserStep, StepResult
+from vapray.training.step import OptimizerStep, StepResult
 
 CPU = torch.device("cpu")
 UNET = ("model.network=unet", "model.condition=class", "model.prototypes.enabled=false", "model.width=32")
@@ -17,9 +17,9 @@ def after(*changes: str, steps: int = 2) -> tuple[TrainingState, StepResult]:
     """The state behind some steps, and the last of them."""
     config = tiny_config(*changes)
     state, batches = tiny_state(config), Batches(config, tiny_rows(), SPACE, rank=0, world=1)
-    step = OptimiserStep(config, state, CPU)
+    step = OptimizerStep(config, state, CPU)
     for number in range(steps):
-        taken = step.take(batches.at(number))
+        taken = step.step(batches.at(number))
         state.step += 1
     return state, taken
 
@@ -54,7 +54,7 @@ def test_recomputing_keeps_fewer_activations() -> None:
     def kept(*changes: str) -> int:
         config = tiny_config("model.depth=8", *changes)
         state, batches = tiny_state(config), Batches(config, tiny_rows(), SPACE, rank=0, world=1)
-        step, saved = OptimiserStep(config, state, CPU), 0
+        step, saved = OptimizerStep(config, state, CPU), 0
 
         def count(tensor: torch.Tensor) -> torch.Tensor:
             nonlocal saved

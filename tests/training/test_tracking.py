@@ -30,7 +30,7 @@ def train(config, state, output, said, *, crash_at=None, save=lambda step, files
             if step == crash_at:
                 raise KeyboardInterrupt
 
-        return run(config, state, report=report, track=track, save=save)
+        return run(config, state, report=report, log_metrics=track, save=save)
 
 
 def tensorboard_folder(output) -> Path:
@@ -50,7 +50,7 @@ def test_every_point_of_the_curve_stands_in_the_event_file(tmp_path):
 def test_validations_stand_at_their_own_step(tmp_path):
     config, output = tiny_config("train.validate_every=3", "train.tracker=tensorboard"), version(tmp_path)
     with tracked(config, output, state := tiny_state(config), pytest.fail) as track:
-        run(config, state, report=track, track=track, validate=lambda network: time.sleep(0.3) or 5.0)
+        run(config, state, report=track, log_metrics=track, validate=lambda network: time.sleep(0.3) or 5.0)
     assert read_curves(tensorboard_folder(output))["train/validation_distance"] == [(3, 5.0), (6, 5.0)]
 
 

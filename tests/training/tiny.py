@@ -12,8 +12,8 @@ from vapray.models.uvit import UViT
 from vapray.training.dataset import TrainingRows
 from vapray.training.loop import train
 from vapray.training.network import build_network
+from vapray.training.rank_context import RankContext
 from vapray.training.state import TrainingState
-from vapray.training.worker import RankContext
 
 SPACE = LatentSpace(2, 4, (0.1, -0.1), (1.5, 0.5))
 CLASSES, WIDTH = 3, 8
@@ -53,7 +53,7 @@ def tiny_rows(count: int = 20) -> TrainingRows:
 
 def tiny_state(config: Config) -> TrainingState:
     network = build_network(config, num_classes=CLASSES, latent_channels=2, context_width=WIDTH)
-    return TrainingState.begin(network, config.train)
+    return TrainingState.initial(network, config.train)
 
 
 def run(
@@ -64,11 +64,18 @@ def run(
     world: int = 1,
     report: Callable[[int, Mapping[str, float]], None] = lambda step, point: None,
     save: Callable[[int, Mapping[str, bytes]], None] = lambda step, files: None,
-    is_save_asked: Callable[[], bool] = lambda: False,
+    checkpoint_requested: Callable[[], bool] = lambda: False,
     validate: Callable[[UViT], float] | None = None,
-    say_saved: Callable[[int], None] = lambda step: None,
-    track: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
+    confirm_checkpoint: Callable[[int], None] = lambda step: None,
+    log_metrics: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
 ) -> TrainingState:
-    worker = RankContext(rank, world, torch.device("cpu"), report, save, is_save_asked, validate, say_saved, track)
-    train(worker, config, tiny_rows(), SPACE, state)
+    context = RankContext(rank, world, torch.device("cpu"), validate)
+    vars(context).update(
+        report=report,
+        save=save,
+        checkpoint_requested=checkpoint_requested,
+        confirm_checkpoint=confirm_checkpoint,
+        log_metrics=log_metrics,
+    )
+    train(context, config, tiny_rows(), SPACE, state)
     return state

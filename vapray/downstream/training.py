@@ -14,6 +14,7 @@ from vapray.config.downstream import Classifier
 from vapray.downstream.image_sets import Pictures
 from vapray.downstream.networks import MEAN, STD, build_network
 from vapray.errors import TrainingDivergedError
+from vapray.latents.training_loop import fit
 
 __all__ = ["Phase", "phases_of", "probabilities", "train_network"]
 
@@ -87,7 +88,7 @@ def train_network(
         side = planes.shape[-1]
         network = build_network(name, num_classes, side, settings.weights.get(name)).to(device).train()
         for phase in phases:
-            _fit(network, planes, labels, phase, settings, device)
+            _run_phase(network, planes, labels, phase, settings, device)
     return network.eval()
 
 
@@ -114,20 +115,21 @@ def probabilities(network: nn.Module, images: NDArray[np.uint8], device: str = "
     return found
 
 
-def _fit(network: nn.Module, planes: Tensor, labels: Tensor, phase: Phase, settings: Downstream, device: str) -> None:
+def _run_phase(
+    network: nn.Module, planes: Tensor, labels: Tensor, phase: Phase, settings: Downstream, device: str
+) -> None:
     rows = torch.from_numpy(phase.rows)
     weights = _balanced(labels[rows])
     rate = settings.learning_rate
-    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=rate, total_steps=phase.steps)
-    for _ in range(phase.steps):
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=phase.steps)
+
+    def loss() -> Tensor:
         drawn = rows[torch.multinomial(weights, settings.batch_size, replacement=True)]
         logits = network(_scaled(_mirrored(planes[drawn], settings.flips), device))
-        loss = functional.cross_entropy(logits, labels[drawn].to(device))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
+        return functional.cross_entropy(logits, labels[drawn].to(device))
+
+    fit(optimizer, schedule, (loss() for _ in range(phase.steps)))
 
 
 def _balanced(labels: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vapray.errors import DataError
+from vapray.latents.training_loop import fit
 
 LABEL = "small classifier trained on real training images"
 """Description of the classifier, shown next to numbers that depend on it."""
@@ -156,16 +157,15 @@ def _fit(
     batch_images: int,
     device: str,
 ) -> None:
-    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps)
-    for _ in range(steps):
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps)
+
+    def loss() -> Tensor:
         rows = _balanced_rows(targets, batch_images, generator)
         logits = network(_scaled(_flipped(planes[rows], generator), device))
-        loss = functional.cross_entropy(logits, targets[rows].to(device), label_smoothing=0.05)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        rate.step()
+        return functional.cross_entropy(logits, targets[rows].to(device), label_smoothing=0.05)
+
+    fit(optimizer, schedule, (loss() for _ in range(steps)))
 
 
 def class_accuracies(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> dict[int, float]:

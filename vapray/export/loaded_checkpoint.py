@@ -84,7 +84,7 @@ def open_checkpoint(
         bank=read_bank(contents["bank.parquet"], f"{path}/bank.parquet"),
         with_bank=with_bank and takes_captions,
         text_encoder=load_text_encoder(card, None, "cpu", f"{path}/checkpoint.json") if takes_captions else None,
-        with_text_encoder=with_text_encoder and takes_captions and card.config.bank.encoder != "hashing",
+        with_text_encoder=with_text_encoder and takes_captions and card.config.text_encoder.encoder != "hashing",
     )
 
 

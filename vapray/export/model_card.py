@@ -90,7 +90,7 @@ def loading_lines(opened: LoadedCheckpoint, folder: str) -> list[str]:
 
 def _tower_lines(opened: LoadedCheckpoint) -> list[str]:
     """Python that loads the text encoder by the library that it is of."""
-    encoder, bank = opened.text_encoder, opened.card.config.bank
+    encoder, bank = opened.text_encoder, opened.card.config.text_encoder
     assert isinstance(encoder, TransformerEncoder)
     name = public_name(bank.model)
     source = "FOLDER" if name is None else name.removeprefix(HUB)
@@ -104,7 +104,13 @@ def _place_of_tower(opened: LoadedCheckpoint) -> str | None:
     """Place of the files of a text tower: here, hub or elsewhere; None without a text tower."""
     if not isinstance(opened.text_encoder, TransformerEncoder):
         return None
-    return "here" if opened.with_text_encoder else "hub" if public_name(opened.card.config.bank.model) else "elsewhere"
+    return (
+        "here"
+        if opened.with_text_encoder
+        else "hub"
+        if public_name(opened.card.config.text_encoder.model)
+        else "elsewhere"
+    )
 
 
 def _of_model(opened: LoadedCheckpoint) -> dict[str, Any]:
@@ -128,15 +134,15 @@ def _of_model(opened: LoadedCheckpoint) -> dict[str, Any]:
 
 def _of_captions(opened: LoadedCheckpoint) -> dict[str, Any]:
     config, place = opened.card.config, _place_of_tower(opened)
-    packages = f", {TOWER_PACKAGES[config.bank.encoder]}" if place else ""
+    packages = f", {TOWER_PACKAGES[config.text_encoder.encoder]}" if place else ""
     return {
         "captions": opened.takes_captions,
         "bank": opened.with_bank,
-        "max_tokens": config.bank.max_tokens,
+        "max_tokens": config.text_encoder.max_tokens,
         "context_width": opened.card.context_width,
         "encoder": opened.card.text_encoder,
         "packages": packages,
-        "tower": TOWERS[place].format(name=public_name(config.bank.model)) if place else "",
+        "tower": TOWERS[place].format(name=public_name(config.text_encoder.model)) if place else "",
         "origin": CAPTIONERS[config.caption.captioner].format(model=_shown(config.caption.model)),
     }
 

@@ -12,7 +12,7 @@ from vapray.sampling.generated import SamplingSettings
 __all__ = ["model_settings"]
 
 MODEL_FIELDS = ("network", "depth", "num_heads", "patch_size")
-SAMPLE_FIELDS = ("batch_sizes", "null_rows", "precision")
+SAMPLE_FIELDS = ("batch_sizes", "split_unconditional", "precision")
 
 
 def model_settings(opened: LoadedCheckpoint, tower: PortableTower | None) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def model_settings(opened: LoadedCheckpoint, tower: PortableTower | None) -> dic
 
 def _text_settings(opened: LoadedCheckpoint, tower: PortableTower | None) -> dict[str, Any]:
     """Settings of the text encoder; none for a network that is conditioned on the class alone."""
-    bank = opened.card.config.bank
+    bank = opened.card.config.text_encoder
     if opened.text_encoder is None:
         return {}
     if tower is None:

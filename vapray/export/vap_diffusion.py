@@ -362,7 +362,7 @@ class VapDiffusionPipeline(Pipeline):
         c, count, x0 = self.settings, len(x), torch.zeros_like(x)
         plan = solver_plan(c["schedule"], c["diffusion_steps"], settings["solver"], settings["num_inference_steps"])
         guidance = [settings[f"guidance_{name}"] for name in ("scale", "convention", "interval")]
-        apart = c["null_rows"] == "apart" or 2 * count > max(c["batch_sizes"])
+        apart = c["split_unconditional"] or 2 * count > max(c["batch_sizes"])
         halves = {False: [(0,)], True: [(0,), (1,)] if apart else [(0, 1)]}
         for step, factors in self.progress_bar(list(zip(*plan, strict=True))):
             excess = guidance_excess(step, *guidance)
@@ -375,7 +375,7 @@ class VapDiffusionPipeline(Pipeline):
 
     def _noise(self, x: Tensor, step: int, label: int, text: Tensor, lengths: list[int], drops: Any) -> Tensor:
         """Noise of the conditional (0) and unconditional (1) halves in ``drops``; null rows pad the network call."""
-        c, text = self.settings, text[:, :0] if drops == (1,) and self.settings["null_rows"] == "apart" else text
+        c, text = self.settings, text[:, :0] if drops == (1,) and self.settings["split_unconditional"] else text
         facts = [(step, label, min(length, text.shape[1]), drop) for drop in drops for length in lengths]
         padding = min(size for size in c["batch_sizes"] if size >= len(facts)) - len(facts)
         facts_4B = torch.tensor([*facts, *[(1, 0, 0, 1)] * padding], device=x.device).T

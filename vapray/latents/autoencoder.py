@@ -1,50 +1,17 @@
-"""Autoencoder interface: images to latent moments (f_E) and back (f_D).
-
-Images are NumPy uint8 [B, H, W, 3]; moments and latents are torch float32.
-"""
+"""Loading of an autoencoder of any class from a folder."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
 from vapray.errors import CheckpointError
 from vapray.latents.file_names import CONFIG_FILE
 from vapray.latents.kl_autoencoder import KlAutoencoder
-from vapray.latents.network_autoencoder import NetworkAutoencoder
+from vapray.latents.network_autoencoder import Autoencoder, NetworkAutoencoder
 from vapray.latents.pixel_space import PixelSpace
 from vapray.latents.tiny_autoencoder import TinyAutoencoder
 
 __all__ = ["Autoencoder", "load_autoencoder"]
-
-
-class Autoencoder(Protocol):
-    """Autoencoder interface for stages, sampler and export."""
-
-    @property
-    def factor(self) -> int:
-        """Image side divided by latent side."""
-
-    @property
-    def channels(self) -> int:
-        """C, the number of channels of a latent."""
-
-    @property
-    def published_scaling(self) -> tuple[float, float] | None:
-        """Published shift and scale of the latents; None: they must be measured."""
-
-    def encode_moments(self, images_BHWC: NDArray[np.uint8]) -> Tensor:
-        """Encode to float32 [B, 2C, h, w]: mean and log-variance. DataError if ``factor`` does not divide the side."""
-
-    def decode(self, latents_BCHW: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
-        """Decode raw latents to images uint8 [B, H, W, 3]."""
-
-    def save(self, folder: str | Path) -> None:
-        """Write the files that ``load_autoencoder`` reads into ``folder``."""
 
 
 LOADERS: dict[str, Callable[[str | Path], Autoencoder]] = {

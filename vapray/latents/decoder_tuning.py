@@ -17,7 +17,7 @@ from vapray.latents.latent_space import sample_latent
 from vapray.latents.lpips import LPIPS
 from vapray.latents.network_autoencoder import NetworkAutoencoder
 from vapray.latents.reconstruction import psnr_db, rebuild_pictures
-from vapray.latents.training_loop import Curve, OnStep, batches, cosine_schedule, run_training_loop, torch_threads
+from vapray.latents.training_loop import Curve, OnStep, batches, run_training_loop, torch_threads
 
 __all__ = ["Quality", "TuningRecipe", "TuningReport", "tune_decoder"]
 
@@ -95,42 +95,37 @@ def tune_decoder(
     with torch_threads(threads):
         noise = torch.Generator().manual_seed(recipe.seed)
         before, started = _quality(autoencoder, heldout, perceptual), time.perf_counter()
-        tuning = _Tuning(autoencoder, recipe, perceptual)
+        weights = [w for part in autoencoder.decoder for w in part.requires_grad_(True).parameters()]
+        optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
         parts = batches(images, recipe.batch_size, recipe.steps, noise)
+        losses = (_loss(autoencoder, recipe, perceptual, part, noise) for part in parts)
         what = f"tune_learning_rate from {recipe.learning_rate}"
         try:
-            curve = run_training_loop(lambda part: tuning.step(part, noise), parts, recipe.steps, what, on_step)
+            curve = run_training_loop(optimizer, losses, recipe.steps, what, on_step)
         finally:
             autoencoder.network.eval().requires_grad_(False)
         seconds = time.perf_counter() - started
         return TuningReport(before, _quality(autoencoder, heldout, perceptual), seconds, curve)
 
 
-class _Tuning:
-    """Decoder with its optimizer and learning-rate schedule."""
-
-    def __init__(self, autoencoder: NetworkAutoencoder, recipe: TuningRecipe, perceptual: LPIPS | None) -> None:
-        self._autoencoder, self._recipe, self._perceptual = autoencoder, recipe, perceptual
-        self._weights = [w for part in autoencoder.decoder for w in part.requires_grad_(True).parameters()]
-        self._optimiser = torch.optim.AdamW(self._weights, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
-        self._schedule = cosine_schedule(self._optimiser, recipe.steps)
-
-    def step(self, pictures_B3HW: Tensor, noise: torch.Generator) -> float:
-        pictures_B3HW = pictures_B3HW.to(self._autoencoder.device)
-        with torch.no_grad():
-            moments = self._autoencoder.moments(pictures_B3HW)
-            shape = (len(moments), self._autoencoder.channels, *moments.shape[2:])
-            latents = sample_latent(moments, torch.randn(shape, generator=noise).to(moments.device))
-        rebuilt = self._autoencoder.rebuild(latents)
-        loss = functional.l1_loss(rebuilt, pictures_B3HW)
-        if self._perceptual is not None:
-            loss = loss + self._recipe.lpips_weight * self._perceptual(rebuilt, pictures_B3HW).mean()
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
-        self._optimiser.step()
-        self._schedule.step()
-        return loss.item()
+def _loss(
+    autoencoder: NetworkAutoencoder,
+    recipe: TuningRecipe,
+    perceptual: LPIPS | None,
+    pictures_B3HW: Tensor,
+    noise: torch.Generator,
+) -> Tensor:
+    """Compute L1 and the weighted perceptual distance of images rebuilt from samples of the posterior."""
+    pictures_B3HW = pictures_B3HW.to(autoencoder.device)
+    with torch.no_grad():
+        moments = autoencoder.moments(pictures_B3HW)
+        shape = (len(moments), autoencoder.channels, *moments.shape[2:])
+        latents = sample_latent(moments, torch.randn(shape, generator=noise).to(moments.device))
+    rebuilt = autoencoder.rebuild(latents)
+    loss = functional.l1_loss(rebuilt, pictures_B3HW)
+    if perceptual is None:
+        return loss
+    return loss + recipe.lpips_weight * perceptual(rebuilt, pictures_B3HW).mean()
 
 
 def _quality(autoencoder: NetworkAutoencoder, images: NDArray[np.uint8], perceptual: LPIPS | None) -> Quality:

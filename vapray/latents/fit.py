@@ -18,7 +18,7 @@ from vapray.errors import ConfigError, DataError
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.kl_network import build_autoencoder
 from vapray.latents.reconstruction import psnr_db, rebuild_pictures
-from vapray.latents.training_loop import Curve, OnStep, batches, cosine_schedule, run_training_loop, torch_threads
+from vapray.latents.training_loop import Curve, OnStep, batches, run_training_loop, torch_threads
 
 __all__ = ["MOST_HELDOUT", "FitReport", "Recipe", "fit_autoencoder", "split_heldout"]
 
@@ -111,13 +111,17 @@ def fit_autoencoder(
     with torch_threads(threads):
         noise = torch.Generator().manual_seed(recipe.seed)
         train, heldout = split_heldout(images, noise)
-        fit = _Fit(recipe, images.shape[1], device)
+        side = images.shape[1]
+        network: Any = build_autoencoder(recipe.channels, recipe.factor, recipe.width, side, recipe.seed).to(device)
+        network.train().to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4, fused=True)
         started = time.perf_counter()
         parts = batches(train, recipe.batch_size, recipe.steps, noise)
+        losses = (_loss(network, recipe, part, noise) for part in parts)
         what = f"learning_rate from {recipe.learning_rate}"
-        curve = run_training_loop(lambda part: fit.step(part, noise), parts, recipe.steps, what, on_step)
+        curve = run_training_loop(optimizer, losses, recipe.steps, what, on_step)
         seconds = time.perf_counter() - started
-        autoencoder = KlAutoencoder(fit.network)
+        autoencoder = KlAutoencoder(network)
         report = FitReport(
             psnr_train=_psnr_db(autoencoder, train[:MOST_HELDOUT]),
             psnr_heldout=_psnr_db(autoencoder, heldout),
@@ -128,30 +132,15 @@ def fit_autoencoder(
     return autoencoder, report
 
 
-class _Fit:
-    """Network, optimizer and learning-rate schedule."""
-
-    def __init__(self, recipe: Recipe, side: int, device: str) -> None:
-        network: Any = build_autoencoder(recipe.channels, recipe.factor, recipe.width, side, recipe.seed).to(device)
-        self.recipe, self.network = recipe, network.train().to(memory_format=torch.channels_last)
-        self.optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4, fused=True)
-        self.schedule = cosine_schedule(self.optimiser, recipe.steps)
-
-    def step(self, pictures_B3HW: Tensor, noise: torch.Generator) -> float:
-        pictures_B3HW = pictures_B3HW.to(self.network.device, memory_format=torch.channels_last)
-        posterior = self.network.encode(pictures_B3HW).latent_dist
-        deviation = torch.randn(posterior.mean.shape, generator=noise).to(self.network.device)
-        latents = posterior.mean + posterior.std * deviation
-        rebuilt = self.network.decode(latents).sample
-        divergence = posterior.kl().mean() / latents[0].numel()
-        misfit = reconstruction_loss(rebuilt, pictures_B3HW, self.recipe.edge_weight)
-        loss = misfit + self.recipe.kl_weight * divergence
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self.schedule.step()
-        return loss.item()
+def _loss(network: Any, recipe: Recipe, pictures_B3HW: Tensor, noise: torch.Generator) -> Tensor:
+    """Compute the reconstruction loss of samples of the posterior, and its weighted divergence from N(0, 1)."""
+    pictures_B3HW = pictures_B3HW.to(network.device, memory_format=torch.channels_last)
+    posterior = network.encode(pictures_B3HW).latent_dist
+    deviation = torch.randn(posterior.mean.shape, generator=noise).to(network.device)
+    latents = posterior.mean + posterior.std * deviation
+    rebuilt = network.decode(latents).sample
+    divergence = posterior.kl().mean() / latents[0].numel()
+    return reconstruction_loss(rebuilt, pictures_B3HW, recipe.edge_weight) + recipe.kl_weight * divergence
 
 
 def reconstruction_loss(rebuilt_B3HW: Tensor, pictures_B3HW: Tensor, edge_weight: float) -> Tensor:

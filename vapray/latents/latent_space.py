@@ -65,14 +65,14 @@ class LatentSpace:
             "scale": list(self.scale),
         }
 
-    def normalise(self, raw_BCHW: Tensor) -> Tensor:
+    def normalize(self, raw_BCHW: Tensor) -> Tensor:
         """Normalize raw latents, [B, C, h, w] both."""
         return (raw_BCHW - self._per_channel(self.shift, raw_BCHW)) / self._per_channel(self.scale, raw_BCHW)
 
-    def denormalise(self, normalised_BCHW: Tensor) -> Tensor:
-        """Invert ``normalise``."""
-        scale = self._per_channel(self.scale, normalised_BCHW)
-        return normalised_BCHW * scale + self._per_channel(self.shift, normalised_BCHW)
+    def denormalize(self, normalized_BCHW: Tensor) -> Tensor:
+        """Invert ``normalize``."""
+        scale = self._per_channel(self.scale, normalized_BCHW)
+        return normalized_BCHW * scale + self._per_channel(self.shift, normalized_BCHW)
 
     def _per_channel(self, values: tuple[float, ...], like: Tensor) -> Tensor:
         if like.shape[-3] != self.channels:

@@ -64,7 +64,7 @@ class LPIPS(nn.Module):
         return float(torch.cat([self(one.to(device), other.to(device)) for one, other in pairs]).mean())
 
     def _activations(self, pictures_B3HW: Tensor) -> list[Tensor]:
-        values, found = self._normalised(pictures_B3HW), []
+        values, found = self._normalized(pictures_B3HW), []
         for number, layer in enumerate(self.layers.children()):
             values = layer(values)
             if number in self._taps:
@@ -72,7 +72,7 @@ class LPIPS(nn.Module):
                 found.append(values / length)
         return found
 
-    def _normalised(self, pictures_B3HW: Tensor) -> Tensor:
+    def _normalized(self, pictures_B3HW: Tensor) -> Tensor:
         if self._pixels == "caffe":
             mean = pictures_B3HW.new_tensor([104.0, 117.0, 123.0]).view(3, 1, 1)
             return (pictures_B3HW.flip(1) + 1) * 127.5 - mean

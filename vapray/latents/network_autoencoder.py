@@ -1,8 +1,11 @@
-"""Base class of autoencoders with networks: files, device, and large batches in chunks."""
+"""Autoencoder interface, images to latent moments (f_E) and back (f_D), and the base class of those with networks.
 
-from abc import ABC, abstractmethod
+Images are NumPy uint8 [B, H, W, 3]; moments and latents are torch float32.
+"""
+
+from abc import abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,32 +15,42 @@ from torch import Tensor, nn
 from vapray.latents.batch_slices import batch_slices
 from vapray.latents.image_tensors import check_images, require_latents, to_model_range, to_uint8
 
-__all__ = ["NO_VARIANCE", "NetworkAutoencoder"]
+__all__ = ["NO_VARIANCE", "Autoencoder", "NetworkAutoencoder"]
 
 # exp(-30) is a standard deviation of 3e-7: far below one uint8 step, and the clamp's lower end.
 NO_VARIANCE = -30.0
 
 
-class NetworkAutoencoder(ABC):
-    """Autoencoder with networks on one device, which processes large batches in chunks."""
-
-    network: Any
-    """Encoder and decoder; no weight requires gradients."""
+class Autoencoder(Protocol):
+    """Autoencoder interface for stages, sampler and export."""
 
     @property
-    @abstractmethod
     def factor(self) -> int:
         """Image side divided by latent side."""
 
     @property
-    @abstractmethod
     def channels(self) -> int:
         """C, the number of channels of a latent."""
 
     @property
-    @abstractmethod
     def published_scaling(self) -> tuple[float, float] | None:
-        """Published shift and scale of the latents; see ``Autoencoder``."""
+        """Published shift and scale of the latents; None: they must be measured."""
+
+    def encode_moments(self, images_BHWC: NDArray[np.uint8]) -> Tensor:
+        """Encode to float32 [B, 2C, h, w]: mean and log-variance. DataError if ``factor`` does not divide the side."""
+
+    def decode(self, latents_BCHW: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
+        """Decode raw latents to images uint8 [B, H, W, 3]."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write the files that ``load_autoencoder`` reads into ``folder``."""
+
+
+class NetworkAutoencoder(Autoencoder):
+    """Autoencoder with networks on one device, which processes large batches in chunks."""
+
+    network: Any
+    """Encoder and decoder; no weight requires gradients."""
 
     @property
     @abstractmethod
@@ -51,10 +64,6 @@ class NetworkAutoencoder(ABC):
     @abstractmethod
     def rebuild(self, latents_BCHW: Tensor) -> Tensor:
         """Decode raw latents, on the network's device, to images [B, 3, H, W] in about -1..1; gradients pass."""
-
-    @abstractmethod
-    def save(self, folder: str | Path) -> None:
-        """Write the files that ``load_autoencoder`` reads into ``folder``."""
 
     @property
     def device(self) -> torch.device:

@@ -1,9 +1,8 @@
-"""Training loop, batches and learning-rate schedule of autoencoder fitting and decoder tuning."""
+"""Training loop of small networks; batches and learning-rate schedule of autoencoder fitting and decoder tuning."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from vapray.errors import ConfigError
 from vapray.latents.image_tensors import to_model_range
 
-__all__ = ["Curve", "OnStep", "batches", "cosine_schedule", "run_training_loop", "torch_threads"]
+__all__ = ["Curve", "OnStep", "batches", "fit", "run_training_loop", "torch_threads"]
 
 WARM_UP_STEPS = 50
 CURVE_POINTS = 200
@@ -22,14 +21,43 @@ Curve = tuple[tuple[int, float], ...]
 OnStep = Callable[[int, float], None] | None
 
 
-def run_training_loop(
-    step: Callable[[Tensor], float], parts: Iterator[Tensor], steps: int, what: str, on_step: OnStep = None
-) -> Curve:
-    """Run all steps.
+def fit(
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    losses: Iterable[Tensor],
+    *,
+    max_norm: float | None = None,
+    on_loss: Callable[[int, Tensor], None] | None = None,
+) -> None:
+    """Take an optimizer step for each loss.
 
     Args:
-        step: function that runs one optimizer step on a batch and returns its loss.
-        parts: ``steps`` batches.
+        optimizer: optimizer of the weights.
+        schedule: learning rate of each step.
+        losses: losses of the steps; each is computed after the previous step.
+        max_norm: norm to which gradients are clipped; None: no clipping.
+        on_loss: called with (step from 1, loss) after every step.
+    """
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for number, loss in enumerate(losses, start=1):
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if max_norm is not None:
+            torch.nn.utils.clip_grad_norm_(weights, max_norm)
+        optimizer.step()
+        schedule.step()
+        if on_loss is not None:
+            on_loss(number, loss.detach())
+
+
+def run_training_loop(
+    optimizer: torch.optim.Optimizer, losses: Iterable[Tensor], steps: int, what: str, on_step: OnStep = None
+) -> Curve:
+    """Train an autoencoder with gradients clipped to norm 1 and :func:`cosine_schedule`.
+
+    Args:
+        optimizer: optimizer of the weights, with the peak of the learning rate.
+        losses: ``steps`` losses; each is computed after the previous step.
         steps: number of steps.
         what: name and value of the learning rate, for errors.
         on_step: called with (step from 1, loss) after every step.
@@ -41,14 +69,17 @@ def run_training_loop(
         ConfigError: a non-finite loss.
     """
     curve = []
-    for number, batch in enumerate(parts, start=1):
-        loss = step(batch)
+
+    def record(number: int, value: Tensor) -> None:
+        loss = value.item()
         if not math.isfinite(loss):
             raise ConfigError(f"autoencoder: loss {loss} at step {number}; lower {what}")
         if number % max(1, steps // CURVE_POINTS) == 0:
             curve.append((number, loss))
         if on_step:
             on_step(number, loss)
+
+    fit(optimizer, cosine_schedule(optimizer, steps), losses, max_norm=1.0, on_loss=record)
     return tuple(curve)
 
 
@@ -64,11 +95,11 @@ def batches(images: NDArray[np.uint8], batch_size: int, steps: int, noise: torch
         yield torch.where(mirrored, pictures.flip(-1), pictures)
 
 
-def cosine_schedule(optimiser: torch.optim.Optimizer, steps: int) -> Any:
+def cosine_schedule(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
     """Build a schedule of a short linear warm-up and a half-cosine decay to zero."""
     warm_up = min(WARM_UP_STEPS, max(1, steps // 10))
     return torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer, lambda step: min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
     )
 
 

@@ -108,12 +108,12 @@ class NeighbourSearch:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Build a part of ``nearest``."""
-        pixels, features = _stacked(rows["pixels"], "uint8", SIDE, SIDE, 3), self._standardised(rows["features"])
+        pixels, features = _stacked(rows["pixels"], "uint8", SIDE, SIDE, 3), self._standardized(rows["features"])
         by_pixels, by_features = RunningTopK(rows.num_rows), RunningTopK(rows.num_rows)
         for part in self._training():
             keys = part["key"].to_pylist()
             by_pixels.take(pixel_distances(pixels, _stacked(part["pixels"], "uint8", VALUES)), keys)
-            by_features.take(feature_distances(features, self._standardised(part["features"])), keys)
+            by_features.take(feature_distances(features, self._standardized(part["features"])), keys)
         names = [
             f"{measure}_{what}" for measure in ("pixel", "feature") for what in ("neighbour", "distance", "around")
         ]
@@ -128,7 +128,7 @@ class NeighbourSearch:
             if (training := part.filter(pc.equal(part["set"], "reference"))).num_rows:
                 yield training
 
-    def _standardised(self, features: pa.ChunkedArray) -> NDArray[np.float64]:
+    def _standardized(self, features: pa.ChunkedArray) -> NDArray[np.float64]:
         return (_stacked(features, "float32", -1).astype(np.float64) - self._mean) / self._scale
 
 

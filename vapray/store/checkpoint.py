@@ -24,6 +24,7 @@ from vapray.store.files import FileStore
 __all__ = [
     "SCHEMA",
     "as_temporary_folder",
+    "latest_step",
     "load_latest_training_state",
     "manifest_sha256",
     "read_checkpoint",
@@ -144,6 +145,14 @@ def save_training_state(files: FileStore, folder: str, step: int, contents: Mapp
     write_checkpoint(files, f"{folder}/{_step_name(step)}", contents)
     for name in _step_names(files, folder)[:-keep]:
         files.remove(f"{folder}/{name}")
+
+
+def latest_step(files: FileStore, folder: str) -> int:
+    """Find the step of the newest training state with a manifest, without reading the state; 0 if there is none."""
+    for name in reversed(_step_names(files, folder)):
+        if files.read(f"{folder}/{name}/{MANIFEST}") is not None:
+            return int(name.removeprefix("step-"))
+    return 0
 
 
 def load_latest_training_state(

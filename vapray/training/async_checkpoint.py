@@ -13,8 +13,8 @@ from typing import Any, Self
 import torch
 
 from vapray.training.network import Network
+from vapray.training.rank_context import RankContext
 from vapray.training.state import Snapshot, TrainingState, load_weights, save_weights
-from vapray.training.worker import RankContext
 
 __all__ = ["AsyncCheckpointer"]
 
@@ -30,12 +30,12 @@ class AsyncCheckpointer:
     which waits for both.
 
     Args:
-        worker: provides validation and saving; on a GPU validation has its own stream.
+        context: provides validation and saving; on a GPU validation has its own stream.
         state: state of the loop; this thread owns ``validations`` and ``best`` until the end.
     """
 
-    def __init__(self, worker: RankContext, state: TrainingState) -> None:
-        self._worker, self._state = worker, state
+    def __init__(self, context: RankContext, state: TrainingState) -> None:
+        self._context, self._state = context, state
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="background")
         self._lock = threading.Lock()
         self._under_way: tuple[int, Network] | None = None
@@ -48,22 +48,22 @@ class AsyncCheckpointer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._thread.shutdown(wait=True)
         if error is None:
-            self._raise_what_failed()
+            self._raise_errors()
 
     def validate(self) -> None:
         """Validate the current EMA weights.
 
         If a checkpoint is requested while the previous validation is in progress, the resumed run does it.
         """
-        self._raise_what_failed()
-        averaged = self._state.sharding.whole(self._state.averaged)
-        if averaged is not None and self._is_thread_free():
-            self._submit_validation(self._state.step, averaged)
+        self._raise_errors()
+        ema = self._state.sharding.gather_model(self._state.ema)
+        if ema is not None and self._is_thread_free():
+            self._submit_validation(self._state.step, ema)
 
     def _is_thread_free(self) -> bool:
         """Wait for the previous validation; return False if a checkpoint is requested meanwhile."""
         while self._validating is not None and not self._validating.done():
-            if self._worker.is_save_asked():
+            if self._context.checkpoint_requested():
                 return False
             wait([self._validating], timeout=SECONDS_BETWEEN_LOOKS)
         return True
@@ -76,13 +76,13 @@ class AsyncCheckpointer:
 
     def resume(self) -> None:
         """Start the validation that was in progress when the state was written."""
-        if self._worker.validate is None or self._state.pending is None:
+        if self._context.validate is None or self._state.pending is None:
             return
         step, weights = self._state.pending
-        averaged = self._state.sharding.whole(self._state.averaged)
-        if averaged is not None:
-            load_weights(averaged, weights)
-            self._submit_validation(step, averaged)
+        ema = self._state.sharding.gather_model(self._state.ema)
+        if ema is not None:
+            load_weights(ema, weights)
+            self._submit_validation(step, ema)
 
     def save(self, when_done: Callable[[int], None] | None = None) -> None:
         """Write the current state; ``when_done`` is called with its step.
@@ -90,55 +90,53 @@ class AsyncCheckpointer:
         Raises:
             TrainingDivergedError: a weight is not finite.
         """
-        self._raise_what_failed()
-        self._let_go_of_the_last()
-        snapshot = self._state.snapshot()
-        if self._worker.rank == 0:
+        snapshot = self._snapshot()
+        if self._context.rank == 0:
             self._saving = self._thread.submit(self._save, snapshot, when_done)
 
-    def save_at_once(self, when_done: Callable[[int], None]) -> None:
+    def save_now(self, when_done: Callable[[int], None]) -> None:
         """Write the current state before the run ends, without waiting for a validation in progress.
 
         The weights of that validation are written too, and a resumed run validates them first.
         """
-        self._raise_what_failed()
-        self._let_go_of_the_last()
-        snapshot = self._state.snapshot()
-        if self._worker.rank:
+        snapshot = self._snapshot()
+        if self._context.rank:
             return
         with self._lock:
             if self._under_way is not None:
-                step, averaged = self._under_way
-                self._state.pending = step, save_weights(averaged)
+                step, ema = self._under_way
+                self._state.pending = step, save_weights(ema)
             files = self._state.to_files(snapshot)
-        self._worker.save(snapshot.step, files)
+        self._context.save(snapshot.step, files)
         when_done(snapshot.step)
 
-    def _let_go_of_the_last(self) -> None:
-        """Cancel the previous checkpoint if it has not begun, otherwise wait for it."""
+    def _snapshot(self) -> Snapshot:
+        """Copy the state, after the previous checkpoint has been cancelled or, if it has begun, completed."""
+        self._raise_errors()
         if self._saving is not None and not self._saving.cancel():
             self._saving.result()
         self._saving = None
+        return self._state.snapshot()
 
-    def _submit_validation(self, step: int, averaged: Network) -> None:
-        self._under_way = step, averaged
-        self._validating = self._thread.submit(self._validate, step, averaged)
+    def _submit_validation(self, step: int, ema: Network) -> None:
+        self._under_way = step, ema
+        self._validating = self._thread.submit(self._validate, step, ema)
 
-    def _validate(self, step: int, averaged: Network) -> None:
-        assert self._worker.validate is not None
-        with _stream_of_its_own(self._worker.device):
-            distance = self._worker.validate(averaged)
+    def _validate(self, step: int, ema: Network) -> None:
+        assert self._context.validate is not None
+        with _stream_of_its_own(self._context.device):
+            distance = self._context.validate(ema)
         with self._lock:
-            self._state.consider(step, averaged, distance)
+            self._state.record_validation(step, ema, distance)
             self._state.pending = self._under_way = None
-        self._worker.track(step, {"validation_distance": distance})
+        self._context.log_metrics(step, {"validation_distance": distance})
 
     def _save(self, snapshot: Snapshot, when_done: Callable[[int], None] | None) -> None:
-        self._worker.save(snapshot.step, self._state.to_files(snapshot))
+        self._context.save(snapshot.step, self._state.to_files(snapshot))
         if when_done is not None:
             when_done(snapshot.step)
 
-    def _raise_what_failed(self) -> None:
+    def _raise_errors(self) -> None:
         for job in (self._validating, self._saving):
             if job is not None and job.done():
                 job.result()

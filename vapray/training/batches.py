@@ -115,7 +115,7 @@ class Batches:
         sides = draws.flip_B.numpy().astype(np.int64) * self._config.train.flip
         moments, context = self._rows.read(rows, sides, captions, lengths)
         noise = draw_posterior_noise(self._config.run.seed, step, self._places.tolist(), self._shape)
-        latents = self._space.normalise(sample_latent(moments.float(), noise))
+        latents = self._space.normalize(sample_latent(moments.float(), noise))
         label = torch.from_numpy(self._rows.labels[rows].astype(np.int64))
         return Batch(latents, label, context, torch.from_numpy(lengths), draws, self._balancing(step))
 

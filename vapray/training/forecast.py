@@ -4,7 +4,7 @@ from vapray.config import Config, Train
 from vapray.latents.forecast import autoencoder_size
 from vapray.models.network_cost import NetworkCost, network_cost
 from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, ForecastInputs, flop_rate
-from vapray.store.checkpoint import MANIFEST
+from vapray.store.checkpoint import latest_step
 from vapray.store.version import Version
 
 __all__ = ["committed_rows", "forecast", "peak_bytes"]
@@ -74,11 +74,7 @@ def _validated(outlook: ForecastInputs) -> int:
 
 def committed_rows(output: Version, config: Config) -> int:
     """Count the rows before the latest complete training state of an earlier run."""
-    folder = f"{output.folder}/files/steps"
-    for name in reversed(output.files.names(folder)):
-        if output.files.read(f"{folder}/{name}/{MANIFEST}") is not None:
-            return int(name.removeprefix("step-")) * config.train.batch_size
-    return 0
+    return latest_step(output.files, f"{output.folder}/files/steps") * config.train.batch_size
 
 
 def _checkpoint_bytes(outlook: ForecastInputs, parameters: int) -> float:

@@ -62,27 +62,27 @@ class TrainingJob:
             context_width=self.context_width,
         )
 
-    def standing_state(self, log: Callable[[str], None]) -> TrainingState:
+    def load_or_init_state(self, log: Callable[[str], None]) -> TrainingState:
         """Load the state of the latest checkpoint, or build the one before the first step; on the CPU.
 
         Args:
-            log: log function for the summary of ``train.init_from``.
+            log: log function for skipped checkpoints and the summary of ``train.init_from``.
         """
-        network, files = self.network(), self.newest_files(print)
+        network, files = self.network(), self.latest_state_files(say)
         if files is None:
-            self._begin(network, log)
-        state = TrainingState.begin(network, self.config.train)
+            self._fill_initial_weights(network, log)
+        state = TrainingState.initial(network, self.config.train)
         if files:
             state.restore(files)
         return state
 
-    def _begin(self, network: Network, log: Callable[[str], None]) -> None:
+    def _fill_initial_weights(self, network: Network, log: Callable[[str], None]) -> None:
         if self.config.train.init_from:
             log(load_initial_weights(network, self.config.train.init_from))
         if self.empty_context is not None and isinstance(network, UViT) and network.text is not None:
             network.text.fill_empty_context(torch.from_numpy(self.empty_context))
 
-    def newest_files(self, log: Callable[[str], None]) -> dict[str, bytes] | None:
+    def latest_state_files(self, log: Callable[[str], None]) -> dict[str, bytes] | None:
         """Read the files of the latest complete training state; ``log`` logs the skipped ones."""
         strict = self.config.train.strict_checkpoints
         return load_latest_training_state(self.output.files, self.steps_folder, log, strict=strict)

@@ -11,29 +11,29 @@ from vapray.training.dataset import TrainingRows
 from vapray.training.health import measure_prototypes
 from vapray.training.network import build_schedule
 from vapray.training.prefetch import Prefetch
+from vapray.training.rank_context import RankContext
 from vapray.training.state import TrainingState
-from vapray.training.step import OptimiserStep, StepResult
-from vapray.training.worker import RankContext
+from vapray.training.step import OptimizerStep, StepResult
 
 __all__ = ["train"]
 
 
-def train(worker: RankContext, config: Config, rows: TrainingRows, space: LatentSpace, state: TrainingState) -> None:
+def train(context: RankContext, config: Config, rows: TrainingRows, space: LatentSpace, state: TrainingState) -> None:
     """Train from ``state.step`` to ``train.steps``, in place.
 
     Noise, diffusion steps, flips and drops are functions of (run.seed, step, position in the global batch), so the same
     seed and world size give the same weights, resumed or not.
     """
-    state.spread(config.train, worker.device, worker.rank, worker.world)
-    with AsyncCheckpointer(worker, state) as background:
+    state.distribute(config.train, context.device, context.rank, context.world)
+    with AsyncCheckpointer(context, state) as background:
         background.resume()
-        if state.step and _is_validation_due(worker, state, config.train) and state.step not in background.validated():
+        if state.step and _is_validation_due(context, state, config.train) and state.step not in background.validated():
             background.validate()
-        _take_steps(worker, background, config, rows, space, state)
+        _take_steps(context, background, config, rows, space, state)
 
 
 def _take_steps(
-    worker: RankContext,
+    context: RankContext,
     background: AsyncCheckpointer,
     config: Config,
     rows: TrainingRows,
@@ -42,16 +42,16 @@ def _take_steps(
 ) -> None:
     settings = config.train
     batches = Prefetch(
-        Batches(config, rows, space, rank=worker.rank, world=worker.world),
+        Batches(config, rows, space, rank=context.rank, world=context.world),
         ahead=settings.prefetch,
         end=settings.steps,
-        device=worker.device,
+        device=context.device,
     )
-    optimiser, weight = OptimiserStep(config, state, worker.device), _weight_of_a_rank(worker, settings)
+    optimizer, weight = OptimizerStep(config, state, context.device), _weight_of_a_rank(context, settings)
     began, first = time.monotonic(), state.step
     while state.step < settings.steps:
         batch = batches.at(state.step)
-        taken = optimiser.take(batch, weight)
+        taken = optimizer.step(batch, weight)
         state.step += 1
         if _is_due(state.step, settings.checkpoint_every, settings.steps):
             state.refuse_non_finite()  # on every rank, so that all ranks stop together
@@ -62,34 +62,30 @@ def _take_steps(
                 "data_wait_share": batches.wait_seconds / seconds,
             }
             health = _health(state, batch, config)
-            if worker.rank == 0:
-                _report(worker, state, _point(state, taken) | speed | health)
-        _tend(worker, background, state, settings)
+            if context.rank == 0:
+                state.curve.append(_point(state, taken) | speed | health)
+                context.report(state.step, state.curve[-1])
+        _tend(context, background, state, settings)
 
 
-def _weight_of_a_rank(worker: RankContext, settings: Train) -> float:
+def _weight_of_a_rank(context: RankContext, settings: Train) -> float:
     """Compute a rank's loss weight, which makes DDP's mean over ranks the mean over the batch for unequal shares."""
-    return len(range(worker.rank, settings.batch_size, worker.world)) * worker.world / settings.batch_size
+    return len(range(context.rank, settings.batch_size, context.world)) * context.world / settings.batch_size
 
 
-def _report(worker: RankContext, state: TrainingState, point: dict[str, float]) -> None:
-    state.curve.append(point)
-    worker.report(state.step, point)
-
-
-def _tend(worker: RankContext, background: AsyncCheckpointer, state: TrainingState, settings: Train) -> None:
+def _tend(context: RankContext, background: AsyncCheckpointer, state: TrainingState, settings: Train) -> None:
     """Run validation and checkpoints between two steps."""
-    if _is_validation_due(worker, state, settings):
+    if _is_validation_due(context, state, settings):
         background.validate()
-    is_asked = state.sharding.agreed(worker.is_save_asked())
+    is_asked = state.sharding.broadcast_flag(context.checkpoint_requested())
     if is_asked and state.step < settings.steps:
-        background.save_at_once(worker.say_saved)
+        background.save_now(context.confirm_checkpoint)
     elif _is_due(state.step, settings.checkpoint_every, settings.steps):
-        background.save(worker.say_saved if is_asked else None)
+        background.save(context.confirm_checkpoint if is_asked else None)
 
 
-def _is_validation_due(worker: RankContext, state: TrainingState, settings: Train) -> bool:
-    return worker.validate is not None and _is_due(state.step, settings.validate_every, settings.steps)
+def _is_validation_due(context: RankContext, state: TrainingState, settings: Train) -> bool:
+    return context.validate is not None and _is_due(state.step, settings.validate_every, settings.steps)
 
 
 def _is_due(step: int, every: int, last: int) -> bool:
@@ -106,13 +102,13 @@ def _point(state: TrainingState, taken: StepResult) -> dict[str, float]:
         "reconstruction": float(losses.reconstruction),
         **({"class_balancing": balancing} if balancing else {}),
         "gradient_norm": taken.norm,
-        "learning_rate": state.optimiser.param_groups[0]["lr"],
+        "learning_rate": state.optimizer.param_groups[0]["lr"],
     }
 
 
 def _health(state: TrainingState, batch: Batch, config: Config) -> dict[str, float]:
     """Measure the prototypes; empty for a network without them, and on ranks other than the first."""
-    model = state.model if state.model.prototypes is None else state.sharding.whole(state.model)
+    model = state.model if state.model.prototypes is None else state.sharding.gather_model(state.model)
     if not isinstance(model, UViT) or model.prototypes is None:
         return {}
     return measure_prototypes(model, build_schedule(config), batch, config.model.prototypes.alpha)

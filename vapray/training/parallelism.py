@@ -30,19 +30,19 @@ class ParallelStrategy(Protocol):
     def network(self) -> nn.Module:
         """Module that a step calls, so that ranks exchange gradients."""
 
-    def waits(self) -> AbstractContextManager[None]:
+    def no_sync(self) -> AbstractContextManager[None]:
         """Create a context for a backward pass whose gradients are exchanged with a later one's."""
 
-    def copied(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+    def full_state_dict(self, tree: Mapping[str, Any]) -> dict[str, Any]:
         """Copy a tree of dicts and lists with every tensor complete and on the CPU; empty on ranks other than 0."""
 
-    def whole(self, network: Network) -> Network | None:
+    def gather_model(self, network: Network) -> Network | None:
         """Copy the model or its average to a plain network; None on ranks other than 0."""
 
-    def broken(self, weights: Sequence[Tensor]) -> list[bool]:
+    def find_nonfinite(self, weights: Sequence[Tensor]) -> list[bool]:
         """Return for each weight whether it has non-finite values."""
 
-    def agreed(self, asked: bool) -> bool:
+    def broadcast_flag(self, asked: bool) -> bool:
         """Share the answer of rank 0, if all ranks must act together; otherwise return this rank's."""
 
 
@@ -59,23 +59,23 @@ class DDPStrategy:
         self.network: nn.Module = DistributedDataParallel(model) if world > 1 else model
         self._first = rank == 0
 
-    def waits(self) -> AbstractContextManager[None]:
+    def no_sync(self) -> AbstractContextManager[None]:
         """Create a context without gradient exchange."""
         return self.network.no_sync() if isinstance(self.network, DistributedDataParallel) else nullcontext()
 
-    def copied(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+    def full_state_dict(self, tree: Mapping[str, Any]) -> dict[str, Any]:
         """Copy this rank's tree, which is complete."""
         return tree_map(_to_cpu, dict(tree)) if self._first else {}
 
-    def whole(self, network: Network) -> Network | None:
+    def gather_model(self, network: Network) -> Network | None:
         """Copy this rank's network."""
         return copy.deepcopy(network) if self._first else None
 
-    def broken(self, weights: Sequence[Tensor]) -> list[bool]:
+    def find_nonfinite(self, weights: Sequence[Tensor]) -> list[bool]:
         """Check this rank's weights, which equal those of all ranks."""
         return _not_finite(weights).tolist()
 
-    def agreed(self, asked: bool) -> bool:
+    def broadcast_flag(self, asked: bool) -> bool:
         """Return this rank's answer, since the other ranks have nothing to do."""
         return asked
 
@@ -88,23 +88,23 @@ class FSDPStrategy:
 
     Args:
         model: network with the weights of the last step; sharded in place.
-        averaged: network with the moving average; sharded in place.
+        ema: network with the moving average; sharded in place.
         device: device of the shards.
     """
 
-    def __init__(self, model: Network, averaged: Network, device: torch.device) -> None:
+    def __init__(self, model: Network, ema: Network, device: torch.device) -> None:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         self._device, self._first = device, dist.get_rank() == 0
         self._mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-        self._hollow = copy.deepcopy(averaged, {id(weight): _weightless(weight) for weight in averaged.parameters()})
-        for network in (model, averaged):
+        self._hollow = copy.deepcopy(ema, {id(weight): _weightless(weight) for weight in ema.parameters()})
+        for network in (model, ema):
             for block in network.blocks:
                 fully_shard(block, mesh=self._mesh)
             fully_shard(network, mesh=self._mesh)
         self.network: nn.Module = model
 
-    def cut(self, optimiser: Mapping[str, Any]) -> dict[str, Any]:
+    def shard_optimizer_state(self, optimizer: Mapping[str, Any]) -> dict[str, Any]:
         """Extract this rank's shards of an optimizer's ``state_dict``, which all ranks have completely."""
 
         def cut(leaf: Any) -> Any:
@@ -112,37 +112,37 @@ class FSDPStrategy:
                 return leaf
             return distribute_tensor(leaf.to(self._device), self._mesh, [Shard(0)], src_data_rank=None)
 
-        return {**optimiser, "state": tree_map(cut, optimiser["state"])}
+        return {**optimizer, "state": tree_map(cut, optimizer["state"])}
 
     @contextmanager
-    def waits(self) -> Iterator[None]:
+    def no_sync(self) -> Iterator[None]:
         """Accumulate complete gradients, 4 bytes per parameter, until they are exchanged."""
         assert isinstance(self.network, FSDPModule)
         self.network.set_requires_gradient_sync(False)
         yield
         self.network.set_requires_gradient_sync(True)
 
-    def copied(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+    def full_state_dict(self, tree: Mapping[str, Any]) -> dict[str, Any]:
         """Gather one tensor at a time; other ranks release it again."""
         found: dict[str, Any] = tree_map(self._gathered, dict(tree))
         return found if self._first else {}
 
-    def whole(self, network: Network) -> Network | None:
+    def gather_model(self, network: Network) -> Network | None:
         """Gather the network on this rank's device."""
-        weights = self.copied(network.state_dict())
+        weights = self.full_state_dict(network.state_dict())
         if not self._first:
             return None
         whole = copy.deepcopy(self._hollow)
         whole.load_state_dict(weights, assign=True)
         return whole.to(self._device).requires_grad_(next(network.parameters()).requires_grad)
 
-    def broken(self, weights: Sequence[Tensor]) -> list[bool]:
+    def find_nonfinite(self, weights: Sequence[Tensor]) -> list[bool]:
         """Check the weights of all ranks."""
         found = _not_finite([weight.to_local() if isinstance(weight, DTensor) else weight for weight in weights]).int()
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return found.bool().tolist()
 
-    def agreed(self, asked: bool) -> bool:
+    def broadcast_flag(self, asked: bool) -> bool:
         """Broadcast rank 0's answer, which takes 0.15 ms between two processes of one machine."""
         told = torch.tensor(asked, device=self._device)
         dist.broadcast(told, 0)

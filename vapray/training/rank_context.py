@@ -1,57 +1,113 @@
-"""Worker of a rank: rank 0 reports, tracks, saves, and receives requests of the driver."""
+"""Connection of a rank's training loop to the driver, the trackers and the files; rank 0 alone uses it."""
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
-from vapray.runtime.driver_channel import DriverChannel
 from vapray.store.checkpoint import save_training_state
 from vapray.training.job import TrainingJob
+from vapray.training.network import Network
 from vapray.training.state import TrainingState
 from vapray.training.tracking import tracked
-from vapray.training.worker import RankContext
 
-__all__ = ["open_rank_context"]
+__all__ = ["RankContext", "open_rank_context"]
+
+
+@dataclass
+class RankContext:
+    """Context of a rank other than 0, which reports and saves nothing.
+
+    Attributes:
+        rank: number of this rank, 0..world-1.
+        world: number of ranks; above 1 a torch process group exists.
+        device: device of the model.
+        validate: computes the distance of the EMA network's images to the validation split; rank 0 calls it in the
+            background thread; None: no validation.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+    validate: Callable[[Network], float] | None
+
+    def report(self, step: int, point: Mapping[str, float]) -> None:
+        """Report a point of the learning curve."""
+
+    def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Track values that are not a point of the learning curve."""
+
+    def save(self, step: int, files: Mapping[str, bytes]) -> None:
+        """Store the files of the training state after ``step`` steps; called in a background thread."""
+
+    def checkpoint_requested(self) -> bool:
+        """Return whether a checkpoint is requested out of turn, until ``confirm_checkpoint``."""
+        return False
+
+    def confirm_checkpoint(self, step: int) -> None:
+        """Confirm that the requested checkpoint is stored."""
+
+
+class RankZero(RankContext):
+    """Context of rank 0.
+
+    Args:
+        job: job of the run.
+        world: number of ranks.
+        device: device of the model.
+        log: log function of the tracker.
+    """
+
+    def __init__(
+        self, job: TrainingJob, world: int, device: torch.device, log: Callable[[int, Mapping[str, float]], None]
+    ) -> None:
+        super().__init__(0, world, device, job.validate)
+        self._job, self._log = job, log
+        self._requested = threading.Event()
+        threading.Thread(target=self._wait_for_request, daemon=True).start()
+
+    def report(self, step: int, point: Mapping[str, float]) -> None:
+        """Report a point to the driver and to the tracker."""
+        self._job.board.report_progress(step, f"loss {point['loss']:.4f}, {point['images_per_second']:.0f} images/s")
+        self._log(step, point)
+
+    def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Send values to the tracker."""
+        self._log(step, values)
+
+    def save(self, step: int, files: Mapping[str, bytes]) -> None:
+        """Write a training state, and remove old ones."""
+        job = self._job
+        save_training_state(job.output.files, job.steps_folder, step, files, keep=job.config.train.keep_checkpoints)
+
+    def checkpoint_requested(self) -> bool:
+        """Return whether the driver requested a checkpoint that is not confirmed."""
+        return self._requested.is_set()
+
+    def confirm_checkpoint(self, step: int) -> None:
+        """Send the step of the checkpoint to the driver."""
+        self._requested.clear()
+        self._job.board.confirm_checkpoint(step)
+
+    def _wait_for_request(self) -> None:
+        """Wait for a checkpoint request of the driver, which requests at most one and then ends."""
+        while not self._job.board.checkpoint_requested():
+            time.sleep(0.5)
+        self._requested.set()
 
 
 @contextmanager
 def open_rank_context(
     job: TrainingJob, rank: int, world: int, device: torch.device, state: TrainingState
 ) -> Iterator[RankContext]:
-    """Create a rank's worker for training from ``state`` on."""
+    """Create a rank's context for training from ``state`` on."""
     if rank:
-        yield RankContext(rank, world, device, report=_nothing, save=_nothing, validate=job.validate)
+        yield RankContext(rank, world, device, job.validate)
         return
-    asked = threading.Event()
-    threading.Thread(target=_listen, args=(job.board, asked), daemon=True).start()
     if state.step or world < job.config.train.workers:
         job.board.log(f"{world} of {job.config.train.workers} workers train from step {state.step:,}")
-    with tracked(job.config, job.output, state, job.board.log) as track:
-
-        def report(step: int, point: Mapping[str, float]) -> None:
-            job.board.report_progress(step, f"loss {point['loss']:.4f}, {point['images_per_second']:.0f} images/s")
-            track(step, point)
-
-        def save(step: int, files: Mapping[str, bytes]) -> None:
-            save_training_state(job.output.files, job.steps_folder, step, files, keep=job.config.train.keep_checkpoints)
-
-        def say_saved(step: int) -> None:
-            asked.clear()
-            job.board.confirm_checkpoint(step)
-
-        yield RankContext(rank, world, device, report, save, asked.is_set, job.validate, say_saved, track)
-
-
-def _nothing(step: int, values: Mapping[str, Any]) -> None:
-    """Do nothing, on ranks that neither report nor save."""
-
-
-def _listen(board: DriverChannel, asked: threading.Event) -> None:
-    """Wait for a checkpoint request of the driver, which requests at most one and then ends."""
-    while not board.checkpoint_requested():
-        time.sleep(0.5)
-    asked.set()
+    with tracked(job.config, job.output, state, job.board.log) as log:
+        yield RankZero(job, world, device, log)

@@ -29,7 +29,7 @@ from vapray.runtime.cluster import require_resources, run_in_thread, unwrap_ray_
 from vapray.runtime.driver_channel import DriverChannel, open_driver_channel
 from vapray.runtime.placement import train_demand
 from vapray.runtime.stage_context import StageContext
-from vapray.store.checkpoint import write_checkpoint
+from vapray.store.checkpoint import latest_step, write_checkpoint
 from vapray.training.dataset import delete_cache, open_or_build_cache
 from vapray.training.final import final_checkpoint, final_notes
 from vapray.training.job import TrainingJob
@@ -66,8 +66,7 @@ def run(run: StageContext) -> None:
             empty_context=encoder.encode_empty() if config.model.null_text == "empty" else None,
         )
         try:
-            standing = job.newest_files(run.progress.log)  # logged here, because workers' logs are not shown
-            done = json.loads(standing["state.json"])["step"] if standing else 0
+            done = latest_step(run.output.files, job.steps_folder)
             run.progress.set_total(config.train.steps, "steps", done=done)
             run.progress.log(f"starting {_range(least, workers)}")
             _fit(job)
@@ -149,7 +148,7 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     rows = open_or_build_cache(job.bank, job.latents, ROWS_CACHE)
     device = get_device()
     try:
-        state = job.standing_state(_nobody if context.get_world_rank() else job.board.log)
+        state = job.load_or_init_state(print if context.get_world_rank() else job.board.log)
         with open_rank_context(job, context.get_world_rank(), context.get_world_size(), device, state) as worker:
             train(worker, job.config, rows, job.space, state)
     except TrainingDivergedError as error:
@@ -160,28 +159,24 @@ def _train_rank(settings: dict[str, Any]) -> Any:
         job.board.fail(error)  # raised, as for memory, because the other ranks may have no error and wait
         raise
     except (RuntimeError, MemoryError) as error:
-        _tell_out_of_memory(job, error, device, context.get_world_size(), context.get_local_world_size())
-        raise
+        advice = oom_error(
+            error,
+            job.config,
+            num_classes=job.num_classes,
+            device=device,
+            workers=context.get_world_size(),
+            sharing=context.get_local_world_size(),
+        )
+        if advice is not None:
+            job.board.fail(advice)
+        raise  # the other ranks wait for this one
     if context.get_local_rank() == 0:
         delete_cache(job.bank, job.latents, ROWS_CACHE)
     return None
 
 
-def _nobody(line: str) -> None:
-    """Discard a log line, on ranks other than the first."""
-
-
-def _tell_out_of_memory(
-    job: TrainingJob, error: BaseException, device: torch.device, workers: int, sharing: int
-) -> None:
-    """Report this rank's memory error to the driver; the caller must raise, since the other ranks wait for this one."""
-    told = oom_error(error, job.config, num_classes=job.num_classes, device=device, workers=workers, sharing=sharing)
-    if told is not None:
-        job.board.fail(told)
-
-
 def _finish(run: StageContext, job: TrainingJob) -> None:
-    state = job.newest_files(run.progress.log)
+    state = job.latest_state_files(run.progress.log)
     if state is None or json.loads(state["state.json"])["step"] != job.config.train.steps:
         raise BackendError(
             f"{run.output.uri}: training ended without a complete last checkpoint. Fix: rerun the same command."

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vapray.config import Train
 from vapray.errors import CheckpointError, TrainingDivergedError
 from vapray.training.network import Network
-from vapray.training.optimiser import make_optimiser
+from vapray.training.optimizer import make_optimizer
 from vapray.training.parallelism import DDPStrategy, FSDPStrategy, ParallelStrategy
 
 __all__ = ["Snapshot", "TrainingState", "load_weights", "save_weights"]
@@ -30,14 +30,14 @@ class Snapshot:
 
     Attributes:
         raw: weights of the last step.
-        averaged: moving average of the weights.
-        optimiser: AdamW's ``state_dict``.
+        ema: moving average of the weights.
+        optimizer: AdamW's ``state_dict``.
         card: contents of ``state.json`` without validations.
     """
 
     raw: dict[str, Tensor]
-    averaged: dict[str, Tensor]
-    optimiser: dict[str, Any]
+    ema: dict[str, Tensor]
+    optimizer: dict[str, Any]
     card: dict[str, Any]
 
     @property
@@ -52,8 +52,8 @@ class TrainingState:
 
     Attributes:
         model: network with the weights of the last step.
-        averaged: network with the moving average (EMA) of the weights.
-        optimiser: AdamW with its moments.
+        ema: network with the moving average (EMA) of the weights.
+        optimizer: AdamW with its moments.
         sharding: distribution of these over ranks.
         step: number of optimizer steps, skipped ones included.
         curve: points of the learning curve.
@@ -65,8 +65,8 @@ class TrainingState:
     """
 
     model: Network
-    averaged: Network
-    optimiser: torch.optim.AdamW
+    ema: Network
+    optimizer: torch.optim.AdamW
     sharding: ParallelStrategy
     step: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
@@ -77,32 +77,32 @@ class TrainingState:
     skipped_in_a_row: int = 0
 
     @classmethod
-    def begin(cls, model: Network, settings: Train) -> Self:
+    def initial(cls, model: Network, settings: Train) -> Self:
         """Build the state before the first step: the average equals the weights."""
-        averaged = copy.deepcopy(model).requires_grad_(False).eval()
-        return cls(model, averaged, make_optimiser(model, settings), DDPStrategy(model))
+        ema = copy.deepcopy(model).requires_grad_(False).eval()
+        return cls(model, ema, make_optimizer(model, settings), DDPStrategy(model))
 
-    def spread(self, settings: Train, device: torch.device, rank: int, world: int) -> None:
+    def distribute(self, settings: Train, device: torch.device, rank: int, world: int) -> None:
         """Distribute a complete state over the devices of ``world`` ranks; above 1 a torch process group must exist."""
-        optimiser = self.optimiser.state_dict()
+        optimizer = self.optimizer.state_dict()
         if world > 1 and settings.sharding == "fsdp":
-            self.sharding = shards = FSDPStrategy(self.model, self.averaged, device)
-            self.optimiser, optimiser = make_optimiser(self.model, settings), shards.cut(optimiser)
+            self.sharding = shards = FSDPStrategy(self.model, self.ema, device)
+            self.optimizer, optimizer = make_optimizer(self.model, settings), shards.shard_optimizer_state(optimizer)
         else:
-            self.averaged.to(device)
+            self.ema.to(device)
             self.sharding = DDPStrategy(self.model.to(device), rank, world)
-        self.optimiser.load_state_dict(optimiser)
+        self.optimizer.load_state_dict(optimizer)
 
-    def consider(self, step: int, averaged: Network, distance: float) -> None:
+    def record_validation(self, step: int, ema: Network, distance: float) -> None:
         """Record a validation of the EMA weights of a step, and keep them if their distance is the lowest."""
         if all(distance < earlier for _, earlier in self.validations):
-            self.best = save_weights(averaged)
+            self.best = save_weights(ema)
         self.validations.append((step, distance))
 
     def refuse_non_finite(self) -> None:
         """Raise ``TrainingDivergedError`` if a weight is not finite."""
-        names, weights = zip(*self.model.named_parameters(), *self.averaged.named_parameters(), strict=True)
-        for name, broken in zip(names, self.sharding.broken(weights), strict=True):
+        names, weights = zip(*self.model.named_parameters(), *self.ema.named_parameters(), strict=True)
+        for name, broken in zip(names, self.sharding.find_nonfinite(weights), strict=True):
             if broken:
                 raise TrainingDivergedError(
                     f"training: {name} is not finite after step {self.step}; nothing was saved."
@@ -117,9 +117,9 @@ class TrainingState:
         self.refuse_non_finite()
         card = {name: getattr(self, name) for name in _CARD if name != "validations"}
         return Snapshot(
-            self.sharding.copied(self.model.state_dict()),
-            self.sharding.copied(self.averaged.state_dict()),
-            self.sharding.copied(self.optimiser.state_dict()),
+            self.sharding.full_state_dict(self.model.state_dict()),
+            self.sharding.full_state_dict(self.ema.state_dict()),
+            self.sharding.full_state_dict(self.optimizer.state_dict()),
             {**card, "curve": list(self.curve)},
         )
 
@@ -130,13 +130,13 @@ class TrainingState:
             TrainingDivergedError: a weight is not finite.
         """
         snapshot = snapshot or self.snapshot()
-        optimiser = io.BytesIO()
-        torch.save(snapshot.optimiser, optimiser)
+        optimizer = io.BytesIO()
+        torch.save(snapshot.optimizer, optimizer)
         card = {**snapshot.card, "validations": self.validations}
         files = {
             "raw.safetensors": save_safetensors(snapshot.raw),
-            "ema.safetensors": save_safetensors(snapshot.averaged),
-            "optimiser.pt": optimiser.getvalue(),
+            "ema.safetensors": save_safetensors(snapshot.ema),
+            "optimiser.pt": optimizer.getvalue(),
         }
         if self.best:
             files["best.safetensors"] = self.best
@@ -152,8 +152,8 @@ class TrainingState:
         """
         try:
             load_weights(self.model, files["raw.safetensors"])
-            load_weights(self.averaged, files["ema.safetensors"])
-            self.optimiser.load_state_dict(torch.load(io.BytesIO(files["optimiser.pt"]), weights_only=True))
+            load_weights(self.ema, files["ema.safetensors"])
+            self.optimizer.load_state_dict(torch.load(io.BytesIO(files["optimiser.pt"]), weights_only=True))
             card: dict[str, Any] = json.loads(files["state.json"])
             for name in _CARD:
                 setattr(self, name, card[name])

@@ -15,11 +15,11 @@ from vapray.models.precision import Precision, matrix_products
 from vapray.models.uvit import UViT
 from vapray.training.batches import Batch
 from vapray.training.network import build_schedule
-from vapray.training.optimiser import average_weights, ema_decay, learning_rate, only_present_rows
+from vapray.training.optimizer import average_weights, ema_decay, learning_rate, only_present_rows
 from vapray.training.parallelism import full_scalar
 from vapray.training.state import TrainingState
 
-__all__ = ["OptimiserStep", "StepResult"]
+__all__ = ["OptimizerStep", "StepResult"]
 
 MULTIPLE_OF_TOKENS: dict[Precision, int] = {"float32": 1, "bfloat16": 16}
 """Multiple to which captions are padded; bfloat16 kernels are built per shape and are faster for even sizes."""
@@ -35,7 +35,7 @@ class StepResult:
     """Norm of the gradient before clipping; None for a step that was skipped because it was not finite."""
 
 
-class OptimiserStep:
+class OptimizerStep:
     """Optimizer step, which changes a training state in place.
 
     Args:
@@ -52,7 +52,7 @@ class OptimiserStep:
         if config.train.compile and isinstance(state.model, UViT):
             state.model.compile_blocks()
 
-    def take(self, batch: Batch, weight: float = 1.0) -> StepResult:
+    def step(self, batch: Batch, weight: float = 1.0) -> StepResult:
         """Take one step; the caller counts it.
 
         Args:
@@ -63,7 +63,7 @@ class OptimiserStep:
             TrainingDivergedError: too many steps in a row had a gradient that is not finite.
         """
         state, settings = self._state, self._config.train
-        state.optimiser.zero_grad(set_to_none=True)
+        state.optimizer.zero_grad(set_to_none=True)
         losses = self._gradients(batch, weight)
         pcm = state.model.prototypes
         prototypes = pcm.prototypes if pcm is not None else None
@@ -74,11 +74,11 @@ class OptimiserStep:
             self._skip()
             return StepResult(losses, None)
         state.skipped_in_a_row = 0
-        for group in state.optimiser.param_groups:
+        for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(state.step, settings)
-        with only_present_rows(prototypes, state.optimiser):
-            state.optimiser.step()
-        average_weights(state.averaged, state.model, ema_decay(state.step, settings.ema_decay))
+        with only_present_rows(prototypes, state.optimizer):
+            state.optimizer.step()
+        average_weights(state.ema, state.model, ema_decay(state.step, settings.ema_decay))
         return StepResult(losses, norm)
 
     def _gradients(self, batch: Batch, weight: float) -> Losses:
@@ -91,7 +91,7 @@ class OptimiserStep:
         parts = batch.split(count, multiple=multiple, most=most) if max(count, multiple) > 1 else [batch]
         found = []
         for place, part in enumerate(parts, start=1):
-            with self._state.sharding.waits() if place < len(parts) else nullcontext():
+            with self._state.sharding.no_sync() if place < len(parts) else nullcontext():
                 losses = self._losses(part)
                 (losses.total * (part.share * weight)).backward()
             found.append((part.share, losses))

@@ -16,7 +16,7 @@ from vapray.evaluation.extractors.network_extractor import (
     IMAGENET_MEAN,
     NetworkExtractor,
     filled,
-    normalised,
+    normalized,
     sha256_with,
 )
 from vapray.evaluation.extractors.weight_files import find_weights
@@ -111,7 +111,7 @@ def _extractor(
 
 
 def _imagenet(planes_B3HW: Tensor) -> Tensor:
-    return normalised(planes_B3HW, IMAGENET_MEAN, IMAGENET_DEVIATION)
+    return normalized(planes_B3HW, IMAGENET_MEAN, IMAGENET_DEVIATION)
 
 
 def _caffe(planes_B3HW: Tensor) -> Tensor:

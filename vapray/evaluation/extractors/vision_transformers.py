@@ -17,7 +17,7 @@ from vapray.evaluation.extractors.extractor import FeatureSpace, to_planes
 from vapray.evaluation.extractors.network_extractor import (
     NetworkExtractor,
     filled,
-    normalised,
+    normalized,
     require_device,
     sha256_with,
 )
@@ -88,7 +88,7 @@ def _extractor(
     side, mean, deviation = look
 
     def forward(pictures: Tensor) -> Tensor:
-        features: Tensor = network(normalised(to_planes(pictures, side, "bicubic"), mean, deviation))
+        features: Tensor = network(normalized(to_planes(pictures, side, "bicubic"), mean, deviation))
         return features
 
     with torch.inference_mode():

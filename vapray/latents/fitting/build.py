@@ -20,7 +20,7 @@ from vapray.latents.network_autoencoder import NetworkAutoencoder
 from vapray.latents.pretrained_files import find_pretrained
 from vapray.latents.tiny_autoencoder import TinyAutoencoder
 
-__all__ = ["ImagePaths", "load_pretrained", "optimiser_steps", "prepare_autoencoder"]
+__all__ = ["ImagePaths", "load_pretrained", "optimizer_steps", "prepare_autoencoder"]
 
 OF_A_FIT = {"channels", "factor", "width", "steps", "batch_size", "learning_rate"}
 Report = Callable[[int, str], None]
@@ -34,7 +34,7 @@ class ImagePaths:
     validation: Sequence[str]
 
 
-def optimiser_steps(config: Config) -> int:
+def optimizer_steps(config: Config) -> int:
     """Count the optimizer steps of fitting and tuning together."""
     settings = config.autoencoder
     return (settings.steps if settings.kind == "kl" else 0) + settings.tune_decoder_steps
@@ -64,7 +64,7 @@ def prepare_autoencoder(config: Config, paths: ImagePaths, report: Report) -> tu
         autoencoder, notes = load_pretrained(config), {}
     if settings.tune_decoder_steps:
         notes |= _finetune_decoder(config, autoencoder, paths, report)
-    return autoencoder, {"rows": optimiser_steps(config) * settings.batch_size} | notes
+    return autoencoder, {"rows": optimizer_steps(config) * settings.batch_size} | notes
 
 
 def load_pretrained(config: Config) -> NetworkAutoencoder:
@@ -107,7 +107,7 @@ def _finetune_decoder(
             f"{SMALLEST_SIDE} pixels or more. Fix: remove it, or raise data.image_size."
         )
     images, heldout, judged_on = _tuning_frames(config, paths)
-    fitted = optimiser_steps(config) - settings.tune_decoder_steps
+    fitted = optimizer_steps(config) - settings.tune_decoder_steps
     tuning = tune_decoder(
         autoencoder,
         images,

@@ -13,7 +13,7 @@ from typing import Any
 from vapray.config import Config
 from vapray.errors import DataError
 from vapray.latents.autoencoder import Autoencoder
-from vapray.latents.fitting.build import ImagePaths, optimiser_steps, prepare_autoencoder
+from vapray.latents.fitting.build import ImagePaths, optimizer_steps, prepare_autoencoder
 from vapray.latents.pixel_space import PixelSpace
 from vapray.runtime.cluster import run_remote
 from vapray.runtime.driver_channel import open_driver_channel
@@ -29,7 +29,7 @@ def run(run: StageContext) -> None:
     if run.config.autoencoder.kind == "pixels":
         run.notes["sha256"] = _save(PixelSpace(), run.output)
         return
-    run.progress.set_total(optimiser_steps(run.config), "steps")
+    run.progress.set_total(optimizer_steps(run.config), "steps")
     with open_driver_channel(run.progress) as board:
         pool = run.config.pools.autoencoder
         run.notes.update(

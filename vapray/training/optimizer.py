@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from vapray.config import Train
 
-__all__ = ["average_weights", "ema_decay", "learning_rate", "make_optimiser", "only_present_rows"]
+__all__ = ["average_weights", "ema_decay", "learning_rate", "make_optimizer", "only_present_rows"]
 
 EXEMPT_FROM_DECAY = ("position", "text.null", "label_embedding.weight")
 
 
-def make_optimiser(model: nn.Module, settings: Train) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, settings: Train) -> torch.optim.AdamW:
     """Build AdamW with three groups: decayed, exempt from decay (vectors, embeddings), and prototypes."""
     decayed, exempt, prototypes = [], [], []
     for name, weight in model.named_parameters():
@@ -39,7 +39,7 @@ def learning_rate(step: int, settings: Train) -> float:
 
 
 @contextmanager
-def only_present_rows(prototypes: nn.Parameter | None, optimiser: torch.optim.Optimizer) -> Iterator[None]:
+def only_present_rows(prototypes: nn.Parameter | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Restrict an optimizer step to prototypes of classes in the batch.
 
     Adam's momentum would otherwise move the others by old gradients. A class is absent if its gradient is all zero.
@@ -48,14 +48,14 @@ def only_present_rows(prototypes: nn.Parameter | None, optimiser: torch.optim.Op
         yield
         return
     absent = (prototypes.grad == 0).all(dim=2, keepdim=True).all(dim=1, keepdim=True)
-    kept = [(tensor, tensor.clone()) for tensor in _row_tensors(prototypes, optimiser)]
+    kept = [(tensor, tensor.clone()) for tensor in _row_tensors(prototypes, optimizer)]
     yield
     for tensor, before in kept:
         tensor.copy_(torch.where(absent, before, tensor))
 
 
-def _row_tensors(prototypes: nn.Parameter, optimiser: torch.optim.Optimizer) -> list[Tensor]:
-    state = optimiser.state.get(prototypes, {})
+def _row_tensors(prototypes: nn.Parameter, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    state = optimizer.state.get(prototypes, {})
     return [prototypes.data, *(value for key, value in state.items() if key in ("exp_avg", "exp_avg_sq"))]
 
 
