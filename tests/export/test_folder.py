@@ -127,7 +127,7 @@ def test_a_text_encoder_that_was_changed_does_not_go_along(checkpoints, tmp_path
     tower = checkpoints["tower"].parent / "tower"
     moved = tower.rename(tmp_path / "moved")
     try:
-        with pytest.raises(ConfigError, match=r"bank\.model"):
+        with pytest.raises(ConfigError, match=r"text_encoder\.model"):
             export_checkpoint(
                 str(run / "final"), str(tmp_path / "model"), with_text_encoder=True, accept_unaudited=True
             )

@@ -94,7 +94,7 @@ def test_two_classes_may_take_the_captions_of_one_and_no_class_is_made_up(finish
     assert found[1] == found[0]
     with pytest.raises(DataError, match=r"the model has no class nose\. Its classes: "):
         texts(finished, f"sample.caption_run={finished.root}", f"sample.caption_class_map={{nose: {first}}}")
-    with pytest.raises(ConfigError, match=r"sample\.bank_classes"):
+    with pytest.raises(ConfigError, match=r"sample\.caption_class_map"):
         texts(finished, f"sample.caption_class_map={{{second}: {first}}}")
 
 
