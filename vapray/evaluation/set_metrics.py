@@ -15,6 +15,7 @@ from vapray.metrics.intervals import Interval, half_sampling_around, random_halv
 from vapray.metrics.kid import kernel_mmd2
 from vapray.metrics.kid_and_prdc import kid_and_prdc
 from vapray.metrics.nearest import median_nearest_distance
+from vapray.metrics.prdc import PRDCScores
 
 Features = NDArray[np.float64]
 FID_MIN_CLASS_IMAGES = 300
@@ -59,14 +60,10 @@ class SetMetrics:
 
     fid: float
     kid: float
-    precision: float
-    recall: float
-    density: float
-    coverage: float
+    prdc: PRDCScores
+    """Precision, recall, density and coverage."""
     intervals: dict[str, Interval]
     """Half-sampling intervals of ``fid`` and ``kid``."""
-    n_reference: int
-    n_generated: int
 
 
 @dataclass(frozen=True)
@@ -138,22 +135,16 @@ def compare_sets(
     real, made = standardize(reference, generated)
     halves = random_halves([len(real), len(made)], draws, seed)
     pairs = kid_and_prdc(real, made, halves, k=k, seed=seed)
-    fid, near = _fid(real, made), pairs.near
+    fid = _fid(real, made)
     fid_of_halves = [_fid(real[some], made[others]) for some, others in halves]
-    intervals = {
-        "fid": half_sampling_around(fid, fid_of_halves),
-        "kid": half_sampling_around(pairs.kid, pairs.kid_of_halves),
-    }
     return SetMetrics(
-        fid,
-        pairs.kid,
-        near.precision,
-        near.recall,
-        near.density,
-        near.coverage,
-        intervals,
-        len(real),
-        len(made),
+        fid=fid,
+        kid=pairs.kid,
+        prdc=pairs.prdc,
+        intervals={
+            "fid": half_sampling_around(fid, fid_of_halves),
+            "kid": half_sampling_around(pairs.kid, pairs.kid_of_halves),
+        },
     )
 
 

@@ -127,8 +127,8 @@ def to_metrics(
         fid=scores.fid,
         kid=scores.kid,
         inception_score=findings.inception_score,
-        precision=scores.precision,
-        recall=scores.recall,
+        precision=scores.prdc.precision,
+        recall=scores.prdc.recall,
         fid_untrained=floors["untrained"],
         fid_class_mean=floors["class_mean"],
         fid_real_split=floors["held_out"],
@@ -167,8 +167,8 @@ def _intervals(findings: EvaluationSummary, memorisation: Memorisation) -> dict[
 def _additional_metrics(findings: EvaluationSummary, memorisation: Memorisation) -> dict[str, float | None]:
     """Additional numbers of ``metrics.json``."""
     found: dict[str, float | None] = {
-        "density": findings.scores.density,
-        "coverage": findings.scores.coverage,
+        "density": findings.scores.prdc.density,
+        "coverage": findings.scores.prdc.coverage,
         "fid_real_reconstructed": findings.fid_floors["reconstructed"],
         "kid_real_split": findings.kid_floors["held_out"],
         "kid_real_reconstructed": findings.kid_floors["reconstructed"],

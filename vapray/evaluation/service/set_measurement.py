@@ -85,8 +85,8 @@ class SetMeasurement:
             return {
                 "fid": _number(scores.fid, scores.intervals["fid"]),
                 "kid": _number(scores.kid, scores.intervals["kid"]),
-                "precision": _number(scores.precision),
-                "recall": _number(scores.recall),
+                "precision": _number(scores.prdc.precision),
+                "recall": _number(scores.prdc.recall),
             }
         return {
             "fid": _number(fid_of_sets(reference, made)),
