@@ -102,7 +102,7 @@ def _rate(found: Proportion | None) -> str:
     """Format a share as ``12 % (9 to 16)``, or a dash."""
     if found is None:
         return percent(None)
-    return f"{percent(found.value)} ({interval_text(found.interval, 'percent')})"
+    return f"{percent(found.value)} ({interval_text(found.interval, percent)})"
 
 
 def _value(value: Attribute) -> str:

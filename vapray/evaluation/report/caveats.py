@@ -50,7 +50,7 @@ def _memorisation(found: Memorisation) -> Iterator[Caution]:
 
 
 def _fid(metrics: Metrics) -> Iterator[Caution]:
-    fid, real = metrics.further.get("fid_at_held_out_count"), metrics.fid_real_split
+    fid, real = metrics.value("fid_at_held_out_count"), metrics.fid_real_split
     if is_measured(fid) and is_measured(real) and fid < real:
         yield Caution(
             "FID better than real images",
@@ -61,7 +61,7 @@ def _fid(metrics: Metrics) -> Iterator[Caution]:
 
 def _beyond_real(metrics: Metrics) -> Iterator[Caution]:
     pairs = (
-        ("Label accuracy", metrics.label_accuracy, metrics.further.get("label_accuracy_real")),
+        ("Label accuracy", metrics.label_accuracy, metrics.value("label_accuracy_real")),
         ("Caption adherence", metrics.caption_adherence, metrics.caption_adherence_ceiling),
     )
     for name, made, real in pairs:
@@ -76,7 +76,7 @@ def _beyond_real(metrics: Metrics) -> Iterator[Caution]:
 def _sizes(metrics: Metrics) -> Iterator[Caution]:
     for warning in metrics.warnings:
         yield Caution("Few images", warning)
-    held_out = metrics.further.get("n_held_out")
+    held_out = metrics.value("n_held_out")
     if is_measured(held_out) and held_out < FEW_HELD_OUT:
         yield Caution(
             "Few held-out images",

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from vapray.evaluation.metric_specs import METRIC_SPECS
 from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.report import verdict
 from vapray.evaluation.report.caveats import cautions
 from vapray.evaluation.report.content import ReportData
-from vapray.evaluation.report.metric_specs import explained_numbers
 from vapray.report import curves
 from vapray.report import number_format as wording
 from vapray.report.page import page, sides
@@ -31,7 +31,7 @@ def render_report(report: ReportData) -> str:
         headline=verdict.headline(metrics),
         figures=verdict.key_figures(metrics, report.adherence, len(report.classes)),
         cautions=cautions(report),
-        numbers=explained_numbers(metrics),
+        specs=[spec for spec in METRIC_SPECS if metrics.value(spec.key) is not None],
         adherence=report.adherence,
         lines=_charts(report.curves),
         health=_charts(report.health),
