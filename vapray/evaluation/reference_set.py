@@ -29,11 +29,11 @@ from vapray.config.dotted import value_at
 from vapray.data.image_loading import load_square_images
 from vapray.errors import DataError, LeaseHeldError
 from vapray.evaluation.baselines import class_mean_images
-from vapray.evaluation.classifier import Classifier, read_classifier, train_classifier
+from vapray.evaluation.classifier import Classifier, train_classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.extractors.weight_files import features_content_hash
 from vapray.evaluation.features import extractor_of
-from vapray.evaluation.measurement import CLASSIFIER, ImageMeasurer, stack_features
+from vapray.evaluation.measurement import CLASSIFIER, ImageMeasurer, stack_features, stored_classifier
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.latent_space import split_moments
 from vapray.latents.loading import load_run_autoencoder
@@ -192,7 +192,7 @@ def _prepare(
     """Train the classifier, and measure class means and planted copies; all three need all training images at once."""
     rows = images.read(["image_id", "label", "split", "path"]).to_pylist()
     classes, side = len(images.sealed().notes["class_names"]), config.data.image_size
-    classifier = _kept(output, classes, side)
+    classifier = stored_classifier(output, classes, side)  # of an earlier attempt, which rows may depend on
     if classifier is not None and not is_ours:
         return classifier, build_measurer(config, classifier).space
     training = [row for row in rows if row["split"] == "train"]
@@ -210,16 +210,6 @@ def _prepare(
     done = examiner.rows("class_mean", names, owners.tolist(), means) + _planted(frames, ids, labels, examiner)
     output.write_part(build_part(output.kind, done))
     return classifier, examiner.space
-
-
-def _kept(output: Version, classes: int, side: int) -> Classifier | None:
-    """Load the classifier of an earlier attempt at this version, which existing rows may depend on; or None."""
-    data = output.files.read(f"{output.folder}/files/{CLASSIFIER}")
-    if data is None:
-        return None
-    with contextlib.suppress(DataError):
-        return read_classifier(data, classes, (side, side))
-    return None
 
 
 def _planted(

@@ -21,6 +21,7 @@ from vapray.config import Config
 from vapray.data.decode import decode
 from vapray.evaluation.classifier import LABEL, Classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
+from vapray.evaluation.measurement import preparation
 from vapray.evaluation.metrics import Provenance, StageTime
 from vapray.evaluation.reference_set import ReferenceSet, build_measurer, load_or_build_reference, search_training_set
 from vapray.evaluation.report.render import render_report
@@ -116,7 +117,7 @@ def _provenance(run: StageContext, space: FeatureSpace) -> Provenance:
         extractor_sha256=space.sha256,
         extractor_width=space.width,
         resize=space.resize,
-        preparation=f"centred square, {config.data.image_size} pixels",
+        preparation=preparation(config),
         classifier="small convolutional classifier trained on the real training images of this run",
         guidance_scale=config.sample.guidance_scale,
         guidance_convention=formulas[config.sample.guidance_convention],

@@ -16,7 +16,7 @@ from vapray.config.captioning import MEASURED_MODALITY
 from vapray.evaluation.adherence import Adherence, CaptionedImages, measure_adherence
 from vapray.evaluation.classifier import balanced_accuracy, class_accuracies
 from vapray.evaluation.extractors.extractor import FeatureSpace
-from vapray.evaluation.measurement import IMAGE_SETS, probabilities_of, stack_features
+from vapray.evaluation.measurement import IMAGE_SETS, feature_set, probabilities_of
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
 from vapray.evaluation.set_metrics import (
     ClassScores,
@@ -90,7 +90,7 @@ def summarize(
         config: Complete config; sections ``data``, ``evaluate`` and ``run`` are used.
     """
     sets = {name: [row for row in rows if row["set"] == name] for name in IMAGE_SETS}
-    features = {name: _feature_set(some, space, config) for name, some in sets.items()}
+    features = {name: feature_set(some, space, config) for name, some in sets.items()}
     reference, generated = features["reference"], features["generated"]
     settings, seed = config.evaluate, config.run.seed
     floors = ("held_out", "reconstructed", "untrained", "class_mean")
@@ -206,15 +206,6 @@ def _distribution_scores(reference: FeatureSet, generated: FeatureSet, config: C
     if not config.evaluate.prd:
         return None
     return prd_scores(*standardize(reference, generated), seed=config.run.seed)
-
-
-def _feature_set(rows: Rows, space: FeatureSpace, config: Config) -> FeatureSet:
-    return FeatureSet(
-        stack_features(rows),
-        np.array([row["label"] for row in rows], dtype=np.int64),
-        space,
-        f"centred square, {config.data.image_size} pixels",
-    )
 
 
 def _as_many(features: FeatureSet, count: int, seed: int) -> FeatureSet:
