@@ -6,9 +6,9 @@ import torch
 
 from tests.evaluation.pictures import scenes
 from vapray.config.loader import load_config
-from vapray.downstream.image_sets import Pictures, concat
+from vapray.downstream.image_sets import LabelledImages, concat
 from vapray.downstream.scores import score
-from vapray.downstream.summary import markdown, summarise
+from vapray.downstream.summary import markdown, summarize
 from vapray.downstream.training import Phase, phases_of, probabilities, train_network
 from vapray.errors import TrainingDivergedError
 from vapray.metrics.intervals import t_interval
@@ -16,15 +16,15 @@ from vapray.metrics.intervals import t_interval
 SETTINGS = load_config(None, ["downstream.steps=60"]).downstream
 
 
-def drawn(count: int, seed: int) -> Pictures:
+def drawn(count: int, seed: int) -> LabelledImages:
     images, labels = scenes(count, seed)
-    return Pictures(images, labels, [f"{seed}-{number}" for number in range(count)])
+    return LabelledImages(images, labels, [f"{seed}-{number}" for number in range(count)])
 
 
 def test_what_generated_images_teach_is_tested_on_real_ones():
     """Ten real images are too few; another hundred as good as real make up for it, and wrongly labelled ones do not."""
     few, many, test = drawn(10, 0), drawn(100, 1), drawn(100, 2)
-    wrong = Pictures(many.images, (many.labels + 1) % 5, many.groups)
+    wrong = LabelledImages(many.images, (many.labels + 1) % 5, many.groups)
     found = {}
     for name, synthetic in (("none", None), ("good", many), ("wrong", wrong)):
         arm = "real+synthetic" if synthetic else "real"
@@ -93,22 +93,22 @@ def row(arm: str, seed: int, auc: float) -> dict:
 def test_gains_are_differences_of_the_same_seeds():
     real = [row("real", seed, auc) for seed, auc in ((0, 0.6), (1, 0.8))]
     both = [row("real+synthetic", seed, auc) for seed, auc in ((1, 0.9), (0, 0.7))]
-    without, with_synthetic = summarise([*real, *both])
+    without, with_synthetic = summarize([*real, *both])
     assert without.auc_gain is None
     assert with_synthetic.auc.value == pytest.approx(0.8)
     gain = with_synthetic.auc_gain
     assert gain is not None and gain.interval is not None
     assert gain.value == pytest.approx(0.1)
     assert gain.interval.high - gain.interval.low < 1e-9  # the seeds differ by 0.2, the gains do not
-    assert summarise(both)[0].auc_gain is None
+    assert summarize(both)[0].auc_gain is None
 
 
 def test_the_table_states_regime_counts_and_intervals():
-    groups = summarise([row(arm, seed, 0.5 + 0.1 * seed) for arm in ("real", "real+synthetic") for seed in (0, 1)])
+    groups = summarize([row(arm, seed, 0.5 + 0.1 * seed) for arm in ("real", "real+synthetic") for seed in (0, 1)])
     page = markdown(groups, "30 real images of the test split")
     assert "generator trained on all real training images" in page and "Tested on 30 real images" in page
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
     assert {len(line) for line in lines} == {11}
     assert lines[3][:7] == ["small", "10 %", "12", "40", "real+synthetic", "60", "2"]
     assert lines[3][7].startswith("0.550 [") and lines[3][8].startswith("+0.000 [")
-    assert summarise([row("real", 0, 0.5)])[0].auc.interval is None
+    assert summarize([row("real", 0, 0.5)])[0].auc.interval is None

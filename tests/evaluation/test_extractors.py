@@ -57,7 +57,7 @@ def test_inception_s_features_and_score_are_those_of_torch_fidelity(inception: P
     theirs = FeatureExtractorInceptionV3("x", ["2048", "logits_unbiased"], str(inception))
     features, logits = theirs(planes(pictures))
     extractor = asked("inception_v3", inception)
-    assert not extractor.space.standardised
+    assert not extractor.space.standardized
     ours = extractor(pictures)
     np.testing.assert_allclose(ours, features, rtol=1e-5, atol=1e-6)
     probabilities = extractor.space.probabilities(ours)

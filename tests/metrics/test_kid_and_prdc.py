@@ -107,5 +107,5 @@ def test_sets_that_cannot_be_compared_are_refused() -> None:
     real, generated = two_sets(20, 20, 0.0)
     with pytest.raises(DataError, match="more than 3"):
         kid_and_prdc(real, generated[:3])
-    with pytest.raises(DataError, match="wanted"):
+    with pytest.raises(DataError, match="expected"):
         kid_and_prdc(real, generated[:, :2])

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vapray.caption_audit.experts import ExpertFindings
-from vapray.caption_audit.findings import Consistency, Findings, WorstPicture
+from vapray.caption_audit.findings import CaptionErrors, Consistency, Findings
 from vapray.caption_audit.other_captions import OtherCaptions
 from vapray.caption_audit.proportions import Proportion
 from vapray.captioning.attributes import Attribute
@@ -26,7 +26,7 @@ class WorstCaption:
 
     image: Image
     caption: str
-    found: WorstPicture
+    found: CaptionErrors
 
 
 @dataclass(frozen=True)

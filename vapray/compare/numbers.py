@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from vapray.compare.lineage import FinishedRun, same_pictures
+from vapray.compare.lineage import FinishedRun, same_images
 from vapray.evaluation.metric_specs import METRIC_SPECS, MetricSpec
 from vapray.evaluation.metrics import Metrics
 from vapray.metrics.intervals import Interval
@@ -63,7 +63,7 @@ def obstacles(first: FinishedRun, second: FinishedRun) -> dict[str, str]:
 def _other_images(first: FinishedRun, second: FinishedRun) -> Iterator[str]:
     if first.class_names != second.class_names:
         yield "classes differ"
-    if not same_pictures(first, second):
+    if not same_images(first, second):
         yield "datasets differ"
     if first.metrics.provenance.preparation != second.metrics.provenance.preparation:
         yield "image sizes differ"

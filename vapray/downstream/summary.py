@@ -9,7 +9,7 @@ import numpy as np
 
 from vapray.metrics.intervals import Interval, t_interval
 
-__all__ = ["REGIME", "Group", "Mean", "markdown", "summarise"]
+__all__ = ["REGIME", "Group", "Mean", "markdown", "summarize"]
 
 Row = Mapping[str, Any]
 REGIME = "generator trained on all real training images of the run, whatever share the classifier is given"
@@ -83,7 +83,7 @@ class Group:
     f1_gain: Mean | None
 
 
-def summarise(rows: Sequence[Row]) -> list[Group]:
+def summarize(rows: Sequence[Row]) -> list[Group]:
     """Group the rows of table ``downstream`` over seeds, in the order of their first rows."""
     members: dict[tuple[str, float, str], dict[int, Row]] = defaultdict(dict)
     for row in rows:

@@ -203,23 +203,23 @@ def _prepare(
         steps = config.evaluate.classifier_steps
         classifier = train_classifier(frames, labels, classes, seed=SEED, steps=steps)
         output.files.write(f"{output.folder}/files/{CLASSIFIER}", classifier.to_safetensors())
-    examiner = build_measurer(config, classifier)
+    measurer = build_measurer(config, classifier)
     counts = Counter(row["label"] for row in rows if row["split"] == held_out and row["label"] in labels)
     means, owners = class_mean_images(frames, labels, counts, np.random.default_rng(SEED))
     names = [f"{number:06d}" for number in range(len(means))]
-    done = examiner.rows("class_mean", names, owners.tolist(), means) + _planted(frames, ids, labels, examiner)
+    done = measurer.rows("class_mean", names, owners.tolist(), means) + _planted(frames, ids, labels, measurer)
     output.write_part(build_part(output.kind, done))
-    return classifier, examiner.space
+    return classifier, measurer.space
 
 
 def _planted(
-    frames: NDArray[np.uint8], ids: list[str], labels: NDArray[np.int64], examiner: ImageMeasurer
+    frames: NDArray[np.uint8], ids: list[str], labels: NDArray[np.int64], measurer: ImageMeasurer
 ) -> list[dict[str, Any]]:
     rng = np.random.default_rng(SEED)
     drawn = rng.permutation(len(frames))[:PLANTED]
     copies = {(row, kind): copy for row in drawn for kind, copy in plant(frames[row], rng).items()}
     names = [f"{ids[row]}/{kind}" for row, kind in copies]
-    return examiner.rows("planted", names, [int(labels[row]) for row, _ in copies], np.stack(list(copies.values())))
+    return measurer.rows("planted", names, [int(labels[row]) for row, _ in copies], np.stack(list(copies.values())))
 
 
 def _measure(run: StageContext, held_out: str, classifier: Classifier) -> None:
@@ -243,7 +243,7 @@ class _MeasureImages:
     def __init__(self, config: Config, autoencoder: Version, classifier: Classifier) -> None:
         self._side = config.data.image_size
         self._autoencoder = load_run_autoencoder(autoencoder, config.pools.evaluate.device)
-        self._examiner = build_measurer(config, classifier)
+        self._measurer = build_measurer(config, classifier)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         asked = rows.to_pylist()
@@ -256,7 +256,7 @@ class _MeasureImages:
             pictures = frames[chosen]
             if name == "reconstructed" and len(pictures):
                 pictures = _reconstruct(self._autoencoder, pictures)
-            done += self._examiner.rows(name, ids[chosen].tolist(), labels[chosen].tolist(), pictures)
+            done += self._measurer.rows(name, ids[chosen].tolist(), labels[chosen].tolist(), pictures)
         rejects = {f"image/{asked[position]['image_id']}": reason for position, reason in reasons.items()}
         return build_part(TABLES[TABLE], done, rejects)
 

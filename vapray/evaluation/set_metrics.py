@@ -99,7 +99,7 @@ def standardize(reference: FeatureSet, generated: FeatureSet) -> tuple[Features,
         DataError: the sets were prepared differently.
     """
     _check_same_origin(reference, generated)
-    if not reference.space.standardised:
+    if not reference.space.standardized:
         return reference.features, generated.features
     statistics = FeatureStatistics.of(reference.features)
     real, made = ((x.features - statistics.mean) / statistics.scale for x in (reference, generated))

@@ -55,7 +55,7 @@ def run(run: StageContext) -> None:
 
 class _MeasureSamples:
     def __init__(self, config: Config, classifier: Classifier) -> None:
-        self._examiner = build_measurer(config, classifier)
+        self._measurer = build_measurer(config, classifier)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         done: list[dict[str, Any]] = []
@@ -63,7 +63,7 @@ class _MeasureSamples:
             asked = [row for row in rows.to_pylist() if row["arm"] == arm]
             images = np.stack([decode(row["png"]) for row in asked]) if asked else np.zeros((0, 1, 1, 3), np.uint8)
             ids = [row["sample_id"] for row in asked]
-            done += self._examiner.rows(arm, ids, [row["label"] for row in asked], images)
+            done += self._measurer.rows(arm, ids, [row["label"] for row in asked], images)
         return build_part(TABLES["measurements"], done)
 
 

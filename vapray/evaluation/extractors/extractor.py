@@ -27,7 +27,7 @@ class FeatureSpace:
     """Length F of a feature vector."""
     resize: int
     """Side in pixels that every image is resized to."""
-    standardised: bool = True
+    standardized: bool = True
     """True if sets are standardized by the reference; False for unscaled features, as in published numbers."""
     class_weights: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     """Weights [K, F] of the linear classifier on the features, for the Inception Score; None without one."""

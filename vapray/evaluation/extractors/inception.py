@@ -36,7 +36,7 @@ def inception_v3(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
     require_device(device)
     network = _network(read_weights("evaluate.weights", path), str(path)).to(device)
     name, logits = "Inception-v3 pool3", network.fc.weight.cpu().numpy()
-    space = FeatureSpace(name, sha256_with(name, [path]), WIDTH, SIDE, standardised=False, class_weights=logits)
+    space = FeatureSpace(name, sha256_with(name, [path]), WIDTH, SIDE, standardized=False, class_weights=logits)
     return NetworkExtractor(space, lambda pictures: network(pictures)[0], device)
 
 

@@ -15,8 +15,8 @@ from vapray.evaluation.extractors.network_extractor import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
     NetworkExtractor,
-    filled,
-    normalised,
+    load_weights,
+    normalize,
     sha256_with,
 )
 from vapray.evaluation.extractors.weight_files import find_weights
@@ -102,7 +102,7 @@ def _extractor(
     weights = {name: weight for name, weight in read.items() if not name.startswith(without)}
     with torch.device("meta"):
         name, layers = build(weights)
-    network = filled(layers, weights, f"evaluate.weights = {path}", device)
+    network = load_weights(layers, weights, f"evaluate.weights = {path}", device)
     seen = f"{name}, {settings.pixels} pixels"
     side = int(metadata_of(path).get("image_side", SIDE))
     space = FeatureSpace(seen, sha256_with(seen, [path]), width, side)
@@ -111,7 +111,7 @@ def _extractor(
 
 
 def _imagenet(planes_B3HW: Tensor) -> Tensor:
-    return normalised(planes_B3HW, IMAGENET_MEAN, IMAGENET_DEVIATION)
+    return normalize(planes_B3HW, IMAGENET_MEAN, IMAGENET_DEVIATION)
 
 
 def _caffe(planes_B3HW: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from vapray.report.records import Curve, Image
 
 
 @dataclass(frozen=True)
-class GeneratedPicture:
+class GeneratedExample:
     """Generated image with the caption that conditioned it."""
 
     image: Image
@@ -25,7 +25,7 @@ class ClassExamples:
 
     class_name: str
     real: Sequence[Image]
-    generated: Sequence[GeneratedPicture]
+    generated: Sequence[GeneratedExample]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from vapray.evaluation.metric_specs import METRIC_SPECS
 from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.report import verdict
-from vapray.evaluation.report.caveats import cautions
+from vapray.evaluation.report.caveats import caveats
 from vapray.evaluation.report.content import ReportData
 from vapray.report import curves
 from vapray.report import number_format as wording
@@ -30,7 +30,7 @@ def render_report(report: ReportData) -> str:
         metrics=metrics,
         headline=verdict.headline(metrics),
         figures=verdict.key_figures(metrics, report.adherence, len(report.classes)),
-        cautions=cautions(report),
+        caveats=caveats(report),
         specs=[spec for spec in METRIC_SPECS if metrics.value(spec.key) is not None],
         adherence=report.adherence,
         lines=_charts(report.curves),

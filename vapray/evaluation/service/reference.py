@@ -23,7 +23,7 @@ from vapray.evaluation.classifier import Classifier
 from vapray.evaluation.extractors.extractor import FeatureExtractor
 from vapray.evaluation.features import extractor_of
 from vapray.evaluation.measurement import KEY_PREFIX, feature_set, stored_classifier
-from vapray.evaluation.service.real_pictures import RealPictures
+from vapray.evaluation.service.real_images import RealImages
 from vapray.evaluation.set_metrics import FeatureSet
 from vapray.store.tables import TABLES, build_part, choose_held_out_split, pack
 from vapray.store.version import Store, Version, fingerprint
@@ -55,7 +55,7 @@ class ReferenceStatistics:
     """Complete config; sections ``data``, ``evaluate`` and ``run`` set preparation and comparison of images."""
 
     @classmethod
-    def load(cls, real: RealPictures, config: Config, state: str, say: Say) -> Self:
+    def load(cls, real: RealImages, config: Config, state: str, say: Say) -> Self:
         """Load the features, or measure the real images, which may take minutes.
 
         Args:
@@ -101,7 +101,7 @@ class ReferenceStatistics:
         )
 
 
-def _classifier(real: RealPictures, config: Config) -> Classifier | None:
+def _classifier(real: RealImages, config: Config) -> Classifier | None:
     for version in real.references:
         with contextlib.suppress(DataError):
             if version.sealed().sections.get("data.image_size") == config.data.image_size:
@@ -111,7 +111,7 @@ def _classifier(real: RealPictures, config: Config) -> Classifier | None:
     return None
 
 
-def _real_features(real: RealPictures, config: Config, extractor: FeatureExtractor, state: str, say: Say) -> pa.Table:
+def _real_features(real: RealImages, config: Config, extractor: FeatureExtractor, state: str, say: Say) -> pa.Table:
     """Load or measure the features of ``REAL_SETS``: columns key, set, label and features, sorted by key."""
     for version in real.references:
         with contextlib.suppress(DataError):
@@ -131,7 +131,7 @@ def _real_rows(version: Version) -> pa.Table:
     return pa.concat_tables(rows).select(COLUMNS).sort_by("key").combine_chunks()
 
 
-def _measure_once(real: RealPictures, config: Config, extractor: FeatureExtractor, store: Store, say: Say) -> pa.Table:
+def _measure_once(real: RealImages, config: Config, extractor: FeatureExtractor, store: Store, say: Say) -> pa.Table:
     sections = {
         "data.image_size": config.data.image_size,
         "resize": extractor.space.resize,
@@ -153,7 +153,7 @@ def _measure_once(real: RealPictures, config: Config, extractor: FeatureExtracto
     return _real_rows(version)
 
 
-def _measure(real: RealPictures, config: Config, extractor: FeatureExtractor) -> pa.Table:
+def _measure(real: RealImages, config: Config, extractor: FeatureExtractor) -> pa.Table:
     images = real.images.read(["image_id", "label", "split", "path"])
     splits = {"train": "reference", choose_held_out_split(images["split"].unique().to_pylist()): "held_out"}
     asked = [row | {"set": splits[row["split"]]} for row in images.to_pylist() if row["split"] in splits]
@@ -169,11 +169,11 @@ def _measure(real: RealPictures, config: Config, extractor: FeatureExtractor) ->
             for row, vector in zip(some, features, strict=True)
         ]
         rejects |= {batch[position]["image_id"]: reason for position, reason in reasons.items()}
-    _refuse_too_few(real, config, rejects, len(asked))
+    _require_readable(real, config, rejects, len(asked))
     return build_part(TABLES["references"], rows)
 
 
-def _refuse_too_few(real: RealPictures, config: Config, rejects: dict[str, str], asked: int) -> None:
+def _require_readable(real: RealImages, config: Config, rejects: dict[str, str], asked: int) -> None:
     if len(rejects) > asked * config.run.max_bad_fraction:
         name, reason = next(iter(rejects.items()))
         raise DataError(
