@@ -13,7 +13,6 @@ from vapray.evaluation.set_metrics import (
     SetMetrics,
     compare_classes,
     compare_sets,
-    extract,
     fid_of_sets,
     size_warnings,
 )
@@ -23,8 +22,13 @@ from .pictures import Images, blurred, noisy, scenes
 EXTRACTOR = RandomConvolutions()
 
 
-def features(images: Images, labels: np.ndarray) -> FeatureSet:
-    return extract(EXTRACTOR, images, labels, "test scenes")
+def features(
+    images: Images,
+    labels: np.ndarray,
+    preparation: str = "test scenes",
+    extractor: RandomConvolutions = EXTRACTOR,
+) -> FeatureSet:
+    return FeatureSet(extractor(images), labels, extractor.space, preparation)
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +119,9 @@ def test_a_class_with_few_images_gets_kid_only_and_the_spoilt_class_stands_out(r
 def test_sets_that_were_prepared_differently_are_refused(reference: FeatureSet) -> None:
     images, labels = scenes(300, 1)
     with pytest.raises(DataError, match="prepared differently"):
-        fid_of_sets(reference, extract(EXTRACTOR, images, labels, "another crop"))
+        fid_of_sets(reference, features(images, labels, "another crop"))
     with pytest.raises(DataError, match="prepared differently"):
-        fid_of_sets(reference, extract(RandomConvolutions(resize=32), images, labels, "test scenes"))
+        fid_of_sets(reference, features(images, labels, extractor=RandomConvolutions(resize=32)))
 
 
 def test_fewer_images_than_features_are_warned_of() -> None:

@@ -22,12 +22,10 @@ from vapray.evaluation.report.render import render_report
 from vapray.evaluation.report.verdict import adherence_finding, fid_finding, headline, label_finding
 from vapray.memorisation.copy_test import COPIES
 from vapray.metrics.intervals import Interval
-from vapray.report.curves import line_chart
-from vapray.report.data_uri import data_uri
+from vapray.report.curves import Curve, line_chart
 from vapray.report.gauge import Entry, gauge
 from vapray.report.number_format import duration, number
-from vapray.report.page import sides
-from vapray.report.records import Curve
+from vapray.report.page import data_uri, sides
 
 VOID = {"meta", "img", "br"}
 OUTSIDE = re.compile(r"""(?:src|href|srcset)\s*=\s*["'](?!data:|#|\.\./audit/index\.html)|url\(|@import|https?://""")

@@ -9,8 +9,7 @@ from vapray.caption_audit.other_captions import OtherCaptions
 from vapray.caption_audit.proportions import Proportion
 from vapray.captioning.attributes import Attribute
 from vapray.report.number_format import interval_text, percent
-from vapray.report.page import page, sides
-from vapray.report.records import Image
+from vapray.report.page import Image, page, sides
 
 __all__ = ["MEASURED", "WORST_SIDE", "Audit", "WorstCaption", "render_audit"]
 

@@ -39,15 +39,15 @@ from vapray.latents.latent_space import split_moments
 from vapray.latents.loading import load_run_autoencoder
 from vapray.memorisation.candidates import COLUMNS, select_candidates, ungrouped_held_out
 from vapray.memorisation.planting import PLANTED, plant
-from vapray.memorisation.search import NeighbourSearch
+from vapray.memorisation.search import search_training_set
 from vapray.metrics.frechet import FeatureStatistics
 from vapray.runtime.cluster import run_remote
-from vapray.runtime.row_map import map_rows, write_work_list
+from vapray.runtime.row_map import map_rows
 from vapray.runtime.stage_context import StageContext
 from vapray.store.tables import TABLES, build_part, choose_held_out_split
 from vapray.store.version import Version, fingerprint
 
-__all__ = ["ReferenceSet", "build_measurer", "build_once", "load_or_build_reference", "search_training_set"]
+__all__ = ["ReferenceSet", "build_measurer", "build_once", "load_or_build_reference"]
 
 SECTIONS = (
     "data.modality", "data.image_size", "evaluate.features", "evaluate.pixels", "evaluate.classifier_steps",
@@ -117,27 +117,6 @@ def build_measurer(config: Config, classifier: Classifier) -> ImageMeasurer:
     """Build the measurement that the reference set uses, for images of any set."""
     extractor = extractor_of(config.evaluate, config.pools.evaluate.device, classifier)
     return ImageMeasurer(extractor, classifier, config.data.modality)
-
-
-def search_training_set(
-    run: StageContext, references: Version, training: FeatureStatistics, suspects: pa.Table, nearest: Version
-) -> None:
-    """Search all training images for those nearest to the suspects.
-
-    Args:
-        run: Context of the stage; the work list is stored under the fingerprint of its output.
-        references: Version that holds the training images.
-        training: Feature statistics of the training images.
-        suspects: Columns of the table ``suspects`` but ``reject``.
-        nearest: Version that receives the results.
-    """
-    map_rows(
-        replace(run, output=nearest),
-        write_work_list(run, "suspects", suspects),
-        partial(NeighbourSearch, references, training.mean, training.scale),
-        pool=run.config.pools.evaluate,
-        columns=COLUMNS,
-    )
 
 
 def _held_out_split(rows: pa.Table, uri: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.errors import DataError
-from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
+from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.metrics.frechet import FeatureStatistics, frechet_distance
 from vapray.metrics.intervals import Interval, half_sampling_around, random_halves
 from vapray.metrics.kid import kernel_mmd2
@@ -38,20 +38,6 @@ class FeatureSet:
     def origin(self) -> tuple[str, str, int, str]:
         """Values that must agree between compared sets."""
         return self.space.name, self.space.sha256, self.space.resize, self.preparation
-
-
-def extract(
-    extractor: FeatureExtractor, images: NDArray[np.uint8], labels: NDArray[np.int64], preparation: str
-) -> FeatureSet:
-    """Extract features of images uint8 [N, H, W, 3] with labels [N].
-
-    Raises:
-        DataError: the numbers of images and labels differ.
-    """
-    if len(images) != len(labels):
-        raise DataError(f"numbers differ: {len(images)} images and {len(labels)} labels")
-    features = np.asarray(extractor(images), dtype=np.float64)
-    return FeatureSet(features, labels, extractor.space, preparation)
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,14 @@ from vapray.evaluation.classifier import LABEL, Classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.measurement import preparation
 from vapray.evaluation.metrics import Provenance, StageTime
-from vapray.evaluation.reference_set import ReferenceSet, build_measurer, load_or_build_reference, search_training_set
+from vapray.evaluation.reference_set import ReferenceSet, build_measurer, load_or_build_reference
 from vapray.evaluation.report.render import render_report
 from vapray.evaluation.report.report_data import build_report_data
 from vapray.evaluation.summary import summarize, to_metrics
 from vapray.latents.description import describe_autoencoder
 from vapray.memorisation.audit import Memorisation, audit
 from vapray.memorisation.candidates import COLUMNS
+from vapray.memorisation.search import search_training_set
 from vapray.runtime.row_map import map_rows
 from vapray.runtime.stage_context import StageContext
 from vapray.store.tables import TABLES, build_part

@@ -30,9 +30,8 @@ from vapray.evaluation.set_metrics import (
     size_warnings,
     standardize,
 )
-from vapray.evaluation.source_rank import SourceRank, source_rank
+from vapray.evaluation.source_rank import SourceRank, rank_sources
 from vapray.memorisation.audit import Memorisation
-from vapray.metrics.frechet import FeatureStatistics
 from vapray.metrics.inception_score import inception_score
 from vapray.metrics.intervals import Interval, bootstrap_interval
 from vapray.metrics.prd import PRDScores, prd_scores
@@ -107,7 +106,7 @@ def summarize(
         inception_score=_inception_score(generated, probabilities, seed),
         distributions=_distribution_scores(reference, generated, config),
         adherence=_adherence(sets, captions, prompt_set, config),
-        source_rank=_source_rank(sets, features, sources, config),
+        source_rank=rank_sources(sets, features, sources, draws=settings.resamples, seed=seed),
         relative_distance=relative_distance(reference, features["held_out"], generated),
         fid_at_held_out_count=fid_of_sets(reference, _as_many(generated, len(features["held_out"].labels), seed)),
         n_held_out=len(features["held_out"].labels),
@@ -239,27 +238,6 @@ def _adherence(
     settings = config.evaluate
     return measure_adherence(
         generated, real, score, rounds=settings.control_rounds, draws=settings.resamples, seed=config.run.seed
-    )
-
-
-def _source_rank(
-    sets: Mapping[str, Rows], features: Mapping[str, FeatureSet], sources: Mapping[str, str], config: Config
-) -> SourceRank | None:
-    """Rank sources in features scaled by the training images' deviations, independent of the scaling for FID."""
-    reference, held_out, generated = (features[name] for name in ("reference", "held_out", "generated"))
-    scale = FeatureStatistics.of(reference.features).scale
-    rows = {row["key"]: place for place, row in enumerate([*sets["reference"], *sets["held_out"]])}
-    return source_rank(
-        generated.features / scale,
-        {
-            place: rows[sources[row["key"]]]
-            for place, row in enumerate(sets["generated"])
-            if sources.get(row["key"]) in rows
-        },
-        np.concatenate([reference.features, held_out.features]) / scale,
-        np.concatenate([reference.labels, held_out.labels]),
-        draws=config.evaluate.resamples,
-        seed=config.run.seed,
     )
 
 

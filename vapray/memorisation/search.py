@@ -5,6 +5,8 @@ the training set.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vapray.memorisation.candidates import COLUMNS
 from vapray.memorisation.views import SIDE, VALUES, views
+from vapray.metrics.frechet import FeatureStatistics
+from vapray.runtime.row_map import map_rows, write_work_list
+from vapray.runtime.stage_context import StageContext
 from vapray.store.tables import TABLES, build_part, unpack
 from vapray.store.version import Version
 
-__all__ = ["NUM_NEIGHBOURS", "NeighbourSearch", "RunningTopK", "feature_distances", "pixel_distances"]
+__all__ = [
+    "NUM_NEIGHBOURS",
+    "NeighbourSearch",
+    "RunningTopK",
+    "feature_distances",
+    "pixel_distances",
+    "search_training_set",
+]
 
 NUM_NEIGHBOURS = 50
 """Number of nearest training images whose mean distance normalizes a distance."""
@@ -124,7 +137,7 @@ class NeighbourSearch:
         return build_part(TABLES["nearest"], found)
 
     def _training(self) -> Iterator[pa.Table]:
-        for part in self._measurements.read_parts(["key", "set", "pixels", "features"]):
+        for part in self._measurements.read_parts(COLUMNS):
             if (training := part.filter(pc.equal(part["set"], "reference"))).num_rows:
                 yield training
 
@@ -134,3 +147,24 @@ class NeighbourSearch:
 
 def _stacked(column: pa.ChunkedArray, dtype: str, *shape: int) -> NDArray[Any]:
     return np.stack([unpack(data, dtype, *shape) for data in column.to_pylist()])
+
+
+def search_training_set(
+    run: StageContext, references: Version, training: FeatureStatistics, suspects: pa.Table, nearest: Version
+) -> None:
+    """Search all training images for those nearest to the suspects.
+
+    Args:
+        run: Context of the stage; the work list is stored under the fingerprint of its output.
+        references: Version that holds the training images.
+        training: Feature statistics of the training images.
+        suspects: Columns of the table ``suspects`` but ``reject``.
+        nearest: Version that receives the results.
+    """
+    map_rows(
+        replace(run, output=nearest),
+        write_work_list(run, "suspects", suspects),
+        partial(NeighbourSearch, references, training.mean, training.scale),
+        pool=run.config.pools.evaluate,
+        columns=COLUMNS,
+    )

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from vapray.evaluation.adherence import Adherence
 from vapray.evaluation.metrics import Metrics
 from vapray.memorisation.audit import Memorisation
-from vapray.report.records import Curve, Image
+from vapray.report.curves import Curve
+from vapray.report.page import Image
 
 
 @dataclass(frozen=True)

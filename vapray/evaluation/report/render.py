@@ -9,8 +9,7 @@ from vapray.evaluation.report.caveats import caveats
 from vapray.evaluation.report.content import ReportData
 from vapray.report import curves
 from vapray.report import number_format as wording
-from vapray.report.page import page, sides
-from vapray.report.records import Curve, Image
+from vapray.report.page import Image, page, sides
 
 __all__ = ["render_report"]
 
@@ -41,7 +40,7 @@ def render_report(report: ReportData) -> str:
     )
 
 
-def _charts(drawn: Sequence[Curve]) -> list[curves.LineChart]:
+def _charts(drawn: Sequence[curves.Curve]) -> list[curves.LineChart]:
     charts = (curves.line_chart(curve) for curve in drawn)
     return [chart for chart in charts if chart is not None]
 
