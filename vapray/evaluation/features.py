@@ -10,7 +10,7 @@ from vapray.evaluation.classifier import Classifier
 from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
 from vapray.evaluation.extractors.inception import inception_v3
 from vapray.evaluation.extractors.random_convolutions import RandomConvolutions
-from vapray.evaluation.extractors.torchvision_networks import densenet121, squeezenet, vgg16
+from vapray.evaluation.extractors.torchvision_networks import torchvision_network
 from vapray.evaluation.extractors.trained_classifier import penultimate_layer
 from vapray.evaluation.extractors.vision_transformers import biomedclip, dinov2
 
@@ -22,9 +22,9 @@ __all__ = [
 _FACTORIES: dict[str, Callable[..., FeatureExtractor]] = {
     "random_convolutions": RandomConvolutions,
     "inception_v3": inception_v3,
-    "vgg16": vgg16,
-    "squeezenet": squeezenet,
-    "densenet121": densenet121,
+    "vgg16": torchvision_network,
+    "squeezenet": torchvision_network,
+    "densenet121": torchvision_network,
     "dinov2": dinov2,
     "biomedclip": biomedclip,
     "classifier": penultimate_layer,
