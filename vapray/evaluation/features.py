@@ -15,7 +15,12 @@ from vapray.evaluation.extractors.trained_classifier import penultimate_layer
 from vapray.evaluation.extractors.vision_transformers import biomedclip, dinov2
 
 __all__ = [
-    "FeatureExtractor", "FeatureSpace", "RandomConvolutions", "extractor_names", "extractor_of", "load_extractor",
+    "FeatureExtractor",
+    "FeatureSpace",
+    "RandomConvolutions",
+    "build_extractor",
+    "extractor_names",
+    "load_extractor",
     "register_extractor",
 ]  # fmt: skip
 
@@ -54,7 +59,7 @@ def load_extractor(name: str = "random_convolutions", **options: Any) -> Feature
     raise ConfigError(f"unknown feature extractor {name!r}. Accepted: {', '.join(extractor_names())}.{hint}")
 
 
-def extractor_of(settings: Evaluate, device: str = "cpu", classifier: Classifier | None = None) -> FeatureExtractor:
+def build_extractor(settings: Evaluate, device: str = "cpu", classifier: Classifier | None = None) -> FeatureExtractor:
     """Build the extractor that section ``evaluate`` of the config requests.
 
     Args:

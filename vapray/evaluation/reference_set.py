@@ -32,7 +32,7 @@ from vapray.evaluation.baselines import class_mean_images
 from vapray.evaluation.classifier import Classifier, train_classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.extractors.weight_files import features_content_hash
-from vapray.evaluation.features import extractor_of
+from vapray.evaluation.features import build_extractor
 from vapray.evaluation.measurement import CLASSIFIER, ImageMeasurer, stack_features, stored_classifier
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.latent_space import split_moments
@@ -115,7 +115,7 @@ def load_or_build_reference(run: StageContext) -> ReferenceSet:
 
 def build_measurer(config: Config, classifier: Classifier) -> ImageMeasurer:
     """Build the measurement that the reference set uses, for images of any set."""
-    extractor = extractor_of(config.evaluate, config.pools.evaluate.device, classifier)
+    extractor = build_extractor(config.evaluate, config.pools.evaluate.device, classifier)
     return ImageMeasurer(extractor, classifier, config.data.modality)
 
 

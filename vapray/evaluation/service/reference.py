@@ -21,7 +21,7 @@ from vapray.data.image_loading import load_square_images
 from vapray.errors import DataError
 from vapray.evaluation.classifier import Classifier
 from vapray.evaluation.extractors.extractor import FeatureExtractor
-from vapray.evaluation.features import extractor_of
+from vapray.evaluation.features import build_extractor
 from vapray.evaluation.measurement import KEY_PREFIX, feature_set, stored_classifier
 from vapray.evaluation.service.real_images import RealImages
 from vapray.evaluation.set_metrics import FeatureSet
@@ -67,10 +67,10 @@ class ReferenceStatistics:
         Raises:
             DataError: too many images cannot be read, there are fewer than two training images, or the features need
                 a classifier that no evaluation has stored.
-            ConfigError, CheckpointError, BackendError: problems of the extractor's weights; see ``extractor_of``.
+            ConfigError, CheckpointError, BackendError: problems of the extractor's weights; see ``build_extractor``.
         """
         classifier = _classifier(real, config)
-        extractor = extractor_of(config.evaluate, classifier=classifier)
+        extractor = build_extractor(config.evaluate, classifier=classifier)
         rows = _real_features(real, config, extractor, state, say)
         reference, held_out = (
             feature_set(rows.filter(pc.equal(rows["set"], name)).to_pylist(), extractor.space, config)
