@@ -25,7 +25,7 @@ from serve.evaluations.evaluation_store import EvaluationStore, EvaluationTask
 from serve.settings import ModelSettings, ServiceSettings
 from vapray.errors import VaprayError
 from vapray.evaluation.service.neighbours import TrainingNeighbours, real_thumbnail
-from vapray.evaluation.service.real_pictures import RealPictures, find_real_pictures
+from vapray.evaluation.service.real_images import RealImages, find_real_images
 from vapray.evaluation.service.reference import ReferenceStatistics
 from vapray.evaluation.service.set_measurement import SetMeasurement
 from vapray.sampling.checkpoint_loading import read_metadata
@@ -51,14 +51,14 @@ def has_reference(model: ModelSettings) -> bool:
         DataError: ``run`` is set, but the run has none of the model's classes.
         CheckpointError: The checkpoint cannot be read.
     """
-    return find_real_pictures(model.checkpoint, read_metadata(model.checkpoint).class_names, model.run) is not None
+    return find_real_images(model.checkpoint, read_metadata(model.checkpoint).class_names, model.run) is not None
 
 
 @dataclass(frozen=True)
 class _Reference:
     """Real images of a model and their statistics."""
 
-    real: RealPictures
+    real: RealImages
     statistics: ReferenceStatistics
 
     @cached_property
@@ -208,7 +208,7 @@ def _no_reference(model: str, reason: str) -> ApiError:
 def _load(model: ModelSettings, state_dir: str) -> _Reference:
     try:
         card = read_metadata(model.checkpoint)
-        real = find_real_pictures(model.checkpoint, card.class_names, model.run)
+        real = find_real_images(model.checkpoint, card.class_names, model.run)
         if real is None:
             raise _no_reference(model.name, "the run of its checkpoint was not found")
         return _Reference(real, ReferenceStatistics.load(real, card.config, state_dir, LOG.warning))

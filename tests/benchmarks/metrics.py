@@ -142,7 +142,7 @@ def _ours(real: np.ndarray, generated: np.ndarray, logits: np.ndarray) -> Measur
 
     def pairs() -> Numbers:
         found = kid_and_prdc(real, generated)
-        return {"kid": found.kid, "precision": found.near.precision, "recall": found.near.recall}
+        return {"kid": found.kid, "precision": found.prdc.precision, "recall": found.prdc.recall}
 
     return {"fid": fid, "inception_score": score, "pairs": pairs}
 

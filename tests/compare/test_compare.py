@@ -253,4 +253,4 @@ def test_a_finished_run_is_identical_to_itself_and_shows_its_pictures(small_run:
     page = comparison.to_html()
     assert page.count("data:image/png;base64,") == 2 * 20
     report = (small_run / "report/index.html").read_text()
-    assert all(f'id="{section}"' in report for section in ("verdict", "cautions", "pictures", "neighbours", "training"))
+    assert all(f'id="{section}"' in report for section in ("verdict", "caveats", "pictures", "neighbours", "training"))

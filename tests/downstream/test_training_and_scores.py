@@ -6,7 +6,7 @@ import torch
 
 from tests.evaluation.pictures import scenes
 from vapray.config.loader import load_config
-from vapray.downstream.image_sets import Pictures, concat
+from vapray.downstream.image_sets import LabelledImages, concat
 from vapray.downstream.scores import score
 from vapray.downstream.summary import markdown, summarize
 from vapray.downstream.training import Phase, phases_of, probabilities, train_network
@@ -16,15 +16,15 @@ from vapray.metrics.intervals import t_interval
 SETTINGS = load_config(None, ["downstream.steps=60"]).downstream
 
 
-def drawn(count: int, seed: int) -> Pictures:
+def drawn(count: int, seed: int) -> LabelledImages:
     images, labels = scenes(count, seed)
-    return Pictures(images, labels, [f"{seed}-{number}" for number in range(count)])
+    return LabelledImages(images, labels, [f"{seed}-{number}" for number in range(count)])
 
 
 def test_what_generated_images_teach_is_tested_on_real_ones():
     """Ten real images are too few; another hundred as good as real make up for it, and wrongly labelled ones do not."""
     few, many, test = drawn(10, 0), drawn(100, 1), drawn(100, 2)
-    wrong = Pictures(many.images, (many.labels + 1) % 5, many.groups)
+    wrong = LabelledImages(many.images, (many.labels + 1) % 5, many.groups)
     found = {}
     for name, synthetic in (("none", None), ("good", many), ("wrong", wrong)):
         arm = "real+synthetic" if synthetic else "real"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vapray.config.loader import load_config
-from vapray.downstream.subsets import refuse_shared_groups, rows_of_share
+from vapray.downstream.subsets import check_groups_disjoint, rows_of_share
 from vapray.downstream.training import phases_of
 from vapray.downstream.trials import all_trials, keeps_weights
 from vapray.errors import ConfigError, DataError
@@ -45,9 +45,9 @@ def test_a_share_counts_groups_of_each_class():
 
 
 def test_a_test_of_lesions_that_are_trained_on_is_refused():
-    refuse_shared_groups(["a", "b"], ["c"])
+    check_groups_disjoint(["a", "b"], ["c"])
     with pytest.raises(DataError, match=r"1 groups are in the train split .* such as b"):
-        refuse_shared_groups(["a", "b", "b"], ["b", "c"])
+        check_groups_disjoint(["a", "b", "b"], ["b", "c"])
 
 
 @given(steps=st.integers(2, 500), part=st.floats(0.001, 0.999))

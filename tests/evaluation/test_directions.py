@@ -13,7 +13,6 @@ from vapray.evaluation.set_metrics import (
     SetMetrics,
     compare_classes,
     compare_sets,
-    extract,
     fid_of_sets,
     size_warnings,
 )
@@ -23,8 +22,13 @@ from .pictures import Images, blurred, noisy, scenes
 EXTRACTOR = RandomConvolutions()
 
 
-def features(images: Images, labels: np.ndarray) -> FeatureSet:
-    return extract(EXTRACTOR, images, labels, "test scenes")
+def features(
+    images: Images,
+    labels: np.ndarray,
+    preparation: str = "test scenes",
+    extractor: RandomConvolutions = EXTRACTOR,
+) -> FeatureSet:
+    return FeatureSet(extractor(images), labels, extractor.space, preparation)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +57,7 @@ def test_more_blur_or_noise_raises_fid_and_kid_and_lowers_precision(
     )
     assert good.fid < slight.fid < strong.fid
     assert good.kid < slight.kid < strong.kid
-    assert good.precision > strong.precision
+    assert good.prdc.precision > strong.prdc.precision
     assert strong.intervals["fid"].low > good.intervals["fid"].high
 
 
@@ -63,10 +67,10 @@ def test_duplicates_lower_recall_and_coverage_and_raise_fid_but_not_precision(
     images, labels = scenes(300, 1)
     few = np.arange(300) % 15
     duplicated = compare_sets(reference, features(images[few], labels[few]), draws=2)
-    assert duplicated.recall < 0.5 * good.recall
-    assert duplicated.coverage < good.coverage
+    assert duplicated.prdc.recall < 0.5 * good.prdc.recall
+    assert duplicated.prdc.coverage < good.prdc.coverage
     assert duplicated.fid > good.fid
-    assert duplicated.precision > good.precision - 0.15
+    assert duplicated.prdc.precision > good.prdc.precision - 0.15
 
 
 def test_a_collapse_to_one_class_raises_fid_and_lowers_recall_but_not_precision(
@@ -76,13 +80,13 @@ def test_a_collapse_to_one_class_raises_fid_and_lowers_recall_but_not_precision(
     collapsed = compare_sets(reference, features(images[labels == 2], labels[labels == 2]), draws=2)
     assert collapsed.fid > 3 * good.fid
     assert collapsed.kid > 3 * abs(good.kid)
-    assert collapsed.recall < 0.6 * good.recall
-    assert collapsed.precision > good.precision - 0.15
+    assert collapsed.prdc.recall < 0.6 * good.prdc.recall
+    assert collapsed.prdc.precision > good.prdc.precision - 0.15
 
 
 def test_copies_of_the_reference_are_at_distance_zero_with_recall_one(reference: FeatureSet, good: SetMetrics) -> None:
     copies = compare_sets(reference, features(*scenes(300, 0)), draws=2)
-    assert (copies.precision, copies.recall, copies.coverage) == (1.0, 1.0, 1.0)
+    assert (copies.prdc.precision, copies.prdc.recall, copies.prdc.coverage) == (1.0, 1.0, 1.0)
     assert copies.fid < 1e-6 * good.fid
     assert copies.kid < 0 < good.kid + abs(copies.kid)
 
@@ -90,9 +94,9 @@ def test_copies_of_the_reference_are_at_distance_zero_with_recall_one(reference:
 def test_a_collapse_lowers_coverage_and_density_of_noise_is_low(reference: FeatureSet, good: SetMetrics) -> None:
     images, labels = scenes(1500, 1)
     collapsed = compare_sets(reference, features(images[labels == 2], labels[labels == 2]), draws=2)
-    assert collapsed.coverage < 0.6 * good.coverage
+    assert collapsed.prdc.coverage < 0.6 * good.prdc.coverage
     noise = compare_sets(reference, features(noisy(images[:300], 60.0), labels[:300]), draws=2)
-    assert noise.density < 0.5 * good.density
+    assert noise.prdc.density < 0.5 * good.prdc.density
 
 
 def test_the_class_mean_floor_is_far_above_the_real_split(reference: FeatureSet, held_out: FeatureSet) -> None:
@@ -115,9 +119,9 @@ def test_a_class_with_few_images_gets_kid_only_and_the_spoilt_class_stands_out(r
 def test_sets_that_were_prepared_differently_are_refused(reference: FeatureSet) -> None:
     images, labels = scenes(300, 1)
     with pytest.raises(DataError, match="prepared differently"):
-        fid_of_sets(reference, extract(EXTRACTOR, images, labels, "another crop"))
+        fid_of_sets(reference, features(images, labels, "another crop"))
     with pytest.raises(DataError, match="prepared differently"):
-        fid_of_sets(reference, extract(RandomConvolutions(resize=32), images, labels, "test scenes"))
+        fid_of_sets(reference, features(images, labels, extractor=RandomConvolutions(resize=32)))
 
 
 def test_fewer_images_than_features_are_warned_of() -> None:

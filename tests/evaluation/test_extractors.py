@@ -20,7 +20,7 @@ from vapray.downstream.networks import MEAN, STD, build_network, to_safetensors
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
 from vapray.evaluation.classifier import train_classifier
 from vapray.evaluation.extractors.weight_files import INCEPTION_FILE, features_content_hash
-from vapray.evaluation.features import FeatureExtractor, extractor_of
+from vapray.evaluation.features import FeatureExtractor, build_extractor
 from vapray.metrics.inception_score import inception_score
 
 from . import extractor_weights as weights
@@ -33,7 +33,7 @@ REAL_SQUEEZENET = WEIGHTS / "squeezenet1_0_deepcompression_caffe_imagenet.pth"
 
 def asked(features: str, path: Path | None = None, **more: Any) -> FeatureExtractor:
     settings = {"features": features, "weights": str(path) if path else None, **more}
-    return extractor_of(Evaluate.model_validate(settings))
+    return build_extractor(Evaluate.model_validate(settings))
 
 
 @pytest.fixture(scope="module")
@@ -233,15 +233,15 @@ def test_biomedclip_is_open_clip_s_image_embedding(tmp_path: Path, pictures: Ima
 def test_the_classifier_s_features_are_what_its_last_layer_sees() -> None:
     images, labels = scenes(40, 0)
     classifier = train_classifier(images, labels, 5, steps=3)
-    extractor = extractor_of(Evaluate(features="classifier"), classifier=classifier)
+    extractor = build_extractor(Evaluate(features="classifier"), classifier=classifier)
     last = list(classifier.network.children())[-1]
     with torch.no_grad():
         probabilities = last(torch.from_numpy(np.asarray(extractor(images)))).softmax(dim=1)
     np.testing.assert_allclose(probabilities, classifier.probabilities(images), atol=1e-6)
     other = train_classifier(images, labels, 5, steps=4)
-    assert extractor.space.sha256 != extractor_of(Evaluate(features="classifier"), classifier=other).space.sha256
+    assert extractor.space.sha256 != build_extractor(Evaluate(features="classifier"), classifier=other).space.sha256
     with pytest.raises(DataError, match="has no classifier"):
-        extractor_of(Evaluate(features="classifier"))
+        build_extractor(Evaluate(features="classifier"))
 
 
 def test_no_pictures_give_no_rows_and_wrong_ones_are_refused(tmp_path: Path) -> None:
@@ -255,4 +255,4 @@ def test_no_pictures_give_no_rows_and_wrong_ones_are_refused(tmp_path: Path) -> 
 def test_a_device_that_is_not_here_is_refused(tmp_path: Path) -> None:
     settings = Evaluate(features="squeezenet", weights=str(weights.squeezenet(tmp_path / "s.pth", "1_1")))
     with pytest.raises(BackendError, match=r"pools\.evaluate\.num_gpus=0"):
-        extractor_of(settings, "cuda")
+        build_extractor(settings, "cuda")

@@ -16,18 +16,16 @@ from tests.evaluation.phone import overflow_at_phone_width
 from vapray.errors import DataError
 from vapray.evaluation.adherence import Adherence
 from vapray.evaluation.metrics import Metrics
-from vapray.evaluation.report.caveats import cautions
+from vapray.evaluation.report.caveats import caveats
 from vapray.evaluation.report.content import ReportData
 from vapray.evaluation.report.render import render_report
 from vapray.evaluation.report.verdict import adherence_finding, fid_finding, headline, label_finding
 from vapray.memorisation.copy_test import COPIES
 from vapray.metrics.intervals import Interval
-from vapray.report.curves import line_chart
-from vapray.report.data_uri import data_uri
+from vapray.report.curves import Curve, line_chart
 from vapray.report.gauge import Entry, gauge
 from vapray.report.number_format import duration, number
-from vapray.report.page import sides
-from vapray.report.records import Curve
+from vapray.report.page import data_uri, sides
 
 VOID = {"meta", "img", "br"}
 OUTSIDE = re.compile(r"""(?:src|href|srcset)\s*=\s*["'](?!data:|#|\.\./audit/index\.html)|url\(|@import|https?://""")
@@ -200,27 +198,27 @@ def test_labels_that_beat_real_pictures_are_called_typical_not_better(metrics: M
 
 def test_a_generator_beyond_its_ceilings_is_under_suspicion(report: ReportData) -> None:
     suspicious = {"Copies of training images", "FID better than real images"}
-    assert not suspicious & {one.about for one in cautions(report)}
+    assert not suspicious & {one.about for one in caveats(report)}
     further = {"fid_at_held_out_count": 1.0, "label_accuracy_real": 0.4}
     copied = replace(
         report,
         metrics=replace(report.metrics, further=further, caption_adherence=0.99),
         memorisation=replace(report.memorisation, verdict=COPIES),
     )
-    found = {one.about for one in cautions(copied)}
+    found = {one.about for one in caveats(copied)}
     assert suspicious <= found
     assert {"Label accuracy above real images", "Caption adherence above real images"} <= found
 
 
 def test_what_weakens_a_number_stands_before_it_is_quoted(report: ReportData) -> None:
-    found = {one.about: one.text for one in cautions(report)}
+    found = {one.about: one.text for one in caveats(report)}
     assert {"Few images", "Rejected rows", "Not Inception features"} <= found.keys()
     assert "VASC (1)" in found["Few generated images in a class"]
     rare = [replace(report.classes[1], n_reference=7, n_held_out=0, n_generated=0)]
-    weak = {one.about: one.text for one in cautions(replace(report, classes=rare))}
+    weak = {one.about: one.text for one in caveats(replace(report, classes=rare))}
     assert all("VASC" in weak[about] for about in ("Rare classes", "Classes not held out", "Classes never generated"))
     inception = replace(report.metrics, features="Inception-v3", warnings=())
-    calm = {one.about for one in cautions(replace(report, metrics=inception, rejects=[]))}
+    calm = {one.about for one in caveats(replace(report, metrics=inception, rejects=[]))}
     assert not {"Few images", "Rejected rows", "Not Inception features"} & calm
 
 

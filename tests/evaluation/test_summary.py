@@ -11,7 +11,7 @@ from vapray.config import Config, Evaluate
 from vapray.config.loader import load_config
 from vapray.evaluation.classifier import Classifier, train_classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
-from vapray.evaluation.features import extractor_of
+from vapray.evaluation.features import build_extractor
 from vapray.evaluation.measurement import IMAGE_SETS, ImageMeasurer, stack_features
 from vapray.evaluation.summary import EvaluationSummary, summarize
 from vapray.metrics.inception_score import inception_score
@@ -33,7 +33,7 @@ def classifier() -> Classifier:
 
 @pytest.fixture(scope="module")
 def rows(config: Config, classifier: Classifier) -> list[dict]:
-    examiner = ImageMeasurer(extractor_of(config.evaluate, classifier=classifier), classifier, config.data.modality)
+    examiner = ImageMeasurer(build_extractor(config.evaluate, classifier=classifier), classifier, config.data.modality)
     found = []
     for number, name in enumerate(IMAGE_SETS):
         images, labels = scenes(COUNT, number)
@@ -49,7 +49,7 @@ def findings(rows: list[dict], space: FeatureSpace, config: Config) -> Evaluatio
 
 
 def test_the_classifier_s_features_become_findings(config: Config, classifier: Classifier, rows: list[dict]) -> None:
-    space = extractor_of(Evaluate(features="classifier"), classifier=classifier).space
+    space = build_extractor(Evaluate(features="classifier"), classifier=classifier).space
     found = findings(rows, space, config)
     assert found.fid_floors["untrained"] > 1.3 * found.fid_floors["held_out"] > 0
     assert found.kid_floors.keys() == {"held_out", "reconstructed"}
@@ -64,7 +64,7 @@ def test_the_classifier_s_features_become_findings(config: Config, classifier: C
 def test_a_network_with_classes_gives_the_inception_score(
     config: Config, classifier: Classifier, rows: list[dict]
 ) -> None:
-    space = extractor_of(Evaluate(features="classifier"), classifier=classifier).space
+    space = build_extractor(Evaluate(features="classifier"), classifier=classifier).space
     made = stack_features([row for row in rows if row["set"] == "generated"])
     head = np.random.default_rng(0).standard_normal((7, space.width)).astype(np.float32)
     own = replace(space, class_weights=head)

@@ -14,7 +14,7 @@ from vapray.evaluation.classifier import train_classifier
 from vapray.evaluation.features import RandomConvolutions
 from vapray.evaluation.measurement import ImageMeasurer, stack_features
 from vapray.memorisation.audit import Memorisation, audit
-from vapray.memorisation.candidates import MOST_HELD_OUT, select_candidates, ungrouped_held_out
+from vapray.memorisation.candidates import MAX_HELD_OUT, select_candidates, ungrouped_held_out
 from vapray.memorisation.copy_test import CANNOT_TELL, COPIES, NONE
 from vapray.memorisation.planting import PLANTED, PLANTS, plant
 from vapray.memorisation.search import NeighbourSearch
@@ -129,13 +129,13 @@ def replace_split(images: pa.Table, splits: list[str]) -> pa.Table:
 
 
 def test_held_out_pictures_are_drawn_where_there_are_many_and_generated_ones_never() -> None:
-    count = MOST_HELD_OUT + 500
+    count = MAX_HELD_OUT + 500
     keys = [f"image/{number}" for number in range(count)] + [f"sample/{number}" for number in range(count)]
     sets = ["held_out"] * count + ["generated"] * count
     rows = pa.table({"key": keys, "set": sets, "pixels": [b""] * 2 * count, "features": [b""] * 2 * count})
     asked = select_candidates(rows, {str(number) for number in range(count)}, seed=0)
     found = asked["set"].to_pylist()
-    assert (found.count("held_out"), found.count("generated")) == (MOST_HELD_OUT, count)
+    assert (found.count("held_out"), found.count("generated")) == (MAX_HELD_OUT, count)
     assert asked["key"].to_pylist() == sorted(asked["key"].to_pylist())
     assert asked.equals(
         select_candidates(rows.take(list(range(2 * count))[::-1]), {str(n) for n in range(count)}, seed=0)

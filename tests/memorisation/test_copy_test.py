@@ -8,7 +8,7 @@ from vapray.memorisation.copy_test import (
     ALPHA,
     CANNOT_TELL,
     COPIES,
-    FEWEST_HELD_OUT,
+    MIN_HELD_OUT,
     NONE,
     CopyTestResult,
     combine_verdicts,
@@ -56,8 +56,8 @@ def test_the_interval_is_that_of_clopper_and_pearson() -> None:
 
 def test_too_few_held_out_pictures_cannot_tell_even_of_copies() -> None:
     copies = np.zeros(50)
-    assert run_copy_test(new(FEWEST_HELD_OUT - 1), PLANTED, copies).verdict == CANNOT_TELL
-    assert run_copy_test(new(FEWEST_HELD_OUT), PLANTED, copies).verdict == COPIES
+    assert run_copy_test(new(MIN_HELD_OUT - 1), PLANTED, copies).verdict == CANNOT_TELL
+    assert run_copy_test(new(MIN_HELD_OUT), PLANTED, copies).verdict == COPIES
     assert run_copy_test(new(0), PLANTED, new(5)).verdict == CANNOT_TELL
 
 

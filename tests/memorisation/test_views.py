@@ -62,18 +62,18 @@ def test_the_nearest_ones_are_those_of_sorting_everything() -> None:
     keys = [str(number) for number in range(333)]
     found = RunningTopK(4)
     for begin, end in ((0, 1), (1, 40), (40, 45), (45, 333)):
-        found.take(distances[:, begin:end], keys[begin:end])
+        found.update(distances[:, begin:end], keys[begin:end])
     for row in range(4):
         least = np.sort(distances[row])[:NUM_NEIGHBOURS]
-        assert found.of(row) == (str(distances[row].argmin()), least[0], pytest.approx(least.mean()))
+        assert found.nearest(row) == (str(distances[row].argmin()), least[0], pytest.approx(least.mean()))
 
 
 def test_of_equal_distances_the_first_is_kept_and_few_are_enough() -> None:
     found = RunningTopK(1)
-    found.take(np.array([[2.0, 1.0]]), ["a", "b"])
-    found.take(np.array([[1.0]]), ["c"])
-    assert found.of(0) == ("b", 1.0, pytest.approx(4 / 3))
-    assert found.of(0) != RunningTopK(1).of(0)
+    found.update(np.array([[2.0, 1.0]]), ["a", "b"])
+    found.update(np.array([[1.0]]), ["c"])
+    assert found.nearest(0) == ("b", 1.0, pytest.approx(4 / 3))
+    assert found.nearest(0) != RunningTopK(1).nearest(0)
 
 
 def test_equal_features_are_at_distance_0_and_others_where_pythagoras_says() -> None:

@@ -65,7 +65,7 @@ def test_kid_refuses_sets_that_it_cannot_judge() -> None:
     a, b = two_sets(5, 5)
     with pytest.raises(DataError, match="at least 2"):
         kernel_mmd2(a[:1], b)
-    with pytest.raises(DataError, match="wanted"):
+    with pytest.raises(DataError, match="expected"):
         kernel_mmd2(a, b[:, :3])
 
 

@@ -25,7 +25,7 @@ def test_it_is_kid_its_halves_and_the_neighbours(n: int, m: int, offset: float) 
     assert found.kid == pytest.approx(kernel_mmd2(real, generated), rel=1e-6)
     apart = [kernel_mmd2(real[some], generated[others]) for some, others in halves]
     np.testing.assert_allclose(found.kid_of_halves, apart, rtol=1e-6, atol=1e-6)
-    assert found.near == prdc_scores(real, generated, seed=2)
+    assert found.prdc == prdc_scores(real, generated, seed=2)
 
 
 @pytest.mark.parametrize("k", [1, 3, 7])
@@ -33,7 +33,7 @@ def test_neighbours_are_those_of_brute_force(k: int) -> None:
     real, generated = two_sets(64, 64, 1.0)
     real_radii, made_radii = (np.sort(cdist(rows, rows), axis=1)[:, k, None] for rows in (real, generated))
     between = cdist(real, generated)
-    near = kid_and_prdc(real, generated, k=k, block_rows=10).near
+    near = kid_and_prdc(real, generated, k=k, block_rows=10).prdc
     assert near.precision == (between <= real_radii).any(axis=0).mean()
     assert near.recall == (between <= made_radii.T).any(axis=1).mean()
     assert near.coverage == (between <= real_radii).any(axis=1).mean()
@@ -79,7 +79,7 @@ def test_neighbours_are_exact_where_float32_cannot_tell_them(draw, block_rows: i
     assert (order(squares(real, np.float32)) != order(squares(real, np.float64))).any(), "float32 would do"
     real_radii, made_radii = (np.sort(cdist(rows, rows), axis=1)[:, 3, None] for rows in (real, generated))
     between = cdist(real, generated)
-    near = kid_and_prdc(real, generated, block_rows=block_rows).near
+    near = kid_and_prdc(real, generated, block_rows=block_rows).prdc
     assert near.precision == (between <= real_radii).any(axis=0).mean()
     assert near.recall == (between <= made_radii.T).any(axis=1).mean()
     assert near.density == pytest.approx((between <= real_radii).sum() / (3 * 96))
@@ -90,7 +90,7 @@ def test_more_equal_rows_than_are_remembered_have_balls_of_no_size() -> None:
     real[:30] = real[0]
     radii = np.sort(cdist(real, real), axis=1)[:, 3, None]
     inside = cdist(real, generated) <= radii
-    near = kid_and_prdc(real, generated, block_rows=11).near
+    near = kid_and_prdc(real, generated, block_rows=11).prdc
     assert (radii[:30] == 0).all() and inside[30:].any()
     assert (near.precision, near.coverage) == (inside.any(axis=0).mean(), inside.any(axis=1).mean())
 
@@ -98,7 +98,7 @@ def test_more_equal_rows_than_are_remembered_have_balls_of_no_size() -> None:
 def test_copies_of_the_reference_lie_in_every_ball_and_at_no_distance() -> None:
     real, _ = two_sets(80, 80, 300.0)
     found = kid_and_prdc(real, real[::-1].copy())
-    assert (found.near.precision, found.near.recall, found.near.coverage) == (1.0, 1.0, 1.0)
+    assert (found.prdc.precision, found.prdc.recall, found.prdc.coverage) == (1.0, 1.0, 1.0)
     # Unlike pairs within the sets and all pairs between them: the copies' own kernel values are the difference.
     assert found.kid < 0
 
@@ -107,5 +107,5 @@ def test_sets_that_cannot_be_compared_are_refused() -> None:
     real, generated = two_sets(20, 20, 0.0)
     with pytest.raises(DataError, match="more than 3"):
         kid_and_prdc(real, generated[:3])
-    with pytest.raises(DataError, match="wanted"):
+    with pytest.raises(DataError, match="expected"):
         kid_and_prdc(real, generated[:, :2])

@@ -55,5 +55,5 @@ def test_it_is_seeded_and_refuses_too_few() -> None:
     assert scores(real, generated) == scores(real, generated)
     with pytest.raises(DataError, match="20 clusters"):
         prd_scores(real, generated[:19])
-    with pytest.raises(DataError, match="wanted"):
+    with pytest.raises(DataError, match="expected"):
         prd_scores(real, generated[:, :2])

@@ -1,8 +1,10 @@
 """Summary of expert ratings, and their agreement with the audit and with each other."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 from vapray.caption_audit.proportions import Proportion, proportion
 from vapray.caption_audit.ratings import RatedCaption
@@ -12,6 +14,25 @@ __all__ = ["ExpertFindings", "summarize_ratings"]
 
 Statement = tuple[str, str]
 """(image, attribute)."""
+
+
+class _Rating(NamedTuple):
+    """Verdict of one expert on one statement of a caption."""
+
+    rater: str
+    image: str
+    attribute: str
+    verdict: str
+
+    @property
+    def statement(self) -> Statement:
+        """Key of the statement."""
+        return self.image, self.attribute
+
+    @property
+    def wrong(self) -> bool:
+        """True if the expert called the statement wrong."""
+        return self.verdict == "wrong"
 
 
 @dataclass(frozen=True)
@@ -61,38 +82,53 @@ def summarize_ratings(
             f"caption_audit.ratings: all {len(rated)} ratings are of captions that this run does not have. Fix: rate "
             "the sheet of this run, or remove caption_audit.ratings."
         )
-    by_rater: dict[str, dict[Statement, str]] = {rater: {} for rater, _ in current}
-    for rater, one in current:
-        by_rater[rater] |= {(one.image_id, name): verdict for name, verdict in one.verdicts.items()}
-    certain = {rater: _certain(verdicts) for rater, verdicts in by_rater.items()}
-    outcomes = [outcome for verdicts in certain.values() for outcome in verdicts.items()]
-    names = sorted({name for (_, name), _ in outcomes})
+    ratings = _ratings(current)
+    raters = {rater: len({one.image for one in ratings if one.rater == rater}) for rater, _ in current}
+    certain = [one for one in ratings if one.verdict != "unsure"]
     return ExpertFindings(
-        raters={rater: len({image for image, _ in verdicts}) for rater, verdicts in by_rater.items()},
+        raters=raters,
         outdated=len(rated) - len(current),
-        wrong={name: found for name in names if (found := _wrong(outcomes, groups, name))},
-        overall=_wrong(outcomes, groups),
-        unsure=sum(map(len, by_rater.values())) - len(outcomes),
-        agreement=_kappa([(wrong, contradicted[key]) for key, wrong in outcomes if key in contradicted]),
-        between={
-            f"{one} and {other}": _kappa(
-                [(certain[one][key], certain[other][key]) for key in certain[one].keys() & certain[other].keys()]
-            )
-            for one, other in combinations(certain, 2)
-        },
+        wrong=_wrong_by_attribute(certain, groups),
+        overall=_wrong(certain, groups),
+        unsure=len(ratings) - len(certain),
+        agreement=_agreement_with_audit(certain, contradicted),
+        between=_agreement_between_raters(certain, raters),
     )
 
 
-def _certain(verdicts: Mapping[Statement, str]) -> dict[Statement, bool]:
-    """Map each statement that the expert could judge to True if it is wrong."""
-    return {key: verdict == "wrong" for key, verdict in verdicts.items() if verdict != "unsure"}
+def _ratings(captions: Sequence[tuple[str, RatedCaption]]) -> list[_Rating]:
+    """List the verdicts; the last one counts if an expert rated a statement twice."""
+    verdicts = {
+        (rater, one.image_id, attribute): verdict
+        for rater, one in captions
+        for attribute, verdict in one.verdicts.items()
+    }
+    return [_Rating(*key, verdict) for key, verdict in verdicts.items()]
 
 
-def _wrong(
-    outcomes: Sequence[tuple[Statement, bool]], groups: Mapping[str, str], name: str | None = None
-) -> Proportion | None:
-    found = [(wrong, groups[image]) for (image, attribute), wrong in outcomes if name in (None, attribute)]
-    return proportion([wrong for wrong, _ in found], [group for _, group in found])
+def _wrong(ratings: Sequence[_Rating], groups: Mapping[str, str]) -> Proportion | None:
+    return proportion([one.wrong for one in ratings], [groups[one.image] for one in ratings])
+
+
+def _wrong_by_attribute(ratings: Sequence[_Rating], groups: Mapping[str, str]) -> dict[str, Proportion]:
+    by_attribute: dict[str, list[_Rating]] = defaultdict(list)
+    for one in ratings:
+        by_attribute[one.attribute].append(one)
+    return {name: found for name, some in sorted(by_attribute.items()) if (found := _wrong(some, groups))}
+
+
+def _agreement_with_audit(ratings: Sequence[_Rating], contradicted: Mapping[Statement, bool]) -> float | None:
+    return _kappa([(one.wrong, contradicted[one.statement]) for one in ratings if one.statement in contradicted])
+
+
+def _agreement_between_raters(ratings: Sequence[_Rating], raters: Iterable[str]) -> dict[str, float | None]:
+    wrong: dict[str, dict[Statement, bool]] = {rater: {} for rater in raters}
+    for one in ratings:
+        wrong[one.rater][one.statement] = one.wrong
+    return {
+        f"{first} and {second}": _kappa([(ours[key], theirs[key]) for key in ours.keys() & theirs.keys()])
+        for (first, ours), (second, theirs) in combinations(wrong.items(), 2)
+    }
 
 
 def _kappa(pairs: Sequence[tuple[bool, bool]]) -> float | None:

@@ -13,10 +13,10 @@ from vapray.metrics.intervals import Interval, bootstrap_interval
 
 __all__ = [
     "AttributeFindings",
+    "CaptionErrors",
     "Consistency",
     "Findings",
     "RepeatedCaptions",
-    "WorstPicture",
     "find",
     "find_consistency",
 ]
@@ -43,7 +43,7 @@ class AttributeFindings:
 
 
 @dataclass(frozen=True)
-class WorstPicture:
+class CaptionErrors:
     """Image with the contradicted claims of its caption."""
 
     image_id: str
@@ -59,7 +59,7 @@ class Findings:
     contradicted: Proportion | None
     by_chance: float | None
     attributes: tuple[AttributeFindings, ...]
-    worst: tuple[WorstPicture, ...]
+    worst: tuple[CaptionErrors, ...]
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,9 @@ def _overall(rows: Iterable[AttributeFindings]) -> float | None:
     return sum(chance * count for chance, count in known) / statements if statements else None
 
 
-def _worst(checked: Checked) -> tuple[WorstPicture, ...]:
+def _worst(checked: Checked) -> tuple[CaptionErrors, ...]:
     found = [
-        WorstPicture(picture.image_id, tuple(claim for claim in claims if claim.contradicted), len(claims))
+        CaptionErrors(picture.image_id, tuple(claim for claim in claims if claim.contradicted), len(claims))
         for picture, claims in checked
     ]
     ranked = sorted(found, key=lambda one: (-len(one.wrong), one.checked, one.image_id))

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vapray.caption_audit.experts import ExpertFindings
-from vapray.caption_audit.findings import Consistency, Findings, WorstPicture
+from vapray.caption_audit.findings import CaptionErrors, Consistency, Findings
 from vapray.caption_audit.other_captions import OtherCaptions
 from vapray.caption_audit.proportions import Proportion
 from vapray.captioning.attributes import Attribute
 from vapray.report.number_format import interval_text, percent
-from vapray.report.page import page, sides
-from vapray.report.records import Image
+from vapray.report.page import Image, page, sides
 
 __all__ = ["MEASURED", "WORST_SIDE", "Audit", "WorstCaption", "render_audit"]
 
@@ -26,7 +25,7 @@ class WorstCaption:
 
     image: Image
     caption: str
-    found: WorstPicture
+    found: CaptionErrors
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def _rate(found: Proportion | None) -> str:
     """Format a share as ``12 % (9 to 16)``, or a dash."""
     if found is None:
         return percent(None)
-    return f"{percent(found.value)} ({interval_text(found.interval, 'percent')})"
+    return f"{percent(found.value)} ({interval_text(found.interval, percent)})"
 
 
 def _value(value: Attribute) -> str:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from vapray.caption_audit.ratings import VERDICTS
-from vapray.report.page import page
-from vapray.report.records import Image
+from vapray.report.page import Image, page
 
 __all__ = ["SHEET_SIDE", "SheetCaption", "render_rating_sheet"]
 

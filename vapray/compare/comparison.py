@@ -40,9 +40,9 @@ class RunComparison:
         parts = [f"The second run is {' and '.join(told)}"] if told else []
         if same:
             parts.append(f"The runs are not distinguishable in {_and(same)}")
-        return ". ".join(parts) + "." if parts else self._nothing_told()
+        return ". ".join(parts) + "." if parts else self._without_verdict()
 
-    def _nothing_told(self) -> str:
+    def _without_verdict(self) -> str:
         reasons = dict.fromkeys(row.word for row in self.numbers if row.outcome == "incomparable")
         return f"The numbers of these runs are {_and(list(reasons))}." if reasons else "No number differs."
 

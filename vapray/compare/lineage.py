@@ -12,7 +12,7 @@ from vapray.evaluation.metrics import Metrics
 from vapray.store.tables import TABLES
 from vapray.store.version import Manifest, Store, Version
 
-__all__ = ["DATASET", "REPORT", "FinishedRun", "open_run", "same_pictures"]
+__all__ = ["DATASET", "REPORT", "FinishedRun", "open_run", "same_images"]
 
 REPORT = "report/metrics.json"
 EVALUATION = "measurements"
@@ -83,7 +83,7 @@ def open_run(root: str) -> FinishedRun:
     )
 
 
-def same_pictures(first: FinishedRun, second: FinishedRun) -> bool:
+def same_images(first: FinishedRun, second: FinishedRun) -> bool:
     """Check that both runs read the same images with the same labels and splits, from any location."""
     columns = ["image_id", "label", "split", "sha256"]
     ours, theirs = (run.versions["images"].read(columns) for run in (first, second))

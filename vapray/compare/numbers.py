@@ -4,30 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from vapray.compare.lineage import FinishedRun, same_pictures
+from vapray.compare.lineage import FinishedRun, same_images
+from vapray.evaluation.metric_specs import METRIC_SPECS, MetricSpec
 from vapray.evaluation.metrics import Metrics
-from vapray.evaluation.report.metric_specs import METRIC_SPECS, MetricSpec, value_of
 from vapray.metrics.intervals import Interval
 from vapray.report.number_format import ABSENT, UNBROKEN, Number, interval_text, is_measured, number, percent
 
 __all__ = ["NumberRow", "number_rows", "obstacles"]
-
-OF_FEATURES = frozenset(
-    (
-        "fid",
-        "fid_at_held_out_count",
-        "kid",
-        "precision",
-        "recall",
-        "density",
-        "coverage",
-        "nearest_training_relative",
-        "caption_source_rank",
-    )
-)
-OF_CAPTIONS = frozenset(("caption_adherence", "caption_adherence_relative"))
-OF_COUNT = frozenset(("fid", "precision", "recall", "density", "coverage"))
-"""Numbers that depend on the set size: FID is biased, and balls shrink as a set grows."""
 
 Outcome = Literal["equal", "better", "worse", "undecided", "incomparable", "missing"]
 
@@ -54,32 +37,33 @@ def number_rows(first: FinishedRun, second: FinishedRun) -> list[NumberRow]:
     """Compare every number that at least one run measured."""
     barred = obstacles(first, second)
     return [
-        _row(kind, first.metrics, second.metrics, barred.get(kind.key, ""))
-        for kind in METRIC_SPECS
-        if is_measured(value_of(first.metrics, kind)) or is_measured(value_of(second.metrics, kind))
+        _row(spec, first.metrics, second.metrics, barred.get(spec.key, ""))
+        for spec in METRIC_SPECS
+        if any(is_measured(run.metrics.value(spec.key)) for run in (first, second))
     ]
 
 
 def obstacles(first: FinishedRun, second: FinishedRun) -> dict[str, str]:
     """Reason why each number cannot be compared between these runs, by key; comparable numbers are absent."""
-    whole = list(_other_pictures(first, second))
-    features = [*whole, *_other_features(first.metrics, second.metrics)]
-    captions = [*whole, *_other_words(first, second)]
+    images = list(_other_images(first, second))
+    features = list(_other_features(first.metrics, second.metrics))
+    prompts = list(_other_prompts(first, second))
+    counts = ["numbers of generated images differ"] if first.metrics.n_generated != second.metrics.n_generated else []
     found = {}
-    for kind in METRIC_SPECS:
-        reasons = features if kind.key in OF_FEATURES else captions if kind.key in OF_CAPTIONS else whole
-        counts = [run.metrics.n_generated for run in (first, second)]
-        if kind.key in OF_COUNT and counts[0] != counts[1]:
-            reasons = [*reasons, "numbers of generated images differ"]
+    for spec in METRIC_SPECS:
+        reasons = [*images]
+        reasons += features if spec.needs_same_features else []
+        reasons += prompts if spec.needs_same_prompts else []
+        reasons += counts if spec.needs_same_count else []
         if reasons:
-            found[kind.key] = reasons[0]
+            found[spec.key] = reasons[0]
     return found
 
 
-def _other_pictures(first: FinishedRun, second: FinishedRun) -> Iterator[str]:
+def _other_images(first: FinishedRun, second: FinishedRun) -> Iterator[str]:
     if first.class_names != second.class_names:
         yield "classes differ"
-    if not same_pictures(first, second):
+    if not same_images(first, second):
         yield "datasets differ"
     if first.metrics.provenance.preparation != second.metrics.provenance.preparation:
         yield "image sizes differ"
@@ -91,33 +75,33 @@ def _other_features(first: Metrics, second: Metrics) -> Iterator[str]:
         yield "features differ"
 
 
-def _other_words(first: FinishedRun, second: FinishedRun) -> Iterator[str]:
+def _other_prompts(first: FinishedRun, second: FinishedRun) -> Iterator[str]:
     if first.outside.get("evaluate prompts") != second.outside.get("evaluate prompts"):
         yield "prompt sets differ"
 
 
-def _row(kind: MetricSpec, first: Metrics, second: Metrics, barred: str) -> NumberRow:
-    a, b = value_of(first, kind), value_of(second, kind)
-    intervals = first.intervals.get(kind.key), second.intervals.get(kind.key)
-    outcome = _outcome(kind, a, b, intervals, barred)
-    told = outcome in ("better", "worse", "undecided")
+def _row(spec: MetricSpec, first: Metrics, second: Metrics, barred: str) -> NumberRow:
+    a, b = first.value(spec.key), second.value(spec.key)
+    intervals = first.intervals.get(spec.key), second.intervals.get(spec.key)
+    outcome = _outcome(spec, a, b, intervals, barred)
+    measured = outcome in ("better", "worse", "undecided")
     return NumberRow(
-        key=kind.key,
-        name=kind.name,
-        first=kind.word(a),
-        second=kind.word(b),
-        first_interval=interval_text(intervals[0], kind.word.__name__),
-        second_interval=interval_text(intervals[1], kind.word.__name__),
-        difference=_signed(kind, b - a) if told and is_measured(a) and is_measured(b) else ABSENT,
+        key=spec.key,
+        name=spec.name,
+        first=spec.format(a),
+        second=spec.format(b),
+        first_interval=interval_text(intervals[0], spec.format),
+        second_interval=interval_text(intervals[1], spec.format),
+        difference=_signed(spec, b - a) if measured and is_measured(a) and is_measured(b) else ABSENT,
         outcome=outcome,
-        word=_word(kind, outcome, a, b, intervals, barred),
+        word=_word(spec, outcome, a, b, intervals, barred),
     )
 
 
 Intervals = tuple[Interval | None, Interval | None]
 
 
-def _outcome(kind: MetricSpec, a: Number, b: Number, intervals: Intervals, barred: str) -> Outcome:
+def _outcome(spec: MetricSpec, a: Number, b: Number, intervals: Intervals, barred: str) -> Outcome:
     if barred:
         return "incomparable"
     if not is_measured(a) or not is_measured(b):
@@ -126,7 +110,7 @@ def _outcome(kind: MetricSpec, a: Number, b: Number, intervals: Intervals, barre
         return "equal"
     if not _apart(intervals):
         return "undecided"
-    return "better" if _improved(kind, a, b) else "worse"
+    return "better" if spec.improved(a, b) else "worse"
 
 
 def _apart(intervals: Intervals) -> bool:
@@ -134,23 +118,17 @@ def _apart(intervals: Intervals) -> bool:
     return bool(first and second and (first.high < second.low or second.high < first.low))
 
 
-def _improved(kind: MetricSpec, a: float, b: float) -> bool:
-    if kind.direction == "near 1":
-        return abs(b - 1) < abs(a - 1)
-    return (b < a) == (kind.direction == "lower")
-
-
-def _word(kind: MetricSpec, outcome: Outcome, a: Number, b: Number, intervals: Intervals, barred: str) -> str:
+def _word(spec: MetricSpec, outcome: Outcome, a: Number, b: Number, intervals: Intervals, barred: str) -> str:
     if outcome == "undecided" and all(intervals):
         return "not distinguishable (intervals overlap)"
     if outcome == "undecided" and is_measured(a) and is_measured(b):
-        return f"second {'better' if _improved(kind, a, b) else 'worse'}, without an interval"
+        return f"second {'better' if spec.improved(a, b) else 'worse'}, without an interval"
     words = {"equal": "equal", "better": "second better", "worse": "second worse", "missing": "measured in one only"}
     return words.get(outcome, f"not comparable: {barred}")
 
 
-def _signed(kind: MetricSpec, difference: float) -> str:
+def _signed(spec: MetricSpec, difference: float) -> str:
     sign = "+" if difference > 0 else "-"
-    if kind.word is not percent:
+    if spec.format is not percent:
         return sign + number(abs(difference))
     return f"{sign}{100 * abs(difference):.1f}{UNBROKEN}points"

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from vapray.compare.lineage import FinishedRun
 from vapray.data.decode import decode
-from vapray.report.records import Image
+from vapray.report.page import Image
 
 __all__ = ["ClassPairs", "Pair", "class_pairs"]
 

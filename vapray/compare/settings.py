@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from vapray.compare.lineage import DATASET, FinishedRun, same_pictures
+from vapray.compare.lineage import DATASET, FinishedRun, same_images
 
 __all__ = ["Change", "changes"]
 
@@ -26,7 +26,7 @@ def changes(first: FinishedRun, second: FinishedRun) -> list[Change]:
 
     A dataset at another location with the same images counts as equal.
     """
-    moved = {DATASET} if same_pictures(first, second) else set()
+    moved = {DATASET} if same_images(first, second) else set()
     outside = [{key: value for key, value in run.outside.items() if key not in moved} for run in (first, second)]
     software = [run.manifests["evaluate"].versions for run in (first, second)]
     return [

@@ -15,13 +15,13 @@ from vapray.data.image_loading import load_square_images
 from vapray.errors import DataError
 from vapray.store.version import Version
 
-__all__ = ["Pictures", "concat", "load_real", "read_synthetic"]
+__all__ = ["LabelledImages", "concat", "load_real", "read_synthetic"]
 
 PICTURES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Pictures:
+class LabelledImages:
     """Labelled images in memory.
 
     Attributes:
@@ -35,16 +35,16 @@ class Pictures:
     groups: Sequence[str]
 
 
-def concat(first: Pictures, second: Pictures) -> Pictures:
+def concat(first: LabelledImages, second: LabelledImages) -> LabelledImages:
     """Concatenate two sets."""
-    return Pictures(
+    return LabelledImages(
         np.concatenate([first.images, second.images]),
         np.concatenate([first.labels, second.labels]),
         [*first.groups, *second.groups],
     )
 
 
-def load_real(images: Version, split: str, config: Config) -> Pictures:
+def load_real(images: Version, split: str, config: Config) -> LabelledImages:
     """Read all images of a split, sorted by id.
 
     Raises:
@@ -58,10 +58,10 @@ def load_real(images: Version, split: str, config: Config) -> Pictures:
         for position, reason in reasons.items():
             raise DataError(f"{paths[position]}: {reason}. Fix: restore it, or run `python -m jobs.ingest` again.")
         frames[begin : begin + len(found)] = _resized(found, config)
-    return Pictures(frames, np.array([row["label"] for row in rows], np.int64), [row["group"] for row in rows])
+    return LabelledImages(frames, np.array([row["label"] for row in rows], np.int64), [row["group"] for row in rows])
 
 
-def read_synthetic(samples: Version, config: Config) -> Pictures:
+def read_synthetic(samples: Version, config: Config) -> LabelledImages:
     """Read generated images, sorted by id: all, or ``downstream.n_synthetic`` drawn by the run's seed."""
     rows = samples.read(["sample_id", "arm"]).filter(pc.field("arm") == "generated")
     ids = rows.column("sample_id").to_pylist()
@@ -72,7 +72,7 @@ def read_synthetic(samples: Version, config: Config) -> Pictures:
         position = place[row["sample_id"]]
         frames[position] = _resized(decode(row["png"])[None], config)[0]
         labels[position] = row["label"]
-    return Pictures(frames, labels, [""] * len(place))
+    return LabelledImages(frames, labels, [""] * len(place))
 
 
 def _rows_of(samples: Version, ids: list[str]) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,7 @@ from vapray.config import Config
 from vapray.downstream.image_sets import concat, load_real, read_synthetic, side_of
 from vapray.downstream.networks import to_safetensors
 from vapray.downstream.scores import score
-from vapray.downstream.subsets import refuse_shared_groups, rows_of_share
+from vapray.downstream.subsets import check_groups_disjoint, rows_of_share
 from vapray.downstream.summary import REGIME, markdown, summarize
 from vapray.downstream.training import phases_of, probabilities, train_network
 from vapray.downstream.trials import Trial, all_trials, keeps_weights
@@ -67,7 +67,7 @@ def _held_out(images: Version) -> tuple[str, int]:
             f"{images.uri}: testing needs held-out images of at least two classes, and training needs images of the "
             "train split. Fix: give the dataset such splits, or set data.test_share."
         )
-    refuse_shared_groups(train.column("group").to_pylist(), test.column("group").to_pylist())
+    check_groups_disjoint(train.column("group").to_pylist(), test.column("group").to_pylist())
     return str(split), test.num_rows
 
 

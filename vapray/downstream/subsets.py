@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vapray.errors import DataError
 
-__all__ = ["refuse_shared_groups", "rows_of_share"]
+__all__ = ["check_groups_disjoint", "rows_of_share"]
 
 
 def rows_of_share(
@@ -41,7 +41,7 @@ def rows_of_share(
     return np.flatnonzero([group in taken for group in groups])
 
 
-def refuse_shared_groups(train: Sequence[str], test: Sequence[str]) -> None:
+def check_groups_disjoint(train: Sequence[str], test: Sequence[str]) -> None:
     """Check that no lesion or patient is both trained on and tested on.
 
     Raises:

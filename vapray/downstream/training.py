@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from vapray.config import Downstream
 from vapray.config.downstream import Classifier
-from vapray.downstream.image_sets import Pictures
+from vapray.downstream.image_sets import LabelledImages
 from vapray.downstream.networks import MEAN, STD, build_network
 from vapray.errors import TrainingDivergedError
 from vapray.latents.training_loop import fit
@@ -56,7 +56,7 @@ def phases_of(
 
 def train_network(
     name: Classifier,
-    pictures: Pictures,
+    pictures: LabelledImages,
     phases: Sequence[Phase],
     settings: Downstream,
     *,

@@ -10,21 +10,26 @@ from vapray.evaluation.classifier import Classifier
 from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
 from vapray.evaluation.extractors.inception import inception_v3
 from vapray.evaluation.extractors.random_convolutions import RandomConvolutions
-from vapray.evaluation.extractors.torchvision_networks import densenet121, squeezenet, vgg16
+from vapray.evaluation.extractors.torchvision_networks import torchvision_network
 from vapray.evaluation.extractors.trained_classifier import penultimate_layer
 from vapray.evaluation.extractors.vision_transformers import biomedclip, dinov2
 
 __all__ = [
-    "FeatureExtractor", "FeatureSpace", "RandomConvolutions", "extractor_names", "extractor_of", "load_extractor",
+    "FeatureExtractor",
+    "FeatureSpace",
+    "RandomConvolutions",
+    "build_extractor",
+    "extractor_names",
+    "load_extractor",
     "register_extractor",
 ]  # fmt: skip
 
 _FACTORIES: dict[str, Callable[..., FeatureExtractor]] = {
     "random_convolutions": RandomConvolutions,
     "inception_v3": inception_v3,
-    "vgg16": vgg16,
-    "squeezenet": squeezenet,
-    "densenet121": densenet121,
+    "vgg16": torchvision_network,
+    "squeezenet": torchvision_network,
+    "densenet121": torchvision_network,
     "dinov2": dinov2,
     "biomedclip": biomedclip,
     "classifier": penultimate_layer,
@@ -54,7 +59,7 @@ def load_extractor(name: str = "random_convolutions", **options: Any) -> Feature
     raise ConfigError(f"unknown feature extractor {name!r}. Accepted: {', '.join(extractor_names())}.{hint}")
 
 
-def extractor_of(settings: Evaluate, device: str = "cpu", classifier: Classifier | None = None) -> FeatureExtractor:
+def build_extractor(settings: Evaluate, device: str = "cpu", classifier: Classifier | None = None) -> FeatureExtractor:
     """Build the extractor that section ``evaluate`` of the config requests.
 
     Args:

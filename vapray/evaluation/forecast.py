@@ -3,7 +3,7 @@
 from vapray.config import Config
 from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.forecast import reading_seconds
-from vapray.memorisation.candidates import MOST_HELD_OUT
+from vapray.memorisation.candidates import MAX_HELD_OUT
 from vapray.memorisation.planting import PLANTED, PLANTS
 from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, ForecastInputs, Images, part_overhead, pool_size
 
@@ -34,7 +34,7 @@ def forecast(outlook: ForecastInputs) -> Forecast:
     config, images, pool = outlook.config, outlook.images, outlook.config.pools.evaluate
     workers, device = pool_size(pool)
     real, pixels = images.splits.get("train", 0) + images.held_out, config.data.image_size**2
-    samples, suspects = outlook.rows["samples"], min(images.held_out, MOST_HELD_OUT) + config.sample.n_images
+    samples, suspects = outlook.rows["samples"], min(images.held_out, MAX_HELD_OUT) + config.sample.n_images
     suspects += _planted(images)
     seconds_of_attributes = pixels * SECONDS_TO_MEASURE_A_PIXEL if config.data.modality == MEASURED_MODALITY else 0.0
     attributes = (images.held_out + config.sample.n_images) * seconds_of_attributes

@@ -9,6 +9,8 @@ sets    reference      real training images          features, pixels
         class_mean     class means with noise        features
 """
 
+import contextlib
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -17,13 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.captioning.measured.dermoscopy import measure_dermoscopy
+from vapray.config import Config
 from vapray.config.captioning import MEASURED_MODALITY
-from vapray.evaluation.classifier import Classifier
+from vapray.errors import DataError
+from vapray.evaluation.classifier import Classifier, read_classifier
 from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
+from vapray.evaluation.set_metrics import FeatureSet
 from vapray.memorisation.views import cores, thumbnails
 from vapray.store.tables import pack, unpack
+from vapray.store.version import Version
 
-__all__ = ["CLASSIFIER", "IMAGE_SETS", "ImageMeasurer", "probabilities_of", "stack_features"]
+__all__ = [
+    "CLASSIFIER", "IMAGE_SETS", "ImageMeasurer", "feature_set", "preparation", "probabilities_of", "stack_features",
+    "stored_classifier",
+]  # fmt: skip
 
 CLASSIFIER = "classifier.safetensors"
 """File name in ``references``; the manifest's notes hold its ``classifier_sha256``."""
@@ -104,3 +113,28 @@ def stack_features(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
 def probabilities_of(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
     """Stack the class probabilities [N, K] of rows from :class:`ImageMeasurer`."""
     return np.stack([unpack(row["probabilities"], "float32", -1) for row in rows]).astype(np.float64)
+
+
+def preparation(config: Config) -> str:
+    """Describe decoding and cropping of the images, equal for all sets that may be compared."""
+    return f"centred square, {config.data.image_size} pixels"
+
+
+def feature_set(rows: Sequence[dict[str, Any]], space: FeatureSpace, config: Config) -> FeatureSet:
+    """Build a feature set from rows with the columns label and features; it may be empty."""
+    features = stack_features(rows) if rows else np.zeros((0, space.width))
+    return FeatureSet(features, np.array([row["label"] for row in rows], dtype=np.int64), space, preparation(config))
+
+
+def stored_classifier(version: Version, num_classes: int, image_size: int) -> Classifier | None:
+    """Load the classifier of a version of ``references``; None if its file is missing, damaged or not the sealed one.
+
+    Raises:
+        DataError: the manifest is damaged.
+    """
+    data, manifest = version.files.read(f"{version.folder}/files/{CLASSIFIER}"), version.manifest()
+    if data is None or (manifest and hashlib.sha256(data).hexdigest() != manifest.notes.get("classifier_sha256")):
+        return None
+    with contextlib.suppress(DataError):
+        return read_classifier(data, num_classes, (image_size, image_size))
+    return None

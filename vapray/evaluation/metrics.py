@@ -87,6 +87,11 @@ class Metrics:
     """Additional numbers: density, coverage, fid_real_reconstructed, caption_entropy_bits, ..."""
     warnings: tuple[str, ...] = ()
 
+    def value(self, key: str) -> float | None:
+        """Value of a metric, also of an additional one; None or NaN if this run did not measure it."""
+        found: float | None = getattr(self, key, self.further.get(key))
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values; non-finite numbers become None."""
         plain = _plain(asdict(self))

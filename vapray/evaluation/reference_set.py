@@ -29,25 +29,25 @@ from vapray.config.dotted import value_at
 from vapray.data.image_loading import load_square_images
 from vapray.errors import DataError
 from vapray.evaluation.baselines import class_mean_images
-from vapray.evaluation.classifier import Classifier, read_classifier, train_classifier
+from vapray.evaluation.classifier import Classifier, train_classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.extractors.weight_files import features_content_hash
-from vapray.evaluation.features import extractor_of
-from vapray.evaluation.measurement import CLASSIFIER, ImageMeasurer, stack_features
+from vapray.evaluation.features import build_extractor
+from vapray.evaluation.measurement import CLASSIFIER, ImageMeasurer, stack_features, stored_classifier
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.latent_space import split_moments
 from vapray.latents.loading import load_run_autoencoder
 from vapray.memorisation.candidates import COLUMNS, select_candidates, ungrouped_held_out
 from vapray.memorisation.planting import PLANTED, plant
-from vapray.memorisation.search import NeighbourSearch
+from vapray.memorisation.search import search_training_set
 from vapray.metrics.frechet import FeatureStatistics
 from vapray.runtime.cluster import run_remote
-from vapray.runtime.row_map import map_rows, write_work_list
+from vapray.runtime.row_map import map_rows
 from vapray.runtime.stage_context import StageContext
 from vapray.store.tables import TABLES, build_part, choose_held_out_split
 from vapray.store.version import Version, fingerprint
 
-__all__ = ["ReferenceSet", "build_measurer", "build_once", "load_or_build_reference", "search_training_set"]
+__all__ = ["ReferenceSet", "build_measurer", "build_once", "load_or_build_reference"]
 
 SECTIONS = (
     "data.modality", "data.image_size", "evaluate.features", "evaluate.preprocessing", "evaluate.classifier_steps",
@@ -101,29 +101,8 @@ def load_or_build_reference(run: StageContext) -> ReferenceSet:
 
 def build_measurer(config: Config, classifier: Classifier) -> ImageMeasurer:
     """Build the measurement that the reference set uses, for images of any set."""
-    extractor = extractor_of(config.evaluate, config.pools.evaluate.device, classifier)
+    extractor = build_extractor(config.evaluate, config.pools.evaluate.device, classifier)
     return ImageMeasurer(extractor, classifier, config.data.modality)
-
-
-def search_training_set(
-    run: StageContext, references: Version, training: FeatureStatistics, suspects: pa.Table, nearest: Version
-) -> None:
-    """Search all training images for those nearest to the suspects.
-
-    Args:
-        run: Context of the stage; the work list is stored under the fingerprint of its output.
-        references: Version that holds the training images.
-        training: Feature statistics of the training images.
-        suspects: Columns of the table ``suspects`` but ``reject``.
-        nearest: Version that receives the results.
-    """
-    map_rows(
-        replace(run, output=nearest),
-        write_work_list(run, "suspects", suspects),
-        partial(NeighbourSearch, references, training.mean, training.scale),
-        pool=run.config.pools.evaluate,
-        columns=COLUMNS,
-    )
 
 
 def _held_out_split(rows: pa.Table, uri: str) -> str:
@@ -194,7 +173,7 @@ def _notes(classifier: Classifier, space: FeatureSpace) -> dict[str, Any]:
 
 def _load_prepared(config: Config, images: Version, output: Version, held_out: str) -> tuple[Classifier, FeatureSpace]:
     """Load the classifier of a finished set; train it again if its file is damaged."""
-    classifier = _kept(output, images, config.data.image_size)
+    classifier = stored_classifier(output, _class_count(images), config.data.image_size)
     if classifier is None:
         return _prepare(config, images, output, held_out)
     return classifier, build_measurer(config, classifier).space
@@ -204,7 +183,7 @@ def _prepare(config: Config, images: Version, output: Version, held_out: str) ->
     """Train the classifier, and measure class means and planted copies; all three need all training images at once."""
     rows = images.read(["image_id", "label", "split", "path"]).to_pylist()
     side = config.data.image_size
-    classifier = _kept(output, images, side)
+    classifier = stored_classifier(output, _class_count(images), side)  # existing rows may depend on it
     training = [row for row in rows if row["split"] == "train"]
     frames, kept, _ = load_square_images([row["path"] for row in training], side)
     labels = np.array([training[position]["label"] for position in kept], dtype=np.int64)
@@ -213,37 +192,27 @@ def _prepare(config: Config, images: Version, output: Version, held_out: str) ->
         steps = config.evaluate.classifier_steps
         classifier = train_classifier(frames, labels, _class_count(images), seed=SEED, steps=steps)
         output.files.write(f"{output.folder}/files/{CLASSIFIER}", classifier.to_safetensors())
-    examiner = build_measurer(config, classifier)
+    measurer = build_measurer(config, classifier)
     counts = Counter(row["label"] for row in rows if row["split"] == held_out and row["label"] in labels)
     means, owners = class_mean_images(frames, labels, counts, np.random.default_rng(SEED))
     names = [f"{number:06d}" for number in range(len(means))]
-    done = examiner.rows("class_mean", names, owners.tolist(), means) + _planted(frames, ids, labels, examiner)
+    done = measurer.rows("class_mean", names, owners.tolist(), means) + _planted(frames, ids, labels, measurer)
     output.write_part(build_part(output.table_spec, done))
-    return classifier, examiner.space
+    return classifier, measurer.space
 
 
 def _class_count(images: Version) -> int:
     return len(images.require_manifest().notes["class_names"])
 
 
-def _kept(output: Version, images: Version, side: int) -> Classifier | None:
-    """Load the classifier of an earlier attempt at this version, which existing rows may depend on; or None."""
-    data = output.files.read(f"{output.folder}/files/{CLASSIFIER}")
-    if data is None:
-        return None
-    with contextlib.suppress(DataError):
-        return read_classifier(data, _class_count(images), (side, side))
-    return None
-
-
 def _planted(
-    frames: NDArray[np.uint8], ids: list[str], labels: NDArray[np.int64], examiner: ImageMeasurer
+    frames: NDArray[np.uint8], ids: list[str], labels: NDArray[np.int64], measurer: ImageMeasurer
 ) -> list[dict[str, Any]]:
     rng = np.random.default_rng(SEED)
     drawn = rng.permutation(len(frames))[:PLANTED]
     copies = {(row, kind): copy for row in drawn for kind, copy in plant(frames[row], rng).items()}
     names = [f"{ids[row]}/{kind}" for row, kind in copies]
-    return examiner.rows("planted", names, [int(labels[row]) for row, _ in copies], np.stack(list(copies.values())))
+    return measurer.rows("planted", names, [int(labels[row]) for row, _ in copies], np.stack(list(copies.values())))
 
 
 def _measure(run: StageContext, held_out: str, classifier: Classifier) -> None:
@@ -267,7 +236,7 @@ class _MeasureImages:
     def __init__(self, config: Config, autoencoder: Version, classifier: Classifier) -> None:
         self._side = config.data.image_size
         self._autoencoder = load_run_autoencoder(autoencoder, config.pools.evaluate.device)
-        self._examiner = build_measurer(config, classifier)
+        self._measurer = build_measurer(config, classifier)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         asked = rows.to_pylist()
@@ -280,7 +249,7 @@ class _MeasureImages:
             pictures = frames[chosen]
             if name == "reconstructed" and len(pictures):
                 pictures = _reconstruct(self._autoencoder, pictures)
-            done += self._examiner.rows(name, ids[chosen].tolist(), labels[chosen].tolist(), pictures)
+            done += self._measurer.rows(name, ids[chosen].tolist(), labels[chosen].tolist(), pictures)
         rejects = {f"image/{asked[position]['image_id']}": reason for position, reason in reasons.items()}
         return build_part(TABLES[TABLE], done, rejects)
 

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.errors import DataError
-from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
+from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.metrics.frechet import FeatureStatistics, frechet_distance
 from vapray.metrics.intervals import Interval, half_sampling_around, random_halves
 from vapray.metrics.kid import kernel_mmd2
 from vapray.metrics.kid_and_prdc import kid_and_prdc
 from vapray.metrics.nearest import median_nearest_distance
+from vapray.metrics.prdc import PRDCScores
 
 Features = NDArray[np.float64]
 FID_MIN_CLASS_IMAGES = 300
@@ -39,34 +40,16 @@ class FeatureSet:
         return self.space.name, self.space.sha256, self.space.resize, self.preparation
 
 
-def extract(
-    extractor: FeatureExtractor, images: NDArray[np.uint8], labels: NDArray[np.int64], preparation: str
-) -> FeatureSet:
-    """Extract features of images uint8 [N, H, W, 3] with labels [N].
-
-    Raises:
-        DataError: the numbers of images and labels differ.
-    """
-    if len(images) != len(labels):
-        raise DataError(f"numbers differ: {len(images)} images and {len(labels)} labels")
-    features = np.asarray(extractor(images), dtype=np.float64)
-    return FeatureSet(features, labels, extractor.space, preparation)
-
-
 @dataclass(frozen=True)
 class SetMetrics:
     """Distances of a generated set to the reference, in features from :func:`standardize`."""
 
     fid: float
     kid: float
-    precision: float
-    recall: float
-    density: float
-    coverage: float
+    prdc: PRDCScores
+    """Precision, recall, density and coverage."""
     intervals: dict[str, Interval]
     """Half-sampling intervals of ``fid`` and ``kid``."""
-    n_reference: int
-    n_generated: int
 
 
 @dataclass(frozen=True)
@@ -138,22 +121,16 @@ def compare_sets(
     real, made = standardize(reference, generated)
     halves = random_halves([len(real), len(made)], draws, seed)
     pairs = kid_and_prdc(real, made, halves, k=k, seed=seed)
-    fid, near = _fid(real, made), pairs.near
+    fid = _fid(real, made)
     fid_of_halves = [_fid(real[some], made[others]) for some, others in halves]
-    intervals = {
-        "fid": half_sampling_around(fid, fid_of_halves),
-        "kid": half_sampling_around(pairs.kid, pairs.kid_of_halves),
-    }
     return SetMetrics(
-        fid,
-        pairs.kid,
-        near.precision,
-        near.recall,
-        near.density,
-        near.coverage,
-        intervals,
-        len(real),
-        len(made),
+        fid=fid,
+        kid=pairs.kid,
+        prdc=pairs.prdc,
+        intervals={
+            "fid": half_sampling_around(fid, fid_of_halves),
+            "kid": half_sampling_around(pairs.kid, pairs.kid_of_halves),
+        },
     )
 
 

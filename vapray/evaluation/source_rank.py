@@ -3,15 +3,18 @@
 The rank uses features only, so it does not depend on a captioner that recognizes its own words in images.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vapray.evaluation.set_metrics import FeatureSet
+from vapray.metrics.frechet import FeatureStatistics
 from vapray.metrics.intervals import Interval, bootstrap_interval
 
-__all__ = ["SourceRank", "source_rank"]
+__all__ = ["SourceRank", "rank_sources", "source_rank"]
 
 OTHERS = 99
 """Maximum number of other sources of the class that a source is ranked among."""
@@ -71,6 +74,37 @@ def source_rank(
     values = np.array(ranks)
     interval = bootstrap_interval(lambda some: float(some.mean()), [values], draws=draws, seed=seed)
     return SourceRank(float(values.mean()), interval if len(values) > 1 else None, len(values))
+
+
+def rank_sources(
+    sets: Mapping[str, Sequence[dict[str, Any]]],
+    features: Mapping[str, FeatureSet],
+    sources: Mapping[str, str],
+    *,
+    draws: int,
+    seed: int,
+) -> SourceRank | None:
+    """Rank sources in features scaled by the training images' deviations, independent of the scaling for FID.
+
+    Args:
+        sets: Measured rows by set; ``reference``, ``held_out`` and ``generated`` are used.
+        features: Features of the same rows.
+        sources: Key of the real image whose caption was used, by key of the generated image.
+        draws: Number of bootstrap draws.
+        seed: Seed of :func:`source_rank`.
+    """
+    reference, held_out, generated = (features[name] for name in ("reference", "held_out", "generated"))
+    scale = FeatureStatistics.of(reference.features).scale
+    rows = {row["key"]: place for place, row in enumerate([*sets["reference"], *sets["held_out"]])}
+    known = {place: sources.get(row["key"]) for place, row in enumerate(sets["generated"])}
+    return source_rank(
+        generated.features / scale,
+        {place: rows[source] for place, source in known.items() if source in rows},
+        np.concatenate([reference.features, held_out.features]) / scale,
+        np.concatenate([reference.labels, held_out.labels]),
+        draws=draws,
+        seed=seed,
+    )
 
 
 def _share_farther(made: Features, source: Features, others: Features) -> float:

@@ -21,14 +21,16 @@ from vapray.config import Config
 from vapray.data.decode import decode
 from vapray.evaluation.classifier import LABEL, Classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
+from vapray.evaluation.measurement import preparation
 from vapray.evaluation.metrics import Provenance, StageTime
-from vapray.evaluation.reference_set import ReferenceSet, build_measurer, load_or_build_reference, search_training_set
+from vapray.evaluation.reference_set import ReferenceSet, build_measurer, load_or_build_reference
 from vapray.evaluation.report.render import render_report
 from vapray.evaluation.report.report_data import build_report_data
 from vapray.evaluation.summary import summarize, to_metrics
 from vapray.latents.description import describe_autoencoder
 from vapray.memorisation.audit import Memorisation, audit
 from vapray.memorisation.candidates import COLUMNS
+from vapray.memorisation.search import search_training_set
 from vapray.runtime.row_map import map_rows
 from vapray.runtime.stage_context import StageContext
 from vapray.store.tables import TABLES, build_part
@@ -54,7 +56,7 @@ def run(run: StageContext) -> None:
 
 class _MeasureSamples:
     def __init__(self, config: Config, classifier: Classifier) -> None:
-        self._examiner = build_measurer(config, classifier)
+        self._measurer = build_measurer(config, classifier)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         done: list[dict[str, Any]] = []
@@ -62,7 +64,7 @@ class _MeasureSamples:
             asked = [row for row in rows.to_pylist() if row["arm"] == arm]
             images = np.stack([decode(row["png"]) for row in asked]) if asked else np.zeros((0, 1, 1, 3), np.uint8)
             ids = [row["sample_id"] for row in asked]
-            done += self._examiner.rows(arm, ids, [row["label"] for row in asked], images)
+            done += self._measurer.rows(arm, ids, [row["label"] for row in asked], images)
         return build_part(TABLES["measurements"], done)
 
 
@@ -116,7 +118,7 @@ def _provenance(run: StageContext, space: FeatureSpace) -> Provenance:
         extractor_sha256=space.sha256,
         extractor_width=space.width,
         resize=space.resize,
-        preparation=f"centred square, {config.data.image_size} pixels",
+        preparation=preparation(config),
         classifier="small convolutional classifier trained on the real training images of this run",
         guidance_scale=config.sample.guidance_scale,
         guidance_convention=formulas[config.sample.guidance_convention],

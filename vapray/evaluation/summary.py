@@ -16,7 +16,7 @@ from vapray.config.captioning import MEASURED_MODALITY
 from vapray.evaluation.adherence import Adherence, CaptionedImages, measure_adherence
 from vapray.evaluation.classifier import balanced_accuracy, class_accuracies
 from vapray.evaluation.extractors.extractor import FeatureSpace
-from vapray.evaluation.measurement import IMAGE_SETS, probabilities_of, stack_features
+from vapray.evaluation.measurement import IMAGE_SETS, feature_set, probabilities_of
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
 from vapray.evaluation.set_metrics import (
     ClassScores,
@@ -30,9 +30,8 @@ from vapray.evaluation.set_metrics import (
     size_warnings,
     standardize,
 )
-from vapray.evaluation.source_rank import SourceRank, source_rank
+from vapray.evaluation.source_rank import SourceRank, rank_sources
 from vapray.memorisation.audit import Memorisation
-from vapray.metrics.frechet import FeatureStatistics
 from vapray.metrics.inception_score import inception_score
 from vapray.metrics.intervals import Interval, bootstrap_interval
 from vapray.metrics.prd import PRDScores, prd_scores
@@ -90,7 +89,7 @@ def summarize(
         config: Complete config; sections ``data``, ``evaluate`` and ``run`` are used.
     """
     sets = {name: [row for row in rows if row["set"] == name] for name in IMAGE_SETS}
-    features = {name: _feature_set(some, space, config) for name, some in sets.items()}
+    features = {name: feature_set(some, space, config) for name, some in sets.items()}
     reference, generated = features["reference"], features["generated"]
     settings, seed = config.evaluate, config.run.seed
     floors = ("held_out", "reconstructed", "untrained", "class_mean")
@@ -107,7 +106,7 @@ def summarize(
         inception_score=_inception_score(generated, probabilities, seed),
         distributions=_distribution_scores(reference, generated, config),
         adherence=_adherence(sets, captions, prompt_set, config),
-        source_rank=_source_rank(sets, features, sources, config),
+        source_rank=rank_sources(sets, features, sources, draws=settings.bootstrap_samples, seed=seed),
         relative_distance=relative_distance(reference, features["held_out"], generated),
         fid_at_held_out_count=fid_of_sets(reference, _as_many(generated, len(features["held_out"].labels), seed)),
         n_held_out=len(features["held_out"].labels),
@@ -127,8 +126,8 @@ def to_metrics(
         fid=scores.fid,
         kid=scores.kid,
         inception_score=findings.inception_score,
-        precision=scores.precision,
-        recall=scores.recall,
+        precision=scores.prdc.precision,
+        recall=scores.prdc.recall,
         fid_untrained=floors["untrained"],
         fid_class_mean=floors["class_mean"],
         fid_real_split=floors["held_out"],
@@ -167,8 +166,8 @@ def _intervals(findings: EvaluationSummary, memorisation: Memorisation) -> dict[
 def _additional_metrics(findings: EvaluationSummary, memorisation: Memorisation) -> dict[str, float | None]:
     """Additional numbers of ``metrics.json``."""
     found: dict[str, float | None] = {
-        "density": findings.scores.density,
-        "coverage": findings.scores.coverage,
+        "density": findings.scores.prdc.density,
+        "coverage": findings.scores.prdc.coverage,
         "fid_real_reconstructed": findings.fid_floors["reconstructed"],
         "kid_real_split": findings.kid_floors["held_out"],
         "kid_real_reconstructed": findings.kid_floors["reconstructed"],
@@ -208,15 +207,6 @@ def _distribution_scores(reference: FeatureSet, generated: FeatureSet, config: C
     return prd_scores(*standardize(reference, generated), seed=config.run.seed)
 
 
-def _feature_set(rows: Rows, space: FeatureSpace, config: Config) -> FeatureSet:
-    return FeatureSet(
-        stack_features(rows),
-        np.array([row["label"] for row in rows], dtype=np.int64),
-        space,
-        f"centred square, {config.data.image_size} pixels",
-    )
-
-
 def _as_many(features: FeatureSet, count: int, seed: int) -> FeatureSet:
     """Draw at most ``count`` of the images, without repetition."""
     rows = np.random.default_rng(seed).permutation(len(features.labels))[:count]
@@ -248,27 +238,6 @@ def _adherence(
     settings = config.evaluate
     return measure_adherence(
         generated, real, score, rounds=settings.shuffle_rounds, draws=settings.bootstrap_samples, seed=config.run.seed
-    )
-
-
-def _source_rank(
-    sets: Mapping[str, Rows], features: Mapping[str, FeatureSet], sources: Mapping[str, str], config: Config
-) -> SourceRank | None:
-    """Rank sources in features scaled by the training images' deviations, independent of the scaling for FID."""
-    reference, held_out, generated = (features[name] for name in ("reference", "held_out", "generated"))
-    scale = FeatureStatistics.of(reference.features).scale
-    rows = {row["key"]: place for place, row in enumerate([*sets["reference"], *sets["held_out"]])}
-    return source_rank(
-        generated.features / scale,
-        {
-            place: rows[sources[row["key"]]]
-            for place, row in enumerate(sets["generated"])
-            if sources.get(row["key"]) in rows
-        },
-        np.concatenate([reference.features, held_out.features]) / scale,
-        np.concatenate([reference.labels, held_out.labels]),
-        draws=config.evaluate.bootstrap_samples,
-        seed=config.run.seed,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from vapray.config import Config
 from vapray.data.image_loading import load_square_images
 from vapray.errors import DataError
-from vapray.evaluation.service.real_pictures import RealPictures, measured_references
+from vapray.evaluation.service.real_images import RealImages, measured_references
 from vapray.evaluation.service.reference import ReferenceStatistics
 from vapray.evaluation.service.set_measurement import SetMeasurement
 from vapray.store.version import Store, Version
@@ -33,7 +33,7 @@ def measure_folder(folder: str, images: Version, config: Config, log: Callable[[
     paths = sorted(str(path) for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
     if not paths:
         raise DataError(f"{folder}: no images. Fix: give a folder of {', '.join(sorted(PICTURES))}.")
-    real = RealPictures(images, measured_references(Store(config.run.root), images))
+    real = RealImages(images, measured_references(Store(config.run.root), images))
     reference = ReferenceStatistics.load(real, config, config.run.root, log)
     measured, bad = SetMeasurement(reference, "generated"), 0
     for begin in range(0, len(paths), BATCH):

@@ -10,8 +10,8 @@ from vapray.captioning.prompt_set import load_prompt_set
 from vapray.compare.lineage import REPORT
 from vapray.config import Config
 from vapray.errors import DataError
+from vapray.evaluation.metric_specs import METRIC_SPECS
 from vapray.evaluation.metrics import Metrics
-from vapray.evaluation.report.metric_specs import METRIC_SPECS
 from vapray.store.version import Version
 
 __all__ = ["OUTCOMES", "FinalStage", "ResultReader"]
@@ -55,7 +55,7 @@ class _Evaluation(ResultReader):
 
     stages = ("ingest", "caption", "bank", "autoencoder", "encode", "train", "sample", "evaluate")
     table = "measurements"
-    _names: ClassVar = {kind.key: kind.name for kind in METRIC_SPECS}
+    _names: ClassVar = {spec.key: spec.name for spec in METRIC_SPECS}
     known = ", ".join(sorted(_names))
 
     def name(self, number: str) -> str | None:

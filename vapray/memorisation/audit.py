@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vapray.memorisation.copy_test import (
     CANNOT_TELL,
     COPIES,
-    FEWEST_HELD_OUT,
+    MIN_HELD_OUT,
     QUANTILE,
     CopyTestResult,
     Verdict,
@@ -133,10 +133,10 @@ def _why(pixels: CopyTestResult, features: CopyTestResult) -> str:
             f"nearest {QUANTILE:.0%} of {pixels.n_held_out} held-out images, no more than chance allows, and none is "
             f"as near as {pixels.single_found:.0%} of the planted copies are."
         )
-    if pixels.n_held_out < FEWEST_HELD_OUT:
+    if pixels.n_held_out < MIN_HELD_OUT:
         return (
             f"Too few held-out images: {pixels.n_held_out} share no group with training images, and "
-            f"{FEWEST_HELD_OUT} are required. Fix: raise data.test_share, or add images."
+            f"{MIN_HELD_OUT} are required. Fix: raise data.test_share, or add images."
         )
     if not pixels.n_generated:
         return "There are no generated images."

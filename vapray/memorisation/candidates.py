@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["COLUMNS", "MOST_HELD_OUT", "select_candidates", "ungrouped_held_out"]
+__all__ = ["COLUMNS", "MAX_HELD_OUT", "select_candidates", "ungrouped_held_out"]
 
-MOST_HELD_OUT = 2000
+MAX_HELD_OUT = 2000
 """Maximum number of held-out images that are looked up; 1 % of them are 20."""
 COLUMNS = ["key", "set", "pixels", "features"]
 """Columns of measurements that a search reads."""
@@ -31,13 +31,13 @@ def select_candidates(measurements: pa.Table, unrelated: Set[str], seed: int) ->
 
     Args:
         measurements: Table with columns key, set, pixels and features.
-        unrelated: Ids of held-out images that may be looked up; ``MOST_HELD_OUT`` are drawn if there are more.
+        unrelated: Ids of held-out images that may be looked up; ``MAX_HELD_OUT`` are drawn if there are more.
         seed: Seed of the draw.
     """
     measurements = measurements.sort_by("key")
     sets, keys = measurements["set"], measurements["key"]
     apart = pa.array([f"image/{image_id}" for image_id in unrelated], pa.string())
     held_out = pc.indices_nonzero(pc.and_(pc.equal(sets, "held_out"), pc.is_in(keys, apart))).to_numpy()
-    drawn = np.random.default_rng(seed).permutation(len(held_out))[:MOST_HELD_OUT]
+    drawn = np.random.default_rng(seed).permutation(len(held_out))[:MAX_HELD_OUT]
     others = pc.indices_nonzero(pc.is_in(sets, pa.array(["generated", "planted"]))).to_numpy()
     return measurements.take(np.sort(np.concatenate([held_out[drawn], others]))).select(COLUMNS)

@@ -23,7 +23,7 @@ CANNOT_TELL: Verdict = "cannot tell"
 
 QUANTILE = 0.01
 """Quantile of held-out images that sets the threshold."""
-FEWEST_HELD_OUT = round(1 / QUANTILE)
+MIN_HELD_OUT = round(1 / QUANTILE)
 """Fewest held-out images for the test: the quantile then contains one image."""
 ALPHA = 0.005
 """Significance level of one search; two searches give a false alarm in 1 of 100 audits."""
@@ -66,9 +66,9 @@ class CopyTestResult:
     @property
     def verdict(self) -> Verdict:
         """Verdict of the search; "none found" requires that planted copies are found."""
-        if self.copies or (self.n_held_out >= FEWEST_HELD_OUT and self.chance < ALPHA):
+        if self.copies or (self.n_held_out >= MIN_HELD_OUT and self.chance < ALPHA):
             return COPIES
-        if self.n_held_out < FEWEST_HELD_OUT or not self.n_generated or self.planted_found < MIN_POWER:
+        if self.n_held_out < MIN_HELD_OUT or not self.n_generated or self.planted_found < MIN_POWER:
             return CANNOT_TELL
         return NONE
 
@@ -111,7 +111,7 @@ def combine_verdicts(pixels: CopyTestResult, features: CopyTestResult) -> Verdic
 
 
 def _copy_distance(held_out: Distances, planted: Distances) -> float | None:
-    if len(held_out) < FEWEST_HELD_OUT or not len(planted) or not held_out.min():
+    if len(held_out) < MIN_HELD_OUT or not len(planted) or not held_out.min():
         return None
     return float(min(np.quantile(planted, MOST_PLANTED), CLEARLY_NEARER * held_out.min()))
 

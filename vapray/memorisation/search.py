@@ -5,6 +5,8 @@ the training set.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,16 +16,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vapray.memorisation.candidates import COLUMNS
 from vapray.memorisation.views import SIDE, VALUES, views
+from vapray.metrics.frechet import FeatureStatistics
+from vapray.runtime.row_map import map_rows, write_work_list
+from vapray.runtime.stage_context import StageContext
 from vapray.store.tables import TABLES, build_part, unpack
 from vapray.store.version import Version
 
-__all__ = ["NUM_NEIGHBOURS", "NeighbourSearch", "RunningTopK", "feature_distances", "pixel_distances"]
+__all__ = [
+    "NUM_NEIGHBOURS",
+    "NeighbourSearch",
+    "RunningTopK",
+    "feature_distances",
+    "pixel_distances",
+    "search_training_set",
+]
 
 NUM_NEIGHBOURS = 50
 """Number of nearest training images whose mean distance normalizes a distance."""
-ASKED_AT_ONCE, TRAINING_AT_ONCE = 16, 1024
+QUERIES_AT_ONCE, TRAINING_AT_ONCE = 16, 1024
 """Images in one matrix product; with 100 views per query it takes 13 MB."""
+MEASURES, STATISTICS = ("pixel", "feature"), ("neighbour", "distance", "around")
+"""Parts of the column names of ``nearest``, such as ``pixel_distance``."""
 
 
 class RunningTopK:
@@ -37,7 +52,7 @@ class RunningTopK:
         self._least = np.full((count, NUM_NEIGHBOURS), np.inf)
         self._keys = np.full(count, None, dtype=object)
 
-    def take(self, distances: NDArray[np.float64], keys: Sequence[str]) -> None:
+    def update(self, distances: NDArray[np.float64], keys: Sequence[str]) -> None:
         """Add distances [B, R] to R more training images; of equal distances the first stays the nearest."""
         place = distances.argmin(axis=1)
         nearer = distances[np.arange(len(place)), place] < self._least[:, 0]
@@ -45,31 +60,31 @@ class RunningTopK:
         together = np.concatenate([self._least, distances], axis=1)
         self._least = np.sort(np.partition(together, NUM_NEIGHBOURS - 1, axis=1)[:, :NUM_NEIGHBOURS], axis=1)
 
-    def of(self, row: int) -> tuple[str | None, float, float]:
+    def nearest(self, row: int) -> tuple[str | None, float, float]:
         """Key and distance of the nearest training image, and the mean distance of up to ``NUM_NEIGHBOURS`` nearest."""
         found = self._least[row][np.isfinite(self._least[row])]
         return (self._keys[row], float(found[0]), float(found.mean())) if len(found) else (None, np.nan, np.nan)
 
 
-def pixel_distances(asked: NDArray[np.uint8], training: NDArray[np.uint8]) -> NDArray[np.float64]:
+def pixel_distances(queries: NDArray[np.uint8], training: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Root mean square difference of the nearest view, in grey levels of 255.
 
     Args:
-        asked: Thumbnails of the queries, uint8 [B, 32, 32, 3].
+        queries: Thumbnails of the queries, uint8 [B, 32, 32, 3].
         training: Cores of the training images, uint8 [R, VALUES].
 
     Returns:
         Distances [B, R]; independent of the batching of queries.
     """
     return np.concatenate(
-        [_of_some(asked[i : i + ASKED_AT_ONCE], training) for i in range(0, len(asked), ASKED_AT_ONCE)]
+        [_of_some(queries[i : i + QUERIES_AT_ONCE], training) for i in range(0, len(queries), QUERIES_AT_ONCE)]
     )
 
 
-def _of_some(asked: NDArray[np.uint8], training: NDArray[np.uint8]) -> NDArray[np.float64]:
-    seen = _centred(views(asked).reshape(-1, VALUES))
+def _of_some(queries: NDArray[np.uint8], training: NDArray[np.uint8]) -> NDArray[np.float64]:
+    seen = _centred(views(queries).reshape(-1, VALUES))
     blocks = [
-        _nearest_view(seen, _centred(training[i : i + TRAINING_AT_ONCE]), len(asked))
+        _nearest_view(seen, _centred(training[i : i + TRAINING_AT_ONCE]), len(queries))
         for i in range(0, len(training), TRAINING_AT_ONCE)
     ]
     squared = np.concatenate([block.numpy() for block in blocks], axis=1)
@@ -88,10 +103,10 @@ def _nearest_view(seen: Tensor, training: Tensor, count: int) -> Tensor:
     return products.view(count, -1, len(training)).amin(1).add_(training.square().sum(1).int())
 
 
-def feature_distances(asked: NDArray[np.float64], training: NDArray[np.float64]) -> NDArray[np.float64]:
+def feature_distances(queries: NDArray[np.float64], training: NDArray[np.float64]) -> NDArray[np.float64]:
     """Euclidean distances [B, R] of standardized features [B, F] and [R, F]; exactly 0 for equal rows."""
     exact = "donot_use_mm_for_euclid_dist"
-    return torch.cdist(torch.tensor(asked), torch.tensor(training), compute_mode=exact).numpy()
+    return torch.cdist(torch.tensor(queries), torch.tensor(training), compute_mode=exact).numpy()
 
 
 class NeighbourSearch:
@@ -108,29 +123,48 @@ class NeighbourSearch:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Build a part of ``nearest``."""
-        pixels, features = _stacked(rows["pixels"], "uint8", SIDE, SIDE, 3), self._standardized(rows["features"])
+        pixels, features = _stacked(rows["pixels"], "uint8", SIDE, SIDE, 3), self._standardize(rows["features"])
         by_pixels, by_features = RunningTopK(rows.num_rows), RunningTopK(rows.num_rows)
         for part in self._training():
             keys = part["key"].to_pylist()
-            by_pixels.take(pixel_distances(pixels, _stacked(part["pixels"], "uint8", VALUES)), keys)
-            by_features.take(feature_distances(features, self._standardized(part["features"])), keys)
-        names = [
-            f"{measure}_{what}" for measure in ("pixel", "feature") for what in ("neighbour", "distance", "around")
-        ]
+            by_pixels.update(pixel_distances(pixels, _stacked(part["pixels"], "uint8", VALUES)), keys)
+            by_features.update(feature_distances(features, self._standardize(part["features"])), keys)
+        columns = ("key", "set", *(f"{measure}_{what}" for measure in MEASURES for what in STATISTICS))
         found = [
-            {"key": key, "set": name, **dict(zip(names, (*by_pixels.of(row), *by_features.of(row)), strict=True))}
+            dict(zip(columns, (key, name, *by_pixels.nearest(row), *by_features.nearest(row)), strict=True))
             for row, (key, name) in enumerate(zip(rows["key"].to_pylist(), rows["set"].to_pylist(), strict=True))
         ]
         return build_part(TABLES["nearest"], found)
 
     def _training(self) -> Iterator[pa.Table]:
-        for part in self._measurements.read_parts(["key", "set", "pixels", "features"]):
+        for part in self._measurements.read_parts(COLUMNS):
             if (training := part.filter(pc.equal(part["set"], "reference"))).num_rows:
                 yield training
 
-    def _standardized(self, features: pa.ChunkedArray) -> NDArray[np.float64]:
+    def _standardize(self, features: pa.ChunkedArray) -> NDArray[np.float64]:
         return (_stacked(features, "float32", -1).astype(np.float64) - self._mean) / self._scale
 
 
 def _stacked(column: pa.ChunkedArray, dtype: str, *shape: int) -> NDArray[Any]:
     return np.stack([unpack(data, dtype, *shape) for data in column.to_pylist()])
+
+
+def search_training_set(
+    run: StageContext, references: Version, training: FeatureStatistics, suspects: pa.Table, nearest: Version
+) -> None:
+    """Search all training images for those nearest to the suspects.
+
+    Args:
+        run: Context of the stage; the work list is stored under the fingerprint of its output.
+        references: Version that holds the training images.
+        training: Feature statistics of the training images.
+        suspects: Columns of the table ``suspects`` but ``reject``.
+        nearest: Version that receives the results.
+    """
+    map_rows(
+        replace(run, output=nearest),
+        write_work_list(run, "suspects", suspects),
+        partial(NeighbourSearch, references, training.mean, training.scale),
+        pool=run.config.pools.evaluate,
+        columns=COLUMNS,
+    )

@@ -30,7 +30,7 @@ def inception_score(
 
     Args:
         probabilities: Class probabilities [N, K]; rows sum to 1. The published score takes them from the Inception
-            network; the embedded default takes ``classifier.train_classifier``, which must be reported with the score.
+            network; vapray takes them from its own label classifier by default, which must be reported with the score.
         splits: Number of parts that are scored separately.
         seed: Seed of the assignment of images to splits; None keeps the given order.
 

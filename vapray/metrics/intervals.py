@@ -60,7 +60,7 @@ def random_halves(counts: Sequence[int], draws: int, seed: int) -> list[list[NDA
     Raises:
         DataError: a set has fewer than two images.
     """
-    _refuse_too_few(counts)
+    _require_two_images(counts)
     rng = np.random.default_rng(seed)
     return [[rng.permutation(n)[: max(2, n // 2)] for n in counts] for _ in range(draws)]
 
@@ -72,7 +72,7 @@ def half_sampling_around(whole: float, halves: Sequence[float] | NDArray[np.floa
     return Interval(float(whole + low), float(whole + high), level, "half-sampling")
 
 
-def _refuse_too_few(counts: Sequence[int]) -> None:
+def _require_two_images(counts: Sequence[int]) -> None:
     if not counts or min(counts) < 2:
         raise DataError(f"an interval needs at least 2 images per set, got {list(counts)}")
 
@@ -88,7 +88,7 @@ def bootstrap_interval(
     Raises:
         DataError: a set has fewer than two images.
     """
-    _refuse_too_few([len(rows) for rows in sets])
+    _require_two_images([len(rows) for rows in sets])
     rng = np.random.default_rng(seed)
     values = np.array(
         [statistic(*(rows[rng.integers(0, len(rows), len(rows))] for rows in sets)) for _ in range(draws)]

@@ -3,7 +3,6 @@
 Source: Binkowski et al., Demystifying MMD GANs (arXiv 1801.01401), section 4 and appendix D.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,12 +15,10 @@ from torch import Tensor
 from vapray.errors import DataError
 from vapray.metrics.pairwise_blocks import BLOCK_ROWS, Block, CentredRows, for_each_block
 
-__all__ = ["PAIRINGS", "ChosenRows", "KIDResult", "KernelSums", "kernel_mmd2", "kid", "unbiased_mmd2"]
+__all__ = ["ChosenRows", "KIDResult", "KernelSums", "kernel_mmd2", "kid", "unbiased_mmd2"]
 
 Features = NDArray[np.floating[Any]]
 Choices = NDArray[np.float64]
-PAIRINGS = ((0, 0), (1, 1), (0, 1))
-"""Pairs of sets (by index) in the discrepancy of two sets."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +116,11 @@ def _of_rows_with_themselves(a: ChosenRows) -> NDArray[np.float64]:
     return found
 
 
-def unbiased_mmd2(sets: Sequence[ChosenRows], sums: Sequence[KernelSums]) -> NDArray[np.float64]:
-    """Unbiased squared discrepancy [D] of every choice of rows of two sets; ``sums`` follow PAIRINGS."""
-    (n, m), (first, second, between) = (some.chosen.sum(axis=1) for some in sets), (some.sums for some in sums)
-    return first / (n * (n - 1)) + second / (m * (m - 1)) - 2.0 * between / (n * m)
+def unbiased_mmd2(a: ChosenRows, b: ChosenRows, sums: tuple[KernelSums, KernelSums, KernelSums]) -> NDArray[np.float64]:
+    """Unbiased squared discrepancy [D] of every choice of rows; ``sums`` are within a, within b and between both."""
+    n, m = a.chosen.sum(axis=1), b.chosen.sum(axis=1)
+    within_a, within_b, between = (some.sums for some in sums)
+    return within_a / (n * (n - 1)) + within_b / (m * (m - 1)) - 2.0 * between / (n * m)
 
 
 def kernel_mmd2(a: Features, b: Features, *, block_rows: int = BLOCK_ROWS) -> float:
@@ -136,12 +134,12 @@ def kernel_mmd2(a: Features, b: Features, *, block_rows: int = BLOCK_ROWS) -> fl
     if min(len(a), len(b)) < 2:
         raise DataError(f"KID needs at least 2 images in each set, got {len(a)} and {len(b)}")
     centre = a.mean(axis=0, dtype=np.float64)
-    sets = [ChosenRows(CentredRows.about(centre, features), np.ones((1, len(features)))) for features in (a, b)]
-    sums = []
-    for one, other in PAIRINGS:
-        sums.append(KernelSums(sets[one], sets[other]))
-        for_each_block(sets[one].rows, sets[other].rows, [sums[-1]], block_rows, exact=True)
-    return float(unbiased_mmd2(sets, sums)[0])
+    one, other = (ChosenRows(CentredRows.about(centre, some), np.ones((1, len(some)))) for some in (a, b))
+    sums = KernelSums(one, one), KernelSums(other, other), KernelSums(one, other)
+    for_each_block(one.rows, one.rows, [sums[0]], block_rows, exact=True)
+    for_each_block(other.rows, other.rows, [sums[1]], block_rows, exact=True)
+    for_each_block(one.rows, other.rows, [sums[2]], block_rows, exact=True)
+    return float(unbiased_mmd2(one, other, sums)[0])
 
 
 def kid(a: Features, b: Features, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0) -> KIDResult:

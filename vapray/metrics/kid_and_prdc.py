@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.errors import DataError
-from vapray.metrics.kid import PAIRINGS, ChosenRows, KernelSums, unbiased_mmd2
-from vapray.metrics.pairwise_blocks import BLOCK_ROWS, BlockConsumer, CentredRows, for_each_block
+from vapray.metrics.kid import ChosenRows, KernelSums, unbiased_mmd2
+from vapray.metrics.pairwise_blocks import BLOCK_ROWS, CentredRows, for_each_block
 from vapray.metrics.prdc import KnnRadii, ManifoldCounts, PRDCScores, match_sample_sizes
 
 __all__ = ["PairwiseScores", "kid_and_prdc"]
@@ -22,11 +22,11 @@ class PairwiseScores:
     """Metrics from all pairs of two sets."""
 
     kid: float
-    """KID of the full sets, as ``kernel.kernel_mmd2``."""
+    """KID of the full sets, as :func:`vapray.metrics.kid.kernel_mmd2`."""
     kid_of_halves: NDArray[np.float64]
     """KID of each pair of half-samples, [D]."""
-    near: PRDCScores
-    """Precision, recall, density and coverage, as ``neighbours.neighbour_scores``."""
+    prdc: PRDCScores
+    """Precision, recall, density and coverage, as :func:`vapray.metrics.prdc.prdc_scores`."""
 
 
 def kid_and_prdc(
@@ -64,14 +64,16 @@ def kid_and_prdc(
         ChosenRows(rows, _choices(order, [half[side] for half in halves]))
         for side, (rows, order) in enumerate(zip(sets, orders, strict=True))
     ]
-    balls = [KnnRadii(rows, k, min(counts)) for rows in sets]
-    sums = []
-    for a, b in PAIRINGS:
-        sums.append(KernelSums(chosen[a], chosen[b]))
-        measure: BlockConsumer = balls[a] if a == b else (between := ManifoldCounts(balls[0], balls[1]))
-        for_each_block(sets[a], sets[b], [sums[-1], measure], block_rows)
-    found = unbiased_mmd2(chosen, sums)
-    return PairwiseScores(float(found[0]), found[1:], between.scores)
+    real_rows, made_rows = sets
+    real_choices, made_choices = chosen
+    real_balls, made_balls = (KnnRadii(rows, k, min(counts)) for rows in sets)
+    within_real, within_made = KernelSums(real_choices, real_choices), KernelSums(made_choices, made_choices)
+    for_each_block(real_rows, real_rows, [within_real, real_balls], block_rows)
+    for_each_block(made_rows, made_rows, [within_made, made_balls], block_rows)
+    between, counted = KernelSums(real_choices, made_choices), ManifoldCounts(real_balls, made_balls)
+    for_each_block(real_rows, made_rows, [between, counted], block_rows)
+    found = unbiased_mmd2(real_choices, made_choices, (within_real, within_made, between))
+    return PairwiseScores(float(found[0]), found[1:], counted.scores)
 
 
 def _first(kept: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -8,14 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.report.number_format import number
-from vapray.report.records import Curve
 
-__all__ = ["LineChart", "line_chart"]
+__all__ = ["Curve", "LineChart", "line_chart"]
 
 WIDTH, HEIGHT = 360, 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 352, 10, 160
 MAX_POINTS = 120
 Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Quantity over training steps; drawn as a smoothed line over the range of the raw values."""
+
+    name: str
+    meaning: str
+    """Explanation under the chart, in one sentence."""
+    steps: Sequence[float]
+    values: Sequence[float]
+    """Values, as many as ``steps``; non-finite values are not drawn."""
+    scale: tuple[float, float] | None = None
+    """Minimum range of the axis for a bounded quantity; None: the range of the values."""
 
 
 @dataclass(frozen=True)

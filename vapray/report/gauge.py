@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from vapray.metrics.intervals import Interval
-from vapray.report.number_format import is_measured
+from vapray.report.number_format import Number, is_measured
 
 __all__ = ["Entry", "Gauge", "Mark", "gauge", "share_place"]
 
@@ -21,7 +21,7 @@ class Entry(NamedTuple):
     """One number on a gauge."""
 
     name: str
-    value: float
+    value: Number
     kind: Kind
     """Shape and colour: ``floor`` (any generator must beat it), ``real`` (real images), ``made``, ``other`` (runs)."""
     interval: Interval | None = None
@@ -54,13 +54,13 @@ def gauge(
     name: str, entries: Sequence[Entry], word: Callable[[float], str], *, lower_is_better: bool = False
 ) -> Gauge | None:
     """Lay out the measured numbers; None with fewer than two numbers, or if all are equal."""
-    found = [entry for entry in entries if is_measured(entry.value)]
-    values = [entry.value for entry in found]
-    if len(found) < 2 or min(values) == max(values):
+    values = [entry.value for entry in entries if is_measured(entry.value)]
+    if len(values) < 2 or min(values) == max(values):
         return None
     logarithmic = min(values) > 0 and max(values) / min(values) > LOGARITHMIC_FROM
     place = _scale(min(values), max(values), logarithmic, lower_is_better)
-    marks = sorted((_mark(entry, place, word) for entry in found), key=lambda mark: mark.position)
+    marks = [_mark(entry, entry.value, place, word) for entry in entries if is_measured(entry.value)]
+    marks.sort(key=lambda mark: mark.position)
     texts = ", ".join(f"{mark.name} {mark.text}" for mark in marks)
     return Gauge(tuple(marks), logarithmic, f"{name}, from worst to best: {texts}.")
 
@@ -70,11 +70,11 @@ def share_place(share: float) -> float:
     return round(100 * min(max(share, 0.0), 1.0), 2) if is_measured(share) else 50.0
 
 
-def _mark(entry: Entry, place: Callable[[float], float], word: Callable[[float], str]) -> Mark:
+def _mark(entry: Entry, value: float, place: Callable[[float], float], word: Callable[[float], str]) -> Mark:
     interval = entry.interval
-    ends = (interval.low, interval.high) if interval else (entry.value, entry.value)
+    ends = (interval.low, interval.high) if interval else (value, value)
     low, high = sorted(place(end) for end in ends)
-    return Mark(entry.name, word(entry.value), entry.kind, place(entry.value), low, high)
+    return Mark(entry.name, word(value), entry.kind, place(value), low, high)
 
 
 def _scale(least: float, most: float, logarithmic: bool, reverse: bool) -> Callable[[float], float]:

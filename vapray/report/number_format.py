@@ -1,6 +1,7 @@
 """Format of numbers on the pages."""
 
 import math
+from collections.abc import Callable
 from typing import TypeGuard
 
 from vapray.metrics.intervals import Interval
@@ -41,12 +42,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def interval_text(interval: Interval | None, form: str = "number") -> str:
-    """Format an interval as ``1.2 to 3.4``; empty for None."""
+def interval_text(interval: Interval | None, form: Callable[[Number], str] = number) -> str:
+    """Format an interval as ``1.2 to 3.4``, each end by ``form``; empty for None."""
     if interval is None:
         return ""
-    word = percent if form == "percent" else number
-    low, high = word(interval.low), word(interval.high)
+    low, high = form(interval.low), form(interval.high)
     return f"{low.removesuffix(f'{UNBROKEN}%')} to {high}"
 
 

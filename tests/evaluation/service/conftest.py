@@ -7,7 +7,7 @@ import pytest
 
 from tests.evaluation.pictures import Images
 from vapray.data.image_loading import load_square_images
-from vapray.evaluation.service.real_pictures import RealPictures, find_real_pictures
+from vapray.evaluation.service.real_images import RealImages, find_real_images
 from vapray.evaluation.service.reference import ReferenceStatistics
 from vapray.sampling.checkpoint_loading import CheckpointMetadata, read_metadata
 
@@ -18,19 +18,19 @@ def card(small_checkpoint: Path) -> CheckpointMetadata:
 
 
 @pytest.fixture(scope="session")
-def real(small_checkpoint: Path, card: CheckpointMetadata) -> RealPictures:
-    found = find_real_pictures(str(small_checkpoint), card.class_names)
+def real(small_checkpoint: Path, card: CheckpointMetadata) -> RealImages:
+    found = find_real_images(str(small_checkpoint), card.class_names)
     assert found
     return found
 
 
 @pytest.fixture(scope="session")
-def reference(real: RealPictures, card: CheckpointMetadata, tmp_path_factory) -> ReferenceStatistics:
+def reference(real: RealImages, card: CheckpointMetadata, tmp_path_factory) -> ReferenceStatistics:
     return ReferenceStatistics.load(real, card.config, str(tmp_path_factory.mktemp("state")), lambda _: None)
 
 
 @pytest.fixture(scope="session")
-def frames(real: RealPictures) -> dict[str, Images]:
+def frames(real: RealImages) -> dict[str, Images]:
     """Of each split, sorted by image id."""
     rows = real.images.read(["image_id", "split", "path"]).to_pylist()
     paths = {split: [row["path"] for row in rows if row["split"] == split] for split in ("train", "test")}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vapray.errors import DataError
-from vapray.evaluation.service.real_pictures import RealPictures
+from vapray.evaluation.service.real_images import RealImages
 from vapray.evaluation.service.reference import ReferenceStatistics
 from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Store
@@ -92,5 +92,5 @@ def test_lost_pictures_are_named_and_nothing_is_kept(real, card, tmp_path):
     notes = {"class_names": list(card.class_names)}
     lost.seal(stage="ingest", sections={}, inputs={}, seconds=0, versions={}, notes=notes)
     with pytest.raises(DataError, match=r"81 of 81 real images can no longer be read, such as .*: cannot be read"):
-        ReferenceStatistics.load(RealPictures(lost, ()), card.config, str(tmp_path / "state"), print)
+        ReferenceStatistics.load(RealImages(lost, ()), card.config, str(tmp_path / "state"), print)
     assert not list(tmp_path.glob("state/**/manifest.json"))

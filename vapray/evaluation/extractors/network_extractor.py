@@ -14,7 +14,8 @@ from vapray.evaluation.extractors.extractor import FeatureSpace, as_bytes
 from vapray.pretrained.model_files import sha256_of
 
 __all__ = [
-    "IMAGENET_DEVIATION", "IMAGENET_MEAN", "NetworkExtractor", "filled", "normalized", "require_device", "sha256_with",
+    "IMAGENET_DEVIATION", "IMAGENET_MEAN", "NetworkExtractor", "load_weights", "normalize", "require_device",
+    "sha256_with",
 ]  # fmt: skip
 
 IMAGES_OF_A_BATCH = 32
@@ -41,13 +42,13 @@ class NetworkExtractor:
         return torch.cat([torch.zeros(0, self.space.width), *parts]).numpy()
 
 
-def normalized(planes_B3HW: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
+def normalize(planes_B3HW: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
     """Normalize planes in -1..1 by the mean and standard deviation of a network's training data in 0..1."""
     shift = planes_B3HW.new_tensor(mean).view(3, 1, 1)
     return ((planes_B3HW + 1) / 2 - shift) / planes_B3HW.new_tensor(deviation).view(3, 1, 1)
 
 
-def filled(network: nn.Module, weights: Mapping[str, Tensor], where: str, device: str) -> nn.Module:
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str, device: str) -> nn.Module:
     """Load weights into a network, which may be on the meta device, and move it to ``device`` in evaluation mode.
 
     Args:

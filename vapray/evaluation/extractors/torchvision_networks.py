@@ -4,7 +4,7 @@ Images are resized to 224 pixels (DenseNet-121: to its training size if its file
 normalized by ``evaluate.preprocessing``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,103 +15,81 @@ from vapray.evaluation.extractors.network_extractor import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
     NetworkExtractor,
-    filled,
-    normalized,
+    load_weights,
+    normalize,
     sha256_with,
 )
 from vapray.evaluation.extractors.weight_files import find_weights
 from vapray.pretrained.weights_file import metadata_of, read_weights
 
-__all__ = ["densenet121", "squeezenet", "vgg16"]
+__all__ = ["torchvision_network"]
 
 SIDE = 224
 CAFFE_MEAN = (104.0, 117.0, 123.0)
 """Mean of blue, green and red in 0..255."""
 
 
-def vgg16(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
-    """Build the extractor of VGG16's second fully connected layer after its ReLU, 4096 features.
+def _vgg16(_: Mapping[str, Tensor]) -> tuple[str, nn.Module]:
+    """Second fully connected layer after its ReLU. Source: Kynkäänniemi et al. (arXiv 1904.06991), section 3."""
+    from torchvision.models import vgg16
 
-    Raises:
-        ConfigError: the file is missing or of another network.
-        CheckpointError: the file is damaged.
-        BackendError: the device is missing.
-
-    Source: Kynkäänniemi et al. (arXiv 1904.06991), section 3.
-    """
-
-    def build(_: Mapping[str, Tensor]) -> tuple[str, nn.Module]:
-        from torchvision.models import vgg16
-
-        network = vgg16(weights=None)
-        network.classifier = network.classifier[:5]
-        return "VGG16 fc2", network
-
-    return _extractor(settings, device, build, 4096, without=("classifier.6.",))
+    network = vgg16(weights=None)
+    network.classifier = network.classifier[:5]
+    return "VGG16 fc2", network
 
 
-def squeezenet(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
-    """Build the extractor of SqueezeNet 1.0 or 1.1 (by the file): spatial mean of the last fire module, 512 features.
+def _squeezenet(weights: Mapping[str, Tensor]) -> tuple[str, nn.Module]:
+    """Spatial mean of the last fire module of SqueezeNet 1.0 or 1.1, by the weights."""
+    from torchvision.models import squeezenet1_0, squeezenet1_1
 
-    Raises:
-        ConfigError: the file is missing or of another network.
-        CheckpointError: the file is damaged.
-        BackendError: the device is missing.
-    """
-
-    def build(weights: Mapping[str, Tensor]) -> tuple[str, nn.Module]:
-        from torchvision.models import squeezenet1_0, squeezenet1_1
-
-        first = weights.get("features.0.weight")
-        newer = first is not None and len(first) == 64
-        network = (squeezenet1_1 if newer else squeezenet1_0)(weights=None)
-        network.classifier = nn.AdaptiveAvgPool2d(1)
-        return f"SqueezeNet 1.{int(newer)} pooled", network
-
-    return _extractor(settings, device, build, 512, without=("classifier.",))
+    first = weights.get("features.0.weight")
+    newer = first is not None and len(first) == 64
+    network = (squeezenet1_1 if newer else squeezenet1_0)(weights=None)
+    network.classifier = nn.AdaptiveAvgPool2d(1)
+    return f"SqueezeNet 1.{int(newer)} pooled", network
 
 
-def densenet121(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
-    """Build the extractor of DenseNet-121, such as one of stage ``downstream``: spatial mean, 1024 features.
+def _densenet121(_: Mapping[str, Tensor]) -> tuple[str, nn.Module]:
+    """Spatial mean of DenseNet-121, such as one of stage ``downstream``."""
+    from torchvision.models import densenet121
+
+    network = densenet121(weights=None)
+    network.classifier = nn.Identity()
+    return "DenseNet-121 pooled", network
+
+
+# For each network: its builder, the number of features, and the prefix of the weights that are not used.
+NETWORKS = {
+    "vgg16": (_vgg16, 4096, "classifier.6."),
+    "squeezenet": (_squeezenet, 512, "classifier."),
+    "densenet121": (_densenet121, 1024, "classifier."),
+}
+
+
+def torchvision_network(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
+    """Build the extractor of the network that ``evaluate.features`` names.
 
     Raises:
         ConfigError: the file is missing or of another network.
         CheckpointError: the file is damaged.
         BackendError: the device is missing.
     """
-
-    def build(_: Mapping[str, Tensor]) -> tuple[str, nn.Module]:
-        from torchvision.models import densenet121
-
-        network = densenet121(weights=None)
-        network.classifier = nn.Identity()
-        return "DenseNet-121 pooled", network
-
-    return _extractor(settings, device, build, 1024, without=("classifier.",))
-
-
-def _extractor(
-    settings: Evaluate,
-    device: str,
-    build: Callable[[Mapping[str, Tensor]], tuple[str, nn.Module]],
-    width: int,
-    without: tuple[str, ...],
-) -> NetworkExtractor:
+    build, width, unused = NETWORKS[settings.features]
     (path,) = find_weights(settings)
     read = read_weights("evaluate.weights", path)
-    weights = {name: weight for name, weight in read.items() if not name.startswith(without)}
+    weights = {name: weight for name, weight in read.items() if not name.startswith(unused)}
     with torch.device("meta"):
         name, layers = build(weights)
-    network = filled(layers, weights, f"evaluate.weights = {path}", device)
+    network = load_weights(layers, weights, f"evaluate.weights = {path}", device)
     seen = f"{name}, {settings.preprocessing} pixels"
     side = int(metadata_of(path).get("image_side", SIDE))
     space = FeatureSpace(seen, sha256_with(seen, [path]), width, side)
     prepare = _caffe if settings.preprocessing == "caffe" else _imagenet
-    return NetworkExtractor(space, lambda pictures: network(prepare(to_planes(pictures, side))), device)
+    return NetworkExtractor(space, lambda images: network(prepare(to_planes(images, side))), device)
 
 
 def _imagenet(planes_B3HW: Tensor) -> Tensor:
-    return normalized(planes_B3HW, IMAGENET_MEAN, IMAGENET_DEVIATION)
+    return normalize(planes_B3HW, IMAGENET_MEAN, IMAGENET_DEVIATION)
 
 
 def _caffe(planes_B3HW: Tensor) -> Tensor:

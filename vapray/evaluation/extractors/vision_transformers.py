@@ -16,8 +16,8 @@ from vapray.errors import CheckpointError, ConfigError, VaprayError
 from vapray.evaluation.extractors.extractor import FeatureSpace, to_planes
 from vapray.evaluation.extractors.network_extractor import (
     NetworkExtractor,
-    filled,
-    normalized,
+    load_weights,
+    normalize,
     require_device,
     sha256_with,
 )
@@ -72,7 +72,7 @@ def biomedclip(settings: Evaluate, device: str = "cpu") -> NetworkExtractor:
     tower = _image_tower(card, config)
     weights = read_weights("evaluate.weights", path)
     visual = {name.removeprefix("visual."): w for name, w in weights.items() if name.startswith("visual.")}
-    network = filled(tower, visual, f"evaluate.weights = {settings.weights}", device)
+    network = load_weights(tower, visual, f"evaluate.weights = {settings.weights}", device)
     side = int(card["model_cfg"]["vision_cfg"].get("image_size", 224))
     look = (side, tuple(seen.get("mean", CLIP_MEAN)), tuple(seen.get("std", CLIP_DEVIATION)))
     return _extractor(network, "BiomedCLIP image embedding", settings, look, device)
@@ -88,7 +88,7 @@ def _extractor(
     side, mean, deviation = look
 
     def forward(pictures: Tensor) -> Tensor:
-        features: Tensor = network(normalized(to_planes(pictures, side, "bicubic"), mean, deviation))
+        features: Tensor = network(normalize(to_planes(pictures, side, "bicubic"), mean, deviation))
         return features
 
     with torch.inference_mode():

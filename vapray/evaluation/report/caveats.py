@@ -10,7 +10,7 @@ from vapray.memorisation.audit import Memorisation
 from vapray.memorisation.copy_test import CANNOT_TELL, COPIES
 from vapray.report.number_format import is_measured, number, percent
 
-__all__ = ["Caution", "cautions"]
+__all__ = ["Caveat", "caveats"]
 
 FEW_HELD_OUT = 100
 """Number of held-out images below which the real floors are coarse."""
@@ -21,14 +21,14 @@ CLEAR = 0.05
 
 
 @dataclass(frozen=True)
-class Caution:
+class Caveat:
     """One caveat."""
 
     about: str
     text: str
 
 
-def cautions(report: ReportData) -> list[Caution]:
+def caveats(report: ReportData) -> list[Caveat]:
     """List all caveats, the most severe first."""
     metrics = report.metrics
     found = [
@@ -42,79 +42,79 @@ def cautions(report: ReportData) -> list[Caution]:
     return [*found, *_captions(report.adherence, metrics), *_features(metrics)]
 
 
-def _memorisation(found: Memorisation) -> Iterator[Caution]:
+def _memorisation(found: Memorisation) -> Iterator[Caveat]:
     if found.verdict == COPIES:
-        yield Caution("Copies of training images", f"{found.why} See the nearest pairs below.")
+        yield Caveat("Copies of training images", f"{found.why} See the nearest pairs below.")
     if found.verdict == CANNOT_TELL:
-        yield Caution("Copies cannot be ruled out", found.why)
+        yield Caveat("Copies cannot be ruled out", found.why)
 
 
-def _fid(metrics: Metrics) -> Iterator[Caution]:
-    fid, real = metrics.further.get("fid_at_held_out_count"), metrics.fid_real_split
+def _fid(metrics: Metrics) -> Iterator[Caveat]:
+    fid, real = metrics.value("fid_at_held_out_count"), metrics.fid_real_split
     if is_measured(fid) and is_measured(real) and fid < real:
-        yield Caution(
+        yield Caveat(
             "FID better than real images",
             f"Generated images have FID {number(fid)}, held-out real images {number(real)} at the same count. "
             "Possible causes: copies of training images, or held-out images of another kind.",
         )
 
 
-def _beyond_real(metrics: Metrics) -> Iterator[Caution]:
+def _beyond_real(metrics: Metrics) -> Iterator[Caveat]:
     pairs = (
-        ("Label accuracy", metrics.label_accuracy, metrics.further.get("label_accuracy_real")),
+        ("Label accuracy", metrics.label_accuracy, metrics.value("label_accuracy_real")),
         ("Caption adherence", metrics.caption_adherence, metrics.caption_adherence_ceiling),
     )
     for name, made, real in pairs:
         if is_measured(made) and is_measured(real) and made > real + CLEAR:
-            yield Caution(
+            yield Caveat(
                 f"{name} above real images",
                 f"{percent(made)} against {percent(real)}. Strong guidance exaggerates typical features, and copies "
                 "score high: this does not prove better images.",
             )
 
 
-def _sizes(metrics: Metrics) -> Iterator[Caution]:
+def _sizes(metrics: Metrics) -> Iterator[Caveat]:
     for warning in metrics.warnings:
-        yield Caution("Few images", warning)
-    held_out = metrics.further.get("n_held_out")
+        yield Caveat("Few images", warning)
+    held_out = metrics.value("n_held_out")
     if is_measured(held_out) and held_out < FEW_HELD_OUT:
-        yield Caution(
+        yield Caveat(
             "Few held-out images",
             f"Every number of real images is computed from {number(int(held_out))} images and is coarse.",
         )
 
 
-def _classes(report: ReportData) -> Iterator[Caution]:
+def _classes(report: ReportData) -> Iterator[Caveat]:
     missing = [row.class_name for row in report.classes if not row.n_generated]
     if missing:
-        yield Caution("Classes never generated", f"No images were requested for: {', '.join(missing)}.")
+        yield Caveat("Classes never generated", f"No images were requested for: {', '.join(missing)}.")
     few = [f"{row.class_name} ({row.n_generated})" for row in report.classes if 0 < row.n_generated < FEW_TO_JUDGE]
     if few:
-        yield Caution(
+        yield Caveat(
             "Few generated images in a class",
             f"Label accuracy weights all classes equally, but has few images in: {', '.join(few)}.",
         )
     unjudged = [row.class_name for row in report.classes if not row.n_held_out]
     if unjudged:
-        yield Caution("Classes not held out", f"No real images to compare with for: {', '.join(unjudged)}.")
+        yield Caveat("Classes not held out", f"No real images to compare with for: {', '.join(unjudged)}.")
     rare = [f"{row.class_name} ({row.n_reference})" for row in report.classes if row.n_reference < FEW_TO_LEARN]
     if rare:
-        yield Caution("Rare classes", f"Few training images in: {', '.join(rare)}.")
+        yield Caveat("Rare classes", f"Few training images in: {', '.join(rare)}.")
 
 
-def _rejects(report: ReportData) -> Iterator[Caution]:
+def _rejects(report: ReportData) -> Iterator[Caveat]:
     count = sum(row.count for row in report.rejects)
     if count:
         stages = ", ".join(dict.fromkeys(row.stage for row in report.rejects))
-        yield Caution("Rejected rows", f"{number(count)} rows were rejected by {stages}; the reasons are listed below.")
+        yield Caveat("Rejected rows", f"{number(count)} rows were rejected by {stages}; the reasons are listed below.")
 
 
-def _captions(adherence: Adherence | None, metrics: Metrics) -> Iterator[Caution]:
+def _captions(adherence: Adherence | None, metrics: Metrics) -> Iterator[Caveat]:
     if adherence is None:
-        yield Caution("Caption adherence not measured", "Attributes can be measured in dermoscopy images only.")
+        yield Caveat("Caption adherence not measured", "Attributes can be measured in dermoscopy images only.")
         return
     if metrics.provenance.captioner == "measured captions":
-        yield Caution(
+        yield Caveat(
             "Captions and their check use the same measurement",
             "The image analysis that wrote the captions also measures the generated images: "
             "adherence shows that its measurements are reproduced, not that a person would agree.",
@@ -123,15 +123,15 @@ def _captions(adherence: Adherence | None, metrics: Metrics) -> Iterator[Caution
         row.name.replace("_", " ") for row in adherence.attributes if row.mentioned and row.ceiling <= row.shuffled
     ]
     if blind:
-        yield Caution(
+        yield Caveat(
             "Attributes that cannot be judged",
             f"Even real images agree with their captions no better than by chance in: {', '.join(blind)}.",
         )
 
 
-def _features(metrics: Metrics) -> Iterator[Caution]:
+def _features(metrics: Metrics) -> Iterator[Caveat]:
     if "inception" not in metrics.features.lower():
-        yield Caution(
+        yield Caveat(
             "Not Inception features",
             f"FID, KID, precision and recall use {metrics.features}: compare them with runs of the same features, not "
             "with published numbers.",

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from vapray.evaluation.adherence import Adherence
 from vapray.evaluation.metrics import Metrics
 from vapray.memorisation.audit import Memorisation
-from vapray.report.records import Curve, Image
+from vapray.report.curves import Curve
+from vapray.report.page import Image
 
 
 @dataclass(frozen=True)
-class GeneratedPicture:
+class GeneratedExample:
     """Generated image with the caption that conditioned it."""
 
     image: Image
@@ -25,7 +26,7 @@ class ClassExamples:
 
     class_name: str
     real: Sequence[Image]
-    generated: Sequence[GeneratedPicture]
+    generated: Sequence[GeneratedExample]
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 
+from vapray.evaluation.metric_specs import METRIC_SPECS
 from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.report import verdict
-from vapray.evaluation.report.caveats import cautions
+from vapray.evaluation.report.caveats import caveats
 from vapray.evaluation.report.content import ReportData
-from vapray.evaluation.report.metric_specs import explained_numbers
 from vapray.report import curves
 from vapray.report import number_format as wording
-from vapray.report.page import page, sides
-from vapray.report.records import Curve, Image
+from vapray.report.page import Image, page, sides
 
 __all__ = ["render_report"]
 
@@ -30,8 +29,8 @@ def render_report(report: ReportData) -> str:
         metrics=metrics,
         headline=verdict.headline(metrics),
         figures=verdict.key_figures(metrics, report.adherence, len(report.classes)),
-        cautions=cautions(report),
-        numbers=explained_numbers(metrics),
+        caveats=caveats(report),
+        specs=[spec for spec in METRIC_SPECS if metrics.value(spec.key) is not None],
         adherence=report.adherence,
         lines=_charts(report.curves),
         health=_charts(report.health),
@@ -41,7 +40,7 @@ def render_report(report: ReportData) -> str:
     )
 
 
-def _charts(drawn: Sequence[Curve]) -> list[curves.LineChart]:
+def _charts(drawn: Sequence[curves.Curve]) -> list[curves.LineChart]:
     charts = (curves.line_chart(curve) for curve in drawn)
     return [chart for chart in charts if chart is not None]
 

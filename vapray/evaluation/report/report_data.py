@@ -21,7 +21,7 @@ from vapray.evaluation.report.content import (
     ClassExamples,
     ClassRow,
     Curve,
-    GeneratedPicture,
+    GeneratedExample,
     Image,
     Neighbours,
     Rejects,
@@ -141,7 +141,7 @@ def _class_examples(label: int, name: str, unseen: Rows, generated: Rows, frame:
     return ClassExamples(
         name,
         shown,
-        [GeneratedPicture(decode(row["png"]), row["caption"], frame(row["source_image_id"])) for row in made],
+        [GeneratedExample(decode(row["png"]), row["caption"], frame(row["source_image_id"])) for row in made],
     )
 
 

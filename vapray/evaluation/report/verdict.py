@@ -1,7 +1,6 @@
 """Verdict of a run in words, and its three key numbers with floors and ceilings."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from vapray.evaluation.adherence import Adherence
@@ -42,7 +41,7 @@ class KeyFigure:
 
 def headline(metrics: Metrics) -> str:
     """Summarize images and captions in one sentence, never better than the numbers."""
-    pictures, followed = _pictures(metrics), metrics.further.get("caption_adherence_relative")
+    pictures, followed = _pictures(metrics), metrics.value("caption_adherence_relative")
     if not is_measured(followed):
         return f"{pictures}."
     bounds = metrics.intervals.get("caption_adherence_relative")
@@ -79,7 +78,7 @@ def key_figures(metrics: Metrics, adherence: Adherence | None, classes: int) -> 
             "Label accuracy",
             "Do images show the requested class?",
             percent(metrics.label_accuracy),
-            interval_text(bounds.get("label_accuracy"), "percent"),
+            interval_text(bounds.get("label_accuracy"), percent),
             label_gauge(metrics, classes),
             label_finding(metrics),
         ),
@@ -92,7 +91,7 @@ def key_figures(metrics: Metrics, adherence: Adherence | None, classes: int) -> 
             "Caption adherence",
             "Do images show what their captions say?",
             percent(adherence.adherence),
-            interval_text(adherence.adherence_interval, "percent"),
+            interval_text(adherence.adherence_interval, percent),
             adherence_gauge(metrics),
             adherence_finding(adherence.relative, adherence.relative_interval),
         ),
@@ -105,10 +104,10 @@ def fid_gauge(metrics: Metrics, *others: Entry, made: str = "Generated") -> Gaug
         Entry("Untrained network", metrics.fid_untrained, "floor"),
         Entry("Class means with noise", metrics.fid_class_mean, "floor"),
         Entry(made, metrics.fid, "made", metrics.intervals.get("fid")),
-        Entry("Real, through the autoencoder", _further(metrics, "fid_real_reconstructed"), "real"),
+        Entry("Real, through the autoencoder", metrics.value("fid_real_reconstructed"), "real"),
         Entry("Real, held out", metrics.fid_real_split, "real"),
     ]
-    return _gauge("FID", entries, others, number, lower_is_better=True)
+    return gauge("FID", [*entries, *others], number, lower_is_better=True)
 
 
 def label_gauge(metrics: Metrics, classes: int, *others: Entry, made: str = "Generated") -> Gauge | None:
@@ -116,9 +115,9 @@ def label_gauge(metrics: Metrics, classes: int, *others: Entry, made: str = "Gen
     entries = [
         Entry("Guessing", 1 / classes if classes else math.nan, "floor"),
         Entry(made, metrics.label_accuracy, "made", metrics.intervals.get("label_accuracy")),
-        Entry("Real, held out", _further(metrics, "label_accuracy_real"), "real"),
+        Entry("Real, held out", metrics.value("label_accuracy_real"), "real"),
     ]
-    return _gauge("Label accuracy", entries, others, percent)
+    return gauge("Label accuracy", [*entries, *others], percent)
 
 
 def adherence_gauge(metrics: Metrics, *others: Entry, made: str = "Generated") -> Gauge | None:
@@ -128,18 +127,7 @@ def adherence_gauge(metrics: Metrics, *others: Entry, made: str = "Generated") -
         Entry(made, metrics.caption_adherence, "made", metrics.intervals.get("caption_adherence")),
         Entry("Real, through the autoencoder", metrics.caption_adherence_ceiling, "real"),
     ]
-    return _gauge("Caption adherence", entries, others, percent)
-
-
-def _gauge(
-    name: str,
-    entries: list[Entry],
-    others: tuple[Entry, ...],
-    word: Callable[[float], str],
-    *,
-    lower_is_better: bool = False,
-) -> Gauge | None:
-    return gauge(name, [*entries, *others], word, lower_is_better=lower_is_better)
+    return gauge("Caption adherence", [*entries, *others], percent)
 
 
 def fid_finding(metrics: Metrics) -> str:
@@ -168,7 +156,7 @@ def _beside_real(metrics: Metrics) -> list[str]:
 
 def label_finding(metrics: Metrics) -> str:
     """Compare label accuracy with that of real images, in one sentence."""
-    made, real = metrics.label_accuracy, metrics.further.get("label_accuracy_real")
+    made, real = metrics.label_accuracy, metrics.value("label_accuracy_real")
     if not is_measured(made):
         return ""
     text = f"A classifier trained on real images recognizes the requested class in {percent(made)}"
@@ -187,18 +175,13 @@ def adherence_finding(relative: Number, interval: Interval | None) -> str:
             "so caption adherence cannot be measured in this run."
         )
     text = f"Adherence is {percent(relative)} of the range from chance within the class to real images"
-    bounds = f"95 % interval {interval_text(interval, 'percent')}" if interval else ""
+    bounds = f"95 % interval {interval_text(interval, percent)}" if interval else ""
     if interval is not None and interval.low <= 0:
         return f"{text} ({bounds}): not clearly above chance."
     return f"{text} ({bounds})." if bounds else f"{text}."
 
 
-def _further(metrics: Metrics, name: str) -> float:
-    value = metrics.further.get(name)
-    return math.nan if value is None else value
-
-
 def _fid_for_real_floors(metrics: Metrics) -> float:
     """FID at the number of images of the real floors, because FID falls with the number."""
-    fair = metrics.further.get("fid_at_held_out_count")
+    fair = metrics.value("fid_at_held_out_count")
     return fair if is_measured(fair) else metrics.fid

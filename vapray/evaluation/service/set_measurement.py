@@ -78,21 +78,16 @@ class SetMeasurement:
 
     def _distances(self, made: FeatureSet) -> dict[str, Number | None]:
         reference, settings = self._reference.reference, self._reference.config.evaluate
-        if self._has_neighbourhoods:
-            scores = compare_sets(
-                reference, made, draws=settings.half_samples, k=settings.nearest_k, seed=self._reference.config.run.seed
-            )
-            return {
-                "fid": _number(scores.fid, scores.intervals["fid"]),
-                "kid": _number(scores.kid, scores.intervals["kid"]),
-                "precision": _number(scores.precision),
-                "recall": _number(scores.recall),
-            }
+        if not self._has_neighbourhoods:
+            fid, kid = fid_of_sets(reference, made), kid_of_sets(reference, made)
+            return {"fid": _number(fid), "kid": _number(kid), "precision": None, "recall": None}
+        seed = self._reference.config.run.seed
+        scores = compare_sets(reference, made, draws=settings.half_samples, k=settings.nearest_k, seed=seed)
         return {
-            "fid": _number(fid_of_sets(reference, made)),
-            "kid": _number(kid_of_sets(reference, made)),
-            "precision": None,
-            "recall": None,
+            "fid": _number(scores.fid, scores.intervals["fid"]),
+            "kid": _number(scores.kid, scores.intervals["kid"]),
+            "precision": _number(scores.prdc.precision),
+            "recall": _number(scores.prdc.recall),
         }
 
     @property

@@ -8,11 +8,11 @@ from vapray.errors import DataError
 from vapray.store.checkpoint import split_checkpoint_path
 from vapray.store.version import Store, Version
 
-__all__ = ["RealPictures", "find_real_pictures", "measured_references"]
+__all__ = ["RealImages", "find_real_images", "measured_references"]
 
 
 @dataclass(frozen=True)
-class RealPictures:
+class RealImages:
     """Real images of a finished run, with the measurements of its evaluations."""
 
     images: Version
@@ -26,7 +26,7 @@ class RealPictures:
         return tuple(self.images.require_manifest().notes["class_names"])
 
 
-def find_real_pictures(checkpoint: str, class_names: Sequence[str], run: str | None = None) -> RealPictures | None:
+def find_real_images(checkpoint: str, class_names: Sequence[str], run: str | None = None) -> RealImages | None:
     """Find the images that a checkpoint was trained on; reads only manifests.
 
     Args:
@@ -52,7 +52,7 @@ def find_real_pictures(checkpoint: str, class_names: Sequence[str], run: str | N
             f"{run}: no finished images of the classes {', '.join(class_names)}. Fix: give the root of a run that "
             "has them in its folder `images`, or leave run out."
         )
-    return RealPictures(images, measured_references(store, images)) if images else None
+    return RealImages(images, measured_references(store, images)) if images else None
 
 
 def _trained_on(store: Store, fingerprint: str) -> Version | None:
