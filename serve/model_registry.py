@@ -109,7 +109,7 @@ class ModelRegistry:
             sha256=registered.sha256,
             class_names=registered.card.class_names,
             image_size=config.data.image_size,
-            settings=SamplingSettings.of(config),
+            settings=SamplingSettings.from_config(config),
             max_inference_steps=self._max_steps,
             has_prototypes=config.model.prototypes.enabled and config.model.network == "uvit",
             has_reference=self.has_reference(registered.settings.name),

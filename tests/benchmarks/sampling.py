@@ -64,7 +64,7 @@ def ours(
         conditions,
         latent_shape=(CHANNELS, SIDE, SIDE),
         batch_sizes=(rows,),
-        null_apart=apart,
+        split_unconditional=apart,
         precision=precision,
         device=device,
     )

@@ -78,9 +78,9 @@ def test_guidance_that_is_no_guidance_is_refused(scale: float, convention: Any) 
 
 
 def test_guidance_holds_from_the_first_to_the_last_step_of_its_interval() -> None:
-    limited = Guidance.of(3.5, "classifier_free", (200, 400))
+    limited = Guidance.from_scale(3.5, "classifier_free", (200, 400))
     assert [limited.at(step) for step in (1, 199, 200, 400, 401, 1000)] == [0, 0, 2.5, 2.5, 0, 0]
-    assert Guidance.of(2.5, "excess").at(1) == Guidance(2.5).at(1000) == 2.5
+    assert Guidance.from_scale(2.5, "excess").at(1) == Guidance(2.5).at(1000) == 2.5
 
 
 @pytest.mark.parametrize(("excess", "interval"), [(float("nan"), None), (float("inf"), None), (1.0, (400, 200))])

@@ -132,7 +132,7 @@ def sampled(checkpoint: Path, *asked: Any, **settings: Any) -> NDArray[np.uint8]
     """What the sampler makes of it."""
     sampler = Sampler.load(str(checkpoint), weights=settings.pop("weights", "ema"))
     counts = {name: settings.pop(name) for name in ("seed", "n") if name in settings}
-    chosen = dataclasses.replace(SamplingSettings.of(sampler.config), **settings)
+    chosen = dataclasses.replace(SamplingSettings.from_config(sampler.config), **settings)
     return np.stack([made.pixels for made in sampler.generate(*asked, **counts, settings=chosen)])
 
 

@@ -65,10 +65,10 @@ class PromptBank:
         Raises:
             DataError: a row of another split, or an error of the constructor.
         """
-        return cls(_entry_of_row(row, split) for row in rows)
+        return cls(_entry_from_row(row, split) for row in rows)
 
     @classmethod
-    def of(cls, bank: "Version", split: str = "train") -> "PromptBank":
+    def from_version(cls, bank: "Version", split: str = "train") -> "PromptBank":
         """Read one split of the table ``bank``."""
         rows = bank.read(["image_id", "label", "split", "group", "caption"]).to_pylist()
         return cls.from_rows((row for row in rows if row["split"] == split), split)
@@ -142,14 +142,14 @@ class PromptBank:
         entries = self.entries(label)
         return [entries[_draw_index(label, seed, turn, len(entries))] for turn in range(n)]
 
-    def reduced(self, count: int) -> "PromptBank":
+    def limit_per_class(self, count: int) -> "PromptBank":
         """Keep at most ``count`` entries per class, by image id; a smaller choice is a subset of a larger one."""
         return PromptBank(
-            entry for label in self.labels for entry in sorted(self.entries(label), key=_place_of_choice)[:count]
+            entry for label in self.labels for entry in sorted(self.entries(label), key=_selection_hash)[:count]
         )
 
 
-def _place_of_choice(entry: BankEntry) -> bytes:
+def _selection_hash(entry: BankEntry) -> bytes:
     return hashlib.blake2b(f"choice {entry.image_id}".encode(), digest_size=16).digest()
 
 
@@ -162,7 +162,7 @@ def _draw_index(label: int, seed: int, turn: int, count: int) -> int:
     return int.from_bytes(digest, "big") % count
 
 
-def _entry_of_row(row: Mapping[str, Any], split: str) -> BankEntry:
+def _entry_from_row(row: Mapping[str, Any], split: str) -> BankEntry:
     if row["split"] != split:
         raise DataError(
             f"prompt bank: image {row['image_id']!r} is of split {row['split']!r}; expected rows of {split} only"

@@ -132,7 +132,7 @@ def _facts(opened: LoadedCheckpoint) -> dict[str, Any]:
         "class_names": card.class_names,
         "latent_space": card.space.to_record(),
         "settings": settings,
-        "sampling": SamplingSettings.of(card.config).__dict__,
+        "sampling": SamplingSettings.from_config(card.config).__dict__,
         "sha256": opened.sha256,
         "vapray": __version__,
     }

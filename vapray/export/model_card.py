@@ -92,7 +92,7 @@ def _of_model(opened: LoadedCheckpoint) -> dict[str, Any]:
         "parameters": sum(weights.numel() for weights in opened.network.parameters()),
         "latents": f"{card.space.channels} x {card.space.side} x {card.space.side}; {describe_autoencoder(shown, {})}",
         "schedule": card.config.diffusion,
-        "sampling": SamplingSettings.of(card.config),
+        "sampling": SamplingSettings.from_config(card.config),
         "sha256": opened.sha256,
         "vapray": __version__,
         "diffusers": version("diffusers"),

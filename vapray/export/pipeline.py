@@ -173,7 +173,7 @@ class VapDiffusionPipeline(Untyped):
         space = LatentSpace.from_record(model["latent_space"])
         engine = build_engine(self.denoiser.eval(), settings_tree(model["settings"]), space)
         interval = settings["guidance_interval"]
-        guidance = Guidance.of(
+        guidance = Guidance.from_scale(
             settings["guidance_scale"], settings["guidance_convention"], tuple(interval) if interval else None
         )
         with self.progress_bar(total=len(seeds) * settings["num_inference_steps"]) as bar:

@@ -31,7 +31,7 @@ def build_engine(network: Network, config: Config, space: LatentSpace) -> Sampli
         ConditioningSpec(network.num_classes, network.context_width, network.max_context),
         latent_shape=(space.channels, space.side, space.side),
         batch_sizes=config.sample.batch_sizes,
-        null_apart=config.sample.null_rows == "apart",
+        split_unconditional=config.sample.null_rows == "apart",
         precision=config.sample.precision,
         device=next(network.parameters()).device,
     )

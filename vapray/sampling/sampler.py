@@ -150,7 +150,7 @@ class Sampler:
             captions, sources = [entry.caption for entry in drawn], [entry.image_id for entry in drawn]
         else:
             captions, sources = [caption] * n, [""] * n
-        return self.make([number] * n, captions, sources, seeds, settings or SamplingSettings.of(self.config))
+        return self.make([number] * n, captions, sources, seeds, settings or SamplingSettings.from_config(self.config))
 
     def make(
         self,

@@ -31,7 +31,7 @@ __all__ = ["run"]
 def run(run: StageContext) -> None:
     """Run the stage."""
     config = run.config
-    bank = PromptBank.of(run.inputs["bank"])
+    bank = PromptBank.from_version(run.inputs["bank"])
     class_names = run.history["ingest"].notes["class_names"]
     texts = select_captions(config, run.inputs["bank"], class_names, run.outside["another run's bank"])
     plans = [
@@ -82,7 +82,7 @@ class _MakeImages:
         return done
 
     def _settings(self, arm: str) -> SamplingSettings:
-        settings = SamplingSettings.of(self._config)
+        settings = SamplingSettings.from_config(self._config)
         # An untrained network has nothing to guide by, and without guidance the arm costs half.
         return settings if arm == "generated" else replace(settings, guidance_scale=0.0, guidance_convention="excess")
 
