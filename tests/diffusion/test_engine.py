@@ -22,6 +22,7 @@ from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.solver import SolverName, solve, solver_plan
 from vapray.errors import BackendError
+from vapray.models.network_config import UViTConfig
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit
 
@@ -33,17 +34,19 @@ SOLVERS: tuple[SolverName, ...] = ("dpm_solver_2m", "ddim")
 def network() -> UViT:
     """Untrained, but with every path alive: the prototypes' zero is not."""
     model = build_uvit(
+        UViTConfig(
+            prototypes=PrototypeOptions(),
+            latent_side=8,
+            latent_channels=4,
+            patch_size=2,
+            width=32,
+            depth=2,
+            num_heads=2,
+            num_classes=3,
+            context_width=WIDTH,
+            max_context=LONGEST,
+        ),
         seed=0,
-        pcm=PrototypeOptions(),
-        latent_side=8,
-        latent_channels=4,
-        patch_size=2,
-        width=32,
-        depth=2,
-        num_heads=2,
-        num_classes=3,
-        context_width=WIDTH,
-        max_context=LONGEST,
     )
     assert model.prototypes is not None
     torch.nn.init.normal_(model.prototypes.injection.inject.weight, std=0.1, generator=torch.Generator().manual_seed(0))

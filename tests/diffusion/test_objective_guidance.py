@@ -9,6 +9,7 @@ from vapray.diffusion.guidance import Guidance, convert_guidance, guidance_exces
 from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.objective import Losses, denoising_loss
 from vapray.diffusion.randomness import draw_training
+from vapray.models.network_config import UViTConfig
 from vapray.models.prediction import NoisePrediction
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit
@@ -19,17 +20,19 @@ ROWS = 16
 @pytest.fixture
 def model() -> UViT:
     return build_uvit(
+        UViTConfig(
+            prototypes=PrototypeOptions(),
+            latent_side=8,
+            latent_channels=4,
+            patch_size=2,
+            width=32,
+            depth=2,
+            num_heads=4,
+            num_classes=3,
+            context_width=12,
+            max_context=6,
+        ),
         seed=0,
-        pcm=PrototypeOptions(),
-        latent_side=8,
-        latent_channels=4,
-        patch_size=2,
-        width=32,
-        depth=2,
-        num_heads=4,
-        num_classes=3,
-        context_width=12,
-        max_context=6,
     )
 
 
