@@ -1,6 +1,5 @@
 """Opening a checkpoint for export: all of it is verified before anything is written."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,15 +8,8 @@ from typing import Any
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.tower_files import find_tower
 from vapray.export.settings_read import noting
-from vapray.latents.autoencoder import load_autoencoder
-from vapray.sampling.checkpoint_loading import (
-    CheckpointMetadata,
-    load_network_weights,
-    load_text_encoder,
-    read_bank,
-    read_verified_files,
-)
-from vapray.store.checkpoint import as_temporary_folder
+from vapray.sampling import checkpoint_loading
+from vapray.sampling.checkpoint_loading import CheckpointMetadata, Weights
 from vapray.training.network import Network, build_network
 
 __all__ = ["LoadedCheckpoint", "open_checkpoint"]
@@ -55,7 +47,7 @@ class LoadedCheckpoint:
 
 
 def open_checkpoint(
-    path: str, *, weights: str = "ema", with_bank: bool = True, with_text_encoder: bool = False
+    path: str, *, weights: Weights = "ema", with_bank: bool = True, with_text_encoder: bool = False
 ) -> LoadedCheckpoint:
     """Read a checkpoint and verify all of it.
 
@@ -64,43 +56,35 @@ def open_checkpoint(
         ConfigError: its files shall go along, and are not where they were in training.
         BackendError: likewise; or its packages are not installed.
     """
-    contents = read_verified_files(path, weights)
-    card = CheckpointMetadata.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
+    checkpoint = checkpoint_loading.LoadedCheckpoint(path, weights)
+    card = checkpoint.metadata
     settings: dict[str, Any] = {}
-    network = build_network(
+    build_network(
         noting(card.config, settings),
         num_classes=len(card.class_names),
         latent_channels=card.space.channels,
         context_width=card.context_width,
     )
-    data = contents[f"{weights}.safetensors"]
-    load_network_weights(network, data, f"{path}/{weights}.safetensors")
+    network = checkpoint.network
+    checkpoint.load_autoencoder()
     return LoadedCheckpoint(
         card=card,
         weights=weights,
-        notes=json.loads(contents["checkpoint.json"]),
+        notes=json.loads(checkpoint.record),
         network=network,
         network_settings=settings,
-        sha256=hashlib.sha256(data).hexdigest(),
-        autoencoder=_autoencoder(contents),
-        bank=read_bank(contents["bank.parquet"], f"{path}/bank.parquet"),
+        sha256=checkpoint.sha256,
+        autoencoder=checkpoint.autoencoder_files,
+        bank=checkpoint.bank,
         with_bank=with_bank and network.max_context > 0,
-        text_files=_text_files(card, path) if with_text_encoder and network.max_context else {},
+        text_files=_text_files(checkpoint) if with_text_encoder and network.max_context else {},
     )
 
 
-def _autoencoder(contents: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Its files, which load."""
-    files = {name: data for name, data in contents.items() if name.startswith("autoencoder/")}
-    with as_temporary_folder(files) as folder:
-        load_autoencoder(folder / "autoencoder")
-    return {name.removeprefix("autoencoder/"): data for name, data in files.items()}
-
-
-def _text_files(card: CheckpointMetadata, path: str) -> dict[str, bytes]:
+def _text_files(checkpoint: checkpoint_loading.LoadedCheckpoint) -> dict[str, bytes]:
     """Those of a text tower, which is the one that the model was trained with; none of an encoder that is code."""
-    if card.config.bank.encoder == "hashing":
+    if checkpoint.metadata.config.bank.encoder == "hashing":
         return {}
-    load_text_encoder(card, None, "cpu", f"{path}/checkpoint.json")
-    tower = find_tower(card.config.bank)
+    checkpoint.load_text_encoder()
+    tower = find_tower(checkpoint.metadata.config.bank)
     return {file.name: file.read_bytes() for file in [*tower.indices, *tower.deciding]}

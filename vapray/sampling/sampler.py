@@ -5,63 +5,54 @@ generated = sampler.generate(label="MEL", seed=7)[0]
 generated.image.save("melanoma.png")
 """
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal, Self, get_args
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vapray.bank.prompt_bank import PromptBank
-from vapray.bank.text_encoder import TextEncoder
-from vapray.config import Config, Sample
+from vapray.config import Sample
 from vapray.diffusion.engine import SamplingEngine
 from vapray.diffusion.image_request import ImageRequest
 from vapray.errors import ConfigError
-from vapray.latents.autoencoder import Autoencoder, load_autoencoder
-from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT, without_prototypes
-from vapray.sampling.checkpoint_loading import (
-    CheckpointMetadata,
-    load_network_weights,
-    load_text_encoder,
-    read_bank,
-    read_verified_files,
-    require_device,
-)
+from vapray.sampling.checkpoint_loading import LoadedCheckpoint, Weights, require_device
 from vapray.sampling.generated import GeneratedImage, Prototypes, SamplingSettings
 from vapray.sampling.rendering import build_engine, render
 from vapray.sampling.request import label_index, validate_request
-from vapray.store.checkpoint import as_temporary_folder
-from vapray.training.network import Network, build_network
-from vapray.training.state import save_weights
 
-__all__ = ["GeneratedImage", "Sampler", "SamplingSettings", "Weights"]
-
-Weights = Literal["ema", "raw", "untrained"]
+__all__ = ["GeneratedImage", "Sampler", "SamplingSettings"]
 
 
 class Sampler:
-    """Loaded model that generates images. Not for clinical use."""
+    """Loaded model that generates images. Not for clinical use.
+
+    Args:
+        checkpoint: Checkpoint of the model.
+        device: Torch device name.
+        text_encoder: Directory or hf-hub:OWNER/NAME of the text encoder, if it is no longer at ``bank.model``.
+        sample: Settings of generation and network calls; None uses those of the training config.
+    """
 
     def __init__(
         self,
-        network: Network,
-        autoencoder: Autoencoder,
-        encoder: TextEncoder,
-        bank: PromptBank,
-        space: LatentSpace,
-        config: Config,
-        class_names: Sequence[str],
-        model_sha256: str,
+        checkpoint: LoadedCheckpoint,
+        *,
+        device: str = "cpu",
+        text_encoder: str | None = None,
+        sample: Sample | None = None,
     ) -> None:
-        self.network, self.autoencoder, self.encoder, self.bank = network.eval(), autoencoder, encoder, bank
-        self.space, self.config, self.class_names = space, config, tuple(class_names)
-        self.model_sha256 = model_sha256
-        self.engine = build_engine(self.network, config, space)
+        metadata = checkpoint.metadata
+        self.config = metadata.config if sample is None else metadata.config.model_copy(update={"sample": sample})
+        self.space, self.class_names = metadata.space, metadata.class_names
+        self.encoder = checkpoint.load_text_encoder(device, text_encoder)
+        self.autoencoder, self.bank = checkpoint.load_autoencoder(device), checkpoint.bank
+        self.model_sha256 = checkpoint.sha256
+        self.network = checkpoint.network.eval().requires_grad_(False).to(device)
+        self.engine = build_engine(self.network, self.config, self.space)
 
     @classmethod
     def load(
@@ -89,35 +80,9 @@ class Sampler:
             ConfigError: ``weights`` is unknown, or the text encoder is missing.
             BackendError: this machine lacks the device, a package or the text encoder.
         """
-        if weights not in get_args(Weights):
-            raise ConfigError(f"weights = {weights!r}: unknown. Accepted: {', '.join(get_args(Weights))}.")
         require_device(device)
-        contents = read_verified_files(path, weights)
-        card = CheckpointMetadata.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
-        config, space = card.config if sample is None else card.config.model_copy(update={"sample": sample}), card.space
-        encoder = load_text_encoder(card, text_encoder, device, f"{path}/checkpoint.json")
-        network = build_network(
-            config,
-            num_classes=len(card.class_names),
-            latent_channels=space.channels,
-            context_width=card.context_width,
-        )
-        if weights != "untrained":
-            load_network_weights(network, contents[f"{weights}.safetensors"], f"{path}/{weights}.safetensors")
-        with as_temporary_folder({k: v for k, v in contents.items() if k.startswith("autoencoder/")}) as folder:
-            autoencoder = load_autoencoder(folder / "autoencoder", device)
-        bank = read_bank(contents["bank.parquet"], f"{path}/bank.parquet")
-        digest = hashlib.sha256(contents.get(f"{weights}.safetensors") or save_weights(network)).hexdigest()
-        return cls(
-            network.requires_grad_(False).to(device),
-            autoencoder,
-            encoder,
-            bank,
-            space,
-            config,
-            card.class_names,
-            digest,
-        )
+        checkpoint = LoadedCheckpoint(path, weights)
+        return cls(checkpoint, device=device, text_encoder=text_encoder, sample=sample)
 
     def generate(
         self,

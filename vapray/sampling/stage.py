@@ -20,8 +20,9 @@ from vapray.config import Config
 from vapray.runtime.row_map import map_rows, write_work_list
 from vapray.runtime.stage_context import StageContext
 from vapray.sampling.caption_source import select_captions
+from vapray.sampling.checkpoint_loading import Weights
 from vapray.sampling.plan import ARMS, arm_sizes, plan_samples
-from vapray.sampling.sampler import Sampler, SamplingSettings, Weights
+from vapray.sampling.sampler import Sampler, SamplingSettings
 from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Version
 
