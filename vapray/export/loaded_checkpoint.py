@@ -9,7 +9,7 @@ from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.tower_files import find_tower
 from vapray.export.settings_read import noting
 from vapray.sampling import checkpoint_loading
-from vapray.sampling.checkpoint_loading import CheckpointMetadata, Weights
+from vapray.sampling.checkpoint_loading import CheckpointMetadata
 from vapray.training.network import Network, build_network
 
 __all__ = ["LoadedCheckpoint", "open_checkpoint"]
@@ -47,7 +47,7 @@ class LoadedCheckpoint:
 
 
 def open_checkpoint(
-    path: str, *, weights: Weights = "ema", with_bank: bool = True, with_text_encoder: bool = False
+    path: str, *, weights: str = "ema", with_bank: bool = True, with_text_encoder: bool = False
 ) -> LoadedCheckpoint:
     """Read a checkpoint and verify all of it.
 

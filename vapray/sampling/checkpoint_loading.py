@@ -94,7 +94,7 @@ class LoadedCheckpoint:
         ConfigError: ``weights`` is unknown.
     """
 
-    def __init__(self, path: str, weights: Weights = "ema") -> None:
+    def __init__(self, path: str, weights: str = "ema") -> None:
         if weights not in get_args(Weights):
             raise ConfigError(f"weights = {weights!r}: unknown. Accepted: {', '.join(get_args(Weights))}.")
         self.path, self.weights = path, weights
