@@ -90,14 +90,8 @@ class PromptBank:
         """Build a table of image_id str, label int32, group str, caption str: one row per caption, without contexts."""
         import pyarrow as pa
 
-        schema = pa.schema(
-            [
-                ("image_id", pa.string()),
-                ("label", pa.int32()),
-                ("group", pa.string()),
-                ("caption", pa.string()),
-            ]
-        )
+        text = pa.string()
+        schema = pa.schema({"image_id": text, "label": pa.int32(), "group": text, "caption": text})
         entries = [entry for label in self.labels for entry in self._by_label[label]]
         columns = {name: [getattr(entry, name) for entry in entries] for name in schema.names}
         return pa.table(columns, schema=schema)

@@ -32,7 +32,7 @@ class TransformerEncoder(TextEncoder):
     """
 
     def __init__(self, settings: Bank, device: str = "cpu") -> None:
-        """See :func:`vapray.bank.text_encoder.text_encoder_of`."""
+        """See :func:`vapray.bank.factory.build_text_encoder`."""
         require_packages(settings.encoder)
         _require_device(device)
         self._settings, self._device = settings, device

@@ -217,14 +217,10 @@ class SamplingEngine:
     def _predict_noise(self, rows: Sequence[BatchRow]) -> Tensor:
         """Compute the network's noise for each row, [rows, C, H, W], in a call of a fixed shape."""
         padding = smallest_batch_size(len(rows), self.batch_sizes) - len(rows)
-        images = [row.image for row in rows]
-        facts = [
-            (image.state.step, image.request.label, len(image.request.context_LD), row.branch is Branch.UNCONDITIONAL)
-            for image, row in zip(images, rows, strict=True)
-        ]
         # Padding is a null row without label and caption, so none of its values can be out of range.
-        step_B, label_B, length_B, drop_B = torch.tensor([*facts, *[(1, 0, 0, True)] * padding], device=self._device).T
-        noisy_BCHW = F.pad(torch.stack([image.state.latent_CHW for image in images]), (0, 0) * 3 + (0, padding))
+        scalars = [*(row.scalars for row in rows), *[(1, 0, 0, True)] * padding]
+        step_B, label_B, length_B, drop_B = torch.tensor(scalars, device=self._device).T
+        noisy_BCHW = F.pad(torch.stack([row.image.state.latent_CHW for row in rows]), (0, 0) * 3 + (0, padding))
         context_BLD = F.pad(torch.stack([row.context_LD for row in rows]), (0, 0) * 2 + (0, padding))
         length_B = length_B.clamp(max=context_BLD.shape[1])
         with matrix_products(self._precision, self._device):

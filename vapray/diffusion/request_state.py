@@ -138,3 +138,9 @@ class BatchRow:
     def context_LD(self) -> Tensor:
         """Caption's context, cut to the padded length of the call."""
         return self.image.context_LD[: self.image.padded_lengths[self.branch]]
+
+    @property
+    def scalars(self) -> tuple[int, int, int, bool]:
+        """Diffusion step, class, number of the caption's tokens, and whether label and text are dropped."""
+        request = self.image.request
+        return self.image.state.step, request.label, len(request.context_LD), self.branch is Branch.UNCONDITIONAL

@@ -48,7 +48,14 @@ def render(
     Raises:
         ValueError: the network or the solver cannot take a request; then no image is generated.
     """
-    tickets = _submit(engine, requests)
+    tickets: list[Future[Tensor]] = []
+    try:
+        for request in requests:
+            tickets.append(engine.submit(request))
+    except ValueError:
+        for ticket in tickets:
+            ticket.cancel()
+        raise
     engine.run_until_done(tickets)
     return np.stack([decode_latent(ticket.result(), autoencoder, space) for ticket in tickets])
 
@@ -61,16 +68,3 @@ def decode_latent(latent_CHW: Tensor, autoencoder: Autoencoder, space: LatentSpa
     per image.
     """
     return autoencoder.decode(space.denormalise(latent_CHW[None]))[0]
-
-
-def _submit(engine: SamplingEngine, requests: Sequence[ImageRequest]) -> list[Future[Tensor]]:
-    """Submit all requests, or none if one is refused."""
-    tickets: list[Future[Tensor]] = []
-    try:
-        for request in requests:
-            tickets.append(engine.submit(request))
-    except ValueError:
-        for ticket in tickets:
-            ticket.cancel()
-        raise
-    return tickets

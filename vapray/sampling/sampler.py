@@ -186,14 +186,7 @@ class Sampler:
             DataError: the text encoder cannot encode a caption.
         """
         return [
-            ImageRequest(
-                seed,
-                label,
-                context,
-                settings.num_inference_steps,
-                settings.solver,
-                settings.guidance,
-            )
+            ImageRequest(seed, label, context, settings.num_inference_steps, settings.solver, settings.guidance)
             for seed, label, context in zip(seeds, labels, self._contexts(captions), strict=True)
         ]
 
