@@ -14,45 +14,42 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vapray.config import Sample
+from vapray.bank.prompt_bank import PromptBank
+from vapray.bank.text_encoder import TextEncoder
+from vapray.config import Config, Sample
 from vapray.diffusion.engine import SamplingEngine
 from vapray.diffusion.image_request import ImageRequest
 from vapray.errors import ConfigError
+from vapray.latents.autoencoder import Autoencoder
+from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT, without_prototypes
 from vapray.sampling.checkpoint_loading import LoadedCheckpoint, Weights, require_device
 from vapray.sampling.generated import GeneratedImage, Prototypes, SamplingSettings
 from vapray.sampling.rendering import build_engine, render
 from vapray.sampling.request import label_index, validate_request
+from vapray.training.network import Network
 
 __all__ = ["GeneratedImage", "Sampler", "SamplingSettings"]
 
 
 class Sampler:
-    """Loaded model that generates images. Not for clinical use.
-
-    Args:
-        checkpoint: Checkpoint of the model.
-        device: Torch device name.
-        text_encoder: Directory or hf-hub:OWNER/NAME of the text encoder, if it is no longer at ``bank.model``.
-        sample: Settings of generation and network calls; None uses those of the training config.
-    """
+    """Loaded model that generates images. Not for clinical use."""
 
     def __init__(
         self,
-        checkpoint: LoadedCheckpoint,
-        *,
-        device: str = "cpu",
-        text_encoder: str | None = None,
-        sample: Sample | None = None,
+        network: Network,
+        autoencoder: Autoencoder,
+        encoder: TextEncoder,
+        bank: PromptBank,
+        space: LatentSpace,
+        config: Config,
+        class_names: Sequence[str],
+        model_sha256: str,
     ) -> None:
-        metadata = checkpoint.metadata
-        self.config = metadata.config if sample is None else metadata.config.model_copy(update={"sample": sample})
-        self.space, self.class_names = metadata.space, metadata.class_names
-        self.encoder = checkpoint.load_text_encoder(device, text_encoder)
-        self.autoencoder, self.bank = checkpoint.load_autoencoder(device), checkpoint.bank
-        self.model_sha256 = checkpoint.sha256
-        self.network = checkpoint.network.eval().requires_grad_(False).to(device)
-        self.engine = build_engine(self.network, self.config, self.space)
+        self.network, self.autoencoder, self.encoder, self.bank = network.eval(), autoencoder, encoder, bank
+        self.space, self.config, self.class_names = space, config, tuple(class_names)
+        self.model_sha256 = model_sha256
+        self.engine = build_engine(self.network, config, space)
 
     @classmethod
     def load(
@@ -82,7 +79,17 @@ class Sampler:
         """
         require_device(device)
         checkpoint = LoadedCheckpoint(path, weights)
-        return cls(checkpoint, device=device, text_encoder=text_encoder, sample=sample)
+        metadata, digest = checkpoint.metadata, checkpoint.sha256
+        return cls(
+            checkpoint.network.requires_grad_(False).to(device),
+            checkpoint.load_autoencoder(device),
+            checkpoint.load_text_encoder(device, text_encoder),
+            checkpoint.bank,
+            metadata.space,
+            metadata.config if sample is None else metadata.config.model_copy(update={"sample": sample}),
+            metadata.class_names,
+            digest,
+        )
 
     def generate(
         self,
