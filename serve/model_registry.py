@@ -1,6 +1,5 @@
 """Registry of the service's models: checkpoint metadata and prompt banks, without weights."""
 
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,10 +10,8 @@ from serve.errors import ApiError, unknown_model
 from serve.settings import ModelSettings
 from vapray.bank.prompt_bank import BankEntry, PromptBank
 from vapray.config import Config
-from vapray.sampling.checkpoint_loading import CheckpointMetadata, read_bank, read_metadata
+from vapray.sampling.checkpoint_loading import CheckpointMetadata, LoadedCheckpoint
 from vapray.sampling.generated import SamplingSettings
-from vapray.store.checkpoint import read_file
-from vapray.store.files import FileStore
 
 __all__ = ["ModelRegistry", "RegisteredModel"]
 
@@ -41,11 +38,8 @@ class RegisteredModel:
         Raises:
             CheckpointError: The checkpoint is missing or damaged.
         """
-        files = FileStore(model.checkpoint)
-        card = read_metadata(model.checkpoint)
-        bank = read_bank(read_file(files, "", "bank.parquet"), files.path("bank.parquet"))
-        digests = json.loads(files.read("manifest.json") or b"{}")
-        return cls(model, card, bank, digests.get(f"{model.weights}.safetensors", ""))
+        checkpoint = LoadedCheckpoint(model.checkpoint, model.weights)
+        return cls(model, checkpoint.metadata, checkpoint.bank, checkpoint.sha256)
 
     @cached_property
     def _positions(self) -> dict[str, int]:
@@ -109,7 +103,7 @@ class ModelRegistry:
             sha256=registered.sha256,
             class_names=registered.card.class_names,
             image_size=config.data.image_size,
-            settings=SamplingSettings.of(config),
+            settings=SamplingSettings.from_config(config),
             max_inference_steps=self._max_steps,
             has_prototypes=config.model.prototypes.enabled and config.model.network == "uvit",
             has_reference=self.has_reference(registered.settings.name),

@@ -175,7 +175,7 @@ class EvaluatorReplica:
             yield await asyncio.to_thread(_stacked, images[start : start + CHUNK], reference.image_size, start)
 
     async def _generated(self, task: EvaluationTask, reference: ReferenceStatistics) -> AsyncGenerator[Pixels, None]:
-        sampler, defaults = self._samplers[task.job.model], SamplingSettings.of(reference.config)
+        sampler, defaults = self._samplers[task.job.model], SamplingSettings.from_config(reference.config)
         chunk: list[bytes] = []
         results = generate_images(sampler, task.job, defaults, reference.label_prior)
         async with contextlib.aclosing(results):

@@ -68,7 +68,7 @@ class SamplerReplica:
         """Generate an image, so that a broken replica never gets a request."""
         label = self._sampler.bank.labels[0]
         caption = self._sampler.bank.captions(label)[0]
-        settings = replace(SamplingSettings.of(self._sampler.config), num_inference_steps=2)
+        settings = replace(SamplingSettings.from_config(self._sampler.config), num_inference_steps=2)
         self._live.submit(self._sampler.requests([label], [caption], [0], settings)[0]).result()
         self._distances.nearest_label(caption)  # encodes the banks before the first request
 
@@ -107,7 +107,7 @@ class SamplerReplica:
         if label not in self._sampler.bank.labels:
             raise no_captions()
         try:
-            found = await asyncio.to_thread(self._distances.of, label, caption)
+            found = await asyncio.to_thread(self._distances.distance, label, caption)
         except DataError:
             raise self._invalid_caption("caption") from None
         return DistanceResult(
@@ -161,12 +161,12 @@ class SamplerReplica:
     def _submit(
         self,
         work: _ResolvedJob,
-        sketch_after: Collection[int] = (),
-        on_sketch: Callable[[PreviewImage], None] | None = None,
+        preview_steps: Collection[int] = (),
+        on_preview: Callable[[PreviewImage], None] | None = None,
     ) -> Future[Pixels]:
         try:
             return self._live.submit(
-                work.request, work.settings.prototypes, sketch_after=sketch_after, on_sketch=on_sketch
+                work.request, work.settings.prototypes, preview_steps=preview_steps, on_preview=on_preview
             )
         except (ValueError, ConfigError) as error:
             raise ApiError(400, str(error), "invalid_value") from None

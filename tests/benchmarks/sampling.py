@@ -29,6 +29,7 @@ from vapray.diffusion.engine import SamplingEngine
 from vapray.diffusion.guidance import Guidance
 from vapray.diffusion.image_request import ConditioningSpec, ImageRequest
 from vapray.diffusion.noise_schedule import NoiseSchedule
+from vapray.models.network_config import UViTConfig
 from vapray.models.precision import Precision
 from vapray.models.prototypes import OURS
 from vapray.models.uvit import UViT, build_uvit
@@ -64,7 +65,7 @@ def ours(
         conditions,
         latent_shape=(CHANNELS, SIDE, SIDE),
         batch_sizes=(rows,),
-        null_apart=apart,
+        split_unconditional=apart,
         precision=precision,
         device=device,
     )
@@ -105,15 +106,17 @@ def main() -> None:
     device = torch.device(asked.device)
     sizes = {"width": asked.width, "depth": asked.depth}
     network = build_uvit(
+        UViTConfig(
+            prototypes=OURS,
+            latent_side=SIDE,
+            latent_channels=CHANNELS,
+            patch_size=2,
+            num_heads=asked.heads,
+            num_classes=CLASSES,
+            context_width=CONTEXT_WIDTH,
+            **sizes,
+        ),
         seed=0,
-        pcm=OURS,
-        latent_side=SIDE,
-        latent_channels=CHANNELS,
-        patch_size=2,
-        num_heads=asked.heads,
-        num_classes=CLASSES,
-        context_width=CONTEXT_WIDTH,
-        **sizes,
     )
     network = network.eval().requires_grad_(False).to(device)
     rows = asked.images

@@ -66,7 +66,7 @@ def test_a_checkpoint_samples_the_same_pixels(checkpoint, pixels):
 def test_a_checkpoint_is_served_with_the_same_pixels(checkpoint, pixels):
     replica = SamplerReplica(ModelSettings(name="old", checkpoint=str(checkpoint)))
     label = replica._sampler.class_names.index("BCC")
-    settings = SamplingSettings.of(replica._sampler.config)
+    settings = SamplingSettings.from_config(replica._sampler.config)
     made = asyncio.run(replica.generate(ImageJob("old", label, TEXT, 2, settings)))
     assert_same(decode_square(made.png, 32), pixels["from_text"][0])
 

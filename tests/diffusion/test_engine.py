@@ -22,6 +22,7 @@ from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.solver import SolverName, solve, solver_plan
 from vapray.errors import BackendError
+from vapray.models.network_config import UViTConfig
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit
 
@@ -33,17 +34,19 @@ SOLVERS: tuple[SolverName, ...] = ("dpm_solver_2m", "ddim")
 def network() -> UViT:
     """Untrained, but with every path alive: the prototypes' zero is not."""
     model = build_uvit(
+        UViTConfig(
+            prototypes=PrototypeOptions(),
+            latent_side=8,
+            latent_channels=4,
+            patch_size=2,
+            width=32,
+            depth=2,
+            num_heads=2,
+            num_classes=3,
+            context_width=WIDTH,
+            max_context=LONGEST,
+        ),
         seed=0,
-        pcm=PrototypeOptions(),
-        latent_side=8,
-        latent_channels=4,
-        patch_size=2,
-        width=32,
-        depth=2,
-        num_heads=2,
-        num_classes=3,
-        context_width=WIDTH,
-        max_context=LONGEST,
     )
     assert model.prototypes is not None
     torch.nn.init.normal_(model.prototypes.injection.inject.weight, std=0.1, generator=torch.Generator().manual_seed(0))
@@ -123,10 +126,10 @@ requests = st.builds(
 @settings(max_examples=25, deadline=None)
 @given(st.lists(requests, min_size=2, max_size=9), st.randoms(), st.booleans(), st.data())
 def test_an_image_is_the_same_bytes_alone_and_among_any_neighbours_in_any_order(asked, shuffler, apart, data) -> None:
-    alone = [results(engine_of(null_apart=apart), [request])[0] for request in asked]
+    alone = [results(engine_of(split_unconditional=apart), [request])[0] for request in asked]
     order = list(range(len(asked)))
     shuffler.shuffle(order)
-    engine, tickets = engine_of(null_apart=apart), {}
+    engine, tickets = engine_of(split_unconditional=apart), {}
     for number in order:
         tickets[number] = engine.submit(asked[number])
         for _ in range(data.draw(st.integers(0, 3))):  # late ones join others that are under way
@@ -139,7 +142,7 @@ def test_an_image_is_the_same_bytes_alone_and_among_any_neighbours_in_any_order(
 @settings(max_examples=15, deadline=None)
 @given(st.lists(requests, min_size=1, max_size=6), st.booleans())
 def test_an_image_is_that_of_the_plain_solver_loop(asked, apart) -> None:
-    for request, made in zip(asked, results(engine_of(null_apart=apart), asked), strict=True):
+    for request, made in zip(asked, results(engine_of(split_unconditional=apart), asked), strict=True):
         torch.testing.assert_close(made, by_the_loop(request), rtol=1e-4, atol=1e-4)
 
 
@@ -173,7 +176,7 @@ def test_every_call_has_one_of_the_stated_shapes() -> None:
 
 def test_unconditional_rows_that_stand_apart_have_no_room_for_a_caption() -> None:
     asked, model = [image(seed, 20, steps=2, guidance=Guidance(1.0)) for seed in range(6)], Watched()
-    results(engine_of(model, null_apart=True), asked)
+    results(engine_of(model, split_unconditional=True), asked)
     assert sorted(zip(model.shapes, model.drops, strict=True)) == [((6, 0), 6)] * 2 + [((6, 20), 0)] * 2
 
 

@@ -9,6 +9,7 @@ from vapray.diffusion.guidance import Guidance, convert_guidance, guidance_exces
 from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.objective import Losses, denoising_loss
 from vapray.diffusion.randomness import draw_training
+from vapray.models.network_config import UViTConfig
 from vapray.models.prediction import NoisePrediction
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit
@@ -19,17 +20,19 @@ ROWS = 16
 @pytest.fixture
 def model() -> UViT:
     return build_uvit(
+        UViTConfig(
+            prototypes=PrototypeOptions(),
+            latent_side=8,
+            latent_channels=4,
+            patch_size=2,
+            width=32,
+            depth=2,
+            num_heads=4,
+            num_classes=3,
+            context_width=12,
+            max_context=6,
+        ),
         seed=0,
-        pcm=PrototypeOptions(),
-        latent_side=8,
-        latent_channels=4,
-        patch_size=2,
-        width=32,
-        depth=2,
-        num_heads=4,
-        num_classes=3,
-        context_width=12,
-        max_context=6,
     )
 
 
@@ -78,9 +81,9 @@ def test_guidance_that_is_no_guidance_is_refused(scale: float, convention: Any) 
 
 
 def test_guidance_holds_from_the_first_to_the_last_step_of_its_interval() -> None:
-    limited = Guidance.of(3.5, "classifier_free", (200, 400))
+    limited = Guidance.from_scale(3.5, "classifier_free", (200, 400))
     assert [limited.at(step) for step in (1, 199, 200, 400, 401, 1000)] == [0, 0, 2.5, 2.5, 0, 0]
-    assert Guidance.of(2.5, "excess").at(1) == Guidance(2.5).at(1000) == 2.5
+    assert Guidance.from_scale(2.5, "excess").at(1) == Guidance(2.5).at(1000) == 2.5
 
 
 @pytest.mark.parametrize(("excess", "interval"), [(float("nan"), None), (float("inf"), None), (1.0, (400, 200))])

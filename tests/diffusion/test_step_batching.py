@@ -11,11 +11,11 @@ GROUPS, MOST = 4, 5
 images = st.lists(st.tuples(st.integers(0, GROUPS - 1), st.integers(1, 2)), min_size=1, max_size=12)
 
 
-def choose(rota, waiting):
+def choose(batcher, waiting):
     def rows_of(number, count):
         return [(number, half) for half in range(count)]
 
-    return rota.choose((group, partial(rows_of, number, count)) for number, (group, count) in enumerate(waiting))
+    return batcher.next_batch((group, partial(rows_of, number, count)) for number, (group, count) in enumerate(waiting))
 
 
 @given(images)
@@ -31,9 +31,9 @@ def test_a_call_holds_the_oldest_rows_of_the_fullest_group_and_has_no_gap(waitin
 
 @given(st.lists(images, min_size=20, max_size=40))
 def test_no_group_waits_longer_than_two_calls_and_one_for_each_other_that_waits_too(calls):
-    rota, waited = StepBatcher(MOST), dict.fromkeys(range(GROUPS), 0)
+    batcher, waited = StepBatcher(MOST), dict.fromkeys(range(GROUPS), 0)
     for waiting in calls:
-        oldest, _ = choose(rota, waiting)[0]
+        oldest, _ = choose(batcher, waiting)[0]
         turn, there = waiting[oldest][0], {group for group, _ in waiting}
         waited = {group: waited[group] + 1 if group in there - {turn} else 0 for group in range(GROUPS)}
         assert max(waited.values()) <= 2 + GROUPS - 2

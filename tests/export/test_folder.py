@@ -17,8 +17,8 @@ from tests.export.checkpoints import CLASSES, make_checkpoint
 from vapray.cli.app import app
 from vapray.errors import CheckpointError, ConfigError
 from vapray.export import vap_diffusion
+from vapray.export.export_source import open_checkpoint
 from vapray.export.folder import export_checkpoint
-from vapray.export.loaded_checkpoint import open_checkpoint
 from vapray.sampling.sampler import Sampler
 from vapray.store.files import FileStore
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from vapray.models.network_config import UViTConfig
 from vapray.models.prototypes import PrototypeOptions, PrototypePlace
 from vapray.models.uvit import UViT, build_uvit
 
@@ -10,7 +11,9 @@ SIZES = {"latent_side": 8, "latent_channels": 4, "patch_size": 2, "depth": 2, "n
 
 
 def uvit(pcm: PrototypeOptions | None, *, matched: bool = False, width: int = 32) -> UViT:
-    return build_uvit(seed=0, pcm=pcm, matched_block=matched, width=width, context_width=12, max_context=9, **SIZES)
+    return build_uvit(
+        UViTConfig(prototypes=pcm, matched_block=matched, width=width, context_width=12, max_context=9, **SIZES), seed=0
+    )
 
 
 def parameters(model: UViT) -> int:

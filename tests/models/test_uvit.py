@@ -10,6 +10,7 @@ from torch import Tensor
 from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.objective import denoising_loss
 from vapray.diffusion.randomness import draw_training
+from vapray.models.network_config import UViTConfig
 from vapray.models.prediction import NoisePrediction
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.tokens import patchify, unpatchify
@@ -20,17 +21,19 @@ NUM_CLASSES, MAX_CONTEXT, CONTEXT_WIDTH = 3, 9, 12
 
 def small_uvit(*, pcm: bool, seed: int = 0, max_context: int = MAX_CONTEXT) -> UViT:
     return build_uvit(
+        UViTConfig(
+            prototypes=PrototypeOptions() if pcm else None,
+            latent_side=8,
+            latent_channels=4,
+            patch_size=2,
+            width=32,
+            depth=4,
+            num_heads=4,
+            num_classes=NUM_CLASSES,
+            context_width=CONTEXT_WIDTH,
+            max_context=max_context,
+        ),
         seed=seed,
-        pcm=PrototypeOptions() if pcm else None,
-        latent_side=8,
-        latent_channels=4,
-        patch_size=2,
-        width=32,
-        depth=4,
-        num_heads=4,
-        num_classes=NUM_CLASSES,
-        context_width=CONTEXT_WIDTH,
-        max_context=max_context,
     )
 
 
@@ -203,16 +206,18 @@ def test_released_configuration_has_the_published_parameters() -> None:
     for pcm in (False, True):
         with torch.device("meta"):
             model = build_uvit(
+                UViTConfig(
+                    prototypes=PrototypeOptions() if pcm else None,
+                    latent_side=32,
+                    latent_channels=4,
+                    patch_size=2,
+                    width=512,
+                    depth=16,
+                    num_heads=8,
+                    num_classes=7,
+                    context_width=768,
+                ),
                 seed=0,
-                pcm=PrototypeOptions() if pcm else None,
-                latent_side=32,
-                latent_channels=4,
-                patch_size=2,
-                width=512,
-                depth=16,
-                num_heads=8,
-                num_classes=7,
-                context_width=768,
             )
         count[pcm] = sum(parameter.numel() for parameter in model.parameters())
     assert count[False] == pytest.approx(58.4e6, rel=0.01)
@@ -238,4 +243,4 @@ def test_a_context_that_does_not_fit_is_refused(length: int, width: int, claimed
 def test_sizes_that_do_not_divide_are_refused(wrong: dict[str, Any]) -> None:
     sizes: dict[str, Any] = {"latent_side": 8, "patch_size": 2, "width": 32, "depth": 4, "num_heads": 4}
     with pytest.raises(ValueError, match="expected latent_side divisible"):
-        UViT(**{**sizes, **wrong}, latent_channels=4, num_classes=2, context_width=4)
+        UViTConfig(**{**sizes, **wrong}, latent_channels=4, num_classes=2, context_width=4)

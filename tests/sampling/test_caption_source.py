@@ -40,7 +40,7 @@ def by_class(bank: PromptBank) -> dict[int, tuple[str, ...]]:
 
 
 def test_fewer_captions_are_among_every_larger_number():
-    ids = [{entry.image_id for entry in BANK.reduced(count).entries(1)} for count in range(1, 12)]
+    ids = [{entry.image_id for entry in BANK.limit_per_class(count).entries(1)} for count in range(1, 12)]
     assert [len(one) for one in ids] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9]
     assert all(fewer <= more for fewer, more in pairwise(ids))
     assert sorted(ids[3]) != [f"i1{number}" for number in range(4)], "the first by name would be of one hospital"

@@ -8,7 +8,8 @@ import pytest
 from tests.training.tiny import CLASSES, WIDTH, tiny_config
 from vapray.errors import CheckpointError
 from vapray.latents.latent_space import LatentSpace
-from vapray.sampling.checkpoint_loading import load_network_weights, read_metadata
+from vapray.sampling.checkpoint_loading import read_metadata
+from vapray.sampling.network_weights import load_network_weights
 from vapray.store.checkpoint import write_checkpoint
 from vapray.store.files import FileStore
 from vapray.training.network import Network, build_network
@@ -81,7 +82,7 @@ def test_a_card_is_read_without_weights_and_never_damaged(tmp_path: Path) -> Non
     (tmp_path / "final/ema.safetensors").unlink()
     assert read_metadata(str(tmp_path / "final")).class_names == ("a", "b")
     (tmp_path / "final/checkpoint.json").write_bytes(card.replace(b'"b"', b'"c"'))
-    with pytest.raises(CheckpointError, match=r"checkpoint.json: sha256 .* wanted, .* found"):
+    with pytest.raises(CheckpointError, match=r"checkpoint.json: expected sha256 .*, found"):
         read_metadata(str(tmp_path / "final"))
     with pytest.raises(CheckpointError, match=r"no such folder\. Did you mean .*/final"):
         read_metadata(str(tmp_path / "nowhere"))

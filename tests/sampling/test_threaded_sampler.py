@@ -51,7 +51,7 @@ def test_bypassed_prototypes_are_another_picture_from_the_same_weights(sampler, 
 def test_sketches_come_after_the_steps_asked_for(sampler, live):
     seen: list[PreviewImage] = []
     request = request_of(sampler, 5, SamplingSettings(num_inference_steps=6))
-    picture = live.submit(request, sketch_after=(2, 4), on_sketch=seen.append).result()
+    picture = live.submit(request, preview_steps=(2, 4), on_preview=seen.append).result()
     assert [(sketch.taken, sketch.steps) for sketch in seen] == [(2, 6), (4, 6)]
     assert all(sketch.pixels.shape == picture.shape for sketch in seen)
 
@@ -64,7 +64,7 @@ def test_a_cancelled_picture_takes_no_further_step(sampler, live):
         go_on.wait()
 
     request = request_of(sampler, 5, SamplingSettings(num_inference_steps=200))
-    ticket = live.submit(request, sketch_after=(1,), on_sketch=wait)
+    ticket = live.submit(request, preview_steps=(1,), on_preview=wait)
     assert begun.wait(60)
     assert ticket.cancel()
     go_on.set()

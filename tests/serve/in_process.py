@@ -45,7 +45,7 @@ class InProcess:
         self._evaluations: dict[str, tuple[str, str | None, EvaluationJob, Evaluation]] = {}
 
     async def models(self) -> list[ModelInfo]:
-        settings = SamplingSettings.of(self.sampler.config)
+        settings = SamplingSettings.from_config(self.sampler.config)
         names = tuple(self.sampler.class_names)
         side = self.sampler.config.data.image_size
         return [ModelInfo(NAME, 1, self.sampler.model_sha256, names, side, settings, 250, True, True)]

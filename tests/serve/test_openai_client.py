@@ -25,7 +25,7 @@ def official(served: Served, key: str) -> openai.AsyncOpenAI:
 
 
 def expected(sampler, label: str, caption: str | None, seed: int, **settings) -> bytes:
-    chosen = dataclasses.replace(SamplingSettings.of(sampler.config), **settings)
+    chosen = dataclasses.replace(SamplingSettings.from_config(sampler.config), **settings)
     return sampler.generate(label, caption, seed=seed, settings=chosen)[0].to_png()
 
 

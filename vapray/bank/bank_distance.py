@@ -57,7 +57,7 @@ class BankDistances:
         self._classes: dict[int, _Class] = {}
         self._encoding = threading.Lock()
 
-    def of(self, label: int, text: str) -> CaptionDistance:
+    def distance(self, label: int, text: str) -> CaptionDistance:
         """Compute the distance of a text to a class.
 
         Raises:

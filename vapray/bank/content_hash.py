@@ -1,4 +1,4 @@
-"""Signature of a text encoder's files, which determine contexts together with the configuration."""
+"""Content hash of a text encoder's files, which determine contexts together with the configuration."""
 
 from vapray.bank.tower_files import find_tower
 from vapray.config import Config

@@ -19,8 +19,6 @@ def build_text_encoder(settings: TextEncoderSection, device: str = "cpu") -> Tex
         ConfigError: a missing or invalid model, or settings that it does not support.
         BackendError: a package or a model that is not available on this machine.
     """
-    # Imported here because both modules import this one.
-
     if settings.encoder == "hashing":
         return HashingEncoder(settings.width, settings.max_tokens)
     return TransformerEncoder(settings, device)

@@ -65,10 +65,10 @@ class PromptBank:
         Raises:
             DataError: a row of another split, or an error of the constructor.
         """
-        return cls(_entry_of_row(row, split) for row in rows)
+        return cls(_entry_from_row(row, split) for row in rows)
 
     @classmethod
-    def of(cls, bank: "Version", split: str = "train") -> "PromptBank":
+    def from_version(cls, bank: "Version", split: str = "train") -> "PromptBank":
         """Read one split of the table ``bank``."""
         rows = bank.read(["image_id", "label", "split", "group", "caption"]).to_pylist()
         return cls.from_rows((row for row in rows if row["split"] == split), split)
@@ -90,14 +90,8 @@ class PromptBank:
         """Build a table of image_id str, label int32, group str, caption str: one row per caption, without contexts."""
         import pyarrow as pa
 
-        schema = pa.schema(
-            [
-                ("image_id", pa.string()),
-                ("label", pa.int32()),
-                ("group", pa.string()),
-                ("caption", pa.string()),
-            ]
-        )
+        text = pa.string()
+        schema = pa.schema({"image_id": text, "label": pa.int32(), "group": text, "caption": text})
         entries = [entry for label in self.labels for entry in self._by_label[label]]
         columns = {name: [getattr(entry, name) for entry in entries] for name in schema.names}
         return pa.table(columns, schema=schema)
@@ -142,14 +136,14 @@ class PromptBank:
         entries = self.entries(label)
         return [entries[_draw_index(label, seed, turn, len(entries))] for turn in range(n)]
 
-    def reduced(self, count: int) -> "PromptBank":
+    def limit_per_class(self, count: int) -> "PromptBank":
         """Keep at most ``count`` entries per class, by image id; a smaller choice is a subset of a larger one."""
         return PromptBank(
-            entry for label in self.labels for entry in sorted(self.entries(label), key=_place_of_choice)[:count]
+            entry for label in self.labels for entry in sorted(self.entries(label), key=_selection_hash)[:count]
         )
 
 
-def _place_of_choice(entry: BankEntry) -> bytes:
+def _selection_hash(entry: BankEntry) -> bytes:
     return hashlib.blake2b(f"choice {entry.image_id}".encode(), digest_size=16).digest()
 
 
@@ -162,7 +156,7 @@ def _draw_index(label: int, seed: int, turn: int, count: int) -> int:
     return int.from_bytes(digest, "big") % count
 
 
-def _entry_of_row(row: Mapping[str, Any], split: str) -> BankEntry:
+def _entry_from_row(row: Mapping[str, Any], split: str) -> BankEntry:
     if row["split"] != split:
         raise DataError(
             f"prompt bank: image {row['image_id']!r} is of split {row['split']!r}; expected rows of {split} only"

@@ -27,7 +27,7 @@ from vapray.diffusion.engine_stats import COUNTED, EngineStats
 from vapray.diffusion.guidance import guide
 from vapray.diffusion.image_request import ConditioningSpec, ImageRequest
 from vapray.diffusion.noise_schedule import NoiseSchedule
-from vapray.diffusion.request_state import BatchRow, RequestState
+from vapray.diffusion.request_state import BatchRow, Branch, RequestState
 from vapray.diffusion.solver import advance, solver_plan
 from vapray.diffusion.step_batching import StepBatcher, context_lengths, smallest_batch_size
 from vapray.errors import EngineDeadError
@@ -46,7 +46,7 @@ class SamplingEngine:
         conditions: conditions that it accepts.
         latent_shape: (C, H, W).
         batch_sizes: allowed numbers of rows of a call; each call is padded to the smallest that fits.
-        null_apart: give unconditional rows calls of their own, without caption tokens.
+        split_unconditional: give unconditional rows calls of their own, without caption tokens.
         precision: precision of the network's matrix products.
         device: torch device.
 
@@ -62,7 +62,7 @@ class SamplingEngine:
         *,
         latent_shape: tuple[int, int, int],
         batch_sizes: Iterable[int] = (16,),
-        null_apart: bool = False,
+        split_unconditional: bool = False,
         precision: Precision = "float32",
         device: torch.device | str = "cpu",
     ) -> None:
@@ -71,10 +71,10 @@ class SamplingEngine:
             raise ValueError(f"batch sizes: expected at least one, none below 1, got {self.batch_sizes}")
         self._network, self._conditions = network, conditions
         self._latent_shape, self._device = latent_shape, torch.device(device)
-        self._null_apart, self._precision = null_apart, precision
+        self._split_unconditional, self._precision = split_unconditional, precision
         self._plan = lru_cache(64)(partial(solver_plan, schedule))
         self._context_lengths = context_lengths(conditions.max_context)
-        self._rota = StepBatcher(self.batch_sizes[-1])
+        self._batcher = StepBatcher(self.batch_sizes[-1])
         self._images: list[RequestState] = []
         self._counts = dict.fromkeys(COUNTED, 0)
         self._closed = False
@@ -93,10 +93,10 @@ class SamplingEngine:
             ValueError: a request that the network or the solver does not accept.
             RuntimeError: after ``close``.
         """
-        self._conditions.refuse(request)
+        self._conditions.validate(request)
         plan = self._plan(request.solver, request.num_inference_steps)
         length = smallest_batch_size(len(request.context_LD), self._context_lengths)
-        lengths = (length, 0 if self._null_apart else length)
+        lengths = {Branch.CONDITIONAL: length, Branch.UNCONDITIONAL: 0 if self._split_unconditional else length}
         image = RequestState(request, plan, lengths, self._latent_shape, self._device)
         with self._changed:
             if self._closed:
@@ -191,53 +191,49 @@ class SamplingEngine:
 
     def _call(self, images: Sequence[RequestState]) -> None:
         """Make one network call, and a solver step for each image whose step it completes."""
-        rows = self._rota.choose(
-            (length, partial(image.missing, length)) for image in images for length in sorted(set(image.padded_lengths))
+        rows = self._batcher.next_batch(
+            (length, partial(image.missing, length))
+            for image in images
+            for length in sorted(set(image.padded_lengths.values()))
         )
-        asked = list(dict.fromkeys(row.image for row in rows))
-        self._hear(rows)
-        if ready := [image for image in asked if not image.ended and not image.missing()]:
+        self._run_rows(rows)
+        evaluated = dict.fromkeys(row.image for row in rows)
+        if ready := [image for image in evaluated if not image.ended and not image.missing()]:
             self._advance(ready)
 
-    def _hear(self, rows: Sequence[BatchRow]) -> None:
+    def _run_rows(self, rows: Sequence[BatchRow]) -> None:
         """Evaluate all rows together; after an error image by image, so that only the faulty image fails."""
-        images = list(dict.fromkeys(row.image for row in rows))
         try:
-            for row, answer in zip(rows, self._ask(rows), strict=True):
-                row.image.hear(row.drop, answer)
+            for row, noise_CHW in zip(rows, self._predict_noise(rows), strict=True):
+                row.image.receive(row.branch, noise_CHW)
         except Exception as error:
-            if len(images) == 1:
-                return self._end(images[0], error)
+            images = dict.fromkeys(row.image for row in rows)
             for image in images:
-                self._hear([row for row in rows if row.image is image])
-        return None
+                if len(images) == 1:
+                    self._end(image, error)
+                else:
+                    self._run_rows([row for row in rows if row.image is image])
 
-    def _ask(self, rows: Sequence[BatchRow]) -> Tensor:
+    def _predict_noise(self, rows: Sequence[BatchRow]) -> Tensor:
         """Compute the network's noise for each row, [rows, C, H, W], in a call of a fixed shape."""
         padding = smallest_batch_size(len(rows), self.batch_sizes) - len(rows)
-        images = [row.image for row in rows]
-        facts = [
-            (image.state.step, image.request.label, len(image.request.context_LD), row.drop)
-            for image, row in zip(images, rows, strict=True)
-        ]
         # Padding is a null row without label and caption, so none of its values can be out of range.
-        step_B, label_B, length_B, drop_B = torch.tensor([*facts, *[(1, 0, 0, True)] * padding], device=self._device).T
-        noisy_BCHW = F.pad(torch.stack([image.state.latent_CHW for image in images]), (0, 0) * 3 + (0, padding))
+        scalars = [*(row.scalars for row in rows), *[(1, 0, 0, True)] * padding]
+        step_B, label_B, length_B, drop_B = torch.tensor(scalars, device=self._device).T
+        noisy_BCHW = F.pad(torch.stack([row.image.state.latent_CHW for row in rows]), (0, 0) * 3 + (0, padding))
         context_BLD = F.pad(torch.stack([row.context_LD for row in rows]), (0, 0) * 2 + (0, padding))
         length_B = length_B.clamp(max=context_BLD.shape[1])
         with matrix_products(self._precision, self._device):
-            answer = self._network(
+            predicted = self._network(
                 noisy_BCHW, step_B, label_B, context_BLD, length_B, drop_B.bool(), reconstruct=False
-            ).noise_BCHW
+            )
         for name, count in (("calls", 1), ("rows", len(rows)), ("padded_rows", len(noisy_BCHW))):
             self._counts[name] += count
-        return answer[: len(rows)]
+        return predicted.noise_BCHW[: len(rows)]
 
     def _advance(self, images: Sequence[RequestState]) -> None:
         """Apply guidance and one solver step to each image, and return finished results."""
-        conditional_BCHW, unconditional_BCHW = map(
-            torch.stack, zip(*(image.answers() for image in images), strict=True)
-        )
+        conditional_BCHW, unconditional_BCHW = map(torch.stack, zip(*(image.noise() for image in images), strict=True))
         excess_B = conditional_BCHW.new_tensor([image.excess for image in images])
         states = [image.state for image in images]
         moved = advance(states, guide(conditional_BCHW, unconditional_BCHW, excess_B))

@@ -58,7 +58,7 @@ class Guidance:
             raise ValueError(f"guidance interval: expected first <= last, got {self.interval}")
 
     @classmethod
-    def of(cls, scale: float, convention: GuidanceConvention, interval: tuple[int, int] | None = None) -> Self:
+    def from_scale(cls, scale: float, convention: GuidanceConvention, interval: tuple[int, int] | None = None) -> Self:
         """Build from a scale in either convention; errors as in ``guidance_excess``."""
         return cls(guidance_excess(scale, convention), interval)
 

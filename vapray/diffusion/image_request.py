@@ -61,7 +61,7 @@ class ConditioningSpec:
     max_context: int
     """Maximum number of text tokens."""
 
-    def refuse(self, request: ImageRequest) -> None:
+    def validate(self, request: ImageRequest) -> None:
         """Check a request.
 
         Raises:

@@ -1,8 +1,10 @@
-"""Progress of one image in the engine."""
+"""State of one image in the engine."""
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +18,14 @@ from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.solver import SolverPlan, SolverState
 from vapray.errors import BackendError
 
-__all__ = ["BatchRow", "RequestState"]
+__all__ = ["BatchRow", "Branch", "RequestState"]
+
+
+class Branch(Enum):
+    """Half of a network evaluation with guidance."""
+
+    CONDITIONAL = "conditional"
+    UNCONDITIONAL = "unconditional"
 
 
 class RequestState:
@@ -26,21 +35,20 @@ class RequestState:
         self,
         request: ImageRequest,
         plan: SolverPlan,
-        padded_lengths: tuple[int, int],
+        padded_lengths: Mapping[Branch, int],
         latent_shape: tuple[int, ...],
         device: Device,
     ) -> None:
         self.request, self.plan = request, plan
         self.padded_lengths = padded_lengths
-        """Padded numbers of text tokens of the conditional and the unconditional half."""
+        """Padded number of text tokens of each half."""
         self.ticket: Future[Tensor] = Future()
         self.ended = False
         self._latent_shape, self._device = latent_shape, device
         self._state: SolverState | None = None
-        self._answers: dict[bool, Tensor] = {}
-        guided = [bool(request.guidance.at(int(step))) for step in plan.steps]
-        self._halves = [(False, True) if both else (False,) for both in guided]
-        self._rows_from = np.cumsum([0, *(len(halves) for halves in reversed(self._halves))])[::-1]
+        self._conditional: Tensor | None = None
+        self._unconditional: Tensor | None = None
+        self._rows_from = np.cumsum([0, *(1 + bool(request.guidance.at(int(step))) for step in plan.steps[::-1])])[::-1]
 
     @property
     def state(self) -> SolverState:
@@ -54,7 +62,7 @@ class RequestState:
     def context_LD(self) -> Tensor:
         """Context as float32 on the device, padded with zeros."""
         context_LD = self.request.context_LD.detach().to(self._device, torch.float32)
-        return F.pad(context_LD, (0, 0, 0, self.padded_lengths[False] - len(context_LD)))
+        return F.pad(context_LD, (0, 0, 0, self.padded_lengths[Branch.CONDITIONAL] - len(context_LD)))
 
     @property
     def taken(self) -> int:
@@ -64,33 +72,36 @@ class RequestState:
     @property
     def rows_left(self) -> int:
         """Number of network rows until it is finished; thread-safe."""
-        return int(self._rows_from[self.taken]) - len(self._answers)
+        received = (self._conditional is not None) + (self._unconditional is not None)
+        return int(self._rows_from[self.taken]) - received
 
     @property
     def excess(self) -> float:
         """Guidance excess at this step."""
-        return self.request.guidance.at(self.state.step)
+        return self.request.guidance.at(int(self.plan.steps[self.taken]))
 
     def missing(self, padded_length: int | None = None) -> list["BatchRow"]:
         """List the rows that this step still needs: those of one padded length, or all."""
-        return [
-            BatchRow(self, drop)
-            for drop in self._halves[self.taken]
-            if drop not in self._answers and padded_length in (None, self.padded_lengths[drop])
-        ]
+        missing = [Branch.CONDITIONAL] if self._conditional is None else []
+        if self.excess and self._unconditional is None:
+            missing.append(Branch.UNCONDITIONAL)
+        return [BatchRow(self, branch) for branch in missing if padded_length in (None, self.padded_lengths[branch])]
 
-    def hear(self, drop: bool, noise_CHW: Tensor) -> None:
+    def receive(self, branch: Branch, noise_CHW: Tensor) -> None:
         """Store the noise of one half."""
-        self._answers[drop] = noise_CHW
+        if branch is Branch.CONDITIONAL:
+            self._conditional = noise_CHW
+        else:
+            self._unconditional = noise_CHW
 
-    def answers(self) -> tuple[Tensor, Tensor]:
-        """Get both halves of this step; without guidance, the conditional one twice."""
-        conditional = self._answers[False]
-        return conditional, self._answers.get(True, conditional)
+    def noise(self) -> tuple[Tensor, Tensor]:
+        """Get the noise of both halves of this step; without guidance, the conditional one twice."""
+        assert self._conditional is not None
+        return self._conditional, self._conditional if self._unconditional is None else self._unconditional
 
     def move(self, state: SolverState) -> None:
         """Advance to the next solver state and call the preview."""
-        self._answers = {}
+        self._conditional = self._unconditional = None
         self._state = state
         if self.request.preview is not None:
             self.request.preview(IntermediateLatent(state.taken, len(self.plan), state.clean_CHW))
@@ -121,10 +132,15 @@ class BatchRow:
     """One half of one image at one step."""
 
     image: RequestState
-    drop: bool
-    """True for the unconditional half."""
+    branch: Branch
 
     @property
     def context_LD(self) -> Tensor:
         """Caption's context, cut to the padded length of the call."""
-        return self.image.context_LD[: self.image.padded_lengths[self.drop]]
+        return self.image.context_LD[: self.image.padded_lengths[self.branch]]
+
+    @property
+    def scalars(self) -> tuple[int, int, int, bool]:
+        """Diffusion step, class, number of the caption's tokens, and whether label and text are dropped."""
+        request = self.image.request
+        return self.image.state.step, request.label, len(request.context_LD), self.branch is Branch.UNCONDITIONAL

@@ -37,9 +37,9 @@ class StepBatcher:
 
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
-        self._passed_over: dict[int, int] = {}
+        self._skips: dict[int, int] = {}
 
-    def choose(self, waiting: Iterable[tuple[int, Callable[[], Sequence[Row]]]]) -> list[Row]:
+    def next_batch(self, waiting: Iterable[tuple[int, Callable[[], Sequence[Row]]]]) -> list[Row]:
         """Choose the rows of the next call: the oldest rows of one group, as many as fit.
 
         Args:
@@ -54,12 +54,12 @@ class StepBatcher:
             if room := self._max_rows - len(chosen):
                 chosen.extend(rows()[:room])
         groups = {group: rows for group, rows in groups.items() if rows}
-        turn = self._turn(groups)
-        self._passed_over = {group: 0 if group == turn else self._passed_over.get(group, 0) + 1 for group in groups}
+        turn = self._next_group(groups)
+        self._skips = {group: 0 if group == turn else self._skips.get(group, 0) + 1 for group in groups}
         return groups[turn]
 
-    def _turn(self, groups: Mapping[int, Sequence[Row]]) -> int:
-        longest = max(groups, key=lambda group: self._passed_over.get(group, 0))
-        if self._passed_over.get(longest, 0) >= MAX_SKIPS:
+    def _next_group(self, groups: Mapping[int, Sequence[Row]]) -> int:
+        longest = max(groups, key=lambda group: self._skips.get(group, 0))
+        if self._skips.get(longest, 0) >= MAX_SKIPS:
             return longest
         return max(groups, key=lambda group: len(groups[group]))

@@ -100,7 +100,7 @@ class FrechetValidation:
 
     @cached_property
     def _captions(self) -> PromptBank:
-        return PromptBank.of(self.bank)
+        return PromptBank.from_version(self.bank)
 
     @cached_property
     def _encoder(self) -> TextEncoder:

@@ -14,7 +14,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor, tensor
 
 from vapray.bank.transformer_encoder import TransformerEncoder
-from vapray.export.loaded_checkpoint import LoadedCheckpoint
+from vapray.export.export_source import ExportSource
 from vapray.export.model_settings import model_settings
 from vapray.latents.file_names import CONFIG_FILE, WEIGHTS_FILE
 from vapray.models.uvit import UViT
@@ -39,7 +39,7 @@ class _Component:
     """Files by name."""
 
 
-def component_files(opened: LoadedCheckpoint) -> dict[str, bytes]:
+def component_files(opened: ExportSource) -> dict[str, bytes]:
     """All files of the folder except the model card and the checksums, by path below the folder.
 
     Raises:
@@ -64,7 +64,7 @@ def component_files(opened: LoadedCheckpoint) -> dict[str, bytes]:
     return {"model_index.json": _json(index), **files}
 
 
-def _model(opened: LoadedCheckpoint, settings: dict[str, Any]) -> _Component:
+def _model(opened: ExportSource, settings: dict[str, Any]) -> _Component:
     """Component with the module, the weights, the settings and the prompt bank."""
     weights = _weights(opened)
     settings["weight_shapes"] = {name: list(weight.shape) for name, weight in weights.items()}
@@ -76,7 +76,7 @@ def _model(opened: LoadedCheckpoint, settings: dict[str, Any]) -> _Component:
     return _Component(MODULE, "VapModel", files | ({"captions.json": _captions(opened)} if opened.with_bank else {}))
 
 
-def _weights(opened: LoadedCheckpoint) -> dict[str, Tensor]:
+def _weights(opened: ExportSource) -> dict[str, Tensor]:
     """Tensors of the U-ViT, of the decoder of TAEF2 and of the latent space."""
     state = opened.network.state_dict() if isinstance(opened.network, UViT) else {}
     weights = {name: weight for name, weight in state.items() if not name.startswith(FOR_TRAINING)}
@@ -116,7 +116,7 @@ def _library_class(component: Any) -> _Component:
     return _Component(kind.__module__.split(".")[0], kind.__name__, files)
 
 
-def _captions(opened: LoadedCheckpoint) -> bytes:
+def _captions(opened: ExportSource) -> bytes:
     """Captions of every class in the order of the bank, without the ids of their images."""
     bank, names = opened.bank, opened.card.class_names
     by_class = {name: bank.captions(label) if label in bank.labels else () for label, name in enumerate(names)}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vapray.errors import CheckpointError, ConfigError
 from vapray.export.checkpoint_files import component_files
-from vapray.export.loaded_checkpoint import open_checkpoint
+from vapray.export.export_source import open_checkpoint
 from vapray.export.memorisation_gate import check_audits
 from vapray.export.model_card import loading_lines, model_card
 from vapray.export.vap_diffusion import changed_files

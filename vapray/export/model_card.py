@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vapray import __version__
 from vapray.bank.transformer_encoder import TransformerEncoder
-from vapray.export.loaded_checkpoint import LoadedCheckpoint
+from vapray.export.export_source import ExportSource
 from vapray.export.memorisation_gate import AuditGate
 from vapray.latents.description import describe_autoencoder
 from vapray.pretrained.model_files import HUB, is_directory, public_name
@@ -49,7 +49,7 @@ TOWER_LINES = {
 TO_BE_GIVEN = "describe shape, size, colour and texture"
 
 
-def model_card(opened: LoadedCheckpoint, audited: AuditGate, folder: str) -> str:
+def model_card(opened: ExportSource, audited: AuditGate, folder: str) -> str:
     """Render the card: Markdown with YAML front matter, without a path of this machine.
 
     Args:
@@ -74,7 +74,7 @@ def model_card(opened: LoadedCheckpoint, audited: AuditGate, folder: str) -> str
     )
 
 
-def loading_lines(opened: LoadedCheckpoint, folder: str) -> list[str]:
+def loading_lines(opened: ExportSource, folder: str) -> list[str]:
     """Python that loads an export and generates an image."""
     tower = [] if _place_of_tower(opened) in (None, "here") else _tower_lines(opened)
     given = ", text_encoder=text_encoder, tokenizer=tokenizer" if tower else ""
@@ -88,7 +88,7 @@ def loading_lines(opened: LoadedCheckpoint, folder: str) -> list[str]:
     ]
 
 
-def _tower_lines(opened: LoadedCheckpoint) -> list[str]:
+def _tower_lines(opened: ExportSource) -> list[str]:
     """Python that loads the text encoder by the library that it is of."""
     encoder, bank = opened.text_encoder, opened.card.config.text_encoder
     assert isinstance(encoder, TransformerEncoder)
@@ -100,7 +100,7 @@ def _tower_lines(opened: LoadedCheckpoint) -> list[str]:
     return [line.format(source=source, kind=kind) for line in TOWER_LINES[bank.encoder]]
 
 
-def _place_of_tower(opened: LoadedCheckpoint) -> str | None:
+def _place_of_tower(opened: ExportSource) -> str | None:
     """Place of the files of a text tower: here, hub or elsewhere; None without a text tower."""
     if not isinstance(opened.text_encoder, TransformerEncoder):
         return None
@@ -113,7 +113,7 @@ def _place_of_tower(opened: LoadedCheckpoint) -> str | None:
     )
 
 
-def _of_model(opened: LoadedCheckpoint) -> dict[str, Any]:
+def _of_model(opened: ExportSource) -> dict[str, Any]:
     card, model = opened.card, opened.card.config.model
     kind = {"uvit": "U-ViT", "dit": "DiT", "unet": "U-Net of latent diffusion"}[model.network]
     prototypes = " with class prototypes" if opened.network.prototypes is not None else ""
@@ -125,14 +125,14 @@ def _of_model(opened: LoadedCheckpoint) -> dict[str, Any]:
         "parameters": sum(weights.numel() for weights in opened.network.parameters()),
         "latents": f"{card.space.channels} x {card.space.side} x {card.space.side}; {describe_autoencoder(shown, {})}",
         "schedule": card.config.diffusion,
-        "sampling": SamplingSettings.of(card.config),
+        "sampling": SamplingSettings.from_config(card.config),
         "sha256": opened.sha256,
         "vapray": __version__,
         "diffusers": version("diffusers"),
     }
 
 
-def _of_captions(opened: LoadedCheckpoint) -> dict[str, Any]:
+def _of_captions(opened: ExportSource) -> dict[str, Any]:
     config, place = opened.card.config, _place_of_tower(opened)
     packages = f", {TOWER_PACKAGES[config.text_encoder.encoder]}" if place else ""
     return {
@@ -147,7 +147,7 @@ def _of_captions(opened: LoadedCheckpoint) -> dict[str, Any]:
     }
 
 
-def _of_data(opened: LoadedCheckpoint) -> dict[str, Any]:
+def _of_data(opened: ExportSource) -> dict[str, Any]:
     config, bank = opened.card.config, opened.bank
     counts = [len(bank.entries(label)) if label in bank.labels else 0 for label in range(len(opened.card.class_names))]
     return {

@@ -5,7 +5,7 @@ from typing import Any
 from vapray import __version__
 from vapray.bank.hashing_encoder import FUNCTION_WORDS
 from vapray.bank.transformer_encoder import PortableTower
-from vapray.export.loaded_checkpoint import LoadedCheckpoint
+from vapray.export.export_source import ExportSource
 from vapray.export.vap_diffusion import tower_sha256
 from vapray.sampling.generated import SamplingSettings
 
@@ -15,7 +15,7 @@ MODEL_FIELDS = ("network", "depth", "num_heads", "patch_size")
 SAMPLE_FIELDS = ("batch_sizes", "split_unconditional", "precision")
 
 
-def model_settings(opened: LoadedCheckpoint, tower: PortableTower | None) -> dict[str, Any]:
+def model_settings(opened: ExportSource, tower: PortableTower | None) -> dict[str, Any]:
     """All fields except ``weight_shapes``, which follows from the weights."""
     card, config = opened.card, opened.card.config
     return {
@@ -28,14 +28,14 @@ def model_settings(opened: LoadedCheckpoint, tower: PortableTower | None) -> dic
         "schedule": config.diffusion.schedule,
         "diffusion_steps": config.diffusion.steps,
         **{name: getattr(config.sample, name) for name in SAMPLE_FIELDS},
-        "sampling": SamplingSettings.of(config).__dict__,
+        "sampling": SamplingSettings.from_config(config).__dict__,
         "text": _text_settings(opened, tower),
         "weights_sha256": opened.sha256,
         "vapray": __version__,
     }
 
 
-def _text_settings(opened: LoadedCheckpoint, tower: PortableTower | None) -> dict[str, Any]:
+def _text_settings(opened: ExportSource, tower: PortableTower | None) -> dict[str, Any]:
     """Settings of the text encoder; none for a network that is conditioned on the class alone."""
     bank = opened.card.config.text_encoder
     if opened.text_encoder is None:

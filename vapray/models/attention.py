@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Block", "CrossAttention", "SelfAttention", "attend", "mlp"]
+__all__ = ["Block", "CrossAttention", "SelfAttention", "attend", "draw_weights", "mlp"]
 
 
 def attend(query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, num_heads: int, mask: Tensor | None) -> Tensor:
@@ -36,6 +36,15 @@ def mlp(width: int, ratio: float) -> nn.Sequential:
     """Build two linear layers with a GELU between them; the hidden one is ``ratio`` times as wide."""
     hidden = int(width * ratio)
     return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+
+def draw_weights(root: nn.Module) -> None:
+    """Draw weights of linear layers and embeddings from a truncated normal of std 0.02; set biases to zero."""
+    for module in root.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class SelfAttention(nn.Module):

@@ -6,6 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from vapray.models.network_config import NetworkSizes
 from vapray.models.prediction import NoisePrediction
 
 __all__ = ["DiffusersDenoiser", "build_dit", "build_unet"]
@@ -60,17 +61,7 @@ class DiffusersDenoiser(nn.Module):
         return NoisePrediction(noise, nothing_B.mean(), nothing_B)
 
 
-def build_dit(
-    *,
-    seed: int,
-    latent_side: int,
-    latent_channels: int,
-    patch_size: int,
-    width: int,
-    depth: int,
-    num_heads: int,
-    num_classes: int,
-) -> DiffusersDenoiser:
+def build_dit(sizes: NetworkSizes, patch_size: int, *, seed: int) -> DiffusersDenoiser:
     """Build a DiT with adaLN-Zero blocks (Peebles and Xie, ICCV 2023) with weights that depend on ``seed`` only."""
     from diffusers import DiTTransformer2DModel
     from diffusers.models.embeddings import LabelEmbedding
@@ -80,56 +71,42 @@ def build_dit(
         network = cast(
             nn.Module,
             DiTTransformer2DModel(
-                num_attention_heads=num_heads,
-                attention_head_dim=width // num_heads,
-                in_channels=latent_channels,
-                num_layers=depth,
-                sample_size=latent_side,
+                num_attention_heads=sizes.num_heads,
+                attention_head_dim=sizes.width // sizes.num_heads,
+                in_channels=sizes.latent_channels,
+                num_layers=sizes.depth,
+                sample_size=sizes.latent_side,
                 patch_size=patch_size,
-                num_embeds_ada_norm=num_classes,
+                num_embeds_ada_norm=sizes.num_classes,
             ),
         )
     for module in network.modules():
         if isinstance(module, LabelEmbedding):
             module.dropout_prob = 0.0  # its table already has the null row; the training draws decide the dropped rows
-    return DiffusersDenoiser(network, num_classes)
+    return DiffusersDenoiser(network, sizes.num_classes)
 
 
-def build_unet(
-    *,
-    seed: int,
-    latent_side: int,
-    latent_channels: int,
-    width: int,
-    depth: int,
-    num_heads: int,
-    num_classes: int,
-) -> DiffusersDenoiser:
+def build_unet(sizes: NetworkSizes, *, seed: int) -> DiffusersDenoiser:
     """Build latent diffusion's U-Net (Rombach et al., CVPR 2022): three resolutions, attention in the lower two.
 
     Args:
+        sizes: sizes; the side is divisible by 4, and the lower resolutions have 2 and 4 times ``width`` channels.
         seed: seed of the weights.
-        latent_side: H and W, divisible by 4.
-        latent_channels: number of channels C.
-        width: number of channels of the first resolution; the others have 2 and 4 times as many.
-        depth: number of residual blocks per resolution.
-        num_heads: number of attention heads of the second resolution; divides ``width``.
-        num_classes: number of classes without the null class.
     """
     from diffusers import UNet2DModel
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = UNet2DModel(
-            sample_size=latent_side,
-            in_channels=latent_channels,
-            out_channels=latent_channels,
-            block_out_channels=tuple(width * 2**level for level in range(UNET_LEVELS)),
+            sample_size=sizes.latent_side,
+            in_channels=sizes.latent_channels,
+            out_channels=sizes.latent_channels,
+            block_out_channels=tuple(sizes.width * 2**level for level in range(UNET_LEVELS)),
             down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
             up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-            layers_per_block=depth,
-            attention_head_dim=2 * width // num_heads,
-            norm_num_groups=gcd(32, width),
-            num_class_embeds=num_classes + 1,
+            layers_per_block=sizes.depth,
+            attention_head_dim=2 * sizes.width // sizes.num_heads,
+            norm_num_groups=gcd(32, sizes.width),
+            num_class_embeds=sizes.num_classes + 1,
         )
-    return DiffusersDenoiser(cast(nn.Module, network), num_classes)
+    return DiffusersDenoiser(cast(nn.Module, network), sizes.num_classes)

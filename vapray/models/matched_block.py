@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from vapray.models.attention import SelfAttention
+from vapray.models.attention import SelfAttention, draw_weights
 from vapray.models.condition_size import hidden_width
 from vapray.models.prototypes import PrototypePlace
 
@@ -28,11 +28,7 @@ class MatchedBlock(nn.Module):
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
         self.inject = nn.Linear(width, width)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        draw_weights(self)
         nn.init.zeros_(self.inject.weight)
 
     def forward(self, tokens_BLD: Tensor, mask: Tensor | None) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vapray.models.attention import draw_weights
 from vapray.models.injection import AttentionInjection, Injection, InjectionKind, ReleasedInjection
 from vapray.models.reconstruction import Reconstruction, ReconstructionTarget, ReleasedReconstruction
 
@@ -100,11 +101,7 @@ class PrototypeCondition(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw weights from a truncated normal of std 0.02 as in the U-ViT; with ``zero_init`` set gates to 0."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        draw_weights(self)
         nn.init.normal_(self.prototypes, std=self.options.init_std)
         if self.options.zero_init:
             for gate in self.injection.gates:

@@ -50,11 +50,11 @@ class Reconstruction(nn.Module):
     def forward(self, tokens_BLD: Tensor, prototypes_RPD: Tensor, row_B: Tensor) -> Tensor:
         """Compute the squared error of each token [B, L], float32, mean over width."""
         query, prototypes = self.queries_and_keys(tokens_BLD, prototypes_RPD[row_B])
-        return _squared_error(mix_prototypes(query, prototypes, self.num_heads), _normalized(tokens_BLD))
+        return _squared_error(mix_prototypes(query, prototypes, self.num_heads), _normalize(tokens_BLD))
 
     def queries_and_keys(self, tokens_BLD: Tensor, prototypes_BPD: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the queries and keys of the attention."""
-        return self.query(_normalized(tokens_BLD)), prototypes_BPD
+        return self.query(_normalize(tokens_BLD)), prototypes_BPD
 
 
 class ReleasedReconstruction(nn.Module):
@@ -84,7 +84,7 @@ class ReleasedReconstruction(nn.Module):
         return self.query(tokens_BLD), self.key(prototypes_BPD)
 
 
-def _normalized(tokens_BLD: Tensor) -> Tensor:
+def _normalize(tokens_BLD: Tensor) -> Tensor:
     """Normalize the features to rebuild; without the LayerNorm the loss would grow with the residual stream."""
     return F.layer_norm(tokens_BLD.detach(), tokens_BLD.shape[-1:])
 

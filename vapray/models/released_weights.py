@@ -10,6 +10,7 @@ from math import isqrt
 
 from torch import Tensor, cat
 
+from vapray.models.network_config import UViTConfig
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit
 
@@ -108,9 +109,7 @@ def released_uvit(weights: Mapping[str, Tensor], *, num_heads: int = 8, max_cont
     if patches < 1 or isqrt(patches) ** 2 != patches:
         raise ValueError(f"released weights: {len(ours['position'])} positions do not fit {max_context} text tokens")
     table = ours["prototypes.prototypes" if pcm else "label_embedding.weight"]
-    model = build_uvit(
-        seed=0,
-        pcm=RELEASED_OPTIONS if pcm else None,
+    config = UViTConfig(
         latent_side=isqrt(patches) * kernel.shape[-1],
         latent_channels=kernel.shape[1],
         patch_size=kernel.shape[-1],
@@ -122,6 +121,8 @@ def released_uvit(weights: Mapping[str, Tensor], *, num_heads: int = 8, max_cont
         max_context=max_context,
         label_token=label_token,
         null_text="empty",
+        prototypes=RELEASED_OPTIONS if pcm else None,
     )
+    model = build_uvit(config, seed=0)
     model.load_state_dict({"text.empty_context": model.state_dict()["text.empty_context"], **ours})
     return model.eval().requires_grad_(False)

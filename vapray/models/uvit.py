@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from vapray.models.attention import Block
+from vapray.models.attention import Block, draw_weights
 from vapray.models.matched_block import MatchedBlock
+from vapray.models.network_config import UViTConfig
 from vapray.models.prediction import NoisePrediction
-from vapray.models.prototypes import PrototypeCondition, PrototypeOptions
-from vapray.models.text_tokens import NullText, TextTokens
+from vapray.models.prototypes import PrototypeCondition
+from vapray.models.text_tokens import TextTokens
 from vapray.models.tokens import patchify, sinusoid, unpatchify
 
 __all__ = ["NoisePrediction", "UViT", "build_uvit", "without_prototypes"]
@@ -27,79 +28,47 @@ class UViT(nn.Module):
     classes, context 768 x 256): 58.4M without PCM, the 58M of U-ViT-S/2 (Deep) in its paper; 63.2M with
     ours. The release counts 65.0M, which leaves 6.5M for its PCM; ours has 4.7M.
 
-    Args:
-        latent_side: H and W, divisible by ``patch_size``.
-        latent_channels: number of channels C.
-        patch_size: side of a patch, in latent pixels.
-        width: token width D, even and divisible by ``num_heads``.
-        depth: number of in-blocks and out-blocks together, even; one middle block is added.
-        num_heads: number of attention heads.
-        mlp_ratio: hidden width of the MLPs divided by ``width``.
-        num_classes: number of classes without the null class, whose label row is ``num_classes``.
-        context_width: width of the text encoder's tokens; None for a network conditioned on the class alone.
-        max_context: number of text positions in the table; a patch's position never depends on the text's length.
-        label_token: add a class token; False: only the prototypes carry the class, as in one release.
-        null_text: text of a row without condition, see ``TextTokens``.
-        prototypes: the PCM, or None.
+    The U-ViT's own weights are the same with a PCM, a matched block, or neither.
 
-    Raises:
-        ValueError: sizes that do not meet these conditions.
+    Args:
+        config: architecture.
     """
 
-    def __init__(
-        self,
-        *,
-        latent_side: int,
-        latent_channels: int,
-        patch_size: int,
-        width: int,
-        depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        num_classes: int,
-        context_width: int | None,
-        max_context: int = 256,
-        label_token: bool = True,
-        null_text: NullText = "learned",
-        prototypes: PrototypeCondition | None = None,
-    ) -> None:
+    def __init__(self, config: UViTConfig) -> None:
         super().__init__()
-        if latent_side % patch_size or width % num_heads or width % 2 or depth % 2 or depth < 2:
-            raise ValueError(
-                "U-ViT: expected latent_side divisible by patch_size, width even and divisible by num_heads, "
-                "depth even and at least 2; "
-                f"got {latent_side=}, {patch_size=}, {width=}, {num_heads=}, {depth=}"
-            )
-        self.patch_size, self.latent_channels, self.width = patch_size, latent_channels, width
-        self.num_classes, self.context_width = num_classes, context_width or 0
-        self.max_context = max_context if self.context_width else 0
+        width, patch_values = config.width, config.latent_channels * config.patch_size**2
+        self.patch_size, self.latent_channels, self.width = config.patch_size, config.latent_channels, width
+        self.num_classes, self.context_width = config.num_classes, config.context_width or 0
+        self.max_context = config.max_context if self.context_width else 0
         self._recompute = False
-        patch_values = latent_channels * patch_size**2
-        self.label_embedding = nn.Embedding(num_classes + 1, width) if label_token else None
-        self.text = TextTokens(self.context_width, width, max_context, null_text) if self.context_width else None
+        self.label_embedding = nn.Embedding(config.num_classes + 1, width) if config.label_token else None
+        self.text: TextTokens | None = None
+        if self.context_width:
+            self.text = TextTokens(self.context_width, width, config.max_context, config.null_text)
         self.patch_in = nn.Linear(patch_values, width)
-        self.lead = 1 + label_token
-        patches = (latent_side // patch_size) ** 2
-        self.position = nn.Parameter(torch.empty(self.lead + self.max_context + patches, width))
-        half = range(depth // 2)
-        self.in_blocks = nn.ModuleList(Block(width, num_heads, mlp_ratio, long_skip=False) for _ in half)
-        self.mid_block = Block(width, num_heads, mlp_ratio, long_skip=False)
-        self.out_blocks = nn.ModuleList(Block(width, num_heads, mlp_ratio, long_skip=True) for _ in half)
+        self.lead = 1 + config.label_token
+        self.position = nn.Parameter(torch.empty(self.lead + self.max_context + config.patches, width))
+        half = range(config.depth // 2)
+        self.in_blocks = nn.ModuleList(_block(config, long_skip=False) for _ in half)
+        self.mid_block = _block(config, long_skip=False)
+        self.out_blocks = nn.ModuleList(_block(config, long_skip=True) for _ in half)
         self.norm = nn.LayerNorm(width)
         self.patch_out = nn.Linear(width, patch_values)
-        self.smooth = nn.Conv2d(latent_channels, latent_channels, 3, padding=1)
+        self.smooth = nn.Conv2d(config.latent_channels, config.latent_channels, 3, padding=1)
         self.reset_parameters()
         # Attached after our own init, which resets every nn.Linear, so that their zeros stay zero.
-        self.prototypes = prototypes
+        self.prototypes = _prototype_condition(config)
         self.matched_block: MatchedBlock | None = None
+        if config.matched_block and self.prototypes is not None:
+            parameters = sum(weight.numel() for weight in self.prototypes.parameters())
+            self.matched_block = MatchedBlock(
+                width, config.num_heads, parameters=parameters, after=self.prototypes.options.after
+            )
+            self.prototypes = None
 
     def reset_parameters(self) -> None:
         """Draw weights, embeddings and positions from a truncated normal of std 0.02; set biases to zero."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
+        draw_weights(self)
         if self.text is not None and self.text.null is not None:
             nn.init.trunc_normal_(self.text.null, std=0.02)
         nn.init.trunc_normal_(self.position, std=0.02)
@@ -215,59 +184,25 @@ def without_prototypes(network: UViT) -> UViT:
     return bypassed
 
 
-def build_uvit(
-    *,
-    seed: int,
-    pcm: PrototypeOptions | None,
-    matched_block: bool = False,
-    latent_side: int,
-    latent_channels: int,
-    patch_size: int,
-    width: int,
-    depth: int,
-    num_heads: int,
-    mlp_ratio: float = 4.0,
-    num_classes: int,
-    context_width: int | None,
-    max_context: int = 256,
-    label_token: bool = True,
-    null_text: NullText = "learned",
-) -> UViT:
-    """Build a U-ViT on the CPU with weights that depend on ``seed`` only; torch's generator does not change.
-
-    With ``matched_block`` a block with as many parameters, without prototypes, replaces the PCM. The U-ViT's own
-    weights are the same with a PCM, a block, or neither. The other arguments are those of ``UViT``.
-
-    Raises:
-        ValueError: sizes that do not fit together.
-    """
+def build_uvit(config: UViTConfig, *, seed: int) -> UViT:
+    """Build a U-ViT on the CPU with weights that depend on ``seed`` only; torch's generator does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = UViT(
-            latent_side=latent_side,
-            latent_channels=latent_channels,
-            patch_size=patch_size,
-            width=width,
-            depth=depth,
-            num_heads=num_heads,
-            mlp_ratio=mlp_ratio,
-            num_classes=num_classes,
-            context_width=context_width,
-            max_context=max_context,
-            label_token=label_token,
-            null_text=null_text,
-        )
-        if pcm is not None:
-            model.prototypes = PrototypeCondition(
-                num_classes=num_classes,
-                prototypes_per_class=pcm.per_class or 2 * (latent_side // patch_size) ** 2,
-                width=width,
-                num_heads=num_heads,
-                mlp_ratio=mlp_ratio,
-                options=pcm,
-            )
-            if matched_block:
-                parameters = sum(weight.numel() for weight in model.prototypes.parameters())
-                model.prototypes = None
-                model.matched_block = MatchedBlock(width, num_heads, parameters=parameters, after=pcm.after)
-    return model
+        return UViT(config)
+
+
+def _block(config: UViTConfig, *, long_skip: bool) -> Block:
+    return Block(config.width, config.num_heads, config.mlp_ratio, long_skip=long_skip)
+
+
+def _prototype_condition(config: UViTConfig) -> PrototypeCondition | None:
+    if config.prototypes is None:
+        return None
+    return PrototypeCondition(
+        num_classes=config.num_classes,
+        prototypes_per_class=config.prototypes.per_class or 2 * config.patches,
+        width=config.width,
+        num_heads=config.num_heads,
+        mlp_ratio=config.mlp_ratio,
+        options=config.prototypes,
+    )

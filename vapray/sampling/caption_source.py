@@ -47,18 +47,18 @@ def select_captions(config: Config, bank: Version, class_names: Sequence[str], a
             raise DataError(f"sample.caption_run {sample.caption_run}: its bank is gone. Fix: run the command again.")
         texts = _split_of(theirs, sample.caption_split)
         if sample.caption_split == "held_out":
-            texts = _without(texts, PromptBank.of(bank), sample.caption_run)
+            texts = _without(texts, PromptBank.from_version(bank), sample.caption_run)
         texts = _relabelled(texts, _class_names(sample.caption_run, theirs), class_names, sample)
     else:
         texts = _split_of(bank, sample.caption_split)
-    return texts if count is None else texts.reduced(count)
+    return texts if count is None else texts.limit_per_class(count)
 
 
 def _split_of(bank: Version, texts: str) -> PromptBank:
     if texts == "training":
-        return PromptBank.of(bank)
+        return PromptBank.from_version(bank)
     if split := choose_held_out_split(bank.read(["split"]).column(0).unique().to_pylist()):
-        return PromptBank.of(bank, split)
+        return PromptBank.from_version(bank, split)
     raise DataError(
         f"{bank.uri}: sample.caption_split=held_out, but every image is in the train split. Fix: give the dataset a "
         "test split, set data.test_share, or draw captions of training images with sample.caption_split=training."

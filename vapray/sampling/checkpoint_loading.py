@@ -1,18 +1,17 @@
-"""Checkpoint loading: find the folder, check its version, and report settings that contradict the weights."""
+"""Checkpoint of a trained model: its parts are read and verified on first use."""
 
+import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isqrt
-from typing import Any, Self
+from functools import cached_property
+from typing import Any, Literal, Self, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load as load_safetensors
 
 from vapray.bank.factory import build_text_encoder
 from vapray.bank.prompt_bank import PromptBank
@@ -21,80 +20,17 @@ from vapray.config import Config
 from vapray.config.renamed_keys import rename_settings
 from vapray.config.validation_errors import from_pydantic_error
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
+from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
-from vapray.store.checkpoint import SCHEMA, read_checkpoint, read_file
-from vapray.store.files import FileStore
-from vapray.training.network import Network
-from vapray.training.state import load_weights
+from vapray.sampling.checkpoint_folder import open_checkpoint_folder
+from vapray.sampling.network_weights import UPDATE_ADVICE, load_network_weights
+from vapray.store.checkpoint import SCHEMA, as_temporary_folder, file_digests, read_verified
+from vapray.training.network import Network, build_network
+from vapray.training.state import save_weights
 
-__all__ = [
-    "CheckpointMetadata",
-    "load_network_weights",
-    "load_text_encoder",
-    "read_bank",
-    "read_metadata",
-    "read_verified_files",
-    "require_device",
-]
+__all__ = ["CheckpointMetadata", "LoadedCheckpoint", "Weights", "load_text_encoder", "read_metadata", "require_device"]
 
-PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
-NEVER_OPENED = "a pickle, and those are never opened: loading one runs the code in it"
-
-
-def read_verified_files(path: str, weights: str) -> dict[str, bytes]:
-    """Read and verify the files of a checkpoint's ``final`` folder.
-
-    Raises:
-        CheckpointError: ``path`` is no such folder (suggests one nearby), is damaged, or lacks a required file.
-    """
-    contents = read_checkpoint(_open_final(path), "")
-    needed = ["checkpoint.json", "bank.parquet", "autoencoder/config.json"]
-    missing = [name for name in [*needed, *_weights_file(weights)] if name not in contents]
-    if missing:
-        others = [kind for kind in ("ema", "raw") if f"{kind}.safetensors" in contents]
-        instead = f" Its weights are {' and '.join(others)}: load with weights={others[0]!r}." if others else ""
-        raise CheckpointError(
-            f"{path}: {', '.join(missing)} missing.{instead if missing == _weights_file(weights) else ''}"
-        )
-    return contents
-
-
-def _open_final(path: str) -> FileStore:
-    """Open a ``final`` folder; checks that checkpoint.json and manifest.json exist."""
-    if os.path.isfile(path):
-        what = f"{NEVER_OPENED}." if path.endswith(PICKLES) else "a file, not a folder."
-        raise CheckpointError(f"{path}: {what} {_advice(FileStore(os.path.dirname(path) or '.'))}")
-    files = FileStore(path)
-    names = files.names("")
-    absent = [name for name in ("checkpoint.json", "manifest.json") if name not in names]
-    if absent:
-        pickles = [name for name in names if name.endswith(PICKLES)]
-        aside = f" {pickles[0]} is {NEVER_OPENED}." if pickles and "manifest.json" in absent else ""
-        what = f"no complete checkpoint, it has no {' and no '.join(absent)}" if names else "no such folder"
-        raise CheckpointError(f"{path}: {what}.{aside} {_advice(files)}")
-    return files
-
-
-def _weights_file(weights: str) -> list[str]:
-    return [] if weights == "untrained" else [f"{weights}.safetensors"]
-
-
-def _advice(files: FileStore) -> str:
-    """Suggest the path of a checkpoint near a folder of a run or of a checkpoint."""
-    base = files.path("").rstrip("/")
-    above = [base.rsplit("/", steps)[0] for steps in (1, 2) if base.count("/") > steps]
-    inside = ("", "*/files/", "files/", "checkpoints/*/files/", "*/checkpoints/*/files/")
-    below = [f"{base}/{folders}" for folders in inside]
-    places = [*(f"{folder}final" for folder in below), *above, *(f"{folder}/final" for folder in above)]
-    found = [hit for place in places for hit in files.filesystem.glob(f"{place}/checkpoint.json")]
-    folders = list(dict.fromkeys(str(hit).rsplit("/", 1)[0] for hit in found))
-    if len(folders) == 1:
-        return f"Did you mean {folders[0]}?"
-    if folders:
-        return f"Found: {', '.join(folders[:5])}."
-    if any(files.filesystem.glob(f"{folder}steps/step-*/manifest.json") for folder in below):
-        return "Its training is not finished. Fix: continue it by `python -m jobs.train` with its config."
-    return "Fix: give RUN/checkpoints/FINGERPRINT/files/final, which `python -m jobs.train` writes."
+Weights = Literal["ema", "raw", "untrained"]
 
 
 @dataclass(frozen=True)
@@ -131,23 +67,11 @@ class CheckpointMetadata:
             )
         except ValidationError as error:
             problems = [f"{where}: config: {problem.text}" for problem in from_pydantic_error(error, card["config"])]
-            raise CheckpointError("\n  ".join([*problems, _UPDATE])) from None
+            raise CheckpointError("\n  ".join([*problems, UPDATE_ADVICE])) from None
         except KeyError as error:
-            raise CheckpointError(f"{where}: no {error}. {_UPDATE}") from None
+            raise CheckpointError(f"{where}: no {error}. {UPDATE_ADVICE}") from None
         except (TypeError, ValueError, ConfigError, DataError) as error:
-            raise CheckpointError(f"{where}: {error}. {_UPDATE}") from None
-
-
-def read_metadata(path: str) -> CheckpointMetadata:
-    """Read the metadata of a checkpoint's ``final`` folder, without its weights.
-
-    Raises:
-        CheckpointError: ``path`` is no such folder (suggests one nearby), is damaged, or of a newer version.
-    """
-    return CheckpointMetadata.parse(read_file(_open_final(path), "", "checkpoint.json"), f"{path}/checkpoint.json")
-
-
-_UPDATE = "Fix: use the version of vapray that wrote it, or train again."
+            raise CheckpointError(f"{where}: {error}. {UPDATE_ADVICE}") from None
 
 
 def _refuse_newer(card: Mapping[str, Any], where: str) -> None:
@@ -158,73 +82,108 @@ def _refuse_newer(card: Mapping[str, Any], where: str) -> None:
         )
 
 
-def load_network_weights(network: Network, data: bytes, where: str) -> None:
-    """Load a safetensors file into the network that checkpoint.json describes.
+class LoadedCheckpoint:
+    """Checkpoint in a ``final`` folder; each part is read and verified on first use.
+
+    Every part raises CheckpointError if its files are missing, damaged or of another version.
 
     Args:
-        network: Network to fill.
-        data: Contents of the safetensors file.
-        where: Path of the file, for errors.
+        path: Local path or URI of the folder.
+        weights: ``ema`` (moving average), ``raw`` (last step) or ``untrained`` (random; a floor for metrics).
 
     Raises:
-        CheckpointError: damaged, or of another architecture; names the settings that differ, with both values.
+        CheckpointError: ``path`` is no such folder (suggests one nearby).
+        ConfigError: ``weights`` is unknown.
     """
-    try:
-        load_weights(network, data)
-    except CheckpointError as error:
-        raise CheckpointError(f"{where}: {_differing_settings(network, data) or error} {_UPDATE}") from None
+
+    def __init__(self, path: str, weights: str = "ema") -> None:
+        if weights not in get_args(Weights):
+            raise ConfigError(f"weights = {weights!r}: unknown. Accepted: {', '.join(get_args(Weights))}.")
+        self.path, self.weights = path, weights
+        self._files = open_checkpoint_folder(path)
+
+    @cached_property
+    def record(self) -> bytes:
+        """Contents of checkpoint.json."""
+        return read_verified(self._files, "checkpoint.json", file_digests(self._files, "").get("checkpoint.json", ""))
+
+    @cached_property
+    def metadata(self) -> CheckpointMetadata:
+        """Parsed checkpoint.json."""
+        return CheckpointMetadata.parse(self.record, f"{self.path}/checkpoint.json")
+
+    @cached_property
+    def bank(self) -> PromptBank:
+        """Prompt bank of the train split."""
+        data = self._read("bank.parquet")
+        try:
+            return PromptBank.from_table(pq.read_table(io.BytesIO(data)))
+        except (pa.ArrowException, DataError) as error:
+            message = str(error).splitlines()[0]
+            raise CheckpointError(f"{self.path}/bank.parquet: {message}. {UPDATE_ADVICE}") from None
+
+    @cached_property
+    def network(self) -> Network:
+        """Network with its weights, on the CPU."""
+        network = build_network(
+            self.metadata.config,
+            num_classes=len(self.metadata.class_names),
+            latent_channels=self.metadata.space.channels,
+            context_width=self.metadata.context_width,
+        )
+        if self.weights != "untrained":
+            load_network_weights(network, self._read(self._weights_file), f"{self.path}/{self._weights_file}")
+        return network
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights."""
+        if self.weights == "untrained":
+            return hashlib.sha256(save_weights(self.network)).hexdigest()
+        return self._digests[self._weights_file]
+
+    @cached_property
+    def autoencoder_files(self) -> dict[str, bytes]:
+        """Files of the autoencoder, by name."""
+        names = (name for name in self._digests if name.startswith("autoencoder/"))
+        return {name.removeprefix("autoencoder/"): self._read(name) for name in names}
+
+    def load_autoencoder(self, device: str = "cpu") -> Autoencoder:
+        """Load the autoencoder."""
+        with as_temporary_folder(self.autoencoder_files) as folder:
+            return load_autoencoder(folder, device)
+
+    def load_text_encoder(self, device: str = "cpu", model: str | None = None) -> TextEncoder:
+        """Load the text encoder of the training; errors as in :func:`load_text_encoder`."""
+        return load_text_encoder(self.metadata, model, device, f"{self.path}/checkpoint.json")
+
+    @property
+    def _weights_file(self) -> str:
+        return f"{self.weights}.safetensors"
+
+    def _read(self, name: str) -> bytes:
+        return read_verified(self._files, name, self._digests[name])
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        """sha256 of each file, after a check that no required file is missing."""
+        digests = file_digests(self._files, "")
+        weights = [] if self.weights == "untrained" else [self._weights_file]
+        required = ["checkpoint.json", "bank.parquet", "autoencoder/config.json", *weights]
+        if missing := [name for name in required if name not in digests]:
+            others = [kind for kind in ("ema", "raw") if f"{kind}.safetensors" in digests]
+            instead = f" Its weights are {' and '.join(others)}: load with weights={others[0]!r}." if others else ""
+            raise CheckpointError(f"{self.path}: {', '.join(missing)} missing.{instead if missing == weights else ''}")
+        return digests
 
 
-def _differing_settings(network: Network, data: bytes) -> str:
-    try:
-        found = _architecture({name: tuple(weight.shape) for name, weight in load_safetensors(data).items()})
-        wanted = _architecture({name: tuple(weight.shape) for name, weight in network.state_dict().items()})
-    except Exception:  # not weights of a vapray network: load_weights reports the mismatch
-        return ""
-    differing = [
-        f"{key} is {value} in checkpoint.json and {found[key]} in the weights"
-        for key, value in wanted.items()
-        if key in found and value != found[key]
-    ]
-    return f"another architecture: {'; '.join(differing)}." if differing else ""
+def read_metadata(path: str) -> CheckpointMetadata:
+    """Read the metadata of a checkpoint's ``final`` folder, without its weights.
 
-
-def _architecture(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int | str]:
-    """Infer settings from the shapes of weights; for a baseline only its kind."""
-    if baselines := [kind for kind, weight in _BASELINES.items() if weight in shapes]:
-        return {"model.network": baselines[0]}
-    channels, label_token = shapes["smooth.weight"][0], "label_embedding.weight" in shapes
-    prototypes = shapes.get("prototypes.prototypes", (0, 0))
-    rows = shapes["label_embedding.weight"] if label_token else prototypes
-    settings: dict[str, int | str] = {
-        "model.network": "uvit",
-        "model.width": shapes["position"][1],
-        "model.depth": 2 * len({name.split(".")[1] for name in shapes if name.startswith("in_blocks.")}),
-        "model.patch_size": isqrt(shapes["patch_in.weight"][1] // channels),
-        "model.label_token": str(label_token).lower(),
-        "model.prototypes.per_class": prototypes[1],
-        "latent_space.channels": channels,
-        "context_width": shapes.get("text.project.weight", (0, 0))[1],
-        "number of class_names": rows[0] - 1,
-        "number of positions (text_encoder.max_tokens, patches)": shapes["position"][0] - label_token,
-    }
-    if prototypes[1]:
-        settings["model.prototypes.injection"] = _kind(shapes, "prototypes.injection.", _INJECTIONS, "cross_attention")
-        settings["model.prototypes.target"] = _kind(shapes, "prototypes.reconstruction.", _TARGETS, "stop_gradient")
-    if "text.project.weight" in shapes:
-        settings["model.null_text"] = _kind(shapes, "text.", _NULL_TEXTS, "empty")
-    return settings
-
-
-_BASELINES = {"dit": "network.pos_embed.proj.weight", "unet": "network.conv_in.weight"}
-_INJECTIONS = {"released": "inject_mlp.weight", "self_attention": "self_attention.out.weight"}
-_TARGETS = {"released": "key.weight"}
-_NULL_TEXTS = {"learned": "null"}
-
-
-def _kind(shapes: Mapping[str, tuple[int, ...]], part: str, kinds: Mapping[str, str], otherwise: str) -> str:
-    """Kind of a part, by the presence of a weight that only this kind has."""
-    return next((kind for kind, weight in kinds.items() if part + weight in shapes), otherwise)
+    Raises:
+        CheckpointError: ``path`` is no such folder (suggests one nearby), is damaged, or of a newer version.
+    """
+    return LoadedCheckpoint(path).metadata
 
 
 def load_text_encoder(card: CheckpointMetadata, model: str | None, device: str, where: str) -> TextEncoder:
@@ -250,18 +209,6 @@ def load_text_encoder(card: CheckpointMetadata, model: str | None, device: str, 
             f"{encoder.id}. Fix: load with text_encoder=DIRECTORY of the encoder used in training."
         )
     return encoder
-
-
-def read_bank(data: bytes, where: str) -> PromptBank:
-    """Read the prompt bank from bytes of a Parquet file.
-
-    Raises:
-        CheckpointError: the bytes are not a prompt bank.
-    """
-    try:
-        return PromptBank.from_table(pq.read_table(io.BytesIO(data)))
-    except (pa.ArrowException, DataError) as error:
-        raise CheckpointError(f"{where}: {str(error).splitlines()[0]}. {_UPDATE}") from None
 
 
 def require_device(device: str) -> None:

@@ -31,7 +31,7 @@ class SamplingSettings:
     prototypes: Prototypes = "on"
 
     @classmethod
-    def of(cls, config: Config) -> Self:
+    def from_config(cls, config: Config) -> Self:
         """Read the settings from a config."""
         wanted = config.sample.model_dump(include=set(cls.__dataclass_fields__))
         return cls(**wanted)
@@ -39,7 +39,7 @@ class SamplingSettings:
     @property
     def guidance(self) -> Guidance:
         """Guidance settings for the engine."""
-        return Guidance.of(self.guidance_scale, self.guidance_convention, self.guidance_interval)
+        return Guidance.from_scale(self.guidance_scale, self.guidance_convention, self.guidance_interval)
 
 
 @dataclass(frozen=True)

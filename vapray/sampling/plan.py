@@ -9,13 +9,13 @@ from vapray.bank.prompt_bank import PromptBank
 __all__ = ["ARMS", "arm_sizes", "label_counts", "plan_samples"]
 
 ARMS = ("generated", "untrained")
-MOST_UNTRAINED = 256
+MAX_UNTRAINED = 256
 """Maximum number of images of the untrained network: enough to show where the metrics start."""
 
 
 def arm_sizes(n_images: int) -> dict[str, int]:
     """Number of images of each arm, for ``sample.n_images``."""
-    return dict(zip(ARMS, (n_images, min(n_images, MOST_UNTRAINED)), strict=True))
+    return dict(zip(ARMS, (n_images, min(n_images, MAX_UNTRAINED)), strict=True))
 
 
 def plan_samples(

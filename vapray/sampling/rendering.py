@@ -31,7 +31,7 @@ def build_engine(network: Network, config: Config, space: LatentSpace) -> Sampli
         ConditioningSpec(network.num_classes, network.context_width, network.max_context),
         latent_shape=(space.channels, space.side, space.side),
         batch_sizes=config.sample.batch_sizes,
-        null_apart=config.sample.split_unconditional,
+        split_unconditional=config.sample.split_unconditional,
         precision=config.sample.precision,
         device=next(network.parameters()).device,
     )
@@ -48,7 +48,14 @@ def render(
     Raises:
         ValueError: the network or the solver cannot take a request; then no image is generated.
     """
-    tickets = _submit(engine, requests)
+    tickets: list[Future[Tensor]] = []
+    try:
+        for request in requests:
+            tickets.append(engine.submit(request))
+    except ValueError:
+        for ticket in tickets:
+            ticket.cancel()
+        raise
     engine.run_until_done(tickets)
     return np.stack([decode_latent(ticket.result(), autoencoder, space) for ticket in tickets])
 
@@ -61,16 +68,3 @@ def decode_latent(latent_CHW: Tensor, autoencoder: Autoencoder, space: LatentSpa
     per image.
     """
     return autoencoder.decode(space.denormalize(latent_CHW[None]))[0]
-
-
-def _submit(engine: SamplingEngine, requests: Sequence[ImageRequest]) -> list[Future[Tensor]]:
-    """Submit all requests, or none if one is refused."""
-    tickets: list[Future[Tensor]] = []
-    try:
-        for request in requests:
-            tickets.append(engine.submit(request))
-    except ValueError:
-        for ticket in tickets:
-            ticket.cancel()
-        raise
-    return tickets

@@ -6,9 +6,9 @@ from typing import Any
 
 from vapray.errors import ConfigError
 
-__all__ = ["MOST_IMAGES", "label_index", "validate_request"]
+__all__ = ["MAX_IMAGES", "label_index", "validate_request"]
 
-MOST_IMAGES = 1000
+MAX_IMAGES = 1000
 """Maximum number of images per call, which holds all of them in memory."""
 
 
@@ -34,10 +34,10 @@ def _problems(label: Any, caption: Any, seed: Any, n: Any, class_names: Sequence
         yield f"unknown class {label!r}. Accepted: {', '.join(class_names)} (0..{len(class_names) - 1})."
     if not _is_whole(n) or n < 1:
         yield f"n = {n!r}: invalid. Accepted: an integer, at least 1."
-    elif n > MOST_IMAGES:
-        yield f"n = {n}: too large. Accepted: at most {MOST_IMAGES}; call again with seed + {MOST_IMAGES}."
-    if not _is_whole(seed) or not 0 <= seed < 2**63 - MOST_IMAGES:
-        yield f"seed = {seed!r}: invalid. Accepted: an integer, at least 0 and below 2**63 - {MOST_IMAGES}."
+    elif n > MAX_IMAGES:
+        yield f"n = {n}: too large. Accepted: at most {MAX_IMAGES}; call again with seed + {MAX_IMAGES}."
+    if not _is_whole(seed) or not 0 <= seed < 2**63 - MAX_IMAGES:
+        yield f"seed = {seed!r}: invalid. Accepted: an integer, at least 0 and below 2**63 - {MAX_IMAGES}."
     if caption is not None and not _is_text(caption):
         yield f"caption = {caption!r}: invalid. Accepted: text that UTF-8 can encode, or None to draw one."
 

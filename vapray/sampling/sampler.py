@@ -5,10 +5,9 @@ generated = sampler.generate(label="MEL", seed=7)[0]
 generated.image.save("melanoma.png")
 """
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal, Self, get_args
+from typing import Self
 
 import numpy as np
 import torch
@@ -21,27 +20,16 @@ from vapray.config import Config, Sample
 from vapray.diffusion.engine import SamplingEngine
 from vapray.diffusion.image_request import ImageRequest
 from vapray.errors import ConfigError
-from vapray.latents.autoencoder import Autoencoder, load_autoencoder
+from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT, without_prototypes
-from vapray.sampling.checkpoint_loading import (
-    CheckpointMetadata,
-    load_network_weights,
-    load_text_encoder,
-    read_bank,
-    read_verified_files,
-    require_device,
-)
+from vapray.sampling.checkpoint_loading import LoadedCheckpoint, Weights, require_device
 from vapray.sampling.generated import GeneratedImage, Prototypes, SamplingSettings
 from vapray.sampling.rendering import build_engine, render
 from vapray.sampling.request import label_index, validate_request
-from vapray.store.checkpoint import as_temporary_folder
-from vapray.training.network import Network, build_network
-from vapray.training.state import save_weights
+from vapray.training.network import Network
 
-__all__ = ["GeneratedImage", "Sampler", "SamplingSettings", "Weights"]
-
-Weights = Literal["ema", "raw", "untrained"]
+__all__ = ["GeneratedImage", "Sampler", "SamplingSettings"]
 
 
 class Sampler:
@@ -89,33 +77,17 @@ class Sampler:
             ConfigError: ``weights`` is unknown, or the text encoder is missing.
             BackendError: this machine lacks the device, a package or the text encoder.
         """
-        if weights not in get_args(Weights):
-            raise ConfigError(f"weights = {weights!r}: unknown. Accepted: {', '.join(get_args(Weights))}.")
         require_device(device)
-        contents = read_verified_files(path, weights)
-        card = CheckpointMetadata.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
-        config, space = card.config if sample is None else card.config.model_copy(update={"sample": sample}), card.space
-        encoder = load_text_encoder(card, text_encoder, device, f"{path}/checkpoint.json")
-        network = build_network(
-            config,
-            num_classes=len(card.class_names),
-            latent_channels=space.channels,
-            context_width=card.context_width,
-        )
-        if weights != "untrained":
-            load_network_weights(network, contents[f"{weights}.safetensors"], f"{path}/{weights}.safetensors")
-        with as_temporary_folder({k: v for k, v in contents.items() if k.startswith("autoencoder/")}) as folder:
-            autoencoder = load_autoencoder(folder / "autoencoder", device)
-        bank = read_bank(contents["bank.parquet"], f"{path}/bank.parquet")
-        digest = hashlib.sha256(contents.get(f"{weights}.safetensors") or save_weights(network)).hexdigest()
+        checkpoint = LoadedCheckpoint(path, weights)
+        metadata, digest = checkpoint.metadata, checkpoint.sha256
         return cls(
-            network.requires_grad_(False).to(device),
-            autoencoder,
-            encoder,
-            bank,
-            space,
-            config,
-            card.class_names,
+            checkpoint.network.requires_grad_(False).to(device),
+            checkpoint.load_autoencoder(device),
+            checkpoint.load_text_encoder(device, text_encoder),
+            checkpoint.bank,
+            metadata.space,
+            metadata.config if sample is None else metadata.config.model_copy(update={"sample": sample}),
+            metadata.class_names,
             digest,
         )
 
@@ -150,7 +122,7 @@ class Sampler:
             captions, sources = [entry.caption for entry in drawn], [entry.image_id for entry in drawn]
         else:
             captions, sources = [caption] * n, [""] * n
-        return self.make([number] * n, captions, sources, seeds, settings or SamplingSettings.of(self.config))
+        return self.make([number] * n, captions, sources, seeds, settings or SamplingSettings.from_config(self.config))
 
     def make(
         self,
@@ -221,14 +193,7 @@ class Sampler:
             DataError: the text encoder cannot encode a caption.
         """
         return [
-            ImageRequest(
-                seed,
-                label,
-                context,
-                settings.num_inference_steps,
-                settings.solver,
-                settings.guidance,
-            )
+            ImageRequest(seed, label, context, settings.num_inference_steps, settings.solver, settings.guidance)
             for seed, label, context in zip(seeds, labels, self._contexts(captions), strict=True)
         ]
 

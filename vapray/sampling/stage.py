@@ -20,8 +20,9 @@ from vapray.config import Config
 from vapray.runtime.row_map import map_rows, write_work_list
 from vapray.runtime.stage_context import StageContext
 from vapray.sampling.caption_source import select_captions
+from vapray.sampling.checkpoint_loading import Weights
 from vapray.sampling.plan import ARMS, arm_sizes, plan_samples
-from vapray.sampling.sampler import Sampler, SamplingSettings, Weights
+from vapray.sampling.sampler import Sampler, SamplingSettings
 from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Version
 
@@ -31,7 +32,7 @@ __all__ = ["run"]
 def run(run: StageContext) -> None:
     """Run the stage."""
     config = run.config
-    bank = PromptBank.of(run.inputs["bank"])
+    bank = PromptBank.from_version(run.inputs["bank"])
     class_names = run.upstream["ingest"].notes["class_names"]
     texts = select_captions(config, run.inputs["bank"], class_names, run.external_inputs["another run's bank"])
     plans = [
@@ -82,7 +83,7 @@ class _MakeImages:
         return done
 
     def _settings(self, arm: str) -> SamplingSettings:
-        settings = SamplingSettings.of(self._config)
+        settings = SamplingSettings.from_config(self._config)
         # An untrained network has nothing to guide by, and without guidance the arm costs half.
         return settings if arm == "generated" else replace(settings, guidance_scale=0.0, guidance_convention="excess")
 

@@ -54,16 +54,16 @@ class ThreadedSampler:
         request: ImageRequest,
         prototypes: Prototypes = "on",
         *,
-        sketch_after: Collection[int] = (),
-        on_sketch: Callable[[PreviewImage], None] | None = None,
+        preview_steps: Collection[int] = (),
+        on_preview: Callable[[PreviewImage], None] | None = None,
     ) -> Future[Pixels]:
         """Submit a request.
 
         Args:
             request: Request for the engine, without a preview callback.
             prototypes: Use or bypass the prototype condition.
-            sketch_after: Numbers of solver steps after which to decode a preview.
-            on_sketch: Receives each preview, in the engine's thread; None: no previews.
+            preview_steps: Numbers of solver steps after which to decode a preview.
+            on_preview: Receives each preview, in the engine's thread; None: no previews.
 
         Returns:
             Future of the image uint8 [H, W, 3]. Cancelling it frees its rows from the next network call on.
@@ -73,14 +73,14 @@ class ThreadedSampler:
             ConfigError: prototypes are to be bypassed, but the network has none.
             RuntimeError: the sampler is closed.
         """
-        engine = self._running(prototypes)
-        picture: Future[Pixels] = Future()
-        if on_sketch is not None:
-            request = replace(request, preview=partial(self._show, sketch_after, on_sketch))
+        engine = self._start_engine(prototypes)
+        image: Future[Pixels] = Future()
+        if on_preview is not None:
+            request = replace(request, preview=partial(self._decode_preview, preview_steps, on_preview))
         ticket = engine.submit(request)
-        picture.add_done_callback(lambda ended: ticket.cancel() if ended.cancelled() else None)
-        ticket.add_done_callback(lambda ended: self._hand_out(ended, picture))
-        return picture
+        image.add_done_callback(lambda ended: ticket.cancel() if ended.cancelled() else None)
+        ticket.add_done_callback(lambda ended: self._decode_result(ended, image))
+        return image
 
     def close(self) -> None:
         """Cancel pending requests and end the threads."""
@@ -93,37 +93,37 @@ class ThreadedSampler:
         """Statistics of each engine that has received a request."""
         return {prototypes: self.sampler.engine_for(prototypes).stats() for prototypes in list(self._threads)}
 
-    def _running(self, prototypes: Prototypes) -> SamplingEngine:
+    def _start_engine(self, prototypes: Prototypes) -> SamplingEngine:
         engine = self.sampler.engine_for(prototypes)
         with self._starting:
             if prototypes not in self._threads:
                 name = f"sampler, prototypes {prototypes}"
-                thread = threading.Thread(target=self._live_of, args=(engine,), name=name, daemon=True)
+                thread = threading.Thread(target=self._run_engine, args=(engine,), name=name, daemon=True)
                 thread.start()
                 self._threads[prototypes] = thread
         return engine
 
-    def _live_of(self, engine: SamplingEngine) -> None:
+    def _run_engine(self, engine: SamplingEngine) -> None:
         try:
             engine.run_until_closed()
         except BaseException:
             self._on_death()
             raise
 
-    def _hand_out(self, ticket: Future[Tensor], picture: Future[Pixels]) -> None:
+    def _decode_result(self, ticket: Future[Tensor], image: Future[Pixels]) -> None:
         """Decode in the engine's thread, unless the caller has cancelled."""
         if ticket.cancelled():
-            picture.cancel()
-        if not picture.set_running_or_notify_cancel():
+            image.cancel()
+        if not image.set_running_or_notify_cancel():
             return
         try:
-            picture.set_result(decode_latent(ticket.result(), self.sampler.autoencoder, self.sampler.space))
+            image.set_result(decode_latent(ticket.result(), self.sampler.autoencoder, self.sampler.space))
         except Exception as error:
-            picture.set_exception(error)
+            image.set_exception(error)
 
-    def _show(
-        self, sketch_after: Collection[int], on_sketch: Callable[[PreviewImage], None], preview: IntermediateLatent
+    def _decode_preview(
+        self, preview_steps: Collection[int], on_preview: Callable[[PreviewImage], None], preview: IntermediateLatent
     ) -> None:
-        if preview.taken in sketch_after:
+        if preview.taken in preview_steps:
             pixels = decode_latent(preview.clean_CHW, self.sampler.autoencoder, self.sampler.space)
-            on_sketch(PreviewImage(preview.taken, preview.steps, pixels))
+            on_preview(PreviewImage(preview.taken, preview.steps, pixels))

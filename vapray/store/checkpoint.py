@@ -24,18 +24,20 @@ from vapray.store.files import FileStore
 __all__ = [
     "SCHEMA",
     "as_temporary_folder",
+    "file_digests",
     "latest_step",
     "load_latest_training_state",
     "manifest_sha256",
     "read_checkpoint",
-    "read_file",
     "read_folder_bytes",
+    "read_verified",
     "save_training_state",
     "split_checkpoint_path",
     "write_checkpoint",
 ]
 
 MANIFEST = "manifest.json"
+_ADVICE = "Fix: restore a copy of it; or delete this folder, and the manifest.json of its version, and train again."
 SCHEMA = 3
 """Version of the checkpoint.json layout that is written; newer versions cannot be read."""
 
@@ -63,21 +65,16 @@ def read_checkpoint(files: FileStore, folder: str) -> dict[str, bytes]:
     Raises:
         CheckpointError: the manifest is missing, or a file is missing or damaged.
     """
-    listed = _listed(files, folder)
-    return {name: _verified(files, f"{folder}/{name}", digest) for name, digest in listed.items()}
+    listed = file_digests(files, folder)
+    return {name: read_verified(files, f"{folder}/{name}", digest) for name, digest in listed.items()}
 
 
-def read_file(files: FileStore, folder: str, name: str) -> bytes:
-    """Read and verify one file of a checkpoint.
+def file_digests(files: FileStore, folder: str) -> dict[str, str]:
+    """Read the manifest of a checkpoint: sha256 by file name.
 
     Raises:
-        CheckpointError: the manifest is missing, or the file is missing or damaged.
+        CheckpointError: the manifest is missing or damaged.
     """
-    return _verified(files, f"{folder}/{name}", _listed(files, folder).get(name, ""))
-
-
-def _listed(files: FileStore, folder: str) -> dict[str, str]:
-    """Read the manifest: sha256 by file name."""
     with contextlib.suppress(ValueError):
         digests = json.loads(_manifest(files, folder))
         if isinstance(digests, dict) and all(isinstance(digest, str) for digest in digests.values()):
@@ -90,6 +87,19 @@ def _manifest(files: FileStore, folder: str) -> bytes:
     if manifest is None:
         raise CheckpointError(f"{files.path(folder)}: no complete checkpoint (its {MANIFEST} is missing).")
     return manifest
+
+
+def read_verified(files: FileStore, name: str, digest: str) -> bytes:
+    """Read a file and verify its sha256.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    data = files.read(name)
+    if data is not None and hashlib.sha256(data).hexdigest() == digest:
+        return data
+    found = "nothing" if data is None else f"{hashlib.sha256(data).hexdigest()[:12]}..."
+    raise CheckpointError(f"{files.path(name)}: expected sha256 {digest[:12]}..., found {found}. {_ADVICE}")
 
 
 def manifest_sha256(files: FileStore, folder: str) -> str:
@@ -190,17 +200,6 @@ def load_latest_training_state(
             "delete this folder to train from the first step."
         )
     return None
-
-
-_ADVICE = "Fix: restore a copy of it; or delete this folder, and the manifest.json of its version, and train again."
-
-
-def _verified(files: FileStore, name: str, digest: str) -> bytes:
-    data = files.read(name)
-    if data is not None and hashlib.sha256(data).hexdigest() == digest:
-        return data
-    found = "nothing" if data is None else f"{hashlib.sha256(data).hexdigest()[:12]}..."
-    raise CheckpointError(f"{files.path(name)}: expected sha256 {digest[:12]}..., found {found}. {_ADVICE}")
 
 
 def _verified_digest(files: FileStore, folder: str) -> str | None:

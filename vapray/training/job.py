@@ -68,7 +68,7 @@ class TrainingJob:
         Args:
             log: log function for skipped checkpoints and the summary of ``train.init_from``.
         """
-        network, files = self.network(), self.latest_state_files(say)
+        network, files = self.network(), self.latest_state_files(log)
         if files is None:
             self._fill_initial_weights(network, log)
         state = TrainingState.initial(network, self.config.train)

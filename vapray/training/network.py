@@ -6,6 +6,7 @@ from vapray.config import Config
 from vapray.config.network import PrototypeSection
 from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.models.diffusers_denoiser import DiffusersDenoiser, build_dit, build_unet
+from vapray.models.network_config import NetworkSizes, UViTConfig
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit
 
@@ -21,29 +22,29 @@ def build_network(config: Config, *, num_classes: int, latent_channels: int, con
         ValueError: sizes that do not fit together.
     """
     model = config.model
-    sizes = {
-        "seed": config.run.seed,
-        "latent_side": config.latent_side,
-        "latent_channels": latent_channels,
-        "width": model.width,
-        "depth": model.depth,
-        "num_heads": model.num_heads,
-        "num_classes": num_classes,
-    }
+    sizes = NetworkSizes(
+        latent_side=config.latent_side,
+        latent_channels=latent_channels,
+        width=model.width,
+        depth=model.depth,
+        num_heads=model.num_heads,
+        num_classes=num_classes,
+    )
     if model.network == "unet":
-        return build_unet(**sizes)
+        return build_unet(sizes, seed=config.run.seed)
     if model.network == "dit":
-        return build_dit(**sizes, patch_size=model.patch_size)
-    return build_uvit(
-        **sizes,
+        return build_dit(sizes, model.patch_size, seed=config.run.seed)
+    uvit = UViTConfig(
+        **vars(sizes),
         patch_size=model.patch_size,
-        pcm=_prototype_options(model.prototypes) if model.prototypes.has_block else None,
-        matched_block=not model.prototypes.enabled,
         context_width=context_width if model.condition == "caption" else None,
         max_context=config.text_encoder.max_tokens,
         label_token=model.label_token,
         null_text=model.null_text,
+        prototypes=_prototype_options(model.prototypes) if model.prototypes.has_block else None,
+        matched_block=not model.prototypes.enabled,
     )
+    return build_uvit(uvit, seed=config.run.seed)
 
 
 def _prototype_options(section: PrototypeSection) -> PrototypeOptions:

@@ -184,7 +184,7 @@ def _finish(run: StageContext, job: TrainingJob) -> None:
     contents = final_checkpoint(
         job.config,
         state,
-        PromptBank.of(run.inputs["bank"]),
+        PromptBank.from_version(run.inputs["bank"]),
         read_autoencoder_files(run.inputs["autoencoder"]),
         job.space,
         run.inputs["images"].require_manifest().notes["class_names"],

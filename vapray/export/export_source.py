@@ -1,6 +1,5 @@
 """Checkpoint that is verified completely before an export writes anything."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,22 +7,14 @@ from typing import Any
 
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder
-from vapray.latents.autoencoder import load_autoencoder
-from vapray.sampling.checkpoint_loading import (
-    CheckpointMetadata,
-    load_network_weights,
-    load_text_encoder,
-    read_bank,
-    read_verified_files,
-)
-from vapray.store.checkpoint import as_temporary_folder
-from vapray.training.network import Network, build_network
+from vapray.sampling.checkpoint_loading import CheckpointMetadata, LoadedCheckpoint
+from vapray.training.network import Network
 
-__all__ = ["LoadedCheckpoint", "open_checkpoint"]
+__all__ = ["ExportSource", "open_checkpoint"]
 
 
 @dataclass(frozen=True)
-class LoadedCheckpoint:
+class ExportSource:
     """Verified checkpoint, and the options of its export."""
 
     card: CheckpointMetadata
@@ -49,13 +40,13 @@ class LoadedCheckpoint:
 
     @property
     def takes_captions(self) -> bool:
-        """Whether the network is conditioned on captions."""
+        """True if the network is conditioned on captions."""
         return self.text_encoder is not None
 
 
 def open_checkpoint(
     path: str, *, weights: str = "ema", with_bank: bool = True, with_text_encoder: bool = False
-) -> LoadedCheckpoint:
+) -> ExportSource:
     """Read a checkpoint and verify all of it.
 
     Raises:
@@ -63,34 +54,19 @@ def open_checkpoint(
         ConfigError: the text encoder is not where it was in training.
         BackendError: the text encoder, or a package that it needs, is not available.
     """
-    contents = read_verified_files(path, weights)
-    card = CheckpointMetadata.parse(contents["checkpoint.json"], f"{path}/checkpoint.json")
-    network = build_network(
-        card.config,
-        num_classes=len(card.class_names),
-        latent_channels=card.space.channels,
-        context_width=card.context_width,
-    )
-    data = contents[f"{weights}.safetensors"]
-    load_network_weights(network, data, f"{path}/{weights}.safetensors")
+    checkpoint = LoadedCheckpoint(path, weights)
+    card, network = checkpoint.metadata, checkpoint.network
+    checkpoint.load_autoencoder()
     takes_captions = network.max_context > 0
-    return LoadedCheckpoint(
+    return ExportSource(
         card=card,
         weights=weights,
-        notes=json.loads(contents["checkpoint.json"]),
+        notes=json.loads(checkpoint.record),
         network=network,
-        sha256=hashlib.sha256(data).hexdigest(),
-        autoencoder=_autoencoder(contents),
-        bank=read_bank(contents["bank.parquet"], f"{path}/bank.parquet"),
+        sha256=checkpoint.sha256,
+        autoencoder=checkpoint.autoencoder_files,
+        bank=checkpoint.bank,
         with_bank=with_bank and takes_captions,
-        text_encoder=load_text_encoder(card, None, "cpu", f"{path}/checkpoint.json") if takes_captions else None,
+        text_encoder=checkpoint.load_text_encoder() if takes_captions else None,
         with_text_encoder=with_text_encoder and takes_captions and card.config.text_encoder.encoder != "hashing",
     )
-
-
-def _autoencoder(contents: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Files of the autoencoder, after it was loaded once."""
-    files = {name: data for name, data in contents.items() if name.startswith("autoencoder/")}
-    with as_temporary_folder(files) as folder:
-        load_autoencoder(folder / "autoencoder")
-    return {name.removeprefix("autoencoder/"): data for name, data in files.items()}
