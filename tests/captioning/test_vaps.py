@@ -8,7 +8,7 @@ import pytest
 
 from tests.bad_inputs.refusal import BACKEND, refused
 from vapray.captioning.caption_session import PromptingOptions, json_schema
-from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures
+from vapray.captioning.captioner import CaptionDraft, CaptionReject, Images
 from vapray.captioning.chat import DecodingParams
 from vapray.captioning.factory import build_captioner
 from vapray.captioning.prompt_set import load_prompt_set
@@ -21,7 +21,7 @@ DERMOSCOPY = load_prompt_set("dermoscopy")
 Answers = list[CaptionDraft | CaptionReject]
 
 
-def asked(captioner: VapsCaptioner, pictures: Pictures, ids: list[str], **changes: Any) -> Answers:
+def asked(captioner: VapsCaptioner, pictures: Images, ids: list[str], **changes: Any) -> Answers:
     """Answers of the same engine, asked in another way."""
     prompting = replace(PromptingOptions(max_tokens=64, retries=1), **changes)
     return VapsCaptioner(captioner.model, DERMOSCOPY, prompting, captioner.loop).caption(pictures, ids)
@@ -93,7 +93,7 @@ def test_json_answers_hold_every_attribute(vllm_captioner: VapsCaptioner) -> Non
     attributes = [*DERMOSCOPY.attributes][:3]
     schema = json_schema(attributes)
     decoding = DecodingParams(seed=0, temperature=1.0, max_tokens=900, schema=schema)
-    asked = vllm_captioner.model.answer((DERMOSCOPY.questions.reasoning,), picture("red"), decoding)
+    asked = vllm_captioner.model.complete((DERMOSCOPY.questions.reasoning,), picture("red"), decoding)
     found = json.loads(vllm_captioner.loop.run(asked).text)
     assert list(found) == attributes
     assert all(isinstance(text, str) and text for text in found.values())

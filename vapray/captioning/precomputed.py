@@ -39,7 +39,7 @@ class PrecomputedCaptions:
                 f"caption.captions {path}: {error!r}. Expected a UTF-8 CSV with the columns image_id and caption."
             ) from None
 
-    def take(self, image_id: str, text: str) -> CaptionDraft | CaptionReject:
+    def caption_for(self, image_id: str, text: str) -> CaptionDraft | CaptionReject:
         """Caption one image; an image without a usable caption is a reject.
 
         Args:

@@ -84,7 +84,7 @@ class _TakeCaptions:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         asked = rows.to_pylist()
-        return _part(asked, [self._given.take(row["image_id"], row["text"]) for row in asked], self._made)
+        return _part(asked, [self._given.caption_for(row["image_id"], row["text"]) for row in asked], self._made)
 
 
 class _WordTruth:
@@ -99,7 +99,7 @@ class _WordTruth:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         asked = rows.to_pylist()
-        return _part(asked, [self._drawn.take(row["image_id"], row["split"]) for row in asked], self._made)
+        return _part(asked, [self._drawn.caption_for(row["image_id"], row["split"]) for row in asked], self._made)
 
 
 def _provenance(config: Config, name: str, revision: str, sampling: Mapping[str, Any]) -> dict[str, str]:

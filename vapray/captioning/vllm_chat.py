@@ -73,7 +73,7 @@ class VllmChat:
         ending.callback(engine.shutdown)
         return cls(engine, processor, ending, files, settings.max_num_seqs)
 
-    async def answer(
+    async def complete(
         self, turns: Messages, image: NDArray[np.uint8] | None, decoding: DecodingParams
     ) -> ChatCompletion:
         """Continue a conversation; see :class:`vapray.captioning.chat.ChatModel`.
@@ -117,8 +117,8 @@ class VllmChat:
             role = "assistant" if number % 2 else "user"
             messages.append({"role": role, "content": [*shown, {"type": "text", "text": text}]})
         written = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        pictures = {} if image is None else {"multi_modal_data": {"image": Image.fromarray(image)}}
-        return {"prompt": written, **pictures}
+        shown_image = {} if image is None else {"multi_modal_data": {"image": Image.fromarray(image)}}
+        return {"prompt": written, **shown_image}
 
 
 _FREE_MEMORY = "Most often memory ran out. Fix: lower vllm.max_num_seqs or vllm.max_model_len."

@@ -22,14 +22,22 @@ def experiment(
     ] = None,
     row: Annotated[list[str] | None, typer.Option("--row", help="Run only this row. Repeatable.")] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="Run only this seed. Repeatable.")] = None,
-    beside: Annotated[int, typer.Option("--parallel", min=1, help="Rows and seeds to run at a time.")] = 1,
+    parallel: Annotated[int, typer.Option("--parallel", min=1, help="Rows and seeds to run at a time.")] = 1,
     tables_only: Annotated[bool, typer.Option("--tables", help="Write the tables of the finished runs only.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Run an experiment and write its tables; the same command resumes it."""
     with exit_on_error(debug):
         _experiment(
-            file, overrides or (), results, dataset, row or (), seed or (), beside, tables_only=tables_only, debug=debug
+            file,
+            overrides or (),
+            results,
+            dataset,
+            row or (),
+            seed or (),
+            parallel,
+            tables_only=tables_only,
+            debug=debug,
         )
 
 
@@ -40,7 +48,7 @@ def _experiment(
     dataset: str | None,
     rows: Sequence[str],
     seeds: Sequence[int],
-    beside: int,
+    parallel: int,
     *,
     tables_only: bool,
     debug: bool,
@@ -65,10 +73,10 @@ def _experiment(
     files = FileStore(results)
     if not tables_only:  # refuse records of other settings before the first run
         finished_runs(found, run_names(found), files, overrides)
-    if not tables_only and beside > 1:
+    if not tables_only and parallel > 1:
         options = ["--results", results, *(["--dataset", dataset] if dataset else []), *(["--debug"] if debug else [])]
         command = ["experiment", file, *overrides, *options]
-        run_parallel(found, names, files, overrides, Display(), command=command, workers=beside)
+        run_parallel(found, names, files, overrides, Display(), command=command, workers=parallel)
     if not tables_only:
         run_all(found, names, files, overrides, Display())
     records = finished_runs(found, run_names(found), files, overrides)

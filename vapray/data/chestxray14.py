@@ -67,8 +67,8 @@ class ChestXray14(ImageSource):
             DataError: images missing, ids duplicated, on no list or on both, patients on both sides of the split;
                 one error lists all problems.
         """
-        pictures, split_of = self._pictures, self._split_of
-        raise_problems(self.root, self._complaints())
+        images, split_of = self._images, self._split_of
+        raise_problems(self.root, self._problems())
         records = [
             ImageRecord(
                 image_id=_id(row),
@@ -76,7 +76,7 @@ class ChestXray14(ImageSource):
                 label=self.class_names.index(row[FINDINGS]),
                 split=split_of[row[NAME]],
                 group=row[PATIENT],
-                path=str(pictures[_id(row)]),
+                path=str(images[_id(row)]),
             )
             for row in self._kept
         ]
@@ -86,7 +86,7 @@ class ChestXray14(ImageSource):
 
     def signature(self) -> str:
         """Compute the sha256 over names, sizes and times of the images and over the tables' bytes."""
-        return sign_files(self.root, self._pictures.values(), [self._table, *self._lists.values()])
+        return sign_files(self.root, self._images.values(), [self._table, *self._lists.values()])
 
     def notes(self) -> list[str]:
         """Count the images that are left out, by reason."""
@@ -109,7 +109,7 @@ class ChestXray14(ImageSource):
         return [row for row in self._rows if _kind(row) in kinds]
 
     @cached_property
-    def _pictures(self) -> dict[str, Path]:
+    def _images(self) -> dict[str, Path]:
         folders = [inner for outer in sorted(self.root.glob("images*")) for inner in (outer, outer / "images")]
         return {name: path for folder in folders for name, path in list_images(folder).items()}
 
@@ -122,7 +122,7 @@ class ChestXray14(ImageSource):
     def _split_of(self) -> dict[str, str]:
         return dict(self._listed)
 
-    def _complaints(self) -> Iterator[str]:
+    def _problems(self) -> Iterator[str]:
         names, split_of = [row[NAME] for row in self._rows], self._split_of
         yield from duplicates(names)
         yield from (
@@ -137,7 +137,7 @@ class ChestXray14(ImageSource):
             yield f"{self._table.name}: {summarize_names(blank, 'row')} without {FINDINGS} or {PATIENT}; fill them in"
         if not self._kept:
             yield f"{self._table.name}: no image shows a single finding"
-        yield from missing_images(map(_id, self._kept), self._pictures, "images*")
+        yield from missing_images(map(_id, self._kept), self._images, "images*")
         # Images that are left out count too: a split that divides a patient is not the official one.
         yield from crossing_groups((row[PATIENT], split_of[row[NAME]]) for row in self._rows if row[NAME] in split_of)
 

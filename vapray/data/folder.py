@@ -84,7 +84,7 @@ class Folder(ImageSource):
     @cached_property
     def _rows(self) -> list[Row]:
         rows = [row | {"group": _group(self.root, row)} for row in read_folder(self.root, self._table)]
-        raise_problems(self._table or self.root, _complaints(self.root, rows))
+        raise_problems(self._table or self.root, _problems(self.root, rows))
         return rows
 
 
@@ -93,7 +93,7 @@ def _leads_out(root: Path, name: str) -> bool:
     return "\0" in name or not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root))
 
 
-def _complaints(root: Path, rows: list[Row]) -> Iterator[str]:
+def _problems(root: Path, rows: list[Row]) -> Iterator[str]:
     names = [row["file_name"] for row in rows]
     outside = {name for name in names if _leads_out(root, name)}
     if outside:
@@ -105,10 +105,10 @@ def _complaints(root: Path, rows: list[Row]) -> Iterator[str]:
     if unlabelled:
         yield f"{summarize_names(unlabelled, 'row')} without a label; fill it in, or remove the rows"
     yield from duplicates(map(_to_id, names))
-    yield from _split_complaints(rows)
+    yield from _split_problems(rows)
 
 
-def _split_complaints(rows: list[Row]) -> Iterator[str]:
+def _split_problems(rows: list[Row]) -> Iterator[str]:
     splits = [row.get("split", "") for row in rows]
     unknown = sorted({split for split in splits if split and split not in SPLIT_NAMES})
     if unknown:

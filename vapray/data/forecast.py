@@ -87,7 +87,7 @@ def _mean_pixels(records: list[ImageRecord]) -> float:
 
 def _header_pixels(record: ImageRecord) -> float:
     try:
-        with Image.open(io.BytesIO(read_bytes(record.path))) as picture:
-            return picture.width * picture.height
+        with Image.open(io.BytesIO(read_bytes(record.path))) as image:
+            return image.width * image.height
     except (ImageDecodeError, OSError, ValueError, Image.DecompressionBombError):
         return UNREADABLE_PIXELS

@@ -67,14 +67,14 @@ class Isic2018(ImageSource):
                 the tables, or lesions on two sides of a split; one error lists all problems.
         """
         tables = {split: OneHotTable(path) for split, path in self._tables.items()}
-        pictures = {split: self._list_images(split) for split in tables}
+        images = {split: self._list_images(split) for split in tables}
         names, groups = tables["train"].columns, self._read_groups()
         raise_problems(
             self.root,
-            (complaint for split in tables for complaint in _complaints(tables[split], split, pictures[split], names)),
+            (problem for split in tables for problem in _problems(tables[split], split, images[split], names)),
         )
         records = [
-            ImageRecord(image, name, names.index(name), split, groups.get(image, image), str(pictures[split][image]))
+            ImageRecord(image, name, names.index(name), split, groups.get(image, image), str(images[split][image]))
             for split, table in tables.items()
             for image, name in table.classes.items()
         ]
@@ -116,9 +116,9 @@ def _name(split: str, kind: str) -> str:
     return f"ISIC2018_Task3_{PARTS[split]}_{kind}"
 
 
-def _complaints(table: OneHotTable, split: str, pictures: dict[str, Path], names: tuple[str, ...]) -> Iterator[str]:
+def _problems(table: OneHotTable, split: str, images: dict[str, Path], names: tuple[str, ...]) -> Iterator[str]:
     if table.columns != names:
         found, wanted = ", ".join(table.columns), ", ".join(names)
         yield f"{table.path.name}: classes {found} are not the training table's {wanted}"
     else:
-        yield from table.complaints(pictures, _name(split, "Input"))
+        yield from table.validate(images, _name(split, "Input"))

@@ -17,7 +17,7 @@ from vapray.data.one_hot import OneHotTable
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import split_by_group
 
-PICTURES = "ISIC_2019_Training_Input"
+IMAGES = "ISIC_2019_Training_Input"
 HAM10000 = "HAM_"
 """Prefix of the lesion ids of HAM10000, which is the training set of ISIC 2018."""
 
@@ -56,11 +56,11 @@ class Isic2019(ImageSource):
         Raises:
             DataError: images missing, rows not one-hot, duplicate ids; one error lists all problems.
         """
-        pictures, lesions = list_images(self.root / PICTURES), self._lesions
-        raise_problems(self.root, self._table.complaints(pictures, PICTURES))
+        images, lesions = list_images(self.root / IMAGES), self._lesions
+        raise_problems(self.root, self._table.validate(images, IMAGES))
         records = [
             ImageRecord(
-                image, name, self.class_names.index(name), "train", lesions.get(image) or image, str(pictures[image])
+                image, name, self.class_names.index(name), "train", lesions.get(image) or image, str(images[image])
             )
             for image, name in self._table.classes.items()
         ]
@@ -70,7 +70,7 @@ class Isic2019(ImageSource):
 
     def signature(self) -> str:
         """Compute the sha256 over names, sizes and times of the images and over the tables' bytes."""
-        return sign_files(self.root, list_images(self.root / PICTURES).values(), [self._truth, self._metadata])
+        return sign_files(self.root, list_images(self.root / IMAGES).values(), [self._truth, self._metadata])
 
     def notes(self) -> list[str]:
         """Count the images shared with ISIC 2018, and those without a lesion id."""

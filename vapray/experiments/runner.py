@@ -63,7 +63,7 @@ def settings_of(
     try:
         settings = [*unless_given, *experiment.overrides(name.row, name.measure, name.seed)]
         config = load_config(experiment.config, overrides, settings)
-        if conflict := OUTCOMES[experiment.stage].conflict(config, experiment.all_numbers):
+        if conflict := OUTCOMES[experiment.stage].validate(config, experiment.all_numbers):
             raise ConfigError(conflict)
         select_prompt_set(config)
     except ConfigError as error:

@@ -40,7 +40,7 @@ class Mesejo:
             for path in paths
         ]
 
-    def complaints(self) -> Iterator[str]:
+    def validate(self) -> Iterator[str]:
         """Report videos without extracted frames, and a part without frames."""
         videos = [
             path for path in self.root.rglob("*.mp4") if not self._videos.get((_lesion(path), path.with_suffix("")))

@@ -34,10 +34,10 @@ class DatasetPart(Protocol):
     name: str
 
     def frames(self) -> list[Frame]:
-        """List all frames; call ``complaints`` first."""
+        """List all frames; call ``validate`` first."""
         ...
 
-    def complaints(self) -> Iterator[str]:
+    def validate(self) -> Iterator[str]:
         """Report problems of its files."""
         ...
 

@@ -34,23 +34,23 @@ class PolypsSet:
         return [
             Frame(
                 f"{self.name}/{annotation.with_suffix('').as_posix()}",
-                self._pictures[annotation],
+                self._images[annotation],
                 tuple(sorted({entry.findtext("name", "").strip() for entry in tree.iter("object")})) or (NO_POLYP,),
                 f"{self.name}/{_sequence(annotation, tree)}",
             )
             for annotation, tree in self._annotations.items()
-            if tree is not None and annotation in self._pictures
+            if tree is not None and annotation in self._images
         ]
 
-    def complaints(self) -> Iterator[str]:
+    def validate(self) -> Iterator[str]:
         """Report annotations that are not XML or have no frame, and frames without an annotation."""
         if broken := [str(path) for path, tree in self._annotations.items() if tree is None]:
             yield f"{self.name}: {summarize_names(broken, 'annotation')} not Pascal VOC XML; copy them again"
-        if alone := [str(path) for path in self._annotations if path not in self._pictures]:
+        if alone := [str(path) for path in self._annotations if path not in self._images]:
             yield f"{self.name}: {summarize_names(alone, 'annotation')} without a frame in Image; copy them there"
-        if bare := [str(path) for path in self._pictures if path not in self._annotations]:
+        if bare := [str(path) for path in self._images if path not in self._annotations]:
             yield f"{self.name}: {summarize_names(bare, 'frame')} without a file in Annotation; copy them there"
-        if not self._annotations and not self._pictures:
+        if not self._annotations and not self._images:
             yield f"{self.name}: no frames; expected {SPLITS[0]}/Image and {SPLITS[0]}/Annotation in {self.root}"
 
     def tables(self) -> list[Path]:
@@ -59,10 +59,10 @@ class PolypsSet:
 
     def files(self) -> list[Path]:
         """List frames and annotations, which are signed by size and time."""
-        return [*self._pictures.values(), *self._xml_files.values()]
+        return [*self._images.values(), *self._xml_files.values()]
 
     @cached_property
-    def _pictures(self) -> dict[Path, Path]:
+    def _images(self) -> dict[Path, Path]:
         return self._below("Image", PHOTO_SUFFIXES)
 
     @cached_property

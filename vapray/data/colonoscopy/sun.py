@@ -51,7 +51,7 @@ class Sun:
             if kind or path.name in self._annotated.get(case, ())
         ]
 
-    def complaints(self) -> Iterator[str]:
+    def validate(self) -> Iterator[str]:
         """Report cases without annotation or diagnosis, and annotated frames that do not exist."""
         if not self._cases:
             yield f"{self.name}: no frames; expected case1, case2, ... in {self.root} or in sundatabase_* there"

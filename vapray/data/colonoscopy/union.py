@@ -106,7 +106,7 @@ class Colonoscopy(ImageSource):
 
     @cached_property
     def _frames(self) -> list[Frame]:
-        raise_problems(self.root, (complaint for part in self.parts for complaint in part.complaints()))
+        raise_problems(self.root, (problem for part in self.parts for problem in part.validate()))
         frames = [frame for part in self.parts for frame in part.frames()]
         seen = {diagnosis for frame in frames for diagnosis in frame.diagnoses}
         unknown = sorted(diagnosis for diagnosis in seen if not self.label_map.knows(diagnosis))

@@ -13,7 +13,7 @@ from vapray.data.phantom.canvas import (
     Attributes,
     Drawing,
     Field,
-    Picture,
+    ImageArray,
     blend,
     darken_corners,
     draw_hairs,
@@ -124,16 +124,16 @@ def draw(
     x, y = make_grid(height, width)
     lesion = make_lesion(attributes, COLOURS, x, y, rng, lesion_seed)
     skin = np.asarray(BACKGROUNDS[str(attributes["background"])], np.float32)
-    picture = skin + SKIN_MOTTLE * smooth_field(x, y, rng, cycles=2)[..., None]
-    picture = blend(picture, lesion.surface, soft_step(lesion.placed.distance, rng.uniform(*BORDER)))
-    return Drawing(_photograph(picture, x, y, rng), {"lesion": lesion.mask})
+    image = skin + SKIN_MOTTLE * smooth_field(x, y, rng, cycles=2)[..., None]
+    image = blend(image, lesion.surface, soft_step(lesion.placed.distance, rng.uniform(*BORDER)))
+    return Drawing(_photograph(image, x, y, rng), {"lesion": lesion.mask})
 
 
-def _photograph(picture: Field, x: Field, y: Field, rng: np.random.Generator) -> Picture:
+def _photograph(image: Field, x: Field, y: Field, rng: np.random.Generator) -> ImageArray:
     """Apply hairs, light, lens and grain."""
     hairs = draw_hairs(
         x, y, rng, count=int(rng.integers(HAIRS[0], HAIRS[1] + 1)), width=rng.uniform(*HAIR_WIDTH), bend=0.6
     )
-    picture = blend(picture, np.asarray(HAIR_COLOUR, np.float32), hairs * rng.uniform(*HAIR_OPACITY))
+    image = blend(image, np.asarray(HAIR_COLOUR, np.float32), hairs * rng.uniform(*HAIR_OPACITY))
     light = rng.uniform(*LIGHT) * darken_corners(x, y, rng.uniform(*CORNER_SHADE))
-    return expose(picture * light[..., None], rng, noise=rng.uniform(*NOISE))
+    return expose(image * light[..., None], rng, noise=rng.uniform(*NOISE))

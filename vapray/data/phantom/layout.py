@@ -21,7 +21,7 @@ from PIL import Image
 
 from vapray.data.isic2018 import PARTS
 from vapray.data.label_tables import read_rows
-from vapray.data.phantom.canvas import Attributes, Picture
+from vapray.data.phantom.canvas import Attributes, ImageArray
 from vapray.data.phantom.modalities import Modality, find_modality
 from vapray.data.phantom.plan import SHARES, View, draw_view, plan_views
 from vapray.errors import ConfigError, DataError
@@ -92,10 +92,10 @@ def write_isic2018(
     )
 
 
-def encode_jpeg(picture: Picture) -> bytes:
+def encode_jpeg(image: ImageArray) -> bytes:
     """Encode an image as JPEG of quality JPEG_QUALITY with full colour resolution."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()
 
 
