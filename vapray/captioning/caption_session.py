@@ -85,8 +85,8 @@ class CaptionSession:
             turns: the conversation so far.
             reject_reason: returns the reason why a text is unusable, or None.
             schema: JSON schema of the answer.
-            require_complete: refuse a truncated answer. A truncated caption would look complete; an impression is usable
-                without its last words.
+            require_complete: refuse a truncated answer. A truncated caption would look complete; an impression is
+                usable without its last words.
         """
         reason: str | None = None
         for attempt in range(1 + self._prompting.retries):
