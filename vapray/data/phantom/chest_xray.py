@@ -100,7 +100,6 @@ def draw(
     rng: np.random.Generator,
     height: int,
     width: int,
-    *,
     lesion_seed: int | None = None,
 ) -> Drawing:
     """Draw one radiograph of a patient.

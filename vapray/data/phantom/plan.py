@@ -65,7 +65,7 @@ def plan_views(
 def draw_view(modality: Modality, view: View, height: int, width: int) -> ImageArray:
     """Draw the image of one planned view, uint8 [height, width, 3]."""
     rng = np.random.default_rng(view.view_seed)
-    return modality.draw(view.attributes, rng, height, width, lesion_seed=view.lesion_seed).image
+    return modality.draw(view.attributes, rng, height, width, view.lesion_seed).image
 
 
 class _Combinations:
