@@ -10,7 +10,7 @@ Tables and lists may be gzipped. Images with one finding are kept. Validation is
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from vapray.data.image_files import list_images, missing_images
@@ -51,7 +51,8 @@ class ChestXray14(ImageSource):
     ) -> None:
         """Find the folder, its table and its lists."""
         self.root = dataset_folder(root, "of the ChestX-ray14 files")
-        self.validation_share, self.seed, self.no_finding = validation_share, seed, no_finding
+        self._split = partial(split_by_group, validation_share=validation_share, test_share=0, seed=seed)
+        self._no_finding = no_finding
         self._table = _find_table(self.root)
         self._lists = {split: find_required_table(self.root, name, ".txt") for split, name in LISTS.items()}
 
@@ -81,8 +82,7 @@ class ChestXray14(ImageSource):
             for row in self._kept
         ]
         seen = [record for record in records if record.split == "train"]
-        dealt = split_by_group(seen, validation_share=self.validation_share, test_share=0, seed=self.seed)
-        return in_order([*dealt, *(record for record in records if record.split == "test")])
+        return in_order([*self._split(seen), *(record for record in records if record.split == "test")])
 
     def signature(self) -> str:
         """Compute the sha256 over names, sizes and times of the images and over the tables' bytes."""
@@ -91,7 +91,7 @@ class ChestXray14(ImageSource):
     def notes(self) -> list[str]:
         """Count the images that are left out, by reason."""
         kinds = Counter(_kind(row) for row in self._rows)
-        fate = "kept as a class" if self.no_finding else "left out (data.no_finding=true keeps them)"
+        fate = "kept as a class" if self._no_finding else "left out (data.no_finding=true keeps them)"
         return [
             f"Of {len(self._rows):,} images {kinds['one']:,} show one finding and are kept, {kinds['several']:,} "
             f"show several and are left out, {kinds['none']:,} show none and are {fate}."
@@ -105,7 +105,7 @@ class ChestXray14(ImageSource):
 
     @cached_property
     def _kept(self) -> list[Row]:
-        kinds = ("one", "none") if self.no_finding else ("one",)
+        kinds = ("one", "none") if self._no_finding else ("one",)
         return [row for row in self._rows if _kind(row) in kinds]
 
     @cached_property

@@ -47,8 +47,7 @@ class Isic2018(ImageSource):
     ) -> None:
         """Find the folder and its tables."""
         self.root = dataset_folder(root, "of the ISIC 2018 files")
-        self.shares = {"validation": validation_share, "test": test_share}
-        self.seed = seed
+        self._shares, self._seed = {"validation": validation_share, "test": test_share}, seed
         find_required_table(self.root, _name("train", "GroundTruth"))
         found = {split: find_table(self.root, _name(split, "GroundTruth")) for split in PARTS}
         self._tables = {split: table for split, table in found.items() if table is not None}
@@ -102,13 +101,11 @@ class Isic2018(ImageSource):
         return {row["image"]: row["lesion_id"] or row["image"] for row in rows}
 
     def _split_missing_parts(self, records: list[ImageRecord]) -> list[ImageRecord]:
-        wanted = {side: 0.0 if side in self._tables else share for side, share in self.shares.items()}
-        if not any(wanted.values()):
-            return records
+        wanted = {side: 0.0 if side in self._tables else share for side, share in self._shares.items()}
         training = [record for record in records if record.split == "train"]
         rest = [record for record in records if record.split != "train"]
         return rest + split_by_group(
-            training, validation_share=wanted["validation"], test_share=wanted["test"], seed=self.seed
+            training, validation_share=wanted["validation"], test_share=wanted["test"], seed=self._seed
         )
 
 

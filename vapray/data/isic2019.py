@@ -8,7 +8,7 @@ Tables may also be in a folder of their own name, and may be gzipped. Classes wi
 out. There is no official test split: whole lesions are split at random.
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from vapray.data.image_files import list_images
@@ -40,7 +40,7 @@ class Isic2019(ImageSource):
     ) -> None:
         """Find the folder and its tables."""
         self.root = dataset_folder(root, "of the ISIC 2019 files")
-        self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
+        self._split = partial(split_by_group, validation_share=validation_share, test_share=test_share, seed=seed)
         self._truth = find_required_table(self.root, "ISIC_2019_Training_GroundTruth")
         self._metadata = find_required_table(self.root, "ISIC_2019_Training_Metadata")
 
@@ -64,9 +64,7 @@ class Isic2019(ImageSource):
             )
             for image, name in self._table.classes.items()
         ]
-        return in_order(
-            split_by_group(records, validation_share=self.validation_share, test_share=self.test_share, seed=self.seed)
-        )
+        return in_order(self._split(records))
 
     def signature(self) -> str:
         """Compute the sha256 over names, sizes and times of the images and over the tables' bytes."""
