@@ -42,7 +42,7 @@ def render_rating_sheet(captions: Sequence[SheetCaption], run: str) -> str:
         captions: Captions, in the order of rating.
         run: Identifier of the run; the browser stores sheets of different runs separately.
     """
-    script = (resources.files("vapray.evaluation.report") / "template" / "rating_sheet.js").read_text("utf-8")
+    script = (resources.files("vapray.report") / "template" / "rating_sheet.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return page(
         "rating_sheet.html.jinja", captions=captions, run=run, verdicts=VERDICTS, script=script, script_sha256=digest
