@@ -50,9 +50,7 @@ def test_the_knowledge_is_asked_for_once_and_named_by_every_caption(vllm_caption
 
 def test_knowledge_that_was_settled_before_is_not_asked_for_again(vllm_captioner: VapsCaptioner) -> None:
     settled = {"dermoscopy.1.earlier": "Lesions may be red."}
-    captioner = VapsCaptioner(
-        vllm_captioner.model, DERMOSCOPY, PromptingOptions(), vllm_captioner.loop, lambda ask: settled
-    )
+    captioner = VapsCaptioner(vllm_captioner.model, DERMOSCOPY, PromptingOptions(), vllm_captioner.loop, settled)
     assert captioner.knowledge == settled
 
 
@@ -102,7 +100,7 @@ def test_json_answers_hold_every_attribute(vllm_captioner: VapsCaptioner) -> Non
 def test_a_conversation_that_is_too_long_for_the_model_rejects_its_image_alone(vllm_captioner: VapsCaptioner) -> None:
     settled = {"dermoscopy.1.long": "red " * 2000, "dermoscopy.1.short": KNOWLEDGE}
     prompting = PromptingOptions(max_tokens=64, retries=0)
-    captioner = VapsCaptioner(vllm_captioner.model, DERMOSCOPY, prompting, vllm_captioner.loop, lambda ask: settled)
+    captioner = VapsCaptioner(vllm_captioner.model, DERMOSCOPY, prompting, vllm_captioner.loop, settled)
     answers = captioner.caption([picture("red", seed) for seed in range(8)], [str(number) for number in range(8)])
     refused = [answer for answer in answers if isinstance(answer, CaptionReject)]
     assert 0 < len(refused) < 8

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping
+from typing import Any
 
 from vapray.captioning.caption_filter import clean_text, reject_reason
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, digest
@@ -14,6 +15,7 @@ class PrecomputedCaptions:
     """Captioner that looks captions up by image id without reading images."""
 
     name = "given"
+    sampling: Mapping[str, Any] = {}
 
     def __init__(self, captions: Mapping[str, str] | None) -> None:
         """Keep the captions.

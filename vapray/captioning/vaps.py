@@ -9,7 +9,7 @@ model computed for it in its prefix cache. Source: VAP-Diffusion (arXiv 2506.236
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,9 +30,7 @@ from vapray.captioning.chat import ChatModel, EventLoop, Messages
 from vapray.captioning.prompt_set import PromptSet
 from vapray.errors import BackendError
 
-__all__ = ["Settle", "VapsCaptioner"]
-
-Settle = Callable[[Callable[[], dict[str, str]]], dict[str, str]]
+__all__ = ["VapsCaptioner"]
 
 
 class VapsCaptioner:
@@ -44,31 +42,30 @@ class VapsCaptioner:
         prompt_set: PromptSet,
         prompting: PromptingOptions,
         loop: EventLoop,
-        settle: Settle = lambda ask: ask(),
+        knowledge: Mapping[str, str] | None = None,
     ) -> None:
-        """Request the knowledge texts once.
+        """Request the knowledge texts, if they are not given.
 
         Args:
             model: language model; its coroutines run on ``loop``.
             prompt_set: questions and attributes.
             prompting: prompting options.
             loop: event loop of the conversations.
-            settle: takes the function that requests the knowledge and returns its result, or the texts that another
-                captioner of the same run received before.
+            knowledge: texts that another captioner of the same run received before.
         """
         self.model, self.loop, self._prompts, self._prompting = model, loop, prompt_set, prompting
         self._slots = asyncio.Semaphore(model.concurrency)
         self.name, self.revision = model.name, model.revision
         self.sampling: Mapping[str, Any] = prompting.to_record()
-        wants_knowledge = prompting.strategy in {"vaps", "impression+knowledge"}
-        self.knowledge: Mapping[str, str] = (
-            settle(lambda: loop.run(self._request_knowledge())) if wants_knowledge else {}
-        )
+        if knowledge is None:
+            has_knowledge = prompting.strategy in {"vaps", "impression+knowledge"}
+            knowledge = loop.run(self._request_knowledge()) if has_knowledge else {}
+        self.knowledge = knowledge
 
     def reseeded(self, seed: int, temperature: float) -> "VapsCaptioner":
         """Return a captioner with the same model and knowledge and another seed, for the consistency of captions."""
         drawn = replace(self._prompting, seed=seed, temperature=temperature)
-        return VapsCaptioner(self.model, self._prompts, drawn, self.loop, lambda _: dict(self.knowledge))
+        return VapsCaptioner(self.model, self._prompts, drawn, self.loop, self.knowledge)
 
     def caption(self, images: Images, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
         """Caption uint8 [S, S, 3] images, as many at a time as the model takes."""
@@ -105,9 +102,7 @@ class VapsCaptioner:
         return session.draft(t1, t2_id, caption)
 
     async def _reason(self, session: CaptionSession, turns: Messages) -> str:
-        if not self._prompting.json:
-            return await session.request("reasoning", turns, self._caption_reject_reason, require_complete=True)
-        schema = json_schema(self._requested_attributes())
+        schema = json_schema(self._requested_attributes()) if self._prompting.json else None
         return await session.request("reasoning", turns, self._caption_reject_reason, schema, require_complete=True)
 
     def _requested_attributes(self) -> list[str]:
@@ -128,10 +123,9 @@ class VapsCaptioner:
         return reject_reason(text) or (f"omission: mentions {', '.join(mentioned)}" if mentioned else None)
 
     async def _request_knowledge(self) -> dict[str, str]:
-        numbers = range(self._prompting.knowledge_variants)
         warmer = replace(self._prompting, temperature=max(self._prompting.temperature, RETRY_TEMPERATURE))
         found = {}
-        for number in numbers:
+        for number in range(self._prompting.knowledge_variants):
             prompting = self._prompting if number == 0 else warmer  # else all variants would be the first
             session = CaptionSession(self.model, prompting, f"knowledge {number}", None)
             try:
