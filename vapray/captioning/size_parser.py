@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from vapray.captioning.prompt_set import AttributeSpec, PromptSet
-from vapray.captioning.text import negated_spans, normalised
+from vapray.captioning.text import negated_spans, normalize
 
 LINK = (
     r"(?: (?:surrounding|adjacent|perilesional|underlying|nearby|is|are|appears?|looks?|seems?|shows?|has"
@@ -36,7 +36,7 @@ _FOLLOWS, _COMMA = 40, 25
 
 
 def parse_sizes(plain: str, prompt_set: PromptSet) -> dict[str, float]:
-    """Return the share that a normalised text states for each ``share`` attribute it mentions."""
+    """Return the share that a normalized text states for each ``share`` attribute it mentions."""
     specs = {name: spec for name, spec in prompt_set.attributes.items() if spec.kind == "share"}
     found: dict[str, float] = {}
     for start, end, share in _numbers(plain):
@@ -102,7 +102,7 @@ def _subject(spec: AttributeSpec) -> re.Pattern[str]:
 
 
 def _any_of(phrases: tuple[str, ...]) -> str:
-    return rf"\b(?:{'|'.join(re.escape(normalised(phrase)) for phrase in phrases)})s?\b"
+    return rf"\b(?:{'|'.join(re.escape(normalize(phrase)) for phrase in phrases)})s?\b"
 
 
 def _size_word(plain: str, spec: AttributeSpec, prompt_set: PromptSet) -> str | None:
@@ -137,6 +137,6 @@ def _describing_words(prompt_set: PromptSet) -> str:
         for spec in prompt_set.attributes.values()
         for phrases in (*spec.words.values(), *spec.reads.values())
         for phrase in phrases
-        for word in normalised(phrase).split()
+        for word in normalize(phrase).split()
     }
     return rf"(?: (?:{'|'.join(sorted(map(re.escape, words)))}),?)"

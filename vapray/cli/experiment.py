@@ -55,7 +55,15 @@ def _experiment(
 ) -> None:
     from pathlib import Path
 
-    from vapray.experiments.runner import ANYWHERE, finished_runs, run_all, run_names, run_parallel, settings_of
+    from vapray.experiments.runner import (
+        ANYWHERE,
+        finished_runs,
+        pending_runs,
+        run_all,
+        run_names,
+        run_parallel,
+        settings_of,
+    )
     from vapray.experiments.spec import read_experiment
     from vapray.experiments.tables import tables_of
     from vapray.runtime.progress import Display
@@ -76,7 +84,8 @@ def _experiment(
     if not tables_only and parallel > 1:
         options = ["--results", results, *(["--dataset", dataset] if dataset else []), *(["--debug"] if debug else [])]
         command = ["experiment", file, *overrides, *options]
-        run_parallel(found, names, files, overrides, Display(), command=command, workers=parallel)
+        pending = pending_runs(found, names, files, overrides, Display())
+        run_parallel(pending, Display(), command=command, workers=parallel)
     if not tables_only:
         run_all(found, names, files, overrides, Display())
     records = finished_runs(found, run_names(found), files, overrides)

@@ -128,7 +128,7 @@ def _budget(of_seeds: Mapping[int, Mapping[str, float]]) -> Cells:
         f"{budget['forward_flops'] / 1e9:.3g}",
         f"{budget['steps']:,.0f}",
         f"{budget['images']:,.0f}",
-        f"{_range([f'{one:.1f}' for one in sorted(minutes)])} min",
+        f"{'–'.join(dict.fromkeys(f'{one:.1f}' for one in (min(minutes), max(minutes))))} min",
     )
 
 
@@ -189,11 +189,6 @@ def _mean(of_seeds: Mapping[int, float]) -> str:
     deviation = float(np.std(known, ddof=1))
     first_digit = -math.floor(math.log10(deviation)) if deviation > 1e-9 * abs(mean) else 0
     return f"{text} ± {deviation:,.{max(digits, first_digit)}f}"
-
-
-def _range(sorted_values: Sequence[str]) -> str:
-    ends = dict.fromkeys((sorted_values[0], sorted_values[-1]))
-    return "–".join(ends)
 
 
 def _number(value: float) -> str:

@@ -136,18 +136,11 @@ def _write_tables(root: Path, modality: Modality, views: Sequence[View]) -> None
         ("image", "lesion_id", "diagnosis_confirm_type"),
         groups,
     )
-    names = tuple(views[0].attributes)
     truths = (
-        (
-            view.image_id,
-            view.lesion_id,
-            view.split,
-            view.class_name,
-            *(_format(view.attributes[name]) for name in names),
-        )
+        (view.image_id, view.lesion_id, view.split, view.class_name, *map(_format, view.attributes.values()))
         for view in views
     )
-    _write_csv(root / ATTRIBUTES_FILE, (*_KEY_COLUMNS, *names), truths)
+    _write_csv(root / ATTRIBUTES_FILE, (*_KEY_COLUMNS, *views[0].attributes), truths)
 
 
 def _format(value: str | float | tuple[str, ...]) -> str:
