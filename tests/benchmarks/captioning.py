@@ -57,13 +57,13 @@ class Watched:
         self.answers: list[ChatCompletion] = []
         self.moments: list[tuple[float, int]] = []
 
-    async def answer(
+    async def complete(
         self, turns: Messages, image: NDArray[np.uint8] | None, decoding: DecodingParams
     ) -> ChatCompletion:
         """As the model's."""
         self.moments.append((time.perf_counter(), 1))
         try:
-            answer = await self._model.answer(turns, image, decoding)
+            answer = await self._model.complete(turns, image, decoding)
         finally:
             self.moments.append((time.perf_counter(), -1))
         self.answers.append(answer)
@@ -132,7 +132,7 @@ async def naive(model: Watched, prompts: PromptSet, paths: Sequence[Path], side:
     slots, questions = asyncio.Semaphore(model.concurrency), prompts.questions
 
     async def ask(text: str, image: NDArray[np.uint8] | None) -> str:
-        return (await model.answer((text,), image, DecodingParams(0, max_tokens=64))).text
+        return (await model.complete((text,), image, DecodingParams(0, max_tokens=64))).text
 
     async def one(path: Path) -> None:
         async with slots:

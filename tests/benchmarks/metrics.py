@@ -24,7 +24,7 @@ import torch
 
 from tests.benchmarks.table import report
 from vapray.metrics.frechet import FeatureStatistics, frechet_distance
-from vapray.metrics.inception_score import inception_score
+from vapray.metrics.inception import inception_score
 from vapray.metrics.intervals import random_halves
 from vapray.metrics.kid_and_prdc import kid_and_prdc
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from vapray.captioning.captioner import CaptionDraft, Captioner, CaptionReject, Pictures
+from vapray.captioning.captioner import CaptionDraft, Captioner, CaptionReject, Images
 from vapray.captioning.chat import DecodingParams
 from vapray.captioning.factory import build_captioner
 from vapray.captioning.stage import CaptionImages
@@ -35,7 +35,7 @@ class _Watched:
         self.sampling = captioner.sampling
         self.seen: dict[str, NDArray[np.uint8]] = {}
 
-    def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
+    def caption(self, images: Images, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
         self.seen = dict(zip(image_ids, images, strict=True))
         return self._captioner.caption(images, image_ids)
 
@@ -72,7 +72,7 @@ def without_costs(row: dict[str, Any]) -> dict[str, Any]:
 def test_no_other_caption_changes_where_pictures_are_measured(tmp_path: Path) -> None:
     kind, dice = find_modality("dermoscopy"), np.random.default_rng(3)
     drawn = [
-        kind.draw(kind.draw_attributes(name, dice), dice, SIDE, SIDE, lesion_seed=None).picture
+        kind.draw(kind.draw_attributes(name, dice), dice, SIDE, SIDE, lesion_seed=None).image
         for name in (kind.class_names * 2)[:5]
     ]
     attacked = [*drawn[:ATTACKED], written_on(drawn[ATTACKED]), *drawn[ATTACKED + 1 :]]
@@ -95,7 +95,7 @@ def test_a_model_that_says_what_is_written_is_refused_and_its_company_is_not(
     before, _ = captioned(config, vllm_captioner, clean, tmp_path / "clean")
     after, seen = captioned(config, vllm_captioner, attacked, tmp_path / "attacked")
     assert_legible(seen[str(ATTACKED)])
-    asked = vllm_captioner.model.answer(
+    asked = vllm_captioner.model.complete(
         (QUESTIONS.impression,), seen[str(ATTACKED)], DecodingParams(seed=0, max_tokens=64)
     )
     assert vllm_captioner.loop.run(asked).text == INJECTION  # it does fall for it

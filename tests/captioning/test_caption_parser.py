@@ -7,7 +7,7 @@ import yaml
 
 from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.prompt_set import load_prompt_set
-from vapray.captioning.text import normalized
+from vapray.captioning.text import normalize
 
 HAND_WRITTEN = yaml.safe_load((Path(__file__).parent / "hand_written.yaml").read_text("utf-8"))
 SENTENCES = [(modality, entry["text"], entry["says"]) for modality, rows in HAND_WRITTEN.items() for entry in rows]
@@ -44,4 +44,4 @@ def test_text_that_says_nothing_states_nothing(text: str) -> None:
 
 def test_normalizing_twice_is_normalizing_once() -> None:
     for _, text, _ in SENTENCES:
-        assert normalized(normalized(text)) == normalized(text)
+        assert normalize(normalize(text)) == normalize(text)

@@ -76,7 +76,7 @@ def test_a_picture_that_is_not_square_is_a_reject_with_its_shape() -> None:
 def test_given_captions_are_cleaned_and_missing_or_bad_ones_are_rejects() -> None:
     long = "x" * (MAX_CAPTION_CHARACTERS + 1)
     given = PrecomputedCaptions({"a": " a\x00 red\u202e\n\tspot\u200b ", "b": " \x07 ", "c": long})
-    a, b, c, d = (given.take(name, "the dataset's own") for name in "abcd")
+    a, b, c, d = (given.caption_for(name, "the dataset's own") for name in "abcd")
     assert isinstance(a, CaptionDraft)
     assert a.caption == "a red spot"
     assert [type(answer) for answer in (b, c, d)] == [CaptionReject] * 3
@@ -87,7 +87,7 @@ def test_given_captions_are_cleaned_and_missing_or_bad_ones_are_rejects() -> Non
 
 def test_without_a_table_the_datasets_own_texts_are_taken() -> None:
     given = PrecomputedCaptions(None)
-    taken, missing = given.take("a", "A red spot."), given.take("b", "")
+    taken, missing = given.caption_for("a", "A red spot."), given.caption_for("b", "")
     assert isinstance(taken, CaptionDraft)
     assert taken.caption == "A red spot."
     assert isinstance(missing, CaptionReject)

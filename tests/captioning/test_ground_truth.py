@@ -25,7 +25,7 @@ def test_a_true_caption_says_what_was_drawn(modality):
         score
         for image_id, known in truth.items()
         for score in agreement(
-            parse_caption(captions.take(image_id, "train").caption, prompt_set), known, prompt_set
+            parse_caption(captions.caption_for(image_id, "train").caption, prompt_set), known, prompt_set
         ).values()
         if not np.isnan(score)
     ]
@@ -57,6 +57,6 @@ def test_what_is_wrong_at_a_small_share_is_wrong_alike_at_a_larger_one():
 def test_only_captions_of_training_images_are_made_wrong():
     prompt_set, truth = load_prompt_set("dermoscopy"), truth_of("dermoscopy")
     true, wrong = GroundTruthCaptions(truth, prompt_set), GroundTruthCaptions(truth, prompt_set, share=1.0)
-    assert all(wrong.take(image_id, "test") == true.take(image_id, "test") for image_id in truth)
-    assert all(wrong.take(image_id, "train") != true.take(image_id, "train") for image_id in truth)
-    assert isinstance(true.take("elsewhere", "train"), CaptionReject)
+    assert all(wrong.caption_for(image_id, "test") == true.caption_for(image_id, "test") for image_id in truth)
+    assert all(wrong.caption_for(image_id, "train") != true.caption_for(image_id, "train") for image_id in truth)
+    assert isinstance(true.caption_for("elsewhere", "train"), CaptionReject)

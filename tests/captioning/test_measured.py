@@ -27,7 +27,7 @@ def draw_phantoms(count: int) -> list[tuple[NDArray[np.uint8], Attributes]]:
     for number in range(count):
         rng = np.random.default_rng([7, number])
         truth = dermoscopy.draw_attributes(list(dermoscopy.CLASSES)[number % len(dermoscopy.CLASSES)], rng)
-        images.append((dermoscopy.draw(truth, rng, 96, 96, lesion_seed=number).picture, truth))
+        images.append((dermoscopy.draw(truth, rng, 96, 96, lesion_seed=number).image, truth))
     return images
 
 

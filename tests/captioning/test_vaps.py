@@ -8,7 +8,7 @@ import pytest
 
 from tests.bad_inputs.refusal import BACKEND, refused
 from vapray.captioning.caption_session import PromptingOptions, json_schema
-from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures
+from vapray.captioning.captioner import CaptionDraft, CaptionReject, Images
 from vapray.captioning.chat import DecodingParams
 from vapray.captioning.factory import build_captioner
 from vapray.captioning.prompt_set import load_prompt_set
@@ -21,7 +21,7 @@ DERMOSCOPY = load_prompt_set("dermoscopy")
 Answers = list[CaptionDraft | CaptionReject]
 
 
-def asked(captioner: VapsCaptioner, pictures: Pictures, ids: list[str], **changes: Any) -> Answers:
+def asked(captioner: VapsCaptioner, pictures: Images, ids: list[str], **changes: Any) -> Answers:
     """Answers of the same engine, asked in another way."""
     prompting = replace(PromptingOptions(max_tokens=64, retries=1), **changes)
     return VapsCaptioner(captioner.model, DERMOSCOPY, prompting, captioner.loop).caption(pictures, ids)
@@ -50,9 +50,7 @@ def test_the_knowledge_is_asked_for_once_and_named_by_every_caption(vllm_caption
 
 def test_knowledge_that_was_settled_before_is_not_asked_for_again(vllm_captioner: VapsCaptioner) -> None:
     settled = {"dermoscopy.1.earlier": "Lesions may be red."}
-    captioner = VapsCaptioner(
-        vllm_captioner.model, DERMOSCOPY, PromptingOptions(), vllm_captioner.loop, lambda ask: settled
-    )
+    captioner = VapsCaptioner(vllm_captioner.model, DERMOSCOPY, PromptingOptions(), vllm_captioner.loop, settled)
     assert captioner.knowledge == settled
 
 
@@ -93,7 +91,7 @@ def test_json_answers_hold_every_attribute(vllm_captioner: VapsCaptioner) -> Non
     attributes = [*DERMOSCOPY.attributes][:3]
     schema = json_schema(attributes)
     decoding = DecodingParams(seed=0, temperature=1.0, max_tokens=900, schema=schema)
-    asked = vllm_captioner.model.answer((DERMOSCOPY.questions.reasoning,), picture("red"), decoding)
+    asked = vllm_captioner.model.complete((DERMOSCOPY.questions.reasoning,), picture("red"), decoding)
     found = json.loads(vllm_captioner.loop.run(asked).text)
     assert list(found) == attributes
     assert all(isinstance(text, str) and text for text in found.values())
@@ -102,7 +100,7 @@ def test_json_answers_hold_every_attribute(vllm_captioner: VapsCaptioner) -> Non
 def test_a_conversation_that_is_too_long_for_the_model_rejects_its_image_alone(vllm_captioner: VapsCaptioner) -> None:
     settled = {"dermoscopy.1.long": "red " * 2000, "dermoscopy.1.short": KNOWLEDGE}
     prompting = PromptingOptions(max_tokens=64, retries=0)
-    captioner = VapsCaptioner(vllm_captioner.model, DERMOSCOPY, prompting, vllm_captioner.loop, lambda ask: settled)
+    captioner = VapsCaptioner(vllm_captioner.model, DERMOSCOPY, prompting, vllm_captioner.loop, settled)
     answers = captioner.caption([picture("red", seed) for seed in range(8)], [str(number) for number in range(8)])
     refused = [answer for answer in answers if isinstance(answer, CaptionReject)]
     assert 0 < len(refused) < 8

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from vapray.data.dataset import open_source
 from vapray.data.folder import Folder
 from vapray.data.isic2018 import Isic2018
 from vapray.data.phantom.layout import write_isic2018
-from vapray.data.sources import open_source
 from vapray.errors import ConfigError, DataError
 
 

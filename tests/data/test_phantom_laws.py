@@ -78,7 +78,7 @@ def test_attributes_vary_within_every_class(modality: str) -> None:
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_same_seed_same_pixels_and_another_seed_others(modality: str) -> None:
-    first, again, other = (draw_some(modality, 2, seed)[1][2].picture for seed in (3, 3, 4))
+    first, again, other = (draw_some(modality, 2, seed)[1][2].image for seed in (3, 3, 4))
     assert first.dtype == np.uint8 and first.shape == (HEIGHT, WIDTH, 3)
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -124,7 +124,7 @@ def test_the_lesion_stands_out_from_its_background(modality: str) -> None:
     for _, wanted, drawing in draw_some(modality, 40):
         lesion, frame = (
             crop(drawing.masks["lesion"]),
-            center_crop(drawing.picture).astype(float),
+            center_crop(drawing.image).astype(float),
         )
         difference = np.abs(frame[lesion] - np.median(frame[~lesion], axis=0)).max(axis=-1)
         assert np.median(difference) > 20, wanted
@@ -151,7 +151,7 @@ def test_an_opacity_lies_where_it_is_said_to_and_brightens_the_lung() -> None:
         side = "left" if columns.mean() < WIDTH / 2 else "right"
         zone = "upper" if rows.mean() < np.mean(np.flatnonzero(lungs.any(axis=1))[[0, -1]]) else "lower"
         assert f"{side} {zone}" == wanted["opacity_location"]
-        grey = drawing.picture[..., 0].astype(float)
+        grey = drawing.image[..., 0].astype(float)
         assert grey[opacity].mean() > grey[lungs & ~opacity].mean() + 15
 
 
@@ -182,7 +182,7 @@ def test_two_views_of_a_lesion_share_its_outline_but_not_its_place() -> None:
 def test_any_picture_size_can_be_drawn(modality: str, height: int, width: int) -> None:
     room, rng = MODALITIES[modality], np.random.default_rng(0)
     drawing = room.draw(room.draw_attributes(room.class_names[0], rng), rng, height, width, lesion_seed=None)
-    assert drawing.picture.shape == (height, width, 3)
+    assert drawing.image.shape == (height, width, 3)
     assert all(mask.shape == (height, width) for mask in drawing.masks.values())
 
 

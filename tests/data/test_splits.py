@@ -74,6 +74,6 @@ def test_shares_that_leave_nothing_to_train_on_are_refused(validation_share: flo
 
 
 def test_groups_on_two_sides_are_named_up_to_five() -> None:
-    (complaint,) = crossing_groups((f"lesion {group}", side) for group in range(7) for side in ("train", "test"))
-    assert complaint.startswith("7 groups (lesion 0: test and train, ")
-    assert "lesion 4: test and train" in complaint and "lesion 5" not in complaint
+    (problem,) = crossing_groups((f"lesion {group}", side) for group in range(7) for side in ("train", "test"))
+    assert problem.startswith("7 groups (lesion 0: test and train, ")
+    assert "lesion 4: test and train" in problem and "lesion 5" not in problem

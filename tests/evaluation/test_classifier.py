@@ -6,7 +6,7 @@ import torch
 
 from vapray.errors import DataError
 from vapray.evaluation.classifier import balanced_accuracy, class_accuracies, read_classifier, train_classifier
-from vapray.metrics.inception_score import inception_score
+from vapray.metrics.inception import inception_score
 
 from .pictures import scenes
 

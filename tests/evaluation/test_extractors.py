@@ -21,7 +21,7 @@ from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
 from vapray.evaluation.classifier import train_classifier
 from vapray.evaluation.extractors.weight_files import INCEPTION_FILE, features_content_hash
 from vapray.evaluation.features import FeatureExtractor, build_extractor
-from vapray.metrics.inception_score import inception_score
+from vapray.metrics.inception import inception_score
 
 from . import extractor_weights as weights
 from .pictures import Images, scenes

@@ -14,7 +14,7 @@ from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.features import build_extractor
 from vapray.evaluation.measurement import IMAGE_SETS, ImageMeasurer, stack_features
 from vapray.evaluation.summary import EvaluationSummary, summarize
-from vapray.metrics.inception_score import inception_score
+from vapray.metrics.inception import inception_score
 
 from .pictures import noisy, scenes
 

@@ -8,8 +8,8 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from torchmetrics.image.kid import poly_mmd
 
 from vapray.errors import DataError
-from vapray.metrics.inception_score import inception_score
-from vapray.metrics.kid import kernel_mmd2, kid
+from vapray.metrics.inception import inception_score
+from vapray.metrics.kid import kernel_inception_distance, kernel_mmd2
 
 
 def two_sets(n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +34,7 @@ def test_full_set_kid_matches_torchmetrics_and_torch_fidelity_to_1e_9() -> None:
     )["kernel_inception_distance_mean"]
     assert kernel_mmd2(a, b) == pytest.approx(fidelity, rel=1e-9)
     assert kernel_mmd2(a, b) == pytest.approx(float(poly_mmd(torch_a, torch_b)), rel=1e-9)
-    assert kid(a, b, subsets=3).mean == pytest.approx(fidelity, rel=1e-9)
+    assert kernel_inception_distance(a, b, subsets=3).mean == pytest.approx(fidelity, rel=1e-9)
 
 
 def test_kid_does_not_depend_on_blocks_and_allows_unequal_sets() -> None:
@@ -53,11 +53,11 @@ def test_kid_of_two_samples_of_one_source_is_zero_on_average_at_any_size() -> No
 def test_subsets_are_seeded_and_agree_with_the_full_sets() -> None:
     a, b = two_sets(400, 300)
     first, again = (
-        kid(a, b, subset_size=80, seed=3),
-        kid(a, b, subset_size=80, seed=3),
+        kernel_inception_distance(a, b, subset_size=80, seed=3),
+        kernel_inception_distance(a, b, subset_size=80, seed=3),
     )
     assert first == again
-    assert first != kid(a, b, subset_size=80, seed=4)
+    assert first != kernel_inception_distance(a, b, subset_size=80, seed=4)
     assert abs(first.mean - kernel_mmd2(a, b)) < 4 * first.deviation / np.sqrt(first.subsets)
 
 

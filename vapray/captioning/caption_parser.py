@@ -12,7 +12,7 @@ from functools import lru_cache
 from vapray.captioning.attributes import Attributes
 from vapray.captioning.prompt_set import AttributeSpec, PromptSet
 from vapray.captioning.size_parser import LINK, parse_sizes
-from vapray.captioning.text import negated_spans, normalized
+from vapray.captioning.text import negated_spans, normalize
 
 _CLOSED = r"(?=[,.;:]|$| (?:tone|colour|hue|and|with|or|in|on|but|while|around|to|appearance|overall|texture)\b)"
 """Text that may follow an adjective after its subject: not another noun ("the skin has a dark lesion")."""
@@ -33,7 +33,7 @@ def parse_caption(text: str, prompt_set: PromptSet) -> Attributes:
     If a text contradicts itself on a choice, the first statement counts. A denied value of a choice
     between two means the other one. A size word counts only without a number.
     """
-    plain = _rewritten(normalized(text), prompt_set)
+    plain = _rewritten(normalize(text), prompt_set)
     statements = list(_statements(plain, prompt_set))
     found: Attributes = {}
     for name, spec in prompt_set.attributes.items():
@@ -47,7 +47,7 @@ def parse_caption(text: str, prompt_set: PromptSet) -> Attributes:
 
 def _rewritten(plain: str, prompt_set: PromptSet) -> str:
     for phrase, replacement in prompt_set.rewrite.items():
-        plain = re.sub(rf"\b{re.escape(normalized(phrase))}\b", replacement, plain)
+        plain = re.sub(rf"\b{re.escape(normalize(phrase))}\b", replacement, plain)
     return plain
 
 
@@ -86,16 +86,16 @@ class _Reader:
 
 @lru_cache(maxsize=16)
 def _reader(prompt_set: PromptSet) -> _Reader:
-    meant: dict[str, list[tuple[str, str]]] = {re.escape(normalized(phrase)): [] for phrase in prompt_set.ignore}
+    meant: dict[str, list[tuple[str, str]]] = {re.escape(normalize(phrase)): [] for phrase in prompt_set.ignore}
     beside: dict[str, list[tuple[str, str]]] = {}
     for name, spec in prompt_set.attributes.items():
         if spec.kind == "share":
             continue
         for value in spec.values:
             for phrase in spec.words[value] + spec.reads.get(value, ()):
-                meant.setdefault(re.escape(normalized(phrase)), []).append((name, value))
+                meant.setdefault(re.escape(normalize(phrase)), []).append((name, value))
             for phrase in spec.beside.get(value, ()):
-                beside.setdefault(_beside(normalized(phrase), spec), []).append((name, value))
+                beside.setdefault(_beside(normalize(phrase), spec), []).append((name, value))
     patterns = [*sorted(beside, key=len, reverse=True), *sorted(meant, key=len, reverse=True)]
     groups = [rf"(?P<p{i}>\b(?:{pattern})(?!\w))" for i, pattern in enumerate(patterns)]
     meanings = {f"p{i}": (beside | meant)[pattern] for i, pattern in enumerate(patterns)}
@@ -104,5 +104,5 @@ def _reader(prompt_set: PromptSet) -> _Reader:
 
 def _beside(phrase: str, spec: AttributeSpec) -> str:
     word = re.escape(phrase)
-    subject = rf"(?:{'|'.join(re.escape(normalized(s)) for s in spec.subjects)})s?"
+    subject = rf"(?:{'|'.join(re.escape(normalize(s)) for s in spec.subjects)})s?"
     return rf"{word}{LINK}{{0,3}} {subject}|{subject}:?{LINK}{{0,4}} {word}{_CLOSED}"

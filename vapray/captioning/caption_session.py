@@ -69,35 +69,35 @@ class CaptionSession:
         self._model, self._prompting, self._name, self._image = model, prompting, name, image
         self._answers: list[ChatCompletion] = []
 
-    async def ask(
+    async def request(
         self,
         step: str,
         turns: Messages,
-        fault_of: Callable[[str], str | None],
+        reject_reason: Callable[[str], str | None],
         schema: Mapping[str, Any] | None = None,
         *,
-        whole: bool,
+        require_complete: bool,
     ) -> str:
         """Request a usable answer, with up to ``retries`` retries.
 
         Args:
             step: step of the strategy; a part of the draws' seed.
             turns: the conversation so far.
-            fault_of: returns the reason why a text is unusable, or None.
+            reject_reason: returns the reason why a text is unusable, or None.
             schema: JSON schema of the answer.
-            whole: refuse a truncated answer. A truncated caption would look complete; an impression is usable without
-                its last words.
+            require_complete: refuse a truncated answer. A truncated caption would look complete; an impression is
+                usable without its last words.
         """
         reason: str | None = None
         for attempt in range(1 + self._prompting.retries):
             try:
-                answer = await self._model.answer(turns, self._image, self._decoding(step, attempt, schema))
+                answer = await self._model.complete(turns, self._image, self._decoding(step, attempt, schema))
                 self._answers.append(answer)
-                if whole and answer.finish_reason == "length":
+                if require_complete and answer.finish_reason == "length":
                     reason = f"cut_off: no end within {answer.completion_tokens} tokens"
                     continue
                 text = clean_text(_worded(answer.text) if schema else answer.text)
-                reason = fault_of(text)
+                reason = reject_reason(text)
             except RequestRejectedError as error:  # the same request would be refused again
                 raise UnusableAnswerError(f"refused: {error} ({step})") from None
             except MalformedResponseError as error:

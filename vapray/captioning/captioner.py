@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Strategy = Literal["direct", "impression", "impression+knowledge", "vaps"]
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
 
-Pictures = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
+Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 """uint8 [S, S, 3] each, or stacked."""
 
 
@@ -63,7 +63,7 @@ class Captioner(Protocol):
     sampling: Mapping[str, Any]
     knowledge: Mapping[str, str]
 
-    def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
+    def caption(self, images: Images, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
         """Caption uint8 [S, S, 3] images; one answer per image, in order.
 
         A captioner that waits for a model may be called from several threads at once.

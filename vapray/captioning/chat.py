@@ -83,7 +83,7 @@ class ChatModel(Protocol):
     revision: str
     concurrency: int
 
-    async def answer(
+    async def complete(
         self, turns: Messages, image: NDArray[np.uint8] | None, decoding: DecodingParams
     ) -> ChatCompletion:
         """Continue a conversation.

@@ -39,7 +39,7 @@ class GroundTruthCaptions:
         self._truth, self._prompt_set, self._seed, self._omit, self._share = truth, prompt_set, seed, omit, share
         self.sampling: Mapping[str, Any] = {"seed": seed, "omit": sorted(omit), "corrupted": share}
 
-    def take(self, image_id: str, split: str) -> CaptionDraft | CaptionReject:
+    def caption_for(self, image_id: str, split: str) -> CaptionDraft | CaptionReject:
         """Caption one image; an image without true attributes is a reject."""
         known = self._truth.get(image_id)
         if known is None:

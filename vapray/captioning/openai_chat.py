@@ -79,7 +79,7 @@ class OpenAiChat:
             chat.revision = await chat._revision_told()
         return chat
 
-    async def answer(
+    async def complete(
         self, turns: Messages, image: NDArray[np.uint8] | None, decoding: DecodingParams
     ) -> ChatCompletion:
         """Continue a conversation; see :class:`vapray.captioning.chat.ChatModel`."""

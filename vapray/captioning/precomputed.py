@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping
+from typing import Any
 
 from vapray.captioning.caption_filter import clean_text, reject_reason
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, digest
@@ -14,6 +15,7 @@ class PrecomputedCaptions:
     """Captioner that looks captions up by image id without reading images."""
 
     name = "given"
+    sampling: Mapping[str, Any] = {}
 
     def __init__(self, captions: Mapping[str, str] | None) -> None:
         """Keep the captions.
@@ -39,7 +41,7 @@ class PrecomputedCaptions:
                 f"caption.captions_file {path}: {error!r}. Expected a UTF-8 CSV with the columns image_id and caption."
             ) from None
 
-    def take(self, image_id: str, text: str) -> CaptionDraft | CaptionReject:
+    def caption_for(self, image_id: str, text: str) -> CaptionDraft | CaptionReject:
         """Caption one image; an image without a usable caption is a reject.
 
         Args:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from vapray.captioning.prompt_set import PromptSet, Template, load_prompt_set
+from vapray.captioning.prompt_set import PromptSet, load_prompt_set
 from vapray.config import Config
 from vapray.errors import ConfigError
 
@@ -42,11 +42,7 @@ def _problems(prompt_set: PromptSet, modality: str) -> Iterator[str]:
             yield f"the attribute {name} has no words in writes"
     texts = prompt_set.texts
     for part, templates in (("impression", texts.impression), ("reasoning", texts.reasoning)):
-        if not any(_fits_all(template) for template in templates):
+        if not any(template.texts and not template.when for template in templates):
             yield f"texts.{part} has no template without a condition"
     if not texts.knowledge:
         yield "texts.knowledge is empty"
-
-
-def _fits_all(template: Template) -> bool:
-    return not template.when and bool(template.texts)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from vapray.captioning.prompt_set import AttributeSpec, PromptSet
-from vapray.captioning.text import negated_spans, normalized
+from vapray.captioning.text import negated_spans, normalize
 
 LINK = (
     r"(?: (?:surrounding|adjacent|perilesional|underlying|nearby|is|are|appears?|looks?|seems?|shows?|has"
@@ -102,7 +102,7 @@ def _subject(spec: AttributeSpec) -> re.Pattern[str]:
 
 
 def _any_of(phrases: tuple[str, ...]) -> str:
-    return rf"\b(?:{'|'.join(re.escape(normalized(phrase)) for phrase in phrases)})s?\b"
+    return rf"\b(?:{'|'.join(re.escape(normalize(phrase)) for phrase in phrases)})s?\b"
 
 
 def _size_word(plain: str, spec: AttributeSpec, prompt_set: PromptSet) -> str | None:
@@ -137,6 +137,6 @@ def _describing_words(prompt_set: PromptSet) -> str:
         for spec in prompt_set.attributes.values()
         for phrases in (*spec.words.values(), *spec.reads.values())
         for phrase in phrases
-        for word in normalized(phrase).split()
+        for word in normalize(phrase).split()
     }
     return rf"(?: (?:{'|'.join(sorted(map(re.escape, words)))}),?)"

@@ -34,24 +34,46 @@ TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 
 def run(run: StageContext) -> None:
     """Run the stage."""
-    blind: dict[str, Callable[[], RowMapper]] = {
-        "precomputed": partial(_TakeCaptions, run.config),
-        "ground_truth": partial(_WordTruth, run.config),
+    cache = KnowledgeCache(run.output)
+    opens: dict[str, Callable[[], RowMapper]] = {
+        "precomputed": partial(_open_precomputed, run.config),
+        "ground_truth": partial(_open_ground_truth, run.config),
     }
     map_rows(
         run,
         run.inputs["images"],
-        blind.get(run.config.caption.captioner, partial(_open, run.config, run.output)),
+        opens.get(run.config.caption.captioner, partial(_open, run.config, cache)),
         pool=run.config.pools.caption,
         columns=["image_id", "label", "split", "group", "path", "text", "sha256"],
     )
-    run.notes.update({"captioner": run.config.caption.captioner, "knowledge": _settled(run.output) or {}})
+    run.notes.update({"captioner": run.config.caption.captioner, "knowledge": cache.read() or {}})
     run.notes["tokens"] = _tokens(run.output)
 
 
-def _open(config: Config, output: Version) -> "CaptionImages":
-    captioner = build_captioner(config, partial(_settle, output))
-    _settle(output, lambda: dict(captioner.knowledge))
+class KnowledgeCache:
+    """Knowledge texts of a table version, in one file: the same for all actors and after a restart."""
+
+    def __init__(self, output: Version) -> None:
+        """Choose the file below the version's folder."""
+        self._files, self._path = output.files, f"{output.folder}/files/knowledge.json"
+
+    def read(self) -> dict[str, str] | None:
+        """Read the texts; None if no actor has stored any."""
+        data = self._files.read(self._path)
+        return None if data is None else json.loads(data)
+
+    def read_or_store(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """Read the texts of the first actor; store ``texts`` if this is the first."""
+        if (stored := self.read()) is None:
+            self._files.create_exclusive(self._path, json.dumps(dict(texts), ensure_ascii=False).encode())
+            stored = self.read()
+        assert stored is not None
+        return stored
+
+
+def _open(config: Config, cache: KnowledgeCache) -> "CaptionImages":
+    captioner = build_captioner(config, cache.read())
+    captioner.knowledge = cache.read_or_store(captioner.knowledge)
     return CaptionImages(config, captioner)
 
 
@@ -61,7 +83,7 @@ class CaptionImages:
     def __init__(self, config: Config, captioner: Captioner) -> None:
         """Keep the captioner, with its model loaded."""
         self._side, self._captioner = config.caption.image_size, captioner
-        self._made = _provenance(config, captioner.name, captioner.revision, captioner.sampling)
+        self._made = _provenance(config, captioner)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Build a part of ``captions``."""
@@ -74,47 +96,42 @@ class CaptionImages:
         return _part(asked, answers, self._made)
 
 
-class _TakeCaptions:
-    """Map worker that looks captions up; ingest has checked that each image is readable."""
+class _CaptionWithoutImages:
+    """Map worker that reads no image; ingest has checked that each is readable."""
 
-    def __init__(self, config: Config) -> None:
-        path = config.caption.captions_file
-        self._given = PrecomputedCaptions.read(path) if path else PrecomputedCaptions(None)
-        self._made = _provenance(config, self._given.name, self._given.revision, {})
+    def __init__(self, config: Config, captions: PrecomputedCaptions | GroundTruthCaptions, column: str) -> None:
+        self._captions, self._column = captions, column
+        self._made = _provenance(config, captions)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         asked = rows.to_pylist()
-        return _part(asked, [self._given.take(row["image_id"], row["text"]) for row in asked], self._made)
-
-
-class _WordTruth:
-    """Map worker that words true attributes."""
-
-    def __init__(self, config: Config) -> None:
-        caption = config.caption
-        self._drawn = GroundTruthCaptions(
-            true_attributes(config) or {},
-            select_prompt_set(config),
-            config.run.seed,
-            caption.omit,
-            caption.corruption_rate,
+        return _part(
+            asked, [self._captions.caption_for(row["image_id"], row[self._column]) for row in asked], self._made
         )
-        self._made = _provenance(config, self._drawn.name, self._drawn.revision, self._drawn.sampling)
-
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        asked = rows.to_pylist()
-        return _part(asked, [self._drawn.take(row["image_id"], row["split"]) for row in asked], self._made)
 
 
-def _provenance(config: Config, name: str, revision: str, sampling: Mapping[str, Any]) -> dict[str, str]:
+def _open_precomputed(config: Config) -> RowMapper:
+    path = config.caption.captions_file
+    return _CaptionWithoutImages(config, PrecomputedCaptions.read(path) if path else PrecomputedCaptions(None), "text")
+
+
+def _open_ground_truth(config: Config) -> RowMapper:
+    caption, truth = config.caption, true_attributes(config) or {}
+    captions = GroundTruthCaptions(
+        truth, select_prompt_set(config), config.run.seed, caption.omit, caption.corruption_rate
+    )
+    return _CaptionWithoutImages(config, captions, "split")
+
+
+def _provenance(config: Config, captioner: Captioner | PrecomputedCaptions | GroundTruthCaptions) -> dict[str, str]:
     """Return the columns that all captions of one captioner share."""
     strategy = config.caption.strategy
     return {
-        "model": name,
-        "revision": revision,
+        "model": captioner.name,
+        "revision": captioner.revision,
         "strategy": strategy,
         "prompt_version": load_prompt_set(config.prompt_set).version,
-        "sampling": json.dumps({"strategy": strategy, **sampling}, sort_keys=True),
+        "sampling": json.dumps({"strategy": strategy, **captioner.sampling}, sort_keys=True),
     }
 
 
@@ -126,25 +143,6 @@ def _part(asked: list[dict[str, Any]], answers: list[CaptionDraft | CaptionRejec
         else:
             done.append(row | vars(answer) | made | {"cache_key": cache_key(row["sha256"], made)})
     return build_part(TABLES["captions"], done, rejects)
-
-
-def _settle(output: Version, ask: Callable[[], dict[str, str]]) -> dict[str, str]:
-    """Return the knowledge texts of this version: the same for all actors and after a restart."""
-    settled = _settled(output)
-    if settled is None:
-        output.files.create_exclusive(_knowledge_file(output), json.dumps(ask(), ensure_ascii=False).encode())
-        settled = _settled(output)
-    assert settled is not None
-    return settled
-
-
-def _settled(output: Version) -> dict[str, str] | None:
-    data = output.files.read(_knowledge_file(output))
-    return None if data is None else json.loads(data)
-
-
-def _knowledge_file(output: Version) -> str:
-    return f"{output.folder}/files/knowledge.json"
 
 
 def _tokens(output: Version) -> dict[str, int]:

@@ -29,7 +29,7 @@ _STOP = re.compile(
 _LIST_REST = re.compile(r"(?:, [\w ]{1,30}){0,4},? (?:or|nor) [^,]*")
 
 
-def normalized(text: str) -> str:
+def normalize(text: str) -> str:
     """Normalize to lower case, British spelling, spaces for hyphens, ``%`` for per cent, no Markdown."""
     text = text.lower()
     for pattern, replacement in _SPELLING:

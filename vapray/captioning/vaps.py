@@ -9,7 +9,7 @@ model computed for it in its prefix cache. Source: VAP-Diffusion (arXiv 2506.236
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,14 +25,12 @@ from vapray.captioning.caption_session import (
     UnusableAnswerError,
     json_schema,
 )
-from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures, digest, image_generator
+from vapray.captioning.captioner import CaptionDraft, CaptionReject, Images, digest, image_generator
 from vapray.captioning.chat import ChatModel, EventLoop, Messages
 from vapray.captioning.prompt_set import PromptSet
 from vapray.errors import BackendError
 
-__all__ = ["Settle", "VapsCaptioner"]
-
-Settle = Callable[[Callable[[], dict[str, str]]], dict[str, str]]
+__all__ = ["VapsCaptioner"]
 
 
 class VapsCaptioner:
@@ -44,96 +42,96 @@ class VapsCaptioner:
         prompt_set: PromptSet,
         prompting: PromptingOptions,
         loop: EventLoop,
-        settle: Settle = lambda ask: ask(),
+        knowledge: Mapping[str, str] | None = None,
     ) -> None:
-        """Request the knowledge texts once.
+        """Request the knowledge texts, if they are not given.
 
         Args:
             model: language model; its coroutines run on ``loop``.
             prompt_set: questions and attributes.
             prompting: prompting options.
             loop: event loop of the conversations.
-            settle: takes the function that requests the knowledge and returns its result, or the texts that another
-                captioner of the same run received before.
+            knowledge: texts that another captioner of the same run received before.
         """
         self.model, self.loop, self._prompts, self._prompting = model, loop, prompt_set, prompting
         self._slots = asyncio.Semaphore(model.concurrency)
         self.name, self.revision = model.name, model.revision
         self.sampling: Mapping[str, Any] = prompting.to_record()
-        wants_knowledge = prompting.strategy in {"vaps", "impression+knowledge"}
-        self.knowledge: Mapping[str, str] = settle(lambda: loop.run(self._ask_knowledge())) if wants_knowledge else {}
+        if knowledge is None:
+            has_knowledge = prompting.strategy in {"vaps", "impression+knowledge"}
+            knowledge = loop.run(self._request_knowledge()) if has_knowledge else {}
+        self.knowledge = knowledge
 
     def reseeded(self, seed: int, temperature: float) -> "VapsCaptioner":
         """Return a captioner with the same model and knowledge and another seed, for the consistency of captions."""
         drawn = replace(self._prompting, seed=seed, temperature=temperature)
-        return VapsCaptioner(self.model, self._prompts, drawn, self.loop, lambda _: dict(self.knowledge))
+        return VapsCaptioner(self.model, self._prompts, drawn, self.loop, self.knowledge)
 
-    def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
+    def caption(self, images: Images, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
         """Caption uint8 [S, S, 3] images, as many at a time as the model takes."""
-        return self.loop.run(self._all(images, image_ids))
+        return self.loop.run(self._caption_all(images, image_ids))
 
-    async def _all(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
+    async def _caption_all(self, images: Images, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
         pairs = zip(images, image_ids, strict=True)
-        return await asyncio.gather(*(self._in_a_slot(image, image_id) for image, image_id in pairs))
+        return await asyncio.gather(*(self._caption_one(image, image_id) for image, image_id in pairs))
 
-    async def _in_a_slot(self, image: NDArray[np.uint8], image_id: str) -> CaptionDraft | CaptionReject:
+    async def _caption_one(self, image: NDArray[np.uint8], image_id: str) -> CaptionDraft | CaptionReject:
         async with self._slots:  # both turns: another image's first turn would evict this one from the prefix cache
-            asking = CaptionSession(self.model, self._prompting, image_id, image)
+            session = CaptionSession(self.model, self._prompting, image_id, image)
             try:
-                return await self._converse(asking, image_id)
+                return await self._converse(session, image_id)
             except UnusableAnswerError as error:
                 return CaptionReject(str(error))
 
-    async def _converse(self, asking: CaptionSession, image_id: str) -> CaptionDraft:
+    async def _converse(self, session: CaptionSession, image_id: str) -> CaptionDraft:
         strategy, questions = self._prompting.strategy, self._prompts.questions
         if strategy == "direct":
-            return asking.draft("", "", await self._reason(asking, (self._question(),)))
-        first = f"{questions.impression}{self._leave_out()}"
+            return session.draft("", "", await self._reason(session, (self._question(),)))
+        first = f"{questions.impression}{self._omit_instruction()}"
         if strategy == "impression":
-            t1 = await asking.ask("impression", (first,), self._fault_of_a_caption, whole=True)
-            return asking.draft(t1, "", t1)
-        t1 = await asking.ask("impression", (first,), reject_reason, whole=strategy != "vaps")
+            t1 = await session.request("impression", (first,), self._caption_reject_reason, require_complete=True)
+            return session.draft(t1, "", t1)
+        t1 = await session.request("impression", (first,), reject_reason, require_complete=strategy != "vaps")
         drawn = image_generator(self._prompting.seed, image_id).integers(len(self.knowledge))
         t2_id, t2 = list(self.knowledge.items())[drawn]
         if strategy == "impression+knowledge":
-            if reason := self._fault_of_a_caption(f"{t1} {t2}"):
+            if reason := self._caption_reject_reason(f"{t1} {t2}"):
                 raise UnusableAnswerError(reason)
-            return asking.draft(t1, t2_id, f"{t1} {t2}")
-        caption = await self._reason(asking, (first, t1, f"{t2}\n\n{self._question()}"))
-        return asking.draft(t1, t2_id, caption)
+            return session.draft(t1, t2_id, f"{t1} {t2}")
+        caption = await self._reason(session, (first, t1, f"{t2}\n\n{self._question()}"))
+        return session.draft(t1, t2_id, caption)
 
-    async def _reason(self, asking: CaptionSession, turns: Messages) -> str:
-        if not self._prompting.json:
-            return await asking.ask("reasoning", turns, self._fault_of_a_caption, whole=True)
-        schema = json_schema(self._asked_attributes())
-        return await asking.ask("reasoning", turns, self._fault_of_a_caption, schema, whole=True)
+    async def _reason(self, session: CaptionSession, turns: Messages) -> str:
+        schema = json_schema(self._requested_attributes()) if self._prompting.json else None
+        return await session.request("reasoning", turns, self._caption_reject_reason, schema, require_complete=True)
 
-    def _asked_attributes(self) -> list[str]:
+    def _requested_attributes(self) -> list[str]:
         return [name for name in self._prompts.attributes if name not in self._prompting.omit]
 
     def _question(self) -> str:
-        fields = ", ".join(self._asked_attributes())
+        fields = ", ".join(self._requested_attributes())
         as_json = f" Answer as JSON with one short text for each of: {fields}." if self._prompting.json else ""
-        return f"{self._prompts.questions.reasoning}{self._leave_out()}{as_json}"
+        return f"{self._prompts.questions.reasoning}{self._omit_instruction()}{as_json}"
 
-    def _leave_out(self) -> str:
+    def _omit_instruction(self) -> str:
         words = [name.replace("_", " ") for name in self._prompting.omit]
         return f" Do not mention the {' or the '.join(words)}." if words else ""
 
-    def _fault_of_a_caption(self, text: str) -> str | None:
+    def _caption_reject_reason(self, text: str) -> str | None:
         said = parse_caption(text, self._prompts) if self._prompting.omit else {}
         mentioned = [name for name in self._prompting.omit if name in said]
         return reject_reason(text) or (f"omission: mentions {', '.join(mentioned)}" if mentioned else None)
 
-    async def _ask_knowledge(self) -> dict[str, str]:
-        numbers = range(self._prompting.knowledge_variants)
+    async def _request_knowledge(self) -> dict[str, str]:
         warmer = replace(self._prompting, temperature=max(self._prompting.temperature, RETRY_TEMPERATURE))
         found = {}
-        for number in numbers:
+        for number in range(self._prompting.knowledge_variants):
             prompting = self._prompting if number == 0 else warmer  # else all variants would be the first
-            asking = CaptionSession(self.model, prompting, f"knowledge {number}", None)
+            session = CaptionSession(self.model, prompting, f"knowledge {number}", None)
             try:
-                text = await asking.ask("knowledge", (self._prompts.questions.knowledge,), reject_reason, whole=False)
+                text = await session.request(
+                    "knowledge", (self._prompts.questions.knowledge,), reject_reason, require_complete=False
+                )
             except UnusableAnswerError as error:
                 raise BackendError(
                     f"{self.name}: no usable answer to the knowledge question of {self._prompts.name}: {error}. "

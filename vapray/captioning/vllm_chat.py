@@ -3,7 +3,7 @@
 import itertools
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class VllmChat:
         ending.callback(engine.shutdown)
         return cls(engine, processor, ending, files, settings.max_num_seqs)
 
-    async def answer(
+    async def complete(
         self, turns: Messages, image: NDArray[np.uint8] | None, decoding: DecodingParams
     ) -> ChatCompletion:
         """Continue a conversation; see :class:`vapray.captioning.chat.ChatModel`.
@@ -117,8 +117,8 @@ class VllmChat:
             role = "assistant" if number % 2 else "user"
             messages.append({"role": role, "content": [*shown, {"type": "text", "text": text}]})
         written = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        pictures = {} if image is None else {"multi_modal_data": {"image": Image.fromarray(image)}}
-        return {"prompt": written, **pictures}
+        shown_image = {} if image is None else {"multi_modal_data": {"image": Image.fromarray(image)}}
+        return {"prompt": written, **shown_image}
 
 
 _FREE_MEMORY = "Most often memory ran out. Fix: lower vllm.max_num_seqs or vllm.max_model_len."
@@ -177,21 +177,19 @@ def _why_no_engine(model: str, settings: Vllm, cause: str) -> str:
     )
 
 
-@dataclass(frozen=True)
 class _StandardError:
     """Standard error from now on: the engine's own process writes there why it ended."""
 
-    path: Path = Path("/proc/self/fd/2")
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_begin", self.path.stat().st_size if self.path.is_file() else 0)
+    def __init__(self) -> None:
+        self._path = Path("/proc/self/fd/2")
+        self._begin = self._path.stat().st_size if self._path.is_file() else 0
 
     def cause(self) -> str:
         """Return the last line with an error; empty if standard error is not a file."""
-        if not self.path.is_file():
+        if not self._path.is_file():
             return ""
-        with self.path.open(errors="replace") as file:
-            file.seek(self._begin)  # type: ignore[attr-defined]
+        with self._path.open(errors="replace") as file:
+            file.seek(self._begin)
             lines = [line.strip() for line in file if "Error: " in line]
         roots = [line for line in lines if "Engine core initialization failed" not in line]
         return roots[-1].rpartition("] ")[2] if roots else ""

@@ -31,7 +31,11 @@ def find_vlm(model: str, revision: str | None = None, *, download: bool = True) 
     """Find the files of ``caption.model``; see :func:`vapray.pretrained.model_files.resolve_model_folder`."""
     wanted = ModelFileSpec("caption.model", [[*SMALL, weights] for weights in WEIGHTS], _missing)
     folder = resolve_model_folder(model, revision, wanted, download=download)
-    return VlmFiles(model, folder, _content(folder)[:12] if is_directory(model) else folder.name)
+    if not is_directory(model):
+        return VlmFiles(model, folder, folder.name)
+    # All files that decide an answer: weights, configurations, tokenizer, chat template.
+    decisive = [*_weights(folder), *(path for pattern in SMALL for path in folder.glob(pattern))]
+    return VlmFiles(model, folder, sha256_of(decisive)[:12])
 
 
 def _missing(folder: Path) -> list[str]:
@@ -41,8 +45,3 @@ def _missing(folder: Path) -> list[str]:
 
 def _weights(folder: Path) -> list[Path]:
     return next((found for pattern in WEIGHTS if (found := sorted(folder.glob(pattern)))), [])
-
-
-def _content(folder: Path) -> str:
-    """Hash all files that decide an answer: weights, configurations, tokenizer, chat template."""
-    return sha256_of([*_weights(folder), *(path for pattern in SMALL for path in folder.glob(pattern))])

@@ -21,7 +21,7 @@ def experiment(
     ] = None,
     row: Annotated[list[str] | None, typer.Option("--row", help="Run only this row. Repeatable.")] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="Run only this seed. Repeatable.")] = None,
-    beside: Annotated[int, typer.Option("--parallel", min=1, help="Rows and seeds to run at a time.")] = 1,
+    parallel: Annotated[int, typer.Option("--parallel", min=1, help="Rows and seeds to run at a time.")] = 1,
     tables_only: Annotated[
         bool, typer.Option("--tables-only", help="Write the tables of the finished runs only.")
     ] = False,
@@ -32,7 +32,15 @@ def experiment(
     with exit_on_error(debug):
         from pathlib import Path
 
-        from vapray.experiments.runner import ANYWHERE, finished_runs, run_all, run_names, run_parallel, settings_of
+        from vapray.experiments.runner import (
+            ANYWHERE,
+            finished_runs,
+            pending_runs,
+            run_all,
+            run_names,
+            run_parallel,
+            settings_of,
+        )
         from vapray.experiments.spec import read_experiment
         from vapray.experiments.tables import tables_of
         from vapray.runtime.progress import Display
@@ -51,10 +59,11 @@ def experiment(
         files = FileStore(results)
         if not tables_only:
             finished_runs(found, run_names(found), files, given)  # refuse records of other settings first
-            if beside > 1:
+            if parallel > 1:
                 options = [*(["--dataset", dataset] if dataset else []), *(["--debug"] if debug else [])]
                 command = ["experiment", file, *given, "--results", results, *options]
-                run_parallel(found, names, files, given, Display(), command=command, workers=beside)
+                pending = pending_runs(found, names, files, given, Display())
+                run_parallel(pending, Display(), command=command, workers=parallel)
             run_all(found, names, files, given, Display())
         records = finished_runs(found, run_names(found), files, given)
         if not records:

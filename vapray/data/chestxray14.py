@@ -10,7 +10,7 @@ Tables and lists may be gzipped. Images with one finding are kept. Validation is
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from vapray.data.image_files import list_images, missing_images
@@ -51,7 +51,8 @@ class ChestXray14(ImageSource):
     ) -> None:
         """Find the folder, its table and its lists."""
         self.root = dataset_folder(root, "of the ChestX-ray14 files")
-        self.validation_share, self.seed, self.no_finding = validation_share, seed, no_finding
+        self._split = partial(split_by_group, validation_share=validation_share, test_share=0, seed=seed)
+        self._no_finding = no_finding
         self._table = _find_table(self.root)
         self._lists = {split: find_required_table(self.root, name, ".txt") for split, name in LISTS.items()}
 
@@ -67,8 +68,8 @@ class ChestXray14(ImageSource):
             DataError: images missing, ids duplicated, on no list or on both, patients on both sides of the split;
                 one error lists all problems.
         """
-        pictures, split_of = self._pictures, self._split_of
-        raise_problems(self.root, self._complaints())
+        images, split_of = self._images, self._split_of
+        raise_problems(self.root, self._problems())
         records = [
             ImageRecord(
                 image_id=_id(row),
@@ -76,22 +77,21 @@ class ChestXray14(ImageSource):
                 label=self.class_names.index(row[FINDINGS]),
                 split=split_of[row[NAME]],
                 group=row[PATIENT],
-                path=str(pictures[_id(row)]),
+                path=str(images[_id(row)]),
             )
             for row in self._kept
         ]
         seen = [record for record in records if record.split == "train"]
-        dealt = split_by_group(seen, validation_share=self.validation_share, test_share=0, seed=self.seed)
-        return in_order([*dealt, *(record for record in records if record.split == "test")])
+        return in_order([*self._split(seen), *(record for record in records if record.split == "test")])
 
     def signature(self) -> str:
         """Compute the sha256 over names, sizes and times of the images and over the tables' bytes."""
-        return sign_files(self.root, self._pictures.values(), [self._table, *self._lists.values()])
+        return sign_files(self.root, self._images.values(), [self._table, *self._lists.values()])
 
     def notes(self) -> list[str]:
         """Count the images that are left out, by reason."""
         kinds = Counter(_kind(row) for row in self._rows)
-        fate = "kept as a class" if self.no_finding else "left out (data.no_finding=true keeps them)"
+        fate = "kept as a class" if self._no_finding else "left out (data.no_finding=true keeps them)"
         return [
             f"Of {len(self._rows):,} images {kinds['one']:,} show one finding and are kept, {kinds['several']:,} "
             f"show several and are left out, {kinds['none']:,} show none and are {fate}."
@@ -105,11 +105,11 @@ class ChestXray14(ImageSource):
 
     @cached_property
     def _kept(self) -> list[Row]:
-        kinds = ("one", "none") if self.no_finding else ("one",)
+        kinds = ("one", "none") if self._no_finding else ("one",)
         return [row for row in self._rows if _kind(row) in kinds]
 
     @cached_property
-    def _pictures(self) -> dict[str, Path]:
+    def _images(self) -> dict[str, Path]:
         folders = [inner for outer in sorted(self.root.glob("images*")) for inner in (outer, outer / "images")]
         return {name: path for folder in folders for name, path in list_images(folder).items()}
 
@@ -122,7 +122,7 @@ class ChestXray14(ImageSource):
     def _split_of(self) -> dict[str, str]:
         return dict(self._listed)
 
-    def _complaints(self) -> Iterator[str]:
+    def _problems(self) -> Iterator[str]:
         names, split_of = [row[NAME] for row in self._rows], self._split_of
         yield from duplicates(names)
         yield from (
@@ -137,7 +137,7 @@ class ChestXray14(ImageSource):
             yield f"{self._table.name}: {summarize_names(blank, 'row')} without {FINDINGS} or {PATIENT}; fill them in"
         if not self._kept:
             yield f"{self._table.name}: no image shows a single finding"
-        yield from missing_images(map(_id, self._kept), self._pictures, "images*")
+        yield from missing_images(map(_id, self._kept), self._images, "images*")
         # Images that are left out count too: a split that divides a patient is not the official one.
         yield from crossing_groups((row[PATIENT], split_of[row[NAME]]) for row in self._rows if row[NAME] in split_of)
 

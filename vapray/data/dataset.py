@@ -1,17 +1,59 @@
-"""Dataset of a configuration: opening, signature and drawing of phantoms."""
+"""Dataset of a configuration: registry of the sources, opening, signature and drawing of phantoms."""
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 from vapray.config import Config
+from vapray.data.chestxray14 import ChestXray14
+from vapray.data.colonoscopy.union import Colonoscopy
+from vapray.data.folder import Folder
+from vapray.data.isic2018 import Isic2018
+from vapray.data.isic2019 import Isic2019
 from vapray.data.phantom.canvas import Attributes
 from vapray.data.phantom.layout import read_attributes, write_isic2018
 from vapray.data.records import ImageSource
-from vapray.data.sources import Option, open_source, options_of
+from vapray.errors import ConfigError
 
 DRAWING_VERSION = 2
 """Version of the phantoms; raised when the same settings draw different images."""
 
 __all__ = ["dataset_content_hash", "draw_phantoms", "open_dataset", "true_attributes"]
+
+Option = float | str | None
+"""Value of an option: a share, a seed, a choice, a file."""
+
+SOURCES: dict[str, Callable[..., ImageSource]] = {
+    "isic2018": Isic2018,
+    "isic2019": Isic2019,
+    "chestxray14": ChestXray14,
+    "colonoscopy": Colonoscopy,
+    "folder": Folder,
+}
+
+
+def options_of(name: str) -> list[str]:
+    """List the options of a source, other than its folder.
+
+    Raises:
+        ConfigError: unknown source; the message lists the known ones.
+    """
+    if name not in SOURCES:
+        raise ConfigError(f"data source {name!r} is unknown; known: {', '.join(SOURCES)}.")
+    return [option for option in inspect.signature(SOURCES[name]).parameters if option != "root"]
+
+
+def open_source(name: str, root: str | Path, **options: Option) -> ImageSource:
+    """Open the source ``name`` on the folder ``root``.
+
+    Raises:
+        ConfigError: unknown source or option; the message lists the known ones.
+        DataError: the folder is missing or invalid.
+    """
+    known = options_of(name)
+    if unknown := [option for option in options if option not in known]:
+        raise ConfigError(f"data source {name}: no option {', '.join(unknown)}; it has {', '.join(known)}")
+    return SOURCES[name](root, **options)
 
 
 def open_dataset(config: Config) -> ImageSource:
@@ -65,13 +107,15 @@ def draw_phantoms(config: Config) -> Path:
             image_height=data.phantom.height,
             seed=config.run.seed,
             unseen=data.phantom.unseen,
-            shares={
-                "train": 1 - data.validation_share - data.test_share,
-                "validation": data.validation_share,
-                "test": data.test_share,
-            },
+            shares=phantom_shares(config),
         )
     return root
+
+
+def phantom_shares(config: Config) -> dict[str, float]:
+    """Compute the share of the phantoms in each split."""
+    validation, test = config.data.validation_share, config.data.test_share
+    return {"train": 1 - validation - test, "validation": validation, "test": test}
 
 
 def phantom_root(config: Config) -> Path:

@@ -18,10 +18,10 @@ from vapray.errors import ImageDecodeError
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, accept_identified: bool = False) -> Picture:
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, accept_identified: bool = False) -> ImageArray:
     """Decode one image to upright uint8 RGB [H, W, 3].
 
     EXIF orientation is applied, transparency becomes white, grey, palette and CMYK become RGB.
@@ -61,7 +61,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, accept_identified: bool
         raise ImageDecodeError(f"damaged or cut short: {type(error).__name__}: {error}") from error
 
 
-def center_crop(image: Picture) -> Picture:
+def center_crop(image: ImageArray) -> ImageArray:
     """Crop the centred square, of side min(H, W), from an [H, W, 3] image."""
     height, width = image.shape[:2]
     side = min(height, width)
@@ -69,14 +69,14 @@ def center_crop(image: Picture) -> Picture:
     return image[top : top + side, left : left + side]
 
 
-def resize(image: Picture, side: int) -> Picture:
+def resize(image: ImageArray, side: int) -> ImageArray:
     """Resize an image to [side, side, 3], antialiased (Lanczos)."""
     if image.shape[:2] == (side, side):
         return image
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
 
 
-def center_crop_resize(image: Picture, side: int) -> Picture:
+def center_crop_resize(image: ImageArray, side: int) -> ImageArray:
     """Crop the centred square and resize it to ``side`` pixels: the input of every model and metric."""
     return resize(center_crop(image), side)
 
@@ -91,7 +91,7 @@ def _refuse_by_header(image: Image.Image, max_pixels: int) -> None:
         raise ImageDecodeError(f"animated or of several pages: {frames} frames; give one image per file")
 
 
-def _to_rgb(image: Image.Image) -> Picture:
+def _to_rgb(image: Image.Image) -> ImageArray:
     if image.mode.startswith("I;16"):
         return _grey_to_rgb(np.asarray(image).astype(np.float64) / 257)
     if image.mode in ("I", "F"):
@@ -102,7 +102,7 @@ def _to_rgb(image: Image.Image) -> Picture:
     return np.asarray(image.convert("RGB"))
 
 
-def _grey_to_rgb(grey: NDArray[np.float64]) -> Picture:
+def _grey_to_rgb(grey: NDArray[np.float64]) -> ImageArray:
     return np.repeat((grey + 0.5).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 

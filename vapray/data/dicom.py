@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["decode_dicom", "is_dicom", "patient_group"]
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 PREAMBLE = 128
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -35,7 +35,7 @@ def is_dicom(data: bytes) -> bool:
     return data[PREAMBLE : PREAMBLE + 4] == b"DICM"
 
 
-def decode_dicom(data: bytes, *, max_pixels: int, accept_identified: bool) -> Picture:
+def decode_dicom(data: bytes, *, max_pixels: int, accept_identified: bool) -> ImageArray:
     """Decode a single-frame DICOM image to uint8 RGB [H, W, 3].
 
     Args:
@@ -126,7 +126,7 @@ def _pixels(pydicom: ModuleType, dataset: "Dataset") -> NDArray[Any]:
     return np.asarray(pydicom.pixels.pixel_array(dataset))
 
 
-def _grey(pydicom: ModuleType, dataset: "Dataset", stored: NDArray[Any]) -> Picture:
+def _grey(pydicom: ModuleType, dataset: "Dataset", stored: NDArray[Any]) -> ImageArray:
     values = pydicom.pixels.apply_modality_lut(stored, dataset).astype(np.float64)
     low, high = values.min(), values.max()
     if dataset.get("VOILUTSequence"):
@@ -144,7 +144,7 @@ def _grey(pydicom: ModuleType, dataset: "Dataset", stored: NDArray[Any]) -> Pict
     return np.repeat((share * 255 + 0.5).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _colour(values: NDArray[Any]) -> Picture:
+def _colour(values: NDArray[Any]) -> ImageArray:
     if values.dtype != np.uint8:
         raise ImageDecodeError("DICOM: colours of more than 8 bits; expected 8")
     return np.ascontiguousarray(values)

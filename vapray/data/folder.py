@@ -11,7 +11,7 @@ groups are split into train, validation and test. DICOM files (.dcm) without a g
 
 import os
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from vapray.data.dicom import patient_group
@@ -40,7 +40,7 @@ class Folder(ImageSource):
     ) -> None:
         """Find the folder and its table."""
         self.root = dataset_folder(root, "of the images")
-        self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
+        self._split = partial(split_by_group, validation_share=validation_share, test_share=test_share, seed=seed)
         self._table = find_table(self.root)
 
     @property
@@ -55,14 +55,9 @@ class Folder(ImageSource):
             DataError: images missing, empty labels, unknown splits, duplicate ids, names that leave the
                 folder, groups on two sides of a split; one error lists all problems.
         """
-        rows = self._rows
-        class_names = tuple(sorted({row["label"] for row in rows}))
-        records = [self._to_record(row, class_names) for row in rows]
-        if not rows[0].get("split"):
-            records = split_by_group(
-                records, validation_share=self.validation_share, test_share=self.test_share, seed=self.seed
-            )
-        return in_order(records)
+        class_names = self.class_names
+        records = [self._to_record(row, class_names) for row in self._rows]
+        return in_order(records if self._rows[0].get("split") else self._split(records))
 
     def signature(self) -> str:
         """Compute the sha256 over names, sizes and times of the images and over the table's bytes."""
@@ -70,9 +65,8 @@ class Folder(ImageSource):
         return sign_files(self.root, images, [self._table] if self._table else [])
 
     def _to_record(self, row: Row, class_names: tuple[str, ...]) -> ImageRecord:
-        image_id = _to_id(row["file_name"])
         return ImageRecord(
-            image_id=image_id,
+            image_id=_to_id(row["file_name"]),
             class_name=row["label"],
             label=class_names.index(row["label"]),
             split=SPLIT_NAMES[row.get("split") or "train"],
@@ -84,7 +78,7 @@ class Folder(ImageSource):
     @cached_property
     def _rows(self) -> list[Row]:
         rows = [row | {"group": _group(self.root, row)} for row in read_folder(self.root, self._table)]
-        raise_problems(self._table or self.root, _complaints(self.root, rows))
+        raise_problems(self._table or self.root, _problems(self.root, rows))
         return rows
 
 
@@ -93,7 +87,7 @@ def _leads_out(root: Path, name: str) -> bool:
     return "\0" in name or not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root))
 
 
-def _complaints(root: Path, rows: list[Row]) -> Iterator[str]:
+def _problems(root: Path, rows: list[Row]) -> Iterator[str]:
     names = [row["file_name"] for row in rows]
     outside = {name for name in names if _leads_out(root, name)}
     if outside:
@@ -105,10 +99,10 @@ def _complaints(root: Path, rows: list[Row]) -> Iterator[str]:
     if unlabelled:
         yield f"{summarize_names(unlabelled, 'row')} without a label; fill it in, or remove the rows"
     yield from duplicates(map(_to_id, names))
-    yield from _split_complaints(rows)
+    yield from _split_problems(rows)
 
 
-def _split_complaints(rows: list[Row]) -> Iterator[str]:
+def _split_problems(rows: list[Row]) -> Iterator[str]:
     splits = [row.get("split", "") for row in rows]
     unknown = sorted({split for split in splits if split and split not in SPLIT_NAMES})
     if unknown:

@@ -7,7 +7,7 @@ from statistics import fmean
 from PIL import Image
 
 from vapray.config import Config
-from vapray.data.dataset import open_dataset, phantom_root
+from vapray.data.dataset import open_dataset, phantom_root, phantom_shares
 from vapray.data.image_loading import read_bytes
 from vapray.data.phantom.modalities import find_modality
 from vapray.data.phantom.plan import plan_views
@@ -69,15 +69,11 @@ def reading_seconds(images: Images) -> float:
 
 def _phantoms(config: Config) -> Images:
     data = config.data
-    shares = {
-        "train": 1 - data.validation_share - data.test_share,
-        "validation": data.validation_share,
-        "test": data.test_share,
-    }
     modality = find_modality(data.modality)
-    views = plan_views(modality, data.phantom.n_images, seed=config.run.seed, shares=shares)
-    splits = Counter(view.split for view in views)
-    return Images(splits, len(modality.class_names), data.phantom.width * data.phantom.height)
+    views = plan_views(modality, data.phantom.n_images, seed=config.run.seed, shares=phantom_shares(config))
+    return Images(
+        Counter(view.split for view in views), len(modality.class_names), data.phantom.width * data.phantom.height
+    )
 
 
 def _mean_pixels(records: list[ImageRecord]) -> float:
@@ -87,7 +83,7 @@ def _mean_pixels(records: list[ImageRecord]) -> float:
 
 def _header_pixels(record: ImageRecord) -> float:
     try:
-        with Image.open(io.BytesIO(read_bytes(record.path))) as picture:
-            return picture.width * picture.height
+        with Image.open(io.BytesIO(read_bytes(record.path))) as image:
+            return image.width * image.height
     except (ImageDecodeError, OSError, ValueError, Image.DecompressionBombError):
         return UNREADABLE_PIXELS

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.data.decode import center_crop_resize, decode
-from vapray.data.parquet_images import read_picture_of_row
+from vapray.data.parquet_images import read_image_of_row
 from vapray.errors import ImageDecodeError
 
 __all__ = ["load_square_image", "load_square_images"]
@@ -26,7 +26,7 @@ def load_square_image(path: str, side: int) -> NDArray[np.uint8]:
 
 def read_bytes(path: str) -> bytes:
     """Read the bytes of an image file, or of an image in a Parquet file; ImageDecodeError if they cannot be read."""
-    if (inside := read_picture_of_row(path)) is not None:
+    if (inside := read_image_of_row(path)) is not None:
         return inside
     try:
         with fsspec.open(path, "rb") as file:

@@ -47,8 +47,7 @@ class Isic2018(ImageSource):
     ) -> None:
         """Find the folder and its tables."""
         self.root = dataset_folder(root, "of the ISIC 2018 files")
-        self.shares = {"validation": validation_share, "test": test_share}
-        self.seed = seed
+        self._shares, self._seed = {"validation": validation_share, "test": test_share}, seed
         find_required_table(self.root, _name("train", "GroundTruth"))
         found = {split: find_table(self.root, _name(split, "GroundTruth")) for split in PARTS}
         self._tables = {split: table for split, table in found.items() if table is not None}
@@ -67,14 +66,14 @@ class Isic2018(ImageSource):
                 the tables, or lesions on two sides of a split; one error lists all problems.
         """
         tables = {split: OneHotTable(path) for split, path in self._tables.items()}
-        pictures = {split: self._list_images(split) for split in tables}
+        images = {split: self._list_images(split) for split in tables}
         names, groups = tables["train"].columns, self._read_groups()
         raise_problems(
             self.root,
-            (complaint for split in tables for complaint in _complaints(tables[split], split, pictures[split], names)),
+            (problem for split in tables for problem in _problems(tables[split], split, images[split], names)),
         )
         records = [
-            ImageRecord(image, name, names.index(name), split, groups.get(image, image), str(pictures[split][image]))
+            ImageRecord(image, name, names.index(name), split, groups.get(image, image), str(images[split][image]))
             for split, table in tables.items()
             for image, name in table.classes.items()
         ]
@@ -102,13 +101,11 @@ class Isic2018(ImageSource):
         return {row["image"]: row["lesion_id"] or row["image"] for row in rows}
 
     def _split_missing_parts(self, records: list[ImageRecord]) -> list[ImageRecord]:
-        wanted = {side: 0.0 if side in self._tables else share for side, share in self.shares.items()}
-        if not any(wanted.values()):
-            return records
+        wanted = {side: 0.0 if side in self._tables else share for side, share in self._shares.items()}
         training = [record for record in records if record.split == "train"]
         rest = [record for record in records if record.split != "train"]
         return rest + split_by_group(
-            training, validation_share=wanted["validation"], test_share=wanted["test"], seed=self.seed
+            training, validation_share=wanted["validation"], test_share=wanted["test"], seed=self._seed
         )
 
 
@@ -116,9 +113,9 @@ def _name(split: str, kind: str) -> str:
     return f"ISIC2018_Task3_{PARTS[split]}_{kind}"
 
 
-def _complaints(table: OneHotTable, split: str, pictures: dict[str, Path], names: tuple[str, ...]) -> Iterator[str]:
+def _problems(table: OneHotTable, split: str, images: dict[str, Path], names: tuple[str, ...]) -> Iterator[str]:
     if table.columns != names:
         found, wanted = ", ".join(table.columns), ", ".join(names)
         yield f"{table.path.name}: classes {found} are not the training table's {wanted}"
     else:
-        yield from table.complaints(pictures, _name(split, "Input"))
+        yield from table.validate(images, _name(split, "Input"))

@@ -8,7 +8,7 @@ Tables may also be in a folder of their own name, and may be gzipped. Classes wi
 out. There is no official test split: whole lesions are split at random.
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from vapray.data.image_files import list_images
@@ -17,7 +17,7 @@ from vapray.data.one_hot import OneHotTable
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import split_by_group
 
-PICTURES = "ISIC_2019_Training_Input"
+IMAGES = "ISIC_2019_Training_Input"
 HAM10000 = "HAM_"
 """Prefix of the lesion ids of HAM10000, which is the training set of ISIC 2018."""
 
@@ -40,7 +40,7 @@ class Isic2019(ImageSource):
     ) -> None:
         """Find the folder and its tables."""
         self.root = dataset_folder(root, "of the ISIC 2019 files")
-        self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
+        self._split = partial(split_by_group, validation_share=validation_share, test_share=test_share, seed=seed)
         self._truth = find_required_table(self.root, "ISIC_2019_Training_GroundTruth")
         self._metadata = find_required_table(self.root, "ISIC_2019_Training_Metadata")
 
@@ -56,21 +56,19 @@ class Isic2019(ImageSource):
         Raises:
             DataError: images missing, rows not one-hot, duplicate ids; one error lists all problems.
         """
-        pictures, lesions = list_images(self.root / PICTURES), self._lesions
-        raise_problems(self.root, self._table.complaints(pictures, PICTURES))
+        images, lesions = list_images(self.root / IMAGES), self._lesions
+        raise_problems(self.root, self._table.validate(images, IMAGES))
         records = [
             ImageRecord(
-                image, name, self.class_names.index(name), "train", lesions.get(image) or image, str(pictures[image])
+                image, name, self.class_names.index(name), "train", lesions.get(image) or image, str(images[image])
             )
             for image, name in self._table.classes.items()
         ]
-        return in_order(
-            split_by_group(records, validation_share=self.validation_share, test_share=self.test_share, seed=self.seed)
-        )
+        return in_order(self._split(records))
 
     def signature(self) -> str:
         """Compute the sha256 over names, sizes and times of the images and over the tables' bytes."""
-        return sign_files(self.root, list_images(self.root / PICTURES).values(), [self._truth, self._metadata])
+        return sign_files(self.root, list_images(self.root / IMAGES).values(), [self._truth, self._metadata])
 
     def notes(self) -> list[str]:
         """Count the images shared with ISIC 2018, and those without a lesion id."""

@@ -82,9 +82,9 @@ def duplicates(names: Iterable[str]) -> Iterator[str]:
         yield f"{summarize_names(twice, 'duplicate id')}; keep one row of each"
 
 
-def raise_problems(where: Path, complaints: Iterable[str]) -> None:
-    """Raise one DataError with all complaints, if there are any."""
-    found = [f"{where}: {complaint}." for complaint in complaints]
+def raise_problems(where: Path, problems: Iterable[str]) -> None:
+    """Raise one DataError with all problems, if there are any."""
+    found = [f"{where}: {problem}." for problem in problems]
     if found:
         raise DataError(found[0] if len(found) == 1 else "\n  ".join([f"{len(found)} problems", *found]))
 

@@ -35,14 +35,14 @@ class OneHotTable:
         found = ((row["image"], self._class(row)) for row in self._rows)
         return {name: class_name for name, class_name in found if class_name is not None}
 
-    def complaints(self, pictures: Container[str], folder: str) -> Iterator[str]:
+    def validate(self, images: Container[str], folder: str) -> Iterator[str]:
         """Report problems of the rows: no image in ``folder``, not one-hot, a duplicate id."""
         names = [row["image"] for row in self._rows]
         wrong = [row["image"] for row in self._rows if self._class(row) is None]
-        found = [*missing_images(names, pictures, folder), *duplicates(names)]
+        found = [*missing_images(names, images, folder), *duplicates(names)]
         if wrong:
             found.append(f"{summarize_names(wrong, 'row')} not one-hot; exactly one class must be 1.0")
-        yield from (f"{self.path.name}: {complaint}" for complaint in found)
+        yield from (f"{self.path.name}: {problem}" for problem in found)
 
     def _class(self, row: Row) -> str | None:
         """Get the class that is 1 in a row whose other values are 0; None for any other row."""

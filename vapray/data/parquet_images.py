@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from vapray.data.label_tables import Row, missing_columns, raise_problems
 from vapray.errors import DataError, ImageDecodeError
 
-__all__ = ["file_of", "find_parquet", "read_parquet_rows", "read_picture_of_row"]
+__all__ = ["file_of", "find_parquet", "read_image_of_row", "read_parquet_rows"]
 
 PLACE = re.compile(r"(.+\.parquet)#(\d+)")
 TEXTS = ("text", "group", "split")
@@ -46,7 +46,7 @@ def read_parquet_rows(root: Path, path: Path) -> list[Row]:
     try:
         schema = pq.read_schema(path)
         raise_problems(path, missing_columns([dict.fromkeys(schema.names, "")], ("image", "label")))
-        raise_problems(path, _type_complaints(schema))
+        raise_problems(path, _type_problems(schema))
         table = pq.read_table(path, columns=["label", *(name for name in TEXTS if name in schema.names)])
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read as Parquet ({type(error).__name__}). Fix: copy it again.") from error
@@ -60,7 +60,7 @@ def read_parquet_rows(root: Path, path: Path) -> list[Row]:
     ]
 
 
-def read_picture_of_row(place: str) -> bytes | None:
+def read_image_of_row(place: str) -> bytes | None:
     """Read the bytes of an image in a Parquet file; None for any other path.
 
     Raises:
@@ -106,7 +106,7 @@ def _images(path: str, modified: int, group: int) -> pa.ChunkedArray:
         return file.read_row_group(group, columns=["image"]).column("image")
 
 
-def _type_complaints(schema: pa.Schema) -> Iterator[str]:
+def _type_problems(schema: pa.Schema) -> Iterator[str]:
     image, label = schema.field("image").type, schema.field("label").type
     inner = image.field("bytes").type if pa.types.is_struct(image) and image.get_field_index("bytes") >= 0 else image
     if not pa.types.is_binary(inner) and not pa.types.is_large_binary(inner):

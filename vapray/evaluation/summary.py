@@ -32,7 +32,7 @@ from vapray.evaluation.set_metrics import (
 )
 from vapray.evaluation.source_rank import SourceRank, rank_sources
 from vapray.memorisation.audit import Memorisation
-from vapray.metrics.inception_score import inception_score
+from vapray.metrics.inception import inception_score
 from vapray.metrics.intervals import Interval, bootstrap_interval
 from vapray.metrics.prd import PRDScores, prd_scores
 

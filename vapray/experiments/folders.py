@@ -14,7 +14,7 @@ from vapray.store.version import Store, Version
 
 __all__ = ["measure_folder"]
 
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 BATCH = 128
 
 
@@ -30,9 +30,9 @@ def measure_folder(folder: str, images: Version, config: Config, log: Callable[[
     Raises:
         DataError: no folder, or fewer than two readable images.
     """
-    paths = sorted(str(path) for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
+    paths = sorted(str(path) for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise DataError(f"{folder}: no images. Fix: give a folder of {', '.join(sorted(PICTURES))}.")
+        raise DataError(f"{folder}: no images. Fix: give a folder of {', '.join(sorted(SUFFIXES))}.")
     real = RealImages(images, measured_references(Store(config.run.root), images))
     reference = ReferenceStatistics.load(real, config, config.run.root, log)
     measured, bad = SetMeasurement(reference, "generated"), 0

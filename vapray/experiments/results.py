@@ -42,10 +42,10 @@ class ResultReader(ABC):
         """Read the numbers of a finished run."""
 
     @abstractmethod
-    def told(self, metrics: Mapping[str, Any]) -> str:
+    def describe(self, metrics: Mapping[str, Any]) -> str:
         """Describe the measurement, in a line under the table."""
 
-    def conflict(self, config: Config, numbers: Sequence[str]) -> str | None:
+    def validate(self, config: Config, numbers: Sequence[str]) -> str | None:
         """Return the conflict between a row's settings and the numbers; None if there is none."""
         return None
 
@@ -67,14 +67,14 @@ class _Evaluation(ResultReader):
         metrics = Metrics.from_json(version.files.read(path) or b"", version.files.path(path)).to_dict()
         return {key: value for key, value in metrics.items() if key != "stages"}
 
-    def told(self, metrics: Mapping[str, Any]) -> str:
+    def describe(self, metrics: Mapping[str, Any]) -> str:
         count, against = metrics["n_generated"], f"against {metrics['n_real']:,} training pictures"
         if (made := metrics.get("provenance")) is None:
             return f"{metrics['features']}, {count:,} pictures of the folder {against}."
         held_out = metrics["further"].get("n_held_out", count)
-        beside = "" if held_out == count else f" ({held_out:,} held out: FID falls with the number)"
+        caveat = "" if held_out == count else f" ({held_out:,} held out: FID falls with the number)"
         return (
-            f"{made['extractor']} at {made['resize']} pixels, {count:,} generated {against}{beside}; "
+            f"{made['extractor']} at {made['resize']} pixels, {count:,} generated {against}{caveat}; "
             f"{made['captioner']}; {made['preparation']}."
         )
 
@@ -98,20 +98,20 @@ class _Downstream(ResultReader):
             raise DataError(f"{version.uri}: no classifier could be trained.")
         scores = {
             f"{key}_at_{row['share']:g}": row[key]["value"] for row in record["rows"] for key in self._names
-        }  # one network and arm: `conflict`
+        }  # one network and arm: `validate`
         first = record["rows"][0]
         return scores | {name: first[name] for name in ("network", "arm", "steps", "n_synthetic", "seeds")} | {
             "regime": record["regime"], "test": record["test"],
         }  # fmt: skip
 
-    def told(self, metrics: Mapping[str, Any]) -> str:
+    def describe(self, metrics: Mapping[str, Any]) -> str:
         test = metrics["test"]
         return (
             f"means of {metrics['seeds']} {metrics['network']}, {metrics['steps']:,} steps each, tested on "
             f"{test['images']:,} real pictures of the {test['split']} split; {metrics['regime']}."
         )
 
-    def conflict(self, config: Config, numbers: Sequence[str]) -> str | None:
+    def validate(self, config: Config, numbers: Sequence[str]) -> str | None:
         for name in ("networks", "arms"):
             if len(getattr(config.downstream, name)) > 1:
                 return f"downstream.{name}: an experiment's run has one. Fix: give each a row or a measure."
@@ -154,7 +154,7 @@ class _Audit(ResultReader):
                 numbers[f"{key}_{one['name']}"] = _value(one[key])
         return numbers | {key: record[key] for key in ("captioner", "reference")} | {"captions": findings["captions"]}
 
-    def conflict(self, config: Config, numbers: Sequence[str]) -> str | None:
+    def validate(self, config: Config, numbers: Sequence[str]) -> str | None:
         attributes = load_prompt_set(config.prompt_set).attributes
         for number in numbers:
             found = self._of_attribute.fullmatch(number)
@@ -162,7 +162,7 @@ class _Audit(ResultReader):
                 return f"no number {number}: the attributes are {', '.join(attributes)}."
         return None
 
-    def told(self, metrics: Mapping[str, Any]) -> str:
+    def describe(self, metrics: Mapping[str, Any]) -> str:
         against = {"truth": "the truth of drawn pictures", "measurement": "what is measured in the picture"}
         reference = against.get(metrics["reference"], "nothing: no measurement independent of the captions exists")
         return f"{metrics['captions']:,} captions held against {reference}."

@@ -22,7 +22,7 @@ from vapray.runtime.progress import Display
 from vapray.store.files import FileStore
 from vapray.store.version import Version
 
-__all__ = ["ANYWHERE", "finished_runs", "run_all", "run_names", "run_parallel", "settings_of"]
+__all__ = ["ANYWHERE", "finished_runs", "pending_runs", "run_all", "run_names", "run_parallel", "settings_of"]
 
 ANYWHERE = "data.root=."
 """Placeholder for tables of finished runs, which need no dataset."""
@@ -64,7 +64,7 @@ def settings_of(
     try:
         settings = [*unless_given, *experiment.overrides(name.row, name.measure, name.seed)]
         config = load_config(experiment.config, overrides, settings)
-        if conflict := OUTCOMES[experiment.stage].conflict(config, experiment.all_numbers):
+        if conflict := OUTCOMES[experiment.stage].validate(config, experiment.all_numbers):
             raise ConfigError(conflict)
         select_prompt_set(config)
     except ConfigError as error:
@@ -95,11 +95,7 @@ def finished_runs(
 
 
 def run_all(
-    experiment: Experiment,
-    names: Sequence[RunName],
-    results: FileStore,
-    overrides: Sequence[str],
-    display: Display,
+    experiment: Experiment, names: Sequence[RunName], results: FileStore, overrides: Sequence[str], display: Display
 ) -> None:
     """Execute the runs without a record, and write their records.
 
@@ -107,7 +103,7 @@ def run_all(
         ConfigError: a record has other settings than the experiment.
         VaprayError: the error of the failed run; earlier records are kept.
     """
-    missing = _pending(experiment, names, results, overrides, display)
+    missing = pending_runs(experiment, names, results, overrides, display)
     with ExitStack() as stack:
         for number, name in enumerate(missing, start=1):
             config = settings_of(experiment, name, overrides)
@@ -117,35 +113,21 @@ def run_all(
             write_record(results, name, _made(experiment, name, config, display))
 
 
-def run_parallel(
-    experiment: Experiment,
-    names: Sequence[RunName],
-    results: FileStore,
-    overrides: Sequence[str],
-    display: Display,
-    *,
-    command: Sequence[str],
-    workers: int,
-) -> None:
+def run_parallel(names: Sequence[RunName], display: Display, *, command: Sequence[str], workers: int) -> None:
     """Execute every row and seed in a process of its own, several at a time.
 
     A table version that two processes need is written by one; the other waits for it.
 
     Args:
-        experiment: description of the experiment.
-        names: names of the runs.
-        results: store of the records.
-        overrides: overrides of all runs.
+        names: names of the pending runs.
         display: output for the stages of each run.
         command: command of the experiment, to which ``--row`` and ``--seed`` are added.
         workers: processes at a time.
 
     Raises:
         BackendError: some runs failed; the others are finished first.
-        ConfigError: a record has other settings than the experiment.
     """
-    missing = _pending(experiment, names, results, overrides, display)
-    pairs = list(dict.fromkeys((name.row, name.seed) for name in missing))
+    pairs = list(dict.fromkeys((name.row, name.seed) for name in names))
     running: set[subprocess.Popen[str]] = set()
 
     def make(pair: tuple[str, int]) -> str:
@@ -187,26 +169,26 @@ def _run_subprocess(command: Sequence[str], name: str, running: set[subprocess.P
     return name if process.returncode else ""
 
 
-def _pending(
-    experiment: Experiment,
-    names: Sequence[RunName],
-    results: FileStore,
-    overrides: Sequence[str],
-    display: Display,
+def pending_runs(
+    experiment: Experiment, names: Sequence[RunName], results: FileStore, overrides: Sequence[str], display: Display
 ) -> Sequence[RunName]:
+    """List the runs without a record, and log their number.
+
+    Raises:
+        ConfigError: a record has other settings than the experiment.
+    """
     finished = finished_runs(experiment, names, results, overrides)
     display.print(f"Found {len(finished)} of {len(names)} finished runs.")
     return [name for name in names if name not in finished]
 
 
 def _made(experiment: Experiment, name: RunName, config: Config, display: Display) -> Record:
-    folder = experiment.arms[name.row].folder
-    settings = deciding_settings(config, OUTCOMES[experiment.stage].stages)
-    if folder is not None:
+    outcome = OUTCOMES[experiment.stage]
+    settings = deciding_settings(config, outcome.stages)
+    if (folder := experiment.arms[name.row].folder) is not None:
         images = run_pipeline(config, ["ingest"], display, shared_root=True)["images"]
         metrics = measure_folder(folder, images, config, display.print)
         return Record(name.row, name.measure, name.seed, settings, metrics, {})
-    outcome = OUTCOMES[experiment.stage]
     written = {stage.writes for stage in STAGES if stage.name in outcome.stages}
     walked = run_pipeline(config, outcome.stages, display, shared_root=True)
     finished = {table: version for table, version in walked.items() if table in written}

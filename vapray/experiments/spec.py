@@ -25,7 +25,7 @@ Settings = dict[str, Any]
 
 
 class Row(ConfigSection):
-    """A row of the table: settings of its own, or a folder of pictures from elsewhere."""
+    """A row of the table: settings of its own, or a folder of images from another generator."""
 
     settings: Settings = Field(default_factory=dict)
     """Settings of the row, over those of the experiment."""

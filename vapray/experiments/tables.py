@@ -71,20 +71,20 @@ def tables_of(experiment: Experiment, records: Mapping[RunName, Record]) -> Tabl
     rows += _floors(columns, paper, records)
     found = findings(experiment, _numbers(experiment, records))
     questions = [
-        cells for one in found for cells in _question(one, experiment, alike=_told_alike(one.contrast.metric, records))
+        cells for one in found for cells in _question(one, experiment, alike=_is_common(one.contrast.metric, records))
     ]
     return Tables(experiment, tuple(head), rows, questions, tuple(_notes(experiment, records)))
 
 
 def _columns(experiment: Experiment, records: Mapping[RunName, Record]) -> Sequence[Column]:
     """List numbers by measure, then those that are equal under all measures."""
-    alike = [number for number in experiment.metrics if _told_alike(number, records)]
+    alike = [number for number in experiment.metrics if _is_common(number, records)]
     by_each = [number for number in experiment.metrics if number not in alike]
     measures = tuple(experiment.evaluators)
     return [((measure,), number) for measure in measures for number in by_each] + [(measures, n) for n in alike]
 
 
-def _told_alike(number: str, records: Mapping[RunName, Record]) -> bool:
+def _is_common(number: str, records: Mapping[RunName, Record]) -> bool:
     """Return True if a number is equal under all measures, because it does not depend on features."""
     of_runs: dict[tuple[str, int], list[float]] = {}
     for record in records.values():
@@ -128,7 +128,7 @@ def _budget(of_seeds: Mapping[int, Mapping[str, float]]) -> Cells:
         f"{budget['forward_flops'] / 1e9:.3g}",
         f"{budget['steps']:,.0f}",
         f"{budget['images']:,.0f}",
-        f"{_range([f'{one:.1f}' for one in sorted(minutes)])} min",
+        f"{'–'.join(dict.fromkeys(f'{one:.1f}' for one in (min(minutes), max(minutes))))} min",
     )
 
 
@@ -138,13 +138,13 @@ def _question(finding: ContrastResult, experiment: Experiment, *, alike: bool) -
     verdict = "resolved" if finding.resolved else "not resolved"
     if fewest < max(2, seeds):
         verdict = f"{fewest} of {seeds} seeds" if fewest < seeds else "one seed"
-    told_by = finding.differences
+    by_measure = finding.differences
     if alike:
-        told_by = {", ".join(told_by): next(iter(told_by.values()))}
+        by_measure = {", ".join(by_measure): next(iter(by_measure.values()))}
     blank = False
-    for measure, one in told_by.items():
+    for measure, one in by_measure.items():
         interval = "" if math.isnan(one.low) else f" [{_number(one.low)}, {_number(one.high)}]"
-        told = f"{_number(one.mean)}{interval}, n = {one.pairs}" if one.pairs else ABSENT
+        text = f"{_number(one.mean)}{interval}, n = {one.pairs}" if one.pairs else ABSENT
         p = _number(finding.p_holm if contrast.primary else one.p)
         name = OUTCOMES[experiment.stage].name(contrast.metric) or ""
         note = ("", "") if contrast.primary else (", uncorrected", ", secondary")
@@ -152,11 +152,11 @@ def _question(finding: ContrastResult, experiment: Experiment, *, alike: bool) -
             f"{contrast.treatment} − {contrast.baseline}",
             name,
             measure,
-            told,
+            text,
             f"{p}{note[0]}",
             f"{verdict}{note[1]}",
         )
-        yield ("", "", measure, told, "", "") if blank else cells
+        yield ("", "", measure, text, "", "") if blank else cells
         blank = True
 
 
@@ -166,16 +166,16 @@ def _notes(experiment: Experiment, records: Mapping[RunName, Record]) -> Iterato
         yield "Training: minutes of the attempt that ended it, from the quickest seed to the slowest."
     for measure in experiment.evaluators:
         of_measure = [record for record in records.values() if record.measure == measure]
-        yield from dict.fromkeys(_told(experiment, record) for record in of_measure)
+        yield from dict.fromkeys(_description(experiment, record) for record in of_measure)
         yield from dict.fromkeys(f"{measure}: {text}" for one in of_measure for text in one.metrics.get("warnings", ()))
     for name, row in experiment.arms.items():
         if row.note:
             yield f"{name}: {row.note}"
 
 
-def _told(experiment: Experiment, record: Record) -> str:
+def _description(experiment: Experiment, record: Record) -> str:
     whose = f"{record.row}, {record.measure}" if experiment.arms[record.row].folder else record.measure
-    return f"{whose}: {OUTCOMES[experiment.stage].told(record.metrics)}"
+    return f"{whose}: {OUTCOMES[experiment.stage].describe(record.metrics)}"
 
 
 def _numbers(experiment: Experiment, records: Mapping[RunName, Record]) -> dict[tuple[str, str, int, str], float]:
@@ -190,17 +190,12 @@ def _mean(of_seeds: Mapping[int, float]) -> str:
         return ABSENT
     mean = float(np.mean(known))
     digits = max(0, 2 - math.floor(math.log10(abs(mean)))) if mean else 3
-    told = f"{mean:,.{digits}f}"
+    text = f"{mean:,.{digits}f}"
     if len(known) == 1:
-        return told
+        return text
     deviation = float(np.std(known, ddof=1))
     first_digit = -math.floor(math.log10(deviation)) if deviation > 1e-9 * abs(mean) else 0
-    return f"{told} ± {deviation:,.{max(digits, first_digit)}f}"
-
-
-def _range(sorted_values: Sequence[str]) -> str:
-    ends = dict.fromkeys((sorted_values[0], sorted_values[-1]))
-    return "–".join(ends)
+    return f"{text} ± {deviation:,.{max(digits, first_digit)}f}"
 
 
 def _number(value: float) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from vapray.errors import DataError
 from vapray.metrics.pairwise_blocks import BLOCK_ROWS, Block, CentredRows, for_each_block
 
-__all__ = ["ChosenRows", "KIDResult", "KernelSums", "kernel_mmd2", "kid", "unbiased_mmd2"]
+__all__ = ["ChosenRows", "KIDResult", "KernelSums", "kernel_inception_distance", "kernel_mmd2", "unbiased_mmd2"]
 
 Features = NDArray[np.floating[Any]]
 Choices = NDArray[np.float64]
@@ -142,7 +142,9 @@ def kernel_mmd2(a: Features, b: Features, *, block_rows: int = BLOCK_ROWS) -> fl
     return float(unbiased_mmd2(one, other, sums)[0])
 
 
-def kid(a: Features, b: Features, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0) -> KIDResult:
+def kernel_inception_distance(
+    a: Features, b: Features, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
+) -> KIDResult:
     """Compute KID as published: the mean of ``kernel_mmd2`` over random subsets of equal size.
 
     Subsets have at most the size of the smaller set. ``kernel_mmd2`` of the full sets has an equal mean, less variance.

@@ -76,7 +76,7 @@ class _MeasureAndRecaption:
         self._config = config
         self._again = []
         if uses_language_model(config) and config.caption_audit.repeats:
-            captioner = build_vlm_captioner(config, lambda _: dict(knowledge))
+            captioner = build_vlm_captioner(config, knowledge)
             seeds = range(config.run.seed + 1, config.run.seed + 1 + config.caption_audit.repeats)
             self._again = [captioner.reseeded(seed, config.caption_audit.temperature) for seed in seeds]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.captioning import caption_templates as wording
-from vapray.captioning.captioner import CaptionDraft, CaptionReject, Pictures, image_generator
+from vapray.captioning.captioner import CaptionDraft, CaptionReject, Images, image_generator
 from vapray.captioning.measured.dermoscopy import measure_dermoscopy
 from vapray.captioning.prompt_set import PromptSet
 from vapray.errors import ImageDecodeError
@@ -34,7 +34,7 @@ class MeasuredCaptioner:
         variants = range(len(prompt_set.texts.knowledge))
         self.knowledge: Mapping[str, str] = dict(wording.pick_knowledge(prompt_set, number) for number in variants)
 
-    def caption(self, images: Pictures, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
+    def caption(self, images: Images, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
         """Caption uint8 [S, S, 3] images; an image in which no lesion stands out is a reject."""
         return [self._one(image, image_id) for image, image_id in zip(images, image_ids, strict=True)]
 

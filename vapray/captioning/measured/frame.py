@@ -33,11 +33,9 @@ def working_rgb(image: NDArray[np.uint8]) -> Floats:
 
 
 def _enlarged(channel: Floats) -> Floats:
-    enlarged: Floats = zoom(channel, SIDE / channel.shape[0], order=3, mode="nearest", grid_mode=True)
-    return enlarged
+    return np.asarray(zoom(channel, SIDE / channel.shape[0], order=3, mode="nearest", grid_mode=True))
 
 
 def working_lab(rgb: Floats) -> Floats:
     """Convert [S, S, 3] in 0..1 to CIE Lab (L in 0..100, a and b about -60..60)."""
-    lab: Floats = rgb2lab(rgb)
-    return lab
+    return np.asarray(rgb2lab(rgb))

@@ -59,8 +59,7 @@ def surroundings(features: Floats, brightness: Floats, view: Mask) -> Floats:
     border[BORDER_WIDTH:-BORDER_WIDTH, BORDER_WIDTH:-BORDER_WIDTH] = False
     chosen = border & view if (border & view).any() else border
     colours, light = features[chosen], brightness[chosen]
-    median: Floats = np.median(colours[light >= np.median(light)], axis=0)
-    return median
+    return np.asarray(np.median(colours[light >= np.median(light)], axis=0))
 
 
 def bowl(features: Floats, reference: Floats, view: Mask) -> Floats:
@@ -103,8 +102,7 @@ def segment(features: Floats, skin: Floats, view: Mask, min_contrast: float) -> 
 
 def contrast(features: Floats, skin: Floats) -> Floats:
     """Return the distance [S, S] of features from the skin."""
-    distance: Floats = ndimage.gaussian_filter(np.linalg.norm(features - skin, axis=-1), 1.0)
-    return distance
+    return np.asarray(ndimage.gaussian_filter(np.linalg.norm(features - skin, axis=-1), 1.0))
 
 
 def _central_component(mask: Mask) -> Mask:
@@ -115,5 +113,4 @@ def _central_component(mask: Mask) -> Mask:
     best: Mask = labels == int(weights.argmax())
     if weights.max() == 0 or best.mean() < MIN_AREA:
         return np.zeros(mask.shape, bool)
-    filled: Mask = ndimage.binary_fill_holes(best)
-    return filled
+    return np.asarray(ndimage.binary_fill_holes(best))

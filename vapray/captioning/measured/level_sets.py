@@ -76,8 +76,7 @@ class RegionScorer:
 def downsample(image: NDArray[Any]) -> Floats:
     """Average squares of STEP pixels of [S, S], so that a mirrored image stays the mirrored one."""
     side = SIDE // STEP
-    squares: Floats = image.reshape(side, STEP, side, STEP).mean(axis=(1, 3))
-    return squares
+    return np.asarray(image.reshape(side, STEP, side, STEP).mean(axis=(1, 3)))
 
 
 def upsample(image: Pixels) -> Pixels:
@@ -171,5 +170,4 @@ def _refined(field: Floats, view: Mask, box: Box, region: Mask) -> Mask:
 
 def _largest(mask: Mask) -> Mask:
     labels, count = ndimage.label(mask)
-    kept: Mask = labels == 1 + int(np.bincount(labels.ravel())[1:].argmax()) if count else mask
-    return kept
+    return np.asarray(labels == 1 + int(np.bincount(labels.ravel())[1:].argmax()) if count else mask)

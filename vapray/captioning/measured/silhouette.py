@@ -19,17 +19,12 @@ def roughness(mask: Mask, rings: int = 72) -> float:
     Log radii are taken towards ``rings`` directions from the centroid; their slow part, up to two waves
     around, belongs to the shape, not to the outline.
     """
-    radii = _radii(mask, rings)
-    waves = np.fft.rfft(np.log(radii))
-    waves[:3] = 0
-    return float(np.std(np.fft.irfft(waves, rings)))
-
-
-def _radii(mask: Mask, rings: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
     centre = np.array(ndimage.center_of_mass(mask))
     reach = np.arange(0.5, mask.shape[0], 0.5)
     angles = 2 * np.pi * np.arange(rings) / rings
     rows = centre[0] + reach[:, None] * np.sin(angles)
     columns = centre[1] + reach[:, None] * np.cos(angles)
     soft = ndimage.map_coordinates(mask.astype(float), [rows, columns], order=1, mode="constant")
-    return np.maximum(soft.sum(axis=0) * 0.5, 1.0)
+    waves = np.fft.rfft(np.log(np.maximum(soft.sum(axis=0) * 0.5, 1.0)))
+    waves[:3] = 0
+    return float(np.std(np.fft.irfft(waves, rings)))

@@ -46,8 +46,7 @@ def plain(lab: Floats, mask: Mask) -> Mask:
     """Return the PLAIN_SHARE of the mask whose colour changes least: a border between two colours shows neither."""
     down, across = np.gradient(lab, axis=(0, 1))
     change = (down**2 + across**2).sum(axis=-1)
-    quiet: Mask = mask & (change <= np.quantile(change[mask], PLAIN_SHARE))
-    return quiet
+    return np.asarray(mask & (change <= np.quantile(change[mask], PLAIN_SHARE)))
 
 
 def even_colour(image: Floats, mask: Mask, scale: float) -> Floats:
@@ -58,5 +57,4 @@ def even_colour(image: Floats, mask: Mask, scale: float) -> Floats:
 def local_mean(values: Floats, mask: Mask, scale: float) -> Floats:
     """Smooth [S, S] values by a Gaussian that sees only the mask."""
     weight = ndimage.gaussian_filter(mask.astype(float), scale)
-    smooth: Floats = ndimage.gaussian_filter(values * mask, scale) / np.maximum(weight, 1e-6)
-    return smooth
+    return np.asarray(ndimage.gaussian_filter(values * mask, scale) / np.maximum(weight, 1e-6))

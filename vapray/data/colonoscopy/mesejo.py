@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from vapray.data.colonoscopy.part import Frame
+from vapray.data.colonoscopy.part import DatasetPart, Frame
 from vapray.data.image_files import PHOTO_SUFFIXES, is_image_file
 from vapray.data.label_tables import summarize_names
 
@@ -19,13 +19,10 @@ __all__ = ["Mesejo"]
 LIGHTS = ("WL", "NBI")
 
 
-class Mesejo:
-    """Part in ``root``; see :class:`vapray.data.colonoscopy.part.DatasetPart`."""
+class Mesejo(DatasetPart):
+    """Part in ``root``."""
 
     name = "Mesejo"
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
 
     def frames(self) -> list[Frame]:
         """List the frames of both lights, with the name of their lesion without the number as diagnosis."""
@@ -40,20 +37,16 @@ class Mesejo:
             for path in paths
         ]
 
-    def complaints(self) -> Iterator[str]:
+    def validate(self) -> Iterator[str]:
         """Report videos without extracted frames, and a part without frames."""
         videos = [
             path for path in self.root.rglob("*.mp4") if not self._videos.get((_lesion(path), path.with_suffix("")))
         ]
         if videos:
             shown = summarize_names(sorted(path.relative_to(self.root).as_posix() for path in videos), "video")
-            yield f"{self.name}: {shown} without frames; write them as PNG into a folder of the video's name"
+            yield f"{shown} without frames; write them as PNG into a folder of the video's name"
         elif not self.files():
-            yield f"{self.name}: no frames; expected adenoma/adenoma_01/WL/*.png and so on in {self.root}"
-
-    def tables(self) -> list[Path]:
-        """Return an empty list, since the diagnoses are in the folder names."""
-        return []
+            yield f"no frames; expected adenoma/adenoma_01/WL/*.png and so on in {self.root}"
 
     def files(self) -> list[Path]:
         """List the frames."""

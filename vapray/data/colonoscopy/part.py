@@ -1,9 +1,9 @@
 """Interface of a part of the union: frames with the part's own diagnoses."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 __all__ = ["NO_POLYP", "DatasetPart", "Frame"]
 
@@ -28,23 +28,26 @@ class Frame:
     group: str
 
 
-class DatasetPart(Protocol):
+class DatasetPart(ABC):
     """Dataset of the union, in a folder of its name. Files are read on demand."""
 
     name: str
 
-    def frames(self) -> list[Frame]:
-        """List all frames; call ``complaints`` first."""
-        ...
+    def __init__(self, root: Path) -> None:
+        self.root = root
 
-    def complaints(self) -> Iterator[str]:
+    @abstractmethod
+    def frames(self) -> list[Frame]:
+        """List all frames; call ``validate`` first."""
+
+    @abstractmethod
+    def validate(self) -> Iterator[str]:
         """Report problems of its files."""
-        ...
+
+    @abstractmethod
+    def files(self) -> list[Path]:
+        """List the files that are signed by name, size and time."""
 
     def tables(self) -> list[Path]:
-        """List the small files that decide labels or groups."""
-        ...
-
-    def files(self) -> list[Path]:
-        """List all other files, which are signed by name, size and time."""
-        ...
+        """List the small files that decide labels or groups, which are signed by content; none by default."""
+        return []

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
-from vapray.data.colonoscopy.part import NO_POLYP, Frame
+from vapray.data.colonoscopy.part import NO_POLYP, DatasetPart, Frame
 from vapray.data.image_files import IMAGE_SUFFIXES, PHOTO_SUFFIXES, is_image_file
 from vapray.data.label_tables import summarize_names
 
@@ -21,48 +21,41 @@ __all__ = ["PolypsSet"]
 SPLITS = ("train2019", "val2019", "test2019")
 
 
-class PolypsSet:
-    """Part in ``root``; see :class:`vapray.data.colonoscopy.part.DatasetPart`."""
+class PolypsSet(DatasetPart):
+    """Part in ``root``."""
 
     name = "PolypsSet"
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
 
     def frames(self) -> list[Frame]:
         """List all annotated frames that exist, with the names of their objects as diagnoses."""
         return [
             Frame(
                 f"{self.name}/{annotation.with_suffix('').as_posix()}",
-                self._pictures[annotation],
+                self._images[annotation],
                 tuple(sorted({entry.findtext("name", "").strip() for entry in tree.iter("object")})) or (NO_POLYP,),
                 f"{self.name}/{_sequence(annotation, tree)}",
             )
             for annotation, tree in self._annotations.items()
-            if tree is not None and annotation in self._pictures
+            if tree is not None and annotation in self._images
         ]
 
-    def complaints(self) -> Iterator[str]:
+    def validate(self) -> Iterator[str]:
         """Report annotations that are not XML or have no frame, and frames without an annotation."""
         if broken := [str(path) for path, tree in self._annotations.items() if tree is None]:
-            yield f"{self.name}: {summarize_names(broken, 'annotation')} not Pascal VOC XML; copy them again"
-        if alone := [str(path) for path in self._annotations if path not in self._pictures]:
-            yield f"{self.name}: {summarize_names(alone, 'annotation')} without a frame in Image; copy them there"
-        if bare := [str(path) for path in self._pictures if path not in self._annotations]:
-            yield f"{self.name}: {summarize_names(bare, 'frame')} without a file in Annotation; copy them there"
-        if not self._annotations and not self._pictures:
-            yield f"{self.name}: no frames; expected {SPLITS[0]}/Image and {SPLITS[0]}/Annotation in {self.root}"
-
-    def tables(self) -> list[Path]:
-        """Return an empty list, since the annotations are too many to read for a signature."""
-        return []
+            yield f"{summarize_names(broken, 'annotation')} not Pascal VOC XML; copy them again"
+        if alone := [str(path) for path in self._annotations if path not in self._images]:
+            yield f"{summarize_names(alone, 'annotation')} without a frame in Image; copy them there"
+        if bare := [str(path) for path in self._images if path not in self._annotations]:
+            yield f"{summarize_names(bare, 'frame')} without a file in Annotation; copy them there"
+        if not self._annotations and not self._images:
+            yield f"no frames; expected {SPLITS[0]}/Image and {SPLITS[0]}/Annotation in {self.root}"
 
     def files(self) -> list[Path]:
-        """List frames and annotations, which are signed by size and time."""
-        return [*self._pictures.values(), *self._xml_files.values()]
+        """List frames and annotations; the annotations are too many to be signed by content."""
+        return [*self._images.values(), *self._xml_files.values()]
 
     @cached_property
-    def _pictures(self) -> dict[Path, Path]:
+    def _images(self) -> dict[Path, Path]:
         return self._below("Image", PHOTO_SUFFIXES)
 
     @cached_property

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from vapray.data.colonoscopy.part import NO_POLYP, Frame
+from vapray.data.colonoscopy.part import NO_POLYP, DatasetPart, Frame
 from vapray.data.image_files import PHOTO_SUFFIXES, is_image_file
 from vapray.data.label_tables import (
     Row,
@@ -29,13 +29,10 @@ from vapray.data.label_tables import (
 __all__ = ["Sun"]
 
 
-class Sun:
-    """Part in ``root``; see :class:`vapray.data.colonoscopy.part.DatasetPart`."""
+class Sun(DatasetPart):
+    """Part in ``root``."""
 
     name = "SUN"
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
 
     def frames(self) -> list[Frame]:
         """List the frames of annotated cases, each with its case's diagnosis, and those of negative cases."""
@@ -51,22 +48,22 @@ class Sun:
             if kind or path.name in self._annotated.get(case, ())
         ]
 
-    def complaints(self) -> Iterator[str]:
+    def validate(self) -> Iterator[str]:
         """Report cases without annotation or diagnosis, and annotated frames that do not exist."""
         if not self._cases:
-            yield f"{self.name}: no frames; expected case1, case2, ... in {self.root} or in sundatabase_* there"
+            yield f"no frames; expected case1, case2, ... in {self.root} or in sundatabase_* there"
         positive = [case for kind, case in self._cases if not kind]
         if bare := [case for case in positive if case not in self._annotated]:
-            yield f"{self.name}: {summarize_names(bare, 'case')} without annotation_txt/CASE.txt; copy them there"
+            yield f"{summarize_names(bare, 'case')} without annotation_txt/CASE.txt; copy them there"
         if positive and self._table is None:
             missing = summarize_names(positive, "case")
-            yield f"{self.name}: no cases.csv in {self.root}; write case,diagnosis for {missing}"
+            yield f"no cases.csv in {self.root}; write case,diagnosis for {missing}"
         elif unknown := [case for case in positive if not self._diagnosis(case)]:
-            yield f"{self.name}: cases.csv has no diagnosis of {summarize_names(unknown, 'case')}; add them"
-        yield from (f"{self.name}: cases.csv: {text}" for text in duplicates(_case(row) for row in self._rows))
+            yield f"cases.csv has no diagnosis of {summarize_names(unknown, 'case')}; add them"
+        yield from (f"cases.csv: {text}" for text in duplicates(_case(row) for row in self._rows))
         gone = [f"{case}/{name}" for case in positive for name in self._gone(case)]
         if gone:
-            yield f"{self.name}: {summarize_names(gone, 'annotated frame')} not found; copy them there"
+            yield f"{summarize_names(gone, 'annotated frame')} not found; copy them there"
 
     def tables(self) -> list[Path]:
         """List cases.csv and the annotations."""

@@ -4,7 +4,7 @@ root/PolypsSet, root/SUN, root/Mesejo, each optional. The paper's fourth, privat
 """
 
 from collections import Counter
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from vapray.data.colonoscopy.label_map import load_label_map
@@ -19,7 +19,7 @@ from vapray.errors import DataError
 
 __all__ = ["Colonoscopy"]
 
-PARTS: tuple[type[PolypsSet] | type[Sun] | type[Mesejo], ...] = (PolypsSet, Sun, Mesejo)
+PARTS: tuple[type[DatasetPart], ...] = (PolypsSet, Sun, Mesejo)
 
 
 class Colonoscopy(ImageSource):
@@ -48,11 +48,9 @@ class Colonoscopy(ImageSource):
     ) -> None:
         """Find the parts."""
         self.root = dataset_folder(root, f"with {', '.join(part.name for part in PARTS)}")
-        self.validation_share, self.test_share, self.seed = validation_share, test_share, seed
+        self._split = partial(split_by_group, validation_share=validation_share, test_share=test_share, seed=seed)
         self.label_map = load_label_map(labels)
-        self.parts: list[DatasetPart] = [
-            part(self.root / part.name) for part in PARTS if (self.root / part.name).is_dir()
-        ]
+        self.parts = [part(self.root / part.name) for part in PARTS if (self.root / part.name).is_dir()]
         if not self.parts:
             names = ", ".join(f"{part.name}/" for part in PARTS)
             raise DataError(f"{self.root}: none of {names} exists. Fix: set data.root to the folder of one or more.")
@@ -74,16 +72,13 @@ class Colonoscopy(ImageSource):
             for frame, label in self._labelled
         ]
         raise_problems(self.root, duplicates(record.image_id for record in records))
-        return in_order(
-            split_by_group(records, validation_share=self.validation_share, test_share=self.test_share, seed=self.seed)
-        )
+        return in_order(self._split(records))
 
     def signature(self) -> str:
         """Compute a signature of names, sizes and times of all files, the tables' bytes and the label map."""
         files = (path for part in self.parts for path in part.files())
-        return (
-            f"{sign_files(self.root, files, (t for part in self.parts for t in part.tables()))} {self.label_map.digest}"
-        )
+        tables = (path for part in self.parts for path in part.tables())
+        return f"{sign_files(self.root, files, tables)} {self.label_map.digest}"
 
     def notes(self) -> list[str]:
         """Count the frames of each part and those left out, and name the parts that overlap."""
@@ -106,7 +101,7 @@ class Colonoscopy(ImageSource):
 
     @cached_property
     def _frames(self) -> list[Frame]:
-        raise_problems(self.root, (complaint for part in self.parts for complaint in part.complaints()))
+        raise_problems(self.root, (f"{part.name}: {problem}" for part in self.parts for problem in part.validate()))
         frames = [frame for part in self.parts for frame in part.frames()]
         seen = {diagnosis for frame in frames for diagnosis in frame.diagnoses}
         unknown = sorted(diagnosis for diagnosis in seen if not self.label_map.knows(diagnosis))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Field = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 Attributes = dict[str, str | float | tuple[str, ...]]
 
 
@@ -21,11 +21,11 @@ class Drawing:
     """Image with masks of its parts.
 
     Attributes:
-        picture: image, uint8 [H, W, 3].
+        image: image, uint8 [H, W, 3].
         masks: bool [H, W] by name: ``lesion``, or ``lungs``, ``heart`` and ``opacity``.
     """
 
-    picture: Picture
+    image: ImageArray
     masks: dict[str, Mask]
 
 
@@ -61,9 +61,9 @@ def soft_step(distance: Field, width: float) -> Field:
     return t * t * (3 - 2 * t)
 
 
-def blend(picture: Field, colour: Field, alpha: Field) -> Field:
-    """Blend ``colour`` ([3] or [H, W, 3]) over ``picture`` [H, W, 3] with opacity ``alpha`` [H, W]."""
-    return picture + alpha[..., None] * (colour - picture)
+def blend(image: Field, colour: Field, alpha: Field) -> Field:
+    """Blend ``colour`` ([3] or [H, W, 3]) over ``image`` [H, W, 3] with opacity ``alpha`` [H, W]."""
+    return image + alpha[..., None] * (colour - image)
 
 
 def draw_hairs(x: Field, y: Field, rng: np.random.Generator, *, count: int, width: float, bend: float) -> Field:
@@ -83,7 +83,7 @@ def darken_corners(x: Field, y: Field, strength: float) -> Field:
     return 1 - np.float32(strength) * np.clip((x * x + y * y) / np.float32(0.49), 0, 1.3) ** 2
 
 
-def expose(picture: Field, rng: np.random.Generator, *, noise: float) -> Picture:
+def expose(image: Field, rng: np.random.Generator, *, noise: float) -> ImageArray:
     """Round to uint8 after adding grey grain of deviation ``noise`` (of 255) to every pixel."""
-    grain = rng.standard_normal(picture.shape[:2], dtype=np.float32) * np.float32(noise)
-    return np.clip(picture + grain[..., None] + 0.5, 0, 255).astype(np.uint8)
+    grain = rng.standard_normal(image.shape[:2], dtype=np.float32) * np.float32(noise)
+    return np.clip(image + grain[..., None] + 0.5, 0, 255).astype(np.uint8)

@@ -100,7 +100,6 @@ def draw(
     rng: np.random.Generator,
     height: int,
     width: int,
-    *,
     lesion_seed: int | None = None,
 ) -> Drawing:
     """Draw one radiograph of a patient.
@@ -122,9 +121,9 @@ def draw(
     x, y = rotate(grid_x - shift[0], grid_y - shift[1], rng.uniform(-TILT, TILT))
     lungs, heart = find_lungs(thorax, x, y)
     opacity, cover = _draw_opacity(attributes, thorax, lungs, x, y, patient_rng)
-    picture = _draw_chest(thorax, x, y, patient_rng, cover)
+    image = _draw_chest(thorax, x, y, patient_rng, cover)
     contrast = np.float32(rng.uniform(*CONTRAST))
-    grey = np.repeat(((picture - 110) * contrast + 110)[..., None], 3, axis=2)
+    grey = np.repeat(((image - 110) * contrast + 110)[..., None], 3, axis=2)
     return Drawing(expose(grey, rng, noise=rng.uniform(*NOISE)), {"lungs": lungs, "heart": heart, "opacity": opacity})
 
 
@@ -142,15 +141,15 @@ def _draw_opacity(
 def _draw_chest(thorax: Thorax, x: Field, y: Field, rng: np.random.Generator, cover: Field) -> Field:
     """Draw the brightness [H, W] of all parts, back to front."""
     body = soft_step(y + np.float32(0.47) - np.float32(0.9) * np.clip(np.abs(x) - 0.16, 0, 1) ** 1.5, 0.03)
-    picture = AIR + (SOFT_TISSUE - AIR) * body * (1 - np.float32(0.35) * np.clip(np.abs(x) - 0.3, 0, 1))
-    picture = picture + 26 * soft_step(y - np.float32(thorax.base_y - thorax.dome), 0.2)
+    image = AIR + (SOFT_TISSUE - AIR) * body * (1 - np.float32(0.35) * np.clip(np.abs(x) - 0.3, 0, 1))
+    image = image + 26 * soft_step(y - np.float32(thorax.base_y - thorax.dome), 0.2)
     in_lung = soft_step(thorax.lung_distance(x, y), BORDER)
     depths = LUNG + MARKINGS * smooth_field(x, y, rng, cycles=9) + 18 * np.exp(-((np.abs(x) - 0.08) ** 2) / 0.006)
     depths = depths + cover * (SOFT_TISSUE + 22 - depths)
-    picture = picture + in_lung * (depths - picture)
-    picture = picture + body * (_ribs(x, y, rng) * (1 - np.float32(0.6) * cover) + _spine(x, y, rng))
+    image = image + in_lung * (depths - image)
+    image = image + body * (_ribs(x, y, rng) * (1 - np.float32(0.6) * cover) + _spine(x, y, rng))
     in_heart = soft_step(thorax.heart_distance(x, y), BORDER)
-    return picture + in_heart * (HEART - picture) * np.float32(0.9) + _clavicles(x, y, thorax.apex_y, rng)
+    return image + in_heart * (HEART - image) * np.float32(0.9) + _clavicles(x, y, thorax.apex_y, rng)
 
 
 def _ribs(x: Field, y: Field, rng: np.random.Generator) -> Field:

@@ -10,23 +10,22 @@ drawn on a background because they would not be seen. Sizes, positions and textu
 ``surface``.
 """
 
+from functools import partial
+
 import numpy as np
 
 from vapray.data.phantom.canvas import (
-    Attributes,
-    Drawing,
     Field,
-    Picture,
+    ImageArray,
     blend,
     darken_corners,
     draw_hairs,
     expose,
-    make_grid,
     rotate,
     smooth_field,
     soft_step,
 )
-from vapray.data.phantom.lesion import Lesion, make_lesion
+from vapray.data.phantom.lesion import Lesion, draw_lesion
 from vapray.data.phantom.lesion_class import ALL_SHAPES, ALL_TEXTURES, LesionClass, draw_lesion_attributes
 
 FOLDS = (1.5, 3.0)
@@ -85,40 +84,14 @@ CLASSES = {
 }
 
 
-def draw_attributes(class_name: str, rng: np.random.Generator) -> Attributes:
-    """Draw the attributes of one polyp of the class."""
-    return draw_lesion_attributes(CLASSES[class_name], HIDDEN_ON, rng)
-
-
-def draw(
-    attributes: Attributes,
-    rng: np.random.Generator,
-    height: int,
-    width: int,
-    *,
-    lesion_seed: int | None = None,
-) -> Drawing:
-    """Draw one view of a polyp.
-
-    Args:
-        attributes: as from ``draw_attributes``.
-        rng: view: position, turn, folds, lumen, highlights, grain.
-        height: image height, in pixels.
-        width: image width, in pixels.
-        lesion_seed: fixes edge and colours, so that two views show one polyp; None: from ``rng``.
-
-    Returns:
-        The image and the mask ``lesion``, whose share of the square is ``attributes["size"]``.
-    """
-    x, y = make_grid(height, width)
-    polyp = make_lesion(attributes, COLOURS, x, y, rng, lesion_seed)
-    wall = np.asarray(BACKGROUNDS[str(attributes["background"])], np.float32)
-    picture: Field = wall * _fold_wall(x, y, polyp, rng)[..., None]
+def _paint(background: str, polyp: Lesion, x: Field, y: Field, rng: np.random.Generator) -> ImageArray:
+    wall = np.asarray(BACKGROUNDS[background], np.float32)
+    image: Field = wall * _fold_wall(x, y, polyp, rng)[..., None]
     vessels = draw_hairs(x, y, rng, count=int(rng.integers(*VESSELS)), width=0.012, bend=1.0)
-    picture = blend(picture, np.asarray(_VESSEL_COLOUR, np.float32), vessels * rng.uniform(*VESSEL_OPACITY))
-    picture = _raise_polyp(picture, polyp, rng)
-    picture = blend(picture, np.full(3, 250, np.float32), _draw_glare(x, y, polyp, rng))
-    return Drawing(_photograph(picture, x, y, rng), {"lesion": polyp.mask})
+    image = blend(image, np.asarray(_VESSEL_COLOUR, np.float32), vessels * rng.uniform(*VESSEL_OPACITY))
+    image = _raise_polyp(image, polyp, rng)
+    image = blend(image, np.full(3, 250, np.float32), _draw_glare(x, y, polyp, rng))
+    return _photograph(image, x, y, rng)
 
 
 def _fold_wall(x: Field, y: Field, polyp: Lesion, rng: np.random.Generator) -> Field:
@@ -139,15 +112,15 @@ def _find_centre(polyp: Lesion, x: Field, y: Field) -> tuple[float, float]:
     return float((x * polyp.mask).sum() / polyp.mask.sum()), float((y * polyp.mask).sum() / polyp.mask.sum())
 
 
-def _raise_polyp(picture: Field, polyp: Lesion, rng: np.random.Generator) -> Field:
+def _raise_polyp(image: Field, polyp: Lesion, rng: np.random.Generator) -> Field:
     """Draw the polyp on the wall as a dome that is lit from one side and casts a shadow to the other."""
     depth = np.clip(polyp.placed.depth, 0, 1)
     side = rotate(polyp.placed.x, polyp.placed.y, rng.uniform(0, 2 * np.pi))[0]
     lit = side / (np.hypot(polyp.placed.x, polyp.placed.y) + np.float32(1e-3))
     shadow = soft_step(polyp.placed.distance + np.float32(0.05), 0.09) * np.clip(lit, 0, 1)
-    picture = picture * (1 - np.float32(rng.uniform(*SHADOW)) * shadow)[..., None]
+    image = image * (1 - np.float32(rng.uniform(*SHADOW)) * shadow)[..., None]
     dome = DOME[0] + (DOME[1] - DOME[0]) * np.sqrt(depth) - np.float32(0.06) * lit * (1 - depth)
-    return blend(picture, polyp.surface * dome[..., None], soft_step(polyp.placed.distance, rng.uniform(*BORDER)))
+    return blend(image, polyp.surface * dome[..., None], soft_step(polyp.placed.distance, rng.uniform(*BORDER)))
 
 
 def _draw_glare(x: Field, y: Field, polyp: Lesion, rng: np.random.Generator) -> Field:
@@ -162,8 +135,12 @@ def _draw_glare(x: Field, y: Field, polyp: Lesion, rng: np.random.Generator) -> 
     return cover * np.float32(0.9)
 
 
-def _photograph(picture: Field, x: Field, y: Field, rng: np.random.Generator) -> Picture:
+def _photograph(image: Field, x: Field, y: Field, rng: np.random.Generator) -> ImageArray:
     """Apply the light falloff, the endoscope's round field and grain."""
     light = rng.uniform(*LIGHT) * darken_corners(x, y, 0.3)
     field = soft_step(np.float32(rng.uniform(*VIEW_RADIUS)) - np.hypot(x, y), 0.015)
-    return expose(picture * (light * field)[..., None] + 6, rng, noise=rng.uniform(*NOISE))
+    return expose(image * (light * field)[..., None] + 6, rng, noise=rng.uniform(*NOISE))
+
+
+draw_attributes = partial(draw_lesion_attributes, CLASSES, HIDDEN_ON)
+draw = partial(draw_lesion, COLOURS, _paint)

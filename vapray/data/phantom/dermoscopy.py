@@ -7,22 +7,21 @@ the grain. ``HIDDEN_ON``: lesion colours that are not drawn on a background beca
 Sizes, positions and textures: see ``outline`` and ``surface``.
 """
 
+from functools import partial
+
 import numpy as np
 
 from vapray.data.phantom.canvas import (
-    Attributes,
-    Drawing,
     Field,
-    Picture,
+    ImageArray,
     blend,
     darken_corners,
     draw_hairs,
     expose,
-    make_grid,
     smooth_field,
     soft_step,
 )
-from vapray.data.phantom.lesion import make_lesion
+from vapray.data.phantom.lesion import Lesion, draw_lesion
 from vapray.data.phantom.lesion_class import ALL_SHAPES, ALL_TEXTURES, LesionClass, draw_lesion_attributes
 
 HAIRS = (0, 2)
@@ -96,44 +95,22 @@ CLASSES = {
 }
 
 
-def draw_attributes(class_name: str, rng: np.random.Generator) -> Attributes:
-    """Draw the attributes of one lesion of the class."""
-    return draw_lesion_attributes(CLASSES[class_name], HIDDEN_ON, rng)
+def _paint(background: str, lesion: Lesion, x: Field, y: Field, rng: np.random.Generator) -> ImageArray:
+    skin = np.asarray(BACKGROUNDS[background], np.float32)
+    image = skin + SKIN_MOTTLE * smooth_field(x, y, rng, cycles=2)[..., None]
+    image = blend(image, lesion.surface, soft_step(lesion.placed.distance, rng.uniform(*BORDER)))
+    return _photograph(image, x, y, rng)
 
 
-def draw(
-    attributes: Attributes,
-    rng: np.random.Generator,
-    height: int,
-    width: int,
-    *,
-    lesion_seed: int | None = None,
-) -> Drawing:
-    """Draw one view of a lesion.
-
-    Args:
-        attributes: as from ``draw_attributes``.
-        rng: view: position, turn, light, hairs, grain.
-        height: image height, in pixels.
-        width: image width, in pixels.
-        lesion_seed: fixes edge and colours, so that two views show one lesion; None: from ``rng``.
-
-    Returns:
-        The image and the mask ``lesion``, whose share of the square is ``attributes["size"]``.
-    """
-    x, y = make_grid(height, width)
-    lesion = make_lesion(attributes, COLOURS, x, y, rng, lesion_seed)
-    skin = np.asarray(BACKGROUNDS[str(attributes["background"])], np.float32)
-    picture = skin + SKIN_MOTTLE * smooth_field(x, y, rng, cycles=2)[..., None]
-    picture = blend(picture, lesion.surface, soft_step(lesion.placed.distance, rng.uniform(*BORDER)))
-    return Drawing(_photograph(picture, x, y, rng), {"lesion": lesion.mask})
-
-
-def _photograph(picture: Field, x: Field, y: Field, rng: np.random.Generator) -> Picture:
+def _photograph(image: Field, x: Field, y: Field, rng: np.random.Generator) -> ImageArray:
     """Apply hairs, light, lens and grain."""
     hairs = draw_hairs(
         x, y, rng, count=int(rng.integers(HAIRS[0], HAIRS[1] + 1)), width=rng.uniform(*HAIR_WIDTH), bend=0.6
     )
-    picture = blend(picture, np.asarray(HAIR_COLOUR, np.float32), hairs * rng.uniform(*HAIR_OPACITY))
+    image = blend(image, np.asarray(HAIR_COLOUR, np.float32), hairs * rng.uniform(*HAIR_OPACITY))
     light = rng.uniform(*LIGHT) * darken_corners(x, y, rng.uniform(*CORNER_SHADE))
-    return expose(picture * light[..., None], rng, noise=rng.uniform(*NOISE))
+    return expose(image * light[..., None], rng, noise=rng.uniform(*NOISE))
+
+
+draw_attributes = partial(draw_lesion_attributes, CLASSES, HIDDEN_ON)
+draw = partial(draw_lesion, COLOURS, _paint)

@@ -21,7 +21,7 @@ from PIL import Image
 
 from vapray.data.isic2018 import PARTS
 from vapray.data.label_tables import read_rows
-from vapray.data.phantom.canvas import Attributes, Picture
+from vapray.data.phantom.canvas import Attributes, ImageArray
 from vapray.data.phantom.modalities import Modality, find_modality
 from vapray.data.phantom.plan import SHARES, View, draw_view, plan_views
 from vapray.errors import ConfigError, DataError
@@ -92,10 +92,10 @@ def write_isic2018(
     )
 
 
-def encode_jpeg(picture: Picture) -> bytes:
+def encode_jpeg(image: ImageArray) -> bytes:
     """Encode an image as JPEG of quality JPEG_QUALITY with full colour resolution."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()
 
 
@@ -136,18 +136,11 @@ def _write_tables(root: Path, modality: Modality, views: Sequence[View]) -> None
         ("image", "lesion_id", "diagnosis_confirm_type"),
         groups,
     )
-    names = tuple(views[0].attributes)
     truths = (
-        (
-            view.image_id,
-            view.lesion_id,
-            view.split,
-            view.class_name,
-            *(_format(view.attributes[name]) for name in names),
-        )
+        (view.image_id, view.lesion_id, view.split, view.class_name, *map(_format, view.attributes.values()))
         for view in views
     )
-    _write_csv(root / ATTRIBUTES_FILE, (*_KEY_COLUMNS, *names), truths)
+    _write_csv(root / ATTRIBUTES_FILE, (*_KEY_COLUMNS, *views[0].attributes), truths)
 
 
 def _format(value: str | float | tuple[str, ...]) -> str:

@@ -1,11 +1,11 @@
-"""Lesion or polyp on the canvas: its position and its surface."""
+"""Lesion or polyp on the canvas: its position and its surface, and the drawing of one view."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from vapray.data.phantom.canvas import Attributes, Field, Mask
+from vapray.data.phantom.canvas import Attributes, Drawing, Field, ImageArray, Mask, make_grid
 from vapray.data.phantom.outline import Placed, make_outline, place_outline
 from vapray.data.phantom.surface import paint_rings, texture_factor
 
@@ -44,3 +44,31 @@ def make_lesion(
     surface = paint_rings(placed.x, placed.y, placed.depth, mask, colours, lesion_rng)
     texture = texture_factor(str(attributes["texture"]), placed.x, placed.y, lesion_rng)
     return Lesion(placed, mask, surface * texture[..., None])
+
+
+def draw_lesion(
+    palette: Mapping[str, RGB],
+    paint: Callable[[str, Lesion, Field, Field, np.random.Generator], ImageArray],
+    attributes: Attributes,
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    lesion_seed: int | None = None,
+) -> Drawing:
+    """Draw one view of a lesion or polyp.
+
+    Args:
+        palette: colours of the modality, from rim to centre.
+        paint: draws the view from background, lesion, x, y and ``rng``.
+        attributes: as from ``draw_lesion_attributes``.
+        rng: view: position, turn, light, background, grain.
+        height: image height, in pixels.
+        width: image width, in pixels.
+        lesion_seed: fixes edge and colours, so that two views show one lesion; None: from ``rng``.
+
+    Returns:
+        The image and the mask ``lesion``, whose share of the square is ``attributes["size"]``.
+    """
+    x, y = make_grid(height, width)
+    lesion = make_lesion(attributes, palette, x, y, rng, lesion_seed)
+    return Drawing(paint(str(attributes["background"]), lesion, x, y, rng), {"lesion": lesion.mask})

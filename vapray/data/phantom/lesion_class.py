@@ -29,15 +29,20 @@ class LesionClass:
 
 
 def draw_lesion_attributes(
-    look: LesionClass, hidden_on: Mapping[str, frozenset[str]], rng: np.random.Generator
+    classes: Mapping[str, LesionClass],
+    hidden_on: Mapping[str, frozenset[str]],
+    class_name: str,
+    rng: np.random.Generator,
 ) -> Attributes:
     """Draw the attributes of one lesion.
 
     Args:
-        look: class of the lesion.
+        classes: classes of the modality.
         hidden_on: for each background the colours that are invisible on it; such pairs are not drawn.
+        class_name: class of the lesion.
         rng: random generator.
     """
+    look = classes[class_name]
     shape, outline = str(rng.choice(look.shapes)), str(rng.choice(look.outlines))
     colours = look.colour_sets[rng.integers(len(look.colour_sets))]
     backgrounds = [name for name, hidden in hidden_on.items() if not hidden & set(colours)]

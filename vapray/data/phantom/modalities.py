@@ -1,7 +1,7 @@
 """Registry of drawn modalities by name."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -10,43 +10,26 @@ from vapray.data.phantom.canvas import Attributes, Drawing
 from vapray.errors import ConfigError
 
 
-class DrawAttributes(Protocol):
-    """Function that draws the attributes of one lesion or patient."""
-
-    def __call__(self, class_name: str, rng: np.random.Generator) -> Attributes:
-        """Draw attributes in the modality's vocabulary."""
-        ...
-
-
-class Draw(Protocol):
-    """Function that draws one image of a lesion or patient."""
-
-    def __call__(
-        self,
-        attributes: Attributes,
-        rng: np.random.Generator,
-        height: int,
-        width: int,
-        *,
-        lesion_seed: int | None,
-    ) -> Drawing:
-        """Draw the image and its masks."""
-        ...
-
-
 @dataclass(frozen=True)
 class Modality:
-    """Modality of phantoms: its classes in column order and its two drawing functions."""
+    """Modality of phantoms.
+
+    Attributes:
+        name: name of the modality.
+        class_names: classes in column order.
+        draw_attributes: draws the attributes of one lesion or patient of a class.
+        draw: draws one image from attributes, generator of the view, height, width and ``lesion_seed``.
+    """
 
     name: str
     class_names: tuple[str, ...]
-    draw_attributes: DrawAttributes
-    draw: Draw
+    draw_attributes: Callable[[str, np.random.Generator], Attributes]
+    draw: Callable[[Attributes, np.random.Generator, int, int, int | None], Drawing]
 
 
 MODALITIES = {
-    name: Modality(name, tuple(room.CLASSES), room.draw_attributes, room.draw)
-    for name, room in (("dermoscopy", dermoscopy), ("chest_xray", chest_xray), ("colonoscopy", colonoscopy))
+    name: Modality(name, tuple(module.CLASSES), module.draw_attributes, module.draw)
+    for name, module in (("dermoscopy", dermoscopy), ("chest_xray", chest_xray), ("colonoscopy", colonoscopy))
 }
 
 

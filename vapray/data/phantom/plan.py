@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vapray.data.phantom.canvas import Attributes, Picture
+from vapray.data.phantom.canvas import Attributes, ImageArray
 from vapray.data.phantom.modalities import MODALITIES, Modality
 from vapray.errors import ConfigError
 
@@ -62,10 +62,10 @@ def plan_views(
     )
 
 
-def draw_view(modality: Modality, view: View, height: int, width: int) -> Picture:
+def draw_view(modality: Modality, view: View, height: int, width: int) -> ImageArray:
     """Draw the image of one planned view, uint8 [height, width, 3]."""
     rng = np.random.default_rng(view.view_seed)
-    return modality.draw(view.attributes, rng, height, width, lesion_seed=view.lesion_seed).picture
+    return modality.draw(view.attributes, rng, height, width, view.lesion_seed).image
 
 
 class _Combinations:

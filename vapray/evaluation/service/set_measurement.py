@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from vapray.errors import DataError
 from vapray.evaluation.service.reference import ReferenceStatistics
 from vapray.evaluation.set_metrics import FeatureSet, compare_sets, fid_of_sets, kid_of_sets, size_warnings
-from vapray.metrics.inception_score import inception_score
+from vapray.metrics.inception import inception_score
 from vapray.metrics.intervals import Interval
 
 __all__ = ["SetMeasurement"]
