@@ -104,7 +104,7 @@ def _job_rules(spec: Tree) -> dict[str, Any]:
 def _service_problems(tree: Tree) -> Iterator[str]:
     """Read the Serve config with vapray's strict readers; every pod must mount its file of API keys."""
     config = parse_serve_config(tree["spec"]["serveConfigV2"], where="serveConfigV2")
-    keys = PurePosixPath(read_settings(config.args).keys or "missing")
+    keys = PurePosixPath(read_settings(config.args).api_keys_file or "missing")
     for pod in pods_of(tree):
         mounts = {PurePosixPath(mount["mountPath"]) for mount in pod["containers"][0]["volumeMounts"]}
         if not mounts & {keys, *keys.parents}:

@@ -14,6 +14,7 @@ from vapray.diffusion.guidance import Guidance
 from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.solver import solver_plan
 from vapray.export import vap_diffusion
+from vapray.models.network_config import UViTConfig
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import build_uvit
 
@@ -44,10 +45,11 @@ def conditions(**options):
 @pytest.mark.parametrize(("context_width", "null_text"), [(None, "learned"), (6, "learned"), (6, "empty")])
 @pytest.mark.parametrize("label_token", [True, False])
 def test_the_network_predicts_the_same_noise(pcm, matched_block, context_width, null_text, label_token):
-    network = build_uvit(
-        seed=0, pcm=pcm, matched_block=matched_block, context_width=context_width, max_context=10,
+    config = UViTConfig(
+        prototypes=pcm, matched_block=matched_block, context_width=context_width, max_context=10,
         label_token=label_token, null_text=null_text, **SIZES,
-    ).eval()  # fmt: skip
+    )  # fmt: skip
+    network = build_uvit(config, seed=0).eval()
     generator = torch.Generator().manual_seed(1)
     weights = {name: torch.randn(w.shape, generator=generator) / 4 for name, w in network.state_dict().items()}
     network.load_state_dict(weights)
