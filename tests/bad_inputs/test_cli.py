@@ -41,7 +41,7 @@ def test_a_stage_without_what_it_reads_names_the_job_to_run_first(tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "words"),
     [
-        (["-m", "jobs.pipeline", "steps"], CONFIG, "command line: 'steps' is no setting. Write section.key=value"),
+        (["-m", "jobs.pipeline", "steps"], CONFIG, "command line: 'steps' is not a setting. Write section.key=value"),
         (["-m", "jobs.pipeline", "--config", "isic2018"], CONFIG, "Did you mean jobs/configs/isic2018.yaml?"),
         (
             [*VAPRAY, "run", "fly"],
@@ -63,7 +63,7 @@ def test_a_traceback_is_shown_when_asked_for() -> None:
     done = call("-m", "jobs.pipeline", "train.steps=0", "--debug")
     assert done.returncode == CONFIG
     assert "Traceback" in done.stderr
-    assert "train.steps = 0: wanted a whole number, at least 1" in done.stderr
+    assert "train.steps = 0: expected a whole number, at least 1" in done.stderr
 
 
 CLOSED = ("sh", "-c", 'exec "$@" <&-', "sh")

@@ -43,7 +43,7 @@ def test_the_measured_captioner_refuses_a_prompt_set_it_cannot_measure_for(
     path.write_text(yaml.safe_dump(MEASURED | changes))
     for act in (run_pipeline, plan_run):
         said = refused(CONFIG, lambda act=act: act(chosen(path, "caption.captioner=measured")), path, words)
-        assert "Fix: set caption.prompt_set to dermoscopy, or caption.captioner to vllm, openai or given" in said
+        assert "Fix: set caption.prompt_set to dermoscopy, or caption.captioner to vllm, openai or precomputed" in said
     assert {entry.name for entry in tmp_path.iterdir()} == {"mine.yaml"}
     assert next(check(chosen(path))).exit_code == CONFIG
 

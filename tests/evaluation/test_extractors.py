@@ -165,7 +165,7 @@ def test_squeezenet_s_version_is_told_by_its_file(version: str, tmp_path: Path, 
 
 def test_pixels_make_another_extractor(tmp_path: Path, pictures: Images) -> None:
     path = weights.squeezenet(tmp_path / "squeezenet.pth", "1_1")
-    imagenet, caffe = asked("squeezenet", path), asked("squeezenet", path, pixels="caffe")
+    imagenet, caffe = asked("squeezenet", path), asked("squeezenet", path, preprocessing="caffe")
     assert imagenet.space.sha256 != caffe.space.sha256
     assert not np.allclose(imagenet(pictures), caffe(pictures), rtol=0.01)
 
@@ -178,7 +178,7 @@ def test_caffe_s_pixels_are_blue_first_without_the_mean(pictures: Images) -> Non
     seen = torch.stack([large[:, 2] - 104, large[:, 1] - 117, large[:, 0] - 123], dim=1)
     with torch.no_grad():
         wanted = network.features(seen).mean(dim=(2, 3))
-    ours = asked("squeezenet", REAL_SQUEEZENET, pixels="caffe")(pictures)
+    ours = asked("squeezenet", REAL_SQUEEZENET, preprocessing="caffe")(pictures)
     np.testing.assert_allclose(ours, wanted, rtol=1e-3, atol=1e-3 * wanted.max())
 
 

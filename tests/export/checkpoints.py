@@ -41,7 +41,7 @@ KINDS: dict[str, tuple[str, ...]] = {
         "sample.precision=bfloat16",
     ),
     "tower": ("text_encoder.encoder=transformers",),
-    "open_clip": ("bank.encoder=open_clip", "bank.context_length=full", "bank.max_tokens=32"),
+    "open_clip": ("text_encoder.encoder=open_clip", "text_encoder.context_length=full", "text_encoder.max_tokens=32"),
 }
 """Settings of each kind; the files of trained models are made next to the checkpoint."""
 TOWERS = {"tower": bert, "open_clip": lambda folder: biomedclip(folder, pooler="cls_pooler")}

@@ -82,7 +82,7 @@ def test_the_solver_takes_the_same_steps(schedule, solver):
 @pytest.mark.parametrize("interval", [None, (10, 50)])
 def test_guidance_has_the_same_scale(convention, interval):
     for step in (1, 9, 10, 50, 51):
-        expected = Guidance.of(1.5, convention, interval).at(step)
+        expected = Guidance.from_scale(1.5, convention, interval).at(step)
         assert vap_diffusion.guidance_excess(step, 1.5, convention, interval) == expected
 
 

@@ -69,7 +69,7 @@ def begun(config, say=print, **changes: Any) -> Any:
     given = {"num_classes": CLASSES, "context_width": WIDTH, "space": SPACE, "board": nothing, "validate": None}
     job = TrainingJob(config, nothing, nothing, nothing, **{**given, **changes})
     made = job.network()
-    job._begin(made, say)
+    job._fill_initial_weights(made, say)
     return made
 
 

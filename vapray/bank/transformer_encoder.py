@@ -4,8 +4,7 @@ Contexts are the last hidden states, including CLS and SEP as in the released co
 layer, so that neither the batch nor the window's length changes a text's context.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vapray.bank.text_encoder import Encoded, TextEncoder, length_error
-from vapray.bank.tower_files import TowerFiles, find_tower, require_packages
+from vapray.bank.tower_files import find_tower, require_packages
+from vapray.bank.tower_loading import Tower, load_open_clip, load_transformers, quiet_transformers
 from vapray.config import TextEncoderSection
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError, VaprayError
 
@@ -140,10 +139,10 @@ class TransformerEncoder(TextEncoder):
         return [context[kept].numpy() for context, kept in zip(contexts, kept_BL, strict=True)]
 
     @cached_property
-    def _tower(self) -> "_Tower":
-        load = _load_open_clip if self._settings.encoder == "open_clip" else _load_transformers
+    def _tower(self) -> Tower:
+        load = load_open_clip if self._settings.encoder == "open_clip" else load_transformers
         try:
-            with _quiet():
+            with quiet_transformers():
                 return load(self._files, self._device)
         except (VaprayError, MemoryError, torch.OutOfMemoryError):
             raise
@@ -163,92 +162,3 @@ def _require_device(device: str) -> None:
         raise BackendError(
             f"device {device!r} is not available ({reason}). Fix: use cpu: pools.bank.num_gpus=0, or device='cpu'."
         ) from None
-
-
-@dataclass(frozen=True)
-class _Tower:
-    """Loaded text tower.
-
-    Attributes:
-        tokenizer: tokenizer of transformers.
-        clean: function that cleans a text before tokenization.
-        padding: id of the padding token.
-        hidden: function from token ids [B, L] and their mask of real tokens [B, L] to the last hidden states
-            [B, L or L - 1, D].
-        network: model of transformers that gives the hidden states.
-    """
-
-    tokenizer: Any
-    clean: Callable[[str], str]
-    padding: int
-    hidden: Callable[[Tensor, Tensor], Tensor]
-    network: Any
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress the progress bars of transformers and its list of unused tensors."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _load_open_clip(files: TowerFiles, device: str) -> _Tower:
-    import open_clip
-
-    name = f"local-dir:{files.folder}"
-    # Use the text tower's config from its file: open_clip would look up the name in open_clip_config.json in the hub.
-    text_cfg = {
-        **files.clip,
-        "hf_model_name": str(files.text_config.parent),
-        "hf_model_pretrained": False,
-        "output_tokens": True,
-    }
-    model = open_clip.create_model(name, text_cfg=text_cfg, require_pretrained=True, weights_only=True)
-    tower = model.text.eval().requires_grad_(False).to(device)
-    # Set explicitly, because open_clip_config.json may enable it.
-    tokenizer = open_clip.get_tokenizer(name, trust_remote_code=False)
-    if tokenizer.strip_sep_token or tokenizer.tokenizer_mode:
-        raise ConfigError(
-            f"{files.folder}/open_clip_config.json: its tokenizer_mode or strip_sep_token is not supported; expected "
-            "a plain tokenizer of transformers."
-        )
-    return _Tower(
-        tokenizer.tokenizer,
-        tokenizer.clean_fn,
-        tower.config.pad_token_id,
-        lambda ids_BL, real_BL: tower(ids_BL)[1],  # open_clip derives the mask from the padding token
-        tower.transformer,
-    )
-
-
-def _load_transformers(files: TowerFiles, device: str) -> _Tower:
-    import transformers
-
-    config = transformers.AutoConfig.from_pretrained(files.folder, trust_remote_code=False)
-    kind: Any = transformers.AutoModel
-    if config.model_type == "clip":
-        kind = transformers.CLIPTextModel
-    elif config.is_encoder_decoder:
-        kind = transformers.AutoModelForTextEncoding
-    tower, notes = kind.from_pretrained(files.folder, dtype=torch.float32, weights_only=True, output_loading_info=True)
-    # transformers draws missing tensors at random; the pooler after the last hidden state may be missing.
-    if absent := sorted(name for name in notes["missing_keys"] if "pooler" not in name):
-        raise CheckpointError(f"{files.folder}: its weights lack {len(absent)} tensors, such as {absent[0]}.")
-    tower = tower.eval().requires_grad_(False).to(device)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False)
-    return _Tower(
-        tokenizer,
-        str,
-        tokenizer.pad_token_id or 0,
-        lambda ids_BL, real_BL: tower(input_ids=ids_BL, attention_mask=real_BL.long()).last_hidden_state,
-        tower,
-    )

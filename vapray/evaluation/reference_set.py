@@ -32,11 +32,8 @@ from vapray.evaluation.baselines import class_mean_images
 from vapray.evaluation.classifier import Classifier, train_classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.extractors.weight_files import features_content_hash
-from vapray.evaluation.features import build_extractor
 from vapray.evaluation.measurement import CLASSIFIER, ImageMeasurer, stack_features, stored_classifier
-from vapray.latents.autoencoder import Autoencoder
-from vapray.latents.latent_space import split_moments
-from vapray.latents.loading import load_run_autoencoder
+from vapray.evaluation.reference_measurement import TABLE, MeasureRealImages, build_measurer
 from vapray.memorisation.candidates import COLUMNS, select_candidates, ungrouped_held_out
 from vapray.memorisation.planting import PLANTED, plant
 from vapray.memorisation.search import search_training_set
@@ -44,16 +41,16 @@ from vapray.metrics.frechet import FeatureStatistics
 from vapray.runtime.cluster import run_remote
 from vapray.runtime.row_map import map_rows
 from vapray.runtime.stage_context import StageContext
-from vapray.store.tables import TABLES, build_part, choose_held_out_split
+from vapray.store.tables import build_part, choose_held_out_split
 from vapray.store.version import Version, fingerprint
 
-__all__ = ["ReferenceSet", "build_measurer", "build_once", "load_or_build_reference"]
+__all__ = ["ReferenceSet", "build_once", "load_or_build_reference"]
 
 SECTIONS = (
     "data.modality", "data.image_size", "evaluate.features", "evaluate.preprocessing", "evaluate.classifier_steps",
 )  # fmt: skip
 _Prepare = Callable[[Config, Version, Version, str], tuple[Classifier, FeatureSpace]]
-TABLE, SCHEMA, SEED = "references", 1, 0
+SCHEMA, SEED = 1, 0
 
 
 @dataclass(frozen=True)
@@ -97,12 +94,6 @@ def load_or_build_reference(run: StageContext) -> ReferenceSet:
             found = _load(real, held_out)
     related = rows.filter(pc.field("split") == held_out).num_rows - len(apart)
     return ReferenceSet(version, nearest, held_out, related, *found)
-
-
-def build_measurer(config: Config, classifier: Classifier) -> ImageMeasurer:
-    """Build the measurement that the reference set uses, for images of any set."""
-    extractor = build_extractor(config.evaluate, config.pools.evaluate.device, classifier)
-    return ImageMeasurer(extractor, classifier, config.data.modality)
 
 
 def _held_out_split(rows: pa.Table, uri: str) -> str:
@@ -219,7 +210,7 @@ def _measure(run: StageContext, held_out: str, classifier: Classifier) -> None:
     map_rows(
         run,
         run.inputs["images"],
-        partial(_MeasureImages, run.config, run.inputs["autoencoder"], classifier),
+        partial(MeasureRealImages, run.config, run.inputs["autoencoder"], classifier),
         pool=run.config.pools.evaluate,
         columns=["image_id", "label", "split", "path"],
         where={"split": ["train", held_out]},
@@ -230,30 +221,3 @@ def _measure(run: StageContext, held_out: str, classifier: Classifier) -> None:
 def _statistics(version: Version) -> FeatureStatistics:
     rows = version.read(["set", "features"]).filter(pc.field("set") == "reference")
     return FeatureStatistics.of(stack_features(rows.to_pylist()))
-
-
-class _MeasureImages:
-    def __init__(self, config: Config, autoencoder: Version, classifier: Classifier) -> None:
-        self._side = config.data.image_size
-        self._autoencoder = load_run_autoencoder(autoencoder, config.pools.evaluate.device)
-        self._measurer = build_measurer(config, classifier)
-
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        asked = rows.to_pylist()
-        frames, kept, reasons = load_square_images([row["path"] for row in asked], self._side)
-        train = np.array([asked[position]["split"] == "train" for position in kept], dtype=bool)
-        ids = np.array([asked[position]["image_id"] for position in kept], dtype=object)
-        labels = np.array([asked[position]["label"] for position in kept], dtype=np.int64)
-        done: list[dict[str, Any]] = []
-        for name, chosen in (("reference", train), ("held_out", ~train), ("reconstructed", ~train)):
-            pictures = frames[chosen]
-            if name == "reconstructed" and len(pictures):
-                pictures = _reconstruct(self._autoencoder, pictures)
-            done += self._measurer.rows(name, ids[chosen].tolist(), labels[chosen].tolist(), pictures)
-        rejects = {f"image/{asked[position]['image_id']}": reason for position, reason in reasons.items()}
-        return build_part(TABLES[TABLE], done, rejects)
-
-
-def _reconstruct(autoencoder: Autoencoder, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    means, _ = split_moments(autoencoder.encode_moments(images))
-    return autoencoder.decode(means)

@@ -23,7 +23,8 @@ from vapray.evaluation.classifier import LABEL, Classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.measurement import preparation
 from vapray.evaluation.metrics import Provenance, StageTime
-from vapray.evaluation.reference_set import ReferenceSet, build_measurer, load_or_build_reference
+from vapray.evaluation.reference_measurement import build_measurer
+from vapray.evaluation.reference_set import ReferenceSet, load_or_build_reference
 from vapray.evaluation.report.render import render_report
 from vapray.evaluation.report.report_data import build_report_data
 from vapray.evaluation.summary import summarize, to_metrics
