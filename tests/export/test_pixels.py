@@ -191,7 +191,10 @@ def test_tokens_stand_for_the_caption_that_they_are_of(answers, checkpoints):
         ("untrusted", "ValueError: The directory "),
         ("model damaged", "ValueError: model/diffusion_pytorch_model.safetensors: changed since the export"),
         ("vae damaged", "ValueError: vae/diffusion_pytorch_model.safetensors: changed since the export"),
-        ("vae missing", ("OSError: Error no file named diffusion_pytorch_model", "ValueError: vae/diffusion_pytorch_model")),
+        (
+            "vae missing",
+            ("OSError: Error no file named diffusion_pytorch_model", "ValueError: vae/diffusion_pytorch_model"),
+        ),
         ("captions missing", "ValueError: model/captions.json: changed since the export"),
     ],
 )

@@ -153,7 +153,13 @@ def test_the_same_lines_say_why_as_in_a_run(small_run):
 
 ARCHITECTURES = [
     ({}, 5),
-    ({"model": {"width": 96, "depth": 6, "num_heads": 4, "prototypes": {"enabled": False}}, "text_encoder": {"width": 32}}, 7),
+    (
+        {
+            "model": {"width": 96, "depth": 6, "num_heads": 4, "prototypes": {"enabled": False}},
+            "text_encoder": {"width": 32},
+        },
+        7,
+    ),
     ({"autoencoder": {"kind": "pixels"}, "model": {"patch_size": 4, "prototypes": {"per_class": 3}}}, 3),
 ]
 
