@@ -55,7 +55,7 @@ def test_after_kills_at_work_every_image_has_one_caption_or_one_reject(tiny_vlm:
     common = [f"run.root={run}", f"data.root={tmp_path / 'phantoms'}", f"data.phantom.n_images={IMAGES}"]
     asked = ["caption.captioner=vllm", f"caption.model={tiny_vlm}", "caption.max_tokens=64", "caption.image_size=112"]
     asked += ["run.max_reject_fraction=1"]  # what a tiny model says of phantoms is anybody's guess
-    pool = [f"pools.caption.{key}" for key in ("batch_rows=4", "min_size=1", "max_size=1", "overlap=2")]
+    pool = [f"pools.caption.{key}" for key in ("batch_rows=4", "min_size=1", "max_size=1", "max_concurrency=2")]
     words = [*common, *asked, *pool, *ENGINE]
     assert _Stage("ingest", common, log).process.wait(120) == 0
 

@@ -14,7 +14,7 @@ from PIL import Image
 from vapray.captioning.chat import ChatCompletion, DecodingParams, Messages, RequestRejectedError
 from vapray.captioning.vlm_files import VlmFiles, find_vlm
 from vapray.config import Vllm
-from vapray.errors import BackendError, ConfigError
+from vapray.errors import BackendError, ConfigError, EngineDeadError
 from vapray.runtime.reaper import reaped
 
 __all__ = ["VllmChat"]
@@ -83,13 +83,14 @@ class VllmChat:
             RequestRejectedError: the engine refuses the request, such as a conversation above its maximum length.
         """
         from vllm.exceptions import VLLMClientError
-        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+        from vllm.v1.engine.exceptions import EngineDeadError as VllmEngineDeadError
+        from vllm.v1.engine.exceptions import EngineGenerateError
 
         number = str(next(self._numbers))
         try:
             async for output in self._engine.generate(self._prompt(turns, image), _sampling(decoding), number):
                 done = output
-        except EngineDeadError as error:
+        except VllmEngineDeadError as error:
             raise EngineDeadError(f"{self.name}: its engine died. {_FREE_MEMORY}") from error
         except EngineGenerateError as error:
             raise EngineDeadError(
