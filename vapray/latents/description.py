@@ -16,7 +16,7 @@ def describe_autoencoder(settings: Settings, notes: Mapping[str, Any]) -> str:
         notes: notes of the autoencoder stage's manifest.
     """
     kinds = {
-        "kl": "small, fitted to the training images",
+        "kl": "small, fitted to the training pictures",
         "pixels": "none, pixels are diffused",
         "diffusers": f"AutoencoderKL of {settings.model}",
         "taef2": f"TAEF2 of {settings.model}",
