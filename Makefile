@@ -10,7 +10,7 @@ UV = $(if $(shell command -v uv),uv,$(BIN)/uv)
 INSTALL = $(UV) pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable
 SETTINGS ?=
 WORKERS ?= 3
-PYTEST_PARALLEL = $(BIN)/python -m pytest -q -n $(WORKERS) --no-loadscope-reorder
+PYTEST_RUN = $(BIN)/python -m pytest -q --no-loadscope-reorder -n
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -35,13 +35,13 @@ demo: $(VENV)/core  ## Install the core, then run every stage on phantoms (about
 	@$(BIN)/vapray demo $(SETTINGS)
 
 test: $(VENV)/dev  ## The tests
-	@$(PYTEST_PARALLEL) $(PYTEST)
+	@$(PYTEST_RUN) $(WORKERS) $(PYTEST)
 
 test-slow: $(VENV)/dev  ## The tests that kill processes for minutes
-	@$(PYTEST_PARALLEL) -m slow --timeout=900 $(PYTEST)
+	@$(PYTEST_RUN) 0 -m slow --timeout=900 $(PYTEST)
 
 test-cluster: $(VENV)/dev  ## Jobs and faults on several machines, made of namespaces; takes root
-	@$(PYTEST_PARALLEL) -m cluster --timeout=900 $(PYTEST)
+	@$(PYTEST_RUN) 0 -m cluster --timeout=900 $(PYTEST)
 
 check: $(VENV)/dev  ## Linters, types, and the rules about who imports whom
 	@$(BIN)/ruff check .
