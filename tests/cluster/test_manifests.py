@@ -165,7 +165,7 @@ def resources_of(group: Tree) -> dict[str, float]:
 
 
 def held(spec: Tree, demand: ResourceDemand) -> list[int]:
-    """How many bundles of a demand each group holds at its maximum size; groups without any are left out."""
+    """Number of bundles of a demand that each group holds at its maximum size; groups without any are left out."""
     counts = [
         group.get("maxReplicas", 1) * bundles_per_node(resources_of(group), demand.bundle) for group in groups_of(spec)
     ]

@@ -33,7 +33,7 @@ def _caption(rows: pa.Table) -> pa.Table:
 
 
 def _run(source: Version, output: Version, batch_rows: int) -> int:
-    """What ``PipelineRunner`` and ``map_rows`` ask for, one after the other, with one actor."""
+    """Requests of ``PipelineRunner`` and ``map_rows``, one after the other, with one actor."""
     source.manifest()
     with output.lease() as lease:
         output.manifest()

@@ -184,7 +184,7 @@ def test_too_many_bad_pictures_end_with_code_6_and_a_count(tmp_path, job):
 
 
 def _empty(picture: Path) -> None:
-    """Of the same size and time: else ingest would run again."""
+    """Overwrite files at the same size and time, since ingest would run again for others."""
     before = picture.stat()
     picture.write_bytes(bytes(before.st_size))
     os.utime(picture, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from vapray.cli.cli_runtime import Debug, exit_on_error, renamed_option, warn_of_old_name
+from vapray.errors import ConfigError
 
 __all__ = ["create_key", "serve"]
 
@@ -37,6 +38,9 @@ def serve(
     """Serve models: an OpenAI-compatible API and a web page to try it."""
     with exit_on_error(debug, interrupted="Server stopped."):
         from vapray.service.serving import serve_until_interrupted
+
+        if api_keys and keys:
+            raise ConfigError("--api-keys and its old name --keys: got both. Fix: give --api-keys only.")
 
         serve_until_interrupted(config, checkpoint or (), host=host, port=port, keys=api_keys or keys, address=address)
 
