@@ -193,3 +193,11 @@ def test_a_second_interrupt_ends_at_once_and_leaves_no_orphans(tmp_path):
     assert process.returncode == 130
     assert rest.strip() == ""
     assert still_running(children) == []
+
+
+def test_an_option_and_its_old_name_together_are_refused():
+    code = "from vapray.cli.app import main; main()"
+    command = [sys.executable, "-c", code, "serve", "--api-keys", "a.yaml", "--keys", "b.yaml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "--api-keys and its old name --keys: got both" in done.stderr
