@@ -4,12 +4,11 @@ import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from vapray.config.key_hints import key_hint
 from vapray.config.renamed_keys import SERVICE_KEYS, apply_renamed_keys
 from vapray.config.section import ConfigSection, PositiveFloat, PositiveInt
-from vapray.errors import ConfigError
+from vapray.config.validation_errors import validate
 
 __all__ = [
     "CaptionerSettings",
@@ -143,17 +142,4 @@ def read_settings(args: Mapping[str, Any]) -> ServiceSettings:
         ConfigError: All problems of the settings, in one error.
     """
     renamed = apply_renamed_keys(dict(args), SERVICE_KEYS, source="args", warn=LOG.warning)
-    try:
-        return ServiceSettings.model_validate(renamed)
-    except ValidationError as error:
-        # An invalid entry of a list also counts as a missing one.
-        found = [one for one in error.errors() if one["type"] != "too_short" or not one["input"]]
-        raise ConfigError("\n  ".join(["args of the service:", *map(_problem, found)])) from None
-
-
-def _problem(found: Mapping[str, Any]) -> str:
-    name = ".".join(map(str, found["loc"])) or "settings"
-    if found["type"] == "extra_forbidden":
-        return f"unknown key {name}. {key_hint(ServiceSettings, found['loc'])}"
-    value = "" if isinstance(found["input"], Mapping) else f" = {found['input']!r}"
-    return f"{name}{value}: {found['msg'].removeprefix('Value error, ')}."
+    return validate(ServiceSettings, renamed, source="args of the service")

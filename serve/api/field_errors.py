@@ -7,12 +7,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from serve.errors import ApiError
-from vapray.config.key_hints import key_hint
+from vapray.config.section import ConfigSection
+from vapray.config.validation_errors import from_pydantic
 
-__all__ = ["FieldError", "from_pydantic", "raise_field_errors"]
+__all__ = ["FieldError", "field_errors", "raise_field_errors"]
 
 MAX_NAME_LENGTH, MAX_VALUE_LENGTH = 64, 40
-CODES = {"extra_forbidden": "unknown_parameter", "missing": "missing_required_parameter"}
+CODES = {"unknown": "unknown_parameter", "missing": "missing_required_parameter", "invalid": "invalid_value"}
 FREE_TEXT = {"prompt", "caption", "user", "image", "images"}
 
 
@@ -38,37 +39,25 @@ def raise_field_errors(errors: Iterable[FieldError]) -> None:
         raise ApiError(400, " ".join(error.text for error in found), found[0].code, found[0].param)
 
 
-def from_pydantic(errors: Sequence[Mapping[str, Any]], models: Mapping[str, type[BaseModel]]) -> list[FieldError]:
+def field_errors(errors: Sequence[Mapping[str, Any]], models: Mapping[str, type[BaseModel]]) -> list[FieldError]:
     """Convert Pydantic errors, the first one of each field.
 
     Args:
         errors: Errors of a ``RequestValidationError``.
         models: Models of ``body`` and ``query``.
     """
-    found = {error.param: error for error in (_field_error(one, models) for one in reversed(errors))}
-    return [*found.values()][::-1]
+    found: dict[str, FieldError] = {}
+    for source in dict.fromkeys(error["loc"][0] for error in errors):
+        of_source = [{**error, "loc": error["loc"][1:]} for error in errors if error["loc"][0] == source]
+        for problem in from_pydantic(of_source, models.get(source, ConfigSection), None, _shown):
+            name = ".".join(problem.keys[0])[:MAX_NAME_LENGTH]
+            found.setdefault(name, FieldError(name, problem.text, CODES[problem.kind]))
+    return [*found.values()]
 
 
-def _field_error(found: Mapping[str, Any], models: Mapping[str, type[BaseModel]]) -> FieldError:
-    source, *path = found["loc"]
-    if "label" in path:  # Pydantic appends the member of the union
-        path = path[: path.index("label") + 1]
-    name, code = ".".join(map(str, path))[:MAX_NAME_LENGTH], CODES.get(found["type"], "invalid_value")
-    if code == "unknown_parameter":
-        return FieldError(name, f"Unknown field {name}. {key_hint(models[source], path)}", code)
-    if code == "missing_required_parameter":
-        return FieldError(name, f"{name} is missing.", code)
-    accepted = "expected the name or number of a class" if path[-1] == "label" else _lower(found["msg"])
-    return FieldError(name, f"{name}{_shown(path[0], found['input'])}: {accepted}.", code)
-
-
-def _shown(field: int | str, value: Any) -> str:
+def _shown(path: Sequence[int | str], value: Any) -> str:
     """Show a value, unless it is the client's own text."""
-    if field in FREE_TEXT or isinstance(value, dict | list):
+    if path[0] in FREE_TEXT or isinstance(value, dict | list):
         return ""
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
-    return f" = {text[:MAX_VALUE_LENGTH]}"
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    return text[:MAX_VALUE_LENGTH]

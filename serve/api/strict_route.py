@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from serve.api.field_errors import from_pydantic, raise_field_errors
+from serve.api.field_errors import field_errors, raise_field_errors
 from serve.api.strict_json import parse_object
 from serve.errors import ApiError
 
@@ -30,7 +30,7 @@ class StrictRoute(APIRoute):
             try:
                 return await handle(request)
             except RequestValidationError as error:
-                raise_field_errors(from_pydantic(error.errors(), self._models()))
+                raise_field_errors(field_errors(error.errors(), self._models()))
                 raise
 
         return handle_strictly

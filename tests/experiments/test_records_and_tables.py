@@ -180,11 +180,11 @@ def test_what_is_not_made_yet_is_a_dash(experiment):
     ("change", "words"),
     [
         (("treatment: two", "treatment: too"), "unknown arm 'too'; arms: one, two"),
-        (("title: A title\n", ""), "e.yaml: title: is missing"),
-        (("note: a note", "nte: a note"), "e.yaml: arms.two.nte: unknown key. Did you mean note?"),
-        (("treatment: two,", "treatmnt: two,"), "contrasts.0.treatmnt: unknown key. Did you mean treatment?"),
-        (("{note: a note}", "{train.steps: 4}"), "arms.two.train.steps: unknown key. Fix: put settings one level"),
-        (("seeds: [0, 1]", "seeds: 2"), "e.yaml: seeds: expected a list"),
+        (("title: A title\n", ""), "e.yaml: title is missing."),
+        (("note: a note", "nte: a note"), "e.yaml: unknown key arms.two.nte. Did you mean note?"),
+        (("treatment: two,", "treatmnt: two,"), "unknown key contrasts.0.treatmnt. Did you mean treatment?"),
+        (("{note: a note}", "{train.steps: 4}"), "unknown key arms.two.train.steps. Known: settings, "),
+        (("seeds: [0, 1]", "seeds: 2"), "e.yaml: seeds = 2: expected a list"),
         (("{train.steps: 9}", "{run.seed: 9}"), "e.yaml: arms.one.settings: run.seed is set by `seeds`; remove it"),
         (("{data.image_size: 32}", "{run.seed: 9}"), "e.yaml: settings: run.seed is set by `seeds`"),
         (("{evaluate.half_samples: 4}", "{run.seed: 9}"), "e.yaml: evaluators.halved: run.seed is set by `seeds`"),
@@ -198,7 +198,7 @@ def test_what_is_not_made_yet_is_a_dash(experiment):
         (("two: {note", "two: {folder: x, note"), "'two' is a folder and has no seeds to pair"),
         (("seeds: [0, 1]", "stage: audit"), "unknown metric 'fid'; known: contradicted, "),
         (("seeds: [0, 1]", "stage: downstream"), "unknown metric 'recall'; known: auc_at_SHARE"),
-        (("seeds: [0, 1]", "stage: train"), "stage: Input should be 'evaluate', 'downstream' or 'audit'"),
+        (("seeds: [0, 1]", "stage: train"), "stage = 'train': expected one of evaluate, downstream, audit"),
     ],
 )
 def test_a_wrong_experiment_is_told_in_full(tmp_path, change, words):

@@ -47,16 +47,19 @@ def test_a_key_is_found_by_itself_alone(file):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "the file"),
-        ("keys: []", "keys: Tuple should have at least 1 item"),
-        ("- id: a", "the file"),
-        ("keys:\n- {id: a, sha256: b, scopes: [images]}", "keys.0.sha256: String should match"),
+        ("", "top level: expected keys"),
+        ("keys: []", "keys: expected a list of at least 1"),
+        ("- id: a", "top level: expected keys"),
+        ("keys:\n- {id: a, sha256: b, scopes: [images]}", "keys.0.sha256: expected text"),
         ("keys:\n- {id: a, sha256: !!str b, scopes: [images]}", "the tag !!str is not accepted"),
-        ("keys:\n- {id: a b, sha256: HASH, scopes: [images]}", "keys.0.id: String should match"),
-        ("keys:\n- {id: a, sha256: HASH, scopes: [image]}", "keys.0.scopes.0: Input should be 'images'"),
-        ("keys:\n- {id: a, sha256: HASH, scopes: []}", "keys.0.scopes: Tuple should have at least 1 item"),
+        ("keys:\n- {id: a b, sha256: HASH, scopes: [images]}", "keys.0.id = 'a b': expected text"),
+        (
+            "keys:\n- {id: a, sha256: HASH, scopes: [image]}",
+            "keys.0.scopes = ['image']: expected a list of at least 1",
+        ),
+        ("keys:\n- {id: a, sha256: HASH, scopes: []}", "keys.0.scopes = []: expected a list of at least 1"),
         ("keys:\n- {id: a, sha256: HASH, scopes: [images], images_per_minute: 0}", "keys.0.images_per_minute"),
-        ("keys:\n- {id: a, sha256: HASH, scopes: [images], rate: 1}", "keys.0.rate: Extra inputs"),
+        ("keys:\n- {id: a, sha256: HASH, scopes: [images], rate: 1}", "unknown key keys.0.rate"),
         ("keys:\n- {id: a, sha256: HASH, scopes: [images]}\n- {id: a, sha256: HASH0, scopes: [bank]}", "duplicate"),
         ("keys: &a\n- *a", "anchors and aliases"),
     ],
@@ -101,6 +104,6 @@ def test_the_command_shows_the_key_once(file):
     assert key_that_matches([found], done.stdout.strip()) == found
     assert found.scopes == ("images", "metrics")
     again = CliRunner().invoke(app, ["create-key", "ward-7", "--file", file])
-    assert again.exit_code == 2 and "duplicate id ward-7. No key was created." in again.output
+    assert again.exit_code == 2 and "no key was created: duplicate id ward-7." in again.output
     wrong = CliRunner().invoke(app, ["create-key", "b c", "--scope", "all", "--images-per-minute", "0", "--file", file])
-    assert wrong.exit_code == 2 and all(f"{name}: " in wrong.output for name in ("id", "scopes", "images_per_minute"))
+    assert wrong.exit_code == 2 and all(f"{name} = " in wrong.output for name in ("id", "scopes", "images_per_minute"))

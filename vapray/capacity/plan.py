@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from vapray.config.loader import COMMAND_LINE, apply_override, read_tree
 from vapray.config.section import ConfigSection, PositiveFloat, PositiveInt, UnitInterval
-from vapray.errors import ConfigError
+from vapray.config.validation_errors import validate
 
 __all__ = ["Plan", "load_plan"]
 
@@ -63,8 +63,4 @@ def load_plan(file: str | None, overrides: Sequence[str]) -> Plan:
     tree: dict[str, Any] = read_tree(Path(file))[0] if file else {}
     for override in overrides:
         apply_override(tree, {}, override, COMMAND_LINE)
-    try:
-        return Plan.model_validate(tree)
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg']}." for one in error.errors()]
-        raise ConfigError("\n  ".join([f"invalid plan. Keys: {', '.join(Plan.model_fields)}.", *problems])) from None
+    return validate(Plan, tree, source="plan")

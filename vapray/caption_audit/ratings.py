@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import fsspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vapray.config.validation_errors import from_pydantic, show_value
 from vapray.errors import DataError
 
 __all__ = ["VERDICTS", "RatedCaption", "read_ratings"]
@@ -55,10 +56,9 @@ def read_ratings(path: str) -> tuple[str, list[RatedCaption]]:
             f"caption_audit.ratings {path}: reading this address needs {error.name}. Fix: install it."
         ) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        problem = from_pydantic(error.errors(), _Ratings, None, show_value)[0]
         raise DataError(
-            f"caption_audit.ratings {path}: {where}: {first['msg']}. Fix: give a file that the rating sheet saved."
+            f"caption_audit.ratings {path}: {problem.text} Fix: give a file that the rating sheet saved."
         ) from None
     except ValueError as error:  # the address has an unknown protocol
         raise DataError(f"caption_audit.ratings {path}: cannot be read ({error}).") from None

@@ -5,16 +5,16 @@ A file may have ``datasets``: for each data set the parts that differ, merged ke
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from vapray.config.renamed_keys import EXPERIMENT_KEYS, apply_renamed_keys, rename_dotted, warn_once
 from vapray.config.section import ConfigSection, NonNegativeInt
 from vapray.config.strict_yaml import parse_yaml
+from vapray.config.validation_errors import validate
 from vapray.errors import ConfigError
 from vapray.experiments.results import OUTCOMES, FinalStage
 
@@ -162,13 +162,7 @@ def read_experiment(path: str, dataset: str | None = None) -> Experiment:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: not an experiment: expected title, question and arms.")
     tree = _renamed(_for_dataset(tree, dataset, path), path)
-    try:
-        return Experiment.model_validate(tree)
-    except ValidationError as error:
-        texts = [_problem(found["loc"], found["type"], found["msg"]) for found in error.errors()]
-        raise ConfigError(
-            f"{path}: {texts[0]}" if len(texts) == 1 else "\n  ".join([f"{path}: {len(texts)} problems", *texts])
-        ) from None
+    return validate(Experiment, tree, source=path)
 
 
 def _for_dataset(tree: dict[str, Any], dataset: str | None, path: str) -> dict[str, Any]:
@@ -203,19 +197,3 @@ def _merged(shared: Any, own: Any) -> Any:
     if not isinstance(shared, dict) or not isinstance(own, dict):
         return own
     return shared | {key: _merged(shared.get(key), value) for key, value in own.items()}
-
-
-def _problem(keys: Sequence[str | int], kind: str, message: str) -> str:
-    """Describe one Pydantic error by its key in the file."""
-    place, key = ".".join(map(str, keys)), str(keys[-1]) if keys else ""
-    if kind == "missing":
-        return f"{place}: is missing"
-    if kind == "tuple_type":
-        return f"{place}: expected a list"
-    if kind != "extra_forbidden":
-        return f"{place}: {message.removeprefix('Value error, ')}".removeprefix(": ")
-    if "." in key:
-        return f"{place}: unknown key. Fix: put settings one level below, under `settings:`"
-    known = (Row if keys[0] == "arms" else Contrast if keys[0] == "contrasts" else Experiment).model_fields
-    near = get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"{place}: unknown key. " + (f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}")

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, model_validator
 
 from vapray.config.section import ConfigSection, PositiveInt
 from vapray.config.strict_yaml import parse_yaml
+from vapray.config.validation_errors import validate
 from vapray.errors import ConfigError
 
 __all__ = ["ApiKey", "ApiKeys", "Scope", "add_key", "hash_key", "key_that_matches", "make_key", "read_keys"]
@@ -94,20 +94,15 @@ def read_keys(path: str) -> tuple[ApiKey, ...]:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}. Fix: save the file as UTF-8.") from None
     tree, _ = parse_yaml(text, where=path)
     try:
-        return ApiKeys.model_validate(tree).keys
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, found['loc'])) or 'the file'}: {_said(found)}" for found in _wrong(error)]
+        return validate(ApiKeys, tree, source=path, shown=_shown).keys
+    except ConfigError as error:
         advice = f"Fix: use the format that `vapray create-key NAME --file {path}` writes."
-        raise ConfigError(f"{path}: {'; '.join(problems)}. {advice}") from None
+        raise ConfigError(f"{error} {advice}") from None
 
 
-def _wrong(error: ValidationError) -> list[ErrorDetails]:
-    """Validation errors, without the list that is too short only because its entry is invalid."""
-    return [one for one in error.errors() if one["type"] != "too_short" or not one["input"]]
-
-
-def _said(found: ErrorDetails) -> str:
-    return found["msg"].removeprefix("Value error, ")
+def _shown(path: Sequence[int | str], value: object) -> str:
+    """Show a value of a key file in an error; no hash."""
+    return "" if not path or path[-1] in ("sha256", "keys") else repr(value)[:80]
 
 
 def add_key(path: str, id: str, scopes: Sequence[str], images_per_minute: int | None = None) -> str:
@@ -122,12 +117,7 @@ def add_key(path: str, id: str, scopes: Sequence[str], images_per_minute: int | 
     entries = [key.model_dump(mode="json") for key in (read_keys(path) if os.path.exists(path) else ())]
     key = make_key()
     entries.append({"id": id, "sha256": hash_key(key), "scopes": [*scopes], "images_per_minute": images_per_minute})
-    try:
-        ApiKeys.model_validate({"keys": entries})
-    except ValidationError as error:
-        wrong = {".".join(map(str, found["loc"][2:3])) or path: _said(found) for found in _wrong(error)[::-1]}
-        text = "; ".join(f"{where}: {what}" for where, what in wrong.items())
-        raise ConfigError(f"{text}. No key was created.") from None
+    validate(ApiKeys, {"keys": entries}, source="no key was created", shown=_shown)
     _write_private(path, yaml.safe_dump({"keys": entries}, sort_keys=False))
     return key
 

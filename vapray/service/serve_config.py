@@ -1,7 +1,6 @@
 """Strict parser of Serve config files; Serve itself ignores unknown keys."""
 
 import copy
-import difflib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from vapray.config.renamed_keys import SERVICE_KEYS, apply_renamed_keys
 from vapray.config.strict_yaml import parse_yaml
+from vapray.config.validation_errors import from_pydantic, key_hint, show_value
 from vapray.errors import ConfigError
 
 __all__ = ["ServeConfig", "parse_serve_config", "read_serve_config"]
@@ -111,8 +111,7 @@ def _problems(tree: Any) -> Iterator[str]:
     try:
         ServeDeploySchema.model_validate(tree)
     except ValidationError as error:
-        for problem in error.errors():
-            yield f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}."
+        yield from (problem.text for problem in from_pydantic(error.errors(), ServeDeploySchema, tree, show_value))
         return
     yield from _unknown(tree, ServeDeploySchema, "")
     yield from _unknown(tree.get("http_options"), HTTPOptionsSchema, "http_options.")
@@ -133,6 +132,4 @@ def _problems(tree: Any) -> Iterator[str]:
 def _unknown(found: Any, schema: type[BaseModel], where: str) -> Iterator[str]:
     for key in found if isinstance(found, dict) else ():
         if key not in schema.model_fields:
-            near = difflib.get_close_matches(key, schema.model_fields, n=1)
-            hint = f" Did you mean {near[0]}?" if near else f" Known: {', '.join(schema.model_fields)}."
-            yield f"unknown key {where}{key}.{hint}"
+            yield f"unknown key {where}{key}. {key_hint(schema, key)}"
