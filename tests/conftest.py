@@ -47,7 +47,7 @@ SMALL = (
     "evaluate.bootstrap_samples=20",
     "caption_audit.rated_images=3",
 )
-# One actor a stage: each further one takes seconds to import torch. The small run itself has pools as by default.
+# One actor a stage: each further one takes seconds to import torch.
 ONE_ACTOR = tuple(f"pools.{stage}.max_size=1" for stage in ("ingest", "caption", "sample", "evaluate", "downstream"))
 ROOT = Path(__file__).parents[1]
 
@@ -80,7 +80,7 @@ def small_run(tmp_path_factory) -> Path:
     one_core = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if shutil.which("taskset") else []
 
     def make(folder: Path) -> None:
-        done = _run([*one_core, sys.executable, "-m", "jobs.pipeline", f"run.root={folder / 'run'}", *SMALL])
+        done = _run([*one_core, sys.executable, "-m", "jobs.pipeline", f"run.root={folder / 'run'}", *SMALL, *ONE_ACTOR])
         assert done.returncode == 0, done.stdout + done.stderr
 
     return made_once(tmp_path_factory, "small", make) / "run"

@@ -17,7 +17,7 @@ from vapray.config import Train
 from vapray.errors import CheckpointError, TrainingDivergedError
 from vapray.training.network import Network
 from vapray.training.optimizer import make_optimizer
-from vapray.training.parallelism import DDPStrategy, FSDPStrategy, ParallelStrategy
+from vapray.training.parallelism import DDPStrategy, ParallelStrategy
 
 __all__ = ["Snapshot", "TrainingState", "load_weights", "save_weights"]
 
@@ -86,6 +86,8 @@ class TrainingState:
         """Distribute a complete state over the devices of ``world`` ranks; above 1 a torch process group must exist."""
         optimizer = self.optimizer.state_dict()
         if world > 1 and settings.sharding == "fsdp":
+            from vapray.training.fsdp import FSDPStrategy
+
             self.sharding = shards = FSDPStrategy(self.model, self.ema, device)
             self.optimizer, optimizer = make_optimizer(self.model, settings), shards.shard_optimizer_state(optimizer)
         else:
