@@ -4,9 +4,8 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from serve.api import bank, evaluations, health, image_queries, images, models
-from serve.api.authentication import ApiKeyMiddleware
+from serve.api.authentication import ApiKeyMiddleware, ApiKeyStore
 from serve.api.error_responses import handle_api_error, handle_http_error
-from serve.api.principals import ApiKeyStore
 from serve.api.rate_limit import RateLimiter
 from serve.api.request_body import RequestBodyMiddleware
 from serve.api.request_context import RequestContextMiddleware

@@ -9,7 +9,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
 
 from serve.api.audit_log import AuditRecord
-from serve.api.principals import Principal
+from serve.api.authentication import Principal
 from serve.api.rate_limit import RateLimiter
 from serve.backend import Backend, ModelInfo
 from serve.errors import unknown_model

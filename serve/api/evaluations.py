@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Response, Security
 
+from serve.api.authentication import Principal
 from serve.api.dependencies import (
     AuditRecordDep,
     BackendDep,
@@ -19,7 +20,6 @@ from serve.api.field_errors import FieldError, raise_field_errors
 from serve.api.image_jobs import generation_errors, merge_settings
 from serve.api.image_queries import decode_base64
 from serve.api.images import IdempotencyKey
-from serve.api.principals import Principal
 from serve.api.requests import EvaluationRequest
 from serve.api.responses import EvaluationList
 from serve.api.strict_route import StrictRoute

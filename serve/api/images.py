@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response, Security
 
+from serve.api.authentication import Principal
 from serve.api.dependencies import AuditRecordDep, BackendDep, RateLimiterDep, SettingsDep, get_model, require_scopes
 from serve.api.error_responses import ERROR_RESPONSES
 from serve.api.image_events import EVENTS, EventStream
 from serve.api.image_jobs import build_image_jobs, resolve_seed
 from serve.api.image_responses import to_image_data, token_usage
-from serve.api.principals import Principal
 from serve.api.requests import ImageGenerationRequest
 from serve.api.responses import ImagesResponse
 from serve.api.strict_route import StrictRoute

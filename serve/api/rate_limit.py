@@ -7,7 +7,7 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from serve.api.principals import Principal
+from serve.api.authentication import Principal
 from serve.errors import ApiError
 
 __all__ = ["RateLimiter"]

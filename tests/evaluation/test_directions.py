@@ -8,6 +8,7 @@ import pytest
 from vapray.errors import DataError
 from vapray.evaluation.baselines import class_mean_images
 from vapray.evaluation.features import RandomConvolutions
+from vapray.evaluation.metric_specs import METRIC_SPECS
 from vapray.evaluation.set_metrics import (
     FeatureSet,
     SetMetrics,
@@ -128,3 +129,8 @@ def test_fewer_images_than_features_are_warned_of() -> None:
     assert size_warnings(500, 96, 96) == ()
     (warning,) = size_warnings(500, 95, 96)
     assert "95 generated" in warning
+
+
+def test_values_of_features_are_compared_within_one_feature_space_only():
+    free = {spec.key for spec in METRIC_SPECS if not spec.needs_same_features}
+    assert free.isdisjoint({"fid", "kid", "precision", "recall", "density", "coverage", "prd_f8", "prd_f1_8"})

@@ -22,7 +22,7 @@ class MetricSpec:
     meaning: str
     """Explanation in the report, in one or two sentences."""
     needs_same_features: bool = False
-    """True if only values in the same feature space can be compared."""
+    """True if only values in the same feature space can be compared: for everything computed from features."""
     needs_same_count: bool = False
     """True if the value depends on the number of generated images: FID is biased, and balls shrink as a set grows."""
     needs_same_prompts: bool = False
@@ -97,8 +97,22 @@ METRIC_SPECS = (
         needs_same_features=True,
         needs_same_count=True,
     ),
-    MetricSpec("prd_f8", "PRD F8", percent, "higher", "Coverage of the kinds of real images, by frequency: variety."),
-    MetricSpec("prd_f1_8", "PRD F1/8", percent, "higher", "Generated images of real kinds, by frequency: fidelity."),
+    MetricSpec(
+        "prd_f8",
+        "PRD F8",
+        percent,
+        "higher",
+        "Coverage of the kinds of real images, by frequency: variety.",
+        needs_same_features=True,
+    ),
+    MetricSpec(
+        "prd_f1_8",
+        "PRD F1/8",
+        percent,
+        "higher",
+        "Generated images of real kinds, by frequency: fidelity.",
+        needs_same_features=True,
+    ),
     MetricSpec(
         "label_accuracy",
         "Label accuracy",

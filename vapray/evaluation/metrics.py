@@ -84,7 +84,7 @@ class Metrics:
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)
     """Intervals by the name of the number."""
     further: Mapping[str, float | None] = field(default_factory=dict)
-    """Additional numbers: density, coverage, fid_real_reconstructed, caption_entropy_bits, ..."""
+    """All other numbers by key, such as density. New metrics go here: a new field would make older files unreadable."""
     warnings: tuple[str, ...] = ()
 
     def value(self, key: str) -> float | None:

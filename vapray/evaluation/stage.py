@@ -23,11 +23,12 @@ from vapray.evaluation.classifier import LABEL, Classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.measurement import preparation
 from vapray.evaluation.metrics import Provenance, StageTime
+from vapray.evaluation.metrics_file import to_metrics
 from vapray.evaluation.reference_measurement import build_measurer
 from vapray.evaluation.reference_set import ReferenceSet, load_or_build_reference
 from vapray.evaluation.report.render import render_report
 from vapray.evaluation.report.report_data import build_report_data
-from vapray.evaluation.summary import summarize, to_metrics
+from vapray.evaluation.summary import summarize
 from vapray.latents.description import describe_autoencoder
 from vapray.memorisation.audit import Memorisation, audit
 from vapray.memorisation.candidates import COLUMNS

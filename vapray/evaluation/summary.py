@@ -17,7 +17,6 @@ from vapray.evaluation.adherence import Adherence, CaptionedImages, measure_adhe
 from vapray.evaluation.classifier import balanced_accuracy, class_accuracies
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.measurement import IMAGE_SETS, feature_set, probabilities_of
-from vapray.evaluation.metrics import Metrics, Provenance, StageTime
 from vapray.evaluation.set_metrics import (
     ClassScores,
     FeatureSet,
@@ -31,7 +30,6 @@ from vapray.evaluation.set_metrics import (
     standardize,
 )
 from vapray.evaluation.source_rank import SourceRank, rank_sources
-from vapray.memorisation.audit import Memorisation
 from vapray.metrics.inception import inception_score
 from vapray.metrics.intervals import Interval, bootstrap_interval
 from vapray.metrics.prd import PRDScores, prd_scores
@@ -114,85 +112,6 @@ def summarize(
         n_generated=len(generated.labels),
         warnings=size_warnings(len(reference.labels), len(generated.labels), space.width),
     )
-
-
-def to_metrics(
-    findings: EvaluationSummary, memorisation: Memorisation, stages: Mapping[str, StageTime], provenance: Provenance
-) -> Metrics:
-    """Build the contents of ``metrics.json``."""
-    scores, adherence, floors = findings.scores, findings.adherence, findings.fid_floors
-    measured = (adherence.adherence, adherence.shuffled, adherence.ceiling) if adherence else (math.nan,) * 3
-    return Metrics(
-        fid=scores.fid,
-        kid=scores.kid,
-        inception_score=findings.inception_score,
-        precision=scores.prdc.precision,
-        recall=scores.prdc.recall,
-        fid_untrained=floors["untrained"],
-        fid_class_mean=floors["class_mean"],
-        fid_real_split=floors["held_out"],
-        label_accuracy=findings.label_accuracy,
-        caption_adherence=measured[0],
-        caption_adherence_shuffled=measured[1],
-        caption_adherence_ceiling=measured[2],
-        n_real=findings.n_real,
-        n_generated=findings.n_generated,
-        features=provenance.extractor,
-        stages=stages,
-        provenance=provenance,
-        intervals=_intervals(findings, memorisation),
-        further=_additional_metrics(findings, memorisation),
-        warnings=findings.warnings,
-    )
-
-
-def _intervals(findings: EvaluationSummary, memorisation: Memorisation) -> dict[str, Interval | None]:
-    found: dict[str, Interval | None] = {
-        **findings.scores.intervals,
-        "label_accuracy": findings.label_accuracy_interval,
-        "copies_share_pixels": memorisation.pixels.interval,
-        "copies_share_features": memorisation.features.interval,
-    }
-    if adherence := findings.adherence:
-        found |= {
-            "caption_adherence": adherence.adherence_interval,
-            "caption_adherence_relative": adherence.relative_interval,
-        }
-    if rank := findings.source_rank:
-        found["caption_source_rank"] = rank.interval
-    return found
-
-
-def _additional_metrics(findings: EvaluationSummary, memorisation: Memorisation) -> dict[str, float | None]:
-    """Additional numbers of ``metrics.json``."""
-    found: dict[str, float | None] = {
-        "density": findings.scores.prdc.density,
-        "coverage": findings.scores.prdc.coverage,
-        "fid_real_reconstructed": findings.fid_floors["reconstructed"],
-        "kid_real_split": findings.kid_floors["held_out"],
-        "kid_real_reconstructed": findings.kid_floors["reconstructed"],
-        "fid_at_held_out_count": findings.fid_at_held_out_count,
-        "n_held_out": findings.n_held_out,
-        "label_accuracy_real": findings.label_accuracy_real,
-        "nearest_training_relative": findings.relative_distance,
-        "copies_share_pixels": memorisation.pixels.share,
-        "copies_share_features": memorisation.features.share,
-        "copies_share_expected": memorisation.pixels.expected,
-        "copies_certain": max(memorisation.pixels.copies, memorisation.features.copies),
-        "copies_planted_found": memorisation.pixels.planted_found,
-        "copies_n_held_out": memorisation.pixels.n_held_out,
-    }
-    if findings.distributions:
-        found |= {"prd_f8": findings.distributions.f8, "prd_f1_8": findings.distributions.f1_8}
-    if adherence := findings.adherence:
-        found |= {
-            "caption_adherence_relative": adherence.relative,
-            "caption_entropy_bits": adherence.caption_entropy_bits,
-            "caption_entropy_within_class_bits": adherence.caption_entropy_within_class_bits,
-        }
-    if rank := findings.source_rank:
-        found["caption_source_rank"] = rank.mean
-    return found
 
 
 def _inception_score(generated: FeatureSet, judged: NDArray[np.float64], seed: int) -> float:

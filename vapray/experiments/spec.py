@@ -43,7 +43,7 @@ class Contrast(ConfigSection):
     baseline: str
     treatment: str
     metric: str = "kid"
-    """Number of ``metrics.json`` to compare."""
+    """Number to compare: a key of ``METRIC_SPECS``, or a number of the last stage."""
     primary: bool = True
     """Part of Holm's correction; other contrasts are reported uncorrected."""
 

@@ -13,7 +13,7 @@ def invalidation_reasons(last: Manifest | None, sections: Mapping[str, Any], inp
     if last is None:
         return []
     changes = [*_difference("", last.sections, dict(sections)), *_difference("input ", last.inputs, dict(inputs))]
-    return changes or ["schema version"]
+    return changes or ["output format of the stage (another version of vapray)"]
 
 
 def _difference(path: str, old: Any, new: Any) -> Iterator[str]:
