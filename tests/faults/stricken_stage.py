@@ -35,6 +35,11 @@ SETTINGS = (
     "sample.n_images=16", "sample.num_inference_steps=3",
     "evaluate.classifier_steps=20", "evaluate.half_samples=4", "evaluate.bootstrap_samples=20",
 )  # fmt: skip
+ONE_ACTOR_EACH = tuple(
+    f"pools.{stage}.{size}=1"
+    for stage in ("ingest", "caption", "bank", "encode", "sample", "evaluate")
+    for size in ("min_size", "max_size")
+)
 SECONDS_FOR_A_STAGE = 400
 SECONDS_FOR_ORPHANS = 30
 Target = Literal["worker", "workers", "driver"]
@@ -126,7 +131,8 @@ def scene_of(work: Path) -> Iterator[Scene]:
     settings = (f"data.root={work / 'phantoms'}", *SETTINGS)
     with cluster(num_cpus=8) as (address, pid):
         scene = Scene(work, UnbrokenRun(work / "unbroken"), settings, address, pid)
-        code = scene.start("pipeline", scene.unbroken.root).wait(1800)
+        alone = Scene(work, scene.unbroken, (*settings, *ONE_ACTOR_EACH), address, pid)
+        code = alone.start("pipeline", scene.unbroken.root).wait(1800)
         assert code == 0, (work / "unbroken.log").read_text()[-2000:]
         yield scene
 

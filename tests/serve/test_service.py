@@ -90,16 +90,16 @@ def test_a_seed_is_a_picture_under_any_load(service, small_checkpoint):
 
 @pytest.mark.slow
 def test_a_replica_killed_under_load_costs_no_request(service):
-    """Every one of 300 requests is answered, though one of two samplers dies while it works on some of them."""
+    """Every one of 150 requests is answered, though one of two samplers dies while it works on some of them."""
     struck = threading.Event()
 
     def ask(number: int) -> int:
         if number == 40:
             struck.wait()
-        return len(service.make(bank="draw", label=number % 3, seed=number, num_inference_steps=40)["data"])
+        return len(service.make(bank="draw", label=number % 3, seed=number, num_inference_steps=20)["data"])
 
     with ThreadPoolExecutor(12) as clients:
-        answers = [clients.submit(ask, number) for number in range(300)]
+        answers = [clients.submit(ask, number) for number in range(150)]
         while sum(answer.done() for answer in answers) < 20:
             time.sleep(0.05)
         victim = service.replicas("sampler-demo")[0]
@@ -111,9 +111,9 @@ def test_a_replica_killed_under_load_costs_no_request(service):
             assert time.monotonic() < killed_at + 120, service.log.read_text()
             time.sleep(0.2)
         healthy_after = time.monotonic() - killed_at
-        assert [answer.result() for answer in answers] == [1] * 300
-    print(f"healthy again after {healthy_after:.1f} s, {left} of 300 requests were under way or to come")
-    assert left > 200
+        assert [answer.result() for answer in answers] == [1] * 150
+    print(f"healthy again after {healthy_after:.1f} s, {left} of 150 requests were under way or to come")
+    assert left > 100
     assert service.wait_for_count("replica_retries", 1) >= 1
 
 
