@@ -80,7 +80,9 @@ def small_run(tmp_path_factory) -> Path:
     one_core = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if shutil.which("taskset") else []
 
     def make(folder: Path) -> None:
-        done = _run([*one_core, sys.executable, "-m", "jobs.pipeline", f"run.root={folder / 'run'}", *SMALL, *ONE_ACTOR])
+        done = _run(
+            [*one_core, sys.executable, "-m", "jobs.pipeline", f"run.root={folder / 'run'}", *SMALL, *ONE_ACTOR]
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
     return made_once(tmp_path_factory, "small", make) / "run"
