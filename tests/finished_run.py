@@ -11,7 +11,7 @@ from vapray.store.files import FileStore
 
 __all__ = ["TABLES", "digests_of_the_weights", "frame", "metrics"]
 
-TABLES = ["images", "captions", "bank", "latents", "samples", "references", "measurements"]
+TABLES = ["images", "captions", "prompt_bank", "latents", "samples", "reference_measurements", "measurements"]
 
 
 def frame(files: FileStore, table: str) -> pandas.DataFrame:

@@ -216,10 +216,10 @@ ROWS = {
 
 @pytest.mark.parametrize("damage", ["cut", "column type", "column missing", "no parquet"])
 def test_a_part_of_a_table_that_is_not_what_was_written(tmp_path: Path, damage: str) -> None:
-    version = Version(FileStore(str(tmp_path)), "records", "abc")
+    version = Version(FileStore(str(tmp_path)), "ingest_plan", "abc")
     name = version.write_part(pa.table(ROWS)).name
     version.seal(stage="ingest", sections={}, inputs={}, seconds=0.0, versions={}, notes={})
-    path = tmp_path / "records" / "abc" / "parts" / name
+    path = tmp_path / "ingest_plan" / "abc" / "parts" / name
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-100])
     elif damage == "no parquet":
@@ -227,5 +227,5 @@ def test_a_part_of_a_table_that_is_not_what_was_written(tmp_path: Path, damage: 
     else:
         other = {"label": ["zero", "one"]} if damage == "column type" else {"label": None}
         pq.write_table(pa.table({key: value for key, value in (ROWS | other).items() if value is not None}), path)
-    again = Version(FileStore(str(tmp_path)), "records", "abc")
+    again = Version(FileStore(str(tmp_path)), "ingest_plan", "abc")
     refused(DATA, again.read, path, "missing or damaged (", "run the same command again")

@@ -55,7 +55,7 @@ def test_a_part_holds_every_caption_once_as_a_context_or_as_a_reject(bert: Path)
     assert "62 tokens; expected 1 to 32" in by_id["image1"][REJECT]
     for key, text in (("image0", texts[0]), ("image2", texts[2])):
         row = by_id[key]
-        stored = unpack(row["context"], "float16", 1, row["L"], row["width"])[0]
+        stored = unpack(row["context"], "float16", 1, row["num_tokens"], row["width"])[0]
         (alone,) = build_text_encoder(bank).encode([text])
         np.testing.assert_allclose(stored.astype(float), alone.astype(float), atol=2e-3)
 

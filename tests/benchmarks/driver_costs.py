@@ -151,7 +151,7 @@ def _latents(number: int, noise: np.ndarray[Any, Any]) -> pa.Table:
         "group": ids,
         "flipped": [False] * len(ids),
         "moments": [row.tobytes() for row in noise],
-        **{name: [size] * len(ids) for name, size in zip(("C", "h", "w"), (4, 32, 32), strict=True)},
+        **{name: [size] * len(ids) for name, size in zip(("channels", "height", "width"), (4, 32, 32), strict=True)},
         REJECT: [None] * len(ids),
     }
     return pa.table(columns, schema=TABLES["latents"].schema)

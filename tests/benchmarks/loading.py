@@ -90,7 +90,7 @@ def _measure(rows: int, batch_size: int, folder: Path) -> None:
 
 def _tables(folder: Path) -> tuple[Version, Version]:
     store = Store(str(folder))
-    return store.version("bank", "b"), store.version("latents", "l")
+    return store.version("prompt_bank", "b"), store.version("latents", "l")
 
 
 def _in_a_process(
@@ -165,11 +165,11 @@ def _bank_parts(rows: int) -> Iterator[pa.Table]:
         number = np.arange(begin, min(begin + ROWS_OF_A_PART, rows))
         ends = np.cumsum(_lengths(number)) * WIDTH * noise.itemsize
         yield _part(
-            "bank",
+            "prompt_bank",
             number,
             caption=pa.array([""] * len(number)),
             context=_binary(np.concatenate([[0], ends]), noise),
-            L=_lengths(number),
+            num_tokens=_lengths(number),
             width=np.full(len(number), WIDTH),
         )
 
@@ -188,9 +188,9 @@ def _latents_parts(rows: int) -> Iterator[pa.Table]:
             key=pa.array([f"image-{n:09d}/{flip}" for n, flip in zip(number, flipped, strict=True)]),
             flipped=pa.array(flipped.astype(bool)),
             moments=_binary(np.arange(len(number) + 1) * noise[0].nbytes, noise),
-            C=np.full(len(number), MOMENTS[0] // 2),
-            h=np.full(len(number), MOMENTS[1]),
-            w=np.full(len(number), MOMENTS[2]),
+            channels=np.full(len(number), MOMENTS[0] // 2),
+            height=np.full(len(number), MOMENTS[1]),
+            width=np.full(len(number), MOMENTS[2]),
         )
 
 

@@ -80,7 +80,7 @@ def test_what_the_measured_captioner_writes_passes() -> None:
     answers = captioner.caption([image for image, _ in draw_phantoms(20)], [str(n) for n in range(20)])
     drafts = [one for one in answers if isinstance(one, CaptionDraft)]
     assert len(drafts) > 10
-    for text in [*captioner.knowledge.values(), *(text for one in drafts for text in (one.t1, one.caption))]:
+    for text in [*captioner.knowledge.values(), *(text for one in drafts for text in (one.impression, one.caption))]:
         assert reject_reason(text) is None, text
 
 

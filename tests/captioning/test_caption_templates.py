@@ -86,4 +86,4 @@ def test_knowledge_texts_have_ids_that_name_their_version() -> None:
     prompt_set = load_prompt_set("colonoscopy")
     ids = {wording.pick_knowledge(prompt_set, number) for number in range(9)}
     assert len(ids) == len(prompt_set.texts.knowledge) >= 2
-    assert all(prompt_set.version in t2_id for t2_id, _ in ids)
+    assert all(prompt_set.version in knowledge_id for knowledge_id, _ in ids)

@@ -48,17 +48,17 @@ def test_the_seed_and_the_id_decide_the_wording() -> None:
 
 def test_all_three_steps_are_kept() -> None:
     draft = drafts(MeasuredCaptioner(DERMOSCOPY), PICTURES[:1], IDS[:1])[0]
-    assert draft.t1 != draft.caption
-    assert draft.t1
-    assert draft.t2_id.startswith("dermoscopy.1-")
-    assert parse_caption(draft.t1, DERMOSCOPY)["shape"] == "round"
+    assert draft.impression != draft.caption
+    assert draft.impression
+    assert draft.knowledge_id.startswith("dermoscopy.1-")
+    assert parse_caption(draft.impression, DERMOSCOPY)["shape"] == "round"
 
 
 @pytest.mark.parametrize("omitted", list(DERMOSCOPY.attributes))
 def test_an_omitted_attribute_is_left_out_of_both_texts(omitted: str) -> None:
     for draft in drafts(MeasuredCaptioner(DERMOSCOPY, omit=[omitted]), PICTURES, IDS):
         assert omitted not in parse_caption(draft.caption, DERMOSCOPY), draft.caption
-        assert omitted not in parse_caption(draft.t1, DERMOSCOPY), draft.t1
+        assert omitted not in parse_caption(draft.impression, DERMOSCOPY), draft.impression
 
 
 def test_a_picture_in_which_nothing_stands_out_is_a_reject_and_the_others_are_not() -> None:

@@ -69,7 +69,9 @@ def captions_of(url: str, *settings: str) -> list:
 @pytest.mark.slow
 def test_captions_over_the_api_belong_to_their_pictures_and_use_the_prefix_cache(endpoint: str) -> None:
     answers = captions_of(endpoint)
-    assert [(one.t1, one.caption) for one in answers] == [(impression(colour), caption(colour)) for colour in COLOURS]
+    assert [(one.impression, one.caption) for one in answers] == [
+        (impression(colour), caption(colour)) for colour in COLOURS
+    ]
     assert all(0 < one.cached_tokens < one.prompt_tokens for one in answers)
 
 

@@ -31,7 +31,9 @@ def test_each_caption_belongs_to_its_picture_whoever_else_is_asked_at_once(vllm_
     colours = [*COLOURS] * 6
     pictures = [picture(colour, seed) for seed, colour in enumerate(colours)]
     answers = vllm_captioner.caption(pictures, [str(number) for number in range(len(colours))])
-    assert [(one.t1, one.caption) for one in answers] == [(impression(colour), caption(colour)) for colour in colours]
+    assert [(one.impression, one.caption) for one in answers] == [
+        (impression(colour), caption(colour)) for colour in colours
+    ]
 
 
 def test_the_second_turn_finds_the_picture_in_the_prefix_cache(vllm_captioner: VapsCaptioner) -> None:
@@ -42,10 +44,10 @@ def test_the_second_turn_finds_the_picture_in_the_prefix_cache(vllm_captioner: V
 
 
 def test_the_knowledge_is_asked_for_once_and_named_by_every_caption(vllm_captioner: VapsCaptioner) -> None:
-    ((t2_id, t2),) = vllm_captioner.knowledge.items()
+    ((knowledge_id, t2),) = vllm_captioner.knowledge.items()
     assert t2 == KNOWLEDGE
     answers = vllm_captioner.caption([picture("red", 102), picture("white", 103)], ["a", "b"])
-    assert {answer.t2_id for answer in answers} == {t2_id}
+    assert {answer.knowledge_id for answer in answers} == {knowledge_id}
 
 
 def test_knowledge_that_was_settled_before_is_not_asked_for_again(vllm_captioner: VapsCaptioner) -> None:
@@ -69,10 +71,11 @@ def test_the_strategies_ask_what_their_names_say(vllm_captioner: VapsCaptioner) 
         return answer
 
     direct, first, both = of("direct"), of("impression"), of("impression+knowledge")
-    assert (direct.t1, direct.t2_id, direct.caption, direct.attempts) == ("", "", caption("red"), 1)
-    assert (first.t1, first.t2_id, first.caption, first.attempts) == (impression("red"), "", impression("red"), 1)
-    assert (both.t1, both.caption, both.attempts) == (impression("red"), f"{impression('red')} {KNOWLEDGE}", 1)
-    assert both.t2_id
+    assert (direct.impression, direct.knowledge_id, direct.caption, direct.attempts) == ("", "", caption("red"), 1)
+    assert (first.impression, first.caption, first.attempts) == (impression("red"), impression("red"), 1)
+    assert not first.knowledge_id
+    assert (both.impression, both.caption, both.attempts) == (impression("red"), f"{impression('red')} {KNOWLEDGE}", 1)
+    assert both.knowledge_id
 
 
 def test_a_caption_that_mentions_what_it_shall_omit_is_a_reject(vllm_captioner: VapsCaptioner) -> None:
@@ -119,7 +122,7 @@ def test_an_answer_does_not_depend_on_the_batch(vllm_captioner: VapsCaptioner, t
 
 
 def texts(answer: CaptionDraft | CaptionReject) -> tuple[str, ...]:
-    return (answer.t1, answer.caption) if isinstance(answer, CaptionDraft) else (answer.reason,)
+    return (answer.impression, answer.caption) if isinstance(answer, CaptionDraft) else (answer.reason,)
 
 
 def test_a_vllm_without_a_device_of_its_own_says_what_to_take_instead(

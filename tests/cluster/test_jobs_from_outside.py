@@ -72,7 +72,7 @@ def test_a_killed_pipeline_sent_again_ends_with_the_tables_of_one_machine(rig, u
     )
     command = ("python", "-m", "jobs.pipeline", f"run.root=s3://{RUN}", *settings)
     first = rig.submit(*command)
-    until(lambda: store.glob(f"{RUN}/bank/*/parts/*") or not first.is_running(), "the stage bank has begun", 400)
+    until(lambda: store.glob(f"{RUN}/prompt_bank/*/parts/*") or not first.is_running(), "the stage bank has begun", 400)
     driver = rig.processes(0, "python -m jobs.pipeline")
     assert len(driver) == 1, first.said()
     driver[0].kill()

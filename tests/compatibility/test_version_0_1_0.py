@@ -19,9 +19,13 @@ from serve.deployments.sampler import SamplerReplica
 from serve.settings import ModelSettings
 from tests.conftest import ROOT
 from tests.export.test_pixels import ask
+from vapray.compare.lineage import open_run
 from vapray.config.loader import load_config
+from vapray.evaluation.service.real_images import find_real_images
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.sampler import Sampler
+from vapray.store.tables import RENAMED_TABLES, TABLES
+from vapray.store.version import Store
 
 HERE = Path(__file__).parent
 TEXT = "a small red round lesion"
@@ -87,6 +91,26 @@ def test_a_finished_run_is_compared(run):
     text = vapray("compare", run, run)
     assert "The two runs are identical" in text
     assert "FID" in text
+
+
+@pytest.mark.parametrize("table", ["prompt_bank", "audit_measurements", "reference_measurements"])
+def test_a_renamed_table_is_found_in_its_old_folder(run, table):
+    store = Store(str(run))
+    (version,) = store.finished(table)
+    assert version.folder == f"{RENAMED_TABLES[table]}/{version.fingerprint}"
+    assert store.latest(table).parts
+    assert store.version(table, version.fingerprint).manifest() == version.manifest()
+
+
+def test_renamed_tables_are_inputs_of_a_finished_run_and_measured_images_of_its_checkpoint(run, checkpoint):
+    finished = open_run(str(run))
+    assert finished.versions["prompt_bank"].folder.startswith("bank/")
+    inputs = {"images", "autoencoder", "prompt_bank", "latents", "initial weights"}
+    assert finished.manifests["train"].inputs.keys() == inputs
+    assert "caption captions file" in finished.outside
+    assert not {key.partition(" ")[2] for key in finished.outside} & TABLES.keys()
+    real = find_real_images(str(checkpoint), finished.class_names)
+    assert [version.table for version in real.references] == ["reference_measurements"]
 
 
 def test_every_setting_of_a_checkpoint_is_one_of_today(checkpoint):

@@ -177,10 +177,10 @@ def test_writers_follow_the_rules_of_the_lease(tmp_path):
     with Lease(files, "captions/0123456789ab"):
         card = json.loads(files.read("captions/0123456789ab/lease-000001.json") or b"")
     dead = card | {"pid": 2**22 + 1, "expires": time.time() + 30}
-    files.write("bank/0123456789ab/lease-000001.json", json.dumps(dead).encode())
+    files.write("prompt_bank/0123456789ab/lease-000001.json", json.dumps(dead).encode())
     assert found(run_root, f"run.root={tmp_path}")["writers"].state == "ok"
-    files.write("bank/0123456789ab/lease-000001.json", b"[]")
-    expected = "a run whose lease file is damaged writes bank/0123456789ab"
+    files.write("prompt_bank/0123456789ab/lease-000001.json", b"[]")
+    expected = "a run whose lease file is damaged writes prompt_bank/0123456789ab"
     assert found(run_root, f"run.root={tmp_path}")["writers"].found == expected
 
 

@@ -91,7 +91,7 @@ def memorisation() -> Memorisation:
         {"key": f"{name}/{number}/copied", "set": name}
         | {f"{measure}_neighbour": "image/1" for measure in ("pixel", "feature")}
         | {f"{measure}_distance": value for measure in ("pixel", "feature")}
-        | {f"{measure}_around": 1.0 for measure in ("pixel", "feature")}
+        | {f"{measure}_knn_mean": 1.0 for measure in ("pixel", "feature")}
         for name, values in distances.items()
         for number, value in enumerate(values)
     ]

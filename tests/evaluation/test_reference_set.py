@@ -11,7 +11,7 @@ from vapray.store.version import Store, Version
 
 
 def version_in(folder: Path) -> Version:
-    return Store(str(folder)).version("references", "0" * 12)
+    return Store(str(folder)).version("reference_measurements", "0" * 12)
 
 
 def seal(version: Version) -> None:

@@ -52,9 +52,9 @@ class Machine:
     numbers: Iterator[int] = field(default_factory=count)
 
     def source(self) -> Version:
-        version = Store(str(self.root)).version("records", "v")
+        version = Store(str(self.root)).version("ingest_plan", "v")
         for names in (SOURCE[:4], SOURCE[4:]):
-            version.write_part(build_part(TABLES["records"], [{"image_id": name} for name in names]))
+            version.write_part(build_part(TABLES["ingest_plan"], [{"image_id": name} for name in names]))
         return version
 
     def output(self) -> Version:

@@ -104,10 +104,10 @@ def test_too_few_held_out_pictures_are_said_to_be_too_few(measured: Version) -> 
 
 def test_the_result_does_not_depend_on_what_is_looked_up_together(measured: Version) -> None:
     rows = measured.read(["key", "set", "pixels", "features"])
-    suspects = select_candidates(rows, {"held_out-0000", "held_out-0001"}, seed=0)
+    candidates = select_candidates(rows, {"held_out-0000", "held_out-0001"}, seed=0)
     search = NeighbourSearch(measured, np.zeros(96), np.ones(96))
-    whole = search(suspects)
-    parts = [search(suspects.slice(begin, 70)) for begin in range(0, suspects.num_rows, 70)]
+    whole = search(candidates)
+    parts = [search(candidates.slice(begin, 70)) for begin in range(0, candidates.num_rows, 70)]
     assert pa.concat_tables(parts).equals(whole)
 
 

@@ -99,10 +99,10 @@ def test_rows_are_those_of_the_manifests(small_run, tmp_path):
 def test_bytes_are_within_a_factor_of_2(small_run, tmp_path):
     foreseen = prospects(tmp_path / "elsewhere", f"data.root={tmp_path / 'phantoms'}")
     besides = {
-        "ingest": ["records"],
-        "sample": ["plan"],
+        "ingest": ["ingest_plan"],
+        "sample": ["sample_plan"],
         "audit": ["audit"],
-        "evaluate": ["report", "suspects", "nearest"],
+        "evaluate": ["report", "copy_candidates", "nearest_training"],
     }
     for stage in select_stages(None):
         folders = [small_run / name for name in (stage.writes, *besides.get(stage.name, []))]

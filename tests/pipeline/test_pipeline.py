@@ -52,7 +52,7 @@ def ran(done) -> list[str]:
 
 
 def test_every_stage_left_its_table(small_run):
-    for table in ("images", "captions", "bank", "latents", "samples", "references", "measurements"):
+    for table in ("images", "captions", "prompt_bank", "latents", "samples", "reference_measurements", "measurements"):
         parts = list((small_run / table).glob("*/parts/*.parquet"))
         frame = pandas.concat(pandas.read_parquet(part) for part in parts)
         assert len(frame)
@@ -115,7 +115,7 @@ def test_a_changed_guidance_scale_reruns_sampling_and_evaluation_only(run_copy, 
     default = Config().sample.guidance_scale
     assert f"[sample] runs again: sample.guidance_scale: {default} -> 1.25" in done.stdout
     assert "measuring the real images" not in done.stdout
-    assert len(list(run_copy.glob("references/*"))) == 1
+    assert len(list(run_copy.glob("reference_measurements/*"))) == 1
     metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
     assert metrics["provenance"]["guidance_scale"] == 1.25
     back = job("pipeline", root=run_copy)

@@ -25,9 +25,8 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(small_run) -> Finished:
     store = Store(str(small_run))
-    return Finished(
-        str(small_run), store.finished("bank")[0], store.finished("images")[0].require_manifest().notes["class_names"]
-    )
+    images, bank = store.finished("images")[0], store.finished("prompt_bank")[0]
+    return Finished(str(small_run), bank, images.require_manifest().notes["class_names"])
 
 
 def texts(finished: Finished, *overrides: str) -> PromptBank:

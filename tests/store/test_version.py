@@ -132,13 +132,13 @@ def test_arrays_survive_their_bytes(values):
 
 
 def test_a_fingerprint_changes_with_everything_that_decides_the_result():
-    base = {"stage": "train", "schema": 1, "sections": {"train.steps": 10}, "inputs": {"bank": "x"}}
+    base = {"stage": "train", "schema": 1, "sections": {"train.steps": 10}, "inputs": {"prompt_bank": "x"}}
     variants = [
         base,
         base | {"stage": "bank"},
         base | {"schema": 2},
         base | {"sections": {"train.steps": 11}},
-        base | {"inputs": {"bank": "y"}},
+        base | {"inputs": {"prompt_bank": "y"}},
     ]
     assert len({fingerprint(**variant) for variant in variants}) == len(variants)
     assert fingerprint(**base) == fingerprint(**base)

@@ -14,19 +14,18 @@ from vapray.training.dataset import open_or_build_cache
 
 def tables(tmp_path, ids, *, order=1, without_latents=()):
     store = Store(str(tmp_path))
-    bank, latents = store.version("bank", "b"), store.version("latents", "l")
+    bank, latents = store.version("prompt_bank", "b"), store.version("latents", "l")
     for one in ids[::order]:
         number = int(one[1:])
         row = {"image_id": one, "label": number % 3, "split": "test" if number == 4 else "train", "group": one}
         context = np.full((number + 1, 5), number, dtype=np.float16)
-        bank.write_part(
-            build_part(TABLES["bank"], [row | {"caption": one, "context": pack(context), "L": number + 1, "width": 5}])
-        )
+        tokens = {"context": pack(context), "num_tokens": number + 1, "width": 5}
+        bank.write_part(build_part(TABLES["prompt_bank"], [row | {"caption": one} | tokens]))
         if one not in without_latents:
             moments = [np.full((4, 2, 2), number + 0.5 * flipped, dtype=np.float16) for flipped in (0, 1)]
+            sizes = {"channels": 2, "height": 2, "width": 2}
             pair = [
-                row | {"key": f"{one}/{f}", "flipped": bool(f), "moments": pack(moments[f]), "C": 2, "h": 2, "w": 2}
-                for f in (0, 1)
+                row | sizes | {"key": f"{one}/{f}", "flipped": bool(f), "moments": pack(moments[f])} for f in (0, 1)
             ]
             latents.write_part(build_part(TABLES["latents"], pair))
     for version in (bank, latents):

@@ -25,7 +25,7 @@ from vapray.training.rows_file import RowsFile
 def again(folder: Path) -> tuple[Version, Version]:
     """The tables that :func:`tables` made in a folder."""
     store = Store(str(folder))
-    return store.version("bank", "b"), store.version("latents", "l")
+    return store.version("prompt_bank", "b"), store.version("latents", "l")
 
 
 def require_right(rows) -> None:
@@ -220,8 +220,8 @@ CONFLICTS = {
         "image i0 occurs 2 times unmirrored and 1 times mirrored",
     ),
     "moments of two shapes": (
-        {"i0/0": {}, "i0/1": {"flipped": True, "h": 1, "moments": bytes(16)}},
-        "h is 1 in one row and 2 in another",
+        {"i0/0": {}, "i0/1": {"flipped": True, "height": 1, "moments": bytes(16)}},
+        "height is 1 in one row and 2 in another",
     ),
     "moments of another shape than they say": (
         {"i0/0": {"moments": bytes(30)}, "i0/1": {"flipped": True}},
@@ -234,7 +234,8 @@ CONFLICTS = {
 def test_rows_that_do_not_fit_are_named(tmp_path, conflict):
     bank, _ = tables(tmp_path, ["i0"], without_latents=("i0",))
     latents, (rows, message) = Store(str(tmp_path)).version("latents", "other"), CONFLICTS[conflict]
-    row = {"image_id": "i0", "label": 0, "split": "train", "group": "i0", "flipped": False, "C": 2, "h": 2, "w": 2}
+    row = {"image_id": "i0", "label": 0, "split": "train", "group": "i0", "flipped": False}
+    row |= {"channels": 2, "height": 2, "width": 2}
     row["moments"] = pack(np.zeros((4, 2, 2), dtype=np.float16))
     latents.write_part(build_part(TABLES["latents"], [row | {"key": key} | more for key, more in rows.items()]))
     latents.seal(stage="x", sections={}, inputs={}, seconds=0, versions={}, notes={})

@@ -69,7 +69,7 @@ class PromptBank:
 
     @classmethod
     def from_version(cls, bank: "Version", split: str = "train") -> "PromptBank":
-        """Read one split of the table ``bank``."""
+        """Read one split of the table ``prompt_bank``."""
         rows = bank.read(["image_id", "label", "split", "group", "caption"]).to_pylist()
         return cls.from_rows((row for row in rows if row["split"] == split), split)
 

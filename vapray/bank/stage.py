@@ -1,7 +1,7 @@
-"""Stage bank: table ``captions`` to table ``bank``.
+"""Stage bank: table ``captions`` to table ``prompt_bank``.
 
 in    image_id, label, split, group, caption
-out   image_id, label, split, group, caption, context float16 [L, width]
+out   image_id, label, split, group, caption, context float16 [num_tokens, width]
 1:1.  A caption that the encoder cannot take completely is a reject.
 
 All splits are encoded (validation needs contexts too); the prompt bank that samples draw from takes the training split
@@ -45,5 +45,6 @@ class _EncodeCaptions:
             if isinstance(context, DataError):
                 rejects[row["image_id"]] = str(context)
             else:
-                done.append(row | {"context": pack(context), "L": context.shape[0], "width": context.shape[1]})
-        return build_part(TABLES["bank"], done, rejects)
+                num_tokens, width = context.shape
+                done.append(row | {"context": pack(context), "num_tokens": num_tokens, "width": width})
+        return build_part(TABLES["prompt_bank"], done, rejects)

@@ -37,7 +37,7 @@ def estimate_run(plan: Plan) -> list[StageEstimate]:
     tables: dict[str, TableSize] = {}
     for stage in select_stages(None):
         if stage.name == "train":
-            found.append(train_stage(tables["bank"], tables["latents"], work))
+            found.append(train_stage(tables["prompt_bank"], tables["latents"], work))
         elif stage.name not in OF_FIXED_SIZE:
             mapped = MappedStage(stage.name, _source(stage.name, tables, work), work)
             tables[stage.writes] = mapped.written

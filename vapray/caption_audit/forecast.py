@@ -13,7 +13,7 @@ BYTES_OF_A_PIXEL, BYTES_OF_TEXT = 1.5, 25_000  # an image as PNG inside a page; 
 
 def forecast(outlook: ForecastInputs) -> Forecast:
     """Estimate the cost of parsing captions and of the images in page and sheet, which the run stores twice."""
-    rows = outlook.rows["examinations"]
+    rows = outlook.rows["audit_measurements"]
     rated = min(outlook.config.caption_audit.rated_images, rows) * SHEET_SIDE**2
     shown = (rated + min(WORST_PICTURES, rows) * WORST_SIDE**2) * BYTES_OF_A_PIXEL
     return Forecast(

@@ -1,9 +1,9 @@
 """Stage audit: compare captions with their images, with repeated captions and with expert ratings.
 
-in    captions, examinations; captions of other runs, ratings of experts
+in    captions, audit_measurements; captions of other runs, ratings of experts
 out   files/audit/{audit.json, index.html, rating_sheet.html}
 
-It runs in the driver: the expensive measurements are in ``examinations``, so new ratings cost seconds.
+It runs in the driver: the expensive measurements are in ``audit_measurements``, so new ratings cost seconds.
 """
 
 import json
@@ -43,9 +43,9 @@ def run(run: StageContext) -> None:
     """Run the stage."""
     config = run.config
     prompt_set = load_prompt_set(config.prompt_set)
-    rows = run.inputs["examinations"].read().to_pylist()
+    rows = run.inputs["audit_measurements"].read().to_pylist()
     if not rows:
-        raise DataError(f"{run.inputs['examinations'].uri}: no captions to audit.")
+        raise DataError(f"{run.inputs['audit_measurements'].uri}: no captions to audit.")
     pictures = [_described(row, known, prompt_set) for row, known in zip(rows, _known(rows, config), strict=True)]
     audit = _audit(run, rows, pictures, prompt_set)
     sheet = _sheet(rows, pictures, prompt_set, config)
@@ -71,9 +71,9 @@ def _audit(run: StageContext, rows: Rows, pictures: Sequence[AuditedImage], prom
     config, seed = run.config, run.config.run.seed
     findings = find(pictures, prompt_set, seed=seed)
     questioned = [
-        RepeatedCaptions(row["image_id"], [parse_caption(text, prompt_set) for text in row["again"]])
+        RepeatedCaptions(row["image_id"], [parse_caption(text, prompt_set) for text in row["recaptions"]])
         for row in rows
-        if row["again"]
+        if row["recaptions"]
     ]
     captions = run.upstream["caption"]
     by_id = {row["image_id"]: row for row in rows}

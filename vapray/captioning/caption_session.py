@@ -108,11 +108,11 @@ class CaptionSession:
                 return text
         raise UnusableAnswerError(f"{reason} ({step}, {1 + self._prompting.retries} attempts)")
 
-    def draft(self, t1: str, t2_id: str, caption: str) -> CaptionDraft:
+    def draft(self, impression: str, knowledge_id: str, caption: str) -> CaptionDraft:
         """Build the caption with the cost of all answers."""
         return CaptionDraft(
-            t1,
-            t2_id,
+            impression,
+            knowledge_id,
             caption,
             sum(answer.prompt_tokens for answer in self._answers),
             sum(answer.cached_tokens for answer in self._answers),

@@ -25,7 +25,7 @@ def rounded_share(share: float) -> float:
 def render_impression(
     attributes: Attributes, prompt_set: PromptSet, rng: np.random.Generator, omit: Collection[str] = ()
 ) -> str:
-    """Write t1: what is seen, in full sentences, without conclusions and without ``omit``."""
+    """Write t1, the impression: what is seen, in full sentences, without conclusions and without ``omit``."""
     return _write(prompt_set.texts.impression, attributes, prompt_set, rng, omit)
 
 
@@ -37,7 +37,7 @@ def render_caption(
 
 
 def pick_knowledge(prompt_set: PromptSet, number: int) -> tuple[str, str]:
-    """Return (t2_id, t2): one of the modality's texts on how its attributes may show."""
+    """Return (knowledge_id, t2): one of the modality's texts on how its attributes may show."""
     variant = number % len(prompt_set.texts.knowledge)
     return f"{prompt_set.name}.{prompt_set.version}.{variant}", prompt_set.texts.knowledge[variant]
 

@@ -21,8 +21,8 @@ class CaptionDraft:
     """Caption of one image, with its intermediate texts and cost.
 
     Attributes:
-        t1: the impression; empty if none was requested.
-        t2_id: id of the knowledge text; empty for none.
+        impression: description of the image; empty if none was requested.
+        knowledge_id: id of the knowledge text; empty for none.
         caption: the text that conditions the generator.
         prompt_tokens: prompt tokens of all requests; this and the next two are 0 without a language model.
         cached_tokens: prompt tokens that came from a prefix cache.
@@ -31,8 +31,8 @@ class CaptionDraft:
         attempts: number of requests, unusable answers included.
     """
 
-    t1: str
-    t2_id: str
+    impression: str
+    knowledge_id: str
     caption: str
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -55,7 +55,7 @@ class Captioner(Protocol):
         name: name of the captioner or of its model.
         revision: changes when equal images may get other captions.
         sampling: further settings that decide a caption.
-        knowledge: t2_id -> t2, the knowledge texts.
+        knowledge: knowledge_id -> t2, the knowledge texts.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Stage caption: the table ``images`` to the table ``captions``.
 
 in    image_id, label, split, group, path, text, sha256
-out   image_id, label, split, group, t1, t2_id, caption, and how it was made
+out   image_id, label, split, group, impression, knowledge_id, caption, and how it was made
 1:1.  An unreadable image or an unusable answer is a reject with a reason.
 """
 

@@ -93,13 +93,13 @@ class VapsCaptioner:
             return session.draft(t1, "", t1)
         t1 = await session.request("impression", (first,), reject_reason, require_complete=strategy != "vaps")
         drawn = image_generator(self._prompting.seed, image_id).integers(len(self.knowledge))
-        t2_id, t2 = list(self.knowledge.items())[drawn]
+        knowledge_id, t2 = list(self.knowledge.items())[drawn]
         if strategy == "impression+knowledge":
             if reason := self._caption_reject_reason(f"{t1} {t2}"):
                 raise UnusableAnswerError(reason)
-            return session.draft(t1, t2_id, f"{t1} {t2}")
+            return session.draft(t1, knowledge_id, f"{t1} {t2}")
         caption = await self._reason(session, (first, t1, f"{t2}\n\n{self._question()}"))
-        return session.draft(t1, t2_id, caption)
+        return session.draft(t1, knowledge_id, caption)
 
     async def _reason(self, session: CaptionSession, turns: Messages) -> str:
         schema = json_schema(self._requested_attributes()) if self._prompting.json else None

@@ -1,6 +1,5 @@
 """Versions behind a published report, found by content hash from the evaluation upwards."""
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -93,12 +92,8 @@ def same_images(first: FinishedRun, second: FinishedRun) -> bool:
 def _sealed(store: Store) -> Iterator[tuple[Version, Manifest]]:
     """Yield every finished version; skips those with a damaged manifest."""
     for table in (*TABLES, *WITHOUT_ROWS):
-        for name in store.files.names(table):
-            version, manifest = store.version(table, name), None
-            with contextlib.suppress(DataError):
-                manifest = version.manifest()
-            if manifest:
-                yield version, manifest
+        for version in store.finished(table):
+            yield version, version.require_manifest()
 
 
 def _metrics_file(evaluation: Version) -> bytes | None:

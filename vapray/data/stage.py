@@ -32,7 +32,7 @@ def run(run: StageContext) -> None:
     check_class_names(source.class_names)
     columns = ["image_id", "label", "split", "group", "class_name", "path", "text"]
     rows = pa.table({name: [getattr(record, name) for record in records] for name in columns})
-    planned = write_work_list(run, "records", rows.rename_columns({"class_name": "class"}))
+    planned = write_work_list(run, "ingest_plan", rows.rename_columns({"class_name": "class"}))
     run.notes["dataset"] = source.notes()
     for note in run.notes["dataset"]:
         run.progress.log(note)

@@ -42,7 +42,7 @@ def run(run: StageContext) -> None:
     config = run.config
     held_out, n_test = _held_out(run.inputs["images"])
     points = [{"key": point.key, **asdict(point)} for point in all_trials(config.downstream)]
-    planned = write_work_list(run, "grid", pa.Table.from_pylist(points))
+    planned = write_work_list(run, "downstream_plan", pa.Table.from_pylist(points))
     map_rows(
         run,
         planned,

@@ -27,7 +27,7 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """Key in the tables ``grid`` and ``downstream``."""
+        """Key in the tables ``downstream_plan`` and ``downstream``."""
         return f"{self.network}/{self.share:g}/{self.arm}/{self.seed}"
 
 

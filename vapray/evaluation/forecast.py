@@ -34,20 +34,20 @@ def forecast(outlook: ForecastInputs) -> Forecast:
     config, images, pool = outlook.config, outlook.images, outlook.config.pools.evaluate
     workers, device = pool_size(pool)
     real, pixels = images.splits.get("train", 0) + images.held_out, config.data.image_size**2
-    samples, suspects = outlook.rows["samples"], min(images.held_out, MAX_HELD_OUT) + config.sample.n_images
-    suspects += _planted(images)
+    samples, candidates = outlook.rows["samples"], min(images.held_out, MAX_HELD_OUT) + config.sample.n_images
+    candidates += _planted(images)
     seconds_of_attributes = pixels * SECONDS_TO_MEASURE_A_PIXEL if config.data.modality == MEASURED_MODALITY else 0.0
     attributes = (images.held_out + config.sample.n_images) * seconds_of_attributes
     seconds_of_features, features = _of_features(config)
     measured = reference_rows(images) + samples
     measuring = measured * seconds_of_features + real * reading_seconds(images) + attributes
-    pairs = suspects * images.splits.get("train", 0)
+    pairs = candidates * images.splits.get("train", 0)
     searching = pairs * VIEWS * 2 * BYTES_OF_A_VIEW / FLOPS_OF_A_CORE
-    pixel_bytes = images.splits.get("train", 0) * BYTES_OF_A_VIEW + 2 * suspects * BYTES_OF_A_THUMBNAIL
+    pixel_bytes = images.splits.get("train", 0) * BYTES_OF_A_VIEW + 2 * candidates * BYTES_OF_A_THUMBNAIL
     row_bytes = BYTES_OF_A_ROW + 4 * features
     return Forecast(
         rows=samples,
-        part_bytes=(measured + 2 * suspects) * row_bytes + pixel_bytes + part_overhead(measured, pool),
+        part_bytes=(measured + 2 * candidates) * row_bytes + pixel_bytes + part_overhead(measured, pool),
         file_bytes=2 * BYTES_OF_A_REPORT,
         startup_seconds=6.0,
         work_seconds=(measuring + searching) / workers + classifier_seconds(config),
@@ -60,7 +60,7 @@ def forecast(outlook: ForecastInputs) -> Forecast:
 
 
 def reference_rows(images: Images) -> int:
-    """Rows of ``references``: real images, a reconstruction and a class mean per held-out image, planted copies."""
+    """Rows of ``reference_measurements``: real images, a reconstruction and a class mean per held-out one, copies."""
     return images.splits.get("train", 0) + 3 * images.held_out + _planted(images)
 
 

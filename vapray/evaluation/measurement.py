@@ -35,7 +35,7 @@ __all__ = [
 ]  # fmt: skip
 
 CLASSIFIER = "classifier.safetensors"
-"""File name in ``references``; the manifest's notes hold its ``classifier_sha256``."""
+"""File name in ``reference_measurements``; the manifest's notes hold its ``classifier_sha256``."""
 
 IMAGE_SETS = ("reference", "held_out", "reconstructed", "generated", "planted", "untrained", "class_mean")
 # The key names the source of an image, so that work on one source can be counted without its rows.
@@ -127,7 +127,10 @@ def feature_set(rows: Sequence[dict[str, Any]], space: FeatureSpace, config: Con
 
 
 def stored_classifier(version: Version, num_classes: int, image_size: int) -> Classifier | None:
-    """Load the classifier of a version of ``references``; None if its file is missing, damaged or not the sealed one.
+    """Load the classifier of a version of ``reference_measurements``.
+
+    Returns:
+        The classifier; None if its file is missing, damaged or not the sealed one.
 
     Raises:
         DataError: the manifest is damaged.

@@ -19,7 +19,7 @@ from vapray.store.version import Version
 
 __all__ = ["TABLE", "MeasureRealImages", "build_measurer"]
 
-TABLE = "references"
+TABLE = "reference_measurements"
 
 
 def build_measurer(config: Config, classifier: Classifier) -> ImageMeasurer:

@@ -1,8 +1,8 @@
 """Reference set of an evaluation, measured once for all evaluations of the same real images.
 
-    references/<fingerprint>   the sets reference, held_out, reconstructed, planted and class_mean
-                               files/classifier.safetensors: label classifier, trained on the training images
-    suspects, nearest          copy search for its held-out and planted images, under the same fingerprint
+    reference_measurements/<fingerprint>   the sets reference, held_out, reconstructed, planted and class_mean
+                                           files/classifier.safetensors: label classifier of the training images
+    copy_candidates, nearest_training      copy search for its held-out and planted images, under the same fingerprint
 
 The reference set is independent of generated images and of ``run.seed``: a dependence on the seed would add noise to
 every difference between two runs. If several evaluations need it at the same time, one builds it and the others wait.
@@ -50,7 +50,7 @@ SECTIONS = (
     "data.modality", "data.image_size", "evaluate.features", "evaluate.preprocessing", "evaluate.classifier_steps",
 )  # fmt: skip
 _Prepare = Callable[[Config, Version, Version, str], tuple[Classifier, FeatureSpace]]
-SCHEMA, SEED = 1, 0
+SCHEMA, SEED = 2, 0
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ReferenceSet:
     """Reference set that generated images are compared with."""
 
     version: Version
-    """Version of the table ``references``."""
+    """Version of the table ``reference_measurements``."""
     nearest: Version
     """Copy search results of its held-out and planted images; all its parts are committed."""
     held_out: str
@@ -84,7 +84,7 @@ def load_or_build_reference(run: StageContext) -> ReferenceSet:
     apart = ungrouped_held_out(rows, held_out)
     version, seal = _version(run)
     real = replace(run, output=version)
-    nearest = Version(version.files, "nearest", version.fingerprint)
+    nearest = Version(version.files, "nearest_training", version.fingerprint)
     with build_once(version, run.progress.log) as is_ours:
         if is_ours:
             run.progress.log("measuring the real images")
@@ -140,8 +140,8 @@ def _build(
     _measure(run, held_out, classifier)
     statistics = _statistics(run.output)
     others = (part.filter(pc.field("set") != "reference") for part in run.output.read_parts(COLUMNS))
-    suspects = select_candidates(pa.concat_tables(others), apart, SEED)
-    search_training_set(run, run.output, statistics, suspects, nearest)
+    candidates = select_candidates(pa.concat_tables(others), apart, SEED)
+    search_training_set(run, run.output, statistics, candidates, nearest)
     return classifier, space, statistics
 
 

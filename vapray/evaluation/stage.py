@@ -2,7 +2,8 @@
 
 in    images, captions, samples; the autoencoder and the checkpoint
 out   the table ``measurements`` (features and attributes of each generated image),
-      files/report/{metrics.json,memorisation.json,index.html}; also ``references``, ``suspects`` and ``nearest``
+      files/report/{metrics.json,memorisation.json,index.html}; also the tables ``reference_measurements``,
+      ``copy_candidates`` and ``nearest_training``
 
 Fan-out: the reference set is loaded or built (:mod:`vapray.evaluation.reference_set`); actors measure generated images
 and look up the training images nearest to them; the driver reduces.
@@ -74,7 +75,7 @@ def _look_for_copies(run: StageContext, references: ReferenceSet) -> Memorisatio
     """Search all training images for those nearest to generated images."""
     run.progress.log("searching for copies of training images among the generated images")
     made = run.output.read(COLUMNS).filter(pc.field("set") == "generated")
-    nearest = Version(run.output.files, "nearest", run.output.fingerprint)
+    nearest = Version(run.output.files, "nearest_training", run.output.fingerprint)
     search_training_set(run, references.version, references.statistics, made.sort_by("key").select(COLUMNS), nearest)
     return audit(
         [*references.nearest.read().to_pylist(), *nearest.read().to_pylist()],

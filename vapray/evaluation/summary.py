@@ -79,7 +79,7 @@ def summarize(
     """Reduce measurements to results.
 
     Args:
-        rows: Rows of ``measurements`` and ``references``, of every set.
+        rows: Rows of ``measurements`` and ``reference_measurements``, of every set.
         captions: Caption of each image of ``generated`` and ``reconstructed``, by key of the measurement.
         sources: Key of the real image whose caption was used, by key of the generated image.
         prompt_set: Prompt set that parses captions.

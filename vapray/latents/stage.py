@@ -1,7 +1,7 @@
 """Stage encode: tables ``images`` and ``autoencoder`` to table ``latents``.
 
 in    image_id, label, split, group, path
-out   key, image_id, label, split, group, flipped, moments float16 [2C, h, w]
+out   key, image_id, label, split, group, flipped, moments float16 [2 * channels, height, width]
 1:2.  Each image and its mirror image; both are in one part.
 """
 
@@ -63,9 +63,9 @@ def _row(image_id: str, flipped: bool, moment: np.ndarray) -> dict[str, object]:
         "key": key,
         "flipped": flipped,
         "moments": pack(moment),
-        "C": channels // 2,
-        "h": height,
-        "w": width,
+        "channels": channels // 2,
+        "height": height,
+        "width": width,
     }
 
 
@@ -79,6 +79,6 @@ def _latent_space(config: Config, autoencoder: Version, latents: Version) -> dic
     for part in latents.read_parts():
         for row in part.to_pylist():
             if row["split"] == "train":
-                moments = unpack(row["moments"], "float16", 1, 2 * row["C"], row["h"], row["w"])
+                moments = unpack(row["moments"], "float16", 1, 2 * row["channels"], row["height"], row["width"])
                 statistics.update(moments.astype(np.float32))
     return statistics.space(side).to_record()

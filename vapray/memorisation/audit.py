@@ -34,7 +34,7 @@ class Pair:
     generated: str
     """Key of the generated image in ``measurements``."""
     training: str
-    """Key of the training image in ``references``."""
+    """Key of the training image in ``reference_measurements``."""
     distance: float
     """Distance in grey levels of 255 for pixels, in standard deviations for features."""
     relative: float
@@ -70,7 +70,7 @@ def audit(rows: Rows, *, related_left_out: int, n_training: int) -> Memorisation
     """Run the audit.
 
     Args:
-        rows: Rows of ``nearest`` of the sets held_out, planted and generated.
+        rows: Rows of ``nearest_training`` of the sets held_out, planted and generated.
         related_left_out: Number of held-out images that were not looked up.
         n_training: Number of training images.
     """
@@ -96,8 +96,8 @@ def audit(rows: Rows, *, related_left_out: int, n_training: int) -> Memorisation
 
 def _relative(rows: Rows, measure: str) -> NDArray[np.float64]:
     """Relative distances [N]; 0 if the mean of the nearest is 0, since the image is then in training many times."""
-    distance, around = (np.array([row[f"{measure}_{what}"] for row in rows], float) for what in ("distance", "around"))
-    return np.divide(distance, around, out=np.zeros_like(distance), where=around > 0)
+    distance, mean = (np.array([row[f"{measure}_{what}"] for row in rows], float) for what in ("distance", "knn_mean"))
+    return np.divide(distance, mean, out=np.zeros_like(distance), where=mean > 0)
 
 
 def _by_kind(planted: Rows, threshold: float | None) -> dict[str, float]:

@@ -27,7 +27,7 @@ def ungrouped_held_out(images: pa.Table, held_out: str) -> set[str]:
 
 
 def select_candidates(measurements: pa.Table, unrelated: Set[str], seed: int) -> pa.Table:
-    """Select the rows of ``suspects`` without the column ``reject``, sorted by key.
+    """Select the rows of ``copy_candidates`` without the column ``reject``, sorted by key.
 
     Args:
         measurements: Table with columns key, set, pixels and features.

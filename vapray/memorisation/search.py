@@ -37,8 +37,8 @@ NUM_NEIGHBOURS = 50
 """Number of nearest training images whose mean distance normalizes a distance."""
 QUERIES_AT_ONCE, TRAINING_AT_ONCE = 16, 1024
 """Images in one matrix product; with 100 views per query it takes 13 MB."""
-MEASURES, STATISTICS = ("pixel", "feature"), ("neighbour", "distance", "around")
-"""Parts of the column names of ``nearest``, such as ``pixel_distance``."""
+MEASURES, STATISTICS = ("pixel", "feature"), ("neighbour", "distance", "knn_mean")
+"""Parts of the column names of ``nearest_training``, such as ``pixel_distance``."""
 
 
 class RunningTopK:
@@ -110,7 +110,7 @@ def feature_distances(queries: NDArray[np.float64], training: NDArray[np.float64
 
 
 class NeighbourSearch:
-    """Row map from ``suspects`` to ``nearest``, 1:1.
+    """Row map from ``copy_candidates`` to ``nearest_training``, 1:1.
 
     Args:
         measurements: Version that holds the training images, as the set ``reference``.
@@ -122,7 +122,7 @@ class NeighbourSearch:
         self._measurements, self._mean, self._scale = measurements, mean, scale
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Build a part of ``nearest``."""
+        """Build a part of ``nearest_training``."""
         pixels, features = _stacked(rows["pixels"], "uint8", SIDE, SIDE, 3), self._standardize(rows["features"])
         by_pixels, by_features = RunningTopK(rows.num_rows), RunningTopK(rows.num_rows)
         for part in self._training():
@@ -134,7 +134,7 @@ class NeighbourSearch:
             dict(zip(columns, (key, name, *by_pixels.nearest(row), *by_features.nearest(row)), strict=True))
             for row, (key, name) in enumerate(zip(rows["key"].to_pylist(), rows["set"].to_pylist(), strict=True))
         ]
-        return build_part(TABLES["nearest"], found)
+        return build_part(TABLES["nearest_training"], found)
 
     def _training(self) -> Iterator[pa.Table]:
         for part in self._measurements.read_parts(COLUMNS):
@@ -150,20 +150,20 @@ def _stacked(column: pa.ChunkedArray, dtype: str, *shape: int) -> NDArray[Any]:
 
 
 def search_training_set(
-    run: StageContext, references: Version, training: FeatureStatistics, suspects: pa.Table, nearest: Version
+    run: StageContext, references: Version, training: FeatureStatistics, candidates: pa.Table, nearest: Version
 ) -> None:
-    """Search all training images for those nearest to the suspects.
+    """Search all training images for those nearest to the candidates.
 
     Args:
         run: Context of the stage; the work list is stored under the fingerprint of its output.
         references: Version that holds the training images.
         training: Feature statistics of the training images.
-        suspects: Columns of the table ``suspects`` but ``reject``.
+        candidates: Columns of the table ``copy_candidates`` but ``reject``.
         nearest: Version that receives the results.
     """
     map_rows(
         replace(run, output=nearest),
-        write_work_list(run, "suspects", suspects),
+        write_work_list(run, "copy_candidates", candidates),
         partial(NeighbourSearch, references, training.mean, training.scale),
         pool=run.config.pools.evaluate,
         columns=COLUMNS,

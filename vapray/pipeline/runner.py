@@ -222,7 +222,7 @@ def _validation(stage: Stage, config: Config, tables: Mapping[str, Version]) -> 
         return None
     from vapray.evaluation.validation import FrechetValidation
 
-    names = ("images", "bank", "latents", "autoencoder")
+    names = ("images", "prompt_bank", "latents", "autoencoder")
     return FrechetValidation.of(config, *(tables[name] for name in names))
 
 

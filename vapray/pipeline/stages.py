@@ -1,7 +1,7 @@
 """Table of all stages: inputs, output and the settings that decide each result.
 
-phantoms ─► images ─┬─► captions ─┬─► examinations ─► audit
-                    │             └─► bank ────────┐
+phantoms ─► images ─┬─► captions ─┬─► audit_measurements ─► audit
+                    │             └─► prompt_bank ─┐
                     ├─► autoencoder ─► latents ────┼─► checkpoints ─► samples ─► report
                     └──────────────────────────────┴─────────────────────────────►
                     └────────────────────────────────────────────────► downstream
@@ -63,7 +63,7 @@ _TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TR
 _FRAME = ("data.modality", "data.image_size")
 _MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "text_encoder")
 
-_EXAMINED = (
+_MEASURED = (
     "caption_audit.images",
     "caption_audit.repeats",
     "caption_audit.repeated_images",
@@ -73,37 +73,38 @@ _JUDGED = ("caption_audit.rated_images",)
 
 STAGES = (
     Stage("ingest", "images", (), ("data.source",), schema=2),
-    Stage("caption", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=3),
+    Stage("caption", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=4),
     Stage(
         "caption_audit_sample",
-        "examinations",
+        "audit_measurements",
         ("images", "captions"),
-        ("data.modality", "caption", *_EXAMINED, "run.seed"),
+        ("data.modality", "caption", *_MEASURED, "run.seed"),
+        schema=2,
     ),
     Stage(
         "audit",
         "audits",
-        ("captions", "examinations"),
+        ("captions", "audit_measurements"),
         ("caption.prompt_set", "data.modality", *_JUDGED, "run.seed"),
         uses_ray=False,
     ),
-    Stage("bank", "bank", ("captions",), ("text_encoder",)),
+    Stage("bank", "prompt_bank", ("captions",), ("text_encoder",), schema=2),
     Stage("autoencoder", "autoencoder", ("images",), ("data.image_size", "autoencoder", "run.seed")),
-    Stage("encode", "latents", ("images", "autoencoder"), ("data.image_size",)),
+    Stage("encode", "latents", ("images", "autoencoder"), ("data.image_size",), schema=2),
     Stage(
         "train",
         "checkpoints",
-        ("images", "autoencoder", "bank", "latents"),
+        ("images", "autoencoder", "prompt_bank", "latents"),
         (*_MODEL, *_TRAIN, "run.seed"),
         schema=3,
     ),
-    Stage("sample", "samples", ("bank", "checkpoints"), ("sample", "run.seed")),
+    Stage("sample", "samples", ("prompt_bank", "checkpoints"), ("sample", "run.seed")),
     Stage(
         "evaluate",
         "measurements",
         ("images", "captions", "autoencoder", "checkpoints", "samples"),
         (*_FRAME, "caption.prompt_set", "evaluate", "run.seed"),
-        schema=6,
+        schema=7,
     ),
     Stage(
         "downstream",
@@ -118,11 +119,11 @@ STAGES = (
 # Inputs of each stage besides tables and config values, with the function that hashes their content.
 EXTERNAL_INPUTS: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
     "ingest": {"dataset": dataset_content_hash},
-    "caption": {"prompts": prompts_content_hash, "given captions": captions_content_hash, "model": model_content_hash},
+    "caption": {"prompts": prompts_content_hash, "captions file": captions_content_hash, "model": model_content_hash},
     "bank": {"text encoder": encoder_content_hash},
     "autoencoder": {"autoencoder model": autoencoder_content_hash, "perceptual network": perceptual_content_hash},
     "train": {"initial weights": initial_weights_content_hash},
-    "sample": {"another run's bank": bank_content_hash},
+    "sample": {"caption run": bank_content_hash},
     "audit": {"prompts": prompts_content_hash, "other captions": others_content_hash, "ratings": ratings_content_hash},
     "evaluate": {"prompts": prompts_content_hash, "feature weights": features_content_hash},
     "downstream": {"initial weights": classifier_weights_content_hash},

@@ -165,7 +165,7 @@ def write_work_list(run: StageContext, table: str, rows: pa.Table) -> Version:
 
     Args:
         run: Context of the stage.
-        table: Name of the work list's table, such as ``records`` or ``plan``.
+        table: Name of the work list's table, such as ``ingest_plan`` or ``sample_plan``.
         rows: All its columns but ``reject``; identical in every attempt of one fingerprint.
 
     Returns:

@@ -20,7 +20,7 @@ def bank_content_hash(config: Config) -> str:
     """
     if not (root := config.sample.caption_run):
         return ""
-    if newest := Store(root).latest("bank"):
+    if newest := Store(root).latest("prompt_bank"):
         return newest.content_hash
     raise DataError(f"sample.caption_run {root}: no finished bank. Fix: give the run.root of a run with captions.")
 
@@ -42,7 +42,7 @@ def select_captions(config: Config, bank: Version, class_names: Sequence[str], a
     """
     sample, count = config.sample, config.sample.captions_per_class
     if sample.caption_run:
-        theirs = Store(sample.caption_run).find_by_content("bank", another)
+        theirs = Store(sample.caption_run).find_by_content("prompt_bank", another)
         if theirs is None:
             raise DataError(f"sample.caption_run {sample.caption_run}: its bank is gone. Fix: run the command again.")
         texts = _split_of(theirs, sample.caption_split)

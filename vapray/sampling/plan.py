@@ -21,7 +21,7 @@ def arm_sizes(n_images: int) -> dict[str, int]:
 def plan_samples(
     bank: PromptBank, texts: PromptBank, *, n_images: int, seed: int, uniform_labels: bool, arm: str
 ) -> list[dict[str, Any]]:
-    """Build the rows of the table ``plan``.
+    """Build the rows of the table ``sample_plan``.
 
     Image i of two arms of equal size has the same class, caption and seed, so the arms are paired.
 

@@ -1,4 +1,4 @@
-"""Stage sample: generate images from a checkpoint and the table ``bank``.
+"""Stage sample: generate images from a checkpoint and the table ``prompt_bank``.
 
 in    files/final of the checkpoint; image_id, label, caption of the bank's train split
 out   sample_id, arm, label, class, caption, source_image_id, seed, png
@@ -32,9 +32,9 @@ __all__ = ["run"]
 def run(run: StageContext) -> None:
     """Run the stage."""
     config = run.config
-    bank = PromptBank.from_version(run.inputs["bank"])
+    bank = PromptBank.from_version(run.inputs["prompt_bank"])
     class_names = run.upstream["ingest"].notes["class_names"]
-    texts = select_captions(config, run.inputs["bank"], class_names, run.external_inputs["another run's bank"])
+    texts = select_captions(config, run.inputs["prompt_bank"], class_names, run.external_inputs["caption run"])
     plans = [
         row
         for arm, n_images in arm_sizes(config.sample.n_images).items()
@@ -47,7 +47,7 @@ def run(run: StageContext) -> None:
             arm=arm,
         )
     ]
-    planned = write_work_list(run, "plan", pa.Table.from_pylist(plans))
+    planned = write_work_list(run, "sample_plan", pa.Table.from_pylist(plans))
     build = partial(_MakeImages, config, run.inputs["checkpoints"], run.output)
     map_rows(run, planned, build, pool=config.pools.sample, columns=planned.table_spec.schema.names)
     _write_metadata(run.output)

@@ -7,8 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from vapray.errors import DataError
+from vapray.store.tables import RENAMED_TABLES
 
 __all__ = ["Manifest", "Part", "fingerprint"]
+
+# Inputs that version 0.1.0 recorded under other names.
+_RENAMED_INPUTS = {old: new for new, old in RENAMED_TABLES.items()}
+_RENAMED_INPUTS |= {"given captions": "captions file", "another run's bank": "caption run"}
 
 
 def fingerprint(stage: str, schema: int, sections: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
@@ -81,7 +86,8 @@ class Manifest:
             digest = card.pop("digest", None)
             if digest not in (None, _digest(card)):  # the first manifests had none
                 raise ValueError("its digest differs")
-            return cls(**{**card, "parts": tuple(Part(**part) for part in card["parts"])})
+            inputs = {_RENAMED_INPUTS.get(name, name): content for name, content in card["inputs"].items()}
+            return cls(**{**card, "inputs": inputs, "parts": tuple(Part(**part) for part in card["parts"])})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(
                 f"{where}: damaged manifest ({error}). Fix: delete this file; the stage rewrites it from its parts."

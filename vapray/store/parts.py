@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from vapray.errors import DataError
 from vapray.store.files import FileStore
 from vapray.store.manifest import Part
-from vapray.store.tables import REJECT, TableSpec
+from vapray.store.tables import REJECT, RENAMED_COLUMNS, TableSpec
 
 __all__ = ["PartFolder", "all_unique", "first_occurrences", "key_hashes", "read_ahead"]
 
@@ -77,7 +77,7 @@ class PartFolder:
         if data is None:
             return None
         try:
-            rows = _read(io.BytesIO(data), self._kind.schema.names)
+            rows = self._columns(io.BytesIO(data), self._kind.schema.names)
             whole = rows.schema.equals(self._kind.schema) and _name(rows.column(self._kind.key).to_pylist()) == name
         except (*_DAMAGE, TypeError):
             return None
@@ -97,9 +97,9 @@ class PartFolder:
         wanted = [*dict.fromkeys(columns or self._kind.schema.names)]
         try:
             if listed and name not in self._hashed and (columns is None or listed.bytes <= HASHED_WHOLE_BYTES):
-                return _read(io.BytesIO(self._unchanged(listed)), wanted)
+                return self._columns(io.BytesIO(self._unchanged(listed)), wanted)
             with self._files.open(self._path(name)) as file:
-                return _read(file, wanted)
+                return self._columns(file, wanted)
         except _DAMAGE as error:
             raise self._damaged(name, str(error).splitlines()[0], is_sealed=listed is not None) from None
 
@@ -144,6 +144,12 @@ class PartFolder:
         opened = self.open(name)
         return (opened[0], key_hashes(opened[1].column(self._kind.key))) if opened else None
 
+    def _columns(self, file: IO[bytes], names: list[str]) -> pa.Table:
+        """Read columns of a part; a part of version 0.1.0 has some of them under their old names."""
+        stored = pq.ParquetDataset(file, page_checksum_verification=True)
+        old, present = RENAMED_COLUMNS.get(self._kind.name, {}), set(stored.schema.names)
+        return stored.read([name if name in present else old.get(name, name) for name in names]).rename_columns(names)
+
     def _unchanged(self, part: Part) -> bytes:
         data = self._files.read(self._path(part.name))
         if data is None:
@@ -185,13 +191,6 @@ def _encode(rows: pa.Table) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(rows, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()
-
-
-def _read(file: IO[bytes], columns: list[str]) -> pa.Table:
-    rows = pq.read_table(file, columns=columns, page_checksum_verification=True)
-    if rows.column_names != columns:
-        raise ValueError(f"found columns {rows.column_names}, expected {columns}")
-    return rows
 
 
 def _describe(name: str, data: bytes, rows: pa.Table) -> Part:

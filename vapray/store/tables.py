@@ -4,14 +4,17 @@ Stages do not import one another; they share these tables. Every table is plain 
 vapray. A part holds finished rows and rejects together: a reject has its key, a reason in ``reject``, and nulls
 elsewhere.
 
-``records``, ``audited``, ``plan``, ``suspects`` and ``grid`` are the work lists of ingest, examine, sample, evaluate
-and downstream; ``examinations``, ``measurements`` and ``downstream`` are results, and ``nearest`` the results of
-evaluate for suspects. ``references`` holds the measurements of real images that evaluate compares with.
+``ingest_plan``, ``audit_plan``, ``sample_plan`` and ``downstream_plan`` are the work lists of ingest,
+caption_audit_sample, sample and downstream; ``audit_measurements``, ``measurements`` and ``downstream`` are results.
+``copy_candidates`` is the work list of the copy search in evaluate, and ``nearest_training`` its results.
+``reference_measurements`` holds the measurements of real images that evaluate compares with.
 
 Arrays are stored as little-endian bytes next to their shape:
-    context   float16 [L, width]       L and width are columns
-    moments   float16 [2C, h, w]       mean and log-variance of the latent; C, h and w are columns
-    pixels    uint8                    layout of vapray.memorisation.views
+    context   float16 [num_tokens, width]              the sizes are columns
+    moments   float16 [2 * channels, height, width]    mean and log-variance of the latent; the sizes are columns
+    pixels    uint8                                    layout of vapray.memorisation.views
+
+Version 0.1.0 wrote some tables and columns under other names; :mod:`vapray.store` reads them under the present ones.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -23,7 +26,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["REJECT", "TABLES", "TableSpec", "build_part", "choose_held_out_split", "pack", "unpack"]
+__all__ = [
+    "REJECT",
+    "RENAMED_COLUMNS",
+    "RENAMED_TABLES",
+    "TABLES",
+    "TableSpec",
+    "build_part",
+    "choose_held_out_split",
+    "pack",
+    "unpack",
+]
 
 REJECT = "reject"
 
@@ -59,35 +72,42 @@ _MEASURED = [
     *_binary("pixels"),
 ]
 _COLUMNS = {
-    "records": [*_IMAGE, *_strings("class", "path", "text")],
+    "ingest_plan": [*_IMAGE, *_strings("class", "path", "text")],
     "images": [*_IMAGE, *_strings("class", "path", "text", "sha256"), *_int32("width", "height")],
     "captions": [
         *_IMAGE,
-        *_strings("t1", "t2_id", "caption", "cache_key", "model", "revision", "strategy", "prompt_version", "sampling"),
+        *_strings("impression", "knowledge_id", "caption", "cache_key"),
+        *_strings("model", "revision", "strategy", "prompt_version", "sampling"),
         *_int32("prompt_tokens", "cached_tokens", "completion_tokens"),
         *_strings("finish_reason"),
         *_int32("attempts"),
     ],
-    "audited": [*_IMAGE, *_strings("caption", "cache_key", "path"), *_bool("repeated")],
-    "examinations": [
+    "audit_plan": [*_IMAGE, *_strings("caption", "cache_key", "path"), *_bool("repeated")],
+    "audit_measurements": [
         *_IMAGE,
         *_strings("caption", "cache_key", "path", "measured"),
-        *_columns(pa.list_(pa.string()), "again"),
+        *_columns(pa.list_(pa.string()), "recaptions"),
     ],
-    "bank": [*_IMAGE, *_strings("caption"), *_binary("context"), *_int32("L", "width")],
-    "latents": [*_strings("key"), *_IMAGE, *_bool("flipped"), *_binary("moments"), *_int32("C", "h", "w")],
-    "plan": [*_SAMPLE, *_strings("caption", "source_image_id"), *_int64("seed")],
+    "prompt_bank": [*_IMAGE, *_strings("caption"), *_binary("context"), *_int32("num_tokens", "width")],
+    "latents": [
+        *_strings("key"),
+        *_IMAGE,
+        *_bool("flipped"),
+        *_binary("moments"),
+        *_int32("channels", "height", "width"),
+    ],
+    "sample_plan": [*_SAMPLE, *_strings("caption", "source_image_id"), *_int64("seed")],
     "samples": [*_SAMPLE, *_strings("class", "caption", "source_image_id"), *_int64("seed"), *_binary("png")],
-    "references": _MEASURED,
+    "reference_measurements": _MEASURED,
     "measurements": _MEASURED,
-    "suspects": [*_strings("key", "set"), *_binary("pixels", "features")],
-    "nearest": [
+    "copy_candidates": [*_strings("key", "set"), *_binary("pixels", "features")],
+    "nearest_training": [
         *_strings("key", "set", "pixel_neighbour"),
-        *_float64("pixel_distance", "pixel_around"),
+        *_float64("pixel_distance", "pixel_knn_mean"),
         *_strings("feature_neighbour"),
-        *_float64("feature_distance", "feature_around"),
+        *_float64("feature_distance", "feature_knn_mean"),
     ],
-    "grid": _GRID_POINT,
+    "downstream_plan": _GRID_POINT,
     "downstream": [
         *_GRID_POINT,
         *_int32("n_real", "n_real_groups", "n_synthetic", "n_test", "steps"),
@@ -100,6 +120,26 @@ TABLES = {
     name: TableSpec(name, columns[0][0], pa.schema([*columns, (REJECT, pa.string())]))
     for name, columns in _COLUMNS.items()
 }
+RENAMED_TABLES = {
+    "ingest_plan": "records",
+    "audit_plan": "audited",
+    "audit_measurements": "examinations",
+    "prompt_bank": "bank",
+    "sample_plan": "plan",
+    "reference_measurements": "references",
+    "copy_candidates": "suspects",
+    "nearest_training": "nearest",
+    "downstream_plan": "grid",
+}
+"""Folder of each renamed table in a run of version 0.1.0."""
+RENAMED_COLUMNS = {
+    "captions": {"impression": "t1", "knowledge_id": "t2_id"},
+    "audit_measurements": {"recaptions": "again"},
+    "prompt_bank": {"num_tokens": "L"},
+    "latents": {"channels": "C", "height": "h", "width": "w"},
+    "nearest_training": {"pixel_knn_mean": "pixel_around", "feature_knn_mean": "feature_around"},
+}
+"""Names of renamed columns in the parts of version 0.1.0, by table and present name."""
 
 
 def choose_held_out_split(splits: Collection[str]) -> str | None:

@@ -25,17 +25,20 @@ from vapray.store.files import FileStore
 from vapray.store.lease import Lease
 from vapray.store.manifest import Manifest, Part, fingerprint
 from vapray.store.parts import PartFolder, all_unique, first_occurrences, key_hashes, read_ahead
-from vapray.store.tables import REJECT, TABLES, TableSpec
+from vapray.store.tables import REJECT, RENAMED_TABLES, TABLES, TableSpec
 
 __all__ = ["Manifest", "Part", "Store", "Version", "fingerprint"]
 
 
 class Version:
-    """One version of one table: a folder of parts, sealed by a manifest when it is finished."""
+    """One version of one table: a folder of parts, sealed by a manifest when it is finished.
 
-    def __init__(self, files: FileStore, table: str, fingerprint: str) -> None:
+    ``table_folder`` is the table's folder below the run root, by default its name.
+    """
+
+    def __init__(self, files: FileStore, table: str, fingerprint: str, table_folder: str = "") -> None:
         self.files, self.table, self.fingerprint = files, table, fingerprint
-        self.folder = f"{table}/{fingerprint}"
+        self.folder = f"{table_folder or table}/{fingerprint}"
         self._sealed: Manifest | None = None
 
     @property
@@ -211,18 +214,26 @@ class Store:
         self.files = FileStore(root)
 
     def version(self, table: str, fingerprint: str) -> Version:
-        """Version of a table with this fingerprint, finished or not."""
-        return Version(self.files, table, fingerprint)
+        """Version of a table with this fingerprint, finished or not; one of 0.1.0 only if it is finished."""
+        version, old = Version(self.files, table, fingerprint), RENAMED_TABLES.get(table)
+        if old and not self.files.names(version.folder) and self.files.read(f"{old}/{fingerprint}/manifest.json"):
+            return Version(self.files, table, fingerprint, old)
+        return version
 
     def finished(self, table: str) -> list[Version]:
         """Finished versions of a table, newest first; skips those with a damaged manifest."""
         versions = []
-        for name in self.files.names(table):
-            version = self.version(table, name)
+        for version in self._versions(table):
             with contextlib.suppress(DataError):
                 if version.manifest():
                     versions.append(version)
         return sorted(versions, key=lambda version: version.require_manifest().finished, reverse=True)
+
+    def _versions(self, table: str) -> Iterator[Version]:
+        """Versions of a table, finished or not; those of 0.1.0 are in a folder with the table's old name."""
+        for folder in filter(None, (table, RENAMED_TABLES.get(table))):
+            for name in self.files.names(folder):
+                yield Version(self.files, table, name, folder)
 
     def find_by_content(self, table: str, content_hash: str | None) -> Version | None:
         """Finished version of a table with this content hash, or None."""

@@ -1,4 +1,4 @@
-"""Join of ``bank`` and ``latents`` into training rows, without reading the large columns."""
+"""Join of ``prompt_bank`` and ``latents`` into training rows, without reading the large columns."""
 
 import math
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from vapray.store.version import Version
 __all__ = ["RowJoin", "join_rows"]
 
 NOWHERE = -1
+SIZES = ("channels", "height", "width")
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class RowJoin:
         labels: classes, int32 [N].
         offsets: offsets of the concatenated contexts, int64 [N + 1].
         width: width of a token.
-        shape: shape of moments, (2C, h, w).
-        bank_places: for each row of ``bank``, in the order of its parts, its training row or -1.
+        shape: shape of moments, (2 * channels, height, width).
+        bank_places: for each row of ``prompt_bank``, in the order of its parts, its training row or -1.
         latents_places: for each row of ``latents``, in the order of its parts, its training row or -1.
         flipped: for each row of ``latents``, True for a mirror image, bool.
     """
@@ -53,10 +54,10 @@ def join_rows(bank: Version, latents: Version, split: str) -> RowJoin:
     Raises:
         DataError: no row of ``split`` is in both, an image's mirror image is missing, or shapes differ.
     """
-    captions = _read(bank, ["image_id", "split", "label", "L", "width"])
+    captions = _read(bank, ["image_id", "split", "label", "num_tokens", "width"])
     asked = np.flatnonzero(pc.equal(captions.column("split"), split).to_numpy())
     asked = asked[pc.sort_indices(captions.column("image_id").take(asked)).to_numpy()]
-    moments = _read(latents, ["image_id", "flipped", "C", "h", "w"])
+    moments = _read(latents, ["image_id", "flipped", *SIZES])
     places = _places_of(moments.column("image_id"), captions.column("image_id").take(asked))
     flipped = moments.column("flipped").to_numpy()
     is_encoded = _are_pairs(latents, moments, places, flipped, len(asked))
@@ -65,11 +66,11 @@ def join_rows(bank: Version, latents: Version, split: str) -> RowJoin:
         raise DataError(
             f"{bank.uri} and {latents.uri}: no image of the {split} split is in both. Fix: check their rejects."
         )
-    channels, height, width = _only(latents, moments.filter(places != NOWHERE), ["C", "h", "w"])
+    channels, height, width = _only(latents, moments.filter(places != NOWHERE), SIZES)
     return RowJoin(
         image_ids=rows.column("image_id").combine_chunks(),
         labels=rows.column("label").to_numpy(),
-        offsets=np.concatenate([[0], np.cumsum(rows.column("L").to_numpy(), dtype=np.int64)]),
+        offsets=np.concatenate([[0], np.cumsum(rows.column("num_tokens").to_numpy(), dtype=np.int64)]),
         width=_only(bank, rows, ["width"])[0],
         shape=(2 * channels, height, width),
         bank_places=_inverse(asked[is_encoded], captions.num_rows),

@@ -1,4 +1,4 @@
-"""Copying of the tables ``bank`` and ``latents`` into the training rows file, part by part."""
+"""Copying of the tables ``prompt_bank`` and ``latents`` into the training rows file, part by part."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Stage train: tables ``bank`` and ``latents`` to checkpoints, with Ray Train.
+"""Stage train: tables ``prompt_bank`` and ``latents`` to checkpoints, with Ray Train.
 
 in    rows of the train split: label, context float16 [L, width], moments float16 [2C, h, w] and their mirror image
 out   files/steps/step-N (training state), files/final (for sampling); see ``vapray.store.checkpoint``
@@ -55,7 +55,7 @@ def run(run: StageContext) -> None:
     with open_driver_channel(run.progress) as board:
         job = TrainingJob(
             config,
-            inputs["bank"],
+            inputs["prompt_bank"],
             inputs["latents"],
             run.output,
             num_classes=len(inputs["images"].require_manifest().notes["class_names"]),
@@ -184,13 +184,13 @@ def _finish(run: StageContext, job: TrainingJob) -> None:
     contents = final_checkpoint(
         job.config,
         state,
-        PromptBank.from_version(run.inputs["bank"]),
+        PromptBank.from_version(run.inputs["prompt_bank"]),
         read_autoencoder_files(run.inputs["autoencoder"]),
         job.space,
         run.inputs["images"].require_manifest().notes["class_names"],
     )
     network, shape = job.network(), (job.space.channels, job.space.side, job.space.side)
-    tokens = round(pc.mean(run.inputs["bank"].read(["L"]).column("L")).as_py())
+    tokens = round(pc.mean(run.inputs["prompt_bank"].read(["num_tokens"]).column("num_tokens")).as_py())
     run.notes.update(
         {
             **final_notes(state),

@@ -14,7 +14,7 @@ from vapray.store.version import Store
 @pytest.fixture
 def run(small_run: Path, tmp_path: Path) -> Path:
     """A copy of what matters of the run."""
-    for table in ("images", "checkpoints", "references"):
+    for table in ("images", "checkpoints", "reference_measurements"):
         shutil.copytree(small_run / table, tmp_path / "run" / table)
     return tmp_path / "run"
 
@@ -28,7 +28,7 @@ def test_a_checkpoint_is_followed_to_the_pictures_of_its_run(run, card):
         found = find_real_images(path, card.class_names)
         assert found and found.class_names == card.class_names
         assert found.images.read(["path"]).num_rows == 90
-        assert [version.table for version in found.references] == ["references"]
+        assert [version.table for version in found.references] == ["reference_measurements"]
 
 
 def test_a_checkpoint_that_lies_alone_has_none_unless_a_run_is_named(run, card, tmp_path):

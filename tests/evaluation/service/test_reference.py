@@ -58,7 +58,7 @@ def test_two_that_measure_at_the_same_time_share_one_version(reference, real, ca
 def test_damaged_features_are_noticed_and_made_again(reference, real, card, tmp_path, what):
     told, unmeasured = Told(), replace(real, references=())
     ReferenceStatistics.load(unmeasured, card.config, str(tmp_path), told)
-    (file,) = tmp_path.glob(f"reference/references/*/{what}")
+    (file,) = tmp_path.glob(f"reference/reference_measurements/*/{what}")
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
@@ -79,7 +79,7 @@ def test_features_of_another_picture_size_are_not_taken(reference, real, card, t
 def test_a_classifier_that_is_not_what_was_written_is_not_used(real, card, tmp_path, damage):
     evaluation = real.references[0]
     shutil.copytree(evaluation.files.path(evaluation.folder), tmp_path / evaluation.folder)
-    copy = replace(real, references=(Store(str(tmp_path)).version("references", evaluation.fingerprint),))
+    copy = replace(real, references=(Store(str(tmp_path)).version("reference_measurements", evaluation.fingerprint),))
     assert ReferenceStatistics.load(copy, card.config, str(tmp_path), print).classifier
     damage(tmp_path / evaluation.folder / "files" / "classifier.safetensors")
     assert ReferenceStatistics.load(copy, card.config, str(tmp_path), print).classifier is None

@@ -1,4 +1,4 @@
-"""Cost estimate of examining captioned images."""
+"""Cost estimate of the measurements of the caption audit."""
 
 from dataclasses import replace
 

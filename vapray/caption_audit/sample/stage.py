@@ -1,7 +1,7 @@
 """Stage caption_audit_sample: measure a sample of the captioned images, and caption it again with other seeds.
 
 in    images, captions
-out   the table ``examinations``: image_id, label, split, group, path, caption, cache_key, measured, again
+out   the table ``audit_measurements``: image_id, label, split, group, path, caption, cache_key, measured, recaptions
 1:1 over the sample, in the captioner's actor pool. An image that can no longer be read becomes a reject.
 """
 
@@ -35,11 +35,11 @@ def run(run: StageContext) -> None:
     """Run the stage."""
     sample = _sample(run)
     if run.config.caption.captioner == "measured":  # it would be compared with itself
-        run.output.write_part(build_part(TABLES["examinations"], sample.to_pylist()))
+        run.output.write_part(build_part(TABLES["audit_measurements"], sample.to_pylist()))
         return
     map_rows(
         run,
-        write_work_list(run, "audited", sample),
+        write_work_list(run, "audit_plan", sample),
         partial(_MeasureAndRecaption, run.config, run.upstream["caption"].notes["knowledge"]),
         pool=run.config.pools.caption,
         columns=[*CAPTIONED, "path", "repeated"],
@@ -81,13 +81,13 @@ class _MeasureAndRecaption:
             self._again = [captioner.reseeded(seed, config.caption_audit.temperature) for seed in seeds]
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Build a part of ``examinations``."""
+        """Build a part of ``audit_measurements``."""
         asked = rows.to_pylist()
         frames, kept, reasons = load_square_images([row["path"] for row in asked], self._config.caption.image_size)
         done = [asked[n] | {"measured": self._measured(frame)} for n, frame in zip(kept, frames, strict=True)]
         self._caption_again(done, frames)
         rejects = {asked[n]["image_id"]: reason for n, reason in reasons.items()}
-        return build_part(TABLES["examinations"], done, rejects)
+        return build_part(TABLES["audit_measurements"], done, rejects)
 
     def _measured(self, frame: NDArray[np.uint8]) -> str | None:
         return json.dumps(measure_dermoscopy(frame)) if self._config.data.modality == MEASURED_MODALITY else None
@@ -98,4 +98,4 @@ class _MeasureAndRecaption:
         pictures, ids = frames[chosen], [done[number]["image_id"] for number in chosen]
         answers = [captioner.caption(pictures, ids) for captioner in self._again]
         for number, *of_one in zip(chosen, *answers, strict=True):
-            done[number]["again"] = [one.caption for one in of_one if isinstance(one, CaptionDraft)]
+            done[number]["recaptions"] = [one.caption for one in of_one if isinstance(one, CaptionDraft)]

@@ -46,6 +46,6 @@ class MeasuredCaptioner:
         if len(found) < len(self.prompt_set.attributes):
             return CaptionReject("nothing stands out from the background")
         rng = image_generator(self.seed, image_id)
-        t2_id, _ = wording.pick_knowledge(self.prompt_set, int(rng.integers(1 << 30)))
-        t1 = wording.render_impression(found, self.prompt_set, rng, self.omit)
-        return CaptionDraft(t1, t2_id, wording.render_caption(found, self.prompt_set, rng, self.omit))
+        knowledge_id, _ = wording.pick_knowledge(self.prompt_set, int(rng.integers(1 << 30)))
+        impression = wording.render_impression(found, self.prompt_set, rng, self.omit)
+        return CaptionDraft(impression, knowledge_id, wording.render_caption(found, self.prompt_set, rng, self.omit))

@@ -101,7 +101,9 @@ def build_report_data(
             replace(curve, scale=SHARE) if curve.name in SHARES else curve
             for curve in _of_points(history["train"].notes["curve"], HEALTH)
         ],
-        caption_examples=_caption_examples(inputs["captions"], by_id, names, history["caption"].notes, config),
+        caption_examples=_caption_examples(
+            inputs["captions"], by_id, names, history["caption"].notes["knowledge"], config
+        ),
         audited="audit" in history,
         rejects=_rejects(history, references.version, run.output),
         versions=history["train"].versions,
@@ -193,16 +195,16 @@ def _caption_examples(
     captions: Version,
     images: Mapping[str, dict[str, Any]],
     names: Sequence[str],
-    notes: Mapping[str, Any],
+    knowledge: Mapping[str, str],
     config: Config,
 ) -> list[CaptionExample]:
     """Select the first captioned training image of each class."""
     first: dict[int, dict[str, Any]] = {}
-    for row in captions.read(["image_id", "label", "split", "t1", "t2_id", "caption"]).to_pylist():
+    for row in captions.read(["image_id", "label", "split", "impression", "knowledge_id", "caption"]).to_pylist():
         if row["split"] == "train":
             first.setdefault(row["label"], row)
     return [
-        CaptionExample(picture, names[label], row["t1"], notes["knowledge"].get(row["t2_id"], ""), row["caption"])
+        CaptionExample(picture, names[label], row["impression"], knowledge.get(row["knowledge_id"], ""), row["caption"])
         for label, row in sorted(first.items())
         if (picture := _frame(images, config.caption.image_size, row["image_id"])) is not None
     ]

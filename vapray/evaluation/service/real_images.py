@@ -18,7 +18,7 @@ class RealImages:
     images: Version
     """Version of the table ``images``."""
     references: tuple[Version, ...]
-    """Finished versions of ``references`` for these images, newest first."""
+    """Finished versions of ``reference_measurements`` for these images, newest first."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -70,6 +70,10 @@ def _newest_with(store: Store, class_names: Sequence[str]) -> Version | None:
 
 
 def measured_references(store: Store, images: Version) -> tuple[Version, ...]:
-    """Finished versions of ``references`` for these images, newest first."""
+    """Finished versions of ``reference_measurements`` for these images, newest first."""
     content = images.require_manifest().content_hash
-    return tuple(one for one in store.finished("references") if one.require_manifest().inputs.get("images") == content)
+    return tuple(
+        one
+        for one in store.finished("reference_measurements")
+        if one.require_manifest().inputs.get("images") == content
+    )

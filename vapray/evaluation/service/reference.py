@@ -1,8 +1,8 @@
 """Reference statistics for set metrics: features of a run's real images, its extractor and its classifier.
 
 The features come from a finished evaluation, or are measured once and stored as a separate version of the table
-``references``, with the guarantees of the store: the first of two writers wins, only complete versions are read, and
-their sha256 is verified.
+``reference_measurements``, with the guarantees of the store: the first of two writers wins, only complete versions are
+read, and their sha256 is verified.
 """
 
 import contextlib
@@ -139,7 +139,7 @@ def _measure_once(real: RealImages, config: Config, extractor: FeatureExtractor,
     }
     inputs = {"images": real.images.require_manifest().content_hash}
     name = fingerprint("reference", 1, sections, inputs)
-    version = store.version("references", name)
+    version = store.version("reference_measurements", name)
     try:
         if version.manifest():
             return _real_rows(version)
@@ -147,7 +147,7 @@ def _measure_once(real: RealImages, config: Config, extractor: FeatureExtractor,
     except DataError as error:
         log(f"measuring the real images of {real.images.uri} again: {error}")
         store.files.remove(version.folder)
-    version = store.version("references", name)
+    version = store.version("reference_measurements", name)
     version.write_part(_measure(real, config, extractor))
     version.seal(stage="reference", sections=sections, inputs=inputs, seconds=0.0, versions={}, notes={})
     return _real_rows(version)
@@ -170,7 +170,7 @@ def _measure(real: RealImages, config: Config, extractor: FeatureExtractor) -> p
         ]
         rejects |= {batch[position]["image_id"]: reason for position, reason in reasons.items()}
     _require_readable(real, config, rejects, len(asked))
-    return build_part(TABLES["references"], rows)
+    return build_part(TABLES["reference_measurements"], rows)
 
 
 def _require_readable(real: RealImages, config: Config, rejects: dict[str, str], asked: int) -> None:
