@@ -24,6 +24,7 @@ FIRST = (
     "tests/object_storage/test_pipeline_on_s3.py",
     "tests/experiments/test_command.py",
     "tests/pipeline/test_pipeline.py",
+    "tests/pipeline/test_pipeline_faults.py",
     "tests/faults",
     "tests/serve/test_rolling_update.py",
     "tests/serve/test_scaling.py",
@@ -51,6 +52,7 @@ TOGETHER = (
 # Files in which no other two tests share a fixture: workers share the file.
 INDEPENDENT = (
     "tests/pipeline/test_pipeline.py",
+    "tests/pipeline/test_pipeline_faults.py",
     "tests/cli/test_cli.py",
     "tests/bad_inputs/test_cli.py",
     "tests/experiments/test_command.py",

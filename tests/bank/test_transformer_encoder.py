@@ -1,18 +1,14 @@
-"""Laws of the text towers of open_clip and transformers, on small random models in the layouts of the real ones."""
+"""Contexts and ids of the text towers of open_clip and transformers."""
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from tests.bad_inputs.refusal import BACKEND, CHECKPOINT, CONFIG, refused
 from tests.bank import tiny_models
-from vapray.bank.factory import build_text_encoder
-from vapray.bank.text_encoder import TextEncoder
+from tests.bank.conftest import KINDS, TEXTS, encoder_of, opened
 from vapray.bank.tower_files import find_tower
 from vapray.bank.transformer_encoder import TEXTS_OF_A_BATCH
 from vapray.config import TextEncoderSection
@@ -21,42 +17,13 @@ from vapray.errors import ConfigError, DataError
 pytest.importorskip("open_clip", reason="the extra clip is not installed")
 pytest.importorskip("transformers", reason="the extra clip is not installed")
 
-TEXTS = [
-    "a brown lesion",
-    "A large, irregular blue nevus with an oval outline and white texture.",
-    "skin",
-    "dark 35 % lesion of oval outline",
-]
 WITHIN_FLOAT16 = {"rtol": 2e-3, "atol": 2e-3}  # values are of order 1; two roundings to 11 bits
 SAME_SUMS = {"rtol": 1e-3, "atol": 1e-3}  # one rounding, of sums in another order
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    base = tmp_path_factory.mktemp("models")
-    return {
-        "biomedclip": tiny_models.biomedclip(base / "biomedclip"),
-        "bert": tiny_models.bert(base / "bert"),
-        "clip": tiny_models.clip(base / "clip"),
-    }
-
-
-KINDS = {"biomedclip": "open_clip", "bert": "transformers", "clip": "transformers"}
 
 
 @pytest.fixture(params=KINDS)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def encoder_of(folder: Path | str, kind: str, **settings: Any) -> TextEncoder:
-    return build_text_encoder(
-        TextEncoderSection.model_validate({"encoder": kind, "model": str(folder), "max_tokens": 32, **settings})
-    )
-
-
-def opened(folders: dict[str, Path], name: str, **settings: Any) -> TextEncoder:
-    return encoder_of(folders[name], KINDS[name], **({"max_tokens": 77} if name == "clip" else {}), **settings)
 
 
 def last_hidden_states(folder: Path, name: str, text: str) -> np.ndarray:
@@ -168,127 +135,3 @@ def test_other_weights_are_another_encoder(tmp_path: Path) -> None:
     one, other = (encoder_of(tiny_models.bert(tmp_path / str(seed), seed=seed), "transformers") for seed in (0, 1))
     assert one.id != other.id
     assert not np.allclose(one.encode(["skin"])[0], other.encode(["skin"])[0])
-
-
-def test_a_model_of_the_hub_is_taken_from_the_cache_without_network(
-    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from huggingface_hub import constants
-
-    tiny_models.in_hub_cache(folders["biomedclip"], tmp_path, "microsoft/Biomed")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    cached = encoder_of("hf-hub:microsoft/Biomed", "open_clip")
-    local = opened(folders, "biomedclip")
-    assert cached.id == local.id
-    assert np.array_equal(cached.encode(TEXTS)[1], local.encode(TEXTS)[1])
-
-
-def test_a_model_that_is_not_in_the_cache_while_offline_is_told_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    for kind in ("open_clip", "transformers"):
-        refused(
-            BACKEND,
-            lambda kind=kind: encoder_of("hf-hub:microsoft/Biomed", kind),
-            "hf-hub:microsoft/Biomed: incomplete in the cache",
-            "HF_HUB_OFFLINE",
-            "directory",
-        )
-    refused(
-        CONFIG, lambda: encoder_of("hf-hub:a/b/c", "open_clip"), "text_encoder.model = hf-hub:a/b/c: no such directory"
-    )
-
-
-def test_a_text_tower_whose_config_is_nowhere_names_it(folders: dict[str, Path], tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(folders["biomedclip"], tmp_path / "bare"))
-    (folder / "config.json").unlink()
-    words = f"put the config.json of {tiny_models.BIOMED_TOWER} into {folder}"
-    refused(BACKEND, lambda: encoder_of(folder, "open_clip"), words)
-
-
-def test_a_folder_that_lacks_something_says_what(folders: dict[str, Path], tmp_path: Path) -> None:
-    refused(CONFIG, lambda: encoder_of(tmp_path / "gone", "open_clip"), "gone: no such directory", "hf-hub:OWNER/NAME")
-    refused(
-        CONFIG,
-        lambda: encoder_of(tmp_path, "transformers"),
-        "no config.json; no weights (model.safetensors",
-        "tokenizer",
-    )
-    refused(
-        CONFIG, lambda: encoder_of(folders["bert"], "open_clip"), "no open_clip_config.json; no weights (open_clip_"
-    )
-    refused(CONFIG, lambda: encoder_of(folders["bert"], "transformers", max_tokens=65), "65", "takes at most 64 tokens")
-
-
-def damage_config(folder: Path) -> None:
-    (folder / "config.json").write_text("{")
-
-
-def without_a_layer(folder: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(folder / "model.safetensors")
-    save_file({key: value for key, value in weights.items() if "layer.1." not in key}, folder / "model.safetensors")
-
-
-def not_finite(folder: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(folder / "model.safetensors")
-    save_file({key: value * float("nan") for key, value in weights.items()}, folder / "model.safetensors")
-
-
-def cut(folder: Path) -> None:
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:1000])
-
-
-DAMAGES = {
-    "half of the weights": (cut, CHECKPOINT, "cannot be loaded by transformers"),
-    "a layer is missing": (without_a_layer, CHECKPOINT, "its weights lack"),
-    "not finite": (not_finite, CHECKPOINT, "outside float16's range"),
-    "no JSON": (damage_config, CONFIG, "config.json: cannot be read as JSON"),
-}
-
-
-@pytest.mark.parametrize(("damage", "code", "words"), DAMAGES.values(), ids=DAMAGES)
-def test_damaged_weights_never_encode(folders: dict[str, Path], tmp_path: Path, damage, code: int, words: str) -> None:
-    folder = Path(shutil.copytree(folders["bert"], tmp_path / "bert"))
-    damage(folder)
-    refused(code, lambda: encoder_of(folder, "transformers").encode(["skin"]), folder, words)
-
-
-def test_a_pickle_that_runs_code_is_never_unpickled(folders: dict[str, Path], tmp_path: Path) -> None:
-    import pickle
-
-    folder, trace = Path(shutil.copytree(folders["biomedclip"], tmp_path / "evil")), tmp_path / "ran"
-
-    class Evil:
-        def __reduce__(self):
-            return (Path.touch, (trace,))
-
-    (folder / "open_clip_pytorch_model.bin").write_bytes(pickle.dumps({"text": Evil()}, protocol=2))
-    refused(
-        CHECKPOINT, lambda: encoder_of(folder, "open_clip").encode(["skin"]), folder, "cannot be loaded by open_clip"
-    )
-    assert not trace.exists()
-    pickle.loads((folder / "open_clip_pytorch_model.bin").read_bytes())
-    assert trace.exists()  # the file was armed
-
-
-def test_a_model_with_code_of_its_own_is_not_run(folders: dict[str, Path], tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(folders["bert"], tmp_path / "own"))
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-    refused(CHECKPOINT, lambda: encoder_of(folder, "transformers").encode(["skin"]), "cannot be loaded by transformers")
-    assert not (tmp_path / "ran").exists()
-
-
-def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("vapray.bank.tower_files.find_spec", lambda name: None)
-    refused(BACKEND, lambda: encoder_of(tmp_path, "open_clip"), "open_clip and transformers not installed", ".[clip]")

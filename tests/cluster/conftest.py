@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.rig import Rig, why_not
+from tests.cluster.namespaces import why_not
+from tests.cluster.rig import Rig
 from tests.conftest import ROOT, made_once
 from tests.faults.stricken_stage import SETTINGS
 from tests.faults.unbroken_run import UnbrokenRun

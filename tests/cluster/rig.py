@@ -10,77 +10,30 @@ What separates them are Linux namespaces, as containers are separated; so a mach
 its cable (``cut``). Ray asks for a token, and its processes have the environment that ``cluster/base`` gives pods.
 """
 
-import contextlib
 import os
 import secrets
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import httpx
 import psutil
 import yaml
 
+from tests.cluster.job import SECONDS, Job, until
+from tests.cluster.namespaces import family_of, ip, title_of
 from tests.conftest import ROOT
 
-__all__ = ["HEAD", "Job", "Rig", "until", "why_not"]
+__all__ = ["HEAD", "Rig"]
 
 HEAD = 0
 NAME = f"vr{os.getpid() % 100_000}"
 SUBNET = f"10.77.{os.getpid() % 250}"
 RAY_FOLDER = "/tmp/ray"
-SECONDS = 120
 STORE_BYTES, SHARED_MEMORY = 200_000_000, "1g"
-
-
-def why_not() -> str | None:
-    """Why machines cannot be made here; None where they can."""
-    if os.geteuid() != 0:
-        return "network namespaces take root"
-    if missing := [tool for tool in ("ip", "unshare", "mount", "setsid") if not shutil.which(tool)]:
-        return f"{', '.join(missing)} not found; on Debian: apt-get install iproute2 util-linux"
-    probe = ["unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "true"]
-    if subprocess.run(probe, capture_output=True, check=False).returncode:
-        return "this container may not make namespaces (CAP_SYS_ADMIN)"
-    return None
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
-    """What ``condition`` says as soon as it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.2)
-    return found
-
-
-class Job:
-    """A command that ``ray job submit`` has sent from outside and follows."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path, name: str) -> None:
-        self._process, self._log, self.name = process, log, name
-
-    def said(self) -> str:
-        """All that has come back so far."""
-        return self._log.read_text(errors="replace")
-
-    def is_running(self) -> bool:
-        """Whether ``ray job submit`` still follows it."""
-        return self._process.poll() is None
-
-    def wait(self, seconds: float = 420) -> int:
-        """Exit code of ``ray job submit``."""
-        return self._process.wait(seconds)
-
-    def leave(self) -> None:
-        """Stop following."""
-        self._process.kill()
-        self._process.wait()
 
 
 class Rig:
@@ -121,9 +74,9 @@ class Rig:
         for machine in list(self._powered):
             self.kill(machine)
         for machine in self._machines:
-            _ip("netns", "del", f"{NAME}n{machine}", check=False)
+            ip("netns", "del", f"{NAME}n{machine}", check=False)
             shutil.rmtree(f"/etc/netns/{NAME}n{machine}", ignore_errors=True)
-        _ip("link", "del", f"{NAME}b", check=False)
+        ip("link", "del", f"{NAME}b", check=False)
 
     def address(self, machine: int) -> str:
         """On the bridge."""
@@ -169,7 +122,7 @@ class Rig:
             The processes that were running, and are not any more.
         """
         boot = self._powered.pop(machine)
-        lost = _family(boot.pid)
+        lost = family_of(boot.pid)
         boot.kill()
         boot.wait()
         _, left = psutil.wait_procs(lost, timeout=30)
@@ -178,17 +131,17 @@ class Rig:
 
     def cut(self, machine: int) -> None:
         """Pull the machine's cable."""
-        _ip("link", "set", f"{NAME}v{machine}", "down")
+        ip("link", "set", f"{NAME}v{machine}", "down")
 
     def heal(self, machine: int) -> None:
         """Put it back."""
-        _ip("link", "set", f"{NAME}v{machine}", "up")
+        ip("link", "set", f"{NAME}v{machine}", "up")
 
     def processes(self, machine: int, title: str) -> list[psutil.Process]:
         """Of a machine, whose title begins so: ``ray::MapWorker``, ``ray::RayTrainWorker``, ``python -m jobs``."""
         if not self.is_on(machine):
             return []
-        return [process for process in _family(self._powered[machine].pid) if _title(process).startswith(title)]
+        return [process for process in family_of(self._powered[machine].pid) if title_of(process).startswith(title)]
 
     def counts(self, state: str) -> set[str]:
         """Addresses of the machines that Ray counts as ``ALIVE``, or as ``DEAD``; none while the head does not say."""
@@ -241,17 +194,17 @@ class Rig:
         }
 
     def _lay_cables(self) -> None:
-        _ip("link", "add", f"{NAME}b", "type", "bridge")
-        _ip("addr", "add", f"{self.outside}/24", "dev", f"{NAME}b")
-        _ip("link", "set", f"{NAME}b", "up")
+        ip("link", "add", f"{NAME}b", "type", "bridge")
+        ip("addr", "add", f"{self.outside}/24", "dev", f"{NAME}b")
+        ip("link", "set", f"{NAME}b", "up")
         for machine in self._machines:
             space = f"{NAME}n{machine}"
-            _ip("netns", "add", space)
-            _ip("link", "add", f"{NAME}v{machine}", "type", "veth", "peer", "name", "eth0", "netns", space)
-            _ip("link", "set", f"{NAME}v{machine}", "master", f"{NAME}b", "up")
-            _ip("-n", space, "addr", "add", f"{self.address(machine)}/24", "dev", "eth0")
+            ip("netns", "add", space)
+            ip("link", "add", f"{NAME}v{machine}", "type", "veth", "peer", "name", "eth0", "netns", space)
+            ip("link", "set", f"{NAME}v{machine}", "master", f"{NAME}b", "up")
+            ip("-n", space, "addr", "add", f"{self.address(machine)}/24", "dev", "eth0")
             for device in ("eth0", "lo"):
-                _ip("-n", space, "link", "set", device, "up")
+                ip("-n", space, "link", "set", device, "up")
             hosts = Path("/etc/netns") / space / "hosts"
             hosts.parent.mkdir(parents=True, exist_ok=True)
             hosts.write_text(f"127.0.0.1 localhost\n{self.address(machine)} {space}\n")
@@ -266,25 +219,6 @@ class Rig:
         return self.ask("/api/version").status_code == 200
 
 
-def _ip(*words: str, check: bool = True) -> None:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
-    assert not check or done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
-
-
 def _environment_of_pods() -> dict[str, str]:
     kustomization = yaml.safe_load((ROOT / "cluster" / "base" / "kustomization.yaml").read_text())
     return dict(literal.split("=", 1) for literal in kustomization["configMapGenerator"][0]["literals"])
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).children(recursive=True)
-    return []
-
-
-def _title(process: psutil.Process) -> str:
-    try:
-        words = process.cmdline()
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return ""
-    return " ".join([Path(words[0]).name, *words[1:]]) if words and not words[0].startswith("ray::") else "".join(words)

@@ -6,7 +6,7 @@ import pandas
 import pytest
 from s3fs import S3FileSystem
 
-from tests.cluster.rig import until
+from tests.cluster.job import until
 from tests.conftest import ROOT
 from tests.finished_run import TABLES, digests_of_the_weights, frame, metrics
 from tests.object_storage.conftest import BUCKET, CREDENTIALS

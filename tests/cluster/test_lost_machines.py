@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cluster.rig import HEAD, Job, Rig, until
+from tests.cluster.job import Job, until
+from tests.cluster.rig import HEAD, Rig
 from tests.conftest import ROOT
 from tests.faults.ray_processes import gone_within, lives
 from tests.faults.unbroken_run import TABLES_OF, Difference, UnbrokenRun

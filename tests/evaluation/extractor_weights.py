@@ -3,10 +3,14 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
 from torch import nn
+
+from vapray.config import Evaluate
+from vapray.evaluation.features import FeatureExtractor, build_extractor
 
 
 def inception(path: Path) -> Path:
@@ -61,3 +65,9 @@ def dinov2(folder: Path, architecture: str = "vit_small_patch14_dinov2") -> Path
     (folder / "config.json").write_text(json.dumps(card))
     save_file(network.state_dict(), folder / "model.safetensors")
     return folder
+
+
+def asked(features: str, path: Path | None = None, **more: Any) -> FeatureExtractor:
+    """The extractor of these settings."""
+    settings = {"features": features, "weights": str(path) if path else None, **more}
+    return build_extractor(Evaluate.model_validate(settings))

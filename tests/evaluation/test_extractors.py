@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from tests.bank.tiny_models import biomedclip
+from tests.evaluation.extractor_weights import asked
 from vapray.config import Evaluate
-from vapray.config.loader import load_config
-from vapray.doctor.models import check
 from vapray.downstream.networks import MEAN, STD, build_network, to_safetensors
-from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
+from vapray.errors import BackendError, ConfigError, DataError
 from vapray.evaluation.classifier import train_classifier
-from vapray.evaluation.extractors.weight_files import INCEPTION_FILE, features_content_hash
-from vapray.evaluation.features import FeatureExtractor, build_extractor
+from vapray.evaluation.extractors.weight_files import INCEPTION_FILE
+from vapray.evaluation.features import build_extractor
 from vapray.metrics.inception import inception_score
 
 from . import extractor_weights as weights
@@ -29,11 +27,6 @@ from .pictures import Images, scenes
 WEIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "weights"
 REAL_SQUEEZENET = WEIGHTS / "squeezenet1_0_deepcompression_caffe_imagenet.pth"
 """Of ImageNet, see the note beside it."""
-
-
-def asked(features: str, path: Path | None = None, **more: Any) -> FeatureExtractor:
-    settings = {"features": features, "weights": str(path) if path else None, **more}
-    return build_extractor(Evaluate.model_validate(settings))
 
 
 @pytest.fixture(scope="module")
@@ -78,44 +71,11 @@ def test_inception_is_found_in_torch_hub_s_cache_and_never_fetched(
     assert asked("inception_v3").space == asked("inception_v3", inception).space
 
 
-def test_an_extractor_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vapray.evaluation.extractors.weight_files.find_spec", lambda name: None)
-    for features in ("inception_v3", "dinov2", "biomedclip"):
-        with pytest.raises(BackendError, match=rf"{features}.*not installed.*\[features\]"):
-            asked(features, Path("anywhere"))
-
-
-def test_the_stage_runs_again_when_weights_change_and_names_a_file_that_is_not_there(tmp_path: Path) -> None:
-    path = tmp_path / "squeezenet.pth"
-    config = load_config(None, ["evaluate.features=squeezenet", f"evaluate.weights={path}"])
-    (doctors,) = (one for one in check(config) if one.check == "features")
-    assert doctors.state == "failed"
-    with pytest.raises(ConfigError, match="no such file"):
-        features_content_hash(config)
-    weights.squeezenet(path, "1_0")
-    before = features_content_hash(config)
-    weights.squeezenet(path, "1_1")
-    assert before != features_content_hash(config) != ""
-    assert features_content_hash(load_config(None, [])) == ""
-
-
 def test_another_network_s_weights_are_refused(inception: Path, tmp_path: Path) -> None:
     squeezenet = weights.squeezenet(tmp_path / "squeezenet.pth", "1_1")
     for features, path in (("squeezenet", inception), ("vgg16", squeezenet), ("inception_v3", squeezenet)):
         with pytest.raises(ConfigError, match="not the weights of"):
             asked(features, path)
-
-
-def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> None:
-    class Trap:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return Path.touch, (tmp_path / "sprung",)
-
-    torch.save({"features.0.weight": Trap()}, tmp_path / "trap.pth")
-    for features in ("squeezenet", "vgg16", "inception_v3"):
-        with pytest.raises(CheckpointError, match="cannot be read as weights"):
-            asked(features, tmp_path / "trap.pth")
-    assert not (tmp_path / "sprung").exists()
 
 
 def test_vgg16_gives_the_second_fully_connected_layer_of_torchvision_s(tmp_path: Path, pictures: Images) -> None:
@@ -194,21 +154,6 @@ def test_dinov2_is_timm_s_class_token_and_interpolates_its_positions(tmp_path: P
         wanted = network((seen.clamp(0, 1) - mean) / deviation)
     np.testing.assert_allclose(extractor(pictures), wanted, rtol=1e-4, atol=1e-5)
     assert (extractor.space.width, extractor.space.resize) == (32, 224)
-
-
-def test_a_folder_of_another_model_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
-    folder = weights.dinov2(tmp_path / "dinov2")
-    card = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(card | {"architecture": "vit_tiny_patch16_224"}))
-    with pytest.raises(ConfigError, match="is not DINOv2"):
-        asked("dinov2", folder)
-    (folder / "config.json").write_text(json.dumps(card))
-    (folder / "model.safetensors").write_bytes(b"cut off")
-    with pytest.raises(CheckpointError, match="cannot be loaded by timm"):
-        asked("dinov2", folder)
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(ConfigError, match=r"model\.safetensors"):
-        asked("dinov2", folder)
 
 
 def test_biomedclip_is_open_clip_s_image_embedding(tmp_path: Path, pictures: Images) -> None:

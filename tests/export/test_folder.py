@@ -1,8 +1,6 @@
-"""What an export writes, what it says of itself, and what it refuses to write over."""
+"""What an export writes, and what it says of itself."""
 
-import errno
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,7 +11,8 @@ import yaml
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from tests.export.checkpoints import CLASSES, make_checkpoint
+from tests.export.checkpoints import CLASSES
+from tests.export.conftest import files_of
 from vapray.cli.app import app
 from vapray.errors import CheckpointError, ConfigError
 from vapray.export import vap_diffusion
@@ -21,22 +20,6 @@ from vapray.export.export_source import open_checkpoint
 from vapray.export.folder import export_checkpoint
 from vapray.sampling.sampler import Sampler
 from vapray.store.files import FileStore
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("checkpoints")
-    return {kind: make_checkpoint(root / kind, kind) for kind in ("diffusers", "tower", "class")}
-
-
-@pytest.fixture
-def exported(checkpoints, tmp_path) -> Path:
-    export_checkpoint(str(checkpoints["diffusers"]), str(tmp_path / "model"), accept_unaudited=True)
-    return tmp_path / "model"
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_folder_has_the_layout_of_diffusers(exported):
@@ -141,83 +124,6 @@ def test_a_text_encoder_that_was_changed_does_not_go_along(checkpoints, tmp_path
         shutil.rmtree(tower, ignore_errors=True)
         moved.rename(tower)
     assert not (tmp_path / "model").exists()
-
-
-def test_an_earlier_export_is_replaced_whole(exported, checkpoints):
-    assert (exported / "vae").exists() and (exported / "model" / "captions.json").exists()
-    export_checkpoint(str(checkpoints["class"]), str(exported), accept_unaudited=True)
-    assert not (exported / "model" / "captions.json").exists()
-    assert list(exported.parent.iterdir()) == [exported]
-
-
-def refuse_renames(monkeypatch, error: BaseException, *refused: str) -> list[str]:
-    """Let renames of what has such a name fail; what did fail is listed."""
-    failed, rename = [], os.rename
-
-    def renaming(source, destination):
-        if Path(source).name in refused:
-            failed.append(Path(source).name)
-            raise error
-        rename(source, destination)
-
-    monkeypatch.setattr(os, "rename", renaming)
-    return failed
-
-
-@pytest.mark.parametrize(
-    ("error", "told"), [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(errno.EACCES, "no"), ConfigError)]
-)
-def test_the_earlier_export_is_there_again_when_the_new_one_cannot_take_its_place(
-    error, told, exported, checkpoints, monkeypatch
-):
-    before, failed = files_of(exported), refuse_renames(monkeypatch, error, "new")
-    with pytest.raises(told):
-        export_checkpoint(str(checkpoints["class"]), str(exported), accept_unaudited=True)
-    assert failed == ["new"]
-    assert files_of(exported) == before
-    assert list(exported.parent.iterdir()) == [exported]
-
-
-def test_an_earlier_export_that_cannot_be_put_back_is_kept_and_told(exported, checkpoints, monkeypatch):
-    before, failed = files_of(exported), refuse_renames(monkeypatch, OSError(errno.EACCES, "no"), "new", "old")
-    with pytest.raises(ConfigError, match=r"cannot be restored \(no\)\. Fix: move .*/old to") as told:
-        export_checkpoint(str(checkpoints["class"]), str(exported), accept_unaudited=True)
-    assert failed == ["new", "old"]
-    (kept,) = exported.parent.glob(".model-*/old")
-    assert str(kept) in str(told.value) and files_of(kept) == before
-
-
-@pytest.mark.parametrize(
-    ("work", "said"),
-    [
-        (lambda folder: (folder / "README.md").write_text("license: mit"), r"README\.md changed, added or removed"),
-        (lambda folder: (folder / "samples.png").touch(), r"samples\.png changed, added or removed"),
-        (lambda folder: (folder / "SHA256SUMS").unlink(), r"not empty, and no export of vapray"),
-        (lambda folder: (folder / "SHA256SUMS").write_text("?"), r"SHA256SUMS: damaged"),
-    ],
-)
-def test_what_somebody_has_worked_on_is_never_written_over(work, said, exported, checkpoints):
-    work(exported)
-    before = files_of(exported)
-    with pytest.raises((ConfigError, CheckpointError), match=said):
-        export_checkpoint(str(checkpoints["diffusers"]), str(exported), accept_unaudited=True)
-    assert files_of(exported) == before
-
-
-@pytest.mark.parametrize(
-    ("folder", "said"),
-    [
-        ("s3://bucket/model", "not a local folder"),
-        ("taken", "is a file"),
-        ("taken/model", "cannot be written"),
-    ],
-)
-def test_a_place_that_cannot_take_an_export_is_refused(folder, said, checkpoints, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("taken").touch()
-    with pytest.raises(ConfigError, match=said):
-        export_checkpoint(str(checkpoints["class"]), folder, accept_unaudited=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 @pytest.mark.parametrize("name", ["ema.safetensors", "checkpoint.json", "bank.parquet", "autoencoder/config.json"])

@@ -1,6 +1,7 @@
 """What stands for a Serve handle where classes are called without Ray."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 from serve.backend import ImageJob, ImageResult
@@ -41,3 +42,17 @@ class Handle:
         return ImageResult(
             made.to_png(), made.label, made.class_name, made.caption, None, made.seed, made.model_sha256, 1, 1
         )
+
+
+class Gated(Handle):
+    """Makes nothing before ``gate`` opens."""
+
+    def __init__(self, sampler: Sampler, gate: threading.Event, before: Callable[[], None] = lambda: None) -> None:
+        super().__init__(sampler, lambda _: before())
+        self._gate = gate
+
+    async def remote(self, job):
+        self._before(job)
+        while not self._gate.is_set():
+            await asyncio.sleep(0.01)
+        return await super().remote(job)

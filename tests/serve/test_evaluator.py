@@ -4,13 +4,9 @@ import asyncio
 import io
 import json
 import shutil
-import struct
 import threading
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 from ray.exceptions import RayTaskError
@@ -20,22 +16,14 @@ from serve.deployments.evaluator import EvaluatorReplica, has_reference
 from serve.errors import ApiError
 from serve.evaluations.evaluation_store import EvaluationStore
 from serve.settings import ModelSettings, ServiceSettings
-from tests.serve.handles import Handle
+from tests.serve.handles import Gated, Handle
+from tests.serve.pictures import NOISE, bomb
 from vapray.data.image_loading import read_bytes
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.sampler import Sampler
 from vapray.store.version import Store
 
 FAST = SamplingSettings(num_inference_steps=1, guidance_scale=0.0)
-
-
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-NOISE = tuple(png(np.random.default_rng(i).integers(0, 256, (48, 32, 3), dtype=np.uint8)) for i in range(12))
 
 
 @pytest.fixture(scope="module")
@@ -60,27 +48,6 @@ def rows(small_run: Path) -> list[dict]:
     """Of the table ``images``."""
     store = Store(str(small_run))
     return store.version("images", store.latest("images").fingerprint).read().to_pylist()
-
-
-class Gated(Handle):
-    """Makes nothing before ``gate`` opens."""
-
-    def __init__(self, sampler: Sampler, gate: threading.Event, before: Callable[[], None] = lambda: None) -> None:
-        super().__init__(sampler, lambda _: before())
-        self._gate = gate
-
-    async def remote(self, job):
-        self._before(job)
-        while not self._gate.is_set():
-            await asyncio.sleep(0.01)
-        return await super().remote(job)
-
-
-def bomb() -> bytes:
-    """A PNG whose header claims 60000 x 60000 pixels."""
-    whole = png(np.zeros((1, 1, 3), np.uint8))
-    header = b"IHDR" + struct.pack(">II", 60_000, 60_000) + whole[24:29]
-    return whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:]
 
 
 def held_out(rows: list[dict]) -> tuple[bytes, ...]:

@@ -2,57 +2,22 @@
 
 import asyncio
 import base64
-import dataclasses
 import json
 import re
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from serve.backend import Evaluation, ImageJob, ImageResult
-from serve.errors import ApiError
 from tests.browser import open_page
-from tests.serve.in_process import InProcess
+from tests.serve.studio_page import HOSTILE, LOST_SEED, STEPS, Measuring, are_finished, generate, happens, has_started
 from tests.serve.threaded import running
 from vapray.sampling.sampler import Sampler
-from vapray.service.api_keys import add_key
 
 PHONE = 390
 """CSS pixels."""
-HOSTILE = "<img src=x onerror=alert(1)> <b>a lesion</b>"
-MEASURED = {"value": 12.5, "low": 11.0, "high": 14.0}
-LOST_SEED, STEPS = 404, 4
-RESULTS = {
-    "fid": None,
-    "kid": MEASURED,
-    "inception_score": MEASURED,
-    "precision": MEASURED,
-    "recall": {"value": 0.5, "low": None, "high": None},
-    "n_reference": 60,
-    "features": "those of <the run>",
-    "features_sha256": "ab" * 32,
-    "warnings": ["FID needs <more> pictures."],
-}
-
-
-class Measuring(InProcess):
-    """Its evaluations move on whenever somebody looks, and one seed never gets beyond its first steps."""
-
-    async def image(self, job: ImageJob) -> ImageResult:
-        if (job.seed, job.settings.num_inference_steps) == (LOST_SEED, STEPS):
-            raise ApiError(503, "The replica was lost.", "unavailable")
-        return await super().image(job)
-
-    async def evaluations(self, owner: str) -> Sequence[Evaluation]:
-        for id, (whose, key, job, one) in self._evaluations.items():
-            done = min(one.n, one.done + 1)
-            finished = {"status": "succeeded", "results": RESULTS} if one.done == one.n else {"status": "running"}
-            self._evaluations[id] = (whose, key, job, dataclasses.replace(one, done=done, **finished))
-        return await super().evaluations(owner)
 
 
 @pytest.fixture(scope="module")
@@ -64,28 +29,6 @@ def backend(sampler: Sampler) -> Measuring:
 def studio(backend: Measuring) -> Iterator[str]:
     with running(backend) as address:
         yield address
-
-
-def has_started(page: Page) -> None:
-    expect(page.get_by_label("Caption", exact=True)).not_to_have_value("")
-
-
-def generate(page: Page, *, count: int = 1, seed: int = 11) -> None:
-    page.get_by_role("slider", name="Images").fill(str(count))
-    page.get_by_role("spinbutton", name="Seed").fill(str(seed))
-    page.get_by_role("button", name="Generate").click()
-
-
-def are_finished(page: Page, pictures: int) -> None:
-    expect(page.locator(".open:enabled")).to_have_count(pictures)
-    expect(page.get_by_role("button", name="Generate")).to_be_enabled()
-
-
-def happens(what: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 60
-    while not what() and time.monotonic() < until:
-        time.sleep(0.02)
-    return what()
 
 
 def width(page: Page) -> int:
@@ -277,27 +220,3 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(studio):
         page.get_by_role("tab", name="Evaluations").click()
         assert width(page) == PHONE
         expect(page.get_by_text("Synthetic images. Not for clinical use.")).to_be_visible()
-
-
-def test_a_key_is_asked_for_once_and_refusals_are_told_in_words(sampler, tmp_path):
-    keys = str(tmp_path / "keys.yaml")
-    key = add_key(keys, "reader", ["images", "bank"], 2)
-    with running(InProcess(sampler), api_keys_file=keys) as address, open_page(address, refusals=(401, 429)) as page:
-        field = page.get_by_role("textbox", name="API key")
-        field.fill("vr_wrong")
-        page.get_by_role("button", name="Continue").click()
-        expect(page.locator("#key-problem")).not_to_be_empty()
-        field.fill(key)
-        field.press("Enter")
-        has_started(page)
-        assert page.evaluate("[localStorage.length, document.cookie, sessionStorage.length]") == [0, "", 1]
-        expect(page.get_by_label("Caption an image")).to_be_hidden()
-        generate(page, count=2)
-        are_finished(page, 2)
-        generate(page, count=1)
-        told = page.get_by_role("alert").filter(has_text="Retry in")
-        expect(told).to_contain_text(re.compile(r"request req_[0-9a-f]{32}"))
-        page.reload()
-        has_started(page)
-        page.get_by_role("tab", name="Evaluations").click()
-        expect(page.get_by_text("Evaluations are not enabled")).to_be_visible()

@@ -167,14 +167,9 @@ def test_a_checkpoint_that_was_asked_for_is_confirmed_once_it_is_written():
     assert order == [("written", 3), ("told", 3), ("written", 6)]
 
 
-def test_the_background_computes_with_as_many_threads_as_training():
-    threads, before = [], torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        config = tiny_config("train.validate_every=6")
-        run(config, tiny_state(config), validate=lambda network: threads.append(torch.get_num_threads()) or 1.0)
-    finally:
-        torch.set_num_threads(before)
+def test_the_background_computes_with_as_many_threads_as_training(one_thread):
+    config, threads = tiny_config("train.validate_every=6"), []
+    run(config, tiny_state(config), validate=lambda network: threads.append(torch.get_num_threads()) or 1.0)
     assert threads == [1]
 
 

@@ -11,18 +11,12 @@ from safetensors.torch import load as load_safetensors
 
 from tests.training.ranks import run_ranks
 from tests.training.tiny import SPACE, run, tiny_config, tiny_rows, tiny_state
-from vapray.errors import CheckpointError, TrainingDivergedError
+from vapray.errors import CheckpointError
 from vapray.training.batches import Batches
 from vapray.training.optimizer import ema_decay, learning_rate, only_present_rows
 from vapray.training.state import load_weights, save_weights
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_resumed_equals_uninterrupted():
@@ -198,104 +192,6 @@ def test_the_optimizer_state_is_never_unpickled_blindly():
     torch.save({"state": os.system}, evil)
     with pytest.raises(CheckpointError):
         tiny_state(config).restore(files | {"optimiser.pt": evil.getvalue()})
-
-
-class _BrokenLatents:
-    """Rows whose latents cannot be normalized to anything finite at some steps."""
-
-    def __init__(self, monkeypatch, steps: set[int]) -> None:
-        self.met: list[int] = []
-        original = Batches.at
-
-        def at(batches, step):
-            batch = original(batches, step)
-            if step in steps:
-                self.met.append(step)
-                batch.clean_BCHW[0, 0, 0, 0] = float("inf")
-            return batch
-
-        monkeypatch.setattr(Batches, "at", at)
-
-
-def test_a_step_with_a_gradient_that_is_not_finite_is_skipped(monkeypatch):
-    config = tiny_config()
-    faults = _BrokenLatents(monkeypatch, {2, 3})
-    after, points = tiny_state(config), []
-    run(tiny_config("train.steps=4"), after, report=lambda step, point: points.append(step))
-    assert faults.met == [2, 3]
-    assert (after.step, after.skipped, after.skipped_in_a_row) == (4, 2, 2)
-    assert points == [1, 2]
-    run(config, after)
-    assert (after.step, after.skipped, after.skipped_in_a_row) == (6, 2, 0)
-
-
-def test_skipped_steps_change_no_weight(monkeypatch):
-    config = tiny_config("train.steps=3", "train.lr_schedule=constant")
-    whole = run(config, tiny_state(config)).to_files()
-    faults = _BrokenLatents(monkeypatch, {3, 4, 5})
-    longer = tiny_config("train.lr_schedule=constant")
-    files = run(longer, tiny_state(longer)).to_files()
-    assert faults.met == [3, 4, 5]
-    assert files["raw.safetensors"] == whole["raw.safetensors"]
-    assert files["ema.safetensors"] == whole["ema.safetensors"]
-
-
-def test_too_many_skipped_steps_in_a_row_stop_training(monkeypatch):
-    faults = _BrokenLatents(monkeypatch, set(range(2, 100)))
-    config = tiny_config("train.steps=50", "train.max_skipped_steps=3", "train.checkpoint_every=1", "train.prefetch=0")
-    saved = {}
-    with pytest.raises(TrainingDivergedError, match="4 steps in a row, up to step 5, are not finite"):
-        run(config, tiny_state(config), save=saved.__setitem__)
-    assert faults.met == [2, 3, 4, 5]
-    assert max(saved) == 5
-    for files in saved.values():
-        assert all(weight.isfinite().all() for weight in load_safetensors(files["ema.safetensors"]).values())
-
-
-def test_weights_that_are_not_finite_are_never_saved():
-    config = tiny_config()
-    state = tiny_state(config)
-    with torch.no_grad():
-        state.ema.position[0, 0] = float("inf")
-    with pytest.raises(TrainingDivergedError, match="position is not finite after step 0"):
-        state.to_files()
-
-
-def test_the_average_nearest_to_the_validation_split_is_kept():
-    config = tiny_config("train.validate_every=2")
-    distances, seen = iter([3.0, 1.0, 2.0]), {}
-
-    def validate(network):
-        seen[len(seen)] = save_weights(network)
-        return next(distances)
-
-    state = run(config, tiny_state(config), validate=validate)
-    assert state.validations == [(2, 3.0), (4, 1.0), (6, 2.0)]
-    assert state.best == seen[1]
-    assert state.to_files()["best.safetensors"] == seen[1] != state.to_files()["ema.safetensors"]
-
-
-def test_the_best_average_survives_a_restart():
-    config = tiny_config("train.validate_every=2")
-    saved = {}
-    first = iter([1.0, 2.0, 3.0])
-    whole = run(config, tiny_state(config), validate=lambda network: next(first), save=saved.__setitem__)
-    resumed = tiny_state(config)
-    resumed.restore(saved[4])
-    run(config, resumed, validate=lambda network: 3.0)
-    assert resumed.validations == [tuple(pair) for pair in whole.validations] == [(2, 1.0), (4, 2.0), (6, 3.0)]
-    assert resumed.best == whole.best
-
-
-def test_validating_changes_nothing_in_training():
-    plain, watched = tiny_config("train.validate_every=0"), tiny_config("train.validate_every=1")
-    without = run(plain, tiny_state(plain)).to_files()["raw.safetensors"]
-
-    def validate(network):
-        torch.rand(7)
-        return 1.0
-
-    assert run(watched, tiny_state(watched), validate=validate).to_files()["raw.safetensors"] == without
 
 
 def test_a_checkpoint_can_be_asked_for_out_of_turn():
