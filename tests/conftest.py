@@ -47,8 +47,11 @@ SMALL = (
     "evaluate.bootstrap_samples=20",
     "caption_audit.rated_images=3",
 )
-# One actor a stage: each further one takes seconds to import torch.
-ONE_ACTOR = tuple(f"pools.{stage}.max_size=1" for stage in ("ingest", "caption", "sample", "evaluate", "downstream"))
+# One actor a stage and one rank: each further process takes seconds to import torch.
+ONE_ACTOR = (
+    "train.workers=1",
+    *(f"pools.{stage}.max_size=1" for stage in ("ingest", "caption", "sample", "evaluate", "downstream")),
+)
 ROOT = Path(__file__).parents[1]
 
 

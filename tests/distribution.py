@@ -14,6 +14,8 @@ FIRST = (
     "tests/captioning/test_vaps.py",
     "tests/captioning/test_adversarial_picture.py",
     "tests/faults/test_storm.py::test_a_storm",
+    "tests/faults/test_storm.py::test_a_driver_killed_on_a_cluster",
+    "tests/faults/test_storm.py::test_a_task_whose_process",
     "tests/cluster/test_lost_machines.py",
     "tests/cluster/test_jobs_from_outside.py",
     "tests/pipeline/test_pipeline.py::test_every_stage_left_its_table",

@@ -85,7 +85,7 @@ def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path):
     experiment = {
         "title": "Beside",
         "question": "Do they wait for each other?",
-        "settings": settings(f"run.root={root}", *SMALL, *ONE_ACTOR) | {"train.steps": 11, "train.workers": 1},
+        "settings": settings(f"run.root={root}", *SMALL, *ONE_ACTOR) | {"train.steps": 11},
         "arms": {"seen": {}, "unseen": {"settings": {"sample.caption_split": "held_out"}}},
         "metrics": ["fid"],
     }

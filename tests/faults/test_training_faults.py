@@ -18,7 +18,7 @@ from tests.finished_run import digests_of_the_weights
 from vapray.store.checkpoint import load_latest_training_state
 from vapray.store.files import FileStore
 
-LONG = ("train.steps=300", "train.checkpoint_every=20", "train.validate_every=150")
+LONG = ("train.workers=2", "train.steps=300", "train.checkpoint_every=20", "train.validate_every=150")
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_network_that_does_not_fit_in_memory_ends_with_advice_and_without_rest
     root = make_root("large")
     done = job("train", f"model.prototypes.per_class={10**10}", root=root)  # refused at once by every allocator
     assert done.returncode == 5, done.stdout + done.stderr
-    assert re.search(r"4 images at a time .* do not fit in memory, when \d+ bytes more were requested", done.stderr)
+    assert re.search(r"8 images at a time .* do not fit in memory, when \d+ bytes more were requested", done.stderr)
     assert "By arithmetic not even one fits: set train.activation_checkpointing=true" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(root.glob("checkpoints/*/files/final"))

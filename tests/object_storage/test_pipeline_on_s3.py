@@ -16,7 +16,7 @@ import numpy as np
 import pandas
 import pytest
 
-from tests.conftest import ROOT, SMALL
+from tests.conftest import ONE_ACTOR, ROOT, SMALL
 from tests.finished_run import TABLES, frame, metrics
 from tests.object_storage.conftest import BUCKET, CREDENTIALS
 from tests.object_storage.proxy import SLOW_DOWN, Fault, FaultProxy, Request
@@ -44,7 +44,7 @@ class EveryNinth:
 
 @contextmanager
 def running(proxy: FaultProxy) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "jobs.pipeline", f"run.root={RUN}", *SMALL]
+    command = [sys.executable, "-m", "jobs.pipeline", f"run.root={RUN}", *SMALL, *ONE_ACTOR]
     environment = os.environ | CREDENTIALS | {"AWS_ENDPOINT_URL": proxy.url}
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

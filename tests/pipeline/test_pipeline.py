@@ -126,7 +126,7 @@ def test_more_workers_than_the_cluster_has_is_refused_at_once(run_copy, job):
 )
 def test_baselines_of_table_1_run_in_the_same_harness(run_copy, job, baseline):
     class_only = ("model.condition=class", "model.prototypes.enabled=false")
-    done = job("pipeline", *class_only, *baseline, "train.workers=1", root=run_copy)
+    done = job("pipeline", *class_only, *baseline, root=run_copy)
     assert ran(done) == ["train", "sample", "evaluate"]
     metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
     assert metrics["fid"] is not None

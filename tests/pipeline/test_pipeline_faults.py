@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas
 from PIL import Image
 
-from tests.conftest import ROOT, SMALL
+from tests.conftest import ONE_ACTOR, ROOT, SMALL
 from tests.pipeline.conftest import ran
 
-LONGER = ("train.steps=160", "train.validate_every=80", "train.workers=1")
+LONGER = ("train.steps=160", "train.validate_every=80")
 
 
 def test_a_stage_that_was_cut_off_does_only_the_rest(run_copy, job):
@@ -70,7 +70,7 @@ def table_of(version: Path) -> list[dict[str, object]]:
 
 
 def start(root: Path, *overrides: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "jobs.pipeline", f"run.root={root}", *SMALL, *LONGER, *overrides]
+    command = [sys.executable, "-m", "jobs.pipeline", f"run.root={root}", *SMALL, *ONE_ACTOR, *LONGER, *overrides]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
