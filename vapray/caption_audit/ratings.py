@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import fsspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vapray.config.validation_errors import from_pydantic, show_value
+from vapray.config.validation_errors import from_pydantic
 from vapray.errors import DataError
 
 __all__ = ["VERDICTS", "RatedCaption", "read_ratings"]
@@ -56,7 +56,7 @@ def read_ratings(path: str) -> tuple[str, list[RatedCaption]]:
             f"caption_audit.ratings {path}: reading this address needs {error.name}. Fix: install it."
         ) from None
     except ValidationError as error:
-        problem = from_pydantic(error.errors(), _Ratings, None, show_value)[0]
+        problem = from_pydantic(error.errors(), _Ratings, None)[0]
         raise DataError(
             f"caption_audit.ratings {path}: {problem.text} Fix: give a file that the rating sheet saved."
         ) from None

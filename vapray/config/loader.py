@@ -14,7 +14,7 @@ from vapray.config import Config
 from vapray.config.dotted import value_at
 from vapray.config.renamed_keys import new_path, refuse_both, rename_settings
 from vapray.config.strict_yaml import parse_yaml
-from vapray.config.validation_errors import ConfigProblem, from_pydantic, show_value
+from vapray.config.validation_errors import ConfigProblem, from_pydantic
 from vapray.errors import ConfigError
 from vapray.pretrained.model_files import HUB, is_directory
 
@@ -139,7 +139,7 @@ def _validate(tree: dict[str, Any], *, judge_together: bool) -> tuple[Config, li
         try:
             return Config.model_validate(tree), problems
         except ValidationError as error:
-            found = from_pydantic(error.errors(), Config, tree, show_value)
+            found = from_pydantic(error.errors(), Config, tree)
         wrong = {key for problem in problems for key in problem.keys}
         # A conflict with a default that replaces a wrong value is no problem of its own.
         problems += [

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from vapray.config.conflict import ConfigConflicts
 from vapray.errors import ConfigError
 
-__all__ = ["ConfigProblem", "from_pydantic", "key_hint", "show_value", "validate"]
+__all__ = ["ConfigProblem", "from_pydantic", "key_hint", "validate"]
 
 Model = TypeVar("Model", bound=BaseModel)
 Path = tuple[int | str, ...]
@@ -37,14 +37,22 @@ class ConfigProblem:
     kind: Literal["unknown", "missing", "invalid"] = "invalid"
 
 
-def validate(model: type[Model], tree: Any, *, source: str, shown: Callable[[Path, Any], str] | None = None) -> Model:
+def show_value(_: Path, value: Any) -> str:
+    """Show a received value by its first characters."""
+    if value is None:
+        return "nothing"
+    text = str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}..."
+
+
+def validate(model: type[Model], tree: Any, *, source: str, shown: Callable[[Path, Any], str] = show_value) -> Model:
     """Validate a tree of settings.
 
     Args:
         model: model of the tree.
         tree: settings, as parsed.
         source: file or argument that they come from, for errors.
-        shown: text of a received value in errors; None: its first 80 characters.
+        shown: text of a received value in errors, given its path.
 
     Raises:
         ConfigError: the tree is invalid; with all problems.
@@ -52,7 +60,7 @@ def validate(model: type[Model], tree: Any, *, source: str, shown: Callable[[Pat
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        texts = [problem.text for problem in from_pydantic(error.errors(), model, tree, shown or show_value)]
+        texts = [problem.text for problem in from_pydantic(error.errors(), model, tree, shown)]
         raise ConfigError(f"{source}: {texts[0]}" if len(texts) == 1 else "\n  ".join([f"{source}:", *texts])) from None
 
 
@@ -60,7 +68,7 @@ def from_pydantic(
     errors: Iterable[Mapping[str, Any]],
     model: type[BaseModel],
     tree: Any,
-    shown: Callable[[Path, Any], str],
+    shown: Callable[[Path, Any], str] = show_value,
 ) -> list[ConfigProblem]:
     """Convert Pydantic errors to problems, without duplicates.
 
@@ -83,14 +91,6 @@ def from_pydantic(
     )
 
 
-def show_value(_: Path, value: Any) -> str:
-    """Show a received value by its first characters."""
-    if value is None:
-        return "nothing"
-    text = str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}..."
-
-
 def key_hint(model: type[BaseModel], name: object) -> str:
     """Suggest the field of a model that is closest to an unknown key, or list all fields."""
     close = difflib.get_close_matches(str(name)[:MAX_NAME_LENGTH], model.model_fields, n=1, cutoff=0.5)
@@ -105,6 +105,8 @@ def _problems(
     error: Mapping[str, Any], model: type[BaseModel], tree: Any, shown: Callable[[Path, Any], str]
 ) -> Iterator[ConfigProblem]:
     path: Path = error["loc"]
+    if path[-1:] == ("[key]",):  # a key of a mapping with keys of one's own: the setting is the mapping
+        path = path[:-2]
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, ConfigConflicts):
         for conflict in cause.found:
@@ -195,7 +197,8 @@ def _accepted(schema: Mapping[str, Any]) -> str:
     if schema["type"] == "object":
         known = schema.get("propertyNames", {}).get("enum")
         keys = f"from {', '.join(known)}" if known else "of your own"
-        return f"keys {keys}, each {_accepted(schema['additionalProperties'])}"
+        values = schema["additionalProperties"]
+        return f"keys {keys}" if values is True else f"keys {keys}, each {_accepted(values)}"
     return _NAMES[schema["type"]] + _range(schema)
 
 

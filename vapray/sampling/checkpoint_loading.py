@@ -18,7 +18,7 @@ from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder
 from vapray.config import Config
 from vapray.config.renamed_keys import rename_settings
-from vapray.config.validation_errors import from_pydantic, show_value
+from vapray.config.validation_errors import from_pydantic
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
@@ -66,7 +66,7 @@ class CheckpointMetadata:
                 int(card["context_width"]),
             )
         except ValidationError as error:
-            problems = from_pydantic(error.errors(), Config, card["config"], show_value)
+            problems = from_pydantic(error.errors(), Config, card["config"])
             texts = [f"{where}: config: {problem.text}" for problem in problems]
             raise CheckpointError("\n  ".join([*texts, UPDATE_ADVICE])) from None
         except KeyError as error:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from vapray.config.renamed_keys import SERVICE_KEYS, apply_renamed_keys
 from vapray.config.strict_yaml import parse_yaml
-from vapray.config.validation_errors import from_pydantic, key_hint, show_value
+from vapray.config.validation_errors import from_pydantic, key_hint
 from vapray.errors import ConfigError
 
 __all__ = ["ServeConfig", "parse_serve_config", "read_serve_config"]
@@ -111,7 +111,7 @@ def _problems(tree: Any) -> Iterator[str]:
     try:
         ServeDeploySchema.model_validate(tree)
     except ValidationError as error:
-        yield from (problem.text for problem in from_pydantic(error.errors(), ServeDeploySchema, tree, show_value))
+        yield from (problem.text for problem in from_pydantic(error.errors(), ServeDeploySchema, tree))
         return
     yield from _unknown(tree, ServeDeploySchema, "")
     yield from _unknown(tree.get("http_options"), HTTPOptionsSchema, "http_options.")
