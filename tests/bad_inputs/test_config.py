@@ -61,8 +61,11 @@ OVERRIDES = {
     "short list": ("train.betas=[0.9]", "train.betas = [0.9]: expected a list of 2"),
     "value for a section": ("train=5", "train = 5: expected keys below it, such as train.steps"),
     "section for a value": ("train.steps.x=1", f"train.steps = {{'x': 1}}: {WHOLE}"),
-    "date": ("run.root=2024-11-22", "run.root = 2024-11-22: expected text. Fix: put it in quotes."),
-    "no date": ("run.root=2024-13-45", "month must be in 1..12). Fix: put text in quotes"),
+    "no number": (
+        "run.seed=0b_",
+        "base 2: ''). Fix: put text in quotes.",
+    ),
+    "number for a text": ("run.root=2024", "run.root = 2024: expected text. Fix: put it in quotes."),
     "long value": (f"run.seed={'z' * 300}", f"run.seed = '{'z' * 79}...: {WHOLE}"),
     "image and factor": (
         "data.image_size=30",

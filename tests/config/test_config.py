@@ -75,3 +75,8 @@ def test_a_pool_of_which_one_key_is_set_keeps_its_other_defaults():
     assert pools.caption == Pools().caption.model_copy(update={"max_size": 3})
     assert pools.bank == Pools().bank
     assert load_config(overrides=["pools.caption.max_size=1"]).pools.caption.min_size == 1
+
+
+def test_a_date_is_text_and_an_exponent_is_a_number():
+    config = load_config(None, ["run.root=2024-11-22", "train.learning_rate=1e-4"])
+    assert (config.run.root, config.train.learning_rate) == ("2024-11-22", 1e-4)

@@ -1,4 +1,4 @@
-"""Strict YAML parser: 1e-4 is a number, and duplicate keys, tags, anchors and aliases are errors."""
+"""Strict YAML parser: 1e-4 is a number, a date is text, and duplicate keys, tags, anchors and aliases are errors."""
 
 import re
 from collections.abc import Iterator
@@ -75,7 +75,12 @@ class _StrictLoader(yaml.SafeLoader):
         self._problems.append(f"{_place(mark)}: {problem}.")
 
 
-# PyYAML follows YAML 1.1, where 1e-4 lacks a dot and is a string.
+# PyYAML follows YAML 1.1, where 2024-11-22 is a date, and 1e-4 lacks a dot and is a string. The copy also keeps changes
+# that other libraries make to SafeLoader out of here.
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:timestamp"]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)$"),

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
 from functools import reduce
 from operator import getitem
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -129,7 +128,7 @@ def _problems(
         received = error["input"] if tree is None else reduce(getitem, setting, tree)
         value = shown(setting, received)
         wanted = _wanted(section, setting, depth) or error["msg"][:1].lower() + error["msg"][1:]
-        is_unquoted = error["type"] == "string_type" and isinstance(received, int | float | date)
+        is_unquoted = error["type"] == "string_type" and isinstance(received, int | float)
         hint = " Fix: put it in quotes." if is_unquoted else ""
         yield ConfigProblem((_names(setting),), f"{name or 'top level'}{value and f' = {value}'}: {wanted}.{hint}")
 
