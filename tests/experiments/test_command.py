@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -81,22 +82,22 @@ def test_the_same_command_again_makes_nothing_and_says_the_same(finished):
 
 def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path):
     root = shutil.copytree(small_run, tmp_path / "run")
-    before = {path.name for path in (root / "checkpoints").iterdir()}
+    before = {path.name for path in (root / "captions").iterdir()}
     experiment = {
         "title": "Beside",
         "question": "Do they wait for each other?",
-        "settings": settings(f"run.root={root}", *SMALL, *ONE_ACTOR) | {"train.steps": 11},
-        "arms": {"seen": {}, "unseen": {"settings": {"sample.caption_split": "held_out"}}},
-        "metrics": ["fid"],
+        "stage": "audit",
+        "settings": settings(f"run.root={root}", *SMALL, *ONE_ACTOR, "caption.corruption_rate=0.5"),
+        "arms": {"all": {}, "some": {"settings": {"caption_audit.images": 40}}},
+        "metrics": ["contradicted"],
     }
     (tmp_path / "beside.yaml").write_text(yaml.safe_dump(experiment))
     said = ran(tmp_path, "--parallel", "2", name="beside").stdout
-    assert "Found 0 of 2 finished runs" in said and "seen, seed 0: [train]" in said and "runs again" not in said
-    assert "seen, seed 0: done" in said and "unseen, seed 0: done" in said and "Found 2 of 2 finished runs" in said
-    (made,) = {path.name for path in (root / "checkpoints").iterdir()} - before
-    assert len([*(root / "checkpoints" / made).glob("lease-*.json")]) == 2, "one was there while the other was at work"
-    records = [json.loads(path.read_text()) for path in (tmp_path / "results").glob("*/*.json")]
-    assert len({record["budget"]["train_seconds"] for record in records}) == 1, "one of the two has trained"
+    assert "Found 0 of 2 finished runs" in said and "Found 2 of 2 finished runs" in said and "runs again" not in said
+    assert "all, seed 0: done" in said and "some, seed 0: done" in said
+    (made,) = {path.name for path in (root / "captions").iterdir()} - before
+    assert len([*(root / "captions" / made).glob("lease-*.json")]) == 2, "one was there while the other was at work"
+    assert len(re.findall(r"seed 0: \[caption\] 90 rows in", said)) == 1, "one of the two has captioned"
 
 
 def test_rows_beside_each_other_say_why_they_fail(tmp_path):
