@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 BEARER = HTTPBearer(auto_error=False, description="API key: vr_...")
+"""Scheme for the OpenAPI document only; ``ApiKeyMiddleware`` has authenticated the request before."""
 
 
 def _app_state(name: str) -> Any:
