@@ -1,5 +1,6 @@
 """Text towers of open_clip and transformers: small random models in the layouts of the real ones."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ TEXTS = [
     "skin",
     "dark 35 % lesion of oval outline",
 ]
+
+
+def are_installed(*packages: str) -> bool:
+    """Without importing them, which takes seconds in every process that collects."""
+    return all(map(find_spec, packages))
 
 
 @pytest.fixture(scope="session")

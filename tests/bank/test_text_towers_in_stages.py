@@ -10,6 +10,7 @@ import pytest
 
 from tests.bad_inputs.refusal import BACKEND, CHECKPOINT, CONFIG, refused
 from tests.bank import tiny_models
+from tests.bank.conftest import are_installed
 from vapray.bank.content_hash import encoder_content_hash
 from vapray.bank.factory import build_text_encoder
 from vapray.bank.forecast import context_width, forecast, tokens_of_a_caption
@@ -22,7 +23,7 @@ from vapray.runtime.forecast import ForecastInputs, Images
 from vapray.sampling.checkpoint_loading import CheckpointMetadata, load_text_encoder
 from vapray.store.tables import REJECT, unpack
 
-pytest.importorskip("transformers", reason="the extra clip is not installed")
+pytestmark = pytest.mark.skipif(not are_installed("transformers"), reason="the extra clip is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,9 @@ import pytest
 
 from tests.bad_inputs.refusal import BACKEND, CHECKPOINT, CONFIG, refused
 from tests.bank import tiny_models
-from tests.bank.conftest import TEXTS, encoder_of, opened
+from tests.bank.conftest import TEXTS, are_installed, encoder_of, opened
 
-pytest.importorskip("open_clip", reason="the extra clip is not installed")
-pytest.importorskip("transformers", reason="the extra clip is not installed")
+pytestmark = pytest.mark.skipif(not are_installed("open_clip", "transformers"), reason="needs the extra clip")
 
 
 def test_a_model_of_the_hub_is_taken_from_the_cache_without_network(

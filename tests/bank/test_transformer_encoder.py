@@ -8,14 +8,13 @@ import pytest
 import torch
 
 from tests.bank import tiny_models
-from tests.bank.conftest import KINDS, TEXTS, encoder_of, opened
+from tests.bank.conftest import KINDS, TEXTS, are_installed, encoder_of, opened
 from vapray.bank.tower_files import find_tower
 from vapray.bank.transformer_encoder import TEXTS_OF_A_BATCH
 from vapray.config import TextEncoderSection
 from vapray.errors import ConfigError, DataError
 
-pytest.importorskip("open_clip", reason="the extra clip is not installed")
-pytest.importorskip("transformers", reason="the extra clip is not installed")
+pytestmark = pytest.mark.skipif(not are_installed("open_clip", "transformers"), reason="needs the extra clip")
 
 WITHIN_FLOAT16 = {"rtol": 2e-3, "atol": 2e-3}  # values are of order 1; two roundings to 11 bits
 SAME_SUMS = {"rtol": 1e-3, "atol": 1e-3}  # one rounding, of sums in another order

@@ -11,18 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
-from transformers import (
-    PreTrainedTokenizerFast,
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2_5_VLProcessor,
-    Qwen2VLImageProcessor,
-    Qwen2VLVideoProcessor,
-)
 
 from vapray.captioning.prompt_set import load_prompt_set
 
@@ -74,8 +67,11 @@ def build_tiny_vlm(folder: Path, steps: int = 220, longest_side: int = SIDE) -> 
     tokenizer = _tokenizer()
     model = _network(tokenizer)
     size = {"shortest_edge": SIDE**2, "longest_edge": longest_side**2}
-    processor = Qwen2_5_VLProcessor(
-        Qwen2VLImageProcessor(size=size), tokenizer, Qwen2VLVideoProcessor(size=size), chat_template=_CHAT
+    processor = transformers.Qwen2_5_VLProcessor(
+        transformers.Qwen2VLImageProcessor(size=size),
+        tokenizer,
+        transformers.Qwen2VLVideoProcessor(size=size),
+        chat_template=_CHAT,
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # it is too small for more, which on a busy machine mostly wait for each other
@@ -87,7 +83,7 @@ def build_tiny_vlm(folder: Path, steps: int = 220, longest_side: int = SIDE) -> 
     return folder
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def _tokenizer() -> "transformers.PreTrainedTokenizerFast":
     answers = [KNOWLEDGE, INJECTION, *map(impression, COLOURS), *map(caption, COLOURS), "user assistant"]
     learned = Tokenizer(BPE())
     learned.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -97,7 +93,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
         vocab_size=900, special_tokens=_SPECIAL, initial_alphabet=alphabet, show_progress=False
     )
     learned.train_from_iterator([*answers, *vars(QUESTIONS).values()] * 8, trainer)
-    return PreTrainedTokenizerFast(
+    return transformers.PreTrainedTokenizerFast(
         tokenizer_object=learned,
         pad_token=_PAD,
         eos_token=_END,
@@ -111,9 +107,9 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def _network(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLForConditionalGeneration:
+def _network(tokenizer: "transformers.PreTrainedTokenizerFast") -> "transformers.Qwen2_5_VLForConditionalGeneration":
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in _SPECIAL}
-    config = Qwen2_5_VLConfig(
+    config = transformers.Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
             "hidden_size": 64,
@@ -147,13 +143,15 @@ def _network(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLForConditionalGene
         tie_word_embeddings=True,
     )
     torch.manual_seed(0)
-    network = Qwen2_5_VLForConditionalGeneration(config).float()
+    network = transformers.Qwen2_5_VLForConditionalGeneration(config).float()
     network.generation_config.eos_token_id = ids[_END]
     network.generation_config.pad_token_id = ids[_PAD]
     return network
 
 
-def _teach(model: Qwen2_5_VLForConditionalGeneration, processor: Qwen2_5_VLProcessor, steps: int) -> None:
+def _teach(
+    model: "transformers.Qwen2_5_VLForConditionalGeneration", processor: "transformers.Qwen2_5_VLProcessor", steps: int
+) -> None:
     dice = random.Random(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps, pct_start=0.15)
@@ -197,7 +195,7 @@ def _lesson(said: tuple[str, str], kind: int) -> tuple[list[str], bool]:
     return [QUESTIONS.impression, said[0], third, said[1]], True
 
 
-def _written(processor: Qwen2_5_VLProcessor, turns: list[str]) -> str:
+def _written(processor: "transformers.Qwen2_5_VLProcessor", turns: list[str]) -> str:
     shown = len(turns) > 2 or turns[0] == QUESTIONS.reasoning
     messages = [
         {
@@ -209,7 +207,7 @@ def _written(processor: Qwen2_5_VLProcessor, turns: list[str]) -> str:
     return processor.apply_chat_template(messages, tokenize=False)
 
 
-def _answers_only(ids_BL: torch.Tensor, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+def _answers_only(ids_BL: torch.Tensor, tokenizer: "transformers.PreTrainedTokenizerFast") -> torch.Tensor:
     """The ids of what the assistant says, with the end; -100 elsewhere."""
     start, end = tokenizer.convert_tokens_to_ids("<|im_start|>"), tokenizer.eos_token_id
     opening = tokenizer("assistant\n")["input_ids"]
