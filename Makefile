@@ -10,9 +10,8 @@ UV = $(if $(shell command -v uv),uv,$(BIN)/uv)
 INSTALL = $(UV) pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable
 SETTINGS ?=
 WORKERS ?= 3
-FAULT_WORKERS ?= 2
+SLOW_WORKERS ?= 2
 PYTEST_RUN = $(BIN)/python -m pytest -q --no-loadscope-reorder -n
-FAULT_RUN = $(PYTEST_RUN) $(FAULT_WORKERS) --timeout=1200
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -40,13 +39,10 @@ test: $(VENV)/dev  ## The tests
 	@$(PYTEST_RUN) $(WORKERS) $(PYTEST)
 
 test-slow: $(VENV)/dev  ## The tests that kill processes for minutes
-	@$(FAULT_RUN) -m slow $(PYTEST)
+	@$(PYTEST_RUN) $(SLOW_WORKERS) --timeout=1200 -m slow $(PYTEST)
 
 test-cluster: $(VENV)/dev  ## Jobs and faults on several machines, made of namespaces; takes root
-	@$(FAULT_RUN) -m cluster $(PYTEST)
-
-test-faults: $(VENV)/dev  ## Both of these, beside each other
-	@$(FAULT_RUN) -m "slow or cluster" $(PYTEST)
+	@$(PYTEST_RUN) 0 --timeout=1200 -m cluster $(PYTEST)
 
 check: $(VENV)/dev  ## Linters, types, and the rules about who imports whom
 	@$(BIN)/ruff check .
@@ -62,4 +58,4 @@ clean:  ## Remove what can be made again
 	rm -rf $(VENV) runs build *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-slow test-cluster test-faults check format clean
+.PHONY: help demo test test-slow test-cluster check format clean
