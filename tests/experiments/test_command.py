@@ -87,7 +87,7 @@ def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path):
         "title": "Beside",
         "question": "Do they wait for each other?",
         "stage": "audit",
-        "settings": settings(f"run.root={root}", *SMALL, *ONE_ACTOR, "caption.corruption_rate=0.5"),
+        "settings": settings(f"run.root={root}", *SMALL, *ONE_ACTOR, "caption.captioner=ground_truth"),
         "arms": {"all": {}, "some": {"settings": {"caption_audit.images": 40}}},
         "metrics": ["contradicted"],
     }
