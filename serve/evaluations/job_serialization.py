@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from serve.backend import EvaluationJob
 from vapray.sampling.generated import SamplingSettings
+from vapray.store.parquet import read_table
 
 __all__ = ["job_digest", "job_from_dict", "job_to_dict", "pack_images", "unpack_images"]
 
@@ -49,5 +50,5 @@ def unpack_images(data: bytes) -> list[bytes]:
     Raises:
         OSError: The data are damaged.
     """
-    rows = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+    rows = read_table(io.BytesIO(data))
     return [bytes(image) for image in rows["picture"].to_pylist()]

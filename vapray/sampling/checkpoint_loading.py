@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any, Literal, Self, get_args
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from pydantic import ValidationError
 
@@ -25,6 +24,7 @@ from vapray.latents.latent_space import LatentSpace
 from vapray.sampling.checkpoint_folder import open_checkpoint_folder
 from vapray.sampling.network_weights import UPDATE_ADVICE, load_network_weights
 from vapray.store.checkpoint import SCHEMA, as_temporary_folder, file_digests, read_verified
+from vapray.store.parquet import read_table
 from vapray.training.network import Network, build_network
 from vapray.training.state import save_weights
 
@@ -118,7 +118,7 @@ class LoadedCheckpoint:
         """Prompt bank of the train split."""
         data = self._read("bank.parquet")
         try:
-            return PromptBank.from_table(pq.read_table(io.BytesIO(data)))
+            return PromptBank.from_table(read_table(io.BytesIO(data)))
         except (pa.ArrowException, DataError) as error:
             message = str(error).splitlines()[0]
             raise CheckpointError(f"{self.path}/bank.parquet: {message}. {UPDATE_ADVICE}") from None

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from vapray.errors import DataError
 from vapray.store.files import FileStore
 from vapray.store.manifest import Part
+from vapray.store.parquet import read_table
 from vapray.store.tables import REJECT, RENAMED_COLUMNS, TableSpec
 
 __all__ = ["PartFolder", "all_unique", "first_occurrences", "key_hashes", "read_ahead"]
@@ -145,17 +146,7 @@ class PartFolder:
         return (opened[0], key_hashes(opened[1].column(self._kind.key))) if opened else None
 
     def _columns(self, file: IO[bytes], names: list[str]) -> pa.Table:
-        """Read columns of a part; a part of version 0.1.0 has some of them under their old names.
-
-        ``ParquetFile`` leaves no thread behind that holds the Python file; pyarrow's datasets may, and a process that
-        ends meanwhile aborts.
-        """
-        stored = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=not isinstance(file, io.BytesIO))
-        old, present = RENAMED_COLUMNS.get(self._kind.name, {}), set(stored.schema_arrow.names)
-        wanted = [name if name in present else old.get(name, name) for name in names]
-        if not present.issuperset(wanted):
-            raise ValueError(f"found columns {stored.schema_arrow.names}, expected {wanted}")
-        return stored.read(wanted).select(wanted).rename_columns(names)
+        return read_table(file, names, RENAMED_COLUMNS.get(self._kind.name))
 
     def _unchanged(self, part: Part) -> bytes:
         data = self._files.read(self._path(part.name))

@@ -1,0 +1,36 @@
+"""Reader of Parquet files that are Python objects: bytes in memory, or files of an object store."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+__all__ = ["read_table"]
+
+
+def read_table(
+    file: IO[bytes], columns: Sequence[str] | None = None, renamed: Mapping[str, str] | None = None
+) -> pa.Table:
+    """Read columns of a Parquet file, and verify the checksums of its pages.
+
+    It decodes in the calling thread. ``pyarrow.parquet.read_table`` leaves threads behind that hold the Python object;
+    a process that ends meanwhile aborts with "terminate called without an active exception".
+
+    Args:
+        file: Parquet file, open for reading.
+        columns: names of the columns; None: all.
+        renamed: old name of a column, by its present one, for files that have the old one only.
+
+    Raises:
+        ValueError: a column is missing.
+        pyarrow.ArrowException, OSError: the file is damaged.
+    """
+    stored = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=not isinstance(file, io.BytesIO))
+    present = stored.schema_arrow.names
+    names = present if columns is None else list(columns)
+    wanted = [name if name in present else (renamed or {}).get(name, name) for name in names]
+    if not set(present).issuperset(wanted):
+        raise ValueError(f"found columns {present}, expected {wanted}")
+    return stored.read(wanted, use_threads=False).select(wanted).rename_columns(names)
