@@ -57,7 +57,7 @@ def field_errors(errors: Sequence[Mapping[str, Any]], models: Mapping[str, type[
 
 def _shown(path: Sequence[int | str], value: Any) -> str:
     """Show a value, unless it is the client's own text."""
-    if path[0] in FREE_TEXT or isinstance(value, dict | list):
+    if {*path[:1]} & FREE_TEXT or isinstance(value, dict | list):
         return ""
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     return text[:MAX_VALUE_LENGTH]

@@ -12,7 +12,7 @@ SECONDS = 120
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
-    """What ``condition`` says as soon as it is true."""
+    """Poll ``condition`` and return its first true value."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
@@ -31,7 +31,7 @@ class Job:
         return self._log.read_text(errors="replace")
 
     def is_running(self) -> bool:
-        """Whether ``ray job submit`` still follows it."""
+        """True while ``ray job submit`` follows it."""
         return self._process.poll() is None
 
     def wait(self, seconds: float = 420) -> int:

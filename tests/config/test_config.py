@@ -1,4 +1,4 @@
-"""What a configuration accepts; what it refuses is in ``tests/bad_inputs/test_config*.py``."""
+"""Accepted configurations; refused ones are in ``tests/bad_inputs/test_config*.py``."""
 
 from pathlib import Path
 

@@ -5,8 +5,10 @@ import random
 
 import pytest
 import yaml
+from ray.serve.schema import ServeDeploySchema
 
 from serve.settings import ServiceSettings
+from tests.conftest import ROOT
 from vapray.capacity.plan import Plan
 from vapray.config import Config
 from vapray.config.validation_errors import validate
@@ -29,6 +31,7 @@ TREES = {
         "models": [{"name": "a", "checkpoint": "b", "batch_sizes": [1, 2], "replicas": {"max": 2}}],
         "limits": {"body_mib": 2},
     },
+    ServeDeploySchema: yaml.safe_load((ROOT / "serve/config.yaml").read_text()),
     ApiKeys: {"keys": [{"id": "a", "sha256": "0" * 64, "scopes": ["images", "bank"]}]},
 }
 WRONG = (None, True, -1, 1.5, "x", "", [], [1, "x"], {}, {"x": 1}, {1: 2}, [[]], [{}], [None])

@@ -1,4 +1,4 @@
-"""What an export writes, and what it says of itself."""
+"""Files of an export, and its model card."""
 
 import json
 import re

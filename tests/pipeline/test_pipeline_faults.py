@@ -115,7 +115,7 @@ def test_sigterm_ends_with_143_also_while_the_driver_waits_inside_of_ray(run_cop
 
 
 def test_a_damaged_autoencoder_is_told_as_it_is(run_copy, job):
-    """What an actor meets while it opens its model, too, comes back with its own type and code."""
+    """An error inside an actor that opens its model comes back with its own type and code."""
     shutil.rmtree(run_copy / "latents")
     weights = next((run_copy / "autoencoder").glob("*/files/autoencoder/*.safetensors"))
     data = bytearray(weights.read_bytes())

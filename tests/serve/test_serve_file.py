@@ -41,6 +41,10 @@ def altered(tmp_path: Path, change) -> str:
         ),
         (lambda tree: tree.update(applications=[]), "expected a list of one application"),
         (lambda tree: tree["http_options"].update(port="many"), "http_options.port"),
+        (
+            lambda tree: tree["applications"][0].update(deployments=[{"name": "d", "autoscaling_config": 5}]),
+            "deployments.0.autoscaling_config = 5: expected keys below it",
+        ),
     ],
 )
 def test_what_serve_would_pass_over_is_refused(tmp_path, change, said):

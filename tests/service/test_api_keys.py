@@ -62,6 +62,9 @@ def test_a_key_is_found_by_itself_alone(file):
         ("keys:\n- {id: a, sha256: HASH, scopes: [images], rate: 1}", "unknown key keys.0.rate"),
         ("keys:\n- {id: a, sha256: HASH, scopes: [images]}\n- {id: a, sha256: HASH0, scopes: [bank]}", "duplicate"),
         ("keys: &a\n- *a", "anchors and aliases"),
+        ("keys: [HASH]", "keys.0: expected keys below it"),
+        ("keys: HASH", "keys: expected a list of at least 1"),
+        ("keys:\n- {id: a, sha265: HASH, scopes: [images]}", "unknown key keys.0.sha265. Did you mean sha256?"),
     ],
 )
 def test_a_file_of_anything_else_is_refused(file, text, said):

@@ -7,7 +7,7 @@ from functools import reduce
 from operator import getitem
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PydanticUserError, ValidationError
 
 from vapray.config.conflict import ConfigConflicts
 from vapray.errors import ConfigError
@@ -125,7 +125,11 @@ def _problems(
     elif cause is not None:
         yield ConfigProblem((_names(setting),), f"{name}: {cause}.".removeprefix(": "))
     else:
-        received = error["input"] if tree is None else reduce(getitem, setting, tree)
+        try:
+            received = error["input"] if tree is None else reduce(getitem, setting, tree)
+        except (LookupError, TypeError):  # the path of a union ends with its member, which is not in the tree
+            setting, received = setting[:-1], error["input"]
+            name = _dotted(setting)
         value = shown(setting, received)
         wanted = _wanted(section, setting, depth) or error["msg"][:1].lower() + error["msg"][1:]
         is_unquoted = error["type"] == "string_type" and isinstance(received, int | float)
@@ -173,7 +177,7 @@ def _wanted(section: type[BaseModel], path: Path, depth: int) -> str:
         if depth < len(path) - 1:
             schema = next(kind["items"] for kind in schema.get("anyOf", [schema]) if "items" in kind)
         return f"expected {_accepted(schema)}"
-    except KeyError:  # a schema that is not described here, such as a union of models
+    except (KeyError, StopIteration, PydanticUserError):  # not described here, such as a union of models
         return ""
 
 

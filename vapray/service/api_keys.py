@@ -101,8 +101,8 @@ def read_keys(path: str) -> tuple[ApiKey, ...]:
 
 
 def _shown(path: Sequence[int | str], value: object) -> str:
-    """Show a value of a key file in an error; no hash."""
-    return "" if not path or path[-1] in ("sha256", "keys") else repr(value)[:80]
+    """Show a value of a key file in an error, if it cannot hold a key or a hash."""
+    return repr(value)[:80] if path and path[-1] in ("id", "scopes", "images_per_minute") else ""
 
 
 def add_key(path: str, id: str, scopes: Sequence[str], images_per_minute: int | None = None) -> str:
