@@ -14,6 +14,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 from tests.distribution import GroupScheduling, place
+from tests.faults.ray_processes import Driver, cluster
 
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
@@ -99,8 +100,34 @@ def small_checkpoint(small_run: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def job() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a job with the small settings."""
+    """Runs a job with the small settings, as a user does: with a Ray of its own."""
     return run_job
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[tuple[str, int]]:
+    """A Ray that jobs of this process of pytest share, and the pid below which its workers are."""
+    with cluster(num_cpus=8) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def joined_job(
+    ray_address: tuple[str, int], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """As ``job``, on a running Ray and forked: for tests that are not about starts and ends, which cost 8 s each."""
+
+    def run(stage: str, *overrides: str, root: Path) -> subprocess.CompletedProcess[str]:
+        log = tmp_path_factory.mktemp("job") / "log"
+        words = [f"run.root={root}", *SMALL, *ONE_ACTOR, *overrides]
+        driver = Driver(stage, words, log, *ray_address)
+        code = driver.wait(580)
+        if code is None:
+            driver.kill()
+        said = log.read_text()
+        return subprocess.CompletedProcess(words, -9 if code is None else code, said, said)
+
+    return run
 
 
 @pytest.fixture

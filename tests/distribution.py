@@ -58,7 +58,6 @@ INDEPENDENT = (
     "tests/cli/test_cli.py",
     "tests/bad_inputs/test_cli.py",
     "tests/experiments/test_command.py",
-    "tests/faults/test_training_faults.py",
 )
 
 

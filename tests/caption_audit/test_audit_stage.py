@@ -16,7 +16,7 @@ SHAPES = DERMOSCOPY.attributes["shape"].values
 
 
 @pytest.fixture(scope="module")
-def audited(small_run: Path, job, tmp_path_factory) -> tuple[Path, set[str], list[str]]:
+def audited(small_run: Path, joined_job, tmp_path_factory) -> tuple[Path, set[str], list[str]]:
     """A run over true captions of which every fifth names another shape; which these are; its overrides."""
     root = tmp_path_factory.mktemp("audited") / "run"
     shutil.copytree(small_run / "images", root / "images")
@@ -33,7 +33,7 @@ def audited(small_run: Path, job, tmp_path_factory) -> tuple[Path, set[str], lis
             writer.writerow([image, f"A {shape} lesion of about {round(100 * known['size'])}% of the image."])
     overrides = ["caption.captioner=precomputed", f"caption.captions_file={file}"]
     for stage in ("caption", "audit"):
-        done = job(stage, *overrides, root=root)
+        done = joined_job(stage, *overrides, root=root)
         assert done.returncode == 0, done.stdout + done.stderr
     return root, wrong, overrides
 
@@ -56,7 +56,7 @@ def test_what_was_put_wrong_is_what_is_found(audited) -> None:
     assert "10\u00a0% of the statements contradict their image" in page
 
 
-def test_ratings_change_the_audit_in_seconds_and_nothing_else(audited, job, tmp_path: Path) -> None:
+def test_ratings_change_the_audit_in_seconds_and_nothing_else(audited, joined_job, tmp_path: Path) -> None:
     root, wrong, overrides = audited
     sheet = (root / "audit" / "rating_sheet.html").read_text()
     rated = [part.split('"')[:3:2] for part in sheet.split('data-image="')[1:]]
@@ -67,7 +67,7 @@ def test_ratings_change_the_audit_in_seconds_and_nothing_else(audited, job, tmp_
     ]
     file = tmp_path / "ratings.json"
     file.write_text(json.dumps({"vapray_ratings": 1, "rater": "AB", "ratings": verdicts}))
-    done = job("audit", *overrides, f"caption_audit.ratings=[{file}]", root=root)
+    done = joined_job("audit", *overrides, f"caption_audit.ratings=[{file}]", root=root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[caption_audit_sample] unchanged" in done.stdout
     assert "[ray]" not in done.stdout
@@ -75,13 +75,13 @@ def test_ratings_change_the_audit_in_seconds_and_nothing_else(audited, job, tmp_
     assert read(root)["experts"]["overall"]["value"] == len({image for image, _ in rated} & wrong) / 3
 
 
-def test_other_runs_captions_are_audited_beside_these(audited, small_run: Path, job) -> None:
+def test_other_runs_captions_are_audited_beside_these(audited, small_run: Path, joined_job) -> None:
     root, _, overrides = audited
-    done = job("audit", *overrides, f"caption_audit.others=[{small_run}]", root=root)
+    done = joined_job("audit", *overrides, f"caption_audit.others=[{small_run}]", root=root)
     assert done.returncode == 0, done.stdout + done.stderr
     (other,) = read(root)["others"]
     assert (other["model"], other["findings"]["captions"]) == ("measured", 90)
     assert 0 < other["agreement"]["overall"] < 1
-    refused = job("audit", *overrides, f"caption_audit.others=[{root}/nothing]", root=root)
+    refused = joined_job("audit", *overrides, f"caption_audit.others=[{root}/nothing]", root=root)
     assert refused.returncode == 3
     assert "no finished captions" in refused.stderr

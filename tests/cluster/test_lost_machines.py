@@ -64,16 +64,6 @@ def at_work(rig: Rig, job: Job, root: Path, stage: str) -> dict[int, list[psutil
     return where(rig, ACTOR)
 
 
-def test_a_busy_caption_actor_is_killed(rig, begin, unbroken, tmp_path):
-    job = begin("caption")
-    actors = at_work(rig, job, tmp_path / "caption", "caption")
-    victim = next(actor for found in actors.values() for actor in found)
-    victim.kill()
-    assert not gone_within(10, [victim])
-    assert job.wait() == 0, job.said()
-    assert whole(unbroken, "caption", tmp_path / "caption")
-
-
 def test_a_machine_is_lost_while_it_captions(rig, begin, unbroken, tmp_path):
     job = begin("caption")
     machine, actors = next(iter(at_work(rig, job, tmp_path / "caption", "caption").items()))

@@ -37,7 +37,7 @@ def test_it_runs_where_it_is_named_and_nowhere_else():
     assert len(named) == len(select_stages(None)) + 1
 
 
-def test_a_grid_becomes_a_table_and_what_is_committed_is_not_trained_again(small_run, job, tmp_path):
+def test_a_grid_becomes_a_table_and_what_is_committed_is_not_trained_again(small_run, joined_job, tmp_path):
     root = Path(shutil.copytree(small_run, tmp_path / "run"))
     config = load_config(None, [f"run.root={root}", *SMALL, *TINY])
     (foreseen,) = plan_run(config, ["downstream"])
@@ -45,7 +45,7 @@ def test_a_grid_becomes_a_table_and_what_is_committed_is_not_trained_again(small
     point = {"key": "small/1/real+synthetic/1", "network": "small", "share": 1.0, "arm": "real+synthetic", "seed": 1}
     version.write_part(build_part(version.table_spec, [point | EARLIER]))
 
-    done = job("downstream", *TINY, root=root)
+    done = joined_job("downstream", *TINY, root=root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "continuing: 1 of 12 rows already done" in done.stdout
     rows, images = (frame(FileStore(str(root)), table) for table in ("downstream", "images"))

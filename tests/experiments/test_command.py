@@ -35,7 +35,9 @@ def finished(small_run, tmp_path_factory) -> tuple[Path, str]:
     return folder, ran(folder).stdout
 
 
-def ran(folder: Path, *words: str, name: str = "small", code: int = 0) -> subprocess.CompletedProcess[str]:
+def ran(
+    folder: Path, *words: str, name: str = "small", code: int = 0, ray: str = ""
+) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable,
         "-c",
@@ -44,6 +46,8 @@ def ran(folder: Path, *words: str, name: str = "small", code: int = 0) -> subpro
         str(folder / f"{name}.yaml"),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if ray:
+        environment |= {"RAY_ADDRESS": ray, "RAY_AUTH_MODE": "disabled"}
     done = subprocess.run(
         [*command, "--results", str(folder / "results"), *words],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False,
@@ -80,7 +84,7 @@ def test_the_same_command_again_makes_nothing_and_says_the_same(finished):
     assert "<h1>Small</h1>" in (folder / "results" / "index.html").read_text()
 
 
-def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path):
+def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path, ray_address):
     root = shutil.copytree(small_run, tmp_path / "run")
     before = {path.name for path in (root / "captions").iterdir()}
     experiment = {
@@ -92,7 +96,7 @@ def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path):
         "metrics": ["contradicted"],
     }
     (tmp_path / "beside.yaml").write_text(yaml.safe_dump(experiment))
-    said = ran(tmp_path, "--parallel", "2", name="beside").stdout
+    said = ran(tmp_path, "--parallel", "2", name="beside", ray=ray_address[0]).stdout
     assert "Found 0 of 2 finished runs" in said and "Found 2 of 2 finished runs" in said and "runs again" not in said
     assert "all, seed 0: done" in said and "some, seed 0: done" in said
     (made,) = {path.name for path in (root / "captions").iterdir()} - before
@@ -100,7 +104,7 @@ def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path):
     assert len(re.findall(r"seed 0: \[caption\] 90 rows in", said)) == 1, "one of the two has captioned"
 
 
-def test_rows_beside_each_other_say_why_they_fail(tmp_path):
+def test_rows_beside_each_other_say_why_they_fail(tmp_path, ray_address):
     experiment = {
         "title": "Nowhere",
         "question": "Is it told?",
@@ -113,7 +117,7 @@ def test_rows_beside_each_other_say_why_they_fail(tmp_path):
         "metrics": ["fid"],
     }
     (tmp_path / "nowhere.yaml").write_text(yaml.safe_dump(experiment))
-    done = ran(tmp_path, "--parallel", "2", name="nowhere", code=BackendError.exit_code)
+    done = ran(tmp_path, "--parallel", "2", name="nowhere", code=BackendError.exit_code, ray=ray_address[0])
     for row in experiment["arms"]:
         (told,) = (line for line in done.stdout.splitlines() if line.startswith(f"{row}, seed 0: exit code 3."))
         assert "DataError: " in done.stdout.partition(told)[2] + told and str(tmp_path / "nowhere") in done.stdout
@@ -136,7 +140,7 @@ LAST_STAGES = {
 
 
 @pytest.mark.parametrize("stage", LAST_STAGES)
-def test_an_experiment_may_end_in_another_stage(stage, small_run, tmp_path):
+def test_an_experiment_may_end_in_another_stage(stage, small_run, tmp_path, ray_address):
     description, table = LAST_STAGES[stage]
     root = shutil.copytree(small_run, tmp_path / "run")
     classifiers = ("downstream.shares=[0.5, 1]", "downstream.seeds=[0]", "downstream.steps=2")
@@ -148,7 +152,7 @@ def test_an_experiment_may_end_in_another_stage(stage, small_run, tmp_path):
         **description,
     }
     (tmp_path / f"{stage}.yaml").write_text(yaml.safe_dump(experiment))
-    said = ran(tmp_path, name=stage).stdout
+    said = ran(tmp_path, name=stage, ray=ray_address[0]).stdout
     found = {
         path.parent.name: json.loads(path.read_text())["metrics"]
         for path in (tmp_path / "results").glob("*/default-seed0.json")

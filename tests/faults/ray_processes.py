@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["Driver", "cluster", "gone_within", "killed", "lives"]
+__all__ = ["FORKS", "Driver", "cluster", "gone_within", "killed", "lives", "start_fork_server"]
 
 # Forked from a server that has imported everything once: an import costs seconds, and a storm starts hundreds.
 FORKS = multiprocessing.get_context("forkserver")
@@ -37,7 +37,7 @@ class Driver:
     def __init__(
         self, stage: str, arguments: Iterable[str], log: Path, address: str | None, raylet_parent: int | None
     ) -> None:
-        _start_fork_server()
+        start_fork_server()
         words = [*arguments, *([f"cluster.address={address}"] if address else [])]
         self._process = FORKS.Process(target=_drive, args=(stage, words, log))
         self._process.start()
@@ -74,7 +74,7 @@ class Driver:
 @contextmanager
 def cluster(num_cpus: int) -> Iterator[tuple[str, int]]:
     """A one-node cluster of its own for the time of a ``with`` block: (address, pid below which its workers are)."""
-    _start_fork_server()
+    start_fork_server()
     here, there = FORKS.Pipe()
     keeper = FORKS.Process(target=_keep_cluster, args=(there, num_cpus))
     keeper.start()
@@ -113,7 +113,7 @@ def gone_within(seconds: float, processes: Iterable[psutil.Process]) -> list[psu
     return []
 
 
-def _start_fork_server() -> None:
+def start_fork_server() -> None:
     """Once, without the mode of authentication that a Ray of this process leaves in the environment."""
     left = os.environ.pop("RAY_AUTH_MODE", None)
     try:

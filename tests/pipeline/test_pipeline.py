@@ -77,8 +77,8 @@ def test_the_same_command_again_is_a_no_op_without_ray(small_run, job):
     assert time.monotonic() - began < 60
 
 
-def test_a_changed_guidance_scale_reruns_sampling_and_evaluation_only(run_copy, job):
-    done = job("pipeline", "sample.guidance_scale=1.25", root=run_copy)
+def test_a_changed_guidance_scale_reruns_sampling_and_evaluation_only(run_copy, joined_job):
+    done = joined_job("pipeline", "sample.guidance_scale=1.25", root=run_copy)
     assert ran(done) == ["sample", "evaluate"]
     default = Config().sample.guidance_scale
     assert f"[sample] runs again: sample.guidance_scale: {default} -> 1.25" in done.stdout
@@ -86,7 +86,7 @@ def test_a_changed_guidance_scale_reruns_sampling_and_evaluation_only(run_copy, 
     assert len(list(run_copy.glob("reference_measurements/*"))) == 1
     metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
     assert metrics["provenance"]["guidance_scale"] == 1.25
-    back = job("pipeline", root=run_copy)
+    back = joined_job("pipeline", root=run_copy)
     assert ran(back) == []
     metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
     assert metrics["provenance"]["guidance_scale"] == default
@@ -124,9 +124,9 @@ def test_more_workers_than_the_cluster_has_is_refused_at_once(run_copy, job):
     [("model.network=dit",), ("model.network=unet", "train.cbdm_weight=0.001")],
     ids=["DiT", "U-Net with class balancing"],
 )
-def test_baselines_of_table_1_run_in_the_same_harness(run_copy, job, baseline):
+def test_baselines_of_table_1_run_in_the_same_harness(run_copy, joined_job, baseline):
     class_only = ("model.condition=class", "model.prototypes.enabled=false")
-    done = job("pipeline", *class_only, *baseline, root=run_copy)
+    done = joined_job("pipeline", *class_only, *baseline, root=run_copy)
     assert ran(done) == ["train", "sample", "evaluate"]
     metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
     assert metrics["fid"] is not None

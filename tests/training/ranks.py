@@ -1,10 +1,11 @@
 """Processes that train together, by gloo."""
 
-import multiprocessing
 import socket
 from collections.abc import Callable
 
 import torch
+
+from tests.faults.ray_processes import FORKS, start_fork_server
 
 
 def run_ranks(world: int, work: Callable[..., None], *arguments: object) -> None:
@@ -12,8 +13,8 @@ def run_ranks(world: int, work: Callable[..., None], *arguments: object) -> None
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=_rank, args=(rank, world, port, work, arguments)) for rank in range(world)]
+    start_fork_server()
+    ranks = [FORKS.Process(target=_rank, args=(rank, world, port, work, arguments)) for rank in range(world)]
     for process in ranks:
         process.start()
     for process in ranks:
