@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vapray.config.section import ConfigSection
+from vapray.diffusion.solver import SolverName
 from vapray.sampling.generated import Prototypes
 
 __all__ = [
@@ -62,7 +63,7 @@ class ImageGenerationRequest(ConfigSection):
     """Seed of the first image; null: derived from the header Idempotency-Key, or random without it."""
     guidance_scale: GuidanceScale | None = None
     num_inference_steps: Steps | None = None
-    solver: Literal["dpm_solver_2m", "ddim"] | None = None
+    solver: SolverName | None = None
     prototypes: Prototypes = "on"
     """``bypassed`` disables the prototype condition."""
     deadline_seconds: Annotated[float, Field(gt=0)] | None = None

@@ -24,7 +24,7 @@ from vapray.training.async_checkpoint import AsyncCheckpointer
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.health import measure_prototypes
-from vapray.training.network import build_network, build_schedule
+from vapray.training.network import build_network, build_parameterization
 from vapray.training.rank_context import RankContext
 from vapray.training.state import TrainingState
 
@@ -100,12 +100,12 @@ def train(config: Config, rows: TrainingRows, background: type[AsyncCheckpointer
 
 def health_seconds(config: Config, rows: TrainingRows) -> float:
     """Of one point of the curve."""
-    state, schedule = state_of(config), build_schedule(config)
+    state, parameterization = state_of(config), build_parameterization(config)
     batch = Batches(config, rows, space_of(config), rank=0, world=1).at(0)
     seconds = []
     for _ in range(20):
         began = time.perf_counter()
-        measure_prototypes(state.model, schedule, batch, config.model.prototypes.alpha)
+        measure_prototypes(state.model, parameterization, batch, config.model.prototypes.alpha)
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)
 

@@ -33,12 +33,13 @@ from torch import Tensor
 from tests.benchmarks.table import report
 from vapray.config import Config
 from vapray.diffusion.engine import SamplingEngine
-from vapray.diffusion.guidance import Guidance, guided_noise
+from vapray.diffusion.guidance import Guidance, guided_output
 from vapray.diffusion.image_request import ConditioningSpec, ImageRequest
 from vapray.diffusion.noise_schedule import NoiseSchedule
+from vapray.diffusion.parameterization import Parameterization
 from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.solver import SolverState, advance, solver_plan
-from vapray.models.prediction import Denoiser, NoisePrediction
+from vapray.models.prediction import Denoiser, Prediction
 from vapray.training.network import build_network
 
 ROWS, CLASSES, LOAD = 16, 7, 0.8
@@ -54,11 +55,11 @@ class ConstantCost:
 
     seconds: float
 
-    def __call__(self, noisy_BCHW: Tensor, *conditions: Tensor | None, reconstruct: bool = True) -> NoisePrediction:
+    def __call__(self, noisy_BCHW: Tensor, *conditions: Tensor | None, reconstruct: bool = True) -> Prediction:
         """As a ``Denoiser``."""
         time.sleep(self.seconds)
         nothing = torch.zeros(len(noisy_BCHW))
-        return NoisePrediction(torch.zeros_like(noisy_BCHW), nothing.mean(), nothing)
+        return Prediction(torch.zeros_like(noisy_BCHW), nothing.mean(), nothing)
 
 
 def mixed_requests(
@@ -91,8 +92,9 @@ def run_together(network: Denoiser, requests: Sequence[ImageRequest]) -> list[Te
         steps = [1 if state.finished else state.step for state in states]
         excess = [request.guidance.at(step) for request, step in zip(requests, steps, strict=True)]
         latents = torch.stack([state.latent_CHW for state in states])
-        noise = guided_noise(network, latents, torch.tensor(steps), labels, contexts, lengths, torch.tensor(excess))
-        for number, state in zip(going, advance([states[number] for number in going], noise[going]), strict=True):
+        output = guided_output(network, latents, torch.tensor(steps), labels, contexts, lengths, torch.tensor(excess))
+        moved = advance([states[number] for number in going], output[going], Parameterization(SCHEDULE))
+        for number, state in zip(going, moved, strict=True):
             states[number] = state
     return [state.latent_CHW for state in states]
 
@@ -120,7 +122,7 @@ Way = SamplingEngine | RequestBatching
 
 def engine_of(network: Denoiser) -> SamplingEngine:
     """Ours."""
-    return SamplingEngine(network, SCHEDULE, CONDITIONS, latent_shape=SHAPE, batch_sizes=(ROWS,))
+    return SamplingEngine(network, Parameterization(SCHEDULE), CONDITIONS, latent_shape=SHAPE, batch_sizes=(ROWS,))
 
 
 def oldest(waiting: Sequence[ImageRequest]) -> list[ImageRequest]:

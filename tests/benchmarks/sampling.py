@@ -29,6 +29,7 @@ from vapray.diffusion.engine import SamplingEngine
 from vapray.diffusion.guidance import Guidance
 from vapray.diffusion.image_request import ConditioningSpec, ImageRequest
 from vapray.diffusion.noise_schedule import NoiseSchedule
+from vapray.diffusion.parameterization import Parameterization
 from vapray.models.network_config import UViTConfig
 from vapray.models.precision import Precision
 from vapray.models.prototypes import OURS
@@ -61,7 +62,7 @@ def ours(
     conditions = ConditioningSpec(CLASSES, CONTEXT_WIDTH, network.max_context)
     engine = SamplingEngine(
         network,
-        NoiseSchedule.scaled_linear(),
+        Parameterization(NoiseSchedule.scaled_linear()),
         conditions,
         latent_shape=(CHANNELS, SIDE, SIDE),
         batch_sizes=(rows,),

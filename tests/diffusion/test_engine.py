@@ -22,6 +22,7 @@ from tests.diffusion.tiny_engine import (
 )
 from vapray.diffusion.guidance import Guidance
 from vapray.diffusion.image_request import IntermediateLatent
+from vapray.diffusion.parameterization import Parameterization
 from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.solver import solve, solver_plan
 
@@ -126,12 +127,13 @@ def test_guidance_in_an_interval_is_the_formula_inside_and_the_condition_outside
 
     def predict(noisy: Tensor, step_B: Tensor) -> Tensor:
         rows = (noisy, step_B, torch.tensor([request.label]), request.context_LD[None], torch.tensor([16]))
-        c, u = (network()(*rows, torch.tensor([drop])).noise_BCHW for drop in (False, True))
+        c, u = (network()(*rows, torch.tensor([drop])).output_BCHW for drop in (False, True))
         return c + 2.0 * (c - u) if 300 <= step_B.item() <= 700 else c
 
     engine = engine_of()
     made = results(engine, [request])[0]
-    expected = solve(predict, draw_sampling_noise([0], SHAPE), solver_plan(SCHEDULE, request.solver, 10))[0]
+    plan = solver_plan(SCHEDULE, request.solver, 10)
+    expected = solve(predict, draw_sampling_noise([0], SHAPE), plan, Parameterization(SCHEDULE))[0]
     torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-4)
     assert engine.stats().rows == 10 + inside
     assert not torch.allclose(made, results(engine_of(), [replace(request, guidance=Guidance(2.0))])[0], atol=1e-3)

@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 import torch
 
-from vapray.diffusion.guidance import Guidance, convert_guidance, guidance_excess, guided_noise
+from vapray.diffusion.guidance import Guidance, convert_guidance, guidance_excess, guided_output
+from vapray.diffusion.noise_levels import NoiseLevels
 from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.objective import Losses, denoising_loss
+from vapray.diffusion.parameterization import Parameterization
 from vapray.diffusion.randomness import draw_training
 from vapray.models.network_config import UViTConfig
-from vapray.models.prediction import NoisePrediction
+from vapray.models.prediction import Prediction
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.uvit import UViT, build_uvit
 
@@ -44,15 +46,15 @@ def conditions() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def loss(model: UViT, alpha: float, step: int = 0) -> Losses:
     clean = torch.randn(ROWS, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    draws = draw_training(0, step, range(ROWS), (4, 8, 8), steps=1000, drop_probability=0.1)
-    return denoising_loss(model, NoiseSchedule.scaled_linear(), clean, *conditions(), draws, alpha)
+    draws = draw_training(0, step, range(ROWS), (4, 8, 8), levels=NoiseLevels.uniform(1000), drop_probability=0.1)
+    return denoising_loss(model, Parameterization(NoiseSchedule.scaled_linear()), clean, *conditions(), draws, alpha)
 
 
 def test_the_untrained_loss_is_near_one(model: UViT) -> None:
     losses = loss(model, alpha=0.5)
-    assert losses.noise.item() == pytest.approx(1, abs=0.08)
+    assert losses.denoising.item() == pytest.approx(1, abs=0.08)
     assert losses.reconstruction.item() == pytest.approx(1, abs=0.08)
-    assert losses.total.item() == pytest.approx(losses.noise.item() + 0.5 * losses.reconstruction.item())
+    assert losses.total.item() == pytest.approx(losses.denoising.item() + 0.5 * losses.reconstruction.item())
 
 
 def test_training_lowers_both_terms(model: UViT) -> None:
@@ -63,7 +65,7 @@ def test_training_lowers_both_terms(model: UViT) -> None:
         loss(model, 0.1, step).total.backward()
         optimizer.step()
     after = loss(model, alpha=0.1)
-    assert after.noise < 0.9 * before.noise
+    assert after.denoising < 0.9 * before.denoising
     assert after.reconstruction < 0.995 * before.reconstruction
 
 
@@ -99,24 +101,24 @@ def call_sizes(model: UViT) -> list[int]:
 
 
 @torch.no_grad()
-def test_guided_noise_is_the_paper_s_formula_in_one_call(model: UViT) -> None:
+def test_guided_output_is_the_paper_s_formula_in_one_call(model: UViT) -> None:
     noisy = torch.randn(ROWS, 4, 8, 8, generator=torch.Generator().manual_seed(2))
     rows = (noisy, torch.full((ROWS,), 700), *conditions())
     drop = torch.ones(ROWS, dtype=torch.bool)
-    conditional, unconditional = (answer.noise_BCHW for answer in (model(*rows), model(*rows, drop)))
+    conditional, unconditional = (answer.output_BCHW for answer in (model(*rows), model(*rows, drop)))
     sizes = call_sizes(model)
     excess = torch.linspace(-1, 3, ROWS)
-    guided = guided_noise(model, *rows, excess)
+    guided = guided_output(model, *rows, excess)
     formula = conditional + excess.view(-1, 1, 1, 1) * (conditional - unconditional)
     torch.testing.assert_close(guided, formula, rtol=0, atol=1e-5)
-    torch.testing.assert_close(guided_noise(model, *rows, -1.0), unconditional, rtol=0, atol=1e-5)
+    torch.testing.assert_close(guided_output(model, *rows, -1.0), unconditional, rtol=0, atol=1e-5)
     assert sizes == [2 * ROWS, 2 * ROWS]
 
 
 @torch.no_grad()
 def test_no_excess_spares_the_unconditional_half(model: UViT) -> None:
     rows = (torch.randn(ROWS, 4, 8, 8), torch.full((ROWS,), 700), *conditions())
-    expected: NoisePrediction = model(*rows)
+    expected: Prediction = model(*rows)
     sizes = call_sizes(model)
-    assert torch.equal(guided_noise(model, *rows, 0.0), expected.noise_BCHW)
+    assert torch.equal(guided_output(model, *rows, 0.0), expected.output_BCHW)
     assert sizes == [ROWS]

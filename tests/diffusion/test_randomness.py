@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from vapray.diffusion.noise_levels import NoiseLevels
 from vapray.diffusion.randomness import (
     TrainingDraws,
     draw_posterior_noise,
@@ -17,7 +18,7 @@ SHAPE = (4, 4, 4)
 
 
 def draw(indices: list[int], *, seed: int = 3, step: int = 5, shape: tuple[int, ...] = SHAPE) -> TrainingDraws:
-    return draw_training(seed, step, indices, shape, steps=1000, drop_probability=0.1)
+    return draw_training(seed, step, indices, shape, levels=NoiseLevels.uniform(1000), drop_probability=0.1)
 
 
 def test_same_sample_same_draws_in_any_batch() -> None:
@@ -36,7 +37,7 @@ def test_seed_step_and_index_each_change_everything() -> None:
 
 
 def test_purposes_do_not_share_a_stream() -> None:
-    training = draw_training(3, 0, [0], SHAPE, steps=10, drop_probability=0).noise
+    training = draw_training(3, 0, [0], SHAPE, levels=NoiseLevels.uniform(10), drop_probability=0).noise
     posterior, sampling = draw_posterior_noise(3, 0, [0], SHAPE), draw_sampling_noise([3], SHAPE)
     values = torch.cat([training, posterior, sampling]).flatten()
     assert len(values.unique()) == len(values)
@@ -48,7 +49,7 @@ def test_the_scalars_do_not_depend_on_the_latents_shape() -> None:
 
 
 def test_distributions_are_as_stated() -> None:
-    draws = draw_training(0, 1, range(20_000), (1, 2, 2), steps=4, drop_probability=0.1)
+    draws = draw_training(0, 1, range(20_000), (1, 2, 2), levels=NoiseLevels.uniform(4), drop_probability=0.1)
     assert draws.step_B.bincount().tolist()[0] == 0
     np.testing.assert_allclose(draws.step_B.bincount()[1:] / 20_000, 0.25, atol=0.015)
     assert draws.drop_B.float().mean().item() == pytest.approx(0.1, abs=0.01)
@@ -76,8 +77,8 @@ def test_a_stream_is_philox_with_the_stated_key_and_counter() -> None:
         lambda: draw_sampling_noise([-1], SHAPE),
         lambda: draw_sampling_noise([2**64], SHAPE),
         lambda: draw([0], step=-1),
-        lambda: draw_training(0, 0, [0], SHAPE, steps=0, drop_probability=0.1),
-        lambda: draw_training(0, 0, [0], SHAPE, steps=9, drop_probability=1.5),
+        lambda: draw_training(0, 0, [0], SHAPE, levels=NoiseLevels.uniform(0), drop_probability=0.1),
+        lambda: draw_training(0, 0, [0], SHAPE, levels=NoiseLevels.uniform(9), drop_probability=1.5),
     ],
 )
 def test_numbers_out_of_range_are_refused(wrong: Callable[[], object]) -> None:

@@ -9,10 +9,12 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
 from vapray.diffusion.noise_schedule import NoiseSchedule
+from vapray.diffusion.parameterization import Parameterization
 from vapray.diffusion.solver import SolverName, SolverState, advance, solve, solver_plan
 
 BETAS = {"scaled_linear": (0.00085, 0.012), "linear": (1e-4, 0.02)}
 SCHEDULES = {"scaled_linear": NoiseSchedule.scaled_linear(), "linear": NoiseSchedule.linear()}
+NOISE = {kind: Parameterization(schedule) for kind, schedule in SCHEDULES.items()}
 
 
 def toy_noise(latent: Tensor, step_B: Tensor) -> Tensor:
@@ -48,7 +50,7 @@ def test_dpm_solver_agrees_with_diffusers(kind: str, count: int) -> None:
     plan = solver_plan(SCHEDULES[kind], "dpm_solver_2m", count)
     expected = diffusers_result(theirs, count, start())
     assert plan.steps.tolist() == [int(timestep) + 1 for timestep in theirs.timesteps]
-    torch.testing.assert_close(solve(toy_noise, start(), plan), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(solve(toy_noise, start(), plan, NOISE[kind]), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", BETAS)
@@ -64,7 +66,7 @@ def test_ddim_agrees_with_diffusers(kind: str, count: int) -> None:
     plan = solver_plan(SCHEDULES[kind], "ddim", count)
     expected = diffusers_result(theirs, count, start())
     assert plan.steps.tolist() == [int(timestep) + 1 for timestep in theirs.timesteps]
-    torch.testing.assert_close(solve(toy_noise, start(), plan), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(solve(toy_noise, start(), plan, NOISE[kind]), expected, rtol=1e-4, atol=1e-4)
 
 
 def gaussian_error(name: SolverName, count: int, mean: float = 0.7, std: float = 0.5) -> float:
@@ -80,7 +82,8 @@ def gaussian_error(name: SolverName, count: int, mean: float = 0.7, std: float =
         latent = torch.stack([state.latent_CHW for state in states])
         if step in (200, 201):
             return float((latent - (signal[step] * mean + spread[step] * standard)).abs().max())
-        states = advance(states, sigma[step] * (latent - signal[step] * mean) / spread[step] ** 2)
+        noise = sigma[step] * (latent - signal[step] * mean) / spread[step] ** 2
+        states = advance(states, noise, Parameterization(schedule))
     raise AssertionError(f"{count} steps do not meet step 200 or 201")
 
 
@@ -103,11 +106,14 @@ def exact_noise(latent: Tensor, step_B: Tensor) -> Tensor:
 def test_few_steps_come_near_the_exact_answer_and_second_order_nearer() -> None:
     schedule, noise = SCHEDULES["scaled_linear"], start(torch.float64)
     exact = 0.7 + 0.5 * (noise - schedule.signal[-1] * 0.7) / np.sqrt(
-        0.25 * schedule.alpha_bar[-1] + schedule.sigma[-1] ** 2
+        0.25 * schedule.signal[-1] ** 2 + schedule.sigma[-1] ** 2
     )
     for count in (8, 12, 20):
         errors = {
-            name: (solve(exact_noise, noise, solver_plan(schedule, name, count)) - exact).abs().max().item()
+            name: (solve(exact_noise, noise, solver_plan(schedule, name, count), NOISE["scaled_linear"]) - exact)
+            .abs()
+            .max()
+            .item()
             for name in ("dpm_solver_2m", "ddim")
         }
         assert errors["dpm_solver_2m"] < errors["ddim"] < 5 / count
@@ -118,7 +124,7 @@ def test_samples_of_a_gaussian_have_its_mean_and_spread() -> None:
     noise = torch.randn(64, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     for name in ("dpm_solver_2m", "ddim"):
         # The last jump asks the network once and narrows what it lands on: at 50 steps the spread is 0.47.
-        clean = solve(exact_noise, noise, solver_plan(schedule, name, 250))
+        clean = solve(exact_noise, noise, solver_plan(schedule, name, 250), NOISE["scaled_linear"])
         assert clean.mean().item() == pytest.approx(0.7, abs=0.03)
         assert clean.std().item() == pytest.approx(0.5, abs=0.02)
 
@@ -126,11 +132,12 @@ def test_samples_of_a_gaussian_have_its_mean_and_spread() -> None:
 def test_rows_with_different_plans_may_share_a_step() -> None:
     schedule, noise = SCHEDULES["scaled_linear"], start()
     plans = [solver_plan(schedule, "dpm_solver_2m", 3), solver_plan(schedule, "ddim", 5)]
-    alone = [solve(toy_noise, noise[[row]], plan) for row, plan in enumerate(plans)]
+    alone = [solve(toy_noise, noise[[row]], plan, NOISE["scaled_linear"]) for row, plan in enumerate(plans)]
     states = [SolverState.start(plan, row) for plan, row in zip(plans, noise[:2], strict=True)]
     while going := [state for state in states if not state.finished]:
         step_B = torch.tensor([state.step for state in going])
-        moved = iter(advance(going, toy_noise(torch.stack([state.latent_CHW for state in going]), step_B)))
+        noisy = torch.stack([state.latent_CHW for state in going])
+        moved = iter(advance(going, toy_noise(noisy, step_B), NOISE["scaled_linear"]))
         states = [state if state.finished else next(moved) for state in states]
     for expected, state in zip(alone, states, strict=True):
         assert torch.equal(expected[0], state.latent_CHW)

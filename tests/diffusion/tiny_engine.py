@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from vapray.diffusion.engine import SamplingEngine
-from vapray.diffusion.guidance import guided_noise
+from vapray.diffusion.guidance import guided_output
 from vapray.diffusion.image_request import ConditioningSpec, ImageRequest
 from vapray.diffusion.noise_schedule import NoiseSchedule
+from vapray.diffusion.parameterization import Parameterization
 from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.solver import SolverName, solve, solver_plan
 from vapray.models.network_config import UViTConfig
@@ -48,7 +49,12 @@ def network() -> UViT:
 def engine_of(model: Any = None, *, batch_sizes: Sequence[int] = (6,), **options: Any) -> SamplingEngine:
     conditions = ConditioningSpec(num_classes=3, context_width=WIDTH, max_context=LONGEST)
     return SamplingEngine(
-        model or network(), SCHEDULE, conditions, latent_shape=SHAPE, batch_sizes=batch_sizes, **options
+        model or network(),
+        Parameterization(SCHEDULE),
+        conditions,
+        latent_shape=SHAPE,
+        batch_sizes=batch_sizes,
+        **options,
     )
 
 
@@ -70,10 +76,10 @@ def by_the_loop(request: ImageRequest) -> Tensor:
     def predict(noisy: Tensor, step_B: Tensor) -> Tensor:
         length = torch.tensor([len(request.context_LD)])
         rows = (noisy, step_B, torch.tensor([request.label]), request.context_LD[None], length)
-        return guided_noise(network(), *rows, request.guidance.at(int(step_B[0])))
+        return guided_output(network(), *rows, request.guidance.at(int(step_B[0])))
 
     plan = solver_plan(SCHEDULE, request.solver, request.num_inference_steps)
-    return solve(predict, draw_sampling_noise([request.seed], SHAPE), plan)[0]
+    return solve(predict, draw_sampling_noise([request.seed], SHAPE), plan, Parameterization(SCHEDULE))[0]
 
 
 class Watched:

@@ -181,3 +181,14 @@ def test_parsed_captions_are_scored_by_the_agreement_of_the_captioner() -> None:
     assert result.adherence == result.ceiling == result.relative == 1.0
     assert result.shuffled == pytest.approx(5 / 11)
     assert {row.name for row in result.attributes} >= {"shape", "outline"}
+
+
+def test_each_attribute_has_its_excess_and_the_score_of_real_images_as_they_are():
+    result = measure_adherence(followed(1.0), real(), agreement, original=real())
+    assert result.real == result.ceiling
+    assert {row.real for row in result.attributes} == {row.ceiling for row in result.attributes}
+    for row in result.attributes:
+        assert row.excess.low <= row.adherence - row.shuffled <= row.excess.high and row.excess.low > 0
+    blind = measure_adherence(followed(0.0), real(), agreement)
+    assert all(row.excess.low <= 0 <= row.excess.high and math.isnan(row.real) for row in blind.attributes)
+    assert math.isnan(blind.real)

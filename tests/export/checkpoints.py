@@ -31,6 +31,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "dit": (*CLASS_ONLY, "model.network=dit"),
     "unet": (*CLASS_ONLY, "model.network=unet"),
     "pixels": ("autoencoder.kind=pixels", "diffusion.schedule=linear", "model.patch_size=4"),
+    "flow": ("diffusion.path=flow", "diffusion.prediction=x", "diffusion.loss=v", "sample.solver=heun"),
+    "velocity": ("diffusion.prediction=v", "diffusion.loss=v"),
     "diffusers": ("autoencoder.kind=diffusers", "autoencoder.factor=8"),
     "taef2": ("autoencoder.kind=taef2", "autoencoder.channels=32", "autoencoder.factor=8"),
     "released": (

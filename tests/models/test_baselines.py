@@ -8,8 +8,10 @@ from torch import Tensor
 
 from vapray.bank.forecast import context_width, tokens_of_a_caption
 from vapray.config.loader import load_config
+from vapray.diffusion.noise_levels import NoiseLevels
 from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.objective import COMMITMENT, ClassBalancing, denoising_loss
+from vapray.diffusion.parameterization import Parameterization
 from vapray.diffusion.randomness import draw_other_labels, draw_training
 from vapray.errors import ConfigError
 from vapray.models.flop_counter import count_flops
@@ -21,6 +23,7 @@ SMALL = ["data.image_size=32", "autoencoder.factor=4", "model.width=32", "model.
 CLASS_ONLY = ["model.condition=class", "model.prototypes.enabled=false"]
 NETWORKS = ["uvit", "dit", "unet"]
 CLASSES, WIDTH, TOKENS = 3, 12, 5
+NOISE = Parameterization(NoiseSchedule.scaled_linear())
 
 
 def build(network: str, seed: int = 0) -> Network:
@@ -53,10 +56,10 @@ def batch() -> list[Tensor]:
 @torch.no_grad()
 def test_the_class_matters_and_the_caption_does_not(network: str, batch: list[Tensor]) -> None:
     model = awaken(build(network)).eval()
-    predicted = model(*batch).noise_BCHW
+    predicted = model(*batch).output_BCHW
     assert predicted.shape == batch[0].shape
-    assert torch.equal(model(*batch[:3], torch.full_like(batch[3], 9.0), batch[4]).noise_BCHW, predicted)
-    other = model(*batch[:2], (batch[2] + 1) % CLASSES, *batch[3:]).noise_BCHW
+    assert torch.equal(model(*batch[:3], torch.full_like(batch[3], 9.0), batch[4]).output_BCHW, predicted)
+    other = model(*batch[:2], (batch[2] + 1) % CLASSES, *batch[3:]).output_BCHW
     assert ((other - predicted).abs().amax(dim=(1, 2, 3)) > 1e-4).all()
 
 
@@ -65,17 +68,17 @@ def test_the_class_matters_and_the_caption_does_not(network: str, batch: list[Te
 def test_dropped_rows_forget_their_class_and_no_row_is_dropped_unasked(network: str, batch: list[Tensor]) -> None:
     model = awaken(build(network)).train()  # where diffusers' DiT would drop labels by a dice of its own
     drop = torch.ones(4, dtype=torch.bool)
-    without = model(*batch, drop).noise_BCHW
-    relabelled = model(*batch[:2], (batch[2] + 1) % CLASSES, *batch[3:], drop).noise_BCHW
+    without = model(*batch, drop).output_BCHW
+    relabelled = model(*batch[:2], (batch[2] + 1) % CLASSES, *batch[3:], drop).output_BCHW
     assert torch.equal(without, relabelled)
-    assert all(torch.equal(model(*batch).noise_BCHW, model(*batch).noise_BCHW) for _ in range(8))
+    assert all(torch.equal(model(*batch).output_BCHW, model(*batch).output_BCHW) for _ in range(8))
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_weight_has_a_gradient_as_ddp_wants(network: str, batch: list[Tensor]) -> None:
     model = awaken(build(network))
-    draws = draw_training(0, 0, range(4), (4, 8, 8), steps=1000, drop_probability=0.5)
-    denoising_loss(model, NoiseSchedule.scaled_linear(1000), batch[0], *batch[2:], draws, 0.0).total.backward()
+    draws = draw_training(0, 0, range(4), (4, 8, 8), levels=NoiseLevels.uniform(1000), drop_probability=0.5)
+    denoising_loss(model, NOISE, batch[0], *batch[2:], draws, 0.0).total.backward()
     assert [name for name, weight in model.named_parameters() if weight.grad is None] == []
 
 
@@ -122,10 +125,11 @@ RELEASED = (
 
 
 BLOCK = ("prototypes.enabled=false", "prototypes.replacement=block")
+SWITCHES = ("qk_norm=true", "time_mlp=true", "label_tokens=3", "mlp=swiglu")
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("prototypes.injection=cross_attention",), ("label_token=false",), RELEASED, BLOCK]
+    "options", [(), ("prototypes.injection=cross_attention",), ("label_token=false",), RELEASED, BLOCK, SWITCHES]
 )
 def test_forecasts_know_the_options_of_the_prototypes(options: tuple[str, ...]) -> None:
     config = load_config(
@@ -169,14 +173,12 @@ class TestClassBalancing:
     def losses(batch: list[Tensor], tau: float, drop: float = 0.0) -> tuple[Network, Tensor, Tensor]:
         model = awaken(build("uvit"))
         other = draw_other_labels(0, 0, range(4), CLASSES)
-        draws = draw_training(0, 0, range(4), (4, 8, 8), steps=1000, drop_probability=drop)
-        found = denoising_loss(
-            model, NoiseSchedule.scaled_linear(1000), batch[0], *batch[2:], draws, 0.0, ClassBalancing(tau, other)
-        )
+        draws = draw_training(0, 0, range(4), (4, 8, 8), levels=NoiseLevels.uniform(1000), drop_probability=drop)
+        found = denoising_loss(model, NOISE, batch[0], *batch[2:], draws, 0.0, ClassBalancing(tau, other))
         with torch.no_grad():
-            noisy = NoiseSchedule.scaled_linear(1000).add_noise(batch[0], draws.noise, draws.step_B)
-            distance = model(noisy, draws.step_B, *batch[2:]).noise_BCHW
-            distance = distance - model(noisy, draws.step_B, other, *batch[3:]).noise_BCHW
+            noisy = NOISE.schedule.add_noise(batch[0], draws.noise, draws.step_B)
+            distance = model(noisy, draws.step_B, *batch[2:]).output_BCHW
+            distance = distance - model(noisy, draws.step_B, other, *batch[3:]).output_BCHW
             wanted = tau * (draws.step_B * distance.square().mean(dim=(1, 2, 3))).mean() * (1 + COMMITMENT)
         found.total.backward()
         return model, found.balancing.detach(), wanted
@@ -192,8 +194,8 @@ class TestClassBalancing:
     def test_at_weight_zero_the_gradient_is_that_of_the_plain_loss(self, batch: list[Tensor]) -> None:
         balanced, _, _ = self.losses(batch, tau=0.0)
         plain = awaken(build("uvit"))
-        draws = draw_training(0, 0, range(4), (4, 8, 8), steps=1000, drop_probability=0.0)
-        denoising_loss(plain, NoiseSchedule.scaled_linear(1000), batch[0], *batch[2:], draws, 0.0).total.backward()
+        draws = draw_training(0, 0, range(4), (4, 8, 8), levels=NoiseLevels.uniform(1000), drop_probability=0.0)
+        denoising_loss(plain, NOISE, batch[0], *batch[2:], draws, 0.0).total.backward()
         for one, other in zip(balanced.parameters(), plain.parameters(), strict=True):
             assert torch.allclose(one.grad, other.grad, atol=1e-6)
 

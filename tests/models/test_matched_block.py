@@ -34,17 +34,17 @@ def test_the_other_weights_are_those_without_it_and_it_starts_as_the_identity() 
     found = matched.state_dict()
     assert all(torch.equal(found[name], weight) for name, weight in plain.state_dict().items())
     inputs = _inputs()
-    assert torch.equal(plain(*inputs).noise_BCHW, matched(*inputs).noise_BCHW)
+    assert torch.equal(plain(*inputs).output_BCHW, matched(*inputs).output_BCHW)
     assert matched(*inputs).reconstruction == 0
 
 
 @pytest.mark.parametrize("after", ["encoder", "middle"])
 def test_it_takes_part_once_it_has_learned(after: PrototypePlace) -> None:
     matched = uvit(PrototypeOptions(after=after), matched=True)
-    before = matched(*_inputs()).noise_BCHW
+    before = matched(*_inputs()).output_BCHW
     assert matched.matched_block is not None
     torch.nn.init.normal_(matched.matched_block.inject.weight)
-    assert not torch.allclose(matched(*_inputs()).noise_BCHW, before)
+    assert not torch.allclose(matched(*_inputs()).output_BCHW, before)
 
 
 def _inputs() -> tuple[torch.Tensor, ...]:

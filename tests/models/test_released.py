@@ -129,7 +129,7 @@ def batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def ours(weights: dict[str, Tensor], batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     noisy, step, context, label = batch
     answer = released_uvit(weights, num_heads=4, max_context=16)(noisy, step, label, context, torch.full((3,), 16))
-    return answer.noise_BCHW, answer.reconstruction
+    return answer.output_BCHW, answer.reconstruction
 
 
 @pytest.mark.parametrize("prototypes", [True, False])
@@ -155,7 +155,7 @@ def test_a_row_without_condition_reads_the_empty_text_and_the_null_class(
     for tokens in (16, 5, 0):  # what the dropped caption was does not matter, nor its length
         lengths, drop = torch.full((3,), tokens), torch.ones(3, dtype=torch.bool)
         answer = model(noisy, step, label, context[:, :tokens], lengths, drop)
-        torch.testing.assert_close(answer.noise_BCHW, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
+        torch.testing.assert_close(answer.output_BCHW, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
 
 
 @pytest.fixture

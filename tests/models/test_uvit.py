@@ -7,16 +7,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from vapray.diffusion.noise_levels import NoiseLevels
 from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.objective import denoising_loss
+from vapray.diffusion.parameterization import Parameterization
 from vapray.diffusion.randomness import draw_training
 from vapray.models.network_config import UViTConfig
-from vapray.models.prediction import NoisePrediction
+from vapray.models.prediction import Prediction
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.tokens import patchify, unpatchify
 from vapray.models.uvit import UViT, build_uvit
 
 NUM_CLASSES, MAX_CONTEXT, CONTEXT_WIDTH = 3, 9, 12
+NOISE = Parameterization(NoiseSchedule.scaled_linear())
 
 
 def small_uvit(*, pcm: bool, seed: int = 0, max_context: int = MAX_CONTEXT) -> UViT:
@@ -55,7 +58,7 @@ class Batch:
     length: Tensor
 
     @torch.no_grad()
-    def __call__(self, model: UViT, drop: Tensor | None = None) -> NoisePrediction:
+    def __call__(self, model: UViT, drop: Tensor | None = None) -> Prediction:
         return model(self.noisy, self.step, self.label, self.context, self.length, drop)
 
     def rows(self, index: Tensor) -> "Batch":
@@ -75,8 +78,8 @@ def batch() -> Batch:
 
 
 @torch.no_grad()
-def difference(first: NoisePrediction, second: NoisePrediction) -> float:
-    noise = (first.noise_BCHW - second.noise_BCHW).abs().max()
+def difference(first: Prediction, second: Prediction) -> float:
+    noise = (first.output_BCHW - second.output_BCHW).abs().max()
     loss = (first.reconstruction_B - second.reconstruction_B).abs().max()
     return float(torch.maximum(noise, loss))
 
@@ -84,8 +87,8 @@ def difference(first: NoisePrediction, second: NoisePrediction) -> float:
 def test_an_untrained_pcm_changes_nothing(batch: Batch) -> None:
     drop = torch.tensor([False, True, False, False, True])
     plain, conditioned = (batch(small_uvit(pcm=pcm), drop) for pcm in (False, True))
-    assert torch.equal(plain.noise_BCHW, conditioned.noise_BCHW)
-    assert plain.noise_BCHW.abs().max() > 0
+    assert torch.equal(plain.output_BCHW, conditioned.output_BCHW)
+    assert plain.output_BCHW.abs().max() > 0
     assert plain.reconstruction == 0 < conditioned.reconstruction
 
 
@@ -113,15 +116,15 @@ def test_a_row_does_not_depend_on_its_neighbours(batch: Batch, pcm: bool) -> Non
         alone = batch.rows(torch.tensor([row]))
         answer = replace(alone, context=alone.context[:, :length])(model)
         # Without its neighbours the row has no padding, and so takes the path without a mask.
-        assert (answer.noise_BCHW[0] - together.noise_BCHW[row]).abs().max() < 1e-5
+        assert (answer.output_BCHW[0] - together.output_BCHW[row]).abs().max() < 1e-5
         assert abs(answer.reconstruction_B[0] - together.reconstruction_B[row]) < 1e-5
 
 
 def test_context_is_read_and_label_is_read(batch: Batch) -> None:
     model = awaken(small_uvit(pcm=True))
     usual = batch(model)
-    other_text = replace(batch, context=batch.context.flip(0).roll(1, dims=1))(model).noise_BCHW - usual.noise_BCHW
-    other_label = replace(batch, label=(batch.label + 1) % NUM_CLASSES)(model).noise_BCHW - usual.noise_BCHW
+    other_text = replace(batch, context=batch.context.flip(0).roll(1, dims=1))(model).output_BCHW - usual.output_BCHW
+    other_label = replace(batch, label=(batch.label + 1) % NUM_CLASSES)(model).output_BCHW - usual.output_BCHW
     has_text = batch.length > 0
     assert (other_text.abs().amax(dim=(1, 2, 3))[has_text] > 1e-3).all()
     assert other_text[~has_text].abs().max() < 1e-5
@@ -160,19 +163,18 @@ def test_every_parameter_gets_a_gradient(
     batch: Batch, dropped: tuple[int, ...], text_tokens: int, alpha: float
 ) -> None:
     model = small_uvit(pcm=True)
-    draws = draw_training(0, 0, range(5), (4, 8, 8), steps=1000, drop_probability=0.0)
+    draws = draw_training(0, 0, range(5), (4, 8, 8), levels=NoiseLevels.uniform(1000), drop_probability=0.0)
     draws.drop_B[list(dropped)] = True
     context, length = batch.context[:, :text_tokens], batch.length.clamp(max=text_tokens)
-    schedule = NoiseSchedule.scaled_linear()
-    losses = denoising_loss(model, schedule, batch.noisy, batch.label, context, length, draws, alpha)
+    losses = denoising_loss(model, NOISE, batch.noisy, batch.label, context, length, draws, alpha)
     losses.total.backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
 def test_bfloat16_is_near_float32_and_trains(batch: Batch) -> None:
     model = small_uvit(pcm=True)
-    draws = draw_training(0, 0, range(5), (4, 8, 8), steps=1000, drop_probability=0.5)
-    arguments = (NoiseSchedule.scaled_linear(), batch.noisy, batch.label, batch.context, batch.length, draws, 0.1)
+    draws = draw_training(0, 0, range(5), (4, 8, 8), levels=NoiseLevels.uniform(1000), drop_probability=0.5)
+    arguments = (NOISE, batch.noisy, batch.label, batch.context, batch.length, draws, 0.1)
     full = denoising_loss(model, *arguments)
     with torch.autocast("cpu", torch.bfloat16):
         half = denoising_loss(model, *arguments)

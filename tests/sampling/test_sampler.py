@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 from vapray.config import Sample
-from vapray.diffusion.guidance import guided_noise
+from vapray.diffusion.guidance import guided_output
 from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.solver import solve, solver_plan
 from vapray.sampling.provenance import read_provenance
 from vapray.sampling.sampler import Sampler, SamplingSettings
-from vapray.training.network import build_schedule
+from vapray.training.network import build_parameterization
 
 SETTINGS = SamplingSettings(num_inference_steps=3)
 
@@ -65,10 +65,11 @@ def test_a_picture_is_that_of_the_plain_solver_loop(sampler):
 
     def predict(noisy, step_B):
         rows = (noisy, step_B, torch.tensor([made.label]), request.context_LD[None], length)
-        return guided_noise(sampler.network, *rows, SETTINGS.guidance_scale)
+        return guided_output(sampler.network, *rows, SETTINGS.guidance_scale)
 
-    plan = solver_plan(build_schedule(sampler.config), "dpm_solver_2m", 3)
-    latent = solve(predict, draw_sampling_noise([9], (sampler.space.channels, 8, 8)), plan)
+    parameterization = build_parameterization(sampler.config)
+    plan = solver_plan(parameterization.schedule, "dpm_solver_2m", 3)
+    latent = solve(predict, draw_sampling_noise([9], (sampler.space.channels, 8, 8)), plan, parameterization)
     pixels = sampler.autoencoder.decode(sampler.space.denormalize(latent))[0]
     assert np.abs(made.pixels.astype(int) - pixels).max() <= 1
 

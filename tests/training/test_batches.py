@@ -1,5 +1,6 @@
 """A batch is what its step says, however it is padded and cut."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from tests.training.tiny import SPACE, tiny_config, tiny_rows, tiny_state
 from vapray.diffusion.objective import denoising_loss
 from vapray.training.batches import Batch, Batches
 from vapray.training.dataset import TrainingRows
-from vapray.training.network import build_schedule
+from vapray.training.network import build_parameterization
 from vapray.training.rows_file import RowsFile, preallocate
 
 DROPS = ("train.condition_dropout=0.4", "train.batch_size=14")
@@ -32,7 +33,7 @@ def awake_network():
 
 def losses(network, batch: Batch):
     tensors = batch.to(torch.device("cpu"))
-    return denoising_loss(network, build_schedule(tiny_config()), *tensors, batch.draws, 0.1, batch.balancing)
+    return denoising_loss(network, build_parameterization(tiny_config()), *tensors, batch.draws, 0.1, batch.balancing)
 
 
 def gradients(network, batches: list[Batch]) -> list[torch.Tensor]:
@@ -91,13 +92,13 @@ def test_the_loss_of_a_row_does_not_depend_on_the_lengths_of_its_neighbours():
     network, batch = awake_network(), batch_of(*DROPS)
     assert len(batch.context_length_B.unique()) > 2
     by_length = batch.context_length_B.argsort(stable=True)
-    schedule = build_schedule(tiny_config())
+    schedule = build_parameterization(tiny_config()).schedule
     noisy = schedule.add_noise(batch.clean_BCHW, batch.draws.noise, batch.draws.step_B)
     together = network(noisy, batch.draws.step_B, *batch.to(torch.device("cpu"))[1:], batch.draws.drop_B)
-    error_B = (together.noise_BCHW - batch.draws.noise).square().mean((1, 2, 3))
+    error_B = (together.output_BCHW - batch.draws.noise).square().mean((1, 2, 3))
     for alone, row in zip(batch.split(14), by_length, strict=True):
         found = losses(network, alone)
-        assert abs(found.noise - error_B[row]) < 1e-5
+        assert abs(found.denoising - error_B[row]) < 1e-5
         assert abs(found.reconstruction - together.reconstruction_B[row]) < 1e-5
 
 
@@ -147,7 +148,7 @@ def captions_of(batch: Batch) -> list[list[list[float]]]:
 
 def mapped(rows: TrainingRows, path: Path) -> TrainingRows:
     ids = pa.array([f"i{row:02d}" for row in range(len(rows))])
-    preallocate(path, ids, rows.labels, rows.offsets, rows.moments.shape[2:], rows.tokens.shape[1])
+    preallocate(path, ids, rows.labels, rows.labels, rows.offsets, rows.moments.shape[2:], rows.tokens.shape[1])
     file = RowsFile(path, writable=True)
     file.moments[:], file.tokens[:] = rows.moments, rows.tokens
     file.sync()
@@ -161,3 +162,16 @@ def test_rows_without_any_text_have_contexts_of_no_tokens(tmp_path):
     moments, context = silent.read(both, both, both, silent.lengths(both))
     np.testing.assert_array_equal(moments, some.moments[both, both])
     assert context.shape == (2, 0, some.tokens.shape[1])
+
+
+def test_an_image_whose_caption_names_a_side_is_never_mirrored():
+    rows = tiny_rows()
+    moments = np.zeros_like(rows.moments)
+    moments[:, 1, :2], moments[:, :, 2:] = 9, -30  # a mirror image is told by its mean, without noise
+    sided = (rows.labels == 0).astype(np.uint8)
+    batches = Batches(tiny_config(), replace(rows, moments=moments, sided=sided), SPACE, rank=0, world=1)
+    for step in range(8):
+        batch = batches.at(step)
+        straight = SPACE.normalize(torch.zeros(1, 2, 4, 4))
+        mirrored = (batch.clean_BCHW - straight).abs().flatten(1).amax(1) > 1e-3
+        assert torch.equal(mirrored, batch.draws.flip_B & (batch.label_B != 0))

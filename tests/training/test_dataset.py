@@ -12,7 +12,7 @@ from vapray.store.version import Store
 from vapray.training.dataset import open_or_build_cache
 
 
-def tables(tmp_path, ids, *, order=1, without_latents=()):
+def tables(tmp_path, ids, *, order=1, without_latents=(), captions=()):
     store = Store(str(tmp_path))
     bank, latents = store.version("prompt_bank", "b"), store.version("latents", "l")
     for one in ids[::order]:
@@ -20,7 +20,7 @@ def tables(tmp_path, ids, *, order=1, without_latents=()):
         row = {"image_id": one, "label": number % 3, "split": "test" if number == 4 else "train", "group": one}
         context = np.full((number + 1, 5), number, dtype=np.float16)
         tokens = {"context": pack(context), "num_tokens": number + 1, "width": 5}
-        bank.write_part(build_part(TABLES["prompt_bank"], [row | {"caption": one} | tokens]))
+        bank.write_part(build_part(TABLES["prompt_bank"], [row | {"caption": dict(captions).get(one, one)} | tokens]))
         if one not in without_latents:
             moments = [np.full((4, 2, 2), number + 0.5 * flipped, dtype=np.float16) for flipped in (0, 1)]
             sizes = {"channels": 2, "height": 2, "width": 2}
@@ -40,6 +40,20 @@ def test_rows_of_the_split_that_are_in_both_tables_by_id(tmp_path):
     rows = open_or_build_cache(*tables(tmp_path, IDS, without_latents=("i2",)), tmp_path / "cache")
     assert rows.labels.tolist() == [0, 1, 0, 2]
     assert rows.moments[:, :, 0, 0, 0].tolist() == [[0, 0.5], [1, 1.5], [3, 3.5], [5, 5.5]]
+
+
+CAPTIONS = {
+    "i0": "Opacity in the left upper lung.",
+    "i1": "A cleft, upright and bright.",
+    "i3": "Right-sided shadow.",
+    "i5": "No opacity.",
+}
+
+
+def test_captions_that_name_a_side_are_known(tmp_path):
+    rows = open_or_build_cache(*tables(tmp_path, IDS, captions=CAPTIONS), tmp_path / "cache")
+    assert rows.sided.tolist() == [1, 0, 0, 1, 0]
+    assert rows.may_mirror(np.array([3, 4, 0])).tolist() == [False, True, False]
 
 
 def test_the_order_of_parts_does_not_matter(tmp_path):

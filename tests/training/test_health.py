@@ -8,7 +8,7 @@ from vapray.models.health import attention_health
 from vapray.models.prototypes import PrototypeCondition
 from vapray.training.batches import Batches
 from vapray.training.health import measure_prototypes
-from vapray.training.network import build_schedule
+from vapray.training.network import build_parameterization
 
 
 def condition(prototypes: torch.Tensor, scale: float) -> PrototypeCondition:
@@ -53,7 +53,7 @@ def test_padding_has_no_say():
 
 def measured(config, state, alpha):
     batch = Batches(config, tiny_rows(), SPACE, rank=0, world=1).at(0)
-    return measure_prototypes(state.model, build_schedule(config), batch, alpha)
+    return measure_prototypes(state.model, build_parameterization(config), batch, alpha)
 
 
 def test_the_ratio_of_gradients_grows_with_alpha_and_is_left_out_without_a_denoising_gradient():

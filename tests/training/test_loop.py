@@ -13,7 +13,7 @@ from tests.training.ranks import run_ranks
 from tests.training.tiny import SPACE, run, tiny_config, tiny_rows, tiny_state
 from vapray.errors import CheckpointError
 from vapray.training.batches import Batches
-from vapray.training.optimizer import ema_decay, learning_rate, only_present_rows
+from vapray.training.optimizer import ema_decay, only_present_rows, schedule_factor
 from vapray.training.state import load_weights, save_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -165,7 +165,7 @@ def test_prototypes_wait_for_their_turn():
 
 def test_the_learning_rate_warms_up_and_ends_at_zero():
     settings = tiny_config("train.steps=100", "train.warmup_steps=10", "train.learning_rate=1").train
-    rates = [learning_rate(step, settings) for step in range(101)]
+    rates = [settings.learning_rate * schedule_factor(step, settings) for step in range(101)]
     assert rates[:10] == pytest.approx([0.1 * k for k in range(1, 11)])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[100] == 0

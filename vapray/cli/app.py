@@ -30,11 +30,16 @@ app = typer.Typer(
     "captions, generate new images and evaluate them. Not for clinical use.",
 )
 
+DEFAULT_PRESET = "modern"
 ConfigFile = Annotated[
     str | None, typer.Option("--config", help="YAML file of settings. Default: the demo's settings.")
 ]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Override settings, as section.key=value.")
+]
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", help="Packaged recipe: modern, or paper (the defaults). Settings of a file override it."),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the stages that would run, with time and size estimates; run nothing.")
@@ -57,9 +62,11 @@ def options(
 
 
 @app.command()
-def demo(overrides: Overrides = None, dry_run: DryRun = False, debug: Debug = False) -> None:
+def demo(
+    overrides: Overrides = None, preset: Preset = DEFAULT_PRESET, dry_run: DryRun = False, debug: Debug = False
+) -> None:
     """Run every stage on generated phantom images on this machine."""
-    _run(None, overrides or (), None, dry_run, debug)
+    _run(None, overrides or (), preset, None, dry_run, debug)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -67,11 +74,12 @@ def run(
     stage: Annotated[str, typer.Argument(help=f"pipeline, or one of {', '.join(STAGES_OF_JOB)}")],
     overrides: Overrides = None,
     config: ConfigFile = None,
+    preset: Preset = None,
     dry_run: DryRun = False,
     debug: Debug = False,
 ) -> None:
-    """Run one stage or the complete pipeline."""
-    _run(config, overrides or (), stage, dry_run, debug)
+    """Run one stage or the complete pipeline; without --config with the preset modern."""
+    _run(config, overrides or (), preset or (None if config else DEFAULT_PRESET), stage, dry_run, debug)
 
 
 @app.command()
@@ -160,9 +168,13 @@ def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:
 
     @job.command(help=f"Run {stage}. Skips finished, unchanged work; after a kill, the same command continues.")
     def command(
-        overrides: Overrides = None, config: ConfigFile = None, dry_run: DryRun = False, debug: Debug = False
+        overrides: Overrides = None,
+        config: ConfigFile = None,
+        preset: Preset = None,
+        dry_run: DryRun = False,
+        debug: Debug = False,
     ) -> None:
-        _run(config, overrides or (), stage, dry_run, debug)
+        _run(config, overrides or (), preset, stage, dry_run, debug)
 
     job(args=None if arguments is None else list(arguments), prog_name=f"python -m jobs.{stage}")
 
@@ -172,13 +184,22 @@ def main() -> None:
     app(prog_name="vapray")
 
 
-def _run(config_file: str | None, overrides: Sequence[str], stage: str | None, dry_run: bool, debug: bool) -> None:
+def _run(
+    config_file: str | None,
+    overrides: Sequence[str],
+    preset: str | None,
+    stage: str | None,
+    dry_run: bool,
+    debug: bool,
+) -> None:
     began = time.monotonic()
     with exit_on_error(debug):
         stages = _stages(stage)
-        from vapray.config.loader import load_config
+        from vapray.config.loader import PRESETS, load_config
 
-        config = load_config(config_file, overrides)
+        config = load_config(config_file, overrides, preset=preset)
+        if preset:
+            print(f"Preset: {preset}. Another: {', '.join(f'--preset {one}' for one in PRESETS if one != preset)}.")
         if dry_run:
             from vapray.pipeline.dry_run import plan_run
             from vapray.pipeline.dry_run_table import print_plan

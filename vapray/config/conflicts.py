@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vapray.config.autoencoder_conflicts import find_autoencoder_conflicts
 from vapray.config.caption_conflicts import find_caption_conflicts
 from vapray.config.conflict import ConfigConflict
+from vapray.config.diffusion_conflicts import find_diffusion_conflicts
 from vapray.config.downstream_conflicts import find_downstream_conflicts
 from vapray.config.evaluation_conflicts import find_evaluation_conflicts
 
@@ -33,6 +34,7 @@ def find_conflicts(config: "Config") -> Iterator[ConfigConflict]:
     yield from _audit(config)
     yield from _sample_bank(config)
     yield from find_autoencoder_conflicts(config)
+    yield from find_diffusion_conflicts(config)
     yield from find_downstream_conflicts(config)
     yield from find_evaluation_conflicts(config)
 
@@ -82,6 +84,10 @@ def _counts(config: "Config") -> Iterator[ConfigConflict]:
             "train.activation_checkpointing or train.compile to false."
         )
         yield ConfigConflict(("train.activation_checkpointing", "train.compile", "train.sharding"), text)
+    if config.train.optimizer == "muon" and config.train.sharding == "fsdp":
+        text = "train.optimizer = muon: orthogonalizes whole matrices, of which a rank of fsdp has only a share."
+        fix = "Fix: set train.sharding=ddp or train.optimizer=adamw."
+        yield ConfigConflict(("train.optimizer", "train.sharding"), f"{text} {fix}")
     evaluations, steps = config.sample.num_inference_steps, config.diffusion.steps
     if evaluations >= steps:
         yield _not_below("sample.num_inference_steps", evaluations, "below", "diffusion.steps", steps)
@@ -147,6 +153,13 @@ def _baselines(config: "Config") -> Iterator[ConfigConflict]:
     if not model.label_token:
         text = f"model.label_token = false: the class is the only condition of {model.network}. Fix: set it to true."
         yield ConfigConflict(("model.label_token", "model.network"), text)
+    for key, default in {"label_tokens": 1, "qk_norm": False, "time_mlp": False, "mlp": "gelu"}.items():
+        if (value := getattr(model, key)) != default:
+            text = f"model.{key} = {value}: only model.network=uvit reads it, not {model.network}. Fix: remove it."
+            yield ConfigConflict((f"model.{key}", "model.network"), text)
+    if config.train.optimizer == "muon":
+        text = f"train.optimizer = muon: only model.network=uvit has it, not {model.network}. Fix: set it to adamw."
+        yield ConfigConflict(("train.optimizer", "model.network"), text)
     if config.train.compile:
         text = f"train.compile = true: only model.network=uvit is compiled, not {model.network}. Fix: set it to false."
         yield ConfigConflict(("train.compile", "model.network"), text)

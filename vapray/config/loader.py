@@ -5,6 +5,7 @@ import difflib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ from vapray.config.validation_errors import ConfigProblem, from_pydantic
 from vapray.errors import ConfigError
 from vapray.pretrained.model_files import HUB, is_directory
 
-__all__ = ["COMMAND_LINE", "apply_override", "load_config", "read_tree"]
+__all__ = ["COMMAND_LINE", "PRESETS", "apply_override", "load_config", "read_tree"]
 
 CONFIGS = Path("jobs/configs")
+PRESETS = ("modern", "paper")
+"""Packaged recipes; ``paper`` is the defaults of every setting."""
+PRESET = "preset"
+"""Key of a file that names its preset."""
 COMMAND_LINE = "command line"
 SETTINGS = "settings"
 
@@ -28,13 +33,19 @@ Places = dict[tuple[str, ...], str]
 """Path of a key -> where its value was given."""
 
 
-def load_config(file: str | Path | None = None, overrides: Sequence[str] = (), settings: Sequence[str] = ()) -> Config:
+def load_config(
+    file: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    preset: str | None = None,
+) -> Config:
     """Read a YAML file and apply overrides.
 
     Args:
-        file: YAML path; None gives the defaults, which are the demo.
+        file: YAML path; None gives the defaults.
         overrides: ``section.key=value`` texts of the command line; values are parsed as YAML.
         settings: ``section.key=value`` texts of an experiment; ``overrides`` take precedence.
+        preset: one of ``PRESETS``, whose values the file overrides; None: the one that the file names, or none.
 
     Returns:
         The validated configuration.
@@ -50,6 +61,7 @@ def load_config(file: str | Path | None = None, overrides: Sequence[str] = (), s
             found, lines = read_tree(Path(file))
             tree = rename_settings(found, source=str(file))
             places = {new_path(path): place for path, place in lines.items()}
+        tree = _over_preset(tree, places, preset)
     except ConfigError as error:
         unreadable += str(error).splitlines()
     given = [*((one, SETTINGS) for one in settings), *((one, COMMAND_LINE) for one in overrides)]
@@ -65,6 +77,29 @@ def load_config(file: str | Path | None = None, overrides: Sequence[str] = (), s
     if texts:
         raise ConfigError(texts[0] if len(texts) == 1 else "\n  ".join([f"{len(texts)} problems", *texts]))
     return config
+
+
+def _over_preset(tree: dict[str, Any], places: Places, preset: str | None) -> dict[str, Any]:
+    """Put the values of a file over those of the preset that is given, or that the file names."""
+    named = tree.pop(PRESET, None)
+    source = "--preset" if preset else places.pop((PRESET,), "")
+    if (name := preset or named) is None:
+        return tree
+    if name not in PRESETS:
+        raise ConfigError(f"{source}: preset = {name}: unknown. Accepted: {', '.join(PRESETS)}.")
+    base, lines = parse_yaml((files("vapray.config.presets") / f"{name}.yaml").read_text(encoding="utf-8"), where=name)
+    for path in lines.keys() - places.keys():
+        places[path] = f"preset {name}"
+    return _merge(base or {}, tree)
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Merge sections; other values of ``over`` replace those of ``base``."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
 
 
 def read_tree(path: Path) -> tuple[dict[str, Any], Places]:

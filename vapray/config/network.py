@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import ConfigSection, NonNegativeInt, PositiveFloat, PositiveInt
+from vapray.config.section import ConfigSection, NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
 
 __all__ = ["Autoencoder", "Diffusion", "Model"]
 
@@ -100,6 +100,14 @@ class Model(ConfigSection):
     """Number of attention heads; must divide width."""
     label_token: bool = True
     """For uvit: add a class token; false: only the prototypes carry the class, as in one release."""
+    label_tokens: PositiveInt = 1
+    """For uvit: number of class tokens; more of them give the class more weight beside the text."""
+    qk_norm: bool = False
+    """For uvit: normalize queries and keys of each attention head, which larger learning rates need."""
+    time_mlp: bool = False
+    """For uvit: pass the diffusion step through an MLP before it becomes a token."""
+    mlp: Literal["gelu", "swiglu"] = "gelu"
+    """For uvit: MLP of the blocks. gelu: the paper; swiglu: gated, with about as many parameters."""
     null_text: Literal["learned", "empty"] = "learned"
     """For uvit: text tokens where label and text are dropped. learned: one learned token; empty: the text encoder's
     padded empty text, as in the released code, which needs text_encoder.context_length=full."""
@@ -113,3 +121,22 @@ class Diffusion(ConfigSection):
     """Noise schedule. scaled_linear: Stable Diffusion's betas; linear: 1e-4..0.02, for pixels."""
     steps: Annotated[int, Field(ge=10)] = 1000
     """Number of diffusion steps N, at least 10."""
+    path: Literal["vp", "flow"] = "vp"
+    """Path between image and noise. vp: variance-preserving, with the betas of ``schedule``; flow: the straight path of
+    rectified flow, which ends in pure noise."""
+    prediction: Literal["epsilon", "x", "v"] = "epsilon"
+    """Output of the network. epsilon: the noise (the paper); x: the clean latent; v: the velocity of the path."""
+    loss: Literal["epsilon", "x", "v", "min_snr"] = "epsilon"
+    """Quantity whose squared error is the loss, whatever the network predicts. epsilon: the noise (the paper), nearly
+    all of whose weight on the image is at low noise; x: the clean latent; v: the velocity; min_snr: the noise, with
+    the weight of low noise bounded (min-SNR, gamma 5)."""
+    noise_levels: Literal["uniform", "logit_normal"] = "uniform"
+    """Diffusion steps of training. uniform: all alike (the paper); logit_normal: the logit of the noise share
+    sigma / (signal + sigma) is normal."""
+    noise_logit_mean: float = 0.8
+    """For logit_normal: mean of the logit; 0 is as much noise as signal, above 0 more noise."""
+    noise_logit_std: PositiveFloat = 0.8
+    """For logit_normal: standard deviation of the logit."""
+    uniform_noise_share: UnitInterval = 0.0
+    """For logit_normal: share of the training images, 0 to 1, whose step is uniform all the same, so that the first and
+    the last steps of sampling are trained too."""

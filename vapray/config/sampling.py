@@ -26,8 +26,8 @@ class Sample(ConfigSection):
     differ."""
     captions_per_class: PositiveInt | None = None
     """Number of captions per class to draw from; None: all. A smaller selection is a subset of every larger one."""
-    solver: Literal["dpm_solver_2m", "ddim"] = "dpm_solver_2m"
-    """ODE solver."""
+    solver: Literal["dpm_solver_2m", "ddim", "heun"] = "dpm_solver_2m"
+    """ODE solver; heun evaluates the network twice a step."""
     num_inference_steps: PositiveInt = 20
     """Number of solver steps; with guidance, each evaluates the network with and without the condition."""
     guidance_scale: Annotated[float, Field(ge=0)] = 2.5
@@ -47,3 +47,8 @@ class Sample(ConfigSection):
     """Precision of matrix products and attention."""
     weights: Literal["ema", "raw"] = "ema"
     """Weights to sample from: their exponential moving average (ema), or the last ones (raw)."""
+
+    @property
+    def network_evaluations(self) -> int:
+        """Number of network evaluations of an image, without the unconditional ones of guidance."""
+        return 2 * self.num_inference_steps - 1 if self.solver == "heun" else self.num_inference_steps

@@ -26,8 +26,15 @@ class Train(ConfigSection):
     """Number of images per step, over all workers."""
     init_from: str | None = None
     """Initial weights, a path on every node: a checkpoint's .safetensors, or the released code's .pth. None: random."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """Optimizer. adamw: AdamW for all weights (the paper); muon: for uvit, Muon for the matrices of its blocks, AdamW
+    for the others."""
     learning_rate: PositiveFloat = 4e-3
-    """Peak learning rate."""
+    """Peak learning rate of AdamW."""
+    muon_learning_rate: PositiveFloat = 0.02
+    """Peak learning rate of Muon; the same for networks of any width."""
+    muon_weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Weight decay of Muon."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.03
     """Weight decay of AdamW; prototypes, positions, biases and norms are exempt."""
     decay_prototypes: bool = False
@@ -36,8 +43,11 @@ class Train(ConfigSection):
     """Betas of AdamW, each at least 0 and below 1."""
     warmup_steps: NonNegativeInt = 75
     """Number of steps of linear learning-rate warm-up."""
-    lr_schedule: Literal["constant", "linear"] = "linear"
-    """Learning rate after the warm-up: constant, or linear decay to zero."""
+    lr_schedule: Literal["constant", "linear", "cooldown"] = "linear"
+    """Learning rate after the warm-up: constant, linear decay to zero, or constant with a linear decay to zero at the
+    end."""
+    cooldown_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """For cooldown: share of the steps in which the learning rate decays."""
     max_grad_norm: PositiveFloat = 1.0
     """Norm to which gradients are clipped."""
     ema_decay: UnitInterval = 0.9999
@@ -48,7 +58,7 @@ class Train(ConfigSection):
     """Share of the training images, 0 to 1, that get the caption of another image of their class. An experimental
     control: a remaining gain over the class condition does not come from what captions say about their image."""
     flip: bool = True
-    """Flip images horizontally at random."""
+    """Mirror images at random, except for images whose caption names a side (left or right)."""
     class_balanced_sampling: bool = False
     """Draw classes uniformly, as the released trainer does."""
     cbdm_weight: Annotated[float, Field(ge=0)] = 0.0
@@ -74,6 +84,9 @@ class Train(ConfigSection):
     """Minimum number of workers for elastic training: with at least so many, training continues after nodes are lost
     and grows again within about a minute of their return. Each loss counts towards ``max_failures``. 0: wait for all
     workers."""
+    cpus_per_worker: PositiveInt = 1
+    """Number of CPUs that a worker reserves, and of its torch threads without a GPU. On one machine a worker with two
+    is faster than two workers with one each."""
     use_gpu: bool = False
     """Reserve one GPU per worker."""
     resources_per_worker: dict[str, Quantity] = Field(default_factory=dict)
@@ -106,4 +119,4 @@ class Train(ConfigSection):
     @property
     def bundle(self) -> dict[str, float]:
         """Resources that a worker reserves, by Ray's names."""
-        return {"CPU": 1, **({"GPU": 1} if self.use_gpu else {}), **self.resources_per_worker}
+        return {"CPU": self.cpus_per_worker, **({"GPU": 1} if self.use_gpu else {}), **self.resources_per_worker}

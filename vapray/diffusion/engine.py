@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from vapray.diffusion.engine_stats import COUNTED, EngineStats
 from vapray.diffusion.guidance import guide
 from vapray.diffusion.image_request import ConditioningSpec, ImageRequest
-from vapray.diffusion.noise_schedule import NoiseSchedule
+from vapray.diffusion.parameterization import Parameterization
 from vapray.diffusion.request_state import BatchRow, Branch, RequestState
 from vapray.diffusion.solver import advance, solver_plan
 from vapray.diffusion.step_batching import StepBatcher, context_lengths, smallest_batch_size
@@ -41,8 +41,8 @@ class SamplingEngine:
     """Engine that samples images with one network. Any thread may submit, cancel and step; steps are serialized.
 
     Args:
-        network: noise prediction network, in inference mode, on ``device``.
-        schedule: noise schedule of its training.
+        network: denoising network, in inference mode, on ``device``.
+        parameterization: noise schedule of its training, and meaning of its output.
         conditions: conditions that it accepts.
         latent_shape: (C, H, W).
         batch_sizes: allowed numbers of rows of a call; each call is padded to the smallest that fits.
@@ -57,7 +57,7 @@ class SamplingEngine:
     def __init__(
         self,
         network: Denoiser,
-        schedule: NoiseSchedule,
+        parameterization: Parameterization,
         conditions: ConditioningSpec,
         *,
         latent_shape: tuple[int, int, int],
@@ -69,10 +69,10 @@ class SamplingEngine:
         self.batch_sizes = tuple(sorted(set(batch_sizes)))
         if not self.batch_sizes or self.batch_sizes[0] < 1:
             raise ValueError(f"batch sizes: expected at least one, none below 1, got {self.batch_sizes}")
-        self._network, self._conditions = network, conditions
+        self._network, self._conditions, self._parameterization = network, conditions, parameterization
         self._latent_shape, self._device = latent_shape, torch.device(device)
         self._split_unconditional, self._precision = split_unconditional, precision
-        self._plan = lru_cache(64)(partial(solver_plan, schedule))
+        self._plan = lru_cache(64)(partial(solver_plan, parameterization.schedule))
         self._context_lengths = context_lengths(conditions.max_context)
         self._batcher = StepBatcher(self.batch_sizes[-1])
         self._images: list[RequestState] = []
@@ -204,8 +204,8 @@ class SamplingEngine:
     def _run_rows(self, rows: Sequence[BatchRow]) -> None:
         """Evaluate all rows together; after an error image by image, so that only the faulty image fails."""
         try:
-            for row, noise_CHW in zip(rows, self._predict_noise(rows), strict=True):
-                row.image.receive(row.branch, noise_CHW)
+            for row, output_CHW in zip(rows, self._predict(rows), strict=True):
+                row.image.receive(row.branch, output_CHW)
         except Exception as error:
             images = dict.fromkeys(row.image for row in rows)
             for image in images:
@@ -214,8 +214,8 @@ class SamplingEngine:
                 else:
                     self._run_rows([row for row in rows if row.image is image])
 
-    def _predict_noise(self, rows: Sequence[BatchRow]) -> Tensor:
-        """Compute the network's noise for each row, [rows, C, H, W], in a call of a fixed shape."""
+    def _predict(self, rows: Sequence[BatchRow]) -> Tensor:
+        """Compute the network's output for each row, [rows, C, H, W], in a call of a fixed shape."""
         padding = smallest_batch_size(len(rows), self.batch_sizes) - len(rows)
         # Padding is a null row without label and caption, so none of its values can be out of range.
         scalars = [*(row.scalars for row in rows), *[(1, 0, 0, True)] * padding]
@@ -229,14 +229,16 @@ class SamplingEngine:
             )
         for name, count in (("calls", 1), ("rows", len(rows)), ("padded_rows", len(noisy_BCHW))):
             self._counts[name] += count
-        return predicted.noise_BCHW[: len(rows)]
+        return predicted.output_BCHW[: len(rows)]
 
     def _advance(self, images: Sequence[RequestState]) -> None:
         """Apply guidance and one solver step to each image, and return finished results."""
-        conditional_BCHW, unconditional_BCHW = map(torch.stack, zip(*(image.noise() for image in images), strict=True))
+        conditional_BCHW, unconditional_BCHW = map(
+            torch.stack, zip(*(image.outputs() for image in images), strict=True)
+        )
         excess_B = conditional_BCHW.new_tensor([image.excess for image in images])
         states = [image.state for image in images]
-        moved = advance(states, guide(conditional_BCHW, unconditional_BCHW, excess_B))
+        moved = advance(states, guide(conditional_BCHW, unconditional_BCHW, excess_B), self._parameterization)
         self._counts["steps"] += len(images)
         for image, state in zip(images, moved, strict=True):
             try:

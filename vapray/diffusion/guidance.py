@@ -1,9 +1,12 @@
 """Classifier-free guidance; its scale has two conventions, which are selected by name.
 
-excess            eps = c + s (c - u)    the paper's; s = 0 is no guidance
-classifier_free   eps = u + s (c - u)    the usual one; s = 1 is no guidance, and s is the other's plus 1
+excess            y = c + s (c - u)    the paper's; s = 0 is no guidance
+classifier_free   y = u + s (c - u)    the usual one; s = 1 is no guidance, and s is the other's plus 1
 
-Guidance may be limited to an interval of diffusion steps (Kynkäänniemi et al., arXiv 2404.07724): outside it eps is c,
+c and u are the network's conditional and unconditional outputs. Guided noise, clean latents and velocities convert into
+one another, since the conversions of a step are affine.
+
+Guidance may be limited to an interval of diffusion steps (Kynkäänniemi et al., arXiv 2404.07724): outside it y is c,
 and the unconditional half is not computed.
 """
 
@@ -16,7 +19,15 @@ from torch import Tensor
 
 from vapray.models.prediction import Denoiser
 
-__all__ = ["UNGUIDED", "Guidance", "GuidanceConvention", "convert_guidance", "guidance_excess", "guide", "guided_noise"]
+__all__ = [
+    "UNGUIDED",
+    "Guidance",
+    "GuidanceConvention",
+    "convert_guidance",
+    "guidance_excess",
+    "guide",
+    "guided_output",
+]
 
 GuidanceConvention = Literal["excess", "classifier_free"]
 
@@ -47,7 +58,7 @@ class Guidance:
     """Strength of guidance, and the diffusion steps with guidance."""
 
     excess: float = 0.0
-    """Scale s of ``eps = c + s (c - u)``."""
+    """Scale s of ``y = c + s (c - u)``."""
     interval: tuple[int, int] | None = None
     """First and last diffusion step with guidance, both included; None: all steps."""
 
@@ -76,7 +87,7 @@ def guide(conditional_BCHW: Tensor, unconditional_BCHW: Tensor, excess_B: Tensor
     return conditional_BCHW + excess_B.view(-1, 1, 1, 1) * (conditional_BCHW - unconditional_BCHW)
 
 
-def guided_noise(
+def guided_output(
     model: Denoiser,
     noisy_BCHW: Tensor,
     step_B: Tensor,
@@ -85,26 +96,26 @@ def guided_noise(
     context_length_B: Tensor,
     excess: float | Tensor,
 ) -> Tensor:
-    """Predict noise with guidance, both halves in one call; the conditional half alone if all excesses are 0.
+    """Predict with guidance, both halves in one call; the conditional half alone if all excesses are 0.
 
     Args:
-        model: noise prediction network.
+        model: network.
         noisy_BCHW: noisy latents.
         step_B: int64, diffusion steps.
         label_B: int64, classes.
         context_BLD: padded text tokens.
         context_length_B: int64, number of real text tokens of each row.
-        excess: scale s of ``eps = c + s (c - u)``, one for all rows or float [B].
+        excess: scale s of ``y = c + s (c - u)``, one for all rows or float [B].
 
     Returns:
-        Noise [B, C, H, W].
+        Output [B, C, H, W].
     """
     excess_B = torch.as_tensor(excess, dtype=noisy_BCHW.dtype, device=noisy_BCHW.device)
     rows = (noisy_BCHW, step_B, label_B, context_BLD, context_length_B)
     if not bool(excess_B.any()):
-        return model(*rows, reconstruct=False).noise_BCHW
+        return model(*rows, reconstruct=False).output_BCHW
     drop = torch.arange(2 * len(noisy_BCHW), device=noisy_BCHW.device) >= len(noisy_BCHW)
     noisy, step, label, context, length = (torch.cat([x, x]) for x in rows)
     both = model(noisy, step, label, context, length, drop, reconstruct=False)
-    conditional, unconditional = both.noise_BCHW.chunk(2)
+    conditional, unconditional = both.output_BCHW.chunk(2)
     return guide(conditional, unconditional, excess_B)

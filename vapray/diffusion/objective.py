@@ -1,4 +1,7 @@
-"""Training objective ||eps - eps_theta||^2 + alpha * L_recon (VAP-Diffusion, equation 3), and a baseline's."""
+"""Training objective: squared error of the network's output + alpha * L_recon, and a baseline's.
+
+With the defaults the first term is ||eps - eps_theta||^2 (VAP-Diffusion, equation 3).
+"""
 
 from dataclasses import dataclass
 
@@ -6,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vapray.diffusion.noise_schedule import NoiseSchedule
+from vapray.diffusion.parameterization import LossSpace, Parameterization
 from vapray.diffusion.randomness import TrainingDraws
 from vapray.models.prediction import Denoiser
 
@@ -36,9 +39,9 @@ class Losses:
     """Losses of a batch: scalars with gradients, float32."""
 
     total: Tensor
-    """Total loss: noise + alpha * reconstruction + balancing."""
-    noise: Tensor
-    """Mean squared error of the noise."""
+    """Total loss: denoising + alpha * reconstruction + balancing."""
+    denoising: Tensor
+    """Mean squared error of the output, weighted by the noise level; with the defaults that of the noise."""
     reconstruction: Tensor
     """L_recon, before alpha."""
     balancing: Tensor
@@ -47,7 +50,7 @@ class Losses:
 
 def denoising_loss(
     model: Denoiser,
-    schedule: NoiseSchedule,
+    parameterization: Parameterization,
     clean_BCHW: Tensor,
     label_B: Tensor,
     context_BLD: Tensor,
@@ -55,14 +58,15 @@ def denoising_loss(
     draws: TrainingDraws,
     alpha: float,
     balancing: ClassBalancing | None = None,
+    loss: LossSpace = "epsilon",
 ) -> Losses:
     """Compute the loss of one batch.
 
     With ``alpha`` 0 every parameter still gets a (zero) gradient, which DDP requires.
 
     Args:
-        model: noise prediction network.
-        schedule: noise schedule.
+        model: network.
+        parameterization: noise schedule, and meaning of the network's output.
         clean_BCHW: latents, already flipped.
         label_B: int64, classes.
         context_BLD: padded text tokens.
@@ -70,21 +74,35 @@ def denoising_loss(
         draws: noise, diffusion steps and drops, on any device; ``flip_B`` is for the loader.
         alpha: weight of L_recon.
         balancing: class-balancing loss of the baseline; None: none.
+        loss: space of the squared error.
 
     Returns:
         The losses.
     """
     device = clean_BCHW.device
     noise, step_B, drop_B = (x.to(device, non_blocking=True) for x in (draws.noise, draws.step_B, draws.drop_B))
-    asked = [schedule.add_noise(clean_BCHW, noise, step_B), step_B, label_B, context_BLD, context_length_B, drop_B]
+    asked = [
+        parameterization.schedule.add_noise(clean_BCHW, noise, step_B),
+        step_B,
+        label_B,
+        context_BLD,
+        context_length_B,
+        drop_B,
+    ]
     if balancing is not None:  # in one call, because DDP expects one backward pass per forward pass
         other = [*asked[:2], balancing.other_label_B.to(device, non_blocking=True), *asked[3:]]
         asked = [torch.cat(pair) for pair in zip(asked, other, strict=True)]
     prediction = model(*asked)
-    predicted, others = prediction.noise_BCHW.float().tensor_split([len(noise)])
-    noise_loss, reconstruction = F.mse_loss(predicted, noise), prediction.reconstruction_B[: len(noise)].mean()
-    balance = noise_loss.new_zeros(()) if balancing is None else _balance(predicted, others, step_B, drop_B, balancing)
-    return Losses(noise_loss + alpha * reconstruction + balance, noise_loss, reconstruction, balance)
+    predicted, others = prediction.output_BCHW.float().tensor_split([len(noise)])
+    target = parameterization.target(clean_BCHW, noise, step_B)
+    if loss == parameterization.prediction:
+        denoising = F.mse_loss(predicted, target)
+    else:
+        error_B = F.mse_loss(predicted, target, reduction="none").flatten(1).mean(dim=1)
+        denoising = (parameterization.loss_factor(loss, step_B) * error_B).mean()
+    reconstruction = prediction.reconstruction_B[: len(noise)].mean()
+    balance = denoising.new_zeros(()) if balancing is None else _balance(predicted, others, step_B, drop_B, balancing)
+    return Losses(denoising + alpha * reconstruction + balance, denoising, reconstruction, balance)
 
 
 def _balance(predicted: Tensor, others: Tensor, step_B: Tensor, drop_B: Tensor, balancing: ClassBalancing) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 from numpy.random import Generator, Philox
 from torch import Tensor
 
+from vapray.diffusion.noise_levels import NoiseLevels
+
 __all__ = [
     "Purpose",
     "TrainingDraws",
@@ -41,7 +43,7 @@ class TrainingDraws:
     noise: Tensor
     """Standard normal noise, float32 [B, C, H, W]."""
     step_B: Tensor
-    """Diffusion steps, int64 [B], uniform in 1..N."""
+    """Diffusion steps 1..N, int64 [B]."""
     flip_B: Tensor
     """Mask of flipped images, bool [B], True with probability 1/2."""
     drop_B: Tensor
@@ -84,7 +86,7 @@ def draw_training(
     indices: Sequence[int],
     shape: tuple[int, ...],
     *,
-    steps: int,
+    levels: NoiseLevels,
     drop_probability: float,
 ) -> TrainingDraws:
     """Draw the random values of a training step for samples with the given global indices.
@@ -94,17 +96,17 @@ def draw_training(
         step: training step.
         indices: global sample indices, one per row.
         shape: shape of one latent, (C, H, W).
-        steps: number N of diffusion steps.
+        levels: distribution of the diffusion steps.
         drop_probability: probability of dropping label and text together, 0..1.
 
     Returns:
         The draws, on the CPU.
 
     Raises:
-        ValueError: a number outside 0..2**64-1, ``steps`` below 1, or ``drop_probability`` outside 0..1.
+        ValueError: a number outside 0..2**64-1, or ``drop_probability`` outside 0..1.
     """
-    if steps < 1 or not 0 <= drop_probability <= 1:
-        raise ValueError(f"draws: expected steps >= 1 and drop_probability in 0..1, got {steps}, {drop_probability}")
+    if not 0 <= drop_probability <= 1:
+        raise ValueError(f"draws: expected drop_probability in 0..1, got {drop_probability}")
     keys = [(seed, step, int(index)) for index in indices]
     noise = np.empty((len(keys), *shape), dtype=np.float32)
     uniform = np.empty((len(keys), 3))
@@ -115,7 +117,7 @@ def draw_training(
     step_uniform, flip_uniform, drop_uniform = uniform.T
     return TrainingDraws(
         noise=torch.from_numpy(noise),
-        step_B=torch.from_numpy(1 + (step_uniform * steps).astype(np.int64)),
+        step_B=torch.from_numpy(levels.steps(step_uniform)),
         flip_B=torch.from_numpy(flip_uniform < 0.5),
         drop_B=torch.from_numpy(drop_uniform < drop_probability),
     )

@@ -87,15 +87,15 @@ class RequestState:
             missing.append(Branch.UNCONDITIONAL)
         return [BatchRow(self, branch) for branch in missing if padded_length in (None, self.padded_lengths[branch])]
 
-    def receive(self, branch: Branch, noise_CHW: Tensor) -> None:
-        """Store the noise of one half."""
+    def receive(self, branch: Branch, output_CHW: Tensor) -> None:
+        """Store the network's output of one half."""
         if branch is Branch.CONDITIONAL:
-            self._conditional = noise_CHW
+            self._conditional = output_CHW
         else:
-            self._unconditional = noise_CHW
+            self._unconditional = output_CHW
 
-    def noise(self) -> tuple[Tensor, Tensor]:
-        """Get the noise of both halves of this step; without guidance, the conditional one twice."""
+    def outputs(self) -> tuple[Tensor, Tensor]:
+        """Get the network's outputs of both halves of this step; without guidance, the conditional one twice."""
         assert self._conditional is not None
         return self._conditional, self._conditional if self._unconditional is None else self._unconditional
 

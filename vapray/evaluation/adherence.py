@@ -1,12 +1,14 @@
 """Caption adherence: agreement of generated images with their captions, beyond the effect of the class.
 
-Three numbers on one scale of 0..1:
+Four numbers on one scale of 0..1:
 
 * adherence: attributes measured in the image against those of its caption;
 * shuffled: against captions of other images of its class, the score of following the class alone;
-* ceiling: real held-out images, through the autoencoder, against their own captions.
+* ceiling: real held-out images, through the autoencoder, against their own captions;
+* real: the same images as they are.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +52,9 @@ class AttributeAgreement:
     adherence: float
     shuffled: float
     ceiling: float
+    real: float = math.nan
+    excess: Interval | None = None
+    """Bootstrap interval of adherence - shuffled; None for fewer than two captions that mention the attribute."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ class Adherence:
     images_left_out: int
     """Images without a control, because they are alone in their class, or whose caption mentions no attribute."""
     real_images: int
+    real: float = math.nan
 
 
 def shuffled_partners(labels: Sequence[int], *, rounds: int, seed: int) -> list[NDArray[np.int64]]:
@@ -148,6 +154,7 @@ def measure_adherence(
     real: CaptionedImages,
     agreement: Agreement,
     *,
+    original: CaptionedImages | None = None,
     rounds: int = 20,
     draws: int = 1000,
     level: float = 0.95,
@@ -161,6 +168,7 @@ def measure_adherence(
         generated: Attributes measured in generated images, and those of their captions.
         real: The same for real held-out images after the autoencoder.
         agreement: Scores one image against one caption.
+        original: The same for these images without the autoencoder; None leaves their numbers NaN.
         rounds: Number of captions of the same class that each image is compared with for the control.
         draws: Number of bootstrap draws over images.
         level: Confidence level of the intervals.
@@ -172,6 +180,7 @@ def measure_adherence(
     names = sorted({*_attribute_names(generated), *_attribute_names(real)})
     ours = _agreements(generated, agreement, names, rounds, seed)
     ceiling = _agreements(real, agreement, names, rounds, seed)
+    untouched = None if original is None else _agreements(original, agreement, names, rounds, seed)
     if min(len(ours.pairs), len(ceiling.pairs)) < 2:
         raise DataError(
             f"adherence needs 2 images in each set that share a class and whose captions mention attributes; "
@@ -188,21 +197,31 @@ def measure_adherence(
         relative=_relative(ours.pairs, ceiling.pairs),
         relative_interval=interval(_relative, [ours.pairs, ceiling.pairs]),
         adherence_interval=interval(lambda rows: float(rows[:, 0].mean()), [ours.pairs]),
-        attributes=_attribute_rows(names, ours, ceiling),
+        attributes=_attribute_rows(names, ours, ceiling, untouched, interval),
         caption_entropy_bits=entropy_bits(captions),
         caption_entropy_within_class_bits=entropy_within_class_bits(captions, generated.labels),
         images=len(ours.pairs),
         images_left_out=len(generated.labels) - len(ours.pairs),
         real_images=len(ceiling.pairs),
+        real=float(_mean_known(untouched.pairs[:, :1], 0)[0]) if untouched else math.nan,
     )
 
 
-def _attribute_rows(names: Sequence[str], ours: _Agreements, ceiling: _Agreements) -> tuple[AttributeAgreement, ...]:
+def _attribute_rows(
+    names: Sequence[str],
+    ours: _Agreements,
+    ceiling: _Agreements,
+    untouched: _Agreements | None,
+    interval: Callable[..., Interval | None],
+) -> tuple[AttributeAgreement, ...]:
     mentioned = (~np.isnan(ours.own)).sum(axis=0)
-    columns = [_mean_known(scores, 0) for scores in (ours.own, ours.shuffled, ceiling.own)]
+    original = np.full_like(ceiling.own, np.nan) if untouched is None else untouched.own
+    columns = [_mean_known(scores, 0).tolist() for scores in (ours.own, ours.shuffled, ceiling.own, original)]
+    differences = (column[~np.isnan(column)] for column in (ours.own - ours.shuffled).T)
+    excesses = [interval(lambda rows: float(rows.mean()), [rows]) if len(rows) > 1 else None for rows in differences]
     return tuple(
-        AttributeAgreement(name, int(mentioned[i]), *(float(column[i]) for column in columns))
-        for i, name in enumerate(names)
+        AttributeAgreement(name, int(mentioned[i]), own, shuffled, reconstructed, real, excesses[i])
+        for i, (name, own, shuffled, reconstructed, real) in enumerate(zip(names, *columns, strict=True))
     )
 
 

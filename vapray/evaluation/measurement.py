@@ -1,7 +1,7 @@
 """Measurement of images for the table ``measurements``: features, class probabilities, attributes.
 
 sets    reference      real training images          features, pixels
-        held_out       real images not trained on    features, probabilities, pixels
+        held_out       real images not trained on    features, probabilities, attributes, pixels
         reconstructed  the same through f_E and f_D  features, attributes
         generated      the model's images            features, probabilities, attributes, pixels
         planted        copies of training images     features, pixels
@@ -49,7 +49,7 @@ KEY_PREFIX = {
     "class_mean": "class_mean",
 }
 WITH_PROBABILITIES = ("held_out", "generated")
-WITH_ATTRIBUTES = ("reconstructed", "generated")
+WITH_ATTRIBUTES = ("held_out", "reconstructed", "generated")
 WITH_PIXELS = ("held_out", "generated", "planted")
 
 

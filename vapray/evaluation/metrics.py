@@ -86,6 +86,10 @@ class Metrics:
     further: Mapping[str, float | None] = field(default_factory=dict)
     """All other numbers by key, such as density. New metrics go here: a new field would make older files unreadable."""
     warnings: tuple[str, ...] = ()
+    caption_adherence_real: float = math.nan
+    """Caption adherence of real held-out images as they are, without the autoencoder."""
+    caption_adherence_attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By attribute: ``value``, ``shuffled``, ``real``, and ``excess``, the bounds of value - shuffled."""
 
     def value(self, key: str) -> float | None:
         """Value of a metric, also of an additional one; None or NaN if this run did not measure it."""

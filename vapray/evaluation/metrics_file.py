@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
+from vapray.evaluation.adherence import Adherence
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
 from vapray.evaluation.summary import EvaluationSummary
 from vapray.memorisation.audit import Memorisation
@@ -38,7 +40,23 @@ def to_metrics(
         intervals=_intervals(findings, memorisation),
         further=_additional_metrics(findings, memorisation),
         warnings=findings.warnings,
+        caption_adherence_real=adherence.real if adherence else math.nan,
+        caption_adherence_attributes=_attributes(adherence),
     )
+
+
+def _attributes(adherence: Adherence | None) -> dict[str, dict[str, Any]]:
+    """Build the numbers of each attribute that captions mention."""
+    rows = [row for row in adherence.attributes if row.mentioned] if adherence else []
+    return {
+        row.name: {
+            "value": row.adherence,
+            "shuffled": row.shuffled,
+            "real": row.real,
+            "excess": [row.excess.low, row.excess.high] if row.excess else None,
+        }
+        for row in rows
+    }
 
 
 def _intervals(findings: EvaluationSummary, memorisation: Memorisation) -> dict[str, Interval | None]:

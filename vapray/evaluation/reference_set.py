@@ -50,7 +50,7 @@ SECTIONS = (
     "data.modality", "data.image_size", "evaluate.features", "evaluate.preprocessing", "evaluate.classifier_steps",
 )  # fmt: skip
 _Prepare = Callable[[Config, Version, Version, str], tuple[Classifier, FeatureSpace]]
-SCHEMA, SEED = 2, 0
+SCHEMA, SEED = 3, 0
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from vapray.config import Config
 from vapray.data.decode import decode
 from vapray.evaluation.classifier import LABEL, Classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
-from vapray.evaluation.measurement import preparation
+from vapray.evaluation.measurement import KEY_PREFIX, preparation
 from vapray.evaluation.metrics import Provenance, StageTime
 from vapray.evaluation.metrics_file import to_metrics
 from vapray.evaluation.reference_measurement import build_measurer
@@ -88,7 +88,11 @@ def _write_report(run: StageContext, references: ReferenceSet, memorisation: Mem
     config, inputs, space = run.config, run.inputs, references.space
     captions = inputs["captions"].read(["image_id", "caption"]).to_pylist()
     samples = inputs["samples"].read(["sample_id", "arm", "caption", "source_image_id"]).to_pylist()
-    by_key = {f"reconstructed/{row['image_id']}": row["caption"] for row in captions}
+    by_key = {
+        f"{KEY_PREFIX[name]}/{row['image_id']}": row["caption"]
+        for row in captions
+        for name in ("reconstructed", "held_out")
+    }
     by_key |= {f"sample/{row['sample_id']}": row["caption"] for row in samples if row["arm"] == "generated"}
     sources = {f"sample/{row['sample_id']}": f"image/{row['source_image_id']}" for row in samples}
     without_pixels = [name for name in run.output.table_spec.schema.names if name != "pixels"]
@@ -125,7 +129,7 @@ def _provenance(run: StageContext, space: FeatureSpace) -> Provenance:
         classifier="small convolutional classifier trained on the real training images of this run",
         guidance_scale=config.sample.guidance_scale,
         guidance_convention=formulas[config.sample.guidance_convention],
-        num_inference_steps=config.sample.num_inference_steps,
+        num_inference_steps=config.sample.network_evaluations,
         ema=config.sample.weights == "ema",
         seed=config.run.seed,
         label_prior="training" if config.sample.class_distribution == "training_prior" else "uniform",

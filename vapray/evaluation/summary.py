@@ -80,7 +80,7 @@ def summarize(
 
     Args:
         rows: Rows of ``measurements`` and ``reference_measurements``, of every set.
-        captions: Caption of each image of ``generated`` and ``reconstructed``, by key of the measurement.
+        captions: Caption of each image of ``generated``, ``reconstructed`` and ``held_out``, by key of the measurement.
         sources: Key of the real image whose caption was used, by key of the generated image.
         prompt_set: Prompt set that parses captions.
         space: Feature space of the rows.
@@ -146,7 +146,9 @@ def _adherence(
     """Measure caption adherence; None for a modality without measured attributes."""
     if config.data.modality != MEASURED_MODALITY:
         return None
-    generated, real = (_captioned(sets[name], captions, prompt_set) for name in ("generated", "reconstructed"))
+    generated, real, original = (
+        _captioned(sets[name], captions, prompt_set) for name in ("generated", "reconstructed", "held_out")
+    )
 
     def score(found: Attributes, wanted: Attributes) -> dict[str, float]:
         # An attribute that the caption mentions and the image does not show scores 0.
@@ -156,7 +158,13 @@ def _adherence(
 
     settings = config.evaluate
     return measure_adherence(
-        generated, real, score, rounds=settings.shuffle_rounds, draws=settings.bootstrap_samples, seed=config.run.seed
+        generated,
+        real,
+        score,
+        original=original,
+        rounds=settings.shuffle_rounds,
+        draws=settings.bootstrap_samples,
+        seed=config.run.seed,
     )
 
 

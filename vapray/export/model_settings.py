@@ -12,6 +12,7 @@ from vapray.sampling.generated import SamplingSettings
 __all__ = ["model_settings"]
 
 MODEL_FIELDS = ("network", "depth", "num_heads", "patch_size")
+DIFFUSION_FIELDS = ("path", "schedule", "prediction")
 SAMPLE_FIELDS = ("batch_sizes", "split_unconditional", "precision")
 
 
@@ -25,7 +26,7 @@ def model_settings(opened: ExportSource, tower: PortableTower | None) -> dict[st
         "max_context": opened.network.max_context,
         "context_width": opened.network.context_width,
         "latent_shape": [card.space.channels, card.space.side, card.space.side],
-        "schedule": config.diffusion.schedule,
+        **{name: getattr(config.diffusion, name) for name in DIFFUSION_FIELDS},
         "diffusion_steps": config.diffusion.steps,
         **{name: getattr(config.sample, name) for name in SAMPLE_FIELDS},
         "sampling": SamplingSettings.from_config(config).__dict__,

@@ -41,7 +41,20 @@ def layer_norm(w: Weights, name: str, x: Tensor) -> Tensor:
 
 
 def mlp(w: Weights, name: str, x: Tensor) -> Tensor:
+    if f"{name}.gate_value.weight" in w:  # SwiGLU
+        gate, value = linear(w, f"{name}.gate_value", x).chunk(2, dim=-1)
+        return linear(w, f"{name}.out", F.silu(gate) * value)
     return linear(w, f"{name}.2", F.gelu(linear(w, f"{name}.0", x)))
+
+
+def qk_norm(w: Weights, name: str, query: Tensor, key: Tensor, heads: int) -> list[Tensor]:
+    """LayerNorm of each head's queries and keys, in float32, where the network has it."""
+    gains = [w.get(f"{name}.{part}_norm.norm.weight") for part in ("query", "key")]
+    if gains[0] is None:
+        return [query, key]
+    split = [x.float().unflatten(2, (heads, -1)) for x in (query, key)]
+    normed = [F.layer_norm(x, x.shape[-1:], gain, None, 1e-6) for x, gain in zip(split, gains, strict=True)]
+    return [x.flatten(2).to(query.dtype) for x in normed]
 
 
 def attend(query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
@@ -52,6 +65,7 @@ def attend(query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, heads: int, ma
 
 def self_attention(w: Weights, name: str, x_BLD: Tensor, heads: int, mask: Tensor | None) -> Tensor:
     query, key, value = linear(w, f"{name}.query_key_value", x_BLD).chunk(3, dim=-1)
+    query, key = qk_norm(w, name, query, key, heads)
     return linear(w, f"{name}.out", attend(query, key, value, heads, mask))
 
 
@@ -82,6 +96,7 @@ def prototype_condition(w: Weights, x_BLD: Tensor, row_B: Tensor, heads: int, ma
     key_value = linear(w, f"{name}.key_value", prototypes if few else prototypes[row_B])  # project the fewer rows
     key, value = (key_value[row_B] if few else key_value).chunk(2, dim=-1)
     query = linear(w, f"{name}.query", x_BLD if released else layer_norm(w, f"{part}.cross_norm", x_BLD))
+    query, key = qk_norm(w, name, query, key, heads)
     found = linear(w, f"{name}.out", attend(query, key, value, heads))
     if released:
         x_BLD = x_BLD + linear(w, f"{part}.inject_attention", found)
@@ -110,7 +125,7 @@ def text_tokens(w: Weights, context_BLD: Tensor, length_B: Tensor, drop_B: Tenso
 
 
 def uvit(w: Weights, settings: dict[str, Any], noisy_BCHW: Tensor, facts_4B: Tensor, context_BLD: Tensor) -> Tensor:
-    """Noise [B, C, H, W] predicted by a transformer over [step | class | text | patches] with long skips.
+    """Noise, x0 or velocity [B, C, H, W], by a transformer over [step | class | text | patches] with long skips.
 
     ``facts_4B`` has for each row the diffusion step, the class, the number of tokens, and 1 for the null condition.
     """
@@ -121,14 +136,17 @@ def uvit(w: Weights, settings: dict[str, Any], noisy_BCHW: Tensor, facts_4B: Ten
     frequency = torch.exp(torch.arange(half, device=step_B.device) * (-math.log(10_000) / half))
     angle = step_B[:, None].float() * frequency
     lead = [torch.cat([angle.cos(), angle.sin()], dim=-1)[:, None].to(position.dtype)]
+    if "time_mlp.0.weight" in w:
+        lead = [linear(w, "time_mlp.2", F.silu(linear(w, "time_mlp.0", lead[0])))]
     if "label_embedding.weight" in w:
-        lead.append(w["label_embedding.weight"][row_B][:, None])
+        lead.append(w["label_embedding.weight"][row_B].unflatten(1, (-1, position.shape[1])))
+    lead_tokens = sum(tokens.shape[1] for tokens in lead)
     patches_BLD = F.pixel_unshuffle(noisy_BCHW, patch_size).flatten(2).transpose(1, 2).contiguous()
     count, mask = patches_BLD.shape[1], None
     if "text.project.weight" in w:
         text_BLD, real_BL = text_tokens(w, context_BLD, length_B, drop_B)
         if not real_BL.all():
-            mask = F.pad(real_BL, (len(lead), count), value=True)[:, None, None, :]
+            mask = F.pad(real_BL, (lead_tokens, count), value=True)[:, None, None, :]
         lead.append(text_BLD)
     x = torch.cat([*lead, linear(w, "patch_in", patches_BLD)], dim=1)
     x = x + torch.cat([position[: x.shape[1] - count], position[-count:]])
@@ -145,36 +163,51 @@ def uvit(w: Weights, settings: dict[str, Any], noisy_BCHW: Tensor, facts_4B: Ten
         x = block(w, f"out_blocks.{i}", x, heads, mask, skips.pop())
     with torch.autocast(x.device.type, enabled=False):  # bfloat16 here would limit the precision of every step
         patches_BLD = linear(w, "patch_out", layer_norm(w, "norm", x[:, -count:].to(position.dtype)))
-        noise_BCHW = F.pixel_shuffle(patches_BLD.transpose(1, 2).unflatten(2, (math.isqrt(count), -1)), patch_size)
-        return F.conv2d(noise_BCHW.contiguous(), w["smooth.weight"], w["smooth.bias"], padding=1)
+        output_BCHW = F.pixel_shuffle(patches_BLD.transpose(1, 2).unflatten(2, (math.isqrt(count), -1)), patch_size)
+        return F.conv2d(output_BCHW.contiguous(), w["smooth.weight"], w["smooth.bias"], padding=1)
 
 
-def solver_plan(schedule: str, total: int, solver: str, calls: int) -> tuple[Any, Any]:
-    """Diffusion steps of the network calls [S], and signal, sigma, keep, clean and previous of each [S, 5].
-
-    With the predicted noise, ``x0 = (x - sigma noise) / signal`` and ``x <- keep x + clean x0 + previous x0_before``.
-    """
-    if solver not in ("dpm_solver_2m", "ddim") or not 1 <= calls < total:
-        raise ValueError(f"solver = {solver!r}, {calls} steps: expected dpm_solver_2m or ddim, 1..{total - 1}.")
+def noise_schedule(path: str, schedule: str, total: int) -> tuple[Any, Any, Any]:
+    """Signal, sigma and sigma's rate of ``x = signal x0 + sigma eps`` at the steps 0..N."""
+    if path == "flow":
+        return 1.0 - np.arange(total + 1) / total, np.arange(total + 1) / total, np.ones(total + 1)
     scaled = np.linspace(0.00085**0.5, 0.012**0.5, total) ** 2
     betas = np.linspace(1e-4, 0.02, total) if schedule == "linear" else scaled
     alpha_bar = np.cumprod(1.0 - np.concatenate([[0.0], betas]))
+    return np.sqrt(alpha_bar), np.sqrt(1.0 - alpha_bar), np.sqrt(alpha_bar)
+
+
+def solver_plan(factors: tuple[Any, Any, Any], solver: str, calls: int) -> tuple[Any, Any]:
+    """Diffusion steps of the network calls [S], and signal, sigma, rate, keep, clean and previous of each [S, 6].
+
+    With the predicted x0 each call does ``x <- keep x + clean x0 + previous x0_before``.
+    """
+    total = len(factors[0]) - 1
+    if solver not in ("dpm_solver_2m", "ddim", "heun") or not 1 <= calls < total:
+        raise ValueError(f"solver = {solver!r}, {calls} steps: expected dpm_solver_2m, ddim, heun, 1..{total - 1}.")
     steps = np.round(np.arange(calls, 0, -1) * (total / calls))
-    if solver == "dpm_solver_2m":
+    if solver != "ddim":
         steps = 1 + np.linspace(0, total - 1, calls + 1).round()[:0:-1]
-    path = np.append(steps, 0).astype(np.int64)
-    signal, sigma = np.sqrt(alpha_bar)[path], np.sqrt(1.0 - alpha_bar)[path]
+    steps = np.append(steps, 0).astype(np.int64)
+    signal, sigma, _ = (factor[steps] for factor in factors)
     with np.errstate(divide="ignore"):
         stride = np.diff(np.log(signal) - np.log(sigma))
-    clean = -signal[1:] * np.expm1(-stride)
+    keep, clean = sigma[1:] / sigma[:-1], -signal[1:] * np.expm1(-stride)
     previous = np.zeros_like(clean)
     if solver == "dpm_solver_2m":  # second order, except for the first and the last step
         previous[1:-1] = -0.5 * clean[1:-1] * stride[1:-1] / stride[:-2]
-    return path[:-1], np.stack([signal[:-1], sigma[:-1], sigma[1:] / sigma[:-1], clean - previous, previous], axis=1)
+    rows, steps = np.stack([keep, clean - previous, previous], axis=1), steps[:-1]
+    if solver == "heun":  # a correction after each step of Euler's but the last, in flow coordinates
+        share = sigma / (signal + sigma)
+        ratio, ones = share[1:-1] / share[:-2], np.ones(calls - 1)
+        change = (signal + sigma)[1:-1] * (1 - ratio) / (2 * ratio)
+        pairs = np.stack([rows[:-1], np.stack([ones, change, -change], axis=1)], axis=1)
+        rows, steps = np.concatenate([pairs.reshape(-1, 3), rows[-1:]]), np.repeat(steps, 2)[1:]
+    return steps, np.concatenate([np.stack([factor[steps] for factor in factors], axis=1), rows], axis=1)
 
 
 def guidance_excess(step: int, scale: float, convention: str, interval: Any) -> float:
-    """Scale s of ``c + s (c - u)`` at a diffusion step: c conditional, u unconditional noise."""
+    """Scale s of ``c + s (c - u)`` at a diffusion step: c conditional, u unconditional output."""
     if convention not in ("excess", "classifier_free") or not math.isfinite(scale):
         raise ValueError(f"guidance = {scale}, {convention!r}: expected a number, and excess or classifier_free.")
     first, last = interval or (0, math.inf)
@@ -354,27 +387,29 @@ class VapDiffusionPipeline(Pipeline):
                 text = [F.pad(contexts[i].to(device), (0, 0, 0, room - len(contexts[i]))) for i in batch]
                 x[batch] = self._solve(x[batch], label, torch.stack(text), [len(contexts[i]) for i in batch], settings)
         if not x.isfinite().all():
-            raise ValueError("the predicted noise is not finite. Fix: lower guidance_scale, or use float32.")
+            raise ValueError("the output is not finite. Fix: lower guidance_scale, or use float32.")
         return x
 
     def _solve(self, x: Tensor, label: int, text: Tensor, lengths: list[int], settings: dict[str, Any]) -> Tensor:
         """From noise to clean latents, both [N, C, H, W]."""
         c, count, x0 = self.settings, len(x), torch.zeros_like(x)
-        plan = solver_plan(c["schedule"], c["diffusion_steps"], settings["solver"], settings["num_inference_steps"])
+        factors = noise_schedule(c["path"], c["schedule"], c["diffusion_steps"])
+        plan = solver_plan(factors, settings["solver"], settings["num_inference_steps"])
         guidance = [settings[f"guidance_{name}"] for name in ("scale", "convention", "interval")]
         apart = c["split_unconditional"] or 2 * count > max(c["batch_sizes"])
         halves = {False: [(0,)], True: [(0,), (1,)] if apart else [(0, 1)]}
-        for step, factors in self.progress_bar(list(zip(*plan, strict=True))):
+        for step, row in self.progress_bar(list(zip(*plan, strict=True))):
             excess = guidance_excess(step, *guidance)
-            noise = torch.cat([self._noise(x, step, label, text, lengths, drops) for drops in halves[bool(excess)]])
-            noise = noise[:count] + excess * (noise[:count] - noise[-count:])
-            signal, sigma, keep, clean, previous = torch.from_numpy(factors).to(x)[:, None, None, None, None]
-            before, x0 = x0, (x - sigma * noise) / signal
+            y = torch.cat([self._ask(x, step, label, text, lengths, drops) for drops in halves[bool(excess)]])
+            y = y[:count] + excess * (y[:count] - y[-count:])
+            signal, sigma, rate, keep, clean, previous = torch.from_numpy(row).to(x)[:, None, None, None, None]
+            x0s = {"epsilon": (x - sigma * y) / signal, "x": y, "v": rate * x - sigma * y}
+            before, x0 = x0, x0s[c["prediction"]]
             x = keep * x + clean * x0 + previous * before
         return x
 
-    def _noise(self, x: Tensor, step: int, label: int, text: Tensor, lengths: list[int], drops: Any) -> Tensor:
-        """Noise of the conditional (0) and unconditional (1) halves in ``drops``; null rows pad the network call."""
+    def _ask(self, x: Tensor, step: int, label: int, text: Tensor, lengths: list[int], drops: Any) -> Tensor:
+        """Outputs of the conditional (0) and unconditional (1) halves in ``drops``; null rows pad the network call."""
         c, text = self.settings, text[:, :0] if drops == (1,) and self.settings["split_unconditional"] else text
         facts = [(step, label, min(length, text.shape[1]), drop) for drop in drops for length in lengths]
         padding = min(size for size in c["batch_sizes"] if size >= len(facts)) - len(facts)

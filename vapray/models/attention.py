@@ -1,10 +1,16 @@
-"""Multi-head attention and the pre-LayerNorm transformer block of the U-ViT."""
+"""Multi-head attention, MLPs and the pre-LayerNorm transformer block of the U-ViT."""
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Block", "CrossAttention", "SelfAttention", "attend", "draw_weights", "mlp"]
+from vapray.models.condition_size import swiglu_width
+
+__all__ = ["Block", "CrossAttention", "HeadNorm", "MlpKind", "SelfAttention", "SwiGLU", "attend", "draw_weights", "mlp"]
+
+MlpKind = Literal["gelu", "swiglu"]
 
 
 def attend(query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, num_heads: int, mask: Tensor | None) -> Tensor:
@@ -32,8 +38,30 @@ def attend(query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, num_heads: int
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
-def mlp(width: int, ratio: float) -> nn.Sequential:
-    """Build two linear layers with a GELU between them; the hidden one is ``ratio`` times as wide."""
+class SwiGLU(nn.Module):
+    """MLP ``W2 (silu(a) * b)`` with ``a, b = W1 x`` (Shazeer, arXiv 2002.05202).
+
+    Args:
+        width: token width D.
+        hidden: width of a and b.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gate_value = nn.Linear(width, 2 * hidden)
+        self.out = nn.Linear(hidden, width)
+
+    def forward(self, tokens_BLD: Tensor) -> Tensor:
+        """Map [B, L, D] to [B, L, D]."""
+        gate, value = self.gate_value(tokens_BLD).chunk(2, dim=-1)
+        mapped: Tensor = self.out(F.silu(gate) * value)
+        return mapped
+
+
+def mlp(width: int, ratio: float, kind: MlpKind = "gelu") -> nn.Module:
+    """Build an MLP whose hidden layer is ``ratio`` times as wide; a SwiGLU's has two thirds of that."""
+    if kind == "swiglu":
+        return SwiGLU(width, swiglu_width(width, ratio))
     hidden = int(width * ratio)
     return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
@@ -47,31 +75,56 @@ def draw_weights(root: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-class SelfAttention(nn.Module):
-    """Self-attention with one fused projection without bias, as in the U-ViT."""
+class HeadNorm(nn.Module):
+    """LayerNorm of each head's queries or keys, with one learned gain per value of a head (QK-norm).
+
+    Scores are then bounded, so that large learning rates do not saturate the softmax (Dehghani et al., arXiv
+    2302.05442). It computes in float32.
+    """
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.norm = nn.LayerNorm(width // num_heads, eps=1e-6, bias=False)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """Map [B, L, D] to [B, L, D]."""
+        normed: Tensor = self.norm(x_BLD.unflatten(2, (self.num_heads, -1)).float()).flatten(2).to(x_BLD.dtype)
+        return normed
+
+
+def _head_norms(width: int, num_heads: int, qk_norm: bool) -> tuple[nn.Module, nn.Module]:
+    return (HeadNorm(width, num_heads), HeadNorm(width, num_heads)) if qk_norm else (nn.Identity(), nn.Identity())
+
+
+class SelfAttention(nn.Module):
+    """Self-attention with one fused projection without bias, as in the U-ViT; optionally with QK-norm."""
+
+    def __init__(self, width: int, num_heads: int, *, qk_norm: bool = False) -> None:
+        super().__init__()
+        self.num_heads = num_heads
         self.query_key_value = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width)
+        self.query_norm, self.key_norm = _head_norms(width, num_heads, qk_norm)
 
     def forward(self, tokens_BLD: Tensor, mask: Tensor | None) -> Tensor:
         """Map [B, L, D] to [B, L, D]; ``mask`` as in ``attend``."""
         query, key, value = self.query_key_value(tokens_BLD).chunk(3, dim=-1)
+        query, key = self.query_norm(query), self.key_norm(key)
         mixed: Tensor = self.out(attend(query, key, value, self.num_heads, mask))
         return mixed
 
 
 class CrossAttention(nn.Module):
-    """Cross-attention to a memory that may differ between rows of the batch."""
+    """Cross-attention to a memory that may differ between rows of the batch; optionally with QK-norm."""
 
-    def __init__(self, width: int, num_heads: int) -> None:
+    def __init__(self, width: int, num_heads: int, *, qk_norm: bool = False) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.query = nn.Linear(width, width, bias=False)
         self.key_value = nn.Linear(width, 2 * width, bias=False)
         self.out = nn.Linear(width, width)
+        self.query_norm, self.key_norm = _head_norms(width, num_heads, qk_norm)
 
     def forward(self, tokens_BLD: Tensor, memory_RMD: Tensor, row_B: Tensor) -> Tensor:
         """Attend from row b of the batch to ``memory_RMD[row_B[b]]``; returns [B, L, D]."""
@@ -81,20 +134,30 @@ class CrossAttention(nn.Module):
         else:
             key_value = self.key_value(memory_RMD[row_B])
         key, value = key_value.chunk(2, dim=-1)
-        mixed: Tensor = self.out(attend(self.query(tokens_BLD), key, value, self.num_heads, None))
+        query, key = self.query_norm(self.query(tokens_BLD)), self.key_norm(key)
+        mixed: Tensor = self.out(attend(query, key, value, self.num_heads, None))
         return mixed
 
 
 class Block(nn.Module):
-    """Pre-LayerNorm block of attention and a GELU MLP; an out-block first merges a long skip."""
+    """Pre-LayerNorm block of attention and an MLP; an out-block first merges a long skip."""
 
-    def __init__(self, width: int, num_heads: int, mlp_ratio: float, *, long_skip: bool) -> None:
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        mlp_ratio: float,
+        *,
+        long_skip: bool,
+        qk_norm: bool = False,
+        mlp_kind: MlpKind = "gelu",
+    ) -> None:
         super().__init__()
         self.merge = nn.Linear(2 * width, width) if long_skip else None
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = SelfAttention(width, num_heads)
+        self.attention = SelfAttention(width, num_heads, qk_norm=qk_norm)
         self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = mlp(width, mlp_ratio)
+        self.mlp = mlp(width, mlp_ratio, mlp_kind)
 
     def forward(self, tokens_BLD: Tensor, mask: Tensor | None, skip_BLD: Tensor | None = None) -> Tensor:
         """Map [B, L, D] to [B, L, D]; ``skip_BLD`` is an in-block's output, for out-blocks only."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vapray.config import Config
 
-__all__ = ["ConditionSize", "condition_size", "hidden_width"]
+__all__ = ["ConditionSize", "condition_size", "hidden_width", "parameters_of_qk_norm", "swiglu_width"]
 
 MLP_RATIO = 4
 KEPT_OF_PROTOTYPES, KEPT_OF_MATCHED_BLOCK = 14, 8
@@ -49,13 +49,24 @@ def hidden_width(width: int, parameters: int) -> int:
     return max(1, round((parameters - 5 * width**2 - 7 * width) / (2 * width + 1)))
 
 
+def swiglu_width(width: int, ratio: float) -> int:
+    """Compute the hidden width of a SwiGLU with about the parameters of an MLP of ``ratio``: a multiple of 8."""
+    return max(8, 8 * round(width * ratio / 12))
+
+
+def parameters_of_qk_norm(config: Config) -> int:
+    """Count the gains of one attention's queries and keys."""
+    return 2 * (config.model.width // config.model.num_heads) * config.model.qk_norm
+
+
 def _parameters_of_pcm(config: Config) -> int:
     """Count the parameters without the prototypes themselves."""
     pcm, width = config.model.prototypes, config.model.width
     square, attention, norm = width**2, 4 * width**2 + width, 2 * width
+    normed = attention + parameters_of_qk_norm(config)
     injection = {
-        "cross_attention": attention + norm + square + width,
-        "self_attention": 2 * (attention + norm) + square + width,
+        "cross_attention": normed + norm + square + width,
+        "self_attention": 2 * (normed + norm) + square + width,
         "released": attention + norm + 2 * square + 2 * MLP_RATIO * square + (MLP_RATIO + 1) * width,
     }[pcm.injection]
     return injection + (3 * (square + width) if pcm.target == "released" else square)

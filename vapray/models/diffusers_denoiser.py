@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vapray.models.network_config import NetworkSizes
-from vapray.models.prediction import NoisePrediction
+from vapray.models.prediction import Prediction
 
 __all__ = ["DiffusersDenoiser", "build_dit", "build_unet"]
 
@@ -53,12 +53,12 @@ class DiffusersDenoiser(nn.Module):
         drop_B: Tensor | None = None,
         *,
         reconstruct: bool = True,
-    ) -> NoisePrediction:
+    ) -> Prediction:
         """Predict the noise in each latent; shapes as in ``UViT.forward``."""
         row_B = label_B if drop_B is None else label_B.masked_fill(drop_B, self.num_classes)
         noise = self.network(noisy_BCHW, step_B, class_labels=row_B).sample.float()
         nothing_B = noise.new_zeros(len(noise), dtype=torch.float32)
-        return NoisePrediction(noise, nothing_B.mean(), nothing_B)
+        return Prediction(noise, nothing_B.mean(), nothing_B)
 
 
 def build_dit(sizes: NetworkSizes, patch_size: int, *, seed: int) -> DiffusersDenoiser:

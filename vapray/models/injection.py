@@ -18,14 +18,15 @@ class AttentionInjection(nn.Module):
         width: token width D.
         num_heads: number of heads of each attention.
         self_attention: include the self-attention.
+        qk_norm: normalize queries and keys.
     """
 
-    def __init__(self, width: int, num_heads: int, *, self_attention: bool) -> None:
+    def __init__(self, width: int, num_heads: int, *, self_attention: bool, qk_norm: bool = False) -> None:
         super().__init__()
         self.cross_norm = nn.LayerNorm(width)
-        self.cross_attention = CrossAttention(width, num_heads)
+        self.cross_attention = CrossAttention(width, num_heads, qk_norm=qk_norm)
         self.self_norm = nn.LayerNorm(width) if self_attention else None
-        self.self_attention = SelfAttention(width, num_heads) if self_attention else None
+        self.self_attention = SelfAttention(width, num_heads, qk_norm=qk_norm) if self_attention else None
         self.inject = nn.Linear(width, width)
 
     @property

@@ -1,7 +1,8 @@
-"""Sizes and options of the noise prediction networks."""
+"""Sizes and options of the denoising networks."""
 
 from dataclasses import dataclass
 
+from vapray.models.attention import MlpKind
 from vapray.models.prototypes import PrototypeOptions
 from vapray.models.text_tokens import NullText
 
@@ -44,6 +45,14 @@ class UViTConfig(NetworkSizes):
     """Hidden width of the MLPs divided by ``width``."""
     label_token: bool = True
     """Add a class token; False: only the prototypes carry the class, as in one release."""
+    label_tokens: int = 1
+    """Number of class tokens, if there are any."""
+    qk_norm: bool = False
+    """Normalize queries and keys of each head."""
+    time_mlp: bool = False
+    """Pass the sinusoid of the diffusion step through an MLP."""
+    mlp: MlpKind = "gelu"
+    """MLP of the blocks."""
     null_text: NullText = "learned"
     """Text of a row without condition, see ``TextTokens``."""
     prototypes: PrototypeOptions | None = None

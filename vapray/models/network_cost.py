@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vapray.bank.forecast import context_width, tokens_of_a_caption
 from vapray.config import Config
-from vapray.models.condition_size import MLP_RATIO, condition_size
+from vapray.models.condition_size import MLP_RATIO, condition_size, parameters_of_qk_norm, swiglu_width
 
 __all__ = ["NetworkCost", "network_cost"]
 
@@ -43,7 +43,7 @@ def network_cost(config: Config, num_classes: int) -> NetworkCost:
 
 def _uvit(config: Config, num_classes: int) -> NetworkCost:
     width, depth, patches = config.model.width, config.model.depth, _patches(config)
-    tokens = 1 + config.model.label_token + patches
+    tokens = 1 + _label_tokens(config) + patches
     tokens += tokens_of_a_caption(config) if config.model.condition == "caption" else 0
     kept = KEPT_OF_A_BLOCK * (depth + 1) + KEPT_OF_A_MERGE * (depth // 2)
     condition = condition_size(config, num_classes=num_classes, patches=patches, tokens=tokens)
@@ -155,9 +155,9 @@ def _parameters_of_uvit(config: Config, num_classes: int, patches: int) -> int:
     """Count the parameters without the module after the encoder."""
     model, channels = config.model, _channels(config)
     width, square, patch_values = model.width, model.width**2, channels * model.patch_size**2
-    block = 4 * square + width + 4 * width + _parameters_of_mlp(width)
-    ends = (num_classes + 1) * width * model.label_token + (patch_values + 1) * width
-    ends += (1 + model.label_token + patches) * width + 2 * width
+    block = 4 * square + width + 4 * width + _parameters_of_mlp(config) + parameters_of_qk_norm(config)
+    ends = (num_classes + 1) * width * _label_tokens(config) + (patch_values + 1) * width
+    ends += (1 + _label_tokens(config) + patches) * width + 2 * width + 2 * (square + width) * model.time_mlp
     ends += (width + 1) * patch_values + 9 * channels**2 + channels
     if model.condition == "caption":
         learned = model.null_text == "learned"
@@ -165,11 +165,20 @@ def _parameters_of_uvit(config: Config, num_classes: int, patches: int) -> int:
     return (model.depth + 1) * block + model.depth // 2 * (2 * square + width) + ends
 
 
-def _parameters_of_mlp(width: int) -> int:
+def _label_tokens(config: Config) -> int:
+    return config.model.label_tokens * config.model.label_token
+
+
+def _parameters_of_mlp(config: Config) -> int:
+    width = config.model.width
+    if config.model.mlp == "swiglu":
+        hidden = swiglu_width(width, MLP_RATIO)
+        return 2 * (width + 1) * hidden + (hidden + 1) * width
     return 2 * MLP_RATIO * width**2 + (MLP_RATIO + 1) * width
 
 
 def _flops_of_uvit(config: Config, tokens: int) -> int:
     width, depth, square = config.model.width, config.model.depth, config.model.width**2
-    block = 2 * tokens * (4 + 2 * MLP_RATIO) * square + 4 * tokens**2 * width
+    mlp = 3 * swiglu_width(width, MLP_RATIO) * width if config.model.mlp == "swiglu" else 2 * MLP_RATIO * square
+    block = 2 * tokens * (4 * square + mlp) + 4 * tokens**2 * width
     return (depth + 1) * block + depth // 2 * 4 * tokens * square

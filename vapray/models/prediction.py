@@ -1,4 +1,4 @@
-"""Interface of noise prediction networks.
+"""Interface of denoising networks.
 
 Shape suffixes: B rows of the batch, C channels, H and W sides, L tokens, P or M memory entries, D width.
 """
@@ -8,15 +8,15 @@ from typing import Protocol
 
 from torch import Tensor
 
-__all__ = ["Denoiser", "NoisePrediction"]
+__all__ = ["Denoiser", "Prediction"]
 
 
 @dataclass(frozen=True)
-class NoisePrediction:
+class Prediction:
     """Output of a network for a batch of noisy latents."""
 
-    noise_BCHW: Tensor
-    """Predicted noise, eps_theta."""
+    output_BCHW: Tensor
+    """Predicted noise eps_theta, or what ``Parameterization`` says instead."""
     reconstruction: Tensor
     """L_recon, the mean of ``reconstruction_B``; 0 for a network without prototypes."""
     reconstruction_B: Tensor
@@ -24,7 +24,7 @@ class NoisePrediction:
 
 
 class Denoiser(Protocol):
-    """Network that predicts the noise in latents, given a class and a caption's context."""
+    """Network that predicts the noise in latents, or another target, given a class and a caption's context."""
 
     def __call__(
         self,
@@ -36,6 +36,6 @@ class Denoiser(Protocol):
         drop_B: Tensor | None = None,
         *,
         reconstruct: bool = True,
-    ) -> NoisePrediction:
-        """Predict noise; see ``UViT.forward`` for shapes. ``reconstruct=False`` skips L_recon (sampling)."""
+    ) -> Prediction:
+        """Predict; see ``UViT.forward`` for shapes. ``reconstruct=False`` skips L_recon (sampling)."""
         ...

@@ -67,6 +67,7 @@ class PrototypeCondition(nn.Module):
         num_heads: number of heads of all attentions; divides ``width``.
         mlp_ratio: hidden width of the released injection's MLP divided by ``width``.
         options: options; the caller evaluates ``per_class`` and ``after``.
+        qk_norm: normalize queries and keys of the injection's attentions, but for the released one.
 
     Raises:
         ValueError: a count below 1, or ``width`` not divisible by ``num_heads``.
@@ -81,6 +82,7 @@ class PrototypeCondition(nn.Module):
         num_heads: int,
         mlp_ratio: float = 4.0,
         options: PrototypeOptions = PrototypeOptions(),
+        qk_norm: bool = False,
     ) -> None:
         super().__init__()
         if min(num_classes, prototypes_per_class, num_heads) < 1 or width % num_heads:
@@ -93,7 +95,9 @@ class PrototypeCondition(nn.Module):
         self.injection: Injection = (
             ReleasedInjection(width, num_heads, mlp_ratio)
             if options.injection == "released"
-            else AttentionInjection(width, num_heads, self_attention=options.injection == "self_attention")
+            else AttentionInjection(
+                width, num_heads, self_attention=options.injection == "self_attention", qk_norm=qk_norm
+            )
         )
         released = options.target == "released"
         self.reconstruction = (ReleasedReconstruction if released else Reconstruction)(width, num_heads)

@@ -13,12 +13,12 @@ from torch.utils.checkpoint import checkpoint
 from vapray.models.attention import Block, draw_weights
 from vapray.models.matched_block import MatchedBlock
 from vapray.models.network_config import UViTConfig
-from vapray.models.prediction import NoisePrediction
+from vapray.models.prediction import Prediction
 from vapray.models.prototypes import PrototypeCondition
 from vapray.models.text_tokens import TextTokens
 from vapray.models.tokens import patchify, sinusoid, unpatchify
 
-__all__ = ["NoisePrediction", "UViT", "build_uvit", "without_prototypes"]
+__all__ = ["Prediction", "UViT", "build_uvit", "without_prototypes"]
 
 
 class UViT(nn.Module):
@@ -41,12 +41,18 @@ class UViT(nn.Module):
         self.num_classes, self.context_width = config.num_classes, config.context_width or 0
         self.max_context = config.max_context if self.context_width else 0
         self._recompute = False
-        self.label_embedding = nn.Embedding(config.num_classes + 1, width) if config.label_token else None
+        self.label_tokens = config.label_tokens if config.label_token else 0
+        self.label_embedding = (
+            nn.Embedding(config.num_classes + 1, self.label_tokens * width) if self.label_tokens else None
+        )
+        self.time_mlp = (
+            nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)) if config.time_mlp else None
+        )
         self.text: TextTokens | None = None
         if self.context_width:
             self.text = TextTokens(self.context_width, width, config.max_context, config.null_text)
         self.patch_in = nn.Linear(patch_values, width)
-        self.lead = 1 + config.label_token
+        self.lead = 1 + self.label_tokens
         self.position = nn.Parameter(torch.empty(self.lead + self.max_context + config.patches, width))
         half = range(config.depth // 2)
         self.in_blocks = nn.ModuleList(_block(config, long_skip=False) for _ in half)
@@ -97,8 +103,8 @@ class UViT(nn.Module):
         drop_B: Tensor | None = None,
         *,
         reconstruct: bool = True,
-    ) -> NoisePrediction:
-        """Predict the noise in each latent.
+    ) -> Prediction:
+        """Predict the noise in each latent, or what the parameterization says instead.
 
         Args:
             noisy_BCHW: noisy latents.
@@ -130,14 +136,16 @@ class UViT(nn.Module):
         with torch.autocast(tokens.device.type, enabled=False):
             patches = self.patch_out(self.norm(tokens[:, -patch_count:].to(self.norm.weight.dtype)))
             noise = self.smooth(unpatchify(patches, self.patch_size, self.latent_channels))
-        return NoisePrediction(noise, reconstruction_B.mean(), reconstruction_B)
+        return Prediction(noise, reconstruction_B.mean(), reconstruction_B)
 
     def _tokens(self, noisy_BCHW: Tensor, step_B: Tensor, row_B: Tensor, text_BLD: Tensor) -> tuple[Tensor, int]:
         """Build [time | label | text | patches] with positions; also return the number of patches."""
         patches = self.patch_in(patchify(noisy_BCHW, self.patch_size))
         lead = [sinusoid(step_B, self.width)[:, None].to(self.position.dtype)]
+        if self.time_mlp is not None:
+            lead = [self.time_mlp(lead[0])]
         if self.label_embedding is not None:
-            lead.append(self.label_embedding(row_B)[:, None])
+            lead.append(self.label_embedding(row_B).unflatten(1, (self.label_tokens, self.width)))
         tokens = torch.cat([*lead, text_BLD, patches], dim=1)
         first_patch = self.lead + self.max_context
         position = torch.cat([self.position[: self.lead + text_BLD.shape[1]], self.position[first_patch:]])
@@ -192,7 +200,14 @@ def build_uvit(config: UViTConfig, *, seed: int) -> UViT:
 
 
 def _block(config: UViTConfig, *, long_skip: bool) -> Block:
-    return Block(config.width, config.num_heads, config.mlp_ratio, long_skip=long_skip)
+    return Block(
+        config.width,
+        config.num_heads,
+        config.mlp_ratio,
+        long_skip=long_skip,
+        qk_norm=config.qk_norm,
+        mlp_kind=config.mlp,
+    )
 
 
 def _prototype_condition(config: UViTConfig) -> PrototypeCondition | None:
@@ -205,4 +220,5 @@ def _prototype_condition(config: UViTConfig) -> PrototypeCondition | None:
         num_heads=config.num_heads,
         mlp_ratio=config.mlp_ratio,
         options=config.prototypes,
+        qk_norm=config.qk_norm,
     )

@@ -51,7 +51,7 @@ def forecast(outlook: ForecastInputs) -> Forecast:
 def network_passes(config: Config) -> float:
     """Number of network rows for all images of the stage: generated with guidance, untrained without."""
     generated, untrained = arm_sizes(config.sample.n_images).values()
-    return config.sample.num_inference_steps * (generated * (1 + _guided_share(config)) + untrained)
+    return config.sample.network_evaluations * (generated * (1 + _guided_share(config)) + untrained)
 
 
 def _guided_share(config: Config) -> float:

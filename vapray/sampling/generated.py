@@ -10,6 +10,7 @@ from PIL import Image
 
 from vapray.config import Config, Sample
 from vapray.diffusion.guidance import Guidance
+from vapray.diffusion.solver import SolverName
 from vapray.models.precision import Precision
 from vapray.sampling.provenance import encode_png
 
@@ -23,7 +24,7 @@ Prototypes = Literal["on", "bypassed"]
 class SamplingSettings:
     """Settings of image generation: config section ``sample`` without the counts."""
 
-    solver: Literal["dpm_solver_2m", "ddim"] = "dpm_solver_2m"
+    solver: SolverName = "dpm_solver_2m"
     num_inference_steps: int = Sample.model_fields["num_inference_steps"].default
     guidance_scale: float = Sample.model_fields["guidance_scale"].default
     guidance_convention: Literal["excess", "classifier_free"] = "excess"

@@ -12,7 +12,7 @@ from vapray.diffusion.engine import SamplingEngine
 from vapray.diffusion.image_request import ConditioningSpec, ImageRequest
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.latent_space import LatentSpace
-from vapray.training.network import Network, build_schedule
+from vapray.training.network import Network, build_parameterization
 
 __all__ = ["build_engine", "decode_latent", "render"]
 
@@ -21,13 +21,13 @@ def build_engine(network: Network, config: Config, space: LatentSpace) -> Sampli
     """Build the engine of a network in inference mode, on the device of its weights.
 
     Args:
-        network: Noise prediction network.
+        network: Denoising network.
         config: Config of its training; section ``sample`` sets batch sizes and precision.
         space: Latent space of the network.
     """
     return SamplingEngine(
         network,
-        build_schedule(config),
+        build_parameterization(config),
         ConditioningSpec(network.num_classes, network.context_width, network.max_context),
         latent_shape=(space.channels, space.side, space.side),
         batch_sizes=config.sample.batch_sizes,

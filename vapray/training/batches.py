@@ -13,6 +13,7 @@ from vapray.diffusion.randomness import TrainingDraws, draw_other_labels, draw_p
 from vapray.latents.latent_space import LatentSpace, sample_latent
 from vapray.training.batch_sampler import GlobalBatchSampler, caption_permutation
 from vapray.training.dataset import TrainingRows
+from vapray.training.network import build_noise_levels
 
 __all__ = ["Batch", "Batches"]
 
@@ -94,6 +95,7 @@ class Batches:
     def __init__(self, config: Config, rows: TrainingRows, space: LatentSpace, *, rank: int, world: int) -> None:
         self._config, self._rows, self._space = config, rows, space
         self._num_classes = int(rows.labels.max()) + 1
+        self._levels = build_noise_levels(config)
         self._places = np.arange(rank, config.train.batch_size, world)
         self._captions = caption_permutation(
             rows.labels, shuffled=config.train.caption_shuffle_fraction, seed=config.run.seed
@@ -112,7 +114,8 @@ class Batches:
         captions = self._captions[rows]
         lengths = self._rows.lengths(captions)
         lengths = np.where(draws.drop_B.numpy(), np.minimum(lengths, 1), lengths)
-        sides = draws.flip_B.numpy().astype(np.int64) * self._config.train.flip
+        mirrored = draws.flip_B.numpy() & self._rows.may_mirror(captions) & self._config.train.flip
+        sides = mirrored.astype(np.int64)
         moments, context = self._rows.read(rows, sides, captions, lengths)
         noise = draw_posterior_noise(self._config.run.seed, step, self._places.tolist(), self._shape)
         latents = self._space.normalize(sample_latent(moments.float(), noise))
@@ -131,7 +134,7 @@ class Batches:
             step,
             self._places.tolist(),
             self._shape,
-            steps=self._config.diffusion.steps,
+            levels=self._levels,
             drop_probability=self._config.train.condition_dropout,
         )
 

@@ -27,7 +27,7 @@ from vapray.training.rows_file import RowsFile
 
 __all__ = ["TrainingRows", "delete_cache", "open_or_build_cache"]
 
-LAYOUT = 1
+LAYOUT = 2
 """Layout version; raised when the same tables give another file."""
 DAYS_KEPT, SECONDS_OF_A_DAY = 7, 24 * 60 * 60
 
@@ -44,21 +44,30 @@ class TrainingRows:
     """Tokens of all contexts, concatenated, [T, width]."""
     offsets: NDArray[np.int64]
     """Offsets, [N + 1]; context n is ``tokens[offsets[n]:offsets[n + 1]]``."""
+    sided: NDArray[np.uint8] | None = None
+    """1 for captions that name a side, [N]; None: no caption does."""
     file: RowsFile | None = None
     """File from which the arrays are mapped."""
 
     @classmethod
     def open(cls, path: Path) -> "TrainingRows":
-        """Map a file; only labels and offsets are read, 12 bytes per row.
+        """Map a file; only labels, sides and offsets are read, 13 bytes per row.
 
         Raises:
             ValueError: the file is damaged.
         """
         file = RowsFile(path)
-        return cls(file.labels.copy(), file.moments, file.tokens, file.offsets.copy(), file)
+        return cls(file.labels.copy(), file.moments, file.tokens, file.offsets.copy(), file.sided.copy(), file)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def may_mirror(self, captions: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which captions still hold for a mirror image of their row, since they name no side."""
+        if self.sided is None:
+            return np.ones(len(captions), np.bool_)
+        allowed: NDArray[np.bool_] = self.sided[captions] == 0
+        return allowed
 
     def lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Get the numbers of text tokens of some rows."""

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.objective import Losses, denoising_loss
+from vapray.diffusion.parameterization import LossSpace, Parameterization
 from vapray.models.health import attention_health, prototype_health
 from vapray.models.prototypes import PrototypeCondition
 from vapray.models.uvit import UViT
@@ -24,14 +24,17 @@ __all__ = ["measure_prototypes"]
 ROWS_AT_MOST, SHARE_OF_A_BATCH = 16, 4
 
 
-def measure_prototypes(model: UViT, schedule: NoiseSchedule, batch: Batch, alpha: float) -> dict[str, float]:
+def measure_prototypes(
+    model: UViT, parameterization: Parameterization, batch: Batch, alpha: float, loss: LossSpace = "epsilon"
+) -> dict[str, float]:
     """Measure a network's prototypes without changing weights, gradients or random generators, on one rank.
 
     Args:
         model: complete network with a PCM, not wrapped.
-        schedule: noise schedule.
+        parameterization: noise schedule, and meaning of the network's output.
         batch: batch; a quarter of it is used, at most 16 rows.
         alpha: weight of the reconstruction loss.
+        loss: space of the squared error.
 
     Returns:
         ``effective_rank`` and ``mean_pairwise_cosine`` of the prototypes, ``attention_entropy`` and
@@ -41,18 +44,18 @@ def measure_prototypes(model: UViT, schedule: NoiseSchedule, batch: Batch, alpha
     pcm = model.prototypes
     assert pcm is not None
     with _arguments_of(pcm) as seen:
-        losses = _losses(model, schedule, batch, alpha)
+        losses = _losses(model, parameterization, batch, alpha, loss)
     health = prototype_health(pcm.prototypes) | attention_health(pcm, *seen[-1])
-    rebuilding, denoising = (_gradient_norm(loss, pcm) for loss in (alpha * losses.reconstruction, losses.noise))
+    rebuilding, denoising = (_gradient_norm(loss, pcm) for loss in (alpha * losses.reconstruction, losses.denoising))
     return health | ({"gradient_ratio": rebuilding / denoising} if denoising else {})
 
 
-def _losses(model: UViT, schedule: NoiseSchedule, batch: Batch, alpha: float) -> Losses:
+def _losses(model: UViT, parameterization: Parameterization, batch: Batch, alpha: float, loss: LossSpace) -> Losses:
     count = len(batch.label_B)
     rows = slice(min(ROWS_AT_MOST, -(-count // SHARE_OF_A_BATCH)))
     draws = replace(batch.draws, **{name: value[rows] for name, value in vars(batch.draws).items()})
     clean, label, context, length = (tensor[rows] for tensor in batch.to(next(model.parameters()).device))
-    return denoising_loss(model, schedule, clean, label, context, length, draws, alpha)
+    return denoising_loss(model, parameterization, clean, label, context, length, draws, alpha, loss=loss)
 
 
 def _gradient_norm(loss: Tensor, pcm: PrototypeCondition) -> float:

@@ -9,7 +9,7 @@ from vapray.training.async_checkpoint import AsyncCheckpointer
 from vapray.training.batches import Batch, Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.health import measure_prototypes
-from vapray.training.network import build_schedule
+from vapray.training.network import build_parameterization
 from vapray.training.prefetch import Prefetch
 from vapray.training.rank_context import RankContext
 from vapray.training.state import TrainingState
@@ -98,7 +98,7 @@ def _point(state: TrainingState, taken: StepResult) -> dict[str, float]:
     assert taken.norm is not None
     return {
         "step": float(state.step),
-        "loss": float(losses.noise),
+        "loss": float(losses.denoising),
         "reconstruction": float(losses.reconstruction),
         **({"class_balancing": balancing} if balancing else {}),
         "gradient_norm": taken.norm,
@@ -111,4 +111,5 @@ def _health(state: TrainingState, batch: Batch, config: Config) -> dict[str, flo
     model = state.model if state.model.prototypes is None else state.sharding.gather_model(state.model)
     if not isinstance(model, UViT) or model.prototypes is None:
         return {}
-    return measure_prototypes(model, build_schedule(config), batch, config.model.prototypes.alpha)
+    parameterization, alpha = build_parameterization(config), config.model.prototypes.alpha
+    return measure_prototypes(model, parameterization, batch, alpha, config.diffusion.loss)

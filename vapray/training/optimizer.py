@@ -1,4 +1,4 @@
-"""AdamW with this model's parameter groups, its learning rate, and the moving average of weights."""
+"""AdamW, alone or beside Muon, with this model's parameter groups; learning rate; moving average of weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,17 +7,35 @@ import torch
 from torch import Tensor, nn
 
 from vapray.config import Train
+from vapray.training.muon import Muon, MuonAdamW
 
-__all__ = ["average_weights", "ema_decay", "learning_rate", "make_optimizer", "only_present_rows"]
+__all__ = [
+    "Optimizer",
+    "average_weights",
+    "ema_decay",
+    "make_optimizer",
+    "only_present_rows",
+    "schedule_factor",
+    "set_learning_rate",
+]
 
+Optimizer = torch.optim.AdamW | MuonAdamW
 EXEMPT_FROM_DECAY = ("position", "text.null", "label_embedding.weight")
+BLOCKS = ("in_blocks.", "mid_block.", "out_blocks.", "prototypes.", "matched_block.")
+"""Parts of the U-ViT whose matrices Muon takes."""
 
 
-def make_optimizer(model: nn.Module, settings: Train) -> torch.optim.AdamW:
-    """Build AdamW with three groups: decayed, exempt from decay (vectors, embeddings), and prototypes."""
+def make_optimizer(model: nn.Module, settings: Train) -> Optimizer:
+    """Build AdamW with three groups: decayed, exempt from decay (vectors, embeddings), and prototypes.
+
+    With ``train.optimizer`` muon the blocks' matrices are Muon's.
+    """
     decayed, exempt, prototypes = [], [], []
+    matrices: dict[str, nn.Parameter] = {}
     for name, weight in model.named_parameters():
-        if name.endswith("prototypes.prototypes"):
+        if settings.optimizer == "muon" and weight.ndim == 2 and name.startswith(BLOCKS):
+            matrices[name] = weight
+        elif name.endswith("prototypes.prototypes"):
             prototypes.append(weight)
         elif weight.ndim < 2 or name in EXEMPT_FROM_DECAY:
             exempt.append(weight)
@@ -26,20 +44,39 @@ def make_optimizer(model: nn.Module, settings: Train) -> torch.optim.AdamW:
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}]
     rates = ((exempt, 0.0), (prototypes, settings.weight_decay * settings.decay_prototypes))
     groups += [{"params": group, "weight_decay": rate} for group, rate in rates if group]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+    adamw = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+    if settings.optimizer == "adamw":
+        return adamw
+    return MuonAdamW(Muon(matrices, lr=settings.muon_learning_rate, weight_decay=settings.muon_weight_decay), adamw)
 
 
-def learning_rate(step: int, settings: Train) -> float:
-    """Compute the rate of optimizer step ``step`` (from 0): linear warm-up, then constant, or linear to zero."""
+def schedule_factor(step: int, settings: Train) -> float:
+    """Compute the share of the peak learning rate at optimizer step ``step`` (from 0).
+
+    After the linear warm-up it is constant (``constant``), falls linearly to zero (``linear``), or does so over the
+    last part only (``cooldown``).
+    """
     warmup = (step + 1) / max(1, settings.warmup_steps)
-    left = 1.0
-    if settings.lr_schedule == "linear":
-        left = (settings.steps - step) / max(1, settings.steps - settings.warmup_steps)
-    return settings.learning_rate * min(1.0, warmup, left)
+    left, falling = settings.steps - step, settings.steps - settings.warmup_steps
+    if settings.lr_schedule == "constant":
+        return min(1.0, warmup)
+    if settings.lr_schedule == "cooldown":
+        falling = min(falling, round(settings.steps * settings.cooldown_share))
+    return min(1.0, warmup, left / max(1, falling))
+
+
+def set_learning_rate(optimizer: Optimizer, step: int, settings: Train) -> None:
+    """Set the learning rates of optimizer step ``step`` (from 0)."""
+    factor = schedule_factor(step, settings)
+    adamw, muon = (optimizer, None) if isinstance(optimizer, torch.optim.AdamW) else (optimizer.adamw, optimizer.muon)
+    for group in adamw.param_groups:
+        group["lr"] = settings.learning_rate * factor
+    for group in muon.param_groups if muon is not None else ():
+        group["lr"] = settings.muon_learning_rate * factor
 
 
 @contextmanager
-def only_present_rows(prototypes: nn.Parameter | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+def only_present_rows(prototypes: nn.Parameter | None, optimizer: Optimizer) -> Iterator[None]:
     """Restrict an optimizer step to prototypes of classes in the batch.
 
     Adam's momentum would otherwise move the others by old gradients. A class is absent if its gradient is all zero.
@@ -54,7 +91,7 @@ def only_present_rows(prototypes: nn.Parameter | None, optimizer: torch.optim.Op
         tensor.copy_(torch.where(absent, before, tensor))
 
 
-def _row_tensors(prototypes: nn.Parameter, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+def _row_tensors(prototypes: nn.Parameter, optimizer: Optimizer) -> list[Tensor]:
     state = optimizer.state.get(prototypes, {})
     return [prototypes.data, *(value for key, value in state.items() if key in ("exp_avg", "exp_avg_sq"))]
 

@@ -16,6 +16,8 @@ __all__ = ["RowJoin", "join_rows"]
 
 NOWHERE = -1
 SIZES = ("channels", "height", "width")
+SIDE = r"(?i)\b(left|right)"
+"""Words of a side, such as left, right, left-sided or rightward."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class RowJoin:
         bank_places: for each row of ``prompt_bank``, in the order of its parts, its training row or -1.
         latents_places: for each row of ``latents``, in the order of its parts, its training row or -1.
         flipped: for each row of ``latents``, True for a mirror image, bool.
+        sided: captions that name a side, which a mirror image would contradict, bool [N].
     """
 
     image_ids: pa.Array
@@ -41,6 +44,7 @@ class RowJoin:
     bank_places: NDArray[np.int64]
     latents_places: NDArray[np.int64]
     flipped: NDArray[np.bool_]
+    sided: NDArray[np.bool_]
 
     @property
     def nbytes(self) -> int:
@@ -49,12 +53,12 @@ class RowJoin:
 
 
 def join_rows(bank: Version, latents: Version, split: str) -> RowJoin:
-    """Join two finished tables on image_id; needs about 400 bytes of memory per row.
+    """Join two finished tables on image_id; needs about 400 bytes of memory per row, and its caption.
 
     Raises:
         DataError: no row of ``split`` is in both, an image's mirror image is missing, or shapes differ.
     """
-    captions = _read(bank, ["image_id", "split", "label", "num_tokens", "width"])
+    captions = _read(bank, ["image_id", "split", "label", "num_tokens", "width", "caption"])
     asked = np.flatnonzero(pc.equal(captions.column("split"), split).to_numpy())
     asked = asked[pc.sort_indices(captions.column("image_id").take(asked)).to_numpy()]
     moments = _read(latents, ["image_id", "flipped", *SIZES])
@@ -76,6 +80,7 @@ def join_rows(bank: Version, latents: Version, split: str) -> RowJoin:
         bank_places=_inverse(asked[is_encoded], captions.num_rows),
         latents_places=np.where(places == NOWHERE, NOWHERE, (np.cumsum(is_encoded) - 1)[places]),
         flipped=flipped,
+        sided=pc.match_substring_regex(rows.column("caption"), SIDE).to_numpy(),
     )
 
 

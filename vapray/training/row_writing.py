@@ -25,7 +25,7 @@ def write_rows(path: Path, bank: Version, latents: Version, join: RowJoin) -> No
         DataError: a row has another size than its shape, or the disk is full.
     """
     with _room_for(path, join.nbytes):
-        preallocate(path, join.image_ids, join.labels, join.offsets, join.shape, join.width)
+        preallocate(path, join.image_ids, join.labels, join.sided, join.offsets, join.shape, join.width)
         file = RowsFile(path, writable=True)
     _fill_contexts(file, bank, join)
     _fill_moments(file, latents, join)

@@ -2,6 +2,7 @@
 
     image_id  string
     label     int32
+    sided     uint8                     1 if the caption names a side
     moments   float16 [2, 2C, h, w]     the image, and its mirror image
     context   list of float16 [width]   one values buffer for all rows, and offsets into it
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 __all__ = ["RowsFile", "preallocate"]
 
-_COLUMNS = ["image_id", "label", "moments", "context"]
+_COLUMNS = ["image_id", "label", "sided", "moments", "context"]
 
 
 class RowsFile:
@@ -32,6 +33,7 @@ class RowsFile:
 
     Attributes:
         labels: classes, int32 [N].
+        sided: 1 for captions that name a side, uint8 [N].
         moments: moments, float16 [N, 2, 2C, h, w].
         tokens: tokens of all contexts, concatenated, float16 [T, width].
         offsets: offsets, int64 [N + 1]; context n is ``tokens[offsets[n]:offsets[n + 1]]``.
@@ -49,6 +51,7 @@ class RowsFile:
         moments, context = rows.column("moments"), rows.column("context")
         width = context.type.value_type.list_size
         self.labels = self._view(rows.column("label").buffers()[1], "<i4")
+        self.sided = self._view(rows.column("sided").buffers()[1], "u1")
         self.moments = self._view(moments.storage.values.buffers()[1], "<f2").reshape(-1, *moments.type.shape)
         self.tokens = self._view(context.values.values.buffers()[1], "<f2").reshape(-1, width)
         self.offsets = self._view(context.buffers()[1], "<i8")
@@ -74,7 +77,13 @@ class RowsFile:
 
 
 def preallocate(
-    path: Path, image_ids: pa.Array, labels: NDArray[Any], offsets: NDArray[Any], shape: tuple[int, ...], width: int
+    path: Path,
+    image_ids: pa.Array,
+    labels: NDArray[Any],
+    sided: NDArray[Any],
+    offsets: NDArray[Any],
+    shape: tuple[int, ...],
+    width: int,
 ) -> None:
     """Write a file whose moments and contexts are zeros.
 
@@ -82,6 +91,7 @@ def preallocate(
         path: path of the file.
         image_ids: ids of all rows, string [N].
         labels: classes, [N].
+        sided: captions that name a side, [N].
         offsets: offsets of the contexts, [N + 1].
         shape: shape of moments, (2C, h, w).
         width: width of a token.
@@ -95,6 +105,7 @@ def preallocate(
     columns = [
         image_ids,
         pa.array(labels, pa.int32()),
+        pa.array(sided, pa.uint8()),
         pa.ExtensionArray.from_storage(moments_type, moments),
         pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), tokens),
     ]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vapray.config import Train
 from vapray.errors import CheckpointError, TrainingDivergedError
 from vapray.training.network import Network
-from vapray.training.optimizer import make_optimizer
+from vapray.training.optimizer import Optimizer, make_optimizer
 from vapray.training.parallelism import DDPStrategy, ParallelStrategy
 
 __all__ = ["Snapshot", "TrainingState", "load_weights", "save_weights"]
@@ -31,7 +31,7 @@ class Snapshot:
     Attributes:
         raw: weights of the last step.
         ema: moving average of the weights.
-        optimizer: AdamW's ``state_dict``.
+        optimizer: the optimizer's ``state_dict``.
         card: contents of ``state.json`` without validations.
     """
 
@@ -53,7 +53,7 @@ class TrainingState:
     Attributes:
         model: network with the weights of the last step.
         ema: network with the moving average (EMA) of the weights.
-        optimizer: AdamW with its moments.
+        optimizer: optimizer with its moments.
         sharding: distribution of these over ranks.
         step: number of optimizer steps, skipped ones included.
         curve: points of the learning curve.
@@ -66,7 +66,7 @@ class TrainingState:
 
     model: Network
     ema: Network
-    optimizer: torch.optim.AdamW
+    optimizer: Optimizer
     sharding: ParallelStrategy
     step: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)

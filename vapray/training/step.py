@@ -14,8 +14,8 @@ from vapray.errors import TrainingDivergedError
 from vapray.models.precision import Precision, matrix_products
 from vapray.models.uvit import UViT
 from vapray.training.batches import Batch
-from vapray.training.network import build_schedule
-from vapray.training.optimizer import average_weights, ema_decay, learning_rate, only_present_rows
+from vapray.training.network import build_parameterization
+from vapray.training.optimizer import average_weights, ema_decay, only_present_rows, set_learning_rate
 from vapray.training.parallelism import full_scalar
 from vapray.training.state import TrainingState
 
@@ -46,7 +46,7 @@ class OptimizerStep:
 
     def __init__(self, config: Config, state: TrainingState, device: torch.device) -> None:
         self._config, self._state, self._device = config, state, device
-        self._schedule = build_schedule(config)
+        self._parameterization = build_parameterization(config)
         if config.train.activation_checkpointing:
             state.model.recompute_activations()
         if config.train.compile and isinstance(state.model, UViT):
@@ -74,8 +74,7 @@ class OptimizerStep:
             self._skip()
             return StepResult(losses, None)
         state.skipped_in_a_row = 0
-        for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(state.step, settings)
+        set_learning_rate(state.optimizer, state.step, settings)
         with only_present_rows(prototypes, state.optimizer):
             state.optimizer.step()
         average_weights(state.ema, state.model, ema_decay(state.step, settings.ema_decay))
@@ -101,7 +100,15 @@ class OptimizerStep:
         tensors, alpha = batch.to(self._device), self._config.model.prototypes.alpha
         with matrix_products(self._config.train.precision, self._device):
             network = self._state.sharding.network
-            return denoising_loss(network, self._schedule, *tensors, batch.draws, alpha, batch.balancing)
+            return denoising_loss(
+                network,
+                self._parameterization,
+                *tensors,
+                batch.draws,
+                alpha,
+                batch.balancing,
+                self._config.diffusion.loss,
+            )
 
     def _skip(self) -> None:
         """Skip the step; all ranks have the same gradient, so they skip, and stop, together."""

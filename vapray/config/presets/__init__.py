@@ -1,0 +1,1 @@
+"""Packaged recipes, as YAML files of settings."""
