@@ -35,8 +35,8 @@ ENVIRONMENT = {
     "RAY_process_group_cleanup_enabled": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    # Waiting torch threads spin for 0.05 ms, then sleep: longer they would starve each other, not at all a training step
-    # of two threads takes 1.5 times as long.
+    # Waiting torch threads spin for 0.05 ms, then sleep. If they spun longer they would starve each other; without it
+    # a training step of two threads takes 1.5 times as long.
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "20000",
 }
