@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from vapray.cli.app import DEFAULT_PRESET
 from vapray.config import Config
 from vapray.config.loader import load_config
 
@@ -18,5 +19,5 @@ def test_a_config_loads_and_opens_with_what_to_expect(path):
     assert all(word in opening for word in ("Command:", "Hardware:", "Duration:", "Expected:"))
 
 
-def test_the_demo_is_the_default():
-    assert load_config(next(path for path in CONFIGS if path.stem == "demo")) == Config()
+def test_the_demo_is_what_the_command_runs_without_a_file():
+    assert load_config(next(path for path in CONFIGS if path.stem == "demo")) == load_config(preset=DEFAULT_PRESET)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -75,15 +76,26 @@ class Driver:
 def cluster(num_cpus: int) -> Iterator[tuple[str, int]]:
     """A one-node cluster of its own for the time of a ``with`` block: (address, pid below which its workers are)."""
     start_fork_server()
-    here, there = FORKS.Pipe()
-    keeper = FORKS.Process(target=_keep_cluster, args=(there, num_cpus))
-    keeper.start()
+    address, here, keeper = _start_cluster(num_cpus)
     try:
-        yield here.recv(), keeper.pid
+        yield address, keeper.pid
     finally:
         here.send("stop")
         keeper.join(30)
         keeper.kill()
+
+
+def _start_cluster(num_cpus: int) -> tuple[str, Connection, Any]:
+    """Where it answers, the pipe that ends it, its keeper; a Ray that fails to start on a busy machine starts anew."""
+    for _ in range(3):
+        here, there = FORKS.Pipe()
+        keeper = FORKS.Process(target=_keep_cluster, args=(there, num_cpus))
+        keeper.start()
+        there.close()  # so that the death of the keeper ends the wait below
+        with contextlib.suppress(EOFError):
+            return here.recv(), here, keeper
+        keeper.join()
+    raise RuntimeError("Ray did not start in three attempts")
 
 
 def killed(process: psutil.Process) -> bool:

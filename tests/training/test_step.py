@@ -37,7 +37,7 @@ def test_micro_batches_add_up_to_the_batch(parts: int) -> None:
         "train.learning_rate=1e-4", "train.cbdm_weight=0.001", f"train.gradient_accumulation_steps={parts}"
     )
     assert also.norm == pytest.approx(taken.norm, rel=1e-4)
-    for name in ("total", "noise", "reconstruction", "balancing"):
+    for name in ("total", "denoising", "reconstruction", "balancing"):
         torch.testing.assert_close(getattr(also.losses, name), getattr(taken.losses, name), rtol=1e-5, atol=1e-7)
     assert_alike(whole, split, atol=2e-5)
 
