@@ -84,7 +84,7 @@ def test_the_same_command_again_makes_nothing_and_says_the_same(finished):
     assert "<h1>Small</h1>" in (folder / "results" / "index.html").read_text()
 
 
-def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path, ray_address):
+def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path):
     root = shutil.copytree(small_run, tmp_path / "run")
     before = {path.name for path in (root / "captions").iterdir()}
     experiment = {
@@ -96,7 +96,7 @@ def test_rows_beside_each_other_share_what_they_both_need(small_run, tmp_path, r
         "metrics": ["contradicted"],
     }
     (tmp_path / "beside.yaml").write_text(yaml.safe_dump(experiment))
-    said = ran(tmp_path, "--parallel", "2", name="beside", ray=ray_address[0]).stdout
+    said = ran(tmp_path, "--parallel", "2", name="beside").stdout
     assert "Found 0 of 2 finished runs" in said and "Found 2 of 2 finished runs" in said and "runs again" not in said
     assert "all, seed 0: done" in said and "some, seed 0: done" in said
     (made,) = {path.name for path in (root / "captions").iterdir()} - before

@@ -22,8 +22,8 @@ from tests.faults.stricken_stage import Blow, Outcome, Scene, Strikes, scene_of,
 __all__ = ["draw", "storm", "summary", "totals"]
 
 TABLE_STAGES = ("ingest", "caption", "bank", "encode", "sample", "evaluate")
-FITTED_STAGES = ("train",)  # takes longest: one sequence for three of each other
-TURNS = (*TABLE_STAGES, "train", *TABLE_STAGES, *TABLE_STAGES)
+FITTED_STAGES = ("autoencoder", "train")  # they take longest: one sequence for three of each other
+TURNS = (*TABLE_STAGES, "autoencoder", *TABLE_STAGES, "train", *TABLE_STAGES)
 EMBEDDED_SHARE = 0.15
 
 

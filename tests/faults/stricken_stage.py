@@ -20,8 +20,7 @@ from vapray.store.version import Version
 
 __all__ = ["Blow", "Outcome", "Scene", "Strikes", "scene_of", "strike_stage"]
 
-# Two rows in most parts, so that even a quick stage takes a dozen commits, and two actors in each pool. Pixels, since
-# every process that opens a fitted autoencoder imports for seconds.
+# Two rows in most parts, so that even a quick stage takes a dozen commits, and two actors in each pool.
 SETTINGS = (
     "data.phantom.n_images=30", "data.phantom.width=64", "data.phantom.height=48",
     "pools.ingest.batch_rows=2", "pools.ingest.min_size=2",
@@ -30,7 +29,8 @@ SETTINGS = (
     "pools.encode.batch_rows=2", "pools.encode.max_size=2", "pools.encode.min_size=2",
     "pools.sample.batch_rows=2", "pools.sample.min_size=2",
     "pools.evaluate.batch_rows=3", "pools.evaluate.min_size=2",
-    "autoencoder.kind=pixels", "model.patch_size=4", "model.width=16", "model.depth=2", "model.num_heads=2",
+    "pools.autoencoder.num_cpus=1", "autoencoder.steps=20", "autoencoder.batch_size=4",
+    "model.width=16", "model.depth=2", "model.num_heads=2",
     "train.steps=30", "train.batch_size=8", "train.warmup_steps=2", "train.log_every=5", "train.checkpoint_every=5",
     "sample.n_images=16", "sample.num_inference_steps=3",
     "evaluate.classifier_steps=20", "evaluate.half_samples=4", "evaluate.bootstrap_samples=20",
