@@ -89,9 +89,3 @@ def test_elastic_training_needs_places_for_the_fewest_alone():
     config = load_config(None, ["train.workers=8", "train.min_workers=2", "train.use_gpu=true", "train.batch_size=64"])
     demand = list(resource_demands(config))[-1]
     assert (demand.count, demand.bundle) == (2, {"CPU": 1, "GPU": 1})
-
-
-def test_a_worker_of_training_reserves_the_cpus_of_its_threads():
-    config = load_config(None, ["train.workers=2", "train.cpus_per_worker=3"])
-    demand = list(resource_demands(config))[-1]
-    assert (demand.count, demand.bundle) == (2, {"CPU": 3})

@@ -84,9 +84,6 @@ class Train(ConfigSection):
     """Minimum number of workers for elastic training: with at least so many, training continues after nodes are lost
     and grows again within about a minute of their return. Each loss counts towards ``max_failures``. 0: wait for all
     workers."""
-    cpus_per_worker: PositiveInt = 1
-    """Number of CPUs that a worker reserves, and of its torch threads without a GPU. On one machine a worker with two
-    is faster than two workers with one each."""
     use_gpu: bool = False
     """Reserve one GPU per worker."""
     resources_per_worker: dict[str, Quantity] = Field(default_factory=dict)
@@ -119,4 +116,4 @@ class Train(ConfigSection):
     @property
     def bundle(self) -> dict[str, float]:
         """Resources that a worker reserves, by Ray's names."""
-        return {"CPU": self.cpus_per_worker, **({"GPU": 1} if self.use_gpu else {}), **self.resources_per_worker}
+        return {"CPU": 1, **({"GPU": 1} if self.use_gpu else {}), **self.resources_per_worker}

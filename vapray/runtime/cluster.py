@@ -35,10 +35,7 @@ ENVIRONMENT = {
     "RAY_process_group_cleanup_enabled": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    # Waiting torch threads spin for 0.05 ms, then sleep. If they spun longer they would starve each other; without it
-    # a training step of two threads takes 1.5 times as long.
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "20000",
+    "OMP_WAIT_POLICY": "PASSIVE",  # otherwise waiting torch threads spin and starve each other
 }
 RETRIES_OF_A_TASK = 2
 

@@ -144,7 +144,7 @@ def _train_rank(settings: dict[str, Any]) -> Any:
         return failure
     context = ray.train.get_context()
     if not job.config.train.use_gpu:
-        torch.set_num_threads(job.config.train.cpus_per_worker)
+        torch.set_num_threads(1)
     rows = open_or_build_cache(job.bank, job.latents, ROWS_CACHE)
     device = get_device()
     try:
