@@ -17,7 +17,7 @@ class Plan(ConfigSection):
     """Run and hardware of the estimate; the defaults of the hardware are assumed."""
 
     config: str | None = None
-    """YAML file of the run, such as jobs/configs/isic2018.yaml; None: the demo's settings."""
+    """YAML file of the run, such as jobs/configs/isic2018.yaml; None: the defaults of all settings."""
     settings: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Overrides of the run's settings, as section.key=value; the plan decides pool sizes and ``train.workers``."""
     images: PositiveInt = 10_000

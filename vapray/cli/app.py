@@ -31,9 +31,7 @@ app = typer.Typer(
 )
 
 DEFAULT_PRESET = "modern"
-ConfigFile = Annotated[
-    str | None, typer.Option("--config", help="YAML file of settings. Default: the demo's settings.")
-]
+ConfigFile = Annotated[str | None, typer.Option("--config", help="YAML file of settings. Default: the preset.")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Override settings, as section.key=value.")
 ]
@@ -79,13 +77,14 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Run one stage or the complete pipeline; without --config with the preset modern."""
-    _run(config, overrides or (), preset or (None if config else DEFAULT_PRESET), stage, dry_run, debug)
+    _run(config, overrides or (), _preset(preset, config), stage, dry_run, debug)
 
 
 @app.command()
 def doctor(
     overrides: Overrides = None,
     config: ConfigFile = None,
+    preset: Preset = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per check.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -94,7 +93,8 @@ def doctor(
         from vapray.doctor.checks import run_checks
         from vapray.doctor.findings import exit_code, print_findings
 
-        findings = print_findings(run_checks(config, overrides or ()), as_json=as_json)
+        preset = _preset(preset, config)
+        findings = print_findings(run_checks(config, overrides or (), preset), as_json=as_json)
         raise SystemExit(exit_code(findings))
 
 
@@ -182,6 +182,11 @@ def run_job(stage: str, arguments: Sequence[str] | None = None) -> None:
 def main() -> None:
     """Run the console command ``vapray``."""
     app(prog_name="vapray")
+
+
+def _preset(given: str | None, config_file: str | None) -> str | None:
+    """Preset of a command: the given one; else that of its file, or without a file the default."""
+    return given or (None if config_file else DEFAULT_PRESET)
 
 
 def _run(

@@ -34,15 +34,15 @@ CHECKS = (
 )
 
 
-def run_checks(config_file: str | None, overrides: Sequence[str]) -> Iterator[Finding]:
+def run_checks(config_file: str | None, overrides: Sequence[str], preset: str | None = None) -> Iterator[Finding]:
     """Run all checks; without a valid config, only the checks of Python and the packages."""
     yield from packages.check()
     try:
-        config = load_config(config_file, overrides)
+        config = load_config(config_file, overrides, preset=preset)
     except VaprayError as error:
         yield failed("config", str(error), "Correct the config; the other checks need it.", error.exit_code)
         return
-    yield ok("config", config_file or "settings of the demo")
+    yield ok("config", config_file or f"preset {preset}")
     for check in CHECKS:
         yield from _run(check, config)
 

@@ -54,7 +54,7 @@ class Experiment(ConfigSection):
     title: str
     question: str
     config: str | None = None
-    """Config file of all runs; None: the demo's settings."""
+    """Config file of all runs; None: the defaults of all settings."""
     settings: Settings = Field(default_factory=dict)
     """Settings of all runs, over those of ``config``."""
     stage: FinalStage = "evaluate"
