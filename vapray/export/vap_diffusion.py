@@ -48,12 +48,12 @@ def mlp(w: Weights, name: str, x: Tensor) -> Tensor:
 
 
 def qk_norm(w: Weights, name: str, query: Tensor, key: Tensor, heads: int) -> list[Tensor]:
-    """LayerNorm of each head's queries and keys, in float32, where the network has it."""
+    """RMS norm of each head's queries and keys, in float32, where the network has it."""
     gains = [w.get(f"{name}.{part}_norm.norm.weight") for part in ("query", "key")]
     if gains[0] is None:
         return [query, key]
     split = [x.float().unflatten(2, (heads, -1)) for x in (query, key)]
-    normed = [F.layer_norm(x, x.shape[-1:], gain, None, 1e-6) for x, gain in zip(split, gains, strict=True)]
+    normed = [F.rms_norm(x, x.shape[-1:], gain, 1e-6) for x, gain in zip(split, gains, strict=True)]
     return [x.flatten(2).to(query.dtype) for x in normed]
 
 

@@ -76,7 +76,7 @@ def draw_weights(root: nn.Module) -> None:
 
 
 class HeadNorm(nn.Module):
-    """LayerNorm of each head's queries or keys, with one learned gain per value of a head (QK-norm).
+    """RMS norm of each head's queries or keys, with one learned gain per value of a head (QK-norm).
 
     Scores are then bounded, so that large learning rates do not saturate the softmax (Dehghani et al., arXiv
     2302.05442). It computes in float32.
@@ -85,7 +85,7 @@ class HeadNorm(nn.Module):
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.norm = nn.LayerNorm(width // num_heads, eps=1e-6, bias=False)
+        self.norm = nn.RMSNorm(width // num_heads, eps=1e-6)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         """Map [B, L, D] to [B, L, D]."""
