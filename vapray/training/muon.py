@@ -20,7 +20,12 @@ ITERATIONS = 5
 MOMENTUM = 0.95
 EPSILON = 1e-7
 # Layers that hold several matrices: the dimension along which they are stacked, and their number.
-STACKED = {"query_key_value.weight": (0, 3), "key_value.weight": (0, 2), "merge.weight": (1, 2)}
+STACKED = {
+    "query_key_value.weight": (0, 3),
+    "key_value.weight": (0, 2),
+    "gate_value.weight": (0, 2),
+    "merge.weight": (1, 2),
+}
 
 
 def orthogonalize(matrices_NRC: Tensor) -> Tensor:
