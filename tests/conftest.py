@@ -115,7 +115,7 @@ def ray_address() -> Iterator[tuple[str, int]]:
 def joined_job(
     ray_address: tuple[str, int], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """As ``job``, on a running Ray and forked: for tests that are not about starts and ends, which cost 8 s each."""
+    """Runs a job as ``job`` does, but forked and on a running Ray, for tests of neither starts nor ends; saves 8 s."""
 
     def run(stage: str, *overrides: str, root: Path) -> subprocess.CompletedProcess[str]:
         log = tmp_path_factory.mktemp("job") / "log"

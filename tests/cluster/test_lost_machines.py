@@ -171,8 +171,9 @@ def test_a_second_run_is_refused_and_the_first_one_told_to_end_leaves_what_the_n
     rig.stop(first)
     first.wait()
     left = int(re.search(r"checkpoint written at step ([\d,]+)", first.said())[1].replace(",", ""))
-    assert left == step(root) < STEPS
+    newest = step(root)  # training goes on until its driver ends: a checkpoint in its turn may follow
+    assert left <= newest < STEPS
     last = begin("train", *LONG)
     assert last.wait() == 0, last.said()
-    assert f"step {left:,}" in last.said()
+    assert f"step {newest:,}" in last.said()
     assert whole(trained, "train", root)

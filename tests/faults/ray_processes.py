@@ -86,7 +86,7 @@ def cluster(num_cpus: int) -> Iterator[tuple[str, int]]:
 
 
 def _start_cluster(num_cpus: int) -> tuple[str, Connection, Any]:
-    """Where it answers, the pipe that ends it, its keeper; a Ray that fails to start on a busy machine starts anew."""
+    """Start a Ray, up to three times on a busy machine: its address, the pipe that ends it, and its keeper."""
     for _ in range(3):
         here, there = FORKS.Pipe()
         keeper = FORKS.Process(target=_keep_cluster, args=(there, num_cpus))
