@@ -66,12 +66,16 @@ class Running:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
-    def counted(self, metric: str) -> float:
-        """A counter's sum over its tags; behind by some seconds."""
+    def counts(self, metric: str) -> list[float]:
+        """A counter's values, one for each process and tag; behind by some seconds."""
         with urllib.request.urlopen(f"{self.base}/metrics", timeout=60) as answer:
             lines = answer.read().decode().splitlines()
         pattern = re.compile(rf"ray_vapray_{metric}(_total)?\{{.*\}} (\S+)$")
-        return sum(float(found.group(2)) for line in lines if (found := pattern.match(line)))
+        return [float(found.group(2)) for line in lines if (found := pattern.match(line))]
+
+    def counted(self, metric: str) -> float:
+        """A counter's sum over processes and tags; behind by some seconds."""
+        return sum(self.counts(metric))
 
     def wait_for_count(self, metric: str, at_least: float, seconds: float = 60) -> float:
         """A counter, when it has got so far or so much time has passed."""

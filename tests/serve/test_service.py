@@ -98,11 +98,17 @@ def test_a_replica_killed_under_load_costs_no_request(service):
             struck.wait()
         return len(service.make(bank="draw", label=number % 3, seed=number, num_inference_steps=20)["data"])
 
+    deadline = time.monotonic() + 120
+    while len(service.counts("sampler_finished")) < 2:  # a service is ready with one replica
+        assert time.monotonic() < deadline, "the second sampler generated nothing"
+        ask(0)
     with ThreadPoolExecutor(12) as clients:
         answers = [clients.submit(ask, number) for number in range(150)]
         while sum(answer.done() for answer in answers) < 20:
             time.sleep(0.05)
         victim = service.replicas("sampler-demo")[0]
+        victim.suspend()
+        time.sleep(0.5)  # requests reach it
         assert killed(victim)
         killed_at = time.monotonic()
         left = sum(not answer.done() for answer in answers)
