@@ -9,7 +9,7 @@ LABELS = np.array([0] * 50 + [1] * 5 + [2] * 2)
 
 
 def order(**changes) -> GlobalBatchSampler:
-    return GlobalBatchSampler(LABELS, **({"batch_size": 16, "seed": 3, "balance_classes": False} | changes))
+    return GlobalBatchSampler(LABELS, **({"batch_size": 16, "seed": 3, "balance": 0.0} | changes))
 
 
 def test_every_epoch_holds_every_row_once_across_batch_seams():
@@ -23,24 +23,31 @@ def test_epochs_differ():
     assert not np.array_equal(rows[0], rows[1])
 
 
-@pytest.mark.parametrize("balance", [False, True])
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
 def test_a_step_is_the_same_whatever_was_asked_before(balance):
-    walked, fresh = order(balance_classes=balance), order(balance_classes=balance)
+    walked, fresh = order(balance=balance), order(balance=balance)
     for step in range(9):
         walked.rows(step)
     np.testing.assert_array_equal(walked.rows(9), fresh.rows(9))
 
 
-@pytest.mark.parametrize("balance", [False, True])
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
 def test_another_seed_is_another_order(balance):
-    first, other = order(balance_classes=balance), order(balance_classes=balance, seed=4)
+    first, other = order(balance=balance), order(balance=balance, seed=4)
     assert not np.array_equal(first.rows(0), other.rows(0))
 
 
-def test_balanced_batches_hold_every_class_equally_often():
-    balanced = order(balance_classes=True)
-    seen = np.concatenate([LABELS[balanced.rows(step)] for step in range(200)])
-    np.testing.assert_allclose(np.bincount(seen) / len(seen), 1 / 3, atol=0.03)
+@pytest.mark.parametrize("balance", [0.5, 1.0])
+def test_balanced_batches_hold_a_class_as_often_as_its_tempered_count(balance):
+    seen = np.concatenate([LABELS[order(balance=balance).rows(step)] for step in range(200)])
+    expected = np.bincount(LABELS) ** (1 - balance)
+    np.testing.assert_allclose(np.bincount(seen) / len(seen), expected / expected.sum(), atol=0.03)
+
+
+def test_fully_balanced_batches_draw_each_class_by_an_equal_part_of_the_uniform():
+    uniform = np.stack([np.linspace(0, 1, 900, endpoint=False), np.full(900, 0.5)], axis=1)
+    drawn = order(balance=1.0)._classes.draw(uniform)
+    np.testing.assert_array_equal(LABELS[drawn], (uniform[:, 0] * 3).astype(int))
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.3, 1])

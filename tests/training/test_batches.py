@@ -175,3 +175,19 @@ def test_an_image_whose_caption_names_a_side_is_never_mirrored():
         straight = SPACE.normalize(torch.zeros(1, 2, 4, 4))
         mirrored = (batch.clean_BCHW - straight).abs().flatten(1).amax(1) > 1e-3
         assert torch.equal(mirrored, batch.draws.flip_B & (batch.label_B != 0))
+
+
+def test_an_image_takes_all_eight_views_of_the_square_but_not_against_its_caption():
+    rows = tiny_rows()
+    moments = np.full_like(rows.moments, -30)
+    corner = np.arange(16).reshape(4, 4)  # no symmetry
+    moments[:, 0, :2], moments[:, 1, :2] = corner, corner[:, ::-1]
+    sided = np.where(rows.labels == 0, 2, 0).astype(np.uint8)
+    config = tiny_config("train.quarter_turns=true", "autoencoder.kind=pixels")
+    batches = Batches(config, replace(rows, moments=moments, sided=sided), SPACE, rank=0, world=1)
+    views = {0: set(), 1: set(), 2: set()}
+    for step in range(40):
+        batch = batches.at(step)
+        for label, image in zip(batch.label_B.tolist(), batch.clean_BCHW, strict=True):
+            views[label].add(tuple(image[0].flatten().argsort().tolist()))
+    assert {label: len(seen) for label, seen in views.items()} == {0: 2, 1: 8, 2: 8}

@@ -44,16 +44,17 @@ def test_rows_of_the_split_that_are_in_both_tables_by_id(tmp_path):
 
 CAPTIONS = {
     "i0": "Opacity in the left upper lung.",
-    "i1": "A cleft, upright and bright.",
+    "i1": "A cleft, upright and bright, with a topical cream.",
     "i3": "Right-sided shadow.",
-    "i5": "No opacity.",
+    "i5": "Spots at the top.",
 }
 
 
 def test_captions_that_name_a_side_are_known(tmp_path):
     rows = open_or_build_cache(*tables(tmp_path, IDS, captions=CAPTIONS), tmp_path / "cache")
-    assert rows.sided.tolist() == [1, 0, 0, 1, 0]
-    assert rows.may_mirror(np.array([3, 4, 0])).tolist() == [False, True, False]
+    assert rows.sided.tolist() == [3, 0, 0, 1, 2]
+    assert rows.may_mirror(np.array([3, 1, 0, 4])).tolist() == [False, True, False, True]
+    assert rows.may_turn(np.array([3, 1, 0, 4])).tolist() == [False, True, False, False]
 
 
 def test_the_order_of_parts_does_not_matter(tmp_path):

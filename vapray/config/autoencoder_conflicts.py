@@ -14,7 +14,7 @@ CHANNELS_OF_TAEF2, FACTOR_OF_TAEF2 = 32, 8
 
 
 def find_autoencoder_conflicts(config: "Config") -> Iterator[ConfigConflict]:
-    """Find a missing or unused model, wrong sizes of taef2, and decoder tuning without a decoder."""
+    """Find a missing or unused model, wrong sizes of taef2, turned latents, and decoder tuning without a decoder."""
     settings = config.autoencoder
     trained = settings.kind in ("diffusers", "taef2")
     if trained and not settings.model:
@@ -28,6 +28,12 @@ def find_autoencoder_conflicts(config: "Config") -> Iterator[ConfigConflict]:
         found = f"has {CHANNELS_OF_TAEF2} channels and factor {FACTOR_OF_TAEF2}, not {settings.channels} and"
         advice = f"Fix: set autoencoder.channels={CHANNELS_OF_TAEF2} autoencoder.factor={FACTOR_OF_TAEF2}."
         yield _misfit("kind = taef2", f"{found} {settings.factor}. {advice}", "channels", "factor")
+    if config.train.quarter_turns and settings.kind != "pixels":
+        text = f"autoencoder.kind = {settings.kind}: the latents of a turned image are not turned latents."
+        yield ConfigConflict(
+            ("train.quarter_turns", "autoencoder.kind"),
+            f"train.quarter_turns with {text} Fix: set autoencoder.kind=pixels, or train.quarter_turns=false.",
+        )
     yield from _tuning(config)
 
 

@@ -59,8 +59,13 @@ class Train(ConfigSection):
     control: a remaining gain over the class condition does not come from what captions say about their image."""
     flip: bool = True
     """Mirror images at random, except for images whose caption names a side (left or right)."""
-    class_balanced_sampling: bool = False
-    """Draw classes uniformly, as the released trainer does."""
+    quarter_turns: bool = False
+    """Turn images by a random multiple of 90 degrees, except for images whose caption names a side (left, right, upper,
+    lower); with ``flip``, all eight symmetries of the square. For modalities without an upright orientation; needs
+    ``autoencoder.kind`` pixels."""
+    class_balanced_sampling: bool | UnitInterval = False
+    """Draw classes uniformly, as the released trainer does. A number from 0 to 1 tempers it: a class of n images is
+    drawn in proportion to n^(1 - number); at 0.5 a class of a hundredth of the images is drawn a tenth as often."""
     cbdm_weight: Annotated[float, Field(ge=0)] = 0.0
     """tau of the class-balancing loss (CBDM), a baseline for rare classes; its authors use 0.001. 0: off."""
     precision: Literal["float32", "bfloat16"] = "float32"

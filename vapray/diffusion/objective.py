@@ -71,7 +71,7 @@ def denoising_loss(
         label_B: int64, classes.
         context_BLD: padded text tokens.
         context_length_B: int64, number of real text tokens of each row.
-        draws: noise, diffusion steps and drops, on any device; ``flip_B`` is for the loader.
+        draws: noise, diffusion steps and drops, on any device; ``flip_B`` and ``turn_B`` are for the loader.
         alpha: weight of L_recon.
         balancing: class-balancing loss of the baseline; None: none.
         loss: space of the squared error.

@@ -46,6 +46,8 @@ class TrainingDraws:
     """Diffusion steps 1..N, int64 [B]."""
     flip_B: Tensor
     """Mask of flipped images, bool [B], True with probability 1/2."""
+    turn_B: Tensor
+    """Turns by 90 degrees, int64 [B] in 0..3, uniform and independent of ``flip_B``."""
     drop_B: Tensor
     """Mask of rows whose label and text are dropped together, bool [B]."""
 
@@ -119,6 +121,7 @@ def draw_training(
         noise=torch.from_numpy(noise),
         step_B=torch.from_numpy(levels.steps(step_uniform)),
         flip_B=torch.from_numpy(flip_uniform < 0.5),
+        turn_B=torch.from_numpy((flip_uniform * 8).astype(np.int64) % 4),
         drop_B=torch.from_numpy(drop_uniform < drop_probability),
     )
 

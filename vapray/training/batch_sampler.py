@@ -17,13 +17,14 @@ class GlobalBatchSampler:
         labels: class of each row, [N].
         batch_size: number of rows of a global batch.
         seed: seed of the run.
-        balance_classes: draw each row's class uniformly and then one of its rows, with replacement; otherwise every
-            epoch is a permutation, and a batch may extend over two epochs.
+        balance: above 0, draw each row's class with probability proportional to n^(1 - balance), for n rows of the
+            class, and then one of its rows, with replacement; 1 is uniform. At 0 every epoch is a permutation, and a
+            batch may extend over two epochs.
     """
 
-    def __init__(self, labels: NDArray[np.integer], *, batch_size: int, seed: int, balance_classes: bool) -> None:
+    def __init__(self, labels: NDArray[np.integer], *, batch_size: int, seed: int, balance: float) -> None:
         self._count, self._batch_size, self._seed = len(labels), batch_size, seed
-        self._classes = _Classes(labels) if balance_classes else None
+        self._classes = _Classes(labels, balance) if balance else None
         self._permutation = lru_cache(maxsize=2)(self._draw_permutation)
 
     def rows(self, step: int) -> NDArray[np.int64]:
@@ -44,15 +45,17 @@ class GlobalBatchSampler:
 
 
 class _Classes:
-    """Rows of each class."""
+    """Rows of each class, and the probability of each class."""
 
-    def __init__(self, labels: NDArray[np.integer]) -> None:
+    def __init__(self, labels: NDArray[np.integer], balance: float) -> None:
         self._members = np.argsort(labels, kind="stable")
         _, self._begins, self._counts = np.unique(labels[self._members], return_index=True, return_counts=True)
+        cumulative = np.cumsum(self._counts ** (1.0 - balance))
+        self._upper_ends = cumulative / cumulative[-1]
 
     def draw(self, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
         """Draw classes by the first column of ``uniform`` [B, 2], and rows of those classes by the second."""
-        classes = (uniform[:, 0] * len(self._counts)).astype(np.int64)
+        classes = np.searchsorted(self._upper_ends, uniform[:, 0], side="right")
         return self._members[self._begins[classes] + (uniform[:, 1] * self._counts[classes]).astype(np.int64)]
 
 

@@ -23,7 +23,7 @@ class Batch:
     """Inputs of the objective, on the CPU."""
 
     clean_BCHW: Tensor
-    """Normalized latents, flipped according to ``draws``."""
+    """Normalized latents, flipped and turned according to ``draws``."""
     label_B: Tensor
     """Classes, int64."""
     context_BLD: Tensor
@@ -104,7 +104,7 @@ class Batches:
             rows.labels,
             batch_size=config.train.batch_size,
             seed=config.run.seed,
-            balance_classes=config.train.class_balanced_sampling,
+            balance=float(config.train.class_balanced_sampling),
         )
 
     def at(self, step: int) -> Batch:
@@ -119,6 +119,8 @@ class Batches:
         moments, context = self._rows.read(rows, sides, captions, lengths)
         noise = draw_posterior_noise(self._config.run.seed, step, self._places.tolist(), self._shape)
         latents = self._space.normalize(sample_latent(moments.float(), noise))
+        if self._config.train.quarter_turns:
+            latents = _turned(latents, draws.turn_B * torch.from_numpy(self._rows.may_turn(captions)))
         label = torch.from_numpy(self._rows.labels[rows].astype(np.int64))
         return Batch(latents, label, context, torch.from_numpy(lengths), draws, self._balancing(step))
 
@@ -141,3 +143,12 @@ class Batches:
     @property
     def _shape(self) -> tuple[int, int, int]:
         return self._space.channels, self._space.side, self._space.side
+
+
+def _turned(planes_BCHW: Tensor, turns_B: Tensor) -> Tensor:
+    """Turn each plane by its number of quarter turns."""
+    turned = planes_BCHW.clone()
+    for count in (1, 2, 3):
+        chosen = turns_B == count
+        turned[chosen] = planes_BCHW[chosen].rot90(count, (2, 3))
+    return turned

@@ -21,13 +21,13 @@ from torch import Tensor
 
 from vapray.errors import DataError
 from vapray.store.version import Version
-from vapray.training.row_join import join_rows
+from vapray.training.row_join import LEFT_RIGHT, UP_DOWN, join_rows
 from vapray.training.row_writing import write_rows
 from vapray.training.rows_file import RowsFile
 
 __all__ = ["TrainingRows", "delete_cache", "open_or_build_cache"]
 
-LAYOUT = 2
+LAYOUT = 3
 """Layout version; raised when the same tables give another file."""
 DAYS_KEPT, SECONDS_OF_A_DAY = 7, 24 * 60 * 60
 
@@ -45,7 +45,7 @@ class TrainingRows:
     offsets: NDArray[np.int64]
     """Offsets, [N + 1]; context n is ``tokens[offsets[n]:offsets[n + 1]]``."""
     sided: NDArray[np.uint8] | None = None
-    """1 for captions that name a side, [N]; None: no caption does."""
+    """Sides that captions name, the bits of :class:`vapray.training.row_join.RowJoin`, [N]; None: no caption does."""
     file: RowsFile | None = None
     """File from which the arrays are mapped."""
 
@@ -63,10 +63,17 @@ class TrainingRows:
         return len(self.labels)
 
     def may_mirror(self, captions: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Tell which captions still hold for a mirror image of their row, since they name no side."""
+        """Tell which captions still hold for a mirror image of their row, since they name neither left nor right."""
+        return self._names_none(captions, LEFT_RIGHT)
+
+    def may_turn(self, captions: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which captions still hold if their row is turned by 90 degrees, since they name no side."""
+        return self._names_none(captions, LEFT_RIGHT | UP_DOWN)
+
+    def _names_none(self, captions: NDArray[np.int64], sides: int) -> NDArray[np.bool_]:
         if self.sided is None:
             return np.ones(len(captions), np.bool_)
-        allowed: NDArray[np.bool_] = self.sided[captions] == 0
+        allowed: NDArray[np.bool_] = (self.sided[captions] & sides) == 0
         return allowed
 
     def lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:

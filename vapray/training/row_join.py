@@ -16,8 +16,14 @@ __all__ = ["RowJoin", "join_rows"]
 
 NOWHERE = -1
 SIZES = ("channels", "height", "width")
-SIDE = r"(?i)\b(left|right)"
-"""Words of a side, such as left, right, left-sided or rightward."""
+LEFT_RIGHT, UP_DOWN = 1, 2
+"""Bits of ``RowJoin.sided``."""
+SIDES = {
+    LEFT_RIGHT: r"(?i)\b(left|right)",
+    UP_DOWN: r"(?i)\b(upper|lower|top|bottom|above|below|beneath|superior|inferior|upward|downward|vertical|horizontal)"
+    r"(most|s|ly)?\b",
+}
+"""Words of a side, such as left, right-sided, lower or uppermost."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class RowJoin:
         bank_places: for each row of ``prompt_bank``, in the order of its parts, its training row or -1.
         latents_places: for each row of ``latents``, in the order of its parts, its training row or -1.
         flipped: for each row of ``latents``, True for a mirror image, bool.
-        sided: captions that name a side, which a mirror image would contradict, bool [N].
+        sided: sides that captions name, the bits ``LEFT_RIGHT`` and ``UP_DOWN``, uint8 [N]. A mirror image contradicts
+            the first, a turned image both.
     """
 
     image_ids: pa.Array
@@ -44,7 +51,7 @@ class RowJoin:
     bank_places: NDArray[np.int64]
     latents_places: NDArray[np.int64]
     flipped: NDArray[np.bool_]
-    sided: NDArray[np.bool_]
+    sided: NDArray[np.uint8]
 
     @property
     def nbytes(self) -> int:
@@ -80,8 +87,13 @@ def join_rows(bank: Version, latents: Version, split: str) -> RowJoin:
         bank_places=_inverse(asked[is_encoded], captions.num_rows),
         latents_places=np.where(places == NOWHERE, NOWHERE, (np.cumsum(is_encoded) - 1)[places]),
         flipped=flipped,
-        sided=pc.match_substring_regex(rows.column("caption"), SIDE).to_numpy(),
+        sided=_named_sides(rows.column("caption")),
     )
+
+
+def _named_sides(captions: pa.ChunkedArray) -> NDArray[np.uint8]:
+    named = [bit * pc.match_substring_regex(captions, words).to_numpy() for bit, words in SIDES.items()]
+    return np.sum(named, axis=0, dtype=np.uint8)
 
 
 def _read(version: Version, columns: list[str]) -> pa.Table:

@@ -2,7 +2,7 @@
 
     image_id  string
     label     int32
-    sided     uint8                     1 if the caption names a side
+    sided     uint8                     sides that the caption names: 1 left or right, 2 up or down
     moments   float16 [2, 2C, h, w]     the image, and its mirror image
     context   list of float16 [width]   one values buffer for all rows, and offsets into it
 
@@ -33,7 +33,7 @@ class RowsFile:
 
     Attributes:
         labels: classes, int32 [N].
-        sided: 1 for captions that name a side, uint8 [N].
+        sided: sides that captions name, bits 1 (left or right) and 2 (up or down), uint8 [N].
         moments: moments, float16 [N, 2, 2C, h, w].
         tokens: tokens of all contexts, concatenated, float16 [T, width].
         offsets: offsets, int64 [N + 1]; context n is ``tokens[offsets[n]:offsets[n + 1]]``.
@@ -91,7 +91,7 @@ def preallocate(
         path: path of the file.
         image_ids: ids of all rows, string [N].
         labels: classes, [N].
-        sided: captions that name a side, [N].
+        sided: sides that captions name, as bits, [N].
         offsets: offsets of the contexts, [N + 1].
         shape: shape of moments, (2C, h, w).
         width: width of a token.
