@@ -107,6 +107,7 @@ def report(metrics: Metrics, adherence: Adherence, memorisation: Memorisation) -
         created="2026-11-21",
         metrics=metrics,
         adherence=adherence,
+        judge=None,
         splits={"train": 1200, "test": 340},
         classes=[ClassRow("NV", 640, 300, 300, 0.031, 17.2, 0.81), ClassRow("VASC", 60, 40, 1, None, None, None)],
         examples=[ClassExamples("NV", pictures[:2], [GeneratedExample(pictures[2], HOSTILE, pictures[0])])],

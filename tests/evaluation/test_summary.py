@@ -45,7 +45,7 @@ def rows(config: Config, classifier: Classifier) -> list[dict]:
 def findings(rows: list[dict], space: FeatureSpace, config: Config) -> EvaluationSummary:
     captions = {row["key"]: "A large oval lesion." for row in rows if row["set"] in ("generated", "reconstructed")}
     sources = {row["key"]: row["key"].replace("sample", "image") for row in rows if row["set"] == "generated"}
-    return summarize(rows, captions, sources, load_prompt_set(config.prompt_set), space, config)
+    return summarize(rows, captions, sources, {}, load_prompt_set(config.prompt_set), space, config)
 
 
 def test_the_classifier_s_features_become_findings(config: Config, classifier: Classifier, rows: list[dict]) -> None:

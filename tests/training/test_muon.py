@@ -61,6 +61,14 @@ def test_layers_of_several_matrices_are_taken_apart() -> None:
         torch.testing.assert_close(part, weight, rtol=0, atol=2e-3)
 
 
+def test_a_convolution_is_a_matrix_of_its_output_channels() -> None:
+    convolution, matrix = nn.Parameter(drawn(8, 36).view(8, 4, 3, 3).clone()), nn.Parameter(drawn(8, 36))
+    convolution.grad, matrix.grad = drawn(8, 36, seed=1).view(8, 4, 3, 3), drawn(8, 36, seed=1)
+    Muon({"a": convolution}, lr=0.1).step()
+    Muon({"a": matrix}, lr=0.1).step()
+    assert torch.equal(convolution.flatten(1), matrix)
+
+
 def test_vectors_are_refused() -> None:
     with pytest.raises(ValueError, match=r"expected matrices, got norm\.weight"):
         Muon({"norm.weight": nn.Parameter(torch.ones(3))}, lr=0.1)

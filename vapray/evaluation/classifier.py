@@ -35,13 +35,15 @@ def small_network(num_classes: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(FEATURES, num_classes))
 
 
-def _planes(images: NDArray[np.uint8]) -> Tensor:
+def image_planes(images: NDArray[np.uint8]) -> Tensor:
+    """Convert RGB images uint8 [N, H, W, 3] to uint8 [N, 3, H, W]; DataError for another type or shape."""
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
         raise DataError(f"classifier: expected uint8 [N, H, W, 3], got {images.dtype} {list(images.shape)}")
     return torch.tensor(images).permute(0, 3, 1, 2)
 
 
-def _scaled(planes: Tensor, device: str) -> Tensor:
+def scaled(planes: Tensor, device: str) -> Tensor:
+    """Copy uint8 planes to a device as float32 in -1..1."""
     return planes.to(device).float().div_(127.5).sub_(1.0)
 
 
@@ -77,11 +79,11 @@ class Classifier:
         return self._passed(layers, images, batch_images).numpy()
 
     def _passed(self, layers: nn.Module, images: NDArray[np.uint8], batch_images: int) -> Tensor:
-        planes = _planes(images)
+        planes = image_planes(images)
         if tuple(planes.shape[-2:]) != self.image_size:
             raise DataError(f"classifier trained at {self.image_size} pixels, got {tuple(planes.shape[-2:])}")
         with torch.no_grad():
-            return torch.cat([layers(_scaled(part, self.device)).cpu() for part in planes.split(batch_images)])
+            return torch.cat([layers(scaled(part, self.device)).cpu() for part in planes.split(batch_images)])
 
 
 def read_classifier(data: bytes, num_classes: int, image_size: tuple[int, int]) -> Classifier:
@@ -136,7 +138,7 @@ def train_classifier(
     Raises:
         DataError: lengths differ, a label is out of range, or there are no images.
     """
-    planes, targets = _planes(images), torch.tensor(np.asarray(labels, dtype=np.int64))
+    planes, targets = image_planes(images), torch.tensor(np.asarray(labels, dtype=np.int64))
     if len(planes) == 0 or targets.shape != (len(planes),):
         raise DataError(f"classifier: {len(planes)} images and labels of shape {list(targets.shape)}")
     if int(targets.min()) < 0 or int(targets.max()) >= num_classes:
@@ -162,7 +164,7 @@ def _fit(
 
     def loss() -> Tensor:
         rows = _balanced_rows(targets, batch_images, generator)
-        logits = network(_scaled(_flipped(planes[rows], generator), device))
+        logits = network(scaled(_flipped(planes[rows], generator), device))
         return functional.cross_entropy(logits, targets[rows].to(device), label_smoothing=0.05)
 
     fit(optimizer, schedule, (loss() for _ in range(steps)))

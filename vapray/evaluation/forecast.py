@@ -12,6 +12,7 @@ __all__ = ["classifier_seconds", "forecast", "reference_rows"]
 # Rates of one core of the laptop. Features are computed at 64 pixels for any image, attributes at its own size.
 SECONDS_OF_FEATURES, SECONDS_TO_MEASURE_A_PIXEL = 9e-3, 5e-6
 FLOPS_OF_A_CLASSIFIED_PIXEL, IMAGES_OF_A_STEP, FLOPS_OF_A_CORE = 15e3, 48, 20e9
+SECONDS_OF_A_JUDGED_PIXEL, IMAGES_OF_A_JUDGE_S_STEP = 1.4e-6, 64
 BYTES_OF_A_ROW, BYTES_OF_A_REPORT = 400, 250_000
 # Trained extractors: multiplications per image, and width; for dinov2 those of ViT-B.
 TRAINED = {
@@ -77,6 +78,8 @@ def _of_features(config: Config) -> tuple[float, int]:
 
 
 def classifier_seconds(config: Config) -> float:
-    """Seconds of the task that trains the classifier."""
-    pixels = config.evaluate.classifier_steps * IMAGES_OF_A_STEP * config.data.image_size**2
-    return pixels * FLOPS_OF_A_CLASSIFIED_PIXEL / FLOPS_OF_A_CORE
+    """Seconds of the tasks that train the classifier and, beside it, the attribute judge of phantoms."""
+    settings, pixels = config.evaluate, config.data.image_size**2
+    classifying = settings.classifier_steps * IMAGES_OF_A_STEP * pixels * FLOPS_OF_A_CLASSIFIED_PIXEL / FLOPS_OF_A_CORE
+    judge_steps = settings.judge_steps if config.data.source == "phantom" else 0
+    return max(classifying, judge_steps * IMAGES_OF_A_JUDGE_S_STEP * pixels * SECONDS_OF_A_JUDGED_PIXEL)

@@ -1,5 +1,7 @@
 """Measurement of images for the table ``measurements``: features, class probabilities, attributes.
 
+Attributes are those that image analysis measures, and those that the attribute judge recognizes, where there is one.
+
 sets    reference      real training images          features, pixels
         held_out       real images not trained on    features, probabilities, attributes, pixels
         reconstructed  the same through f_E and f_D  features, attributes
@@ -22,6 +24,7 @@ from vapray.captioning.measured.dermoscopy import measure_dermoscopy
 from vapray.config import Config
 from vapray.config.captioning import MEASURED_MODALITY
 from vapray.errors import DataError
+from vapray.evaluation.attribute_judge import AttributeJudge, Specs, read_judge
 from vapray.evaluation.classifier import Classifier, read_classifier
 from vapray.evaluation.extractors.extractor import FeatureExtractor, FeatureSpace
 from vapray.evaluation.set_metrics import FeatureSet
@@ -30,12 +33,14 @@ from vapray.store.tables import pack, unpack
 from vapray.store.version import Version
 
 __all__ = [
-    "CLASSIFIER", "IMAGE_SETS", "ImageMeasurer", "feature_set", "preparation", "probabilities_of", "stack_features",
-    "stored_classifier",
+    "CLASSIFIER", "IMAGE_SETS", "JUDGE", "ImageMeasurer", "feature_set", "preparation", "probabilities_of",
+    "stack_features", "stored_classifier", "stored_judge",
 ]  # fmt: skip
 
 CLASSIFIER = "classifier.safetensors"
 """File name in ``reference_measurements``; the manifest's notes hold its ``classifier_sha256``."""
+JUDGE = "judge.safetensors"
+"""The same for the attribute judge, with ``judge_sha256``."""
 
 IMAGE_SETS = ("reference", "held_out", "reconstructed", "generated", "planted", "untrained", "class_mean")
 # The key names the source of an image, so that work on one source can be counted without its rows.
@@ -60,10 +65,14 @@ class ImageMeasurer:
         extractor: Feature extractor.
         classifier: Classifier trained on real training images.
         modality: Modality of the images; attributes are measured in dermoscopy only.
+        judge: Attribute judge; None: nothing is judged.
     """
 
-    def __init__(self, extractor: FeatureExtractor, classifier: Classifier, modality: str) -> None:
+    def __init__(
+        self, extractor: FeatureExtractor, classifier: Classifier, modality: str, judge: AttributeJudge | None = None
+    ) -> None:
         self._extractor, self._classifier, self._modality = extractor, classifier, modality
+        self._judge = judge
 
     @property
     def space(self) -> FeatureSpace:
@@ -80,6 +89,7 @@ class ImageMeasurer:
         nothing: list[Any] = [None] * len(ids)
         probabilities = self._classifier.probabilities(images).astype(np.float32)
         attributes = [self._attributes(image) for image in images] if name in WITH_ATTRIBUTES else nothing
+        judged = self._judged(images) if name in WITH_ATTRIBUTES and self._judge else nothing
         pixels = _pixels(name, images)
         return [
             {
@@ -89,6 +99,7 @@ class ImageMeasurer:
                 "features": pack(features[i]),
                 "probabilities": pack(probabilities[i]) if name in WITH_PROBABILITIES else None,
                 "attributes": attributes[i],
+                "judged": judged[i],
                 "pixels": None if pixels is None else pack(pixels[i]),
             }
             for i in range(len(ids))
@@ -96,6 +107,10 @@ class ImageMeasurer:
 
     def _attributes(self, image: NDArray[np.uint8]) -> str | None:
         return json.dumps(measure_dermoscopy(image)) if self._modality == MEASURED_MODALITY else None
+
+    def _judged(self, images: NDArray[np.uint8]) -> list[str]:
+        assert self._judge is not None
+        return [json.dumps(found) for found in self._judge.attributes(images)]
 
 
 def _pixels(name: str, images: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
@@ -135,9 +150,23 @@ def stored_classifier(version: Version, num_classes: int, image_size: int) -> Cl
     Raises:
         DataError: the manifest is damaged.
     """
-    data, manifest = version.files.read(f"{version.folder}/files/{CLASSIFIER}"), version.manifest()
-    if data is None or (manifest and hashlib.sha256(data).hexdigest() != manifest.notes.get("classifier_sha256")):
-        return None
-    with contextlib.suppress(DataError):
-        return read_classifier(data, num_classes, (image_size, image_size))
+    if data := _sealed_file(version, CLASSIFIER, "classifier_sha256"):
+        with contextlib.suppress(DataError):
+            return read_classifier(data, num_classes, (image_size, image_size))
     return None
+
+
+def stored_judge(version: Version, specs: Specs) -> AttributeJudge | None:
+    """Load the attribute judge of a version of ``reference_measurements``, as :func:`stored_classifier` does."""
+    if data := _sealed_file(version, JUDGE, "judge_sha256"):
+        with contextlib.suppress(DataError):
+            return read_judge(data, specs)
+    return None
+
+
+def _sealed_file(version: Version, name: str, note: str) -> bytes | None:
+    """Read a file; None if it is missing, or not the one whose sha256 is in the manifest's ``note``."""
+    data, manifest = version.files.read(f"{version.folder}/files/{name}"), version.manifest()
+    if data is None or (manifest and hashlib.sha256(data).hexdigest() != manifest.notes.get(note)):
+        return None
+    return data

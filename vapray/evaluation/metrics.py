@@ -90,6 +90,9 @@ class Metrics:
     """Caption adherence of real held-out images as they are, without the autoencoder."""
     caption_adherence_attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By attribute: ``value``, ``shuffled``, ``real``, and ``excess``, the bounds of value - shuffled."""
+    attribute_judge: Mapping[str, Any] = field(default_factory=dict)
+    """Caption adherence by the attribute judge, empty without one: ``accuracy`` on held-out images against what was
+    drawn, ``adherence``, ``shuffled``, ``real``, and ``attributes`` as above, each with its own ``accuracy``."""
 
     def value(self, key: str) -> float | None:
         """Value of a metric, also of an additional one; None or NaN if this run did not measure it."""

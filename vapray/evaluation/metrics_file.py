@@ -6,7 +6,7 @@ from typing import Any
 
 from vapray.evaluation.adherence import Adherence
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
-from vapray.evaluation.summary import EvaluationSummary
+from vapray.evaluation.summary import EvaluationSummary, JudgedAdherence
 from vapray.memorisation.audit import Memorisation
 from vapray.metrics.intervals import Interval
 
@@ -42,6 +42,7 @@ def to_metrics(
         warnings=findings.warnings,
         caption_adherence_real=adherence.real if adherence else math.nan,
         caption_adherence_attributes=_attributes(adherence),
+        attribute_judge=_judge(findings.judge),
     )
 
 
@@ -56,6 +57,21 @@ def _attributes(adherence: Adherence | None) -> dict[str, dict[str, Any]]:
             "excess": [row.excess.low, row.excess.high] if row.excess else None,
         }
         for row in rows
+    }
+
+
+def _judge(judge: JudgedAdherence | None) -> dict[str, Any]:
+    if judge is None:
+        return {}
+    found, accuracy = judge.adherence, judge.accuracy
+    return {
+        "accuracy": sum(accuracy.values()) / len(accuracy),
+        "adherence": found.adherence,
+        "shuffled": found.shuffled,
+        "real": found.real,
+        "attributes": {
+            name: numbers | {"accuracy": accuracy.get(name)} for name, numbers in _attributes(found).items()
+        },
     }
 
 

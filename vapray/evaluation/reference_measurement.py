@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from vapray.config import Config
 from vapray.data.image_loading import load_square_images
+from vapray.evaluation.attribute_judge import AttributeJudge
 from vapray.evaluation.classifier import Classifier
 from vapray.evaluation.features import build_extractor
 from vapray.evaluation.measurement import ImageMeasurer
@@ -22,19 +23,21 @@ __all__ = ["TABLE", "MeasureRealImages", "build_measurer"]
 TABLE = "reference_measurements"
 
 
-def build_measurer(config: Config, classifier: Classifier) -> ImageMeasurer:
+def build_measurer(config: Config, classifier: Classifier, judge: AttributeJudge | None = None) -> ImageMeasurer:
     """Build the measurement that the reference set uses, for images of any set."""
     extractor = build_extractor(config.evaluate, config.pools.evaluate.device, classifier)
-    return ImageMeasurer(extractor, classifier, config.data.modality)
+    return ImageMeasurer(extractor, classifier, config.data.modality, judge)
 
 
 class MeasureRealImages:
     """Map worker: rows of images to rows of the sets reference, held_out and reconstructed."""
 
-    def __init__(self, config: Config, autoencoder: Version, classifier: Classifier) -> None:
+    def __init__(
+        self, config: Config, autoencoder: Version, classifier: Classifier, judge: AttributeJudge | None
+    ) -> None:
         self._side = config.data.image_size
         self._autoencoder = load_run_autoencoder(autoencoder, config.pools.evaluate.device)
-        self._measurer = build_measurer(config, classifier)
+        self._measurer = build_measurer(config, classifier, judge)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Measure a batch; an image that cannot be read is a reject."""

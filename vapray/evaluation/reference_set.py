@@ -2,6 +2,7 @@
 
     reference_measurements/<fingerprint>   the sets reference, held_out, reconstructed, planted and class_mean
                                            files/classifier.safetensors: label classifier of the training images
+                                           files/judge.safetensors: attribute judge of phantoms
     copy_candidates, nearest_training      copy search for its held-out and planted images, under the same fingerprint
 
 The reference set is independent of generated images and of ``run.seed``: a dependence on the seed would add noise to
@@ -14,6 +15,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -28,10 +30,12 @@ from vapray.config import Config
 from vapray.config.dotted import value_at
 from vapray.data.image_loading import load_square_images
 from vapray.errors import DataError
+from vapray.evaluation.attribute_judge import AttributeJudge
 from vapray.evaluation.baselines import class_mean_images
 from vapray.evaluation.classifier import Classifier, train_classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.extractors.weight_files import features_content_hash
+from vapray.evaluation.judge_training import judge_of
 from vapray.evaluation.measurement import CLASSIFIER, ImageMeasurer, stack_features, stored_classifier
 from vapray.evaluation.reference_measurement import TABLE, MeasureRealImages, build_measurer
 from vapray.memorisation.candidates import COLUMNS, select_candidates, ungrouped_held_out
@@ -48,9 +52,10 @@ __all__ = ["ReferenceSet", "build_once", "load_or_build_reference"]
 
 SECTIONS = (
     "data.modality", "data.image_size", "evaluate.features", "evaluate.preprocessing", "evaluate.classifier_steps",
+    "evaluate.judge_steps",
 )  # fmt: skip
 _Prepare = Callable[[Config, Version, Version, str], tuple[Classifier, FeatureSpace]]
-SCHEMA, SEED = 3, 0
+SCHEMA, SEED = 4, 0
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class ReferenceSet:
     related_left_out: int
     """Number of held-out images that share a group with a training image and were not looked up."""
     classifier: Classifier
+    judge: AttributeJudge | None
     space: FeatureSpace
     statistics: FeatureStatistics
     """Feature statistics of the training images."""
@@ -89,7 +95,7 @@ def load_or_build_reference(run: StageContext) -> ReferenceSet:
         if is_ours:
             run.progress.log("measuring the real images")
             found = _build(real, held_out, apart, nearest)
-            seal(_notes(found[0], found[1]))
+            seal(_notes(*found[:3]))
         else:
             found = _load(real, held_out)
     related = rows.filter(pc.field("split") == held_out).num_rows - len(apart)
@@ -135,18 +141,24 @@ def build_once(version: Version, log: Callable[[str], None]) -> Iterator[bool]:
 
 def _build(
     run: StageContext, held_out: str, apart: Set[str], nearest: Version
-) -> tuple[Classifier, FeatureSpace, FeatureStatistics]:
-    classifier, space = _run_remote(_prepare, run, held_out)
-    _measure(run, held_out, classifier)
+) -> tuple[Classifier, AttributeJudge | None, FeatureSpace, FeatureStatistics]:
+    with ThreadPoolExecutor(1) as beside:
+        judging = beside.submit(judge_of, run)
+        classifier, space = _run_remote(_prepare, run, held_out)
+        judge = judging.result()
+    _measure(run, held_out, classifier, judge)
     statistics = _statistics(run.output)
     others = (part.filter(pc.field("set") != "reference") for part in run.output.read_parts(COLUMNS))
     candidates = select_candidates(pa.concat_tables(others), apart, SEED)
     search_training_set(run, run.output, statistics, candidates, nearest)
-    return classifier, space, statistics
+    return classifier, judge, space, statistics
 
 
-def _load(run: StageContext, held_out: str) -> tuple[Classifier, FeatureSpace, FeatureStatistics]:
-    return *_run_remote(_load_prepared, run, held_out), _statistics(run.output)
+def _load(
+    run: StageContext, held_out: str
+) -> tuple[Classifier, AttributeJudge | None, FeatureSpace, FeatureStatistics]:
+    classifier, space = _run_remote(_load_prepared, run, held_out)
+    return classifier, judge_of(run), space, _statistics(run.output)
 
 
 def _run_remote(prepare: _Prepare, run: StageContext, held_out: str) -> tuple[Classifier, FeatureSpace]:
@@ -157,9 +169,12 @@ def _run_remote(prepare: _Prepare, run: StageContext, held_out: str) -> tuple[Cl
     return found
 
 
-def _notes(classifier: Classifier, space: FeatureSpace) -> dict[str, Any]:
-    digest = hashlib.sha256(classifier.to_safetensors()).hexdigest()
-    return {"classifier_sha256": digest, "extractor_sha256": space.sha256, "resize": space.resize}
+def _notes(classifier: Classifier, judge: AttributeJudge | None, space: FeatureSpace) -> dict[str, Any]:
+    files = {"classifier_sha256": classifier.to_safetensors()}
+    if judge:
+        files["judge_sha256"] = judge.to_safetensors()
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    return digests | {"extractor_sha256": space.sha256, "resize": space.resize}
 
 
 def _load_prepared(config: Config, images: Version, output: Version, held_out: str) -> tuple[Classifier, FeatureSpace]:
@@ -206,11 +221,11 @@ def _planted(
     return measurer.rows("planted", names, [int(labels[row]) for row, _ in copies], np.stack(list(copies.values())))
 
 
-def _measure(run: StageContext, held_out: str, classifier: Classifier) -> None:
+def _measure(run: StageContext, held_out: str, classifier: Classifier, judge: AttributeJudge | None) -> None:
     map_rows(
         run,
         run.inputs["images"],
-        partial(MeasureRealImages, run.config, run.inputs["autoencoder"], classifier),
+        partial(MeasureRealImages, run.config, run.inputs["autoencoder"], classifier, judge),
         pool=run.config.pools.evaluate,
         columns=["image_id", "label", "split", "path"],
         where={"split": ["train", held_out]},

@@ -19,7 +19,9 @@ import pyarrow.compute as pc
 
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.config import Config
+from vapray.data.dataset import true_attributes
 from vapray.data.decode import decode
+from vapray.evaluation.attribute_judge import AttributeJudge
 from vapray.evaluation.classifier import LABEL, Classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.measurement import KEY_PREFIX, preparation
@@ -49,7 +51,7 @@ def run(run: StageContext) -> None:
     map_rows(
         run,
         run.inputs["samples"],
-        partial(_MeasureSamples, config, references.classifier),
+        partial(_MeasureSamples, config, references.classifier, references.judge),
         pool=config.pools.evaluate,
         columns=["sample_id", "arm", "label", "png"],
         output_key="sample/{}",
@@ -58,8 +60,8 @@ def run(run: StageContext) -> None:
 
 
 class _MeasureSamples:
-    def __init__(self, config: Config, classifier: Classifier) -> None:
-        self._measurer = build_measurer(config, classifier)
+    def __init__(self, config: Config, classifier: Classifier, judge: AttributeJudge | None) -> None:
+        self._measurer = build_measurer(config, classifier, judge)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         done: list[dict[str, Any]] = []
@@ -97,7 +99,8 @@ def _write_report(run: StageContext, references: ReferenceSet, memorisation: Mem
     sources = {f"sample/{row['sample_id']}": f"image/{row['source_image_id']}" for row in samples}
     without_pixels = [name for name in run.output.table_spec.schema.names if name != "pixels"]
     rows = [row for version in (references.version, run.output) for row in version.read(without_pixels).to_pylist()]
-    findings = summarize(rows, by_key, sources, load_prompt_set(config.prompt_set), space, config)
+    truths = {f"image/{image_id}": known for image_id, known in (true_attributes(config) or {}).items()}
+    findings = summarize(rows, by_key, sources, truths, load_prompt_set(config.prompt_set), space, config)
     metrics = to_metrics(findings, memorisation, _stage_times(run), _provenance(run, space))
     page = render_report(build_report_data(run, references, metrics, findings, memorisation))
     folder = f"{run.output.folder}/files/report"

@@ -40,6 +40,15 @@ Rows = Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True)
+class JudgedAdherence:
+    """Caption adherence by the attribute judge."""
+
+    accuracy: Mapping[str, float]
+    """By attribute: mean score of what the judge recognizes in held-out images against what was drawn."""
+    adherence: Adherence
+
+
+@dataclass(frozen=True)
 class EvaluationSummary:
     """Results of the measurements, from which metrics and report are built."""
 
@@ -57,6 +66,8 @@ class EvaluationSummary:
     distributions: PRDScores | None
     """PRD scores; None unless ``evaluate.prd`` is set."""
     adherence: Adherence | None
+    judge: JudgedAdherence | None
+    """Adherence by the attribute judge; None without one."""
     source_rank: SourceRank | None
     relative_distance: float
     """Median distance to the nearest training image, relative to that of held-out images."""
@@ -72,6 +83,7 @@ def summarize(
     rows: Rows,
     captions: Mapping[str, str],
     sources: Mapping[str, str],
+    truths: Mapping[str, Attributes],
     prompt_set: PromptSet,
     space: FeatureSpace,
     config: Config,
@@ -82,6 +94,7 @@ def summarize(
         rows: Rows of ``measurements`` and ``reference_measurements``, of every set.
         captions: Caption of each image of ``generated``, ``reconstructed`` and ``held_out``, by key of the measurement.
         sources: Key of the real image whose caption was used, by key of the generated image.
+        truths: True attributes of held-out images, by key of the measurement; none unless they are phantoms.
         prompt_set: Prompt set that parses captions.
         space: Feature space of the rows.
         config: Complete config; sections ``data``, ``evaluate`` and ``run`` are used.
@@ -104,6 +117,7 @@ def summarize(
         inception_score=_inception_score(generated, probabilities, seed),
         distributions=_distribution_scores(reference, generated, config),
         adherence=_adherence(sets, captions, prompt_set, config),
+        judge=_judged(sets, captions, truths, prompt_set, config),
         source_rank=rank_sources(sets, features, sources, draws=settings.bootstrap_samples, seed=seed),
         relative_distance=relative_distance(reference, features["held_out"], generated),
         fid_at_held_out_count=fid_of_sets(reference, _as_many(generated, len(features["held_out"].labels), seed)),
@@ -146,8 +160,31 @@ def _adherence(
     """Measure caption adherence; None for a modality without measured attributes."""
     if config.data.modality != MEASURED_MODALITY:
         return None
+    return _adherence_by("attributes", sets, captions, prompt_set, config)
+
+
+def _judged(
+    sets: Mapping[str, Rows],
+    captions: Mapping[str, str],
+    truths: Mapping[str, Attributes],
+    prompt_set: PromptSet,
+    config: Config,
+) -> JudgedAdherence | None:
+    if not config.evaluate.judge_steps or not truths:
+        return None
+    known = [row for row in sets["held_out"] if row["key"] in truths]
+    scores = [agreement(attributes_from_json(row["judged"]), truths[row["key"]], prompt_set) for row in known]
+    names = [name for name in prompt_set.attributes if name in scores[0]]
+    accuracy = {name: float(np.nanmean([score[name] for score in scores])) for name in names}
+    return JudgedAdherence(accuracy, _adherence_by("judged", sets, captions, prompt_set, config))
+
+
+def _adherence_by(
+    column: str, sets: Mapping[str, Rows], captions: Mapping[str, str], prompt_set: PromptSet, config: Config
+) -> Adherence:
+    """Measure adherence by the attributes in a column of the measurements."""
     generated, real, original = (
-        _captioned(sets[name], captions, prompt_set) for name in ("generated", "reconstructed", "held_out")
+        _captioned(column, sets[name], captions, prompt_set) for name in ("generated", "reconstructed", "held_out")
     )
 
     def score(found: Attributes, wanted: Attributes) -> dict[str, float]:
@@ -168,9 +205,9 @@ def _adherence(
     )
 
 
-def _captioned(rows: Rows, captions: Mapping[str, str], prompt_set: PromptSet) -> CaptionedImages:
+def _captioned(column: str, rows: Rows, captions: Mapping[str, str], prompt_set: PromptSet) -> CaptionedImages:
     known = [row for row in rows if row["key"] in captions]
     wanted = [parse_caption(captions[row["key"]], prompt_set) for row in known]
     return CaptionedImages(
-        [attributes_from_json(row["attributes"]) for row in known], wanted, [row["label"] for row in known]
+        [attributes_from_json(row[column]) for row in known], wanted, [row["label"] for row in known]
     )

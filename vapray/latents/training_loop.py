@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,9 +22,23 @@ Curve = tuple[tuple[int, float], ...]
 OnStep = Callable[[int, float], None] | None
 
 
+class SupportsSteps(Protocol):
+    """Optimizer, or several in one."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Groups of weights with their settings."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Remove the gradients."""
+
+    def step(self) -> Any:
+        """Take one step."""
+
+
 def fit(
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    optimizer: SupportsSteps,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None,
     losses: Iterable[Tensor],
     *,
     max_norm: float | None = None,
@@ -33,7 +48,7 @@ def fit(
 
     Args:
         optimizer: optimizer of the weights.
-        schedule: learning rate of each step.
+        schedule: learning rate of each step; None: the losses set it.
         losses: losses of the steps; each is computed after the previous step.
         max_norm: norm to which gradients are clipped; None: no clipping.
         on_loss: called with (step from 1, loss) after every step.
@@ -45,7 +60,8 @@ def fit(
         if max_norm is not None:
             torch.nn.utils.clip_grad_norm_(weights, max_norm)
         optimizer.step()
-        schedule.step()
+        if schedule is not None:
+            schedule.step()
         if on_loss is not None:
             on_loss(number, loss.detach())
 

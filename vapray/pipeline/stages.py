@@ -104,7 +104,7 @@ STAGES = (
         "measurements",
         ("images", "captions", "autoencoder", "checkpoints", "samples"),
         (*_FRAME, "caption.prompt_set", "evaluate", "run.seed"),
-        schema=8,
+        schema=9,
     ),
     Stage(
         "downstream",

@@ -68,7 +68,7 @@ _MEASURED = [
     *_strings("key", "set"),
     *_int32("label"),
     *_binary("features", "probabilities"),
-    *_strings("attributes"),
+    *_strings("attributes", "judged"),
     *_binary("pixels"),
 ]
 _COLUMNS = {

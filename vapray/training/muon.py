@@ -49,16 +49,17 @@ class Muon(torch.optim.Optimizer):
     """Muon over named matrices; equal on all ranks of DDP, which have the same gradients.
 
     Args:
-        named: name -> matrix; a layer of ``STACKED`` counts as several matrices.
+        named: name -> matrix; a layer of ``STACKED`` counts as several matrices, a convolution [out, in, h, w] as a
+            matrix of out rows.
         lr: learning rate.
         weight_decay: decoupled weight decay.
 
     Raises:
-        ValueError: a weight that is no matrix.
+        ValueError: a vector.
     """
 
     def __init__(self, named: Mapping[str, nn.Parameter], *, lr: float, weight_decay: float = 0.0) -> None:
-        if wrong := [name for name, weight in named.items() if weight.ndim != 2]:
+        if wrong := [name for name, weight in named.items() if weight.ndim < 2]:
             raise ValueError(f"Muon: expected matrices, got {', '.join(wrong)}")
         super().__init__(named.values(), {"lr": lr, "weight_decay": weight_decay})
         self._pieces = {
@@ -75,13 +76,15 @@ class Muon(torch.optim.Optimizer):
             for weight, update in zip(weights, self._updates(weights), strict=True):
                 dimension, count = self._pieces[weight]
                 for pair in zip(weight.chunk(count, dimension), update.chunk(count, dimension), strict=True):
-                    by_shape[tuple(pair[0].shape)].append(pair)
+                    by_shape[tuple(pair[1].flatten(1).shape)].append(pair)
             if group["weight_decay"]:
                 torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
             for (rows, columns), pairs in by_shape.items():
                 matrices, updates = zip(*pairs, strict=True)
                 rate = group["lr"] * max(1.0, rows / columns) ** 0.5
-                torch._foreach_add_(list(matrices), list(orthogonalize(torch.stack(updates)).unbind()), alpha=-rate)
+                directions = orthogonalize(torch.stack([update.flatten(1) for update in updates]))
+                shaped = [direction.view_as(one) for direction, one in zip(directions, updates, strict=True)]
+                torch._foreach_add_(list(matrices), shaped, alpha=-rate)
 
     def _updates(self, weights: list[Tensor]) -> Sequence[Tensor]:
         """Advance the momenta and return Nesterov's gradients."""

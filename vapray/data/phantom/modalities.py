@@ -19,17 +19,23 @@ class Modality:
         class_names: classes in column order.
         draw_attributes: draws the attributes of one lesion or patient of a class.
         draw: draws one image from attributes, generator of the view, height, width and ``lesion_seed``.
+        upright: True if images have an orientation; turned or mirrored images of other modalities are as likely.
     """
 
     name: str
     class_names: tuple[str, ...]
     draw_attributes: Callable[[str, np.random.Generator], Attributes]
     draw: Callable[[Attributes, np.random.Generator, int, int, int | None], Drawing]
+    upright: bool
 
 
 MODALITIES = {
-    name: Modality(name, tuple(module.CLASSES), module.draw_attributes, module.draw)
-    for name, module in (("dermoscopy", dermoscopy), ("chest_xray", chest_xray), ("colonoscopy", colonoscopy))
+    name: Modality(name, tuple(module.CLASSES), module.draw_attributes, module.draw, upright)
+    for name, module, upright in (
+        ("dermoscopy", dermoscopy, False),
+        ("chest_xray", chest_xray, True),
+        ("colonoscopy", colonoscopy, False),
+    )
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from vapray.evaluation.adherence import Adherence
 from vapray.evaluation.metrics import Metrics
+from vapray.evaluation.summary import JudgedAdherence
 from vapray.memorisation.audit import Memorisation
 from vapray.report.curves import Curve
 from vapray.report.page import Image
@@ -92,6 +93,7 @@ class ReportData:
     """Date and time, as text."""
     metrics: Metrics
     adherence: Adherence | None
+    judge: JudgedAdherence | None
     splits: Mapping[str, int]
     """Number of real images, by split."""
     classes: Sequence[ClassRow]

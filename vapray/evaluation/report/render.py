@@ -32,6 +32,7 @@ def render_report(report: ReportData) -> str:
         caveats=caveats(report),
         specs=[spec for spec in METRIC_SPECS if metrics.value(spec.key) is not None],
         adherence=report.adherence,
+        judge=report.judge,
         lines=_charts(report.curves),
         health=_charts(report.health),
         chart=curves,

@@ -88,6 +88,7 @@ def build_report_data(
         created=time.strftime("%Y-%m-%d %H:%M"),
         metrics=metrics,
         adherence=findings.adherence,
+        judge=findings.judge,
         splits=_splits(images),
         classes=_class_rows(names, unseen, findings),
         examples=[_class_examples(label, name, unseen, generated, frame) for label, name in enumerate(names)],
