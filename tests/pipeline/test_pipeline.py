@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.pipeline.conftest import STAGES, ran
+from vapray.captioning.prompt_set import load_prompt_set
 from vapray.config import Config
 from vapray.sampling.provenance import read_provenance
 
@@ -36,6 +37,20 @@ def test_the_metrics_keep_their_contract(small_run):
         assert stage["rows"] > 0
     assert metrics["n_generated"] == 20
     assert "no semantics" in metrics["features"]
+
+
+def test_adherence_is_judged_twice_attribute_by_attribute(small_run):
+    metrics = json.loads((small_run / "report" / "metrics.json").read_text())
+    measured, judge = metrics["caption_adherence_attributes"], metrics["attribute_judge"]
+    assert measured.keys() == judge["attributes"].keys() == {*load_prompt_set("dermoscopy").attributes}
+    assert metrics["caption_adherence_real"] > metrics["caption_adherence_shuffled"]
+    for judged in judge["attributes"].values():
+        low, high = judged["excess"]
+        assert low <= judged["value"] - judged["shuffled"] <= high
+    accuracies = [judged["accuracy"] for judged in judge["attributes"].values()]
+    assert judge["accuracy"] == pytest.approx(sum(accuracies) / len(accuracies))
+    assert len(list(small_run.glob("reference_measurements/*/files/judge.safetensors"))) == 1
+    assert "by the attribute judge" in (small_run / "report" / "index.html").read_text()
 
 
 def test_the_report_stands_alone_and_warns(small_run):
