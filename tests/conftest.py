@@ -44,7 +44,6 @@ SMALL = (
     "sample.n_images=20",
     "sample.num_inference_steps=3",
     "evaluate.classifier_steps=20",
-    "evaluate.judge_steps=5",
     "evaluate.half_samples=4",
     "evaluate.bootstrap_samples=20",
     "caption_audit.rated_images=3",

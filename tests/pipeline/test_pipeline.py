@@ -39,20 +39,6 @@ def test_the_metrics_keep_their_contract(small_run):
     assert "no semantics" in metrics["features"]
 
 
-def test_adherence_is_judged_twice_attribute_by_attribute(small_run):
-    metrics = json.loads((small_run / "report" / "metrics.json").read_text())
-    measured, judge = metrics["caption_adherence_attributes"], metrics["attribute_judge"]
-    assert measured.keys() == judge["attributes"].keys() == {*load_prompt_set("dermoscopy").attributes}
-    assert metrics["caption_adherence_real"] > metrics["caption_adherence_shuffled"]
-    for judged in judge["attributes"].values():
-        low, high = judged["excess"]
-        assert low <= judged["value"] - judged["shuffled"] <= high
-    accuracies = [judged["accuracy"] for judged in judge["attributes"].values()]
-    assert judge["accuracy"] == pytest.approx(sum(accuracies) / len(accuracies))
-    assert len(list(small_run.glob("reference_measurements/*/files/judge.safetensors"))) == 1
-    assert "by the attribute judge" in (small_run / "report" / "index.html").read_text()
-
-
 def test_the_report_stands_alone_and_warns(small_run):
     page = (small_run / "report" / "index.html").read_text()
     assert "Not for clinical use" in page
@@ -105,6 +91,25 @@ def test_a_changed_guidance_scale_reruns_sampling_and_evaluation_only(run_copy, 
     assert ran(back) == []
     metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
     assert metrics["provenance"]["guidance_scale"] == default
+
+
+def test_the_attribute_judge_checks_adherence_a_second_time(run_copy, joined_job):
+    done = joined_job("pipeline", "evaluate.judge_steps=5", root=run_copy)
+    assert ran(done) == ["evaluate"]
+    metrics = json.loads((run_copy / "report" / "metrics.json").read_text())
+    measured, judge = metrics["caption_adherence_attributes"], metrics["attribute_judge"]
+    assert measured.keys() == judge["attributes"].keys() == {*load_prompt_set("dermoscopy").attributes}
+    assert metrics["caption_adherence_real"] > metrics["caption_adherence_shuffled"]
+    for judged in judge["attributes"].values():
+        low, high = judged["excess"]
+        assert low <= judged["value"] - judged["shuffled"] <= high
+    accuracies = [judged["accuracy"] for judged in judge["attributes"].values()]
+    assert judge["accuracy"] == pytest.approx(sum(accuracies) / len(accuracies))
+    assert len(list(run_copy.glob("reference_measurements/*/files/judge.safetensors"))) == 1
+    assert "by the attribute judge" in (run_copy / "report" / "index.html").read_text()
+    again = joined_job("pipeline", "evaluate.judge_steps=5", "sample.guidance_scale=1.25", root=run_copy)
+    assert ran(again) == ["sample", "evaluate"]
+    assert "measuring the real images" not in again.stdout
 
 
 def test_a_stage_without_its_inputs_says_what_to_run_first(tmp_path, job):
