@@ -1,4 +1,4 @@
-"""What the recipe ``modern`` learns in the time of the paper's objective and optimizer, on phantoms.
+"""Adherence and feature distance of the recipe ``modern`` beside the paper's objective at equal time, on phantoms.
 
     python -m tests.benchmarks.learning [--seconds 60] [--seeds 3] [--images 320] [--modality dermoscopy] [--threads 2]
 
@@ -165,7 +165,7 @@ class Arm:
 
 
 def steps_that_fill(problem: Problem, seconds: float) -> dict[str, int]:
-    """Of each arm, from the median of some steps in turns."""
+    """Number of steps of each arm, from the median of some steps in turns."""
     arms = {name: Arm(problem, changes, 0, TIMED_STEPS) for name, changes in ARMS.items()}
     took: dict[str, list[float]] = {name: [] for name in arms}
     for _ in range(TIMED_STEPS):

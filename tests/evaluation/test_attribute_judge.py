@@ -71,3 +71,10 @@ def test_images_without_their_attributes_are_refused(drawn) -> None:
     images, truths = drawn
     with pytest.raises(DataError, match="160 images and 159"):
         train_judge(images, truths[1:], judged_attributes(CHEST, truths), upright=True)
+
+
+def test_a_prompt_set_of_other_attributes_is_told(drawn) -> None:
+    images, truths = drawn
+    specs = judged_attributes(load_prompt_set("dermoscopy"), truths)
+    with pytest.raises(DataError, match=r"set evaluate\.judge_steps=0"):
+        train_judge(images, truths, specs, upright=True)

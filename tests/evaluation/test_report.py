@@ -157,6 +157,9 @@ def test_a_run_that_measured_almost_nothing_still_has_a_page(report: ReportData,
         splits={},
     )
     page = render_report(replace(pictureless, metrics=bare, adherence=None))
+    assert "Caption adherence not measured" in page
+    judged = replace(bare, attribute_judge={"accuracy": 0.9})
+    assert "Caption adherence not measured" not in render_report(replace(pictureless, metrics=judged, adherence=None))
     outline = Outline(page)
     assert outline.mistakes == []
     assert outline.open == []

@@ -1,5 +1,6 @@
 """Pictures to findings in one plain process, with an extractor that is not the embedded one."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -73,3 +74,19 @@ def test_a_network_with_classes_gives_the_inception_score(
     wanted = inception_score(probabilities / probabilities.sum(axis=1, keepdims=True), seed=config.run.seed).mean
     assert findings(rows, own, config).inception_score == pytest.approx(wanted, rel=1e-9)
     assert findings(rows, space, config).inception_score != pytest.approx(wanted, rel=1e-3)
+
+
+def test_an_attribute_that_the_judge_does_not_know_counts_neither_for_nor_against(
+    config: Config, classifier: Classifier, rows: list[dict]
+) -> None:
+    judging = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"judge_steps": 5})})
+    judged = [{**row, "judged": json.dumps({"shape": "oval"})} for row in rows]
+    truths = {row["key"]: {"shape": "oval", "size": 0.1} for row in rows if row["set"] == "held_out"}
+    captions = {
+        row["key"]: "A large oval lesion." for row in rows if row["set"] in ("generated", "reconstructed", "held_out")
+    }
+    space = build_extractor(Evaluate(features="classifier"), classifier=classifier).space
+    found = summarize(judged, captions, {}, truths, load_prompt_set(config.prompt_set), space, judging).judge
+    assert found is not None
+    assert found.accuracy == {"shape": 1.0}
+    assert found.adherence.adherence == 1.0

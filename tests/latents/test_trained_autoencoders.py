@@ -212,6 +212,11 @@ def test_settings_that_contradict_one_another_are_refused(given: list[str], told
     refused(CONFIG, lambda: load_config(None, [f"autoencoder.{setting}" for setting in given]), told)
 
 
+def test_latents_of_an_autoencoder_are_not_turned() -> None:
+    told = "the latents of a turned image are not turned latents"
+    refused(CONFIG, lambda: load_config(None, ["train.quarter_turns=true"]), told)
+
+
 def test_the_doctor_says_whether_the_autoencoder_can_be_had(vae: Path, tmp_path: Path) -> None:
     shown = {
         "kl": Config(),

@@ -139,8 +139,13 @@ def train_judge(
         device: Torch device name.
 
     Raises:
-        DataError: no images, or lengths differ.
+        DataError: no attributes, no images, or lengths differ.
     """
+    if not specs:
+        raise DataError(
+            "judge: no attribute of the prompt set was drawn with the values that it lists. "
+            "Fix: set evaluate.judge_steps=0, or caption.prompt_set to that of the modality."
+        )
     planes = image_planes(images)
     if len(planes) == 0 or len(truths) != len(planes):
         raise DataError(f"judge: {len(planes)} images and {len(truths)} sets of attributes")

@@ -38,7 +38,7 @@ def small_network(num_classes: int) -> nn.Sequential:
 def image_planes(images: NDArray[np.uint8]) -> Tensor:
     """Convert RGB images uint8 [N, H, W, 3] to uint8 [N, 3, H, W]; DataError for another type or shape."""
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-        raise DataError(f"classifier: expected uint8 [N, H, W, 3], got {images.dtype} {list(images.shape)}")
+        raise DataError(f"images: expected uint8 [N, H, W, 3], got {images.dtype} {list(images.shape)}")
     return torch.tensor(images).permute(0, 3, 1, 2)
 
 

@@ -172,11 +172,12 @@ def _judged(
 ) -> JudgedAdherence | None:
     if not config.evaluate.judge_steps or not truths:
         return None
-    known = [row for row in sets["held_out"] if row["key"] in truths]
-    scores = [agreement(attributes_from_json(row["judged"]), truths[row["key"]], prompt_set) for row in known]
-    names = [name for name in prompt_set.attributes if name in scores[0]]
-    accuracy = {name: float(np.nanmean([score[name] for score in scores])) for name in names}
-    return JudgedAdherence(accuracy, _adherence_by("judged", sets, captions, prompt_set, config))
+    known = [(attributes_from_json(row["judged"]), truths[row["key"]]) for row in sets["held_out"]]
+    specs = {name: spec for name, spec in prompt_set.attributes.items() if name in known[0][0]}
+    judged = replace(prompt_set, attributes=specs)  # what the judge does not know is no fault of the image
+    scores = [agreement(found, true, judged) for found, true in known]
+    accuracy = {name: float(np.mean([score[name] for score in scores])) for name in specs}
+    return JudgedAdherence(accuracy, _adherence_by("judged", sets, captions, judged, config))
 
 
 def _adherence_by(

@@ -111,7 +111,8 @@ def _rejects(report: ReportData) -> Iterator[Caveat]:
 
 def _captions(adherence: Adherence | None, metrics: Metrics) -> Iterator[Caveat]:
     if adherence is None:
-        yield Caveat("Caption adherence not measured", "Attributes can be measured in dermoscopy images only.")
+        if not metrics.attribute_judge:
+            yield Caveat("Caption adherence not measured", "Attributes can be measured in dermoscopy images only.")
         return
     if metrics.provenance.captioner == "measured captions":
         yield Caveat(
