@@ -17,7 +17,7 @@ from . import extractor_weights as weights
 
 
 def test_an_extractor_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vapray.evaluation.extractors.weight_files.find_spec", lambda name: None)
+    monkeypatch.setattr("vapray.pretrained.vision_tower_files.find_spec", lambda name: None)
     for features in ("inception_v3", "dinov2", "biomedclip"):
         with pytest.raises(BackendError, match=rf"{features}.*not installed.*\[features\]"):
             asked(features, Path("anywhere"))

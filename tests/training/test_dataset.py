@@ -12,7 +12,7 @@ from vapray.store.version import Store
 from vapray.training.dataset import open_or_build_cache
 
 
-def tables(tmp_path, ids, *, order=1, without_latents=(), captions=()):
+def tables(tmp_path, ids, *, order=1, without_latents=(), captions=(), notes=None):
     store = Store(str(tmp_path))
     bank, latents = store.version("prompt_bank", "b"), store.version("latents", "l")
     for one in ids[::order]:
@@ -27,9 +27,11 @@ def tables(tmp_path, ids, *, order=1, without_latents=(), captions=()):
             pair = [
                 row | sizes | {"key": f"{one}/{f}", "flipped": bool(f), "moments": pack(moments[f])} for f in (0, 1)
             ]
+            for flipped, half in enumerate(pair):
+                half["teacher"] = pack(np.full((3, 2, 2), 10 * number + flipped, np.int8)) if notes else None
             latents.write_part(build_part(TABLES["latents"], pair))
     for version in (bank, latents):
-        version.seal(stage="x", sections={}, inputs={}, seconds=0, versions={}, notes={})
+        version.seal(stage="x", sections={}, inputs={}, seconds=0, versions={}, notes=notes or {})
     return bank, latents
 
 
@@ -55,6 +57,18 @@ def test_captions_that_name_a_side_are_known(tmp_path):
     assert rows.sided.tolist() == [3, 0, 0, 1, 2]
     assert rows.may_mirror(np.array([3, 1, 0, 4])).tolist() == [False, True, False, True]
     assert rows.may_turn(np.array([3, 1, 0, 4])).tolist() == [False, True, False, False]
+
+
+def test_a_teacher_s_features_are_joined_too_and_only_where_there_is_one(tmp_path):
+    taught = tables(tmp_path, IDS, notes={"teacher_shape": [3, 2, 2]}, without_latents=("i2",))
+    rows = open_or_build_cache(*taught, tmp_path / "cache")
+    assert rows.teacher.shape == (4, 2, 3, 2, 2)
+    assert rows.teacher[:, :, 0, 0, 0].tolist() == [[0, 1], [10, 11], [30, 31], [50, 51]]
+    assert rows.read_teacher(np.array([1, 3]), np.array([1, 0]))[:, 2, 1, 1].tolist() == [11, 50]
+    assert rows.moments[:, :, 0, 0, 0].tolist() == [[0, 0.5], [1, 1.5], [3, 3.5], [5, 5.5]]
+    plain = open_or_build_cache(*tables(tmp_path / "plain", IDS), tmp_path / "plain-cache")
+    assert plain.teacher is None
+    assert plain.read_teacher(np.array([0]), np.array([0])) is None
 
 
 def test_the_order_of_parts_does_not_matter(tmp_path):

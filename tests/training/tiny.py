@@ -9,6 +9,7 @@ from vapray.config import Config
 from vapray.config.loader import load_config
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.uvit import UViT
+from vapray.training.alignment import add_alignment
 from vapray.training.dataset import TrainingRows
 from vapray.training.loop import train
 from vapray.training.network import build_network
@@ -40,6 +41,10 @@ def tiny_config(*overrides: str) -> Config:
     )
 
 
+TEACHER = 6
+"""Number of the teacher's features in ``tiny_rows``."""
+
+
 def tiny_rows(count: int = 20) -> TrainingRows:
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 5, count)
@@ -48,11 +53,14 @@ def tiny_rows(count: int = 20) -> TrainingRows:
         moments=rng.standard_normal((count, 2, 4, 4, 4)).astype(np.float16),
         tokens=rng.standard_normal((int(lengths.sum()), WIDTH)).astype(np.float16),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        teacher=np.random.default_rng(1).integers(-127, 128, (count, 2, TEACHER, 2, 2)).astype(np.int8),
     )
 
 
 def tiny_state(config: Config) -> TrainingState:
     network = build_network(config, num_classes=CLASSES, latent_channels=2, context_width=WIDTH)
+    if isinstance(network, UViT):
+        add_alignment(network, config, TEACHER if config.alignment.kind == "teacher" else None)
     return TrainingState.initial(network, config.train)
 
 

@@ -9,14 +9,15 @@ from typing import Any
 from vapray.config import TextEncoderSection
 from vapray.errors import BackendError, ConfigError
 from vapray.pretrained.model_files import ModelFileSpec, hub_folder, read_json_object, resolve_model_folder, sha256_of
+from vapray.pretrained.vision_tower_files import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
 
 __all__ = ["TowerFiles", "find_tower", "require_packages"]
 
 PACKAGES = {"open_clip": ("open_clip", "transformers"), "transformers": ("transformers",)}
-CONFIGS = {"open_clip": "open_clip_config.json", "transformers": "config.json"}
+CONFIGS = {"open_clip": OPEN_CLIP_CONFIG, "transformers": "config.json"}
 # In the libraries' order of preference: the first existing file is loaded.
 WEIGHTS = {
-    "open_clip": ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"),
+    "open_clip": OPEN_CLIP_WEIGHTS,
     "transformers": ("model.safetensors", "model-*-of-*.safetensors", "pytorch_model.bin", "pytorch_model-*-of-*.bin"),
 }
 TOKENIZERS = (

@@ -9,6 +9,7 @@ from typing import Self
 
 from pydantic import model_validator
 
+from vapray.config.alignment import Alignment
 from vapray.config.captioning import Caption, Endpoint, TextEncoderSection, Vllm
 from vapray.config.conflict import ConfigConflicts
 from vapray.config.conflicts import find_conflicts
@@ -22,6 +23,7 @@ from vapray.config.section import ConfigSection
 from vapray.config.training import Train
 
 __all__ = [
+    "Alignment",
     "CaptionAudit",
     "Cluster",
     "Config",
@@ -51,6 +53,7 @@ class Config(ConfigSection):
     model: Model = Model()
     diffusion: Diffusion = Diffusion()
     train: Train = Train()
+    alignment: Alignment = Alignment()
     sample: Sample = Sample()
     evaluate: Evaluate = Evaluate()
     caption_audit: CaptionAudit = CaptionAudit()
@@ -60,6 +63,11 @@ class Config(ConfigSection):
     def latent_side(self) -> int:
         """Side of the latent, in latent pixels."""
         return self.data.image_size // (1 if self.autoencoder.kind == "pixels" else self.autoencoder.factor)
+
+    @property
+    def patch_grid(self) -> int:
+        """Number of patches along a side of the latent, for uvit and dit."""
+        return self.latent_side // self.model.patch_size
 
     @property
     def prompt_set(self) -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from vapray.config.alignment_conflicts import find_alignment_conflicts
 from vapray.config.autoencoder_conflicts import find_autoencoder_conflicts
 from vapray.config.caption_conflicts import find_caption_conflicts
 from vapray.config.conflict import ConfigConflict
@@ -33,6 +34,7 @@ def find_conflicts(config: "Config") -> Iterator[ConfigConflict]:
     yield from _baselines(config)
     yield from _audit(config)
     yield from _sample_bank(config)
+    yield from find_alignment_conflicts(config)
     yield from find_autoencoder_conflicts(config)
     yield from find_diffusion_conflicts(config)
     yield from find_downstream_conflicts(config)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from vapray.diffusion.parameterization import LossSpace, Parameterization
 from vapray.diffusion.randomness import TrainingDraws
+from vapray.models.alignment import AlignmentTarget
 from vapray.models.prediction import Denoiser
 
 __all__ = ["ClassBalancing", "Losses", "denoising_loss"]
@@ -39,13 +40,15 @@ class Losses:
     """Losses of a batch: scalars with gradients, float32."""
 
     total: Tensor
-    """Total loss: denoising + alpha * reconstruction + balancing."""
+    """Total loss: denoising + alpha * reconstruction + balancing + its weight * alignment."""
     denoising: Tensor
     """Mean squared error of the output, weighted by the noise level; with the defaults that of the noise."""
     reconstruction: Tensor
     """L_recon, before alpha."""
     balancing: Tensor
     """Class-balancing loss with its weight; 0 without it."""
+    alignment: Tensor
+    """Alignment loss, before its weight; 0 without it."""
 
 
 def denoising_loss(
@@ -59,6 +62,7 @@ def denoising_loss(
     alpha: float,
     balancing: ClassBalancing | None = None,
     loss: LossSpace = "epsilon",
+    align: AlignmentTarget | None = None,
 ) -> Losses:
     """Compute the loss of one batch.
 
@@ -75,6 +79,7 @@ def denoising_loss(
         alpha: weight of L_recon.
         balancing: class-balancing loss of the baseline; None: none.
         loss: space of the squared error.
+        align: target of the network's alignment head; None: no alignment loss.
 
     Returns:
         The losses.
@@ -92,7 +97,7 @@ def denoising_loss(
     if balancing is not None:  # in one call, because DDP expects one backward pass per forward pass
         other = [*asked[:2], balancing.other_label_B.to(device, non_blocking=True), *asked[3:]]
         asked = [torch.cat(pair) for pair in zip(asked, other, strict=True)]
-    prediction = model(*asked)
+    prediction = model(*asked) if align is None else model(*asked, align=align)
     predicted, others = prediction.output_BCHW.float().tensor_split([len(noise)])
     target = parameterization.target(clean_BCHW, noise, step_B)
     if loss == parameterization.prediction:
@@ -102,7 +107,11 @@ def denoising_loss(
         denoising = (parameterization.loss_factor(loss, step_B) * error_B).mean()
     reconstruction = prediction.reconstruction_B[: len(noise)].mean()
     balance = denoising.new_zeros(()) if balancing is None else _balance(predicted, others, step_B, drop_B, balancing)
-    return Losses(denoising + alpha * reconstruction + balance, denoising, reconstruction, balance)
+    total, alignment = denoising + alpha * reconstruction + balance, denoising.new_zeros(())
+    if align is not None and prediction.alignment is not None:
+        alignment = prediction.alignment
+        total = total + align.weight * alignment
+    return Losses(total, denoising, reconstruction, balance, alignment)
 
 
 def _balance(predicted: Tensor, others: Tensor, step_B: Tensor, drop_B: Tensor, balancing: ClassBalancing) -> Tensor:

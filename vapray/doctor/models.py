@@ -12,6 +12,8 @@ from vapray.errors import BackendError, VaprayError
 from vapray.evaluation.extractors.weight_files import find_weights
 from vapray.evaluation.extractors.weight_files import require_packages as require_extractor_packages
 from vapray.latents.pretrained_files import find_perceptual_files, find_pretrained
+from vapray.latents.teacher_files import teacher_files
+from vapray.pretrained.vision_tower_files import VISION_PACKAGES, require_package
 
 __all__ = ["check"]
 
@@ -20,10 +22,16 @@ DOWNLOAD = "Allow network access at the first use, which downloads the files."
 
 
 def check(config: Config) -> Iterator[Finding]:
-    """Check the models of the captioner, text encoder, autoencoder and feature extractor."""
+    """Check the models of the captioner, text encoder, autoencoder, alignment and feature extractor."""
     yield from _captioners(config)
     yield from _text_encoders(config)
     yield from _found("autoencoder", lambda: _autoencoder(config))
+    if config.alignment.kind == "teacher":
+        teacher = config.alignment.teacher
+        package = VISION_PACKAGES[teacher]
+        yield from _found(
+            "teacher", lambda: _teacher(config), lambda: require_package("alignment.teacher", teacher, package)
+        )
     settings = config.evaluate
     yield from _found("features", lambda: _extractor(settings), lambda: require_extractor_packages(settings.features))
 
@@ -50,6 +58,10 @@ def _text_encoders(config: Config) -> Iterator[Finding]:
 
 def _extractor(settings: Evaluate) -> str:
     return ", ".join([settings.features, *(str(path) for path in find_weights(settings, download=False))])
+
+
+def _teacher(config: Config) -> str:
+    return ", ".join([config.alignment.teacher, *map(str, teacher_files(config).paths(download=False))])
 
 
 def _captioner(config: Config) -> str:

@@ -12,7 +12,7 @@ from vapray.evaluation.extractors.inception import inception_v3
 from vapray.evaluation.extractors.random_convolutions import RandomConvolutions
 from vapray.evaluation.extractors.torchvision_networks import torchvision_network
 from vapray.evaluation.extractors.trained_classifier import penultimate_layer
-from vapray.evaluation.extractors.vision_transformers import biomedclip, dinov2
+from vapray.evaluation.extractors.vision_transformers import vision_transformer
 
 __all__ = [
     "FeatureExtractor",
@@ -30,8 +30,8 @@ _FACTORIES: dict[str, Callable[..., FeatureExtractor]] = {
     "vgg16": torchvision_network,
     "squeezenet": torchvision_network,
     "densenet121": torchvision_network,
-    "dinov2": dinov2,
-    "biomedclip": biomedclip,
+    "dinov2": vision_transformer,
+    "biomedclip": vision_transformer,
     "classifier": penultimate_layer,
 }
 

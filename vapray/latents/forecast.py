@@ -9,6 +9,7 @@ from vapray.latents.file_names import CONFIG_FILE
 from vapray.latents.kl_shape import STABLE_DIFFUSION, KlShape
 from vapray.latents.network_size import NO_NETWORK, AutoencoderSize, kl_size, tiny_size
 from vapray.latents.pretrained_files import find_pretrained
+from vapray.latents.teacher_files import teacher_cost
 from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, ForecastInputs, flop_rate, part_overhead, pool_size
 
 __all__ = ["OF_CONVOLUTIONS", "PLANES_AT_ONCE", "autoencoder_size", "forecast"]
@@ -35,18 +36,22 @@ def autoencoder_size(config: Config) -> AutoencoderSize:
 
 
 def forecast(outlook: ForecastInputs) -> Forecast:
-    """Forecast stage encode: each image and its mirror image, 1:2; moments are 2C x h x w float16 values."""
+    """Forecast stage encode: each image and its mirror image, 1:2; moments are 2C x h x w float16 values.
+
+    A teacher's features are one byte each.
+    """
     config, pictures = outlook.config, outlook.rows["images"]
     pool, size = config.pools.encode, autoencoder_size(config)
     workers, device = pool_size(pool)
     rate, basis = flop_rate(device)
     channels = 3 if config.autoencoder.kind == "pixels" else config.autoencoder.channels
     moments = 2 * channels * config.latent_side**2 * 2
+    features, teaching = teacher_cost(config)
     side = config.data.image_size
-    frame, encoding = 3 * side**2, 2 * size.encoder_flops / (rate * OF_CONVOLUTIONS)
+    frame, encoding = 3 * side**2, 2 * (size.encoder_flops / OF_CONVOLUTIONS + teaching) / rate
     return Forecast(
         rows=2 * pictures,
-        part_bytes=2 * pictures * (moments * PACKED + 20) + part_overhead(pictures, pool),
+        part_bytes=2 * pictures * (moments * PACKED + features + 20) + part_overhead(pictures, pool),
         file_bytes=0,
         startup_seconds=5.0,
         work_seconds=pictures * (reading_seconds(outlook.images) + encoding) / workers,

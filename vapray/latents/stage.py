@@ -1,7 +1,8 @@
 """Stage encode: tables ``images`` and ``autoencoder`` to table ``latents``.
 
 in    image_id, label, split, group, path
-out   key, image_id, label, split, group, flipped, moments float16 [2 * channels, height, width]
+out   key, image_id, label, split, group, flipped, moments float16 [2 * channels, height, width],
+      teacher int8 [features, grid, grid] with alignment.kind=teacher
 1:2.  Each image and its mirror image; both are in one part.
 """
 
@@ -14,6 +15,7 @@ from vapray.config import Config
 from vapray.data.image_loading import load_square_images
 from vapray.latents.latent_space import LatentSpace, LatentStatistics, flip_pair
 from vapray.latents.loading import load_run_autoencoder
+from vapray.latents.teacher import load_teacher
 from vapray.runtime.cluster import run_remote
 from vapray.runtime.row_map import map_rows
 from vapray.runtime.stage_context import StageContext
@@ -37,12 +39,15 @@ def run(run: StageContext) -> None:
     run.notes["latent_space"] = run_remote(
         run.name, _latent_space, run.config, run.inputs["autoencoder"], run.output, pool=pool, log=run.progress.log
     )
+    if run.config.alignment.kind == "teacher":
+        run.notes["teacher_shape"] = _teacher_shape(run.output, run.config.patch_grid)
 
 
 class _EncodeImages:
     def __init__(self, config: Config, autoencoder: Version) -> None:
         self._side = config.data.image_size
         self._autoencoder = load_run_autoencoder(autoencoder, config.pools.encode.device)
+        self._teacher = load_teacher(config, config.pools.encode.device)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         frames, kept, reasons = load_square_images(rows.column("path").to_pylist(), self._side)
@@ -50,13 +55,14 @@ class _EncodeImages:
         done = []
         for flipped, images in enumerate(flip_pair(frames)) if kept else ():
             moments = self._autoencoder.encode_moments(images).cpu().numpy().astype(np.float16)
-            for position, moment in zip(kept, moments, strict=True):
-                done.append(asked[position] | _row(asked[position]["image_id"], bool(flipped), moment))
+            features = self._teacher(images) if self._teacher else [None] * len(kept)
+            for position, moment, feature in zip(kept, moments, features, strict=True):
+                done.append(asked[position] | _row(asked[position]["image_id"], bool(flipped), moment, feature))
         rejects = {f"{asked[position]['image_id']}/0": reason for position, reason in reasons.items()}
         return build_part(TABLES["latents"], done, rejects)
 
 
-def _row(image_id: str, flipped: bool, moment: np.ndarray) -> dict[str, object]:
+def _row(image_id: str, flipped: bool, moment: np.ndarray, feature: np.ndarray | None) -> dict[str, object]:
     channels, height, width = moment.shape
     key = f"{image_id}/{int(flipped)}"
     return {
@@ -66,7 +72,16 @@ def _row(image_id: str, flipped: bool, moment: np.ndarray) -> dict[str, object]:
         "channels": channels // 2,
         "height": height,
         "width": width,
+        "teacher": None if feature is None else pack(feature),
     }
+
+
+def _teacher_shape(latents: Version, grid: int) -> list[int]:
+    """Get the shape of a row's features from the first part with rows."""
+    for part in latents.read_parts(["teacher"]):
+        if part.num_rows:
+            return [len(part.column("teacher")[0].as_py()) // grid**2, grid, grid]
+    return [0, grid, grid]
 
 
 def _latent_space(config: Config, autoencoder: Version, latents: Version) -> dict[str, object]:

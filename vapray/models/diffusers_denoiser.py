@@ -6,6 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from vapray.models.alignment import AlignmentTarget
 from vapray.models.network_config import NetworkSizes
 from vapray.models.prediction import Prediction
 
@@ -53,6 +54,7 @@ class DiffusersDenoiser(nn.Module):
         drop_B: Tensor | None = None,
         *,
         reconstruct: bool = True,
+        align: AlignmentTarget | None = None,
     ) -> Prediction:
         """Predict the noise in each latent; shapes as in ``UViT.forward``."""
         row_B = label_B if drop_B is None else label_B.masked_fill(drop_B, self.num_classes)

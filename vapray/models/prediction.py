@@ -8,6 +8,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from vapray.models.alignment import AlignmentTarget
+
 __all__ = ["Denoiser", "Prediction"]
 
 
@@ -21,6 +23,8 @@ class Prediction:
     """L_recon, the mean of ``reconstruction_B``; 0 for a network without prototypes."""
     reconstruction_B: Tensor
     """L_recon of each row, float32."""
+    alignment: Tensor | None = None
+    """Alignment loss, float32, before its weight; None for a network without an alignment head, and in sampling."""
 
 
 class Denoiser(Protocol):
@@ -36,6 +40,7 @@ class Denoiser(Protocol):
         drop_B: Tensor | None = None,
         *,
         reconstruct: bool = True,
+        align: AlignmentTarget | None = None,
     ) -> Prediction:
         """Predict; see ``UViT.forward`` for shapes. ``reconstruct=False`` skips L_recon (sampling)."""
         ...

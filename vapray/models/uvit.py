@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from vapray.models.alignment import AlignmentHead, AlignmentTarget
 from vapray.models.attention import Block, draw_weights
 from vapray.models.matched_block import MatchedBlock
 from vapray.models.network_config import UViTConfig
@@ -64,6 +65,7 @@ class UViT(nn.Module):
         self.reset_parameters()
         # Attached after our own init, which resets every nn.Linear, so that their zeros stay zero.
         self.prototypes = _prototype_condition(config)
+        self.alignment: AlignmentHead | None = None
         self.matched_block: MatchedBlock | None = None
         if config.matched_block and self.prototypes is not None:
             parameters = sum(weight.numel() for weight in self.prototypes.parameters())
@@ -103,6 +105,7 @@ class UViT(nn.Module):
         drop_B: Tensor | None = None,
         *,
         reconstruct: bool = True,
+        align: AlignmentTarget | None = None,
     ) -> Prediction:
         """Predict the noise in each latent, or what the parameterization says instead.
 
@@ -114,9 +117,10 @@ class UViT(nn.Module):
             context_length_B: int64, number of real text tokens of each row, 0..L.
             drop_B: bool, True for the null condition: the null label and the null text.
             reconstruct: whether to compute L_recon.
+            align: target of the alignment head; None: no alignment loss.
 
         Returns:
-            Predicted noise [B, C, H, W] and L_recon.
+            Predicted noise [B, C, H, W], L_recon and the alignment loss.
 
         Raises:
             ValueError: a context of another width, too many tokens, or fewer tokens than ``context_length_B``.
@@ -131,12 +135,15 @@ class UViT(nn.Module):
         real_BL = None
         if real_text_BL is not None:
             real_BL = F.pad(real_text_BL, (self.lead, patch_count), value=True)
-        tokens, reconstruction_B = self._blocks(tokens, row_B, real_BL, reconstruct)
+        tokens, reconstruction_B, shaped = self._blocks(tokens, row_B, real_BL, reconstruct)
         # The last layers are float32: bfloat16's 8 bits would limit the accuracy of every sampling step.
         with torch.autocast(tokens.device.type, enabled=False):
             patches = self.patch_out(self.norm(tokens[:, -patch_count:].to(self.norm.weight.dtype)))
             noise = self.smooth(unpatchify(patches, self.patch_size, self.latent_channels))
-        return Prediction(noise, reconstruction_B.mean(), reconstruction_B)
+        aligned = None
+        if self.alignment is not None and align is not None:
+            aligned = self.alignment(shaped[:, -patch_count:], align)
+        return Prediction(noise, reconstruction_B.mean(), reconstruction_B, aligned)
 
     def _tokens(self, noisy_BCHW: Tensor, step_B: Tensor, row_B: Tensor, text_BLD: Tensor) -> tuple[Tensor, int]:
         """Build [time | label | text | patches] with positions; also return the number of patches."""
@@ -153,14 +160,15 @@ class UViT(nn.Module):
 
     def _blocks(
         self, tokens: Tensor, row_B: Tensor, real_BL: Tensor | None, reconstruct: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Run all blocks; return the tokens and each row's L_recon (0 without a PCM)."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run all blocks; return the tokens, each row's L_recon (0 without a PCM), and the tokens to align."""
         mask = None if real_BL is None else real_BL[:, None, None, :]
         reconstruction_B = tokens.new_zeros(len(tokens), dtype=torch.float32)
         skips = []
         for block in self.in_blocks:
             tokens = self._pass(block, tokens, mask)
             skips.append(tokens)
+        shaped = skips[self.alignment.after - 1] if self.alignment is not None else tokens
         for place in ("encoder", "middle"):
             if place == "middle":
                 tokens = self._pass(self.mid_block, tokens, mask)
@@ -172,7 +180,7 @@ class UViT(nn.Module):
                 tokens = self.matched_block(tokens, mask)
         for block in self.out_blocks:
             tokens = self._pass(block, tokens, mask, skips.pop())
-        return tokens, reconstruction_B
+        return tokens, reconstruction_B, shaped
 
     def _pass(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
         if self._recompute and torch.is_grad_enabled():

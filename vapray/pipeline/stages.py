@@ -18,6 +18,7 @@ from vapray.data.dataset import dataset_content_hash
 from vapray.downstream.content_hash import classifier_weights_content_hash
 from vapray.evaluation.extractors.weight_files import features_content_hash
 from vapray.latents.content_hash import autoencoder_content_hash, perceptual_content_hash
+from vapray.latents.teacher_files import teacher_content_hash
 from vapray.pipeline.stage_names import STAGE_PACKAGES
 from vapray.sampling.caption_source import bank_content_hash
 from vapray.training.content_hash import initial_weights_content_hash
@@ -60,6 +61,7 @@ _TRAIN_EXECUTION = {
     "compile", "min_workers", "tracker", "init_from", "sharding", "resources_per_worker",
 }  # fmt: skip
 _TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TRAIN_EXECUTION)
+_ALIGNMENT = ("alignment.kind", "alignment.weight", "alignment.block", "alignment.share")
 _FRAME = ("data.modality", "data.image_size")
 _MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "text_encoder")
 
@@ -95,7 +97,7 @@ STAGES = (
         "train",
         "checkpoints",
         ("images", "autoencoder", "prompt_bank", "latents"),
-        (*_MODEL, *_TRAIN, "run.seed"),
+        (*_MODEL, *_TRAIN, *_ALIGNMENT, "run.seed"),
         schema=3,
     ),
     Stage("sample", "samples", ("prompt_bank", "checkpoints"), ("sample", "run.seed")),
@@ -122,6 +124,7 @@ EXTERNAL_INPUTS: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
     "caption": {"prompts": prompts_content_hash, "captions file": captions_content_hash, "model": model_content_hash},
     "bank": {"text encoder": encoder_content_hash},
     "autoencoder": {"autoencoder model": autoencoder_content_hash, "perceptual network": perceptual_content_hash},
+    "encode": {"teacher": teacher_content_hash},
     "train": {"initial weights": initial_weights_content_hash},
     "sample": {"caption run": bank_content_hash},
     "audit": {"prompts": prompts_content_hash, "other captions": others_content_hash, "ratings": ratings_content_hash},

@@ -12,6 +12,7 @@ caption_audit_sample, sample and downstream; ``audit_measurements``, ``measureme
 Arrays are stored as little-endian bytes next to their shape:
     context   float16 [num_tokens, width]              the sizes are columns
     moments   float16 [2 * channels, height, width]    mean and log-variance of the latent; the sizes are columns
+    teacher   int8 [features, grid, grid]              patch features of vapray.latents.teacher, or null
     pixels    uint8                                    layout of vapray.memorisation.views
 
 Version 0.1.0 wrote some tables and columns under other names; :mod:`vapray.store` reads them under the present ones.
@@ -95,6 +96,7 @@ _COLUMNS = {
         *_bool("flipped"),
         *_binary("moments"),
         *_int32("channels", "height", "width"),
+        *_binary("teacher"),
     ],
     "sample_plan": [*_SAMPLE, *_strings("caption", "source_image_id"), *_int64("seed")],
     "samples": [*_SAMPLE, *_strings("class", "caption", "source_image_id"), *_int64("seed"), *_binary("png")],

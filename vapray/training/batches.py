@@ -11,6 +11,7 @@ from vapray.config import Config
 from vapray.diffusion.objective import ClassBalancing
 from vapray.diffusion.randomness import TrainingDraws, draw_other_labels, draw_posterior_noise, draw_training
 from vapray.latents.latent_space import LatentSpace, sample_latent
+from vapray.training.alignment import alignment_weight
 from vapray.training.batch_sampler import GlobalBatchSampler, caption_permutation
 from vapray.training.dataset import TrainingRows
 from vapray.training.network import build_noise_levels
@@ -36,6 +37,8 @@ class Batch:
     """Class-balancing loss for ``train.cbdm_weight``; None without it."""
     share: float = 1.0
     """Number of its rows divided by that of the rank's complete batch: the weight of its mean loss."""
+    teacher_BFHW: Tensor | None = None
+    """Features of the alignment's teacher, int8; None without one."""
 
     def to(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Copy latents, labels, contexts and their lengths to a device."""
@@ -78,6 +81,7 @@ class Batch:
             context_length_B=change(self.context_length_B),
             draws=draws,
             balancing=other,
+            teacher_BFHW=None if self.teacher_BFHW is None else change(self.teacher_BFHW),
         )
 
 
@@ -116,13 +120,15 @@ class Batches:
         lengths = np.where(draws.drop_B.numpy(), np.minimum(lengths, 1), lengths)
         mirrored = draws.flip_B.numpy() & self._rows.may_mirror(captions) & self._config.train.flip
         sides = mirrored.astype(np.int64)
+        teacher = self._rows.read_teacher(rows, sides) if alignment_weight(step, self._config) else None
         moments, context = self._rows.read(rows, sides, captions, lengths)
         noise = draw_posterior_noise(self._config.run.seed, step, self._places.tolist(), self._shape)
         latents = self._space.normalize(sample_latent(moments.float(), noise))
         if self._config.train.quarter_turns:
             latents = _turned(latents, draws.turn_B * torch.from_numpy(self._rows.may_turn(captions)))
         label = torch.from_numpy(self._rows.labels[rows].astype(np.int64))
-        return Batch(latents, label, context, torch.from_numpy(lengths), draws, self._balancing(step))
+        balancing = self._balancing(step)
+        return Batch(latents, label, context, torch.from_numpy(lengths), draws, balancing, teacher_BFHW=teacher)
 
     def _balancing(self, step: int) -> ClassBalancing | None:
         tau, places = self._config.train.cbdm_weight, self._places.tolist()

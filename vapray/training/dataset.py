@@ -46,6 +46,9 @@ class TrainingRows:
     """Offsets, [N + 1]; context n is ``tokens[offsets[n]:offsets[n + 1]]``."""
     sided: NDArray[np.uint8] | None = None
     """Sides that captions name, the bits of :class:`vapray.training.row_join.RowJoin`, [N]; None: no caption does."""
+    teacher: NDArray[np.int8] | None = None
+    """Patch features of each image and its mirror image, as :mod:`vapray.latents.teacher` stores them, [N, 2, F, g, g];
+    None without a teacher."""
     file: RowsFile | None = None
     """File from which the arrays are mapped."""
 
@@ -57,7 +60,8 @@ class TrainingRows:
             ValueError: the file is damaged.
         """
         file = RowsFile(path)
-        return cls(file.labels.copy(), file.moments, file.tokens, file.offsets.copy(), file.sided.copy(), file)
+        labels, offsets, sided = file.labels.copy(), file.offsets.copy(), file.sided.copy()
+        return cls(labels, file.moments, file.tokens, offsets, sided, file.teacher, file)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -102,6 +106,10 @@ class TrainingRows:
         if self.file:
             self.file.forget_pages()
         return moments, contexts
+
+    def read_teacher(self, rows: NDArray[np.int64], sides: NDArray[np.int64]) -> Tensor | None:
+        """Copy the teacher's features of some rows, int8 [B, F, g, g], before :meth:`read` releases the pages."""
+        return None if self.teacher is None else torch.from_numpy(self.teacher[rows, sides])
 
     def _contexts(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
         place = np.arange(int(lengths.max()))

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
 
 from vapray.bank.factory import build_text_encoder
 from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Config
 from vapray.latents.latent_space import LatentSpace
+from vapray.models.alignment import without_alignment
 from vapray.store.checkpoint import SCHEMA
 
 __all__ = ["final_checkpoint", "final_notes"]
@@ -48,15 +51,20 @@ def final_checkpoint(
         "steps": config.train.steps,
         **final_notes(state),
     }
+    kept = bytes if config.alignment.kind == "none" else _without_alignment
     table = io.BytesIO()
     pq.write_table(bank.to_table(), table)
     return {
         "checkpoint.json": json.dumps(card, indent=1, sort_keys=True).encode(),
-        "ema.safetensors": state["best.safetensors"] if "best.safetensors" in state else state["ema.safetensors"],
-        "raw.safetensors": state["raw.safetensors"],
+        "ema.safetensors": kept(state["best.safetensors" if "best.safetensors" in state else "ema.safetensors"]),
+        "raw.safetensors": kept(state["raw.safetensors"]),
         "bank.parquet": table.getvalue(),
         **{f"autoencoder/{name}": data for name, data in autoencoder.items()},
     }
+
+
+def _without_alignment(weights: bytes) -> bytes:
+    return save_safetensors(without_alignment(load_safetensors(weights)))
 
 
 def final_notes(state: Mapping[str, bytes]) -> dict[str, Any]:

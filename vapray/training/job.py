@@ -13,6 +13,7 @@ from vapray.models.uvit import UViT
 from vapray.runtime.driver_channel import DriverChannel
 from vapray.store.checkpoint import load_latest_training_state
 from vapray.store.version import Version
+from vapray.training.alignment import add_alignment
 from vapray.training.initial_weights import load_initial_weights
 from vapray.training.network import Network, build_network
 from vapray.training.state import TrainingState
@@ -71,6 +72,9 @@ class TrainingJob:
         network, files = self.network(), self.latest_state_files(log)
         if files is None:
             self._fill_initial_weights(network, log)
+        if isinstance(network, UViT):
+            shape = self.latents.require_manifest().notes.get("teacher_shape") or [None]
+            add_alignment(network, self.config, shape[0])
         state = TrainingState.initial(network, self.config.train)
         if files:
             state.restore(files)

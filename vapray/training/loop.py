@@ -94,13 +94,14 @@ def _is_due(step: int, every: int, last: int) -> bool:
 
 def _point(state: TrainingState, taken: StepResult) -> dict[str, float]:
     losses = taken.losses
-    balancing = float(losses.balancing)
+    balancing, alignment = float(losses.balancing), float(losses.alignment)
     assert taken.norm is not None
     return {
         "step": float(state.step),
         "loss": float(losses.denoising),
         "reconstruction": float(losses.reconstruction),
         **({"class_balancing": balancing} if balancing else {}),
+        **({"alignment": alignment} if alignment else {}),
         "gradient_norm": taken.norm,
         "learning_rate": state.optimizer.param_groups[0]["lr"],
     }

@@ -39,6 +39,7 @@ class RowJoin:
         bank_places: for each row of ``prompt_bank``, in the order of its parts, its training row or -1.
         latents_places: for each row of ``latents``, in the order of its parts, its training row or -1.
         flipped: for each row of ``latents``, True for a mirror image, bool.
+        teacher_shape: shape of a teacher's features, (F, g, g); None without one.
         sided: sides that captions name, the bits ``LEFT_RIGHT`` and ``UP_DOWN``, uint8 [N]. A mirror image contradicts
             the first, a turned image both.
     """
@@ -48,6 +49,7 @@ class RowJoin:
     offsets: NDArray[np.int64]
     width: int
     shape: tuple[int, int, int]
+    teacher_shape: tuple[int, int, int] | None
     bank_places: NDArray[np.int64]
     latents_places: NDArray[np.int64]
     flipped: NDArray[np.bool_]
@@ -55,8 +57,10 @@ class RowJoin:
 
     @property
     def nbytes(self) -> int:
-        """Size of all moments and contexts, in bytes."""
-        return 2 * (2 * len(self.labels) * math.prod(self.shape) + int(self.offsets[-1]) * self.width)
+        """Size of all moments, contexts and features, in bytes."""
+        features = math.prod(self.teacher_shape) if self.teacher_shape else 0
+        pairs = 2 * math.prod(self.shape) + features
+        return 2 * (len(self.labels) * pairs + int(self.offsets[-1]) * self.width)
 
 
 def join_rows(bank: Version, latents: Version, split: str) -> RowJoin:
@@ -84,11 +88,17 @@ def join_rows(bank: Version, latents: Version, split: str) -> RowJoin:
         offsets=np.concatenate([[0], np.cumsum(rows.column("num_tokens").to_numpy(), dtype=np.int64)]),
         width=_only(bank, rows, ["width"])[0],
         shape=(2 * channels, height, width),
+        teacher_shape=_teacher_shape(latents),
         bank_places=_inverse(asked[is_encoded], captions.num_rows),
         latents_places=np.where(places == NOWHERE, NOWHERE, (np.cumsum(is_encoded) - 1)[places]),
         flipped=flipped,
         sided=_named_sides(rows.column("caption")),
     )
+
+
+def _teacher_shape(latents: Version) -> tuple[int, int, int] | None:
+    noted = latents.require_manifest().notes.get("teacher_shape")
+    return (noted[0], noted[1], noted[2]) if noted else None
 
 
 def _named_sides(captions: pa.ChunkedArray) -> NDArray[np.uint8]:

@@ -17,6 +17,8 @@ from vapray.training.rows_file import RowsFile, preallocate
 
 __all__ = ["write_rows"]
 
+FLOAT16 = np.dtype("<f2")
+
 
 def write_rows(path: Path, bank: Version, latents: Version, join: RowJoin) -> None:
     """Write the file and flush it to the disk.
@@ -25,10 +27,14 @@ def write_rows(path: Path, bank: Version, latents: Version, join: RowJoin) -> No
         DataError: a row has another size than its shape, or the disk is full.
     """
     with _room_for(path, join.nbytes):
-        preallocate(path, join.image_ids, join.labels, join.sided, join.offsets, join.shape, join.width)
+        preallocate(
+            path, join.image_ids, join.labels, join.sided, join.offsets, join.shape, join.width, join.teacher_shape
+        )
         file = RowsFile(path, writable=True)
     _fill_contexts(file, bank, join)
-    _fill_moments(file, latents, join)
+    _fill_pairs(file.moments, "moments", file, latents, join)
+    if file.teacher is not None:
+        _fill_pairs(file.teacher, "teacher", file, latents, join)
     with _room_for(path, join.nbytes):
         file.sync()
 
@@ -54,11 +60,13 @@ def _fill_contexts(file: RowsFile, bank: Version, join: RowJoin) -> None:
         file.forget_pages()
 
 
-def _fill_moments(file: RowsFile, latents: Version, join: RowJoin) -> None:
-    size = int(np.prod(join.shape))
-    for places, moments, rows in _wanted(latents, "moments", join.latents_places):
-        values = _values(latents, moments, np.full(len(places), size), join.image_ids.take(places))
-        file.moments[places, join.flipped[rows].astype(np.int64)] = values.reshape(-1, *join.shape)
+def _fill_pairs(filled: NDArray[Any], column: str, file: RowsFile, latents: Version, join: RowJoin) -> None:
+    """Fill an array [N, 2, ...] with a column's values of images and their mirror images."""
+    shape = filled.shape[2:]
+    for places, cells, rows in _wanted(latents, column, join.latents_places):
+        sizes = np.full(len(places), int(np.prod(shape)))
+        values = _values(latents, cells, sizes, join.image_ids.take(places), filled.dtype)
+        filled[places, join.flipped[rows].astype(np.int64)] = values.reshape(-1, *shape)
         file.forget_pages()
 
 
@@ -76,14 +84,18 @@ def _wanted(
 
 
 def _values(
-    version: Version, cells: pa.Array, sizes: NDArray[np.int64], image_ids: pa.Array
-) -> NDArray[np.floating[Any]]:
-    """Concatenate the float16 values of some binary cells."""
+    version: Version,
+    cells: pa.Array,
+    sizes: NDArray[np.int64],
+    image_ids: pa.Array,
+    kind: np.dtype[Any] = FLOAT16,
+) -> NDArray[Any]:
+    """Concatenate the values of some binary cells."""
     _, offsets, data = cells.buffers()
     ends = np.frombuffer(offsets, np.int32)[cells.offset : cells.offset + len(cells) + 1]
-    if len(odd := np.flatnonzero(np.diff(ends) != 2 * sizes)):
+    if len(odd := np.flatnonzero(np.diff(ends) != kind.itemsize * sizes)):
         raise DataError(
             f"{version.uri}: image {image_ids[odd[0]]} has {np.diff(ends)[odd[0]]:,} bytes, "
-            f"expected {2 * sizes[odd[0]]:,} for its shape. Fix: delete this folder and rerun its stage."
+            f"expected {kind.itemsize * sizes[odd[0]]:,} for its shape. Fix: delete this folder and rerun its stage."
         )
-    return np.frombuffer(data, np.uint8)[ends[0] : ends[-1]].view("<f2")
+    return np.frombuffer(data, np.uint8)[ends[0] : ends[-1]].view(kind)

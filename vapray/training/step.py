@@ -11,8 +11,10 @@ from torch import nn
 from vapray.config import Config
 from vapray.diffusion.objective import Losses, denoising_loss
 from vapray.errors import TrainingDivergedError
+from vapray.models.alignment import AlignmentTarget
 from vapray.models.precision import Precision, matrix_products
 from vapray.models.uvit import UViT
+from vapray.training.alignment import alignment_weight
 from vapray.training.batches import Batch
 from vapray.training.network import build_parameterization
 from vapray.training.optimizer import average_weights, ema_decay, only_present_rows, set_learning_rate
@@ -108,7 +110,16 @@ class OptimizerStep:
                 alpha,
                 batch.balancing,
                 self._config.diffusion.loss,
+                self._alignment(batch),
             )
+
+    def _alignment(self, batch: Batch) -> AlignmentTarget | None:
+        """Build the target of the alignment head; None for a network without one."""
+        if self._config.alignment.kind == "none":
+            return None
+        features = batch.teacher_BFHW
+        moved = None if features is None else features.to(self._device, non_blocking=True)
+        return AlignmentTarget(alignment_weight(self._state.step, self._config), moved)
 
     def _skip(self) -> None:
         """Skip the step; all ranks have the same gradient, so they skip, and stop, together."""

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from vapray.config import Evaluate
 from vapray.errors import ConfigError
 from vapray.evaluation.extractors.extractor import FeatureSpace
-from vapray.evaluation.extractors.network_extractor import NetworkExtractor, require_device, sha256_with
+from vapray.evaluation.extractors.network_extractor import NetworkExtractor, sha256_with
 from vapray.evaluation.extractors.weight_files import inception_file, require_packages
+from vapray.pretrained.network_weights import require_device
 from vapray.pretrained.weights_file import read_weights
 
 __all__ = ["inception_v3"]

@@ -15,11 +15,11 @@ from vapray.evaluation.extractors.network_extractor import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
     NetworkExtractor,
-    load_weights,
     normalize,
     sha256_with,
 )
 from vapray.evaluation.extractors.weight_files import find_weights
+from vapray.pretrained.network_weights import fill_network
 from vapray.pretrained.weights_file import metadata_of, read_weights
 
 __all__ = ["torchvision_network"]
@@ -80,7 +80,7 @@ def torchvision_network(settings: Evaluate, device: str = "cpu") -> NetworkExtra
     weights = {name: weight for name, weight in read.items() if not name.startswith(unused)}
     with torch.device("meta"):
         name, layers = build(weights)
-    network = load_weights(layers, weights, f"evaluate.weights = {path}", device)
+    network = fill_network(layers, weights, f"evaluate.weights = {path}", "evaluate.features", device)
     seen = f"{name}, {settings.preprocessing} pixels"
     side = int(metadata_of(path).get("image_side", SIDE))
     space = FeatureSpace(seen, sha256_with(seen, [path]), width, side)

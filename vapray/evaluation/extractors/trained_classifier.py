@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vapray.errors import DataError
 from vapray.evaluation.classifier import FEATURES, LABEL, Classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
-from vapray.evaluation.extractors.network_extractor import require_device
+from vapray.pretrained.network_weights import require_device
 
 __all__ = ["penultimate_layer"]
 

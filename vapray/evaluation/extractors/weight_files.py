@@ -1,20 +1,17 @@
 """Weight files of the extractors, and the hash that identifies them in the fingerprint."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
-from vapray.bank.tower_files import CONFIGS, WEIGHTS
 from vapray.config import Config, Evaluate
 from vapray.errors import BackendError, ConfigError
-from vapray.pretrained.model_files import ModelFileSpec, is_directory, resolve_commit, resolve_model_folder, sha256_of
+from vapray.pretrained.model_files import sha256_of
+from vapray.pretrained.vision_tower_files import VISION_PACKAGES, VisionTowerFiles, require_package
 
-__all__ = ["features_content_hash", "find_weights", "inception_file", "model_folder", "require_packages"]
+__all__ = ["features_content_hash", "find_weights", "inception_file", "require_packages", "tower_files"]
 
-PACKAGES = {"inception_v3": "torch_fidelity", "dinov2": "timm", "biomedclip": "open_clip"}
+PACKAGES = {"inception_v3": "torch_fidelity", **VISION_PACKAGES}
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_ADDRESS = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
-CONFIG_FILES = {"dinov2": "config.json", "biomedclip": CONFIGS["open_clip"]}
-WEIGHT_FILES = {"dinov2": ("model.safetensors",), "biomedclip": WEIGHTS["open_clip"]}
 
 
 def find_weights(settings: Evaluate, *, download: bool = True) -> list[Path]:
@@ -30,9 +27,8 @@ def find_weights(settings: Evaluate, *, download: bool = True) -> list[Path]:
     """
     if settings.features == "inception_v3":
         return [inception_file(settings.weights)]
-    if settings.features in CONFIG_FILES:
-        folder = model_folder(settings, download=download)
-        return [folder / CONFIG_FILES[settings.features], _weights(settings.features, folder)[0]]
+    if settings.features in VISION_PACKAGES:
+        return tower_files(settings).paths(download=download)
     if settings.weights is None:
         return []
     if not Path(settings.weights).is_file():
@@ -40,12 +36,11 @@ def find_weights(settings: Evaluate, *, download: bool = True) -> list[Path]:
     return [Path(settings.weights)]
 
 
-def model_folder(settings: Evaluate, *, download: bool = True) -> Path:
-    """Folder of dinov2 or biomedclip; raises the errors of :func:`find_weights`."""
-    features = settings.features
-    choices = [[CONFIG_FILES[features], name] for name in WEIGHT_FILES[features]]
-    wanted = ModelFileSpec("evaluate.weights", choices, lambda folder: _missing(features, folder))
-    return resolve_model_folder(settings.weights or "", settings.revision, wanted, download=download)
+def tower_files(settings: Evaluate) -> VisionTowerFiles:
+    """Files of dinov2 or biomedclip."""
+    return VisionTowerFiles(
+        settings.features, settings.weights or "", settings.revision, "evaluate.weights", "evaluate.features"
+    )
 
 
 def inception_file(weights: str | None) -> Path:
@@ -78,8 +73,8 @@ def features_content_hash(config: Config) -> str:
         BackendError: the model is not in a cache of this machine.
     """
     settings = config.evaluate
-    if settings.features in CONFIG_FILES and not is_directory(settings.weights):
-        return resolve_commit(settings.weights or "", settings.revision, "evaluate.weights")
+    if settings.features in VISION_PACKAGES:
+        return tower_files(settings).content_hash()
     files = find_weights(settings)
     return sha256_of(files) if files else ""
 
@@ -90,19 +85,5 @@ def require_packages(features: str) -> None:
     Raises:
         BackendError: the package is missing; names the extra to install.
     """
-    package = PACKAGES.get(features)
-    if package and find_spec(package) is None:
-        raise BackendError(
-            f"evaluate.features = {features}: {package} is not installed. Fix: install the extra with "
-            "pip install --constraint constraints.txt '.[features]'"
-        )
-
-
-def _missing(features: str, folder: Path) -> list[str]:
-    config = CONFIG_FILES[features]
-    missing = [] if (folder / config).is_file() else [config]
-    return missing if _weights(features, folder) else [*missing, f"weights ({', '.join(WEIGHT_FILES[features])})"]
-
-
-def _weights(features: str, folder: Path) -> list[Path]:
-    return [folder / name for name in WEIGHT_FILES[features] if (folder / name).is_file()]
+    if package := PACKAGES.get(features):
+        require_package("evaluate.features", features, package)
