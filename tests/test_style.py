@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 FILES = sorted(path for name in ("vapray", "serve", "jobs") for path in (ROOT / name).rglob("*.py"))
 QUESTION = re.compile(r"(What|Of|How|Whether|Where|Who)\b")
 MOST_LINES = 250
-MAX_LINES = {"vapray/export/vap_diffusion.py": 440}
+MAX_LINES = {"vapray/export/vap_diffusion.py": 450}
 """Limits of single files; ``MOST_LINES`` for all others. The exported module holds the method on one page."""
 
 

@@ -32,6 +32,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "unet": (*CLASS_ONLY, "model.network=unet"),
     "pixels": ("autoencoder.kind=pixels", "diffusion.schedule=linear", "model.patch_size=4"),
     "flow": ("diffusion.path=flow", "diffusion.prediction=x", "diffusion.loss=v", "sample.solver=heun"),
+    "rope": ("model.rope=true", "model.qk_norm=true", "model.label_tokens=2"),
     "velocity": ("diffusion.prediction=v", "diffusion.loss=v"),
     "diffusers": ("autoencoder.kind=diffusers", "autoencoder.factor=8"),
     "taef2": ("autoencoder.kind=taef2", "autoencoder.channels=32", "autoencoder.factor=8"),

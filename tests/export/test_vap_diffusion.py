@@ -22,13 +22,16 @@ NEEDED = {"torch", "numpy", "diffusers", "safetensors", "PIL", *sys.stdlib_modul
 SIZES = {
     "latent_side": 8, "latent_channels": 4, "patch_size": 2, "width": 16, "depth": 4, "num_heads": 2, "num_classes": 3,
 }  # fmt: skip
+SWITCHES = {"qk_norm": True, "time_mlp": True, "label_tokens": 3, "mlp": "swiglu"}
+# Heads of 8 values, and of 6, of which two do not turn.
+ROTATIONS = [{"rope": True, "qk_norm": qk_norm, "width": width} for qk_norm in (False, True) for width in (16, 12)]
 INJECTIONS = ("self_attention", "cross_attention", "released")
 
 
-def test_the_module_has_at_most_440_lines_and_imports_no_vapray():
+def test_the_module_has_at_most_450_lines_and_imports_no_vapray():
     source = Path(vap_diffusion.__file__).read_text()
     lines = source.splitlines()
-    assert len(lines) <= 440 and max(map(len, lines)) <= 120
+    assert len(lines) <= 450 and max(map(len, lines)) <= 120
     found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = [node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name for node in found]
     assert {name.split(".")[0] for name in names} <= NEEDED
@@ -44,18 +47,18 @@ def conditions(**options):
 @pytest.mark.parametrize("matched_block", [False, True])
 @pytest.mark.parametrize(("context_width", "null_text"), [(None, "learned"), (6, "learned"), (6, "empty")])
 @pytest.mark.parametrize("label_token", [True, False])
-@pytest.mark.parametrize("switches", [{}, {"qk_norm": True, "time_mlp": True, "label_tokens": 3, "mlp": "swiglu"}])
+@pytest.mark.parametrize("switches", [{}, SWITCHES, *ROTATIONS], ids=lambda switches: "-".join(switches) or "none")
 def test_the_network_predicts_the_same(pcm, matched_block, context_width, null_text, label_token, switches):
     config = UViTConfig(
         prototypes=pcm, matched_block=matched_block, context_width=context_width, max_context=10,
-        label_token=label_token, null_text=null_text, **SIZES, **switches,
+        label_token=label_token, null_text=null_text, **{**SIZES, **switches},
     )  # fmt: skip
     network = build_uvit(config, seed=0).eval()
     generator = torch.Generator().manual_seed(1)
     weights = {name: torch.randn(w.shape, generator=generator) / 4 for name, w in network.state_dict().items()}
     network.load_state_dict(weights)
     settings = {
-        "num_heads": 2, "patch_size": 2, "depth": 4, "class_names": ["a", "b", "c"],
+        "num_heads": 2, "patch_size": 2, "depth": 4, "rope": config.rope, "class_names": ["a", "b", "c"],
         "condition_after": pcm.after if pcm else "encoder",
     }  # fmt: skip
     noisy = torch.randn(5, 4, 8, 8, generator=generator)

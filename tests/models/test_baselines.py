@@ -125,7 +125,7 @@ RELEASED = (
 
 
 BLOCK = ("prototypes.enabled=false", "prototypes.replacement=block")
-SWITCHES = ("qk_norm=true", "time_mlp=true", "label_tokens=3", "mlp=swiglu")
+SWITCHES = ("qk_norm=true", "rope=true", "time_mlp=true", "label_tokens=3", "mlp=swiglu")
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,19 @@ def test_forecasts_know_the_options_of_the_prototypes(options: tuple[str, ...]) 
 def test_released_options_that_cannot_work_are_refused(said: tuple[str, ...], missing: str) -> None:
     with pytest.raises(ConfigError, match=missing):
         load_config(None, [*SMALL, *(f"model.{option}" for option in said)])
+
+
+@pytest.mark.parametrize("network", ["dit", "unet"])
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_switches_of_the_uvit_are_refused_for_a_baseline(network: str, switch: str) -> None:
+    said = rf"model\.{switch.partition('=')[0]} = .*only model\.network=uvit reads it, not {network}"
+    with pytest.raises(ConfigError, match=said):
+        load_config(None, [*SMALL, *CLASS_ONLY, f"model.network={network}", f"model.{switch}"])
+
+
+def test_heads_too_narrow_for_a_rotation_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"model\.rope = true: needs heads of width 4 or more, got 2"):
+        load_config(None, [*SMALL, "model.rope=true", "model.num_heads=16"])
 
 
 @pytest.mark.parametrize("patches", [1, 2])

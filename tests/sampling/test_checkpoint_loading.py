@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.training.tiny import CLASSES, WIDTH, tiny_config
 from vapray.errors import CheckpointError
 from vapray.latents.latent_space import LatentSpace
-from vapray.sampling.checkpoint_loading import read_metadata
+from vapray.sampling.checkpoint_loading import CheckpointMetadata, read_metadata
 from vapray.sampling.network_weights import load_network_weights
 from vapray.store.checkpoint import write_checkpoint
 from vapray.store.files import FileStore
@@ -74,10 +75,22 @@ def test_weights_of_the_same_architecture_open(weights):
     load_network_weights(network(weights), save_weights(network(weights)), "ema.safetensors")
 
 
-def test_a_card_is_read_without_weights_and_never_damaged(tmp_path: Path) -> None:
+def card_of(config: dict[str, Any]) -> bytes:
     space = LatentSpace(channels=1, side=4, shift=(0.0,), scale=(1.0,)).to_record()
     named = {"class_names": ["a", "b"], "latent_space": space, "text_encoder": "words", "context_width": WIDTH}
-    card = json.dumps({"schema": 3, "config": tiny_config().model_dump(mode="json"), **named}).encode()
+    return json.dumps({"schema": 3, "config": config, **named}).encode()
+
+
+@pytest.mark.parametrize("switch", ["label_tokens", "qk_norm", "rope", "time_mlp", "mlp"])
+def test_a_card_from_before_a_switch_of_the_network_has_it_off(switch: str) -> None:
+    config = tiny_config().model_dump(mode="json")
+    del config["model"][switch]
+    found = CheckpointMetadata.parse(card_of(config), "checkpoint.json").config
+    assert found == tiny_config()
+
+
+def test_a_card_is_read_without_weights_and_never_damaged(tmp_path: Path) -> None:
+    card = card_of(tiny_config().model_dump(mode="json"))
     write_checkpoint(FileStore(str(tmp_path)), "final", {"checkpoint.json": card, "ema.safetensors": b"weights"})
     (tmp_path / "final/ema.safetensors").unlink()
     assert read_metadata(str(tmp_path / "final")).class_names == ("a", "b")

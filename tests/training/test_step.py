@@ -10,6 +10,7 @@ from vapray.training.state import TrainingState
 from vapray.training.step import OptimizerStep, StepResult
 
 CPU = torch.device("cpu")
+ROPE = ("model.rope=true",)
 UNET = ("model.network=unet", "model.condition=class", "model.prototypes.enabled=false", "model.width=32")
 
 
@@ -42,7 +43,7 @@ def test_micro_batches_add_up_to_the_batch(parts: int) -> None:
     assert_alike(whole, split, atol=2e-5)
 
 
-@pytest.mark.parametrize("network", [(), UNET])
+@pytest.mark.parametrize("network", [(), ROPE, UNET])
 def test_recomputed_activations_are_the_same(network: tuple[str, ...]) -> None:
     kept, taken = after(*network)
     recomputed, also = after(*network, "train.activation_checkpointing=true")
@@ -78,9 +79,10 @@ def test_bfloat16_trains_near_float32_and_keeps_float32_weights() -> None:
 
 
 @pytest.mark.slow
-def test_compiled_blocks_answer_alike_for_captions_of_any_length() -> None:
-    plain, taken = after("train.learning_rate=1e-4", steps=4)
-    compiled, also = after("train.learning_rate=1e-4", "train.compile=true", steps=4)
+@pytest.mark.parametrize("network", [(), ROPE])
+def test_compiled_blocks_answer_alike_for_captions_of_any_length(network: tuple[str, ...]) -> None:
+    plain, taken = after("train.learning_rate=1e-4", *network, steps=4)
+    compiled, also = after("train.learning_rate=1e-4", "train.compile=true", *network, steps=4)
     assert any(block._compiled_call_impl is not None for block in compiled.model.in_blocks)
     assert also.norm == pytest.approx(taken.norm, rel=1e-3)
     assert_alike(plain, compiled, atol=1e-4)

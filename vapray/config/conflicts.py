@@ -63,6 +63,9 @@ def _sizes(config: "Config") -> Iterator[ConfigConflict]:
     width, heads = config.model.width, config.model.num_heads
     if width % heads:
         yield _not_divisible("model.width", width, "model.num_heads", heads, math.lcm(2, heads))
+    if config.model.rope and width // heads < 4:
+        text = f"model.rope = true: needs heads of width 4 or more, got {width // heads}. Fix: fewer model.num_heads."
+        yield ConfigConflict(("model.rope", "model.width", "model.num_heads"), text)
 
 
 def _counts(config: "Config") -> Iterator[ConfigConflict]:
@@ -155,7 +158,8 @@ def _baselines(config: "Config") -> Iterator[ConfigConflict]:
     if not model.label_token:
         text = f"model.label_token = false: the class is the only condition of {model.network}. Fix: set it to true."
         yield ConfigConflict(("model.label_token", "model.network"), text)
-    for key, default in {"label_tokens": 1, "qk_norm": False, "time_mlp": False, "mlp": "gelu"}.items():
+    switches = {"label_tokens": 1, "qk_norm": False, "rope": False, "time_mlp": False, "mlp": "gelu"}
+    for key, default in switches.items():
         if (value := getattr(model, key)) != default:
             text = f"model.{key} = {value}: only model.network=uvit reads it, not {model.network}. Fix: remove it."
             yield ConfigConflict((f"model.{key}", "model.network"), text)

@@ -104,6 +104,9 @@ class Model(ConfigSection):
     """For uvit: number of class tokens; more of them give the class more weight beside the text."""
     qk_norm: bool = False
     """For uvit: normalize queries and keys of each attention head, which larger learning rates need."""
+    rope: bool = False
+    """For uvit: rotate queries and keys of patches by their row and column (RoPE), so that attention between patches
+    depends on their offset; learned positions stay."""
     time_mlp: bool = False
     """For uvit: pass the diffusion step through an MLP before it becomes a token."""
     mlp: Literal["gelu", "swiglu"] = "gelu"

@@ -11,7 +11,7 @@ from vapray.sampling.generated import SamplingSettings
 
 __all__ = ["model_settings"]
 
-MODEL_FIELDS = ("network", "depth", "num_heads", "patch_size")
+MODEL_FIELDS = ("network", "depth", "num_heads", "patch_size", "rope")
 DIFFUSION_FIELDS = ("path", "schedule", "prediction")
 SAMPLE_FIELDS = ("batch_sizes", "split_unconditional", "precision")
 

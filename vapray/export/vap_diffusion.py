@@ -29,6 +29,7 @@ from torch.nn import functional as F
 __all__ = ["VapDiffusionPipeline", "changed_files"]
 
 Weights = dict[str, Tensor]  # by name; the names that exist decide which parts the network has
+Maybe = Tensor | None
 Pipeline: Any = DiffusionPipeline
 
 
@@ -47,33 +48,45 @@ def mlp(w: Weights, name: str, x: Tensor) -> Tensor:
     return linear(w, f"{name}.2", F.gelu(linear(w, f"{name}.0", x)))
 
 
-def qk_norm(w: Weights, name: str, query: Tensor, key: Tensor, heads: int) -> list[Tensor]:
-    """RMS norm of each head's queries and keys, in float32, where the network has it."""
-    gains = [w.get(f"{name}.{part}_norm.norm.weight") for part in ("query", "key")]
-    if gains[0] is None:
-        return [query, key]
-    split = [x.float().unflatten(2, (heads, -1)) for x in (query, key)]
-    normed = [F.rms_norm(x, x.shape[-1:], gain, 1e-6) for x, gain in zip(split, gains, strict=True)]
-    return [x.flatten(2).to(query.dtype) for x in normed]
+def axial_rotation(count: int, x_BLD: Tensor, heads: int) -> Tensor:
+    """RoPE (arXiv 2104.09864): cosines and sines of angles by row and column for patches, of 0 for other tokens."""
+    side, width = torch.arange(math.isqrt(count), device=x_BLD.device), x_BLD.shape[2] // heads
+    frequency = 100.0 ** (torch.arange(width // 4, device=x_BLD.device) / -(width // 4))
+    angle_PF = (torch.cartesian_prod(side, side)[:, :, None] * frequency).flatten(1)
+    angle_LF = F.pad(torch.cat([-angle_PF, angle_PF], dim=1), (0, width % 4, x_BLD.shape[1] - count, 0))
+    return torch.stack([angle_LF.cos(), angle_LF.sin()])
 
 
-def attend(query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
-    """Multi-head attention; ``mask`` is True where a key is visible."""
-    query, key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (query_BLD, key_BMD, value_BMD))
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
+def rotate(x: Tensor, rotation_2LF: Tensor) -> Tensor:
+    """Rotate each head's queries or keys [B, heads, L, F] in float32; values left over from fours do not turn."""
+    cos, sin = rotation_2LF
+    half, full = 2 * (x.shape[-1] // 4), x.float()
+    first, second, rest = full.split([half, half, x.shape[-1] % 4], dim=-1)
+    return torch.addcmul(full * cos, torch.cat([second, first, rest], dim=-1), sin).to(x.dtype)
 
 
-def self_attention(w: Weights, name: str, x_BLD: Tensor, heads: int, mask: Tensor | None) -> Tensor:
-    query, key, value = linear(w, f"{name}.query_key_value", x_BLD).chunk(3, dim=-1)
-    query, key = qk_norm(w, name, query, key, heads)
-    return linear(w, f"{name}.out", attend(query, key, value, heads, mask))
+def attend(w: Weights, name: str, inputs: Any, heads: int, mask: Maybe = None, rotation: Maybe = None) -> Tensor:
+    """Multi-head attention of queries, keys and values; ``mask`` is True where a key is visible."""
+    query, key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in inputs)
+    if f"{name}.query_norm.norm.weight" in w:  # QK-norm, in float32
+        gains = (w[f"{name}.{part}_norm.norm.weight"] for part in ("query", "key"))
+        normed = (F.rms_norm(x.float(), gain.shape, gain, 1e-6) for x, gain in zip((query, key), gains, strict=True))
+        query, key = (x.to(value.dtype) for x in normed)
+    if rotation is not None:
+        query, key = rotate(query, rotation), rotate(key, rotation)
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
+    return linear(w, f"{name}.out", mixed)
 
 
-def block(w: Weights, name: str, x: Tensor, heads: int, mask: Tensor | None, skip: Tensor | None = None) -> Tensor:
+def self_attention(w: Weights, name: str, x: Tensor, heads: int, mask: Maybe, rotation: Maybe = None) -> Tensor:
+    return attend(w, name, linear(w, f"{name}.query_key_value", x).chunk(3, dim=-1), heads, mask, rotation)
+
+
+def block(w: Weights, name: str, x: Tensor, heads: int, mask: Maybe, rotation: Maybe, skip: Maybe = None) -> Tensor:
     """Transformer block; an out-block first merges ``skip``, the output of its in-block."""
     if skip is not None:
         x = linear(w, f"{name}.merge", torch.cat([x, skip], dim=-1))
-    x = x + self_attention(w, f"{name}.attention", layer_norm(w, f"{name}.attention_norm", x), heads, mask)
+    x = x + self_attention(w, f"{name}.attention", layer_norm(w, f"{name}.attention_norm", x), heads, mask, rotation)
     return x + mlp(w, f"{name}.mlp", layer_norm(w, f"{name}.mlp_norm", x))
 
 
@@ -96,8 +109,7 @@ def prototype_condition(w: Weights, x_BLD: Tensor, row_B: Tensor, heads: int, ma
     key_value = linear(w, f"{name}.key_value", prototypes if few else prototypes[row_B])  # project the fewer rows
     key, value = (key_value[row_B] if few else key_value).chunk(2, dim=-1)
     query = linear(w, f"{name}.query", x_BLD if released else layer_norm(w, f"{part}.cross_norm", x_BLD))
-    query, key = qk_norm(w, name, query, key, heads)
-    found = linear(w, f"{name}.out", attend(query, key, value, heads))
+    found = attend(w, name, (query, key, value), heads)
     if released:
         x_BLD = x_BLD + linear(w, f"{part}.inject_attention", found)
         return x_BLD + linear(w, f"{part}.inject_mlp", mlp(w, f"{part}.mlp", layer_norm(w, f"{part}.mlp_norm", x_BLD)))
@@ -150,17 +162,17 @@ def uvit(w: Weights, settings: dict[str, Any], noisy_BCHW: Tensor, facts_4B: Ten
         lead.append(text_BLD)
     x = torch.cat([*lead, linear(w, "patch_in", patches_BLD)], dim=1)
     x = x + torch.cat([position[: x.shape[1] - count], position[-count:]])
-    skips = []
+    skips, rotation = [], axial_rotation(count, x, heads) if settings["rope"] else None
     for i in range(settings["depth"] // 2):
-        x = block(w, f"in_blocks.{i}", x, heads, mask)
+        x = block(w, f"in_blocks.{i}", x, heads, mask, rotation)
         skips.append(x)
     if settings["condition_after"] == "encoder":
         x = prototype_condition(w, x, row_B, heads, mask)
-    x = block(w, "mid_block", x, heads, mask)
+    x = block(w, "mid_block", x, heads, mask, rotation)
     if settings["condition_after"] == "middle":
         x = prototype_condition(w, x, row_B, heads, mask)
     for i in range(settings["depth"] // 2):
-        x = block(w, f"out_blocks.{i}", x, heads, mask, skips.pop())
+        x = block(w, f"out_blocks.{i}", x, heads, mask, rotation, skips.pop())
     with torch.autocast(x.device.type, enabled=False):  # bfloat16 here would limit the precision of every step
         patches_BLD = linear(w, "patch_out", layer_norm(w, "norm", x[:, -count:].to(position.dtype)))
         output_BCHW = F.pixel_shuffle(patches_BLD.transpose(1, 2).unflatten(2, (math.isqrt(count), -1)), patch_size)

@@ -7,13 +7,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vapray.models.condition_size import swiglu_width
+from vapray.models.rope import rotate
 
 __all__ = ["Block", "CrossAttention", "HeadNorm", "MlpKind", "SelfAttention", "SwiGLU", "attend", "draw_weights", "mlp"]
 
 MlpKind = Literal["gelu", "swiglu"]
 
 
-def attend(query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, num_heads: int, mask: Tensor | None) -> Tensor:
+def attend(
+    query_BLD: Tensor,
+    key_BMD: Tensor,
+    value_BMD: Tensor,
+    num_heads: int,
+    mask: Tensor | None,
+    rotation_2LF: Tensor | None = None,
+) -> Tensor:
     """Multi-head scaled dot-product attention without projections.
 
     Args:
@@ -22,6 +30,7 @@ def attend(query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, num_heads: int
         value_BMD: values.
         num_heads: number of heads; divides D.
         mask: bool, broadcastable to [B, heads, L, M], True for visible keys; None: all keys are visible.
+        rotation_2LF: rotation of queries and keys, for self-attention only, see ``rope``; None: no rotation.
 
     Returns:
         Attended values [B, L, D].
@@ -29,6 +38,8 @@ def attend(query_BLD: Tensor, key_BMD: Tensor, value_BMD: Tensor, num_heads: int
     batch, _, width = query_BLD.shape
     heads = (batch, -1, num_heads, width // num_heads)
     q, k, v = (x.view(heads).transpose(1, 2) for x in (query_BLD, key_BMD, value_BMD))
+    if rotation_2LF is not None:
+        q, k = rotate(q, rotation_2LF), rotate(k, rotation_2LF)
     if q.dtype == torch.bfloat16 and q.device.type == "cpu" and torch.is_grad_enabled():
         # The CPU's fused kernel computes bfloat16 gradients without the matrix unit, slower than plain products.
         score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
@@ -107,11 +118,11 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(width, width)
         self.query_norm, self.key_norm = _head_norms(width, num_heads, qk_norm)
 
-    def forward(self, tokens_BLD: Tensor, mask: Tensor | None) -> Tensor:
-        """Map [B, L, D] to [B, L, D]; ``mask`` as in ``attend``."""
+    def forward(self, tokens_BLD: Tensor, mask: Tensor | None, rotation_2LF: Tensor | None = None) -> Tensor:
+        """Map [B, L, D] to [B, L, D]; ``mask`` and ``rotation_2LF`` as in ``attend``."""
         query, key, value = self.query_key_value(tokens_BLD).chunk(3, dim=-1)
         query, key = self.query_norm(query), self.key_norm(key)
-        mixed: Tensor = self.out(attend(query, key, value, self.num_heads, mask))
+        mixed: Tensor = self.out(attend(query, key, value, self.num_heads, mask, rotation_2LF))
         return mixed
 
 
@@ -159,11 +170,17 @@ class Block(nn.Module):
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = mlp(width, mlp_ratio, mlp_kind)
 
-    def forward(self, tokens_BLD: Tensor, mask: Tensor | None, skip_BLD: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens_BLD: Tensor,
+        mask: Tensor | None,
+        rotation_2LF: Tensor | None = None,
+        skip_BLD: Tensor | None = None,
+    ) -> Tensor:
         """Map [B, L, D] to [B, L, D]; ``skip_BLD`` is an in-block's output, for out-blocks only."""
         if self.merge is not None:
             assert skip_BLD is not None
             tokens_BLD = self.merge(torch.cat([tokens_BLD, skip_BLD], dim=-1))
-        tokens_BLD = tokens_BLD + self.attention(self.attention_norm(tokens_BLD), mask)
+        tokens_BLD = tokens_BLD + self.attention(self.attention_norm(tokens_BLD), mask, rotation_2LF)
         merged: Tensor = tokens_BLD + self.mlp(self.mlp_norm(tokens_BLD))
         return merged

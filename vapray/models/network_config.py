@@ -49,6 +49,8 @@ class UViTConfig(NetworkSizes):
     """Number of class tokens, if there are any."""
     qk_norm: bool = False
     """Normalize queries and keys of each head."""
+    rope: bool = False
+    """Rotate queries and keys of patches by row and column, in the blocks only."""
     time_mlp: bool = False
     """Pass the sinusoid of the diffusion step through an MLP."""
     mlp: MlpKind = "gelu"

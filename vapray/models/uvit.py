@@ -16,6 +16,7 @@ from vapray.models.matched_block import MatchedBlock
 from vapray.models.network_config import UViTConfig
 from vapray.models.prediction import Prediction
 from vapray.models.prototypes import PrototypeCondition
+from vapray.models.rope import axial_rotation
 from vapray.models.text_tokens import TextTokens
 from vapray.models.tokens import patchify, sinusoid, unpatchify
 
@@ -42,6 +43,7 @@ class UViT(nn.Module):
         self.num_classes, self.context_width = config.num_classes, config.context_width or 0
         self.max_context = config.max_context if self.context_width else 0
         self._recompute = False
+        self.rotated_width = width // config.num_heads if config.rope else 0
         self.label_tokens = config.label_tokens if config.label_token else 0
         self.label_embedding = (
             nn.Embedding(config.num_classes + 1, self.label_tokens * width) if self.label_tokens else None
@@ -135,7 +137,8 @@ class UViT(nn.Module):
         real_BL = None
         if real_text_BL is not None:
             real_BL = F.pad(real_text_BL, (self.lead, patch_count), value=True)
-        tokens, reconstruction_B, shaped = self._blocks(tokens, row_B, real_BL, reconstruct)
+        rotation_2LF = self._rotation(tokens, patch_count)
+        tokens, reconstruction_B, shaped = self._blocks(tokens, row_B, real_BL, rotation_2LF, reconstruct)
         # The last layers are float32: bfloat16's 8 bits would limit the accuracy of every sampling step.
         with torch.autocast(tokens.device.type, enabled=False):
             patches = self.patch_out(self.norm(tokens[:, -patch_count:].to(self.norm.weight.dtype)))
@@ -158,20 +161,26 @@ class UViT(nn.Module):
         position = torch.cat([self.position[: self.lead + text_BLD.shape[1]], self.position[first_patch:]])
         return tokens + position, patches.shape[1]
 
+    def _rotation(self, tokens: Tensor, patch_count: int) -> Tensor | None:
+        """Compute the rotation of queries and keys at every call; a buffer would be exchanged by DDP."""
+        if not self.rotated_width:
+            return None
+        return axial_rotation(patch_count, tokens.shape[1] - patch_count, self.rotated_width, tokens.device)
+
     def _blocks(
-        self, tokens: Tensor, row_B: Tensor, real_BL: Tensor | None, reconstruct: bool
+        self, tokens: Tensor, row_B: Tensor, real_BL: Tensor | None, rotation_2LF: Tensor | None, reconstruct: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Run all blocks; return the tokens, each row's L_recon (0 without a PCM), and the tokens to align."""
         mask = None if real_BL is None else real_BL[:, None, None, :]
         reconstruction_B = tokens.new_zeros(len(tokens), dtype=torch.float32)
         skips = []
         for block in self.in_blocks:
-            tokens = self._pass(block, tokens, mask)
+            tokens = self._pass(block, tokens, mask, rotation_2LF)
             skips.append(tokens)
         shaped = skips[self.alignment.after - 1] if self.alignment is not None else tokens
         for place in ("encoder", "middle"):
             if place == "middle":
-                tokens = self._pass(self.mid_block, tokens, mask)
+                tokens = self._pass(self.mid_block, tokens, mask, rotation_2LF)
             if self.prototypes is not None and self.prototypes.options.after == place:
                 conditioned = self.prototypes(tokens, row_B, real_BL, reconstruct=reconstruct)
                 tokens = conditioned.tokens_BLD
@@ -179,7 +188,7 @@ class UViT(nn.Module):
             if self.matched_block is not None and self.matched_block.after == place:
                 tokens = self.matched_block(tokens, mask)
         for block in self.out_blocks:
-            tokens = self._pass(block, tokens, mask, skips.pop())
+            tokens = self._pass(block, tokens, mask, rotation_2LF, skips.pop())
         return tokens, reconstruction_B, shaped
 
     def _pass(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:

@@ -44,6 +44,7 @@ def build_network(config: Config, *, num_classes: int, latent_channels: int, con
         label_token=model.label_token,
         label_tokens=model.label_tokens,
         qk_norm=model.qk_norm,
+        rope=model.rope,
         time_mlp=model.time_mlp,
         mlp=model.mlp,
         null_text=model.null_text,
