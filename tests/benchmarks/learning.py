@@ -16,7 +16,6 @@ the ratios are medians of modern over paper.
 
 import argparse
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,10 +23,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tests.benchmarks.table import report
-from vapray.bank.hashing_encoder import HashingEncoder
+from tests.benchmarks.training_arm import Images, TrainingArm, TrainingSet
 from vapray.captioning.attributes import Attributes, agreement
 from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.caption_templates import render_caption
@@ -39,14 +37,7 @@ from vapray.evaluation.adherence import Adherence, CaptionedImages, measure_adhe
 from vapray.evaluation.attribute_judge import AttributeJudge, judged_attributes, train_judge
 from vapray.evaluation.extractors.random_convolutions import RandomConvolutions
 from vapray.evaluation.set_metrics import FeatureSet, fid_of_sets
-from vapray.latents.latent_space import LatentSpace, LatentStatistics, flip_pair
 from vapray.latents.pixel_space import PixelSpace
-from vapray.sampling.sampler import Sampler, SamplingSettings
-from vapray.training.batches import Batches
-from vapray.training.dataset import TrainingRows
-from vapray.training.network import build_network
-from vapray.training.state import TrainingState
-from vapray.training.step import OptimizerStep
 
 SIDE, TRAINING, HELD_OUT, JUDGE_STEPS, TIMED_STEPS = 32, 1120, 320, 500, 12
 PAPER = (
@@ -56,7 +47,6 @@ PAPER = (
     "sample.guidance_scale=2.5", "sample.guidance_interval=null",
 )  # fmt: skip
 ARMS = {"modern": (), "paper": PAPER}
-Images = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -89,25 +79,15 @@ class Problem:
         self.modality, self.prompt_set = find_modality(name), load_prompt_set(name)
         self.training = Drawn.of(self.modality, self.prompt_set, TRAINING, 0)
         self.held_out = Drawn.of(self.modality, self.prompt_set, HELD_OUT, 1)
-        self.encoder, self.autoencoder, self.features = HashingEncoder(), PixelSpace(), RandomConvolutions()
-        self.rows, self.space = self._rows()
+        drawn, self.features = self.training, RandomConvolutions()
+        names = self.modality.class_names
+        self.data = TrainingSet.of(drawn.images, drawn.labels, drawn.captions, names, PixelSpace())
         specs = judged_attributes(self.prompt_set, self.training.truths)
         upright = self.modality.upright
         self.judge: AttributeJudge = train_judge(
             self.training.images, self.training.truths, specs, upright=upright, steps=JUDGE_STEPS
         )
         self.reference = self._features(self.training.images)
-
-    def _rows(self) -> tuple[TrainingRows, LatentSpace]:
-        views = [self.autoencoder.encode_moments(images) for images in flip_pair(self.training.images)]
-        seen = LatentStatistics()
-        for moments in views:
-            seen.update(moments)
-        contexts = [np.asarray(one) for one in self.encoder.encode_each(self.training.captions)]
-        offsets = np.concatenate([[0], np.cumsum([len(one) for one in contexts])]).astype(np.int64)
-        moments = torch.stack(views, dim=1).numpy().astype(np.float16)
-        labels = np.array(self.training.labels, dtype=np.int32)
-        return TrainingRows(labels, moments, np.concatenate(contexts), offsets), seen.space(SIDE)
 
     def _features(self, images: Images) -> FeatureSet:
         features = np.asarray(self.features(images), dtype=np.float64)
@@ -130,64 +110,35 @@ class Problem:
         return CaptionedImages(self.judge.attributes(images), wanted, labels)
 
 
-class Arm:
-    """One training run, step by step."""
-
-    def __init__(self, problem: Problem, changes: Sequence[str], seed: int, steps: int) -> None:
-        fixed = [f"run.seed={seed}", f"data.image_size={SIDE}", f"train.steps={steps}", "train.workers=1"]
-        self.problem, self.config = problem, load_config(None, [*fixed, *changes], preset="modern")
-        sizes = {"num_classes": len(problem.modality.class_names), "latent_channels": problem.space.channels}
-        network = build_network(self.config, **sizes, context_width=problem.encoder.width)
-        self.state = TrainingState.initial(network, self.config.train)
-        self.state.distribute(self.config.train, torch.device("cpu"), rank=0, world=1)
-        self.batches = Batches(self.config, problem.rows, problem.space, rank=0, world=1)
-        self.optimizer = OptimizerStep(self.config, self.state, torch.device("cpu"))
-        self.seconds = 0.0
-
-    def step(self) -> None:
-        """Take one."""
-        began = time.perf_counter()
-        self.optimizer.step(self.batches.at(self.state.step))
-        self.state.step += 1
-        self.seconds += time.perf_counter() - began
-
-    def generate(self, owners: Sequence[int]) -> Images:
-        """Images of the captions of some training images."""
-        drawn, names = self.problem.training, self.problem.modality.class_names
-        labels, captions = [drawn.labels[i] for i in owners], [drawn.captions[i] for i in owners]
-        sampler = Sampler(
-            self.state.ema, self.problem.autoencoder, self.problem.encoder, None,  # type: ignore[arg-type]
-            self.problem.space, self.config, names, "0" * 64,
-        )  # fmt: skip
-        settings = SamplingSettings.from_config(self.config)
-        made = sampler.make(labels, captions, [""] * len(owners), list(range(len(owners))), settings)
-        return np.stack([image.pixels for image in made])
+def arm(problem: Problem, changes: Sequence[str], seed: int, steps: int) -> TrainingArm:
+    """Begin one training run."""
+    fixed = [f"run.seed={seed}", f"data.image_size={SIDE}", f"train.steps={steps}", "train.workers=1"]
+    return TrainingArm(problem.data, load_config(None, [*fixed, *changes], preset="modern"))
 
 
 def steps_that_fill(problem: Problem, seconds: float) -> dict[str, int]:
     """Number of steps of each arm, from the median of some steps in turns."""
-    arms = {name: Arm(problem, changes, 0, TIMED_STEPS) for name, changes in ARMS.items()}
+    arms = {name: arm(problem, changes, 0, TIMED_STEPS) for name, changes in ARMS.items()}
     took: dict[str, list[float]] = {name: [] for name in arms}
     for _ in range(TIMED_STEPS):
-        for name, arm in arms.items():
-            before = arm.seconds
-            arm.step()
-            took[name].append(arm.seconds - before)
+        for name, one in arms.items():
+            took[name].append(one.step())
     return {name: max(20, int(seconds / statistics.median(one[2:]))) for name, one in took.items()}
 
 
 def run_seed(problem: Problem, steps: dict[str, int], seed: int, count: int) -> dict[str, dict[str, float]]:
     """Train both arms in turns and judge them; the values of each."""
-    arms = {name: Arm(problem, changes, seed, steps[name]) for name, changes in ARMS.items()}
-    while left := [arm for name, arm in arms.items() if arm.state.step < steps[name]]:
-        for arm in left:
-            arm.step()
+    arms = {name: arm(problem, changes, seed, steps[name]) for name, changes in ARMS.items()}
+    while left := [one for name, one in arms.items() if one.state.step < steps[name]]:
+        for one in left:
+            one.step()
     owners = np.random.default_rng(seed).permutation(TRAINING)[:count].tolist()
     found = {}
-    for name, arm in arms.items():
-        adherence, distance = problem.judged(arm.generate(owners), owners)
+    labels, captions = ([of[i] for i in owners] for of in (problem.training.labels, problem.training.captions))
+    for name, trained in arms.items():
+        adherence, distance = problem.judged(trained.generate(labels, captions), owners)
         gap = (adherence.adherence - adherence.shuffled) / (adherence.ceiling - adherence.shuffled)
-        values = {"adherence_gap_closed": gap, "feature_distance": distance, "seconds": arm.seconds}
+        values = {"adherence_gap_closed": gap, "feature_distance": distance, "seconds": trained.seconds}
         found[name] = values | {f"{one.name}_excess": one.adherence - one.shuffled for one in adherence.attributes}
         print(f"seed {seed} {name}: {steps[name]} steps, " + ", ".join(f"{k} {v:.3g}" for k, v in found[name].items()))
     return found
