@@ -49,3 +49,11 @@ def test_the_command_says_which_preset_it_uses(preset, tmp_path) -> None:
     done = CliRunner().invoke(app, [*words, *([] if preset == "modern" else ["--preset", preset])])
     assert done.exit_code == 0, done.output
     assert f"Preset: {preset}." in done.output
+
+
+def test_the_command_says_which_preset_a_file_names(tmp_path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"preset: modern\nrun: {{root: {tmp_path / 'run'}}}\n")
+    done = CliRunner().invoke(app, ["run", "pipeline", "--config", str(file), "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert f"Preset: modern, named by {file}." in " ".join(done.output.split())

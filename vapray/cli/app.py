@@ -5,6 +5,7 @@ Each command imports its modules when it runs, so that ``--help`` is fast.
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -190,21 +191,18 @@ def _preset(given: str | None, config_file: str | None) -> str | None:
 
 
 def _run(
-    config_file: str | None,
-    overrides: Sequence[str],
-    preset: str | None,
-    stage: str | None,
-    dry_run: bool,
-    debug: bool,
+    config_file: str | None, overrides: Sequence[str], preset: str | None, stage: str | None, dry_run: bool, debug: bool
 ) -> None:
     began = time.monotonic()
     with exit_on_error(debug):
         stages = _stages(stage)
-        from vapray.config.loader import PRESETS, load_config
+        from vapray.config.loader import PRESETS, load_config, preset_of_file
 
         config = load_config(config_file, overrides, preset=preset)
         if preset:
             print(f"Preset: {preset}. Another: {', '.join(f'--preset {one}' for one in PRESETS if one != preset)}.")
+        elif config_file and (named := preset_of_file(Path(config_file))):
+            print(f"Preset: {named}, named by {config_file}.")
         if dry_run:
             from vapray.pipeline.dry_run import plan_run
             from vapray.pipeline.dry_run_table import print_plan

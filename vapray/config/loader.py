@@ -5,7 +5,6 @@ import difflib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,18 @@ from pydantic import ValidationError
 
 from vapray.config import Config
 from vapray.config.dotted import value_at
+from vapray.config.preset_merging import PRESET, PRESETS, Places, over_preset
 from vapray.config.renamed_keys import new_path, refuse_both, rename_settings
 from vapray.config.strict_yaml import parse_yaml
 from vapray.config.validation_errors import ConfigProblem, from_pydantic
 from vapray.errors import ConfigError
 from vapray.pretrained.model_files import HUB, is_directory
 
-__all__ = ["COMMAND_LINE", "PRESETS", "apply_override", "load_config", "read_tree"]
+__all__ = ["COMMAND_LINE", "PRESETS", "apply_override", "load_config", "preset_of_file", "read_tree"]
 
 CONFIGS = Path("jobs/configs")
-PRESETS = ("modern", "paper")
-"""Packaged recipes; ``paper`` is the defaults of every setting."""
-PRESET = "preset"
-"""Key of a file that names its preset."""
 COMMAND_LINE = "command line"
 SETTINGS = "settings"
-
-Places = dict[tuple[str, ...], str]
-"""Path of a key -> where its value was given."""
 
 
 def load_config(
@@ -61,7 +54,7 @@ def load_config(
             found, lines = read_tree(Path(file))
             tree = rename_settings(found, source=str(file))
             places = {new_path(path): place for path, place in lines.items()}
-        tree = _over_preset(tree, places, preset)
+        tree = over_preset(tree, places, preset)
     except ConfigError as error:
         unreadable += str(error).splitlines()
     given = [*((one, SETTINGS) for one in settings), *((one, COMMAND_LINE) for one in overrides)]
@@ -79,27 +72,10 @@ def load_config(
     return config
 
 
-def _over_preset(tree: dict[str, Any], places: Places, preset: str | None) -> dict[str, Any]:
-    """Put the values of a file over those of the preset that is given, or that the file names."""
-    named = tree.pop(PRESET, None)
-    source = "--preset" if preset else places.pop((PRESET,), "")
-    if (name := preset or named) is None:
-        return tree
-    if name not in PRESETS:
-        raise ConfigError(f"{source}: preset = {name}: unknown. Accepted: {', '.join(PRESETS)}.")
-    base, lines = parse_yaml((files("vapray.config.presets") / f"{name}.yaml").read_text(encoding="utf-8"), where=name)
-    for path in lines.keys() - places.keys():
-        places[path] = f"preset {name}"
-    return _merge(base or {}, tree)
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Merge sections; other values of ``over`` replace those of ``base``."""
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
+def preset_of_file(path: Path) -> str | None:
+    """Get the preset that a readable file names; None if it names none."""
+    name = read_tree(path)[0].get(PRESET)
+    return None if name is None else str(name)
 
 
 def read_tree(path: Path) -> tuple[dict[str, Any], Places]:
