@@ -1,6 +1,6 @@
 """Multi-head attention, MLPs and the pre-LayerNorm transformer block of the U-ViT."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from vapray.models.rope import rotate
 __all__ = ["Block", "CrossAttention", "HeadNorm", "MlpKind", "SelfAttention", "SwiGLU", "attend", "draw_weights", "mlp"]
 
 MlpKind = Literal["gelu", "swiglu"]
+RMS_EPSILON = 1e-6
 
 
 def attend(
@@ -86,6 +87,30 @@ def draw_weights(root: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+class _RmsNorm(torch.autograd.Function):
+    """RMS norm of the last dimension with a gain, in float32.
+
+    Its backward pass takes half the time of ``F.rms_norm``'s on a CPU, where that is no single kernel.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor) -> Tensor:
+        full = x.float()
+        scale = full.square().mean(-1, keepdim=True).add_(RMS_EPSILON).rsqrt_()
+        normed = full * scale
+        ctx.save_for_backward(normed, scale, gain)
+        return (normed * gain).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        normed, scale, gain = ctx.saved_tensors
+        full = gradient.float()
+        products = full * normed
+        along = (products @ gain)[..., None] / len(gain)
+        of_x = (full * gain).addcmul_(normed, along, value=-1).mul_(scale)
+        return of_x.to(gradient.dtype), products.flatten(0, -2).sum(0)
+
+
 class HeadNorm(nn.Module):
     """RMS norm of each head's queries or keys, with one learned gain per value of a head (QK-norm).
 
@@ -96,12 +121,12 @@ class HeadNorm(nn.Module):
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.norm = nn.RMSNorm(width // num_heads, eps=1e-6)
+        self.norm = nn.RMSNorm(width // num_heads, eps=RMS_EPSILON)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         """Map [B, L, D] to [B, L, D]."""
-        normed: Tensor = self.norm(x_BLD.unflatten(2, (self.num_heads, -1)).float()).flatten(2).to(x_BLD.dtype)
-        return normed
+        normed: Tensor = _RmsNorm.apply(x_BLD.unflatten(2, (self.num_heads, -1)), self.norm.weight)
+        return normed.flatten(2)
 
 
 def _head_norms(width: int, num_heads: int, qk_norm: bool) -> tuple[nn.Module, nn.Module]:
