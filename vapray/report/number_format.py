@@ -50,6 +50,11 @@ def interval_text(interval: Interval | None, form: Callable[[Number], str] = num
     return f"{low.removesuffix(f'{UNBROKEN}%')} to {high}"
 
 
+def percent_interval(interval: Interval | None) -> str:
+    """Format an interval of shares as ``12 to 34 %``; a dash for None."""
+    return interval_text(interval, percent) or ABSENT
+
+
 def format_factor(factor: float) -> str:
     """Format a factor: ``43 times``, or ``1.3 times`` below ten."""
     return f"{factor:,.0f}{UNBROKEN}times" if factor >= 10 else f"{factor:.1f}{UNBROKEN}times"

@@ -30,7 +30,13 @@ def page(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    words = (number_format.number, number_format.percent, number_format.duration, number_format.interval_text)
+    words = (
+        number_format.number,
+        number_format.percent,
+        number_format.duration,
+        number_format.interval_text,
+        number_format.percent_interval,
+    )
     filters = {word.__name__: word for word in words}
     environment.filters.update(filters, picture=data_uri, share_place=gauge.share_place)
     return environment.get_template(template).render(**content)
