@@ -109,7 +109,7 @@ def test_what_is_rated_in_the_browser_is_what_is_read_back(sheet: Path, tmp_path
         first.get_by_role("group", name="size").get_by_label("unsure").check()
         page.locator("article").nth(2).get_by_role("group", name="everything else").get_by_label("right").check()
         assert page.locator("output").text_content() == "2 of 3 rated"
-        page.wait_for_timeout(500)  # a busy browser may store what was chosen a moment later
+        page.wait_for_timeout(3_000)  # a busy browser stores what was chosen a moment later
         page.reload()
         expect(first.get_by_role("group", name="shape").get_by_label("wrong")).to_be_checked(timeout=30_000)
         with page.expect_download() as saved:
