@@ -42,7 +42,7 @@ class AlignmentHead(nn.Module):
     def __init__(self, width: int, after: int, features: int | None) -> None:
         super().__init__()
         self.after = after
-        self.projector = nn.Conv2d(width, features, 3, padding=1) if features else None
+        self.projector = nn.Conv2d(width, features, 3, padding=1) if features is not None else None
 
     def forward(self, patches_BLD: Tensor, target: AlignmentTarget) -> Tensor:
         """Compute the loss, a float32 scalar.

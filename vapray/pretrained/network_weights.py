@@ -49,5 +49,5 @@ def require_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:
         raise BackendError(
             f"device {device!r} is not on this machine ({str(error).splitlines()[0]}). Fix: use "
-            "the CPU with pools.evaluate.num_gpus=0."
+            "the CPU with pools.evaluate.num_gpus=0, or for a teacher pools.encode.num_gpus=0."
         ) from None

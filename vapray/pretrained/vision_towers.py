@@ -12,7 +12,7 @@ from vapray.pretrained.network_weights import fill_network, require_device
 from vapray.pretrained.vision_tower_files import VISION_PACKAGES, VisionTowerFiles, require_package
 from vapray.pretrained.weights_file import read_weights
 
-__all__ = ["VisionTower", "load_vision_tower"]
+__all__ = ["VisionTower", "load_vision_tower", "normalize"]
 
 DINOV2_SIDE = 224
 """Side of the images of the FD of Stein et al. (arXiv 2306.04675)."""
@@ -42,8 +42,13 @@ class VisionTower:
 
     def normalize(self, planes_B3HW: Tensor) -> Tensor:
         """Normalize planes in -1..1 by the model's mean and standard deviation."""
-        shift = planes_B3HW.new_tensor(self.mean).view(3, 1, 1)
-        return ((planes_B3HW + 1) / 2 - shift) / planes_B3HW.new_tensor(self.deviation).view(3, 1, 1)
+        return normalize(planes_B3HW, self.mean, self.deviation)
+
+
+def normalize(planes_B3HW: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
+    """Normalize planes in -1..1 by the mean and standard deviation of a network's training data in 0..1."""
+    shift = planes_B3HW.new_tensor(mean).view(3, 1, 1)
+    return ((planes_B3HW + 1) / 2 - shift) / planes_B3HW.new_tensor(deviation).view(3, 1, 1)
 
 
 def load_vision_tower(files: VisionTowerFiles, device: str = "cpu") -> VisionTower:

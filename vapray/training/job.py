@@ -73,8 +73,9 @@ class TrainingJob:
         if files is None:
             self._fill_initial_weights(network, log)
         if isinstance(network, UViT):
-            shape = self.latents.require_manifest().notes.get("teacher_shape") or [None]
-            add_alignment(network, self.config, shape[0])
+            taught = self.config.alignment.kind == "teacher"
+            notes = self.latents.require_manifest().notes if taught else {}
+            add_alignment(network, self.config, notes["teacher_shape"][0] if taught else None)
         state = TrainingState.initial(network, self.config.train)
         if files:
             state.restore(files)

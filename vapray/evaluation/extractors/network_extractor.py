@@ -12,7 +12,7 @@ from torch import Tensor
 from vapray.evaluation.extractors.extractor import FeatureSpace, as_bytes
 from vapray.pretrained.model_files import sha256_of
 
-__all__ = ["IMAGENET_DEVIATION", "IMAGENET_MEAN", "NetworkExtractor", "normalize", "sha256_with"]
+__all__ = ["IMAGENET_DEVIATION", "IMAGENET_MEAN", "NetworkExtractor", "sha256_with"]
 
 IMAGES_OF_A_BATCH = 32
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -36,12 +36,6 @@ class NetworkExtractor:
         batches = as_bytes(images).split(IMAGES_OF_A_BATCH) if len(images) else ()
         parts = [self._forward(batch.to(self._device)).float().cpu() for batch in batches]
         return torch.cat([torch.zeros(0, self.space.width), *parts]).numpy()
-
-
-def normalize(planes_B3HW: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
-    """Normalize planes in -1..1 by the mean and standard deviation of a network's training data in 0..1."""
-    shift = planes_B3HW.new_tensor(mean).view(3, 1, 1)
-    return ((planes_B3HW + 1) / 2 - shift) / planes_B3HW.new_tensor(deviation).view(3, 1, 1)
 
 
 def sha256_with(description: str, files: Iterable[Path]) -> str:

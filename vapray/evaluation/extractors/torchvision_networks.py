@@ -15,11 +15,11 @@ from vapray.evaluation.extractors.network_extractor import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
     NetworkExtractor,
-    normalize,
     sha256_with,
 )
 from vapray.evaluation.extractors.weight_files import find_weights
 from vapray.pretrained.network_weights import fill_network
+from vapray.pretrained.vision_towers import normalize
 from vapray.pretrained.weights_file import metadata_of, read_weights
 
 __all__ = ["torchvision_network"]
