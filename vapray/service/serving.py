@@ -19,7 +19,7 @@ from typing import Any
 
 from vapray.config import Cluster
 from vapray.errors import BackendError, ConfigError
-from vapray.runtime.cluster import ray_session, require_resources, run_in_thread, suppress_stderr, unwrap_ray_errors
+from vapray.runtime.cluster import ray_session, require_resources, run_in_thread, suppress_stderr
 from vapray.runtime.placement import ResourceDemand
 from vapray.service.serve_config import ServeConfig, read_serve_config
 
@@ -81,12 +81,18 @@ def serve_until_interrupted(
 
 def _deploy(application: Any, settings: ServeConfig) -> None:
     from ray import serve
+    from ray.exceptions import RayError
 
     print("[serve] loading models", flush=True)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
-        with unwrap_ray_errors("Ray Serve"):
+        try:
             serve.start(http_options=dict(settings.http_options), logging_config=dict(settings.logging_config))
+        except (RayError, TimeoutError) as error:
+            raise BackendError(
+                f"Ray Serve did not start its HTTP proxy: {str(error).strip().splitlines()[-1]} Fix: run the command "
+                "again when the machine is less busy; a proxy may take one minute to start."
+            ) from error
         try:
             run_in_thread(lambda: serve.run(application, name=settings.name, route_prefix=settings.route_prefix))
         except RuntimeError as error:
