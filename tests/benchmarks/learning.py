@@ -16,7 +16,7 @@ the ratios are medians of modern over paper.
 
 import argparse
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,8 +33,9 @@ from vapray.captioning.prompt_set import PromptSet, load_prompt_set
 from vapray.config.loader import load_config
 from vapray.data.phantom.modalities import Modality, find_modality
 from vapray.data.phantom.plan import draw_view, plan_views
-from vapray.evaluation.adherence import Adherence, CaptionedImages, measure_adherence
+from vapray.evaluation.adherence import CaptionedImages, measure_adherence
 from vapray.evaluation.attribute_judge import AttributeJudge, judged_attributes, train_judge
+from vapray.evaluation.extractors.extractor import FeatureExtractor
 from vapray.evaluation.extractors.random_convolutions import RandomConvolutions
 from vapray.evaluation.set_metrics import FeatureSet, fid_of_sets
 from vapray.latents.pixel_space import PixelSpace
@@ -73,13 +74,18 @@ class Drawn:
 
 
 class Problem:
-    """Training rows and judges, the same for all arms."""
+    """Training rows and judges, the same for all arms.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: Modality of the phantoms.
+        extractors: Further feature extractors by name, besides random convolutions.
+    """
+
+    def __init__(self, name: str, extractors: Mapping[str, FeatureExtractor] | None = None) -> None:
         self.modality, self.prompt_set = find_modality(name), load_prompt_set(name)
         self.training = Drawn.of(self.modality, self.prompt_set, TRAINING, 0)
         self.held_out = Drawn.of(self.modality, self.prompt_set, HELD_OUT, 1)
-        drawn, self.features = self.training, RandomConvolutions()
+        drawn, self.extractors = self.training, {"feature": RandomConvolutions(), **(extractors or {})}
         names = self.modality.class_names
         self.data = TrainingSet.of(drawn.images, drawn.labels, drawn.captions, names, PixelSpace())
         specs = judged_attributes(self.prompt_set, self.training.truths)
@@ -87,23 +93,30 @@ class Problem:
         self.judge: AttributeJudge = train_judge(
             self.training.images, self.training.truths, specs, upright=upright, steps=JUDGE_STEPS
         )
-        self.reference = self._features(self.training.images)
+        self.references = {name: self._features(name, self.training.images) for name in self.extractors}
 
-    def _features(self, images: Images) -> FeatureSet:
-        features = np.asarray(self.features(images), dtype=np.float64)
-        return FeatureSet(features, np.zeros(len(images), dtype=np.int64), self.features.space, "phantoms")
+    def _features(self, name: str, images: Images) -> FeatureSet:
+        extractor = self.extractors[name]
+        features = np.asarray(extractor(images), dtype=np.float64)
+        return FeatureSet(features, np.zeros(len(images), dtype=np.int64), extractor.space, "phantoms")
 
-    def judged(self, images: Images, owners: Sequence[int]) -> tuple[Adherence, float]:
-        """Adherence and feature distance of images for the captions of some training images."""
-        wanted = [self.training.captions[owner] for owner in owners]
-        labels = [self.training.labels[owner] for owner in owners]
+    def values(self, trained: TrainingArm, count: int, seed: int) -> dict[str, float]:
+        """Generate images for the captions of ``count`` drawn training images; their values."""
+        owners = np.random.default_rng(seed).permutation(TRAINING)[:count].tolist()
+        labels, wanted = ([of[owner] for owner in owners] for of in (self.training.labels, self.training.captions))
+        images = trained.generate(labels, wanted)
         adherence = measure_adherence(
             self._captioned(images, wanted, labels),
             self._captioned(self.held_out.images, self.held_out.captions, self.held_out.labels),
             partial(agreement, prompt_set=self.prompt_set),
             draws=100,
         )
-        return adherence, fid_of_sets(self.reference, self._features(images))
+        gap = (adherence.adherence - adherence.shuffled) / (adherence.ceiling - adherence.shuffled)
+        found = {"adherence_gap_closed": gap}
+        for name, reference in self.references.items():
+            found[f"{name}_distance"] = fid_of_sets(reference, self._features(name, images))
+        excess = {f"{one.name}_excess": one.adherence - one.shuffled for one in adherence.attributes}
+        return {**found, "seconds": trained.seconds, **excess}
 
     def _captioned(self, images: Images, captions: Sequence[str], labels: Sequence[int]) -> CaptionedImages:
         wanted = [parse_caption(caption, self.prompt_set) for caption in captions]
@@ -116,9 +129,9 @@ def arm(problem: Problem, changes: Sequence[str], seed: int, steps: int) -> Trai
     return TrainingArm(problem.data, load_config(None, [*fixed, *changes], preset="modern"))
 
 
-def steps_that_fill(problem: Problem, seconds: float) -> dict[str, int]:
+def steps_that_fill(problem: Problem, seconds: float, changes: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Number of steps of each arm, from the median of some steps in turns."""
-    arms = {name: arm(problem, changes, 0, TIMED_STEPS) for name, changes in ARMS.items()}
+    arms = {name: arm(problem, of_arm, 0, TIMED_STEPS) for name, of_arm in changes.items()}
     took: dict[str, list[float]] = {name: [] for name in arms}
     for _ in range(TIMED_STEPS):
         for name, one in arms.items():
@@ -132,14 +145,9 @@ def run_seed(problem: Problem, steps: dict[str, int], seed: int, count: int) -> 
     while left := [one for name, one in arms.items() if one.state.step < steps[name]]:
         for one in left:
             one.step()
-    owners = np.random.default_rng(seed).permutation(TRAINING)[:count].tolist()
     found = {}
-    labels, captions = ([of[i] for i in owners] for of in (problem.training.labels, problem.training.captions))
     for name, trained in arms.items():
-        adherence, distance = problem.judged(trained.generate(labels, captions), owners)
-        gap = (adherence.adherence - adherence.shuffled) / (adherence.ceiling - adherence.shuffled)
-        values = {"adherence_gap_closed": gap, "feature_distance": distance, "seconds": trained.seconds}
-        found[name] = values | {f"{one.name}_excess": one.adherence - one.shuffled for one in adherence.attributes}
+        found[name] = problem.values(trained, count, seed)
         print(f"seed {seed} {name}: {steps[name]} steps, " + ", ".join(f"{k} {v:.3g}" for k, v in found[name].items()))
     return found
 
@@ -153,7 +161,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     problem = Problem(asked.modality)
-    steps = steps_that_fill(problem, asked.seconds)
+    steps = steps_that_fill(problem, asked.seconds, ARMS)
     seeds = [run_seed(problem, steps, seed, asked.images) for seed in range(asked.seeds)]
 
     def median(key: str, *names: str) -> float:

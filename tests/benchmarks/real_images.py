@@ -13,10 +13,12 @@ paper    0.1.0's jobs/configs/isic2018_small.yaml: an autoencoder fitted in the 
 Distances are Frechet distances of 1,000 generated images, for captions of training images, to 2,000 training images.
 ``held_out`` is the distance of the test split. Label accuracy is that of a classifier trained on the training split,
 balanced over classes; ``gap_closed`` is (adherence - shuffled) / (real - shuffled) by image analysis. ``--work`` keeps
-the prepared images, and a contact sheet of each arm and seed.
+the prepared images, the steps, and the values of each seed with a contact sheet of each arm: a second call goes on
+where the first was ended.
 """
 
 import argparse
+import json
 import os
 import statistics
 import time
@@ -37,7 +39,7 @@ from vapray.config.loader import load_config
 from vapray.latents.fit import Recipe, fit_autoencoder
 from vapray.latents.pixel_space import PixelSpace
 
-GENERATED, TIMED_STEPS = 1000, 16
+GENERATED, TIMED_STEPS = 1000, 100
 SHARED = ("train.class_balanced_sampling=true", "train.workers=1", f"data.image_size={SIDE}")
 ARMS = {
     "modern": ("model.patch_size=8", "model.width=192"),
@@ -102,16 +104,25 @@ def run_seeds(
         }
         return {name: job.result() for name, job in jobs.items()}
 
-    timed = side_by_side(0, dict.fromkeys(ARMS, TIMED_STEPS))
-    steps = {name: int((60 * asked.minutes - one["once"]) / (one["fit"] + one["step"])) for name, one in timed.items()}
+    plan = asked.work / "steps.json"
+    if not plan.exists():
+        timed = side_by_side(0, dict.fromkeys(ARMS, TIMED_STEPS))
+        fitting = {name: (60 * asked.minutes - one["once"]) / (one["fit"] + one["step"]) for name, one in timed.items()}
+        plan.write_text(json.dumps({name: int(count) for name, count in fitting.items()}))
+    steps: dict[str, int] = json.loads(plan.read_text())
     print("steps: " + ", ".join(f"{name} {count}" for name, count in steps.items()), flush=True)
     found: list[dict[str, dict[str, float]]] = []
     for seed in range(asked.seeds):
-        found.append({})
-        for name, one in side_by_side(seed, steps).items():
-            write_sheet(asked.work / f"{name}-{seed}.png", one["images"])
-            values = judge.judge(training.generated(one["owners"], one["images"]))
-            found[-1][name] = {"seconds": one["seconds"], **values}
+        kept = asked.work / f"seed-{seed}.json"
+        if not kept.exists():
+            values = {}
+            for name, one in side_by_side(seed, steps).items():
+                write_sheet(asked.work / f"{name}-{seed}.png", one["images"])
+                judged = judge.judge(training.generated(one["owners"], one["images"]))
+                values[name] = {"seconds": one["seconds"], **judged}
+            kept.write_text(json.dumps(values))
+        found.append(json.loads(kept.read_text()))
+        for name in ARMS:
             print_values(f"seed {seed} {name}", found[-1][name])
     return steps, found
 
