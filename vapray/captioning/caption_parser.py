@@ -14,7 +14,9 @@ from vapray.captioning.prompt_set import AttributeSpec, PromptSet
 from vapray.captioning.size_parser import LINK, parse_sizes
 from vapray.captioning.text import negated_spans, normalize
 
-_CLOSED = r"(?=[,.;:]|$| (?:tone|colour|hue|and|with|or|in|on|but|while|around|to|appearance|overall|texture)\b)"
+_CLOSED = (
+    r"(?=[,.;:]|$| (?:tone|colour|colouration|hue|and|with|or|in|on|but|while|around|to|appearance|overall|texture)\b)"
+)
 """Text that may follow an adjective after its subject: not another noun ("the skin has a dark lesion")."""
 
 
@@ -105,4 +107,4 @@ def _reader(prompt_set: PromptSet) -> _Reader:
 def _beside(phrase: str, spec: AttributeSpec) -> str:
     word = re.escape(phrase)
     subject = rf"(?:{'|'.join(re.escape(normalize(s)) for s in spec.subjects)})s?"
-    return rf"{word}{LINK}{{0,3}} {subject}|{subject}:?{LINK}{{0,4}} {word}{_CLOSED}"
+    return rf"{word}(?:,{LINK}? \w+)?{LINK}{{0,3}} {subject}|{subject}:?{LINK}{{0,6}} {word}{_CLOSED}"

@@ -8,9 +8,11 @@ from vapray.captioning.prompt_set import AttributeSpec, PromptSet
 from vapray.captioning.text import negated_spans, normalize
 
 LINK = (
-    r"(?: (?:surrounding|adjacent|perilesional|underlying|nearby|is|are|appears?|looks?|seems?|shows?|has"
-    r"|have|of|a|an|the|its|with|mostly|mainly|slightly|generally|rather|quite|very|fairly|somewhat|overall|in|and|to|being|colour"
-    r"|coloured|tone|toned|predominantly|relatively|normal|healthy))"
+    r"(?: (?:(?:immediately |directly )?(?:surrounding|around|next to|adjacent to) (?:the lesion|it)|surrounding"
+    r"|adjacent|perilesional|underlying|nearby|is|are|appears?|looks?|seems?|shows?|exhibits?|displays?|demonstrates?|has|have|of"
+    r"|a|an|the|its|with|mostly|mainly|slightly|generally|rather|quite|very|fairly|somewhat|overall|in|and|or|to|be|being"
+    r"|colour|coloured|tone|toned|predominantly|relatively|uniform|uniformly|mottled|irregular|lighter|darker|normal"
+    r"|healthy))"
 )
 """Words that may link a subject and its description."""
 
