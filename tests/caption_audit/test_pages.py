@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from vapray.caption_audit.claims import AuditedImage
 from vapray.caption_audit.experts import summarize_ratings
 from vapray.caption_audit.findings import RepeatedCaptions, find, find_consistency
 from vapray.caption_audit.page import MEASURED, Audit, WorstCaption, render_audit
+from vapray.caption_audit.proportions import proportion
 from vapray.caption_audit.rating_sheet import SheetCaption, render_rating_sheet
 from vapray.caption_audit.ratings import RatedCaption, read_ratings
 from vapray.captioning.caption_parser import parse_caption
@@ -67,6 +69,26 @@ def test_the_page_says_what_is_wrong_and_interprets_nothing(audit: Audit) -> Non
     assert "shape: caption oval, image round" in page
     assert "omitted by instruction" in page
     assert "refusal" in page
+
+
+@pytest.mark.parametrize(
+    ("wrong", "chance", "words"),
+    [
+        (0.50, 0.54, "say next to nothing about their own image"),
+        (0.30, 0.54, "say little about their own image"),
+        (0.10, 0.54, "say what is in their own image"),
+        (0.54, 0.54, "not distinguishable from shuffled captions"),
+        (0.70, 0.54, "worse than shuffled captions"),
+    ],
+)
+def test_the_verdict_compares_with_other_images(audit: Audit, wrong: float, chance: float, words: str) -> None:
+    outcomes = [number < 1000 * wrong for number in range(1000)]
+    contradicted = proportion(outcomes, range(1000))
+    assert contradicted is not None
+    findings = replace(audit.findings, contradicted=contradicted, by_chance=chance, statements=1500, silent=3)
+    page = render_audit(replace(audit, findings=findings))
+    assert words in page
+    assert "1,000 statements that could be checked (1,500 were read in 12 captions, none in 3 of them)" in page
 
 
 def test_what_experts_say_beside_the_attributes_is_shown_too(audit: Audit) -> None:

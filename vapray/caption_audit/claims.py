@@ -9,7 +9,7 @@ import numpy as np
 from vapray.captioning.attributes import Attribute, Attributes, agreement
 from vapray.captioning.prompt_set import AttributeSpec, PromptSet
 
-__all__ = ["SHARE_TOLERANCE", "AuditedImage", "Claim", "by_chance", "claims_of", "self_agreement"]
+__all__ = ["SHARE_TOLERANCE", "AuditedImage", "Claim", "by_chance", "claims_of", "count_statements", "self_agreement"]
 
 SHARE_TOLERANCE = 0.1
 """Tolerance of a stated share; a larger deviation is a contradiction."""
@@ -58,6 +58,11 @@ def claims_of(said: Attributes, known: Attributes, prompt_set: PromptSet) -> Ite
         if name in said and name in known:
             for value in _each(said[name]):
                 yield Claim(name, value, known[name], _contradicted(spec, value, known[name]))
+
+
+def count_statements(said: Attributes) -> int:
+    """Count the statements of a caption, known to be right or not; each named colour is one."""
+    return sum(len(_each(value)) for value in said.values())
 
 
 def by_chance(pictures: Sequence[AuditedImage], prompt_set: PromptSet, *, rounds: int, seed: int) -> dict[str, float]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vapray.caption_audit.claims import AuditedImage, Claim, by_chance, claims_of, self_agreement
+from vapray.caption_audit.claims import AuditedImage, Claim, by_chance, claims_of, count_statements, self_agreement
 from vapray.caption_audit.proportions import Proportion, proportion
 from vapray.captioning.attributes import Attributes
 from vapray.captioning.prompt_set import PromptSet
@@ -53,9 +53,21 @@ class CaptionErrors:
 
 @dataclass(frozen=True)
 class Findings:
-    """Results of comparing claims with images."""
+    """Results of comparing claims with images.
+
+    Attributes:
+        captions: Number of audited captions.
+        statements: Number of statements that the lexicon reads in them; each colour is one.
+        silent: Number of captions in which it reads none.
+        contradicted: Share of the checked statements that the image contradicts; None without checked statements.
+        by_chance: The same against other images, for the same mix of statements.
+        attributes: Results by attribute.
+        worst: Images with the most contradicted claims.
+    """
 
     captions: int
+    statements: int
+    silent: int
     contradicted: Proportion | None
     by_chance: float | None
     attributes: tuple[AttributeFindings, ...]
@@ -100,6 +112,8 @@ def find(pictures: Sequence[AuditedImage], prompt_set: PromptSet, *, seed: int) 
     rows = tuple(_attribute(name, checked, chance.get(name)) for name in prompt_set.attributes)
     return Findings(
         captions=len(pictures),
+        statements=sum(count_statements(picture.said) for picture in pictures),
+        silent=sum(not picture.said for picture in pictures),
         contradicted=_contradicted(checked),
         by_chance=_overall(rows),
         attributes=rows,

@@ -15,6 +15,8 @@ __all__ = ["MEASURED", "WORST_SIDE", "Audit", "WorstCaption", "render_audit"]
 
 MEASURED = "measured captions"
 """Name of the measured captioner in reports."""
+LITTLE, HALF = 0.15, 0.5
+"""Shares of the contradictions by chance that captions avoid: below the first they say next to nothing."""
 WORST_SIDE = 192
 """Side of the images with wrong captions, in pixels."""
 
@@ -90,11 +92,15 @@ def _meaning(audit: Audit) -> str:
     if found is None or chance is None:
         return "Have experts rate the rating sheet, or use phantoms, whose true attributes are known."
     other = f"The same statements would contradict {percent(chance)} of other images"
-    if found.interval.high < chance:
-        return f"{other}: the captions describe their own image."
     if found.interval.low > chance:
         return f"{other}: these captions are worse than shuffled captions."
-    return f"{other}: the captions are not distinguishable from shuffled captions."
+    if found.interval.high >= chance:
+        return f"{other}: the captions are not distinguishable from shuffled captions."
+    fewer = 1 - found.value / chance
+    extent = "next to nothing about" if fewer < LITTLE else "little about" if fewer < HALF else "what is in"
+    return (
+        f"{other}, so {percent(fewer)} of these contradictions are avoided: the captions say {extent} their own image."
+    )
 
 
 def _rate(found: Proportion | None) -> str:

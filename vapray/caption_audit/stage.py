@@ -82,7 +82,7 @@ def _audit(run: StageContext, rows: Rows, pictures: Sequence[AuditedImage], prom
         captioner=_captioner(run.inputs["captions"]),
         reference=_reference(config),
         created=time.strftime("%Y-%m-%d %H:%M"),
-        captions=captions.rows - captions.rejects,
+        captions=captions.rows,
         rejects=_reject_codes(run.inputs["captions"]),
         omitted=config.caption.omit,
         findings=findings,
