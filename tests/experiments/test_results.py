@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,10 @@ def commit_of(*asked: str) -> str:
         check=False,
     )
     return done.stdout.strip()
+
+
+def test_the_tables_of_expert_concepts_are_those_of_their_record() -> None:
+    command = [sys.executable, str(ROOT / "results/expert_concepts.py"), "--tables-only"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert printed.count("| ") > 50
+    assert printed.strip() in (ROOT / "RESULTS.md").read_text()
