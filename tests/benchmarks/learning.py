@@ -11,7 +11,8 @@ paper    epsilon on the path vp with uniform noise levels, AdamW with linear dec
 
 ``adherence_gap_closed`` is (adherence - shuffled) / (real - shuffled) by the attribute judge, and
 ``feature_distance`` the Frechet distance of random features to the training images. Values are medians over seeds;
-the ratios are medians of modern over paper.
+the ratios are medians of modern over paper. ``peak_share`` counts three forward passes of a step against the rate of
+large matrix products in the arm's precision, measured in the same process.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import numpy as np
 import torch
 
 from tests.benchmarks.table import report
+from tests.benchmarks.train_step import product_rate
 from tests.benchmarks.training_arm import Images, TrainingArm, TrainingSet
 from vapray.captioning.attributes import Attributes, agreement
 from vapray.captioning.caption_parser import parse_caption
@@ -39,6 +41,7 @@ from vapray.evaluation.extractors.extractor import FeatureExtractor
 from vapray.evaluation.extractors.random_convolutions import RandomConvolutions
 from vapray.evaluation.set_metrics import FeatureSet, fid_of_sets
 from vapray.latents.pixel_space import PixelSpace
+from vapray.models.flop_counter import count_flops
 
 SIDE, TRAINING, HELD_OUT, JUDGE_STEPS, TIMED_STEPS = 32, 1120, 320, 500, 12
 PAPER = (
@@ -139,6 +142,17 @@ def steps_that_fill(problem: Problem, seconds: float, changes: Mapping[str, Sequ
     return {name: max(20, int(seconds / statistics.median(one[2:]))) for name, one in took.items()}
 
 
+def peak_share(problem: Problem, changes: Sequence[str], steps: int = 20) -> float:
+    """Share of the rate of large matrix products that a training step reaches."""
+    one = arm(problem, changes, 0, steps)
+    took = statistics.median([one.step() for _ in range(steps)][2:])
+    rows, space = problem.data.rows, problem.data.space
+    latent = (space.channels, SIDE, SIDE)
+    flops = count_flops(one.state.ema, latent, len(rows.tokens) // len(rows.labels), problem.data.encoder.width)
+    kind = torch.bfloat16 if one.config.train.precision == "bfloat16" else torch.float32
+    return 3.0 * one.config.train.batch_size * flops / took / product_rate(torch.device("cpu"), 1024, kind)
+
+
 def run_seed(problem: Problem, steps: dict[str, int], seed: int, count: int) -> dict[str, dict[str, float]]:
     """Train both arms in turns and judge them; the values of each."""
     arms = {name: arm(problem, changes, seed, steps[name]) for name, changes in ARMS.items()}
@@ -170,6 +184,7 @@ def main() -> None:
 
     ratios = {f"{key}_vs_paper": median(key, "modern", "paper") for key in ("adherence_gap_closed", "feature_distance")}
     values: dict[str, Any] = {f"{name}_{key}": median(key, name) for name in ARMS for key in seeds[0][name]}
+    values |= {f"{name}_peak_share": peak_share(problem, changes) for name, changes in ARMS.items()}
     report("learning", vars(asked) | {f"{name}_steps": count for name, count in steps.items()}, ratios, values)
 
 

@@ -121,9 +121,9 @@ def seconds_of(step: Callable[[], None], device: torch.device, count: int) -> fl
     return (time.perf_counter() - began) / count
 
 
-def product_rate(device: torch.device, side: int = 8192) -> float:
-    """Operations a second of a large bfloat16 product."""
-    one, other = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+def product_rate(device: torch.device, side: int = 8192, kind: torch.dtype = torch.bfloat16) -> float:
+    """Operations a second of a large product."""
+    one, other = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
     seconds_of(lambda: one @ other, device, 3)  # type: ignore[arg-type,return-value]
     return 2 * side**3 / seconds_of(lambda: one @ other, device, 20)  # type: ignore[arg-type,return-value]
 
