@@ -18,18 +18,24 @@ from vapray.captioning.chat import (
     Messages,
     RequestRejectedError,
 )
+from vapray.captioning.endpoint_parameters import ServerParameters, setting_of
 from vapray.config import Endpoint
 from vapray.errors import BackendError
 
 __all__ = ["OpenAiChat"]
 
 UNKNOWN = "unknown"
+MAX_REFUSALS = 20
+"""Refused images, none answered before, after which the server is taken to refuse every image."""
+SEEDS = 2**31
+"""Number of seeds; some servers accept 32 bits."""
 
 
 class OpenAiChat:
     """``ChatModel`` over the chat completions of any server with OpenAI's API.
 
-    The client retries with pauses if the server is busy, limits the rate, or drops the connection.
+    The client retries with pauses if the server is busy, limits the rate, or drops the connection. A request whose
+    sampling parameters are refused is sent again without them; later requests are sent without them at once.
     """
 
     def __init__(self, model: str, settings: Endpoint, revision: str = UNKNOWN) -> None:
@@ -65,6 +71,7 @@ class OpenAiChat:
         per_minute = settings.requests_per_minute
         self._limiter = AsyncLimiter(1, 60 / per_minute) if per_minute else None
         self._where = f"endpoint.base_url {settings.base_url}"
+        self._parameters, self._refusals, self._sees_images = ServerParameters(), 0, False
         self.name, self.revision, self.concurrency = model, revision, settings.concurrency
 
     @classmethod
@@ -85,15 +92,11 @@ class OpenAiChat:
         """Continue a conversation; see :class:`vapray.captioning.chat.ChatModel`."""
         import openai
 
-        if self._limiter:
-            await self._limiter.acquire()
         try:
             with self._advice():
-                done = await self._client.chat.completions.create(
-                    model=self.name, messages=_messages(turns, image), **_sampling(decoding)
-                )
+                done = await self._send(_messages(turns, image), _sampling(decoding))
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            raise RequestRejectedError(_said(error)) from error
+            raise self._refusal(error, image) from error
         except openai.NotFoundError as error:
             served = ", ".join(entry.id for entry in await self._served()) or "no list of its models"
             raise BackendError(
@@ -111,7 +114,31 @@ class OpenAiChat:
             )
         if not done.choices:
             raise RequestRejectedError("the answer holds no choice")
+        self._sees_images |= image is not None
         return _answer(done)
+
+    async def _send(self, messages: Any, sampling: dict[str, Any]) -> Any:
+        """Send a request, again after each refused parameter that it can do without."""
+        import openai
+
+        while True:
+            if self._limiter:
+                await self._limiter.acquire()
+            sent = self._parameters.adapt(sampling)
+            try:
+                return await self._client.chat.completions.create(model=self.name, messages=messages, **sent)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if not self._parameters.learn(sent, error.response.text):
+                    raise
+
+    def _refusal(self, error: Any, image: NDArray[np.uint8] | None) -> Exception:
+        """Reject one request, or give the server up that has refused ``MAX_REFUSALS`` images and answered to none."""
+        said, setting = _said(error), setting_of(error.response.text)
+        self._refusals += image is not None and not self._sees_images
+        if self._refusals >= MAX_REFUSALS:
+            fix = f"change {setting}" if setting else "set a caption.model that accepts images"
+            return BackendError(f"{self._where}: refuses every image, the last one with: {said} Fix: {fix}.")
+        return RequestRejectedError(f"{said} (setting {setting})" if setting else said)
 
     async def _revision_told(self) -> str:
         """Return the folder or hub id that the server reports as the root, otherwise the date of the model."""
@@ -153,7 +180,11 @@ class OpenAiChat:
         except openai.APIConnectionError as error:
             raise self._no_answer(error) from error
 
-    def _no_answer(self, error: Exception) -> BackendError:
+    def _no_answer(self, error: Any) -> BackendError:
+        status = getattr(error, "status_code", 500)
+        if status < 500:
+            fix = "lower caption.image_size" if status == 413 else "check endpoint.base_url and the account of the key"
+            return BackendError(f"{self._where}: refuses requests ({_said(error)}). Fix: {fix}.")
         return BackendError(
             f"{self._where}: no answer after {self._client.max_retries} retries ({_said(error)}). "
             "Fix: check that the server runs and that the actors can reach it."
@@ -178,7 +209,7 @@ def _sampling(decoding: DecodingParams) -> dict[str, Any]:
         "temperature": decoding.temperature,
         "top_p": decoding.top_p,
         "max_tokens": decoding.max_tokens,
-        "seed": decoding.seed,
+        "seed": decoding.seed % SEEDS,
     }
     if decoding.schema:
         described = {"name": "caption", "schema": dict(decoding.schema), "strict": True}
@@ -207,5 +238,9 @@ def _count(usage: Any, name: str) -> int:
     return found if isinstance(found, int) else 0
 
 
-def _said(error: Exception) -> str:
-    return str(getattr(error, "message", error)).partition("\n")[0][:200]
+def _said(error: Any) -> str:
+    """First words of an error; of the response where the client finds no message in it."""
+    text = str(getattr(error, "message", error))
+    if hasattr(error, "response") and text == f"Error code: {error.status_code}":
+        text += f" - {' '.join(error.response.text.split())}"
+    return text.partition("\n")[0][:200]

@@ -73,7 +73,12 @@ class VapsCaptioner:
 
     async def _caption_all(self, images: Images, image_ids: Sequence[str]) -> list[CaptionDraft | CaptionReject]:
         pairs = zip(images, image_ids, strict=True)
-        return await asyncio.gather(*(self._caption_one(image, image_id) for image, image_id in pairs))
+        tasks = [asyncio.ensure_future(self._caption_one(image, image_id)) for image, image_id in pairs]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:  # after an error of the server, no further image is sent to it
+                task.cancel()
 
     async def _caption_one(self, image: NDArray[np.uint8], image_id: str) -> CaptionDraft | CaptionReject:
         async with self._slots:  # both turns: another image's first turn would evict this one from the prefix cache

@@ -184,10 +184,16 @@ class MapWorker:
     def __init__(self, build: Callable[[], RowMapper], source: Version, output: Version, columns: list[str]) -> None:
         self._build, self._source, self._output, self._columns = build, source, output, columns
         self._map: RowMapper | None = None
+        self._failure: dict[str, list[Any]] | None = None
         self._building = threading.Lock()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Map one work item; a VaprayError is returned in the receipt, because Ray Data drops the type of errors."""
+        """Map one work item; a VaprayError is returned in the receipt, because Ray Data drops the type of errors.
+
+        The driver ends the stage at the first error. Until it does, further work items get the same receipt.
+        """
+        if self._failure:
+            return self._failure
         item = _WorkItem(**json.loads(batch["item"][0]))
         try:
             with self._building:
@@ -197,7 +203,8 @@ class MapWorker:
         except EngineDeadError:
             os._exit(1)  # Ray starts a new process; this one would fail at every further part
         except VaprayError as error:
-            return _receipt(FAILED, error_type=type(error).__name__, message=str(error))
+            self._failure = _receipt(FAILED, error_type=type(error).__name__, message=str(error))
+            return self._failure
         return _receipt(DONE, rows=len(item.rows))
 
 
