@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from vapray.config.renamed_keys import SERVICE_KEYS, apply_renamed_keys
-from vapray.config.section import ConfigSection, PositiveFloat, PositiveInt
+from vapray.config.section import ConfigSection, PathText, PositiveFloat, PositiveInt
 from vapray.config.validation_errors import validate
 
 __all__ = [
@@ -56,13 +56,13 @@ class ModelSettings(ConfigSection):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
     """Model id in the API."""
-    checkpoint: str
+    checkpoint: PathText
     """Folder ``files/final`` of a checkpoint, or its URI."""
     weights: Literal["ema", "raw"] = "ema"
     """EMA weights, or those of the last training step."""
-    text_encoder: str | None = None
+    text_encoder: PathText | None = None
     """Path of the text encoder; null: the path used in training."""
-    run: str | None = None
+    run: PathText | None = None
     """Root of the run whose real images evaluations and neighbours use; null: the run that contains the checkpoint."""
     precision: Literal["float32", "bfloat16"] | None = None
     """Precision of matrix products; null: the precision in the config of the checkpoint."""
@@ -109,7 +109,7 @@ class ServiceSettings(ConfigSection):
 
     models: Annotated[tuple[ModelSettings, ...], Field(strict=False, min_length=1)]
     """Models; the first one is the default."""
-    api_keys_file: str | None = None
+    api_keys_file: PathText | None = None
     """File of API keys, as written by ``vapray create-key``; null: only clients on the same machine, without a key."""
     evaluator: EvaluatorSettings | None = EvaluatorSettings()
     """Evaluator; null: no evaluations."""
@@ -118,7 +118,7 @@ class ServiceSettings(ConfigSection):
     ingress: ReplicaSettings = ReplicaSettings(num_cpus=0.5)
     """Replicas of the HTTP API."""
     limits: RequestLimits = RequestLimits()
-    state_dir: str = "runs/service"
+    state_dir: PathText = "runs/service"
     """Folder or URI of evaluations and cached reference statistics; shared by all nodes."""
     studio: bool = True
     """Serve the studio page."""

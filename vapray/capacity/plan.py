@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from vapray.config.loader import COMMAND_LINE, apply_override, read_tree
-from vapray.config.section import ConfigSection, PositiveFloat, PositiveInt, UnitInterval
+from vapray.config.section import ConfigSection, PathText, PositiveFloat, PositiveInt, UnitInterval
 from vapray.config.validation_errors import validate
 
 __all__ = ["Plan", "load_plan"]
@@ -16,7 +16,7 @@ __all__ = ["Plan", "load_plan"]
 class Plan(ConfigSection):
     """Run and hardware of the estimate; the defaults of the hardware are assumed."""
 
-    config: str | None = None
+    config: PathText | None = None
     """YAML file of the run, such as jobs/configs/isic2018.yaml; None: the defaults of all settings."""
     settings: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Overrides of the run's settings, as section.key=value; the plan decides pool sizes and ``train.workers``."""

@@ -2,6 +2,7 @@
 
 import hashlib
 
+from vapray.captioning.precomputed import PrecomputedCaptions
 from vapray.captioning.prompt_selection import select_prompt_set
 from vapray.captioning.vlm_files import find_vlm
 from vapray.config import Config
@@ -39,14 +40,17 @@ def captions_content_hash(config: Config) -> str:
 
     Raises:
         ConfigError: the file cannot be read.
+        DataError: see :meth:`vapray.captioning.precomputed.PrecomputedCaptions.read`.
     """
     path = config.caption.captions_file
     if not path:
         return ""
     try:
         with open(path, "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
+            digest = hashlib.sha256(file.read()).hexdigest()
     except OSError as error:
         raise ConfigError(
             f"caption.captions_file {path}: cannot be read ({error.strerror}). Give an existing CSV."
         ) from None
+    PrecomputedCaptions.read(path)  # a faulty table ends the run before its first stage
+    return digest

@@ -1,12 +1,13 @@
 """Precomputed captions: a user's table, or the texts of a dataset."""
 
-import csv
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from vapray.captioning.caption_filter import clean_text, reject_reason
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, digest
-from vapray.errors import ConfigError
+from vapray.data.image_files import is_image_file
+from vapray.data.label_tables import duplicates, missing_columns, raise_problems, read_rows
 
 __all__ = ["PrecomputedCaptions"]
 
@@ -21,9 +22,11 @@ class PrecomputedCaptions:
         """Keep the captions.
 
         Args:
-            captions: image_id -> caption; None: the dataset's own texts.
+            captions: image_id, or file name of the image -> caption; None: the dataset's own texts.
         """
-        self._captions = captions
+        names = captions or {}
+        self._captions = None if captions is None else {**{_to_id(name): names[name] for name in names}, **names}
+        self._example = next(iter(names), "")
         self.revision = "dataset" if captions is None else digest(sorted(captions.items()))[:12]
 
     @classmethod
@@ -31,15 +34,13 @@ class PrecomputedCaptions:
         """Read a UTF-8 CSV with the columns image_id and caption.
 
         Raises:
-            ConfigError: the file cannot be read, or lacks a column.
+            DataError: the file cannot be read, lacks a column, has a row with more or fewer cells than the header, or
+                two captions for one image.
         """
-        try:
-            with open(path, newline="", encoding="utf-8-sig") as file:
-                return cls({row["image_id"]: row["caption"] for row in csv.DictReader(file)})
-        except (OSError, KeyError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"caption.captions_file {path}: {error!r}. Expected a UTF-8 CSV with the columns image_id and caption."
-            ) from None
+        rows = read_rows(Path(path))
+        raise_problems(Path(path), missing_columns(rows, ("image_id", "caption")))
+        raise_problems(Path(path), duplicates(_to_id(row["image_id"]) for row in rows))
+        return cls({row["image_id"]: row["caption"] for row in rows})
 
     def caption_for(self, image_id: str, text: str) -> CaptionDraft | CaptionReject:
         """Caption one image; an image without a usable caption is a reject.
@@ -50,7 +51,14 @@ class PrecomputedCaptions:
         """
         found = text or None if self._captions is None else self._captions.get(image_id)
         if found is None:
-            return CaptionReject("missing: no caption was given for this image")
+            known = f"; the file has ids such as {self._example}" if self._example else ""
+            return CaptionReject(f"missing: no caption was given for this image{known}")
         caption = clean_text(found)
         reason = reject_reason(caption)
         return CaptionReject(reason) if reason else CaptionDraft("", "", caption, finish_reason="given")
+
+
+def _to_id(name: str) -> str:
+    """Id of an image that a table names by its file: the name without the suffix."""
+    path = Path(name)
+    return path.with_suffix("").as_posix() if is_image_file(path) else name

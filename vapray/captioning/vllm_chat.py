@@ -17,7 +17,7 @@ from vapray.config import Vllm
 from vapray.errors import BackendError, ConfigError, EngineDeadError
 from vapray.runtime.reaper import reaped
 
-__all__ = ["VllmChat"]
+__all__ = ["VllmChat", "load_processor"]
 
 ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 NO_DEVICE = ("Device string must not be empty", "Failed to infer device type", "No CUDA GPUs are available")
@@ -49,7 +49,6 @@ class VllmChat:
         for name, value in ENVIRONMENT.items():  # before vLLM is imported, which reads them
             os.environ.setdefault(name, value)
         try:
-            from transformers import AutoProcessor
             from vllm import AsyncEngineArgs
             from vllm.v1.engine.async_llm import AsyncLLM
         except ImportError as error:
@@ -61,7 +60,7 @@ class VllmChat:
         ending = ExitStack()
         ending.enter_context(reaped())  # its processes outlive an actor that Ray ends
         try:
-            processor = AutoProcessor.from_pretrained(files.folder)
+            processor = load_processor(files.folder, settings)
             arguments = AsyncEngineArgs(model=str(files.folder), **_engine_arguments(AsyncEngineArgs, settings))
             engine = AsyncLLM.from_engine_args(arguments)
         except ConfigError:
@@ -120,6 +119,14 @@ class VllmChat:
         written = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         shown_image = {} if image is None else {"multi_modal_data": {"image": Image.fromarray(image)}}
         return {"prompt": written, **shown_image}
+
+
+def load_processor(folder: Path, settings: Vllm) -> Any:
+    """Load the processor of a model; code in the folder runs with trust_remote_code in ``vllm.engine_args`` only."""
+    from transformers import AutoProcessor
+
+    trusted = bool(settings.engine_args.get("trust_remote_code", False))
+    return AutoProcessor.from_pretrained(folder, trust_remote_code=trusted)
 
 
 _FREE_MEMORY = "Most often memory ran out. Fix: lower vllm.max_num_seqs or vllm.max_model_len."

@@ -7,7 +7,8 @@ from vapray.pretrained.model_files import ModelFileSpec, is_directory, resolve_m
 
 __all__ = ["VlmFiles", "find_vlm"]
 
-SMALL = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
+SMALL = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py")
+"""Patterns of all other files; ``*.py`` is the code of models that need trust_remote_code."""
 WEIGHTS = ("*.safetensors", "*.bin")
 """Patterns of weight files, in vLLM's order of preference."""
 
@@ -33,7 +34,7 @@ def find_vlm(model: str, revision: str | None = None, *, download: bool = True) 
     folder = resolve_model_folder(model, revision, wanted, download=download)
     if not is_directory(model):
         return VlmFiles(model, folder, folder.name)
-    # All files that decide an answer: weights, configurations, tokenizer, chat template.
+    # All files that decide an answer: weights, configurations, tokenizer, chat template, code.
     decisive = [*_weights(folder), *(path for pattern in SMALL for path in folder.glob(pattern))]
     return VlmFiles(model, folder, sha256_of(decisive)[:12])
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from vapray.config.section import ConfigSection, PositiveFloat, PositiveInt, UnitInterval
+from vapray.config.section import ConfigSection, PathText, PositiveFloat, PositiveInt, UnitInterval
 
 __all__ = ["Alignment"]
 
@@ -18,7 +18,7 @@ class Alignment(ConfigSection):
     different images are kept apart, without a teacher."""
     teacher: Literal["dinov2", "biomedclip"] = "dinov2"
     """For teacher: frozen network. dinov2: DINOv2 of any size; biomedclip: BiomedCLIP's image tower."""
-    weights: str | None = None
+    weights: PathText | None = None
     """For teacher: its folder, or hf-hub:OWNER/NAME."""
     revision: str | None = None
     """Commit, tag or branch of a hub model."""

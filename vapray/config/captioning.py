@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import ConfigSection, NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
+from vapray.config.section import ConfigSection, NonNegativeInt, PathText, PositiveFloat, PositiveInt, UnitInterval
 
 __all__ = ["MEASURED_MODALITY", "Caption", "Endpoint", "TextEncoderSection", "Vllm"]
 
@@ -24,16 +24,16 @@ class Caption(ConfigSection):
     experimental control of hallucination, for captioner ground_truth only; captions of other images stay true."""
     strategy: Literal["direct", "impression", "impression+knowledge", "vaps"] = "vaps"
     """Prompt strategy. vaps asks all three questions; the others are for the ablation and need a multimodal LLM."""
-    prompt_set: str | None = None
+    prompt_set: PathText | None = None
     """Name of a prompt set, or path of a YAML file; None: the prompt set of ``data.modality``."""
     omit: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Attributes of the prompt set that captions must not mention; empty: none."""
-    captions_file: str | None = None
-    """For captioner precomputed: CSV file with the columns image_id and caption; None: the column ``text`` of the
-    dataset's table."""
+    captions_file: PathText | None = None
+    """For captioner precomputed: CSV file with the columns image_id, or the image's file name, and caption; None: the
+    column ``text`` of the dataset's table."""
     image_size: Annotated[int, Field(ge=32)] = 96
     """Side of the square image that the captioner sees, in pixels, at least 32; a multimodal LLM needs about 448."""
-    model: str | None = None
+    model: PathText | None = None
     """Model. For vllm: hub id or folder; for openai: name of the model at the endpoint."""
     revision: str | None = None
     """Revision of the model. For a hub id: commit, tag or branch, None: the newest; for openai: the revision to record
@@ -67,7 +67,8 @@ class Vllm(ConfigSection):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """Data type of the weights; auto: chosen by vLLM."""
     engine_args: dict[str, bool | int | float | str] = Field(default_factory=dict)
-    """Further arguments of vLLM's AsyncEngineArgs, such as quantization."""
+    """Further arguments of vLLM's AsyncEngineArgs, such as quantization; trust_remote_code holds for the processor
+    too."""
 
 
 class Endpoint(ConfigSection):
@@ -94,7 +95,7 @@ class TextEncoderSection(ConfigSection):
     encoder: Literal["hashing", "open_clip", "transformers"] = "hashing"
     """Text encoder. hashing: deterministic word vectors without semantics, no download; the others need the extra
     clip."""
-    model: str | None = None
+    model: PathText | None = None
     """Model of open_clip and transformers: a directory, or hf-hub:OWNER/NAME. The paper's is
     hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224 with open_clip and max_tokens 256."""
     revision: str | None = None

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import ConfigSection, UnitInterval
+from vapray.config.section import ConfigSection, PathText, UnitInterval
 
 __all__ = ["Data"]
 
@@ -31,11 +31,11 @@ class Data(ConfigSection):
 
     source: Literal["phantom", "isic2018", "isic2019", "chestxray14", "colonoscopy", "folder"] = "phantom"
     """Dataset. phantom draws its own images; the others read ``root``."""
-    root: str | None = None
+    root: PathText | None = None
     """Folder of the dataset; a local path on every node. Required for every source but phantom."""
     no_finding: bool = False
     """For source chestxray14: add a class of images without a finding."""
-    labels: str | None = None
+    labels: PathText | None = None
     """For source colonoscopy: YAML file that maps the diagnoses of its parts to common labels; None: the built-in
     mapping."""
     accept_identified_dicom: bool = False

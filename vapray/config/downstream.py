@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import ConfigSection, NonNegativeInt, PositiveFloat, PositiveInt
+from vapray.config.section import ConfigSection, NonNegativeInt, PathText, PositiveFloat, PositiveInt
 
 __all__ = ["Arm", "Classifier", "Downstream"]
 
@@ -17,7 +17,7 @@ class Downstream(ConfigSection):
 
     networks: Annotated[tuple[Classifier, ...], Field(strict=False, min_length=1)] = ("small",)
     """Networks of the grid. densenet121 and maxvit (MaxViT-T) are the paper's; small is for laptops."""
-    weights: dict[str, str] = Field(default_factory=dict)
+    weights: dict[str, PathText] = Field(default_factory=dict)
     """Initial weights per network, such as {densenet121: FILE}, from torchvision or an earlier run; networks not named
     start from random weights. The last layer is always new."""
     shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False, min_length=1)] = (

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import ConfigSection, NonNegativeInt, PositiveInt
+from vapray.config.section import ConfigSection, NonNegativeInt, PathText, PositiveInt
 
 __all__ = ["CaptionAudit", "Evaluate"]
 
@@ -25,7 +25,7 @@ class Evaluate(ConfigSection):
     """Feature extractor for FID, KID, precision and recall. random_convolutions: embedded, without semantics;
     classifier: the label classifier before its last layer; the others are trained networks and read ``weights``.
     inception_v3, dinov2 and biomedclip need the extra ``features``."""
-    weights: str | None = None
+    weights: PathText | None = None
     """Weights of the extractor. inception_v3: torch-fidelity's file, None: the one in the torch hub cache; vgg16,
     squeezenet and densenet121: a file in torchvision's layout, such as a DenseNet-121 kept by stage downstream; dinov2:
     a directory in timm's layout (config.json, model.safetensors); biomedclip: one in open_clip's layout, or
@@ -65,9 +65,9 @@ class CaptionAudit(ConfigSection):
     """Number of drawn images to caption again."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     """Sampling temperature of the further captions, 0 to 2; at 0 every seed gives the same caption."""
-    others: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    others: Annotated[tuple[PathText, ...], Field(strict=False)] = ()
     """``run.root`` of other runs over the same images, whose captions are compared with this run's."""
     rated_images: Annotated[int, Field(ge=0, le=500)] = 40
     """Number of drawn images on the experts' rating sheet, 0 to 500."""
-    ratings: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    ratings: Annotated[tuple[PathText, ...], Field(strict=False)] = ()
     """Files saved by rating sheets of this run."""

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from vapray.config.section import ConfigSection, PositiveFloat, PositiveInt, Quantity, UnitInterval
+from vapray.config.section import ConfigSection, PathText, PositiveFloat, PositiveInt, Quantity, UnitInterval
 
 __all__ = ["Cluster", "Pool", "Pools", "Run"]
 
@@ -12,7 +12,7 @@ __all__ = ["Cluster", "Pool", "Pools", "Run"]
 class Run(ConfigSection):
     """Location of a run, its seed and its limit of rejects."""
 
-    root: str = "runs/demo"
+    root: PathText = "runs/demo"
     """Folder or URI of all tables, checkpoints and reports of the run."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of all random draws: phantoms, wording, weights, noise, samples. 0 to 2^63 - 1."""

@@ -14,7 +14,7 @@ from vapray.config import Config
 from vapray.config.dotted import value_at
 from vapray.config.preset_merging import PRESET, PRESETS, Places, over_preset
 from vapray.config.renamed_keys import new_path, refuse_both, rename_settings
-from vapray.config.strict_yaml import parse_yaml
+from vapray.config.strict_yaml import parse_value, parse_yaml
 from vapray.config.validation_errors import ConfigProblem, from_pydantic
 from vapray.errors import ConfigError
 from vapray.pretrained.model_files import HUB, is_directory
@@ -51,7 +51,7 @@ def load_config(
     unreadable: list[str] = []
     try:
         if file:
-            found, lines = read_tree(Path(file))
+            found, lines = read_tree(Path(file).expanduser())
             tree = rename_settings(found, source=str(file))
             places = {new_path(path): place for path, place in lines.items()}
         tree = over_preset(tree, places, preset)
@@ -110,7 +110,7 @@ def apply_override(tree: dict[str, Any], places: Places, override: str, where: s
     path = tuple(key.split("."))
     if not equals or not all(path):
         raise ConfigError(f"{where}: {override!r} is not a setting. Write section.key=value, such as train.steps=100.")
-    parsed, _ = parse_yaml(value, where=f"{where}, {override!r}")
+    parsed = parse_value(value, where=f"{where}, {override!r}")
     _set_value(tree, path, parsed, f"{where}: {override!r}")
     places[path] = where
 

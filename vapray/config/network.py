@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import ConfigSection, NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
+from vapray.config.section import ConfigSection, NonNegativeInt, PathText, PositiveFloat, PositiveInt, UnitInterval
 
 __all__ = ["Autoencoder", "Diffusion", "Model"]
 
@@ -15,7 +15,7 @@ class Autoencoder(ConfigSection):
     kind: Literal["kl", "diffusers", "taef2", "pixels"] = "kl"
     """Autoencoder. kl: a small AutoencoderKL fitted to the run's own training images; diffusers: a trained
     AutoencoderKL, such as Stable Diffusion's; taef2: a trained tiny autoencoder; pixels: none."""
-    model: str | None = None
+    model: PathText | None = None
     """Trained model. diffusers: a directory (of the model, or of a pipeline with a folder vae) or hf-hub:OWNER/NAME;
     taef2: the directory of taef2_encoder.pth and taef2_decoder.pth."""
     revision: str | None = None
@@ -37,9 +37,9 @@ class Autoencoder(ConfigSection):
     tuning."""
     tune_learning_rate: PositiveFloat = 1e-4
     """Peak learning rate of decoder tuning."""
-    lpips_backbone: str | None = None
+    lpips_backbone: PathText | None = None
     """Weights file of torchvision's alexnet, vgg16, squeezenet1_1 or squeezenet1_0. None: tune with L1 alone."""
-    lpips_heads: str | None = None
+    lpips_heads: PathText | None = None
     """Weights file of the LPIPS heads for that backbone. None: all its layers have equal weight, which is not LPIPS."""
     lpips_pixels: Literal["imagenet", "caffe"] = "imagenet"
     """Input format of the backbone. imagenet: torchvision's RGB; caffe: BGR in 0..255 without the mean."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vapray.config.section import ConfigSection, NonNegativeInt, PositiveInt
+from vapray.config.section import ConfigSection, NonNegativeInt, PathText, PositiveInt
 
 __all__ = ["Sample"]
 
@@ -19,7 +19,7 @@ class Sample(ConfigSection):
     caption_split: Literal["training", "held_out"] = "training"
     """Source of the captions. training: training images; held_out: images outside the training split, to measure
     captions that the network has never read. The distribution of classes is still set by ``class_distribution``."""
-    caption_run: str | None = None
+    caption_run: PathText | None = None
     """``run.root`` of another run, whose captions replace this run's, class by class; None: this run's captions."""
     caption_class_map: dict[str, str] = Field(default_factory=dict)
     """Class of this run -> class of ``caption_run`` that provides its captions, such as {AKIEC: AK}, where the names

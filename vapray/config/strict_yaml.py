@@ -8,7 +8,7 @@ import yaml
 
 from vapray.errors import ConfigError
 
-__all__ = ["Lines", "parse_yaml"]
+__all__ = ["Lines", "parse_value", "parse_yaml"]
 
 Lines = dict[tuple[str, ...], int]
 """Line of each key, from 1, by its path."""
@@ -42,6 +42,23 @@ def parse_yaml(text: str, *, where: str) -> tuple[Any, Lines]:
     except (ValueError, TypeError) as error:
         problems.append(f"invalid value ({error}). Fix: put text in quotes.")
     raise ConfigError("\n".join(f"{where}, {problem}" for problem in problems))
+
+
+def parse_value(text: str, *, where: str) -> Any:
+    """Parse a value of the command line, where ``#`` begins no comment: ``runs/exp #3`` is one text.
+
+    Raises:
+        ConfigError: as for :func:`parse_yaml`; and for ``#`` after a list or a text in quotes.
+    """
+    value, _ = parse_yaml(text, where=where)
+    if not re.search(r"(^|\s)#", text):
+        return value
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if node is None or not text[node.end_mark.index :].strip():
+        return value if node else text.strip()
+    if isinstance(node, yaml.ScalarNode) and node.style is None:
+        return text.strip()
+    raise ConfigError(f"{where}: text after the value. Fix: put the whole value in quotes, or remove the text.")
 
 
 class _StrictLoader(yaml.SafeLoader):

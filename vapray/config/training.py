@@ -8,6 +8,7 @@ from vapray.config.section import (
     ConfigSection,
     Momentum,
     NonNegativeInt,
+    PathText,
     PositiveFloat,
     PositiveInt,
     Quantity,
@@ -24,7 +25,7 @@ class Train(ConfigSection):
     """Number of optimizer steps."""
     batch_size: PositiveInt = 64
     """Number of images per step, over all workers."""
-    init_from: str | None = None
+    init_from: PathText | None = None
     """Initial weights, a path on every node: a checkpoint's .safetensors, or the released code's .pth. None: random."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """Optimizer. adamw: AdamW for all weights (the paper); muon: for uvit, Muon for the matrices of its blocks, AdamW

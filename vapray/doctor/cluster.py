@@ -14,6 +14,8 @@ from typing import Any
 from vapray.config import Config
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.doctor.nodes import check_nodes
+from vapray.errors import BackendError
+from vapray.runtime.cluster_address import joined_address
 from vapray.runtime.placement import ResourceDemand, placement_advice, resource_demands, shortfall
 
 __all__ = ["check"]
@@ -28,7 +30,12 @@ START = "Start a cluster with `ray start --head`, or leave cluster.address and R
 def check(config: Config) -> Iterator[Finding]:
     """Connect to the cluster and check it; without an address, check the size of the embedded Ray."""
     yield _usage_statistics()
-    address = config.cluster.address or os.environ.get("RAY_ADDRESS")
+    try:
+        address = joined_address(config.cluster)
+    except BackendError as error:
+        found, _, advice = str(error).partition(" Fix: ")
+        yield failed("ray", found, advice, error.exit_code)
+        return
     if not address:
         yield _embedded(config)
         return

@@ -13,6 +13,7 @@ from typing import Any
 from vapray.config import Cluster, Pool
 from vapray.errors import BackendError, ConfigError, VaprayError
 from vapray.runtime.autoscaler import request_nodes, supports_autoscaling
+from vapray.runtime.cluster_address import joined_address
 from vapray.runtime.placement import ResourceDemand, placement_advice, shortfall
 from vapray.runtime.reaper import reaped
 
@@ -48,9 +49,10 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
     A nested block uses the connection of the outer one.
 
     Raises:
-        BackendError: no cluster answers at ``address``, or the embedded Ray does not start.
+        BackendError: no cluster answers at ``address``, or the embedded Ray does not start; see also
+            :func:`vapray.runtime.cluster_address.joined_address`.
     """
-    joins = bool(cluster.address or os.environ.get("RAY_ADDRESS"))
+    joined = joined_address(cluster)
     for name, value in ENVIRONMENT.items():  # before Ray is imported, which reads some of them
         os.environ.setdefault(name, value)
     import ray
@@ -67,12 +69,12 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
         "include_dashboard": False,
     }
     on_terminate = signal.getsignal(signal.SIGTERM)
-    with contextlib.nullcontext() if joins else reaped("ray"):
+    with contextlib.nullcontext() if joined else reaped("ray"):
         try:
             with suppress_stderr():
-                ray.init(**quiet, **({"address": cluster.address or "auto"} if joins else embedded))
+                ray.init(**quiet, **({"address": joined} if joined else embedded))
         except Exception as error:  # Ray raises a bare Exception if a node does not start in time
-            raise BackendError(_why_no_ray(cluster, joins, error)) from error
+            raise BackendError(_why_no_ray(joined, error)) from error
         signal.signal(signal.SIGTERM, on_terminate)  # Ray installs a handler that exits with another code
         try:
             yield
@@ -80,11 +82,11 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
             ray.shutdown()
 
 
-def _why_no_ray(cluster: Cluster, joins: bool, error: Exception) -> str:
-    if joins:
+def _why_no_ray(joined: str | None, error: Exception) -> str:
+    if joined:
         return (
-            f"cluster.address {cluster.address or os.environ.get('RAY_ADDRESS')}: no Ray cluster answers ({error}). "
-            "Fix: leave cluster.address empty for an embedded Ray, or start a cluster with `ray start --head`."
+            f"cluster.address or RAY_ADDRESS, {joined}: no Ray cluster answers ({error}). "
+            "Fix: leave both empty for an embedded Ray, or start a cluster with `ray start --head`."
         )
     return (
         f"the embedded Ray did not start ({error}). Fix: run the command again when the machine is less busy; "

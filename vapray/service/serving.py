@@ -20,6 +20,7 @@ from typing import Any
 from vapray.config import Cluster
 from vapray.errors import BackendError, ConfigError
 from vapray.runtime.cluster import ray_session, require_resources, run_in_thread, suppress_stderr
+from vapray.runtime.cluster_address import joined_address
 from vapray.runtime.placement import ResourceDemand
 from vapray.service.serve_config import ServeConfig, read_serve_config
 
@@ -67,7 +68,7 @@ def serve_until_interrupted(
             f"http_options.host = {settings.host}: reachable from other machines, and no API keys are set. Fix: create "
             "one with `vapray create-key NAME --file keys.yaml` and give --api-keys keys.yaml, or listen on 127.0.0.1."
         )
-    if not (address or os.environ.get("RAY_ADDRESS")):  # a Serve that already runs uses the port itself
+    if not joined_address(Cluster(address=address)):  # a Serve that already runs uses the port itself
         _require_free(settings.host, settings.port)
     _make_importable(root)
     module = _module(settings.import_path)
@@ -128,8 +129,10 @@ def _models(checkpoints: Sequence[str]) -> list[dict[str, str]]:
     alone = len(checkpoints) == 1
     models = []
     for number, given in enumerate(checkpoints):
-        name, equals, path = given.rpartition("=")
-        models.append({"name": name if equals else "vapray" if alone else f"vapray-{number}", "checkpoint": path})
+        name, equals, path = given.partition("=")
+        if not equals or "/" in name:  # a path may contain = too
+            name, path = "vapray" if alone else f"vapray-{number}", given
+        models.append({"name": name, "checkpoint": path})
     return models
 
 

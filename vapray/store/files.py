@@ -34,6 +34,8 @@ class FileStore:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        if "::" in root:  # fsspec reads a chain of filesystems, and takes the part before it for the folder
+            raise ConfigError(f"{root}: a folder with :: in its name is not supported. Fix: choose another run.root.")
         try:
             self.filesystem, self._base = fsspec.core.url_to_fs(root, **filesystem_options(root))
         except (ImportError, ValueError) as error:
