@@ -20,6 +20,7 @@ from vapray.evaluation.classifier import train_classifier
 from vapray.evaluation.extractors.weight_files import INCEPTION_FILE
 from vapray.evaluation.features import build_extractor
 from vapray.metrics.inception import inception_score
+from vapray.pretrained.dinov2_positions import resample_positions
 
 from . import extractor_weights as weights
 from .pictures import Images, scenes
@@ -142,12 +143,15 @@ def test_caffe_s_pixels_are_blue_first_without_the_mean(pictures: Images) -> Non
     np.testing.assert_allclose(ours, wanted, rtol=1e-3, atol=1e-3 * wanted.max())
 
 
-def test_dinov2_is_timm_s_class_token_and_interpolates_its_positions(tmp_path: Path, pictures: Images) -> None:
+def test_dinov2_is_timm_s_class_token_with_the_positions_of_its_authors(tmp_path: Path, pictures: Images) -> None:
     import timm
 
     folder = weights.dinov2(tmp_path / "dinov2")
     extractor = asked("dinov2", folder)
-    network = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0, img_size=224).eval()
+    network = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
+    positions = resample_positions(network.pos_embed.data, 16)
+    network.set_input_size(img_size=(224, 224))
+    network.eval().pos_embed.data.copy_(positions)
     seen = functional.interpolate(planes(pictures) / 255, size=(224, 224), mode="bicubic", antialias=True)
     mean, deviation = (torch.tensor(network.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
     with torch.no_grad():

@@ -7,8 +7,17 @@ from vapray.errors import BackendError, ConfigError
 from vapray.pretrained.model_files import sha256_of
 from vapray.pretrained.vision_tower_files import VISION_PACKAGES, VisionTowerFiles, require_package
 
-__all__ = ["features_content_hash", "find_weights", "inception_file", "require_packages", "tower_files"]
+__all__ = [
+    "DESCRIPTIONS",
+    "features_content_hash",
+    "find_weights",
+    "inception_file",
+    "require_packages",
+    "tower_files",
+]
 
+DESCRIPTIONS = {"dinov2": ", positions as published", "biomedclip": ""}
+"""Use of the files of a vision tower, where it decides features too; a part of the hashes that identify features."""
 PACKAGES = {"inception_v3": "torch_fidelity", **VISION_PACKAGES}
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_ADDRESS = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
@@ -66,7 +75,7 @@ def inception_file(weights: str | None) -> Path:
 
 
 def features_content_hash(config: Config) -> str:
-    """sha256 of the weight files, or the commit of the hub model; empty if the extractor needs no file.
+    """sha256 of the weight files, or the commit of the hub model, and their use; empty if the extractor needs no file.
 
     Raises:
         ConfigError: the file or directory, or files in it, are missing.
@@ -74,7 +83,7 @@ def features_content_hash(config: Config) -> str:
     """
     settings = config.evaluate
     if settings.features in VISION_PACKAGES:
-        return tower_files(settings).content_hash()
+        return f"{tower_files(settings).content_hash()}{DESCRIPTIONS[settings.features]}"
     files = find_weights(settings)
     return sha256_of(files) if files else ""
 
