@@ -1,9 +1,8 @@
 """Bad pictures: each is a reject with its reason, and nothing of a DICOM header gets out.
 
-Pictures of 16 bits, floats, CMYK and palettes are good ones: ``tests/data/test_decode.py``.
+Images of 16 bits, floats, CMYK and palettes are good ones: ``tests/data/test_hostile_images.py``.
 """
 
-import io
 import random
 import struct
 import sys
@@ -17,6 +16,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLossless, JPEGLSLossless
 
+from tests.data.image_bytes import PNG_SIGNATURE, encode, noise, png_chunk
 from vapray.data.decode import decode
 from vapray.data.image_loading import load_square_images
 from vapray.errors import ImageDecodeError
@@ -25,20 +25,11 @@ from .dicom_files import PERSON, RAMP, make_dicom
 from .refusal import BACKEND, DATA, refused
 
 
-def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 def claim_size(width: int, height: int) -> bytes:
     """A PNG of a few bytes whose header claims any size."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = (png_chunk(b"IHDR", header), png_chunk(b"IDAT", zlib.compress(b"\0" * 64)), png_chunk(b"IEND", b""))
+    return PNG_SIGNATURE + b"".join(body)
 
 
 def animate(kind: str) -> bytes:
@@ -46,20 +37,21 @@ def animate(kind: str) -> bytes:
     return encode(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
 
 
-NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-JPEG, PNG = encode(NOISE, "JPEG"), encode(NOISE)
-NO_IMAGE = "not an image, or cut off in its header: starts with"
+JPEG, PNG = encode(noise(), "JPEG"), encode(noise())
 PICTURES = {
     "zero bytes": (b"", "zero bytes"),
     "HTML named .png": (
         b"<!DOCTYPE html><html>404</html>",
-        f"{NO_IMAGE} b'<!DOCTYPE html><'; expected DICOM, JPEG, PNG",
+        "not an image of a supported format: an HTML page; download the file again",
     ),
-    "zeros": (b"\0" * 200, NO_IMAGE),
-    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", NO_IMAGE),
+    "zeros": (b"\0" * 200, "not an image: only zeros; copy the file again"),
+    "postscript": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        "not an image, or cut off in its header: starts with b'%!PS-Adobe-3.0 E'; expected DICOM, JPEG, PNG",
+    ),
     "half a JPEG": (JPEG[: len(JPEG) // 2], "damaged or cut short"),
     "half a PNG": (PNG[: len(PNG) // 2], "damaged or cut short"),
-    "header only": (PNG[:40], NO_IMAGE),
+    "header only": (PNG[:40], "a PNG file that is cut off in its header"),
     "flipped byte": (PNG[:2000] + bytes([PNG[2000] ^ 0xFF]) + PNG[2001:], "damaged or cut short"),
     "no pixels behind the header": (claim_size(100, 100), "damaged or cut short"),
     "bomb": (claim_size(60000, 60000), "too many pixels"),
