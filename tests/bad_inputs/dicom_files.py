@@ -1,13 +1,15 @@
 """DICOM files of a few pixels, as scanners and anonymisers write them."""
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, SecondaryCaptureImageStorage, generate_uid
 
 PERSON = "DOE^JANE"
 RAMP = np.linspace(0, 4095, 256).astype(np.uint16)[None].repeat(4, axis=0)
@@ -41,3 +43,30 @@ def make_dicom(stored: NDArray[Any] = RAMP, syntax: UID = ExplicitVRLittleEndian
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def rewritten(data: bytes, change: Callable[[Dataset], object]) -> bytes:
+    """The file after a change that a writer does not allow."""
+    dataset = dcmread(io.BytesIO(data))
+    change(dataset)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=False)
+    return buffer.getvalue()
+
+
+def encapsulated(jpeg: bytes) -> bytes:
+    """A DICOM file of 64 x 64 pixels that contains a JPEG."""
+    return make_dicom(
+        np.zeros((64, 64), np.uint8),
+        JPEGBaseline8Bit,
+        Rows=64,
+        Columns=64,
+        SamplesPerPixel=3,
+        PlanarConfiguration=0,
+        PhotometricInterpretation="YBR_FULL_422",
+        PixelData=encapsulate([jpeg]),
+    )
+
+
+def without_syntax(syntax: UID = ExplicitVRLittleEndian, **tags: object) -> bytes:
+    return rewritten(make_dicom(syntax=syntax, **tags), lambda dataset: delattr(dataset.file_meta, "TransferSyntaxUID"))

@@ -1,7 +1,10 @@
 """A DICOM file looks as its header says it should: rescaled, windowed, the right way round."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.bad_inputs.dicom_files import PERSON, RAMP, make_dicom
@@ -9,6 +12,7 @@ from vapray.config.loader import load_config
 from vapray.data.dataset import dataset_content_hash
 from vapray.data.decode import decode
 from vapray.data.folder import Folder
+from vapray.data.image_files import is_image_file
 from vapray.data.image_loading import load_square_image
 from vapray.data.stage import _CheckImages
 
@@ -79,15 +83,47 @@ def test_ingest_asks_for_the_mark_and_keeps_nothing_of_the_header(tmp_path) -> N
     assert not any(part in str(accepted.to_pylist()) for part in PERSON.split("^"))
 
 
-def test_pictures_of_one_patient_are_one_group_that_does_not_tell_who(tmp_path) -> None:
+PATIENTS = ("X-1", "X-1", "X-2", None)
+NAMES = {"dcm": "{}.dcm", "dicom": "{}.DICOM", "no suffix": "IM{}", "UID": "1.2.840.{}", "wrong suffix": "{}.png"}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_images_of_one_patient_are_one_group_that_does_not_tell_who(tmp_path, name: str) -> None:
     (tmp_path / "a").mkdir()
-    for number, patient in enumerate(["X-1", "X-1", "X-2", None]):
-        (tmp_path / "a" / f"{number}.dcm").write_bytes(make_dicom(PatientID=patient))
+    for number, patient in enumerate(PATIENTS):
+        (tmp_path / "a" / name.format(number)).write_bytes(make_dicom(PatientID=patient))
     (tmp_path / "a" / "4.dcm").write_bytes(b"torn")
+    records = {record.path: record for record in Folder(tmp_path).records()}
+    one, same, other, unknown, torn = (
+        records[str(tmp_path / "a" / file)] for file in (*(name.format(number) for number in range(4)), "4.dcm")
+    )
+    assert one.group == same.group != other.group
+    assert (unknown.group, torn.group) == (unknown.image_id, "a/4")
+    assert not any("X-1" in record.group or "X-2" in record.group for record in records.values())
+
+
+def test_only_dicom_files_need_no_suffix(tmp_path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("IM1", "DICOMDIR"):
+        (tmp_path / "a" / name).write_bytes(make_dicom())
+    for name in ("README", "notes.1", "IM2.txt"):
+        (tmp_path / "a" / name).write_text("no image")
+    assert [record.image_id for record in Folder(tmp_path).records()] == ["a/IM1"]
+
+
+@pytest.mark.parametrize("name", ["a.JFIF", "a.jpe", "a.b.png", "a.pnm", "a.dicom", "1.2.3.IMA"])
+def test_an_image_is_known_by_its_suffix(name: str) -> None:
+    assert is_image_file(Path(name)) and not is_image_file(Path(f"._{name}")) and not is_image_file(Path(f"{name}.txt"))
+
+
+@pytest.mark.parametrize("is_struct", [True, False])
+def test_dicom_images_in_parquet_are_grouped_by_patient(tmp_path, is_struct: bool) -> None:
+    images = [make_dicom(PatientID=patient) for patient in PATIENTS]
+    column = [{"bytes": image, "path": None} for image in images] if is_struct else images
+    pq.write_table(pa.table({"image": column, "label": ["a"] * 4}), tmp_path / "scans.parquet")
     groups = {record.image_id: record.group for record in Folder(tmp_path).records()}
-    assert groups["a/0"] == groups["a/1"] != groups["a/2"]
-    assert (groups["a/3"], groups["a/4"]) == ("a/3", "a/4")
-    assert not any("X-1" in group or "X-2" in group for group in groups.values())
+    assert groups["scans/0"] == groups["scans/1"] != groups["scans/2"]
+    assert groups["scans/3"] == "scans/3"
 
 
 def test_a_table_may_group_dicom_files_otherwise(tmp_path) -> None:

@@ -6,7 +6,7 @@
     root/[data/]*.parquet                                image, label, and optionally text, group, split
 
 Images must be inside root: ``..``, absolute names and links that leave it are refused. Without given splits, whole
-groups are split into train, validation and test. DICOM files (.dcm) without a group are grouped by their patient.
+groups are split into train, validation and test. DICOM files without a group are grouped by their patient.
 """
 
 import os
@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
 
-from vapray.data.dicom import patient_group
 from vapray.data.folder_rows import SPLIT_NAMES, find_table, read_folder
+from vapray.data.image_files import image_stem
 from vapray.data.label_tables import Row, duplicates, raise_problems, summarize_names
 from vapray.data.parquet_images import file_of
+from vapray.data.patients import patient_group
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import crossing_groups, split_by_group
 
@@ -121,4 +122,4 @@ def _group(root: Path, row: Row) -> str:
 
 def _to_id(file_name: str) -> str:
     path = Path(file_name.replace(".parquet#", "/"))
-    return (path.parent / path.stem).as_posix()
+    return (path.parent / image_stem(path)).as_posix()
