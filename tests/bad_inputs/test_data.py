@@ -40,8 +40,8 @@ TABLES = {
     "empty label": ("file_name,label\npolyp/0.png,\n", "1 row (polyp/0.png) without a label; fill it in"),
     "duplicate ids": ("file_name,label\npolyp/0.png,a\npolyp/0.png,b\n", "1 duplicate id (polyp/0); keep one row of"),
     "unknown split": (
-        "file_name,label,split\npolyp/0.png,a,dev\n",
-        "1 unknown split (dev); accepted: train, validation, test",
+        "file_name,label,split\npolyp/0.png,a,holdout\n",
+        "1 unknown split (holdout); accepted: train, training, validation",
     ),
     "some splits": (
         "file_name,label,split\npolyp/0.png,a,train\npolyp/1.png,a,\n",
@@ -112,13 +112,17 @@ def test_lines_that_are_no_json_are_counted_and_the_first_five_named(root: Path)
 @pytest.mark.parametrize("name", ["metadata.parquet", "metadata.xlsx", "Metadata.CSV"])
 def test_a_table_of_another_kind_is_not_passed_over(root: Path, name: str) -> None:
     pq.write_table(pa.table({"file_name": ["polyp/0.png"], "label": ["a"]}), root / name)
-    refused(DATA, lambda: Folder(root), f"1 table ({name}) not read. Fix: save it as metadata.csv or metadata.jsonl")
+    refused(
+        DATA,
+        lambda: Folder(root).records(),
+        f"1 table ({name}) not read. Fix: save it as metadata.csv or metadata.jsonl",
+    )
 
 
 def test_two_tables_are_one_too_many(root: Path) -> None:
     for name in ("metadata.csv", "metadata.jsonl"):
         (root / name).touch()
-    refused(DATA, lambda: Folder(root), "both metadata.csv and metadata.jsonl exist. Fix: keep one")
+    refused(DATA, lambda: Folder(root).records(), "both metadata.csv and metadata.jsonl exist. Fix: keep one")
 
 
 def test_folders_that_are_empty_or_not_there(tmp_path: Path) -> None:
@@ -176,12 +180,12 @@ PARQUET = {
         "column image is struct<path",
     ),
     "labels in between": ({"image": IMAGE, "label": [0.5, 1.0]}, "column label is double; expected text or whole"),
-    "an empty label": ({"image": IMAGE, "label": ["a", None]}, "1 row (photos.parquet#1) without a label"),
+    "no label at all": ({"image": IMAGE, "label": [-1, None]}, "no row of 1 Parquet file (photos.parquet) has a label"),
     "no rows": (
         {"image": pa.array([], pa.binary()), "label": pa.array([], pa.string())},
         "no rows; expected one image",
     ),
-    "unknown split": ({"image": IMAGE, "label": ["a", "b"], "split": ["dev", "dev"]}, "1 unknown split (dev)"),
+    "unknown split": ({"image": IMAGE, "label": ["a", "b"], "split": ["x", "x"]}, "1 unknown split (x)"),
     "a group on two sides": (
         {"image": IMAGE, "label": ["a", "b"], "split": ["train", "test"], "group": ["p", "p"]},
         "1 group (p: test and train) on two sides of a split",

@@ -1,7 +1,7 @@
 """Small folders in the layouts of the official datasets."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -14,6 +14,23 @@ def draw(*paths: Path) -> None:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 4), (120, 60, 60)).save(path)
+
+
+FOUR = ("mel/0.jpg", "mel/1.jpg", "nv/0.jpg", "nv/1.jpg")
+
+
+def write_files(root: Path, files: Mapping[str, str]) -> Path:
+    """Files by path, with their texts; images may be empty, since a folder is read by names."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def empty_images(*folders: str, names: tuple[str, ...] = FOUR) -> dict[str, str]:
+    """Empty files of these names in each folder, for ``write_files``."""
+    return {f"{folder}{name}": "" for folder in folders for name in names}
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

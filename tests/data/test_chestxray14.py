@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bad_inputs.refusal import DATA, refused
 from vapray.data.chestxray14 import ChestXray14
 from vapray.data.splits import crossing_groups
 from vapray.errors import DataError
@@ -113,3 +114,23 @@ def test_a_broken_folder_is_an_error_that_says_where_and_what(damage, message: s
     with pytest.raises(DataError, match=message) as caught:
         ChestXray14(root).records()
     assert str(root) in str(caught.value)
+
+
+def test_resized_images_and_lists_of_kaggle_are_read(tmp_path: Path) -> None:
+    root = write_chestxray14(tmp_path, [["Mass"], ["Nodule"], ["Mass"]], tested=1)
+    before = {(record.image_id, record.split) for record in ChestXray14(root).records()}
+    (root / "images-224" / "images-224").mkdir(parents=True)
+    for image in root.glob("images*/**/*.png"):
+        image.rename(root / "images-224" / "images-224" / image.name)
+    for name in ("train_val_list", "test_list"):
+        (root / f"{name}.txt").rename(root / f"{name}_NIH.txt")
+    assert {(record.image_id, record.split) for record in ChestXray14(root).records()} == before
+
+
+def test_full_and_resized_images_beside_one_another_are_refused(tmp_path: Path) -> None:
+    root = write_chestxray14(tmp_path, [["Mass"], ["Nodule"], ["Mass"]], tested=1)
+    (root / "images-224").mkdir()
+    (root / "images-224" / "00000001_000.png").write_bytes(b"smaller")
+    refused(
+        DATA, lambda: ChestXray14(root).records(), "1 id (00000001_000: images", "of several files; keep one file of"
+    )

@@ -1,6 +1,7 @@
 """ISIC 2019: lesions stay together, UNK is no class, and the overlap with ISIC 2018 is said."""
 
 import gzip
+import shutil
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,19 @@ def test_a_missing_table_is_named(root: Path, kind: str) -> None:
     (root / f"ISIC_2019_Training_{kind}.csv").unlink()
     with pytest.raises(DataError, match=rf"no ISIC_2019_Training_{kind}.csv \(or .gz\)"):
         Isic2019(root)
+
+
+def test_the_folder_may_be_inside_of_itself_as_kaggle_packs_it(tmp_path: Path) -> None:
+    root = write_isic2019(tmp_path, ["a", "b", "c"], ["MEL", "NV", "NV"])
+    before = {(record.image_id, record.split) for record in Isic2019(root).records()}
+    images = root / "ISIC_2019_Training_Input"
+    shutil.copytree(images, images / images.name)
+    assert {(record.image_id, record.split) for record in Isic2019(root).records()} == before
+    for image in images.glob("*.jpg"):
+        image.unlink()
+    assert {(record.image_id, record.split) for record in Isic2019(root).records()} == before
+
+
+def test_a_lesion_called_nan_is_unknown(tmp_path: Path) -> None:
+    root = write_isic2019(tmp_path, ["nan", "NaN", "b"], ["MEL", "NV", "NV"])
+    assert {record.group for record in Isic2019(root).records()} == {"ISIC_0000000", "ISIC_0000001", "b"}

@@ -16,7 +16,7 @@ from vapray.data.folder import Folder
 from vapray.data.forecast import count_images
 from vapray.data.image_loading import load_square_image, load_square_images
 from vapray.data.stage import _CheckImages
-from vapray.errors import ImageDecodeError
+from vapray.errors import DataError, ImageDecodeError
 
 
 def picture(shade: int) -> bytes:
@@ -118,3 +118,49 @@ def test_ingest_takes_pictures_and_texts_from_the_rows(tmp_path: Path) -> None:
     ]
     images = count_images(load_config(None, ["data.source=folder", f"data.root={tmp_path}"]), None)
     assert (images.count, images.pixels) == (2, 24)
+
+
+SHARDS = {
+    "as the hub converts": ("default/train/0000.parquet", "default/test/0000.parquet"),
+    "partial": ("default/partial-train/0000.parquet", "default/partial-test/0000.parquet"),
+    "prefixed": ("derm_train_0.parquet", "derm_test_0.parquet"),
+    "capitals": ("Training.parquet", "Eval.parquet"),
+    "folders": ("data/train/part-0.parquet", "data/test/part-0.parquet"),
+}
+
+
+@pytest.mark.parametrize("names", SHARDS.values(), ids=SHARDS)
+def test_splits_are_in_names_of_files_or_folders(names: tuple[str, str], tmp_path: Path) -> None:
+    for place, name in enumerate(names):
+        write(tmp_path / name, range(4 * place, 4 * place + 4))
+    splits = {record.image_id.rpartition("/")[0]: record.split for record in Folder(tmp_path).records()}
+    assert splits == {
+        name.removesuffix(".parquet"): split for name, split in zip(names, ("train", "test"), strict=True)
+    }
+
+
+@pytest.mark.parametrize("names", [None, ["polyp", "normal"]], ids=["numbers", "names"])
+def test_rows_of_the_label_minus_one_are_counted_and_no_class(names: list[str] | None, tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", range(6), names=names, label=[0, 1, 0, -1, 1, None])
+    write(tmp_path / "test.parquet", range(6, 10), names=names, label=[-1] * 4)
+    source = Folder(tmp_path, validation_share=0, test_share=0)
+    assert [record.image_id for record in source.records()] == [f"train/{row}" for row in (0, 1, 2, 4)]
+    assert source.class_names == tuple(sorted(names or ("0", "1")))
+    assert source.notes()[-1] == "6 rows without a label are left out."
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("train.parquet", "more.parquet"), "1 Parquet file (more) beside the splits train"),
+        (
+            ("full/train/0.parquet", "small/train/0.parquet"),
+            r"Parquet files in 2 folders \(full, small\). Fix: set data.root",
+        ),
+    ],
+)
+def test_files_whose_part_in_the_dataset_is_unclear(names: tuple[str, str], words: str, tmp_path: Path) -> None:
+    for name in names:
+        write(tmp_path / name, range(2))
+    with pytest.raises(DataError, match=words.replace("(more)", r"\(more\)")):
+        Folder(tmp_path).records()

@@ -1,9 +1,9 @@
 """ChestX-ray14, of the NIH Clinical Center.
 
     root/Data_Entry_2017*.csv        Image Index, Finding Labels (joined by |), Patient ID, ...; either release
-    root/train_val_list.txt          the official split, a file name on each line
+    root/train_val_list.txt          the official split, a file name on each line; also train_val_list_NIH.txt
     root/test_list.txt
-    root/images*/00000001_000.png    also images*/images/
+    root/images*/00000001_000.png    also images*/images*/
 
 Tables and lists may be gzipped. Images with one finding are kept. Validation is split from train_val, by patient.
 """
@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
 
-from vapray.data.image_files import list_images, missing_images
+from vapray.data.file_tree import FileTree
+from vapray.data.image_files import missing_images
 from vapray.data.label_tables import (
     Row,
     duplicates,
     find_required_table,
+    find_table,
     missing_columns,
     raise_problems,
     read_rows,
@@ -51,10 +53,14 @@ class ChestXray14(ImageSource):
     ) -> None:
         """Find the folder, its table and its lists."""
         self.root = dataset_folder(root, "of the ChestX-ray14 files")
+        self.tree = FileTree(self.root)
         self._split = partial(split_by_group, validation_share=validation_share, test_share=0, seed=seed)
         self._no_finding = no_finding
         self._table = _find_table(self.root)
-        self._lists = {split: find_required_table(self.root, name, ".txt") for split, name in LISTS.items()}
+        self._lists = {
+            split: find_table(self.root, f"{name}_NIH", ".txt") or find_required_table(self.root, name, ".txt")
+            for split, name in LISTS.items()
+        }
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -86,7 +92,21 @@ class ChestXray14(ImageSource):
 
     def signature(self) -> str:
         """Compute the sha256 over names, sizes and times of the images and over the tables' bytes."""
-        return sign_files(self.root, self._images.values(), [self._table, *self._lists.values()])
+        return sign_files(self.root, self._images.values(), self.tables())
+
+    def tables(self) -> list[Path]:
+        """List the table of findings and the lists of the split."""
+        return [self._table, *self._lists.values()]
+
+    def left_out(self) -> dict[str, str]:
+        """Map the images that show several findings, or none, to the reason."""
+        reasons = {"several": "image with several findings", "none": "image without a finding"}
+        kept = {_id(row) for row in self._kept}
+        return {
+            self._images[_id(row)].relative_to(self.root).as_posix(): reasons[_kind(row)]
+            for row in self._rows
+            if _id(row) in self._images and _id(row) not in kept
+        }
 
     def notes(self) -> list[str]:
         """Count the images that are left out, by reason."""
@@ -110,8 +130,7 @@ class ChestXray14(ImageSource):
 
     @cached_property
     def _images(self) -> dict[str, Path]:
-        folders = [inner for outer in sorted(self.root.glob("images*")) for inner in (outer, outer / "images")]
-        return {name: path for folder in folders for name, path in list_images(folder).items()}
+        return self.tree.photos("images[^/]*(/images[^/]*)?")
 
     @cached_property
     def _listed(self) -> list[tuple[str, str]]:

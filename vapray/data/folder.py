@@ -1,25 +1,33 @@
 """Image folder: class subfolders, a metadata table, or Parquet files that contain the images.
 
-    root/CLASS/image.jpg                                 classes are the subfolders' names
-    root/{train,validation,test}/CLASS/image.jpg         the same with given splits
-    root/metadata.csv or metadata.jsonl                  file_name, label, and optionally text, group, split
-    root/[data/]*.parquet                                image, label, and optionally text, group, split
+    root/CLASS/image.jpg                           classes are the subfolders' names
+    root/{train,validation,test}/CLASS/image.jpg   the same with given splits; see ``split_names`` for other names
+    root/metadata.csv or metadata.jsonl            file_name, label, and optionally text, group, split
+    root/train/metadata.csv                        the same in each split or class folder; names relative to the table
+    root/HAM10000_metadata.csv                     image_id, dx, lesion_id, as HAM10000 is distributed
+    root/[data/]*.parquet                          image, label, and optionally text, group, split
 
+Folders that only contain the dataset, hidden folders, thumbnails, masks and nested copies are no classes.
 Images must be inside root: ``..``, absolute names and links that leave it are refused. Without given splits, whole
 groups are split into train, validation and test. DICOM files without a group are grouped by their patient.
 """
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 
-from vapray.data.folder_rows import SPLIT_NAMES, find_table, read_folder
+from vapray.data.file_tree import FileTree, several_files
+from vapray.data.folder_rows import read_folder
 from vapray.data.image_files import image_stem
-from vapray.data.label_tables import Row, duplicates, raise_problems, summarize_names
+from vapray.data.label_tables import Row, duplicates, is_missing, raise_problems, summarize_names
 from vapray.data.parquet_images import file_of
 from vapray.data.patients import patient_group
+from vapray.data.reading import Reading
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
+from vapray.data.split_names import SPLIT_NAMES, is_split_name
 from vapray.data.splits import crossing_groups, split_by_group
 
 
@@ -39,12 +47,12 @@ class Folder(ImageSource):
     def __init__(
         self, root: str | Path, *, validation_share: float = 0.1, test_share: float = 0.2, seed: int = 0
     ) -> None:
-        """Find the folder and its table."""
+        """Find the folder."""
         self.root = dataset_folder(root, "of the images")
+        self.tree = FileTree(self.root)
         self._split = partial(split_by_group, validation_share=validation_share, test_share=test_share, seed=seed)
-        self._table = find_table(self.root)
 
-    @property
+    @cached_property
     def class_names(self) -> tuple[str, ...]:
         """Labels that occur, sorted."""
         return tuple(sorted({row["label"] for row in self._rows}))
@@ -56,30 +64,59 @@ class Folder(ImageSource):
             DataError: images missing, empty labels, unknown splits, duplicate ids, names that leave the
                 folder, groups on two sides of a split; one error lists all problems.
         """
-        class_names = self.class_names
-        records = [self._to_record(row, class_names) for row in self._rows]
+        labels = {name: label for label, name in enumerate(self.class_names)}
+        records = [self._to_record(row, labels) for row in self._rows]
         return in_order(records if self._rows[0].get("split") else self._split(records))
 
     def signature(self) -> str:
-        """Compute the sha256 over names, sizes and times of the images and over the table's bytes."""
-        images = {self.root / file_of(row["file_name"]) for row in self._rows}
-        return sign_files(self.root, images, [self._table] if self._table else [])
+        """Compute the sha256 over names, sizes and times of the images, the table's bytes and the conventions."""
+        images = {f"{self.root}/{file_of(row['file_name'])}" for row in self._rows}
+        tables = [path for path in self.tables() if str(path) not in images]
+        signed = sign_files(self.root, images, tables)
+        # Without conventions the signature is that of earlier versions, so that finished runs are kept.
+        rules = "\n".join(self._reading.rules)
+        return f"{signed} {hashlib.sha256(rules.encode()).hexdigest()}" if rules else signed
 
-    def _to_record(self, row: Row, class_names: tuple[str, ...]) -> ImageRecord:
+    def tables(self) -> list[Path]:
+        """List the metadata tables; Parquet files count as images."""
+        return [self.root / name for name in self._reading.tables]
+
+    def left_out(self) -> Mapping[str, str]:
+        """Map masks, nested copies and images outside of class folders to the reason."""
+        return self._reading.left_out
+
+    def notes(self) -> list[str]:
+        """List the conventions that were applied, and the columns that are not read."""
+        return [*self._reading.rules, *self._reading.notes]
+
+    def _to_record(self, row: Row, labels: Mapping[str, int]) -> ImageRecord:
         return ImageRecord(
-            image_id=_to_id(row["file_name"]),
+            image_id=row["id"],
             class_name=row["label"],
-            label=class_names.index(row["label"]),
-            split=SPLIT_NAMES[row.get("split") or "train"],
+            label=labels[row["label"]],
+            split=_split(row),
             group=row["group"],
-            path=str(self.root / row["file_name"]),
+            path=f"{self.root}/{row['file_name']}",
             text=row.get("text", ""),
         )
 
     @cached_property
+    def _reading(self) -> Reading:
+        return read_folder(self.tree)
+
+    @cached_property
     def _rows(self) -> list[Row]:
-        rows = [row | {"group": _group(self.root, row)} for row in read_folder(self.root, self._table)]
-        raise_problems(self._table or self.root, _problems(self.root, rows))
+        tree, read = self.tree, self._reading
+        plain = set(tree.files) - tree.links
+        unsafe = {row["file_name"] for row in read.rows if file_of(row["file_name"]) not in plain}
+        outside = {name for name in unsafe if _leads_out(self.root, name)}
+        rows = read.rows
+        for row in rows:
+            row["id"] = _to_id(row["file_name"])
+            row["group"] = row.get("group") or _patient(self.root, row, outside) or row["id"]
+        missing = {name for name in unsafe - outside if not os.path.isfile(self.root / file_of(name))}
+        where = self.root / read.tables[0] if len(read.tables) == 1 else self.root
+        raise_problems(where, _problems(self.root, rows, outside, missing))
         return rows
 
 
@@ -88,38 +125,57 @@ def _leads_out(root: Path, name: str) -> bool:
     return "\0" in name or not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root))
 
 
-def _problems(root: Path, rows: list[Row]) -> Iterator[str]:
-    names = [row["file_name"] for row in rows]
-    outside = {name for name in names if _leads_out(root, name)}
+def _problems(root: Path, rows: list[Row], outside: Collection[str], missing: Collection[str]) -> Iterator[str]:
     if outside:
         yield f"{summarize_names(sorted(outside), 'file name')} outside of {root}; copy the files into it"
-    missing = [name for name in names if name not in outside and not os.path.isfile(root / file_of(name))]
     if missing:
-        yield f"{summarize_names(missing, 'file')} not found in {root}; copy them there, or remove their rows"
+        yield f"{summarize_names(sorted(missing), 'file')} not found in {root}; copy them there, or remove their rows"
     unlabelled = [row["file_name"] for row in rows if not row["label"]]
     if unlabelled:
         yield f"{summarize_names(unlabelled, 'row')} without a label; fill it in, or remove the rows"
-    yield from duplicates(map(_to_id, names))
+    # The group of an image without one is its id, which may be any name.
+    for column, given in (("label", rows), ("group", [row for row in rows if row["group"] != row["id"]])):
+        if unknown := [f"{row['file_name']}: {row[column]}" for row in given if is_missing(row[column])]:
+            found = summarize_names(unknown, column)
+            yield f"{found} that stands for a missing value; fill it in, or leave the cell empty"
+    if like_splits := sorted({row["label"] for row in rows if is_split_name(row["label"])}):
+        yield f"{summarize_names(like_splits, 'class')} named like a split; rename it, or give the split as one"
+    spellings = defaultdict(list)
+    for label in {row["label"] for row in rows}:
+        spellings["".join(label.split())].append(label)
+    if blanks := sorted(" and ".join(map(repr, sorted(found))) for found in spellings.values() if len(found) > 1):
+        yield f"{summarize_names(blanks, 'pair')} of classes that differ in blanks only; write each class in one way"
+    yield from _same_ids(rows)
     yield from _split_problems(rows)
+
+
+def _same_ids(rows: list[Row]) -> Iterator[str]:
+    """Report ids of several rows, and ids of several files."""
+    names = defaultdict(list)
+    for row in rows:
+        names[row["id"]].append(row["file_name"])
+    yield from duplicates(key for key, found in names.items() if len(set(found)) == 1 for _ in found)
+    yield from several_files({key: set(found) for key, found in names.items()})
 
 
 def _split_problems(rows: list[Row]) -> Iterator[str]:
     splits = [row.get("split", "") for row in rows]
-    unknown = sorted({split for split in splits if split and split not in SPLIT_NAMES})
+    unknown = sorted({split for split in splits if split and split.lower() not in SPLIT_NAMES})
     if unknown:
         yield f"{summarize_names(unknown, 'unknown split')}; accepted: {', '.join(SPLIT_NAMES)}"
     elif any(splits) and not all(splits):
         yield f"{splits.count('')} of {len(splits)} rows have no split; give all or none"
     else:
-        yield from crossing_groups((row["group"], SPLIT_NAMES[row.get("split") or "train"]) for row in rows)
+        yield from crossing_groups((row["group"], _split(row)) for row in rows)
 
 
-def _group(root: Path, row: Row) -> str:
-    name = row["file_name"]
-    patient = "" if row.get("group") or _leads_out(root, name) else patient_group(root / name)
-    return row.get("group") or patient or _to_id(name)
+def _split(row: Row) -> str:
+    return SPLIT_NAMES[(row.get("split") or "train").lower()]
+
+
+def _patient(root: Path, row: Row, outside: Collection[str]) -> str:
+    return "" if row["file_name"] in outside else patient_group(root / row["file_name"])
 
 
 def _to_id(file_name: str) -> str:
-    path = Path(file_name.replace(".parquet#", "/"))
-    return (path.parent / image_stem(path)).as_posix()
+    return image_stem(file_name.replace(".parquet#", "/"))

@@ -1,90 +1,93 @@
-"""Images of a folder as rows of texts, from metadata.csv, metadata.jsonl, Parquet files or class subfolders."""
+"""Images of a folder as rows of texts, from metadata tables, HAM10000's table, Parquet files or class folders."""
 
-import json
+import posixpath
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections import defaultdict
 
-from vapray.data.image_files import is_image_file
-from vapray.data.label_tables import Row, missing_columns, raise_problems, read_rows, read_text, summarize_names
+from vapray.data.class_folders import read_class_folders
+from vapray.data.file_tree import FileTree
+from vapray.data.label_tables import Row, missing_columns, raise_problems, read_rows, summarize_names
+from vapray.data.metadata_tables import find_metadata, read_metadata
 from vapray.data.parquet_images import find_parquet, read_parquet_rows
-from vapray.data.records import SPLITS
+from vapray.data.reading import Reading
+from vapray.data.split_names import FIRST_NAMES, describe_splits, split_of, splits_of_names
 from vapray.errors import DataError
 
-__all__ = ["SPLIT_NAMES", "find_table", "read_folder"]
+__all__ = ["read_folder"]
 
-TABLES = ("metadata.csv", "metadata.jsonl")
-SPLIT_NAMES = {name: name for name in SPLITS} | {
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-}
+HAM10000 = "/ham10000_metadata.csv"
+"""End of the path of HAM10000's table, as its distributors name it, in lower case."""
 
 
-def find_table(root: Path) -> Path | None:
-    """Find metadata.csv or metadata.jsonl; DataError if both exist, or a table of another format."""
-    like_one = sorted(path for path in root.iterdir() if path.stem.lower() == "metadata" and path.is_file())
-    unread = [path.name for path in like_one if path.name not in TABLES]
-    if unread:
-        raise DataError(f"{root}: {summarize_names(unread, 'table')} not read. Fix: save it as {' or '.join(TABLES)}.")
-    if len(like_one) > 1:
-        raise DataError(f"{root}: both {' and '.join(TABLES)} exist. Fix: keep one.")
-    return like_one[0] if like_one else None
+def read_folder(tree: FileTree) -> Reading:
+    """Read file_name and label of each image, and text, group and split where known.
+
+    Raises:
+        DataError: no images, a table that cannot be used, folders whose meaning is not clear.
+    """
+    if tables := find_metadata(tree):
+        return read_metadata(tree, tables)
+    if table := next((name for name in tree.files if f"/{name}".lower().endswith(HAM10000)), None):
+        return _read_ham10000(tree, table)
+    if files := find_parquet(tree):
+        return _read_parquet(tree, files)
+    return read_class_folders(tree)
 
 
-def read_folder(root: Path, table: Path | None) -> list[Row]:
-    """Read file_name and label of each image, and text, group and split where known."""
-    if table is None:
-        files = find_parquet(root)
-        return _read_parquet(root, files) if files else _walk_classes(root)
-    rows = read_rows(table) if table.suffix == ".csv" else _read_json_lines(table)
-    raise_problems(table, missing_columns(rows, ("file_name", "label")))
-    return rows
+def _read_ham10000(tree: FileTree, table: str) -> Reading:
+    """Read HAM10000's own table: the label is dx, the group lesion_id; images are in any folder."""
+    rows = read_rows(tree.root / table)
+    raise_problems(tree.root / table, missing_columns(rows, ("image_id", "dx", "lesion_id")))
+    files = defaultdict(list)
+    for path in sorted(tree.images):
+        files[posixpath.splitext(posixpath.basename(path))[0]].append(path)
+    ids = {row["image_id"] for row in rows}
+    named = tree.one_file_each({name: paths for name, paths in files.items() if name in ids})
+    return Reading(
+        [
+            {
+                "file_name": named.get(row["image_id"], f"{row['image_id']}.jpg"),
+                "label": row["dx"],
+                "group": row["lesion_id"],
+            }
+            for row in rows
+        ],
+        [table],
+        rules=[f"{table}: the label is column dx, the group column lesion_id."],
+    )
 
 
-def _read_parquet(root: Path, files: list[Path]) -> list[Row]:
-    rows = {path: read_parquet_rows(root, path) for path in files}
-    named = {path: SPLIT_NAMES.get(re.split(r"[-_.]", path.name)[0], "") for path in files}
+def _read_parquet(tree: FileTree, files: list[str]) -> Reading:
+    folders = {_configuration(name) for name in files}
+    if len(folders) > 1:
+        found = summarize_names(sorted(folders), "folder")
+        raise DataError(f"{tree.root}: Parquet files in {found}. Fix: set data.root to one of them.")
     # A single file is often named train although there is no held-out split.
-    use_names = all(named.values()) and len(set(named.values())) > 1
-    return [{"split": named[path] if use_names else ""} | row for path in files for row in rows[path]]
+    words = {name: _split_word(name) for name in files}
+    splits = splits_of_names(set(words.values()), tree.root, "Parquet file", strict=False)
+    held_out = len(set(splits.values())) > 1
+    rows: list[Row] = []
+    for name in files:
+        split = splits[words[name]] if held_out else ""
+        rows += ({"split": split} | row for row in read_parquet_rows(tree.root, tree.root / name))
+    labelled = [row for row in rows if row["label"]]
+    if not labelled:
+        raise DataError(f"{tree.root}: no row of {summarize_names(files, 'Parquet file')} has a label. Fix: add them.")
+    new = {word: split for word, split in splits.items() if re.split(r"[-_.]", word)[0] not in FIRST_NAMES}
+    rules = describe_splits(new) if held_out else []
+    if len(labelled) < len(rows):
+        rules.append(f"{len(rows) - len(labelled):,} rows without a label are left out.")
+    return Reading(labelled, files, rules=rules)
 
 
-def _read_json_lines(path: Path) -> list[Row]:
-    lines = [(number, line) for number, line in enumerate(read_text(path).splitlines(), 1) if line.strip()]
-    if not lines:
-        raise DataError(f"{path}: no rows; expected one JSON object per line.")
-    rows = [(number, _json_object(line)) for number, line in lines]
-    raise_problems(path, _bad_lines([number for number, row in rows if row is None]))
-    return [{key: "" if value is None else str(value) for key, value in row.items()} for _, row in rows if row]
+def _configuration(name: str) -> str:
+    """Get the folder of a Parquet file without the folders of splits and ``data``."""
+    folders = [part for part in name.split("/")[:-1] if part != "data" and not split_of(part)]
+    return "/".join(folders) or "."
 
 
-def _json_object(line: str) -> dict[str, object] | None:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
-        return None
-    return row if isinstance(row, dict) and {"file_name", "label"} <= row.keys() else None
-
-
-def _bad_lines(numbers: list[int]) -> Iterator[str]:
-    if numbers:
-        yield f"{summarize_names(numbers, 'line')} not a JSON object with file_name and label; write one on each"
-
-
-def _walk_classes(root: Path) -> list[Row]:
-    """List rows from the folder tree ``CLASS/...`` or ``split/CLASS/...``; hidden folders are left out."""
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    if folders and all(folder.name in SPLIT_NAMES for folder in folders):
-        pairs = [(folder.name, inner) for folder in folders for inner in sorted(folder.iterdir()) if inner.is_dir()]
-    else:
-        pairs = [("", folder) for folder in folders]
-    rows = [
-        {"file_name": path.relative_to(root).as_posix(), "label": folder.name, "split": split}
-        for split, folder in pairs
-        for path in sorted(folder.rglob("*"))
-        if is_image_file(path)
-    ]
-    if not rows:
-        raise DataError(f"{root}: no images; expected {' or '.join(TABLES)}, or class subfolders of images.")
-    return rows
+def _split_word(name: str) -> str:
+    """Get the part of a path that names the split: the file's stem or the nearest folder; the stem if none does."""
+    folders, _, file = name.rpartition("/")
+    stem = posixpath.splitext(file)[0]
+    return next((part for part in (stem, *reversed(folders.split("/"))) if split_of(part)), stem)

@@ -1,6 +1,6 @@
 """ISIC 2018 Task 3, and datasets in the same layout.
 
-    root/ISIC2018_Task3_Training_Input/ISIC_0024306.jpg ...
+    root/ISIC2018_Task3_Training_Input/ISIC_0024306.jpg ...   or in a folder of the same name there
     root/ISIC2018_Task3_Training_GroundTruth/ISIC2018_Task3_Training_GroundTruth.csv
                                                        image,MEL,NV,...  one-hot
     root/ISIC2018_Task3_Training_LesionGroupings.csv   image,lesion_id,diagnosis_confirm_type  (optional)
@@ -12,11 +12,12 @@ Classes are the header's columns, so other class sets work. Images that no table
 from collections.abc import Iterator
 from pathlib import Path
 
-from vapray.data.image_files import list_images
+from vapray.data.file_tree import FileTree
 from vapray.data.label_tables import (
     duplicates,
     find_required_table,
     find_table,
+    is_missing,
     missing_columns,
     raise_problems,
     read_rows,
@@ -47,6 +48,7 @@ class Isic2018(ImageSource):
     ) -> None:
         """Find the folder and its tables."""
         self.root = dataset_folder(root, "of the ISIC 2018 files")
+        self.tree = FileTree(self.root)
         self._shares, self._seed = {"validation": validation_share, "test": test_share}, seed
         find_required_table(self.root, _name("train", "GroundTruth"))
         found = {split: find_table(self.root, _name(split, "GroundTruth")) for split in PARTS}
@@ -84,21 +86,25 @@ class Isic2018(ImageSource):
     def signature(self) -> str:
         """Compute the sha256 over names, sizes and times of the images and over the tables' bytes."""
         images = (path for split in self._tables for path in self._list_images(split).values())
-        tables = [table for table in (*self._tables.values(), self._groupings) if table is not None]
-        return sign_files(self.root, images, tables)
+        return sign_files(self.root, images, self.tables())
+
+    def tables(self) -> list[Path]:
+        """List the ground truth of each part, and the lesions of the training part."""
+        return [table for table in (*self._tables.values(), self._groupings) if table is not None]
 
     def _list_images(self, split: str) -> dict[str, Path]:
         folder = self.root / _name(split, "Input")
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder, but {self._tables[split]} lists images in it. Fix: copy it.")
-        return list_images(folder)
+        # Kaggle's archives repeat the folder inside of itself.
+        return self.tree.photos(f"{folder.name}(/{folder.name})?")
 
     def _read_groups(self) -> dict[str, str]:
         if self._groupings is None:
             return {}
         rows = read_rows(self._groupings)
         raise_problems(self._groupings, missing_columns(rows, ("image", "lesion_id")))
-        return {row["image"]: row["lesion_id"] or row["image"] for row in rows}
+        return {row["image"]: row["lesion_id"] for row in rows if row["lesion_id"] and not is_missing(row["lesion_id"])}
 
     def _split_missing_parts(self, records: list[ImageRecord]) -> list[ImageRecord]:
         wanted = {side: 0.0 if side in self._tables else share for side, share in self._shares.items()}

@@ -1,6 +1,6 @@
 """ISIC 2019.
 
-    root/ISIC_2019_Training_Input/ISIC_0000000.jpg ...
+    root/ISIC_2019_Training_Input/ISIC_0000000.jpg ...   or in a folder of the same name there
     root/ISIC_2019_Training_GroundTruth.csv   image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK  one-hot
     root/ISIC_2019_Training_Metadata.csv      image,age_approx,anatom_site_general,lesion_id,sex
 
@@ -11,8 +11,15 @@ out. There is no official test split: whole lesions are split at random.
 from functools import cached_property, partial
 from pathlib import Path
 
-from vapray.data.image_files import list_images
-from vapray.data.label_tables import duplicates, find_required_table, missing_columns, raise_problems, read_rows
+from vapray.data.file_tree import FileTree
+from vapray.data.label_tables import (
+    duplicates,
+    find_required_table,
+    is_missing,
+    missing_columns,
+    raise_problems,
+    read_rows,
+)
 from vapray.data.one_hot import OneHotTable
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import split_by_group
@@ -40,6 +47,7 @@ class Isic2019(ImageSource):
     ) -> None:
         """Find the folder and its tables."""
         self.root = dataset_folder(root, "of the ISIC 2019 files")
+        self.tree = FileTree(self.root)
         self._split = partial(split_by_group, validation_share=validation_share, test_share=test_share, seed=seed)
         self._truth = find_required_table(self.root, "ISIC_2019_Training_GroundTruth")
         self._metadata = find_required_table(self.root, "ISIC_2019_Training_Metadata")
@@ -56,7 +64,7 @@ class Isic2019(ImageSource):
         Raises:
             DataError: images missing, rows not one-hot, duplicate ids; one error lists all problems.
         """
-        images, lesions = list_images(self.root / IMAGES), self._lesions
+        images, lesions = self._images, self._lesions
         raise_problems(self.root, self._table.validate(images, IMAGES))
         records = [
             ImageRecord(
@@ -68,7 +76,11 @@ class Isic2019(ImageSource):
 
     def signature(self) -> str:
         """Compute the sha256 over names, sizes and times of the images and over the tables' bytes."""
-        return sign_files(self.root, list_images(self.root / IMAGES).values(), [self._truth, self._metadata])
+        return sign_files(self.root, self._images.values(), self.tables())
+
+    def tables(self) -> list[Path]:
+        """List the ground truth and the metadata."""
+        return [self._truth, self._metadata]
 
     def notes(self) -> list[str]:
         """Count the images shared with ISIC 2018, and those without a lesion id."""
@@ -85,6 +97,11 @@ class Isic2019(ImageSource):
         return found
 
     @cached_property
+    def _images(self) -> dict[str, Path]:
+        # Kaggle's archive repeats the folder inside of itself.
+        return self.tree.photos(f"{IMAGES}(/{IMAGES})?")
+
+    @cached_property
     def _table(self) -> OneHotTable:
         return OneHotTable(self._truth)
 
@@ -93,4 +110,4 @@ class Isic2019(ImageSource):
         rows = read_rows(self._metadata)
         raise_problems(self._metadata, missing_columns(rows, ("image", "lesion_id")))
         raise_problems(self._metadata, duplicates(row["image"] for row in rows))
-        return {row["image"]: row["lesion_id"] for row in rows}
+        return {row["image"]: "" if is_missing(row["lesion_id"]) else row["lesion_id"] for row in rows}

@@ -36,18 +36,20 @@ def read_rows(path: Path) -> list[Row]:
     """Read the rows of a .csv or .csv.gz, keyed by its header; a byte order mark and blank lines are dropped.
 
     Raises:
-        DataError: not UTF-8, damaged gzip, no header, a row longer or shorter than the header, no rows.
+        DataError: not UTF-8, damaged gzip, no header, two columns of one name, a row longer or shorter than the header,
+            no rows.
     """
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), restkey="\0more", restval="\0")
     try:
         rows = list(reader)
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num} is not CSV ({error}). Fix: save it as CSV.") from error
+    columns = [name.strip() for name in reader.fieldnames or ()]
+    raise_problems(path, duplicates(filter(None, columns), "column", "remove one"))
     ragged = [number for number, row in enumerate(rows, 2) if "\0more" in row or "\0" in row.values()]
     if ragged:
-        cells = len(reader.fieldnames or ())
         raise DataError(
-            f"{path}: {summarize_names(ragged, 'row')} with more or fewer cells than the header's {cells}. "
+            f"{path}: {summarize_names(ragged, 'row')} with more or fewer cells than the header's {len(columns)}. "
             "Fix: quote cells that contain a comma."
         )
     if not rows:
@@ -75,11 +77,16 @@ def missing_columns(rows: list[Row], columns: Iterable[str]) -> Iterator[str]:
         yield f"no column {', '.join(missing)}; the header has {', '.join(rows[0])}. Rename one or add it"
 
 
-def duplicates(names: Iterable[str]) -> Iterator[str]:
+def duplicates(names: Iterable[str], noun: str = "id", advice: str = "keep one row of each") -> Iterator[str]:
     """Report names that occur twice; the message lists the first five."""
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        yield f"{summarize_names(twice, 'duplicate id')}; keep one row of each"
+        yield f"{summarize_names(twice, f'duplicate {noun}')}; {advice}"
+
+
+def is_missing(value: str) -> bool:
+    """Return True for a cell that programs write where a value is missing: ``nan``, ``<NA>`` or ``NaT``."""
+    return value.lower() in ("nan", "<na>", "nat")
 
 
 def raise_problems(where: Path, problems: Iterable[str]) -> None:

@@ -2,9 +2,10 @@
 
     root/[data/]train-00000-of-00002.parquet    image (bytes, or a struct with bytes), label, and optionally
                                                 text, group, split
+    root/default/train/0000.parquet             the same, as the hub converts datasets; any other folder, too
 
 The path of an image is its file and row: ``data/train-00000-of-00002.parquet#17``. Integer labels get their names from
-the file's metadata.
+the file's metadata; -1 stands for no label, as in test splits of Hugging Face.
 """
 
 import json
@@ -17,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vapray.data.file_tree import FileTree
 from vapray.data.label_tables import Row, missing_columns, raise_problems
 from vapray.errors import DataError, ImageDecodeError
 
@@ -27,9 +29,11 @@ TEXTS = ("text", "group", "split")
 COLUMNS = "image, label and optionally text, group, split"
 
 
-def find_parquet(root: Path) -> list[Path]:
-    """List the Parquet files in ``root`` or ``root/data``, sorted."""
-    return sorted(path for folder in (root, root / "data") for path in folder.glob("*.parquet"))
+def find_parquet(tree: FileTree) -> list[str]:
+    """List the Parquet files in the dataset's folder or in ``data``; without any image file, those in any folder."""
+    found = [name for name in tree.files if name.endswith(".parquet")]
+    outer = [name for name in found if name.rpartition("/")[0] in ("", "data")]
+    return outer or ([] if tree.images else found)
 
 
 def file_of(name: str) -> str:
@@ -39,6 +43,8 @@ def file_of(name: str) -> str:
 
 def read_parquet_rows(root: Path, path: Path) -> list[Row]:
     """Read a row of texts per image: file_name (Parquet file and row), label, and text, group and split if present.
+
+    The label of a row without one is empty.
 
     Raises:
         DataError: truncated or not Parquet, columns missing or of an unsupported type, no rows.
@@ -130,6 +136,8 @@ def _class_names(schema: pa.Schema) -> list[str]:
 
 
 def _label(value: Any, names: list[str]) -> str:
+    if value == -1:
+        return ""
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else _text(value)
 
 

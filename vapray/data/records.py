@@ -1,11 +1,13 @@
 """Dataset interface: a list of records, class names and a signature."""
 
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from vapray.data.file_tree import FileTree
 from vapray.errors import DataError
 
 SPLITS = ("train", "validation", "test")
@@ -35,7 +37,15 @@ class ImageRecord:
 
 
 class ImageSource(Protocol):
-    """Dataset on disk. Opening one reads only the names of its folders."""
+    """Dataset on disk. Opening one reads only the names of its folders.
+
+    Attributes:
+        root: absolute path of the dataset's folder.
+        tree: files below it.
+    """
+
+    root: Path
+    tree: FileTree
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -49,6 +59,14 @@ class ImageSource(Protocol):
     def signature(self) -> str:
         """Compute the sha256 that decides whether ingest must rerun; see ``sign_files``."""
         ...
+
+    def tables(self) -> list[Path]:
+        """List the files that decide labels, groups or splits."""
+        ...
+
+    def left_out(self) -> Mapping[str, str]:
+        """Map files that are not read, relative to the folder, to the reason; others get one by their name."""
+        return {}
 
     def notes(self) -> list[str]:
         """List caveats for results on this dataset, one or two sentences each; may raise DataError."""
@@ -72,15 +90,16 @@ def in_order(records: Iterable[ImageRecord]) -> list[ImageRecord]:
     return sorted(records, key=lambda record: (SPLITS.index(record.split), record.image_id))
 
 
-def sign_files(root: Path, images: Iterable[Path], tables: Iterable[Path]) -> str:
+def sign_files(root: Path, images: Iterable[Path | str], tables: Iterable[Path]) -> str:
     """Compute the sha256 over sorted (relative path, size, mtime in ns) of the images and the tables' bytes.
 
-    Image contents are not read, so that a dataset of 100,000 files is signed in seconds.
+    Paths are absolute. Image contents are not read, so that a dataset of 100,000 files is signed in seconds.
     """
     digest = hashlib.sha256()
-    for path in sorted(images):
-        status = path.stat()
-        digest.update(f"{path.relative_to(root).as_posix()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    start = len(str(root)) + 1
+    for name in sorted((str(path)[start:] for path in images), key=lambda name: name.split("/")):
+        status = os.stat(f"{root}/{name}")
+        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     for path in sorted(tables):
         digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())

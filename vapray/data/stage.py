@@ -7,6 +7,7 @@ out   image_id, label, split, group, class, path, text (the dataset's own captio
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow as pa
 from vapray.data.dataset import draw_phantoms, open_dataset
 from vapray.data.decode import decode
 from vapray.data.image_loading import read_bytes
+from vapray.data.inventory import describe_identical, identical_images, take_inventory
 from vapray.errors import DataError, ImageDecodeError
 from vapray.runtime.row_map import map_rows, write_work_list
 from vapray.runtime.stage_context import StageContext
@@ -33,12 +35,19 @@ def run(run: StageContext) -> None:
     columns = ["image_id", "label", "split", "group", "class_name", "path", "text"]
     rows = pa.table({name: [getattr(record, name) for record in records] for name in columns})
     planned = write_work_list(run, "ingest_plan", rows.rename_columns({"class_name": "class"}))
-    run.notes["dataset"] = source.notes()
-    for note in run.notes["dataset"]:
-        run.progress.log(note)
+    inventory = take_inventory(source, records)
+    warnings = [f"{found} {advice}" for found, advice in inventory.warnings.items()]
+    run.notes["dataset"] = [*source.notes(), *warnings]
+    for line in (*inventory.lines(), *run.notes["dataset"]):
+        run.progress.log(line)
     run.notes["class_names"] = list(source.class_names)
     check = partial(_CheckImages, run.config.data.accept_identified_dicom)
     map_rows(run, planned, check, pool=run.config.pools.ingest, columns=planned.table_spec.schema.names)
+    identical = identical_images(run.output.read(["sha256", "split", "class"]))
+    run.notes["inventory"] = replace(inventory, identical=identical).to_dict()
+    for line in describe_identical(identical):
+        run.progress.log(line)
+        run.notes["dataset"].append(line)
 
 
 def check_class_names(names: Sequence[str]) -> None:

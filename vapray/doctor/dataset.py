@@ -7,6 +7,7 @@ from vapray.config import Config
 from vapray.data.dataset import open_dataset, phantom_root
 from vapray.data.decode import decode
 from vapray.data.image_loading import read_bytes
+from vapray.data.inventory import take_inventory
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.errors import ImageDecodeError
 
@@ -34,7 +35,9 @@ def check(config: Config) -> Iterator[Finding]:
         yield failed("dataset", f"{found}: no held-out split", "Add a test split, or set data.test_share.", 3)
     else:
         yield ok("dataset", found)
-    leaks = source.leaks()
+    inventory = take_inventory(source, records)
+    yield ok("inventory", "\n".join(inventory.lines()))
+    leaks = {**source.leaks(), **inventory.warnings}
     for note in source.notes():
         if not note.startswith(tuple(leaks)):
             yield ok("about the data", note)

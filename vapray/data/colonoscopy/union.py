@@ -12,6 +12,7 @@ from vapray.data.colonoscopy.mesejo import Mesejo
 from vapray.data.colonoscopy.part import DatasetPart, Frame
 from vapray.data.colonoscopy.polypsset import PolypsSet
 from vapray.data.colonoscopy.sun import Sun
+from vapray.data.file_tree import FileTree
 from vapray.data.label_tables import duplicates, raise_problems, summarize_names
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.splits import split_by_group
@@ -48,6 +49,7 @@ class Colonoscopy(ImageSource):
     ) -> None:
         """Find the parts."""
         self.root = dataset_folder(root, f"with {', '.join(part.name for part in PARTS)}")
+        self.tree = FileTree(self.root)
         self._split = partial(split_by_group, validation_share=validation_share, test_share=test_share, seed=seed)
         self.label_map = load_label_map(labels)
         self.parts = [part(self.root / part.name) for part in PARTS if (self.root / part.name).is_dir()]
@@ -79,6 +81,21 @@ class Colonoscopy(ImageSource):
         files = (path for part in self.parts for path in part.files())
         tables = (path for part in self.parts for path in part.tables())
         return f"{sign_files(self.root, files, tables)} {self.label_map.digest}"
+
+    def tables(self) -> list[Path]:
+        """List the tables and annotations of the parts."""
+        frames = {frame.path for frame in self._frames}
+        files = (path for part in self.parts for path in (*part.tables(), *part.files()))
+        return [path for path in files if path not in frames]
+
+    def left_out(self) -> dict[str, str]:
+        """Map the frames without a label, or with several, to the reason."""
+        labelled = {frame.path for frame, _ in self._labelled}
+        return {
+            frame.path.relative_to(self.root).as_posix(): f"frame without one label in {self.label_map.where}"
+            for frame in self._frames
+            if frame.path not in labelled
+        }
 
     def notes(self) -> list[str]:
         """Count the frames of each part and those left out, and name the parts that overlap."""
