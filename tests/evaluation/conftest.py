@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from vapray.data.inventory import Inventory, LeftOut
 from vapray.evaluation.adherence import Adherence, AttributeAgreement
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
 from vapray.evaluation.report.content import (
@@ -109,6 +110,15 @@ def report(metrics: Metrics, adherence: Adherence, memorisation: Memorisation) -
         adherence=adherence,
         judge=None,
         splits={"train": 1200, "test": 340},
+        inventory=Inventory(
+            classes={"NV": {"train": 1140, "test": 300}, "VASC": {"train": 60, "test": 40}},
+            groups=1480,
+            files=1540,
+            tables=1,
+            left_out=[LeftOut("hidden", 2, "<i>.DS_Store</i>")],
+            warnings={},
+        ),
+        dataset_notes=["Splits by name: <Test> is test."],
         classes=[ClassRow("NV", 640, 300, 300, 0.031, 17.2, 0.81), ClassRow("VASC", 60, 40, 1, None, None, None)],
         examples=[ClassExamples("NV", pictures[:2], [GeneratedExample(pictures[2], HOSTILE, pictures[0])])],
         memorisation=memorisation,

@@ -170,3 +170,12 @@ def test_a_run_that_measured_almost_nothing_still_has_a_page(report: ReportData,
 def test_a_picture_that_is_not_rgb_bytes_is_refused() -> None:
     with pytest.raises(DataError, match="uint8"):
         data_uri(np.zeros((4, 4), np.uint8))
+
+
+def test_the_dataset_is_shown_with_every_file_that_is_left_out(report: ReportData) -> None:
+    page = render_report(report)
+    text = " ".join(Outline(page[page.index('id="dataset"') : page.index('id="provenance"')]).text.split())
+    assert "Splits by name: <Test> is test. Images by class and split, in 1,480 groups" in text
+    assert "NV1,1403001,440 VASC6040100" in text
+    assert "read are 1,540 of images and 1 of tables FilesReasonFirst 2hidden<i>.DS_Store</i>" in text
+    assert 'id="dataset"' not in render_report(replace(report, inventory=None, dataset_notes=()))

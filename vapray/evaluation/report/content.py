@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from vapray.data.inventory import Inventory
 from vapray.evaluation.adherence import Adherence
 from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.summary import JudgedAdherence
@@ -96,6 +97,10 @@ class ReportData:
     judge: JudgedAdherence | None
     splits: Mapping[str, int]
     """Number of real images, by split."""
+    inventory: Inventory | None
+    """Contents of the dataset's folder; None in runs of an earlier version."""
+    dataset_notes: Sequence[str]
+    """Caveats of the dataset, one or two sentences each."""
     classes: Sequence[ClassRow]
     examples: Sequence[ClassExamples]
     memorisation: Memorisation

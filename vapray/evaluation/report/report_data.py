@@ -13,6 +13,7 @@ import yaml
 from vapray.config import Config
 from vapray.data.decode import decode
 from vapray.data.image_loading import load_square_image
+from vapray.data.inventory import Inventory
 from vapray.errors import ImageDecodeError
 from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.reference_set import ReferenceSet
@@ -90,6 +91,8 @@ def build_report_data(
         adherence=findings.adherence,
         judge=findings.judge,
         splits=_splits(images),
+        inventory=Inventory.from_dict(found) if (found := history["ingest"].notes.get("inventory")) else None,
+        dataset_notes=history["ingest"].notes.get("dataset", ()),
         classes=_class_rows(names, unseen, findings),
         examples=[_class_examples(label, name, unseen, generated, frame) for label, name in enumerate(names)],
         memorisation=memorisation,
