@@ -118,7 +118,7 @@ ANSWERS = {
     "empty": (said(""), "empty: no text"),
     "null": (said(None), "empty: no text"),
     "a refusal": (said("I'm sorry, but I can't help with that."), "refusal: the model declines"),
-    "50 kB": (said("A round red lesion. " * 2500), "too_long: 49,999 characters; at most 2,000"),
+    "50 kB": (said("A round red lesion. " * 2500), "too_long: 49,999 characters; at most 10,000"),
     "not UTF-8": (said("A red lesion.").replace(b"red", b"\xff\xfe"), "unreadable: bytes that are not UTF-8"),
     "half a surrogate": (said("A red \ud800 lesion."), "not_text: bytes that are not UTF-8"),
     "no JSON": (b"A red lesion.", "unreadable: no JSON"),

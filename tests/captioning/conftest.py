@@ -19,6 +19,7 @@ ENGINE = [
     "vllm.dtype=float32",
     "vllm.engine_args={enforce_eager: true, block_size: 32, max_num_batched_tokens: 1024}",
 ]
+SHORT = ["caption.max_tokens=64", "caption.knowledge_max_tokens=64"]
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +31,7 @@ def tiny_vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def vllm_config(tiny_vlm: Path) -> Config:
     """Captions by that model."""
-    asked = ["caption.captioner=vllm", f"caption.model={tiny_vlm}", "caption.max_tokens=64", "caption.retries=1"]
+    asked = ["caption.captioner=vllm", f"caption.model={tiny_vlm}", *SHORT, "caption.retries=1"]
     return load_config(None, [*asked, *ENGINE])
 
 

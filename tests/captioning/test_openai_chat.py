@@ -20,6 +20,7 @@ from vapray.captioning.factory import build_captioner
 from vapray.config.loader import load_config
 from vapray.errors import BackendError
 
+from .conftest import SHORT
 from .tiny_vlm import COLOURS, caption, impression, picture
 
 
@@ -61,7 +62,7 @@ def _wait_until_ready(url: str, server: subprocess.Popen) -> None:
 
 
 def captions_of(url: str, *settings: str) -> list:
-    asked = ["caption.captioner=openai", "caption.model=tiny", f"endpoint.base_url={url}", "caption.max_tokens=64"]
+    asked = ["caption.captioner=openai", "caption.model=tiny", f"endpoint.base_url={url}", *SHORT]
     captioner = build_captioner(load_config(None, [*asked, "caption.retries=0", *settings]))
     return captioner.caption([picture(colour) for colour in COLOURS], [*COLOURS])
 

@@ -83,10 +83,10 @@ def test_a_caption_that_mentions_what_it_shall_omit_is_a_reject(vllm_captioner: 
     assert answer == CaptionReject("omission: mentions colours (reasoning, 2 attempts)")
 
 
-def test_half_a_caption_is_a_reject_and_half_an_impression_is_not(vllm_captioner: VapsCaptioner) -> None:
-    (answer,) = asked(vllm_captioner, [picture("red")], ["one"], max_tokens=4)
+def test_an_answer_that_is_cut_off_within_its_first_sentence_is_a_reject(vllm_captioner: VapsCaptioner) -> None:
+    (answer,) = asked(vllm_captioner, [picture("red")], ["one"], max_tokens=4, knowledge_max_tokens=64)
     assert isinstance(answer, CaptionReject)
-    assert answer.reason.startswith("cut_off: no end within 4 tokens (reasoning")
+    assert answer.reason.startswith("cut_off: no sentence ends within 4 tokens (impression")
 
 
 def test_json_answers_hold_every_attribute(vllm_captioner: VapsCaptioner) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.faults.ray_processes import gone_within, killed, lives
 from vapray.store.tables import REJECT
 
-from .conftest import ENGINE
+from .conftest import ENGINE, SHORT
 
 IMAGES = 160
 
@@ -53,7 +53,7 @@ def _title(process: psutil.Process) -> str:
 def test_after_kills_at_work_every_image_has_one_caption_or_one_reject(tiny_vlm: Path, tmp_path: Path) -> None:
     run, log = tmp_path / "run", tmp_path / "log"
     common = [f"run.root={run}", f"data.root={tmp_path / 'phantoms'}", f"data.phantom.n_images={IMAGES}"]
-    asked = ["caption.captioner=vllm", f"caption.model={tiny_vlm}", "caption.max_tokens=64", "caption.image_size=112"]
+    asked = ["caption.captioner=vllm", f"caption.model={tiny_vlm}", *SHORT, "caption.image_size=112"]
     asked += ["run.max_reject_fraction=1"]  # what a tiny model says of phantoms is anybody's guess
     pool = [f"pools.caption.{key}" for key in ("batch_rows=4", "min_size=1", "max_size=1", "max_concurrency=2")]
     words = [*common, *asked, *pool, *ENGINE]

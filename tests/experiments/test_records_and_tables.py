@@ -139,6 +139,12 @@ def test_a_record_that_is_older_than_a_setting_had_its_default():
     assert changed_settings(older | {"train.gone": 1}, asked) == ["train.gone"]
 
 
+@pytest.mark.parametrize(("captioner", "changed"), [("measured", []), ("openai", ["caption.max_tokens"])])
+def test_a_setting_that_the_captioner_does_not_read_does_not_count(captioner, changed):
+    asked = deciding_settings(load_config(None, [f"caption.captioner={captioner}", "caption.model=m"]))
+    assert changed_settings(asked | {"caption.max_tokens": 256}, asked) == changed
+
+
 def test_settings_of_stages_that_a_run_does_not_come_by_do_not_count():
     audited = deciding_settings(load_config(None, ["train.steps=8"]), OUTCOMES["audit"].stages)
     assert "caption.captioner" in audited and not {key for key in audited if key.startswith(("train.", "downstream."))}

@@ -8,21 +8,19 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-__all__ = ["MAX_CAPTION_CHARACTERS", "clean_text", "reject_reason"]
+from vapray.captioning.refusals import asks_for_image, refuses
 
-MAX_CAPTION_CHARACTERS = 2000
-"""Maximum length of a caption; longer texts are refused, not truncated."""
+__all__ = ["INSTRUCTION", "MAX_CAPTION_CHARACTERS", "REFUSAL", "clean_text", "has_instruction", "reject_reason"]
+
+REFUSAL = "refusal: the model declines to describe the image"
+INSTRUCTION = "instruction: reads like a command to a model"
+
+MAX_CAPTION_CHARACTERS = 10_000
+"""Maximum length of a text; longer ones are refused. A text of 1,024 tokens has some 5,000."""
 
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _NOT_TEXT = re.compile(r"[\ufffd\ud800-\udfff]")
 
-_REFUSAL = re.compile(
-    r"\b(?:i(?: am|'m)? (?:sorry|apologi[sz]e|unable|not able|cannot|can't|can not|won't|must decline)"
-    r"|(?:sorry|unfortunately),? (?:but )?i\b|as an? (?:ai|language|large) (?:language )?model"
-    r"|(?:cannot|can't|unable to) (?:see|view|access|assist|help|process|provide|describe|analy[sz]e)"
-    r"|no image (?:was |is )?(?:provided|attached|given|visible)|please (?:provide|upload|attach|share))",
-    re.IGNORECASE,
-)
 _INSTRUCTION = re.compile(
     r"\b(?:(?:ignore|disregard|forget|override) (?:all |any |the |your |these |those )*"
     r"(?:previous|prior|above|earlier|preceding|system) "
@@ -31,18 +29,27 @@ _INSTRUCTION = re.compile(
     r"|system prompt)|<\|?/?(?:system|assistant|user|im_start|im_end|script|inst)\b|\[/?inst\]|\bdeveloper mode\b",
     re.IGNORECASE,
 )
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_DAY = r"(?:0?[1-9]|[12]\d|3[01])"
+_UNIT = r"(?:\s?(?:%|°|[µu]?m\b|[cmn]m\b|px\b|pixels?\b|x\b|×))"
 _IDENTIFIERS = {
     "a date": re.compile(
-        r"\b(?:\d{1,2}[./-]\d{1,2}[./-](?:\d{4}|\d{2})|\d{4}[./-]\d{1,2}[./-]\d{1,2}"
-        r"|\d{1,2}(?:st|nd|rd|th)? (?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]* (?:19|20)\d\d)\b",
+        rf"\b{_DAY}([./-]){_DAY}\1(?:(?:19|20)\d\d|\d\d)\b(?!{_UNIT}|\.?\d)"
+        rf"|\b(?:19|20)\d\d([./-]){_DAY}\2{_DAY}\b"
+        rf"|\b(?:{_DAY}(?:st|nd|rd|th)?[ -])?{_MONTH}[ -](?:{_DAY}(?:st|nd|rd|th)?,? )?(?:19|20)\d\d\b",
         re.IGNORECASE,
     ),
-    "a number of six digits or more": re.compile(r"\d(?:[ -]?\d){5,}"),
+    "a number of six digits or more": re.compile(
+        r"(?<![\d.#])\d{6,}"
+        rf"|\b\d{{2,4}}([ -])\d{{2,4}}\1\d{{4}}\b|\b\d{{3}}-\d{{3}}-\d{{3}}\b|\b\d{{4,}}[ -]\d{{4,}}\b(?!{_UNIT})"
+        r"|\b0\d{1,3}[ -]?\d(?:[ -]?\d){4,}\b"
+    ),
     "an e-mail or web address": re.compile(r"\S+@\S+\.\w+|\b(?:https?://|www\.)\S+", re.IGNORECASE),
     "a personal detail": re.compile(
-        r"\b(?:patient(?:'s)? (?:name|id|number)|patient:? (?-i:[A-Z][a-z]+ [A-Z][a-z]+)"
-        r"|mrn|d\.?o\.?b\b|date of birth|born (?:on|in)|accession|ssn"
-        r"|social security|(?:mr|mrs|ms|dr)\.? [A-Z][a-z]+|name ?: ?\w+)",
+        r"\b(?:patient(?:'s)? (?:name|id|number)\b|patient:? (?-i:[A-Z][a-z]+ [A-Z][a-z]+)"
+        r"|(?:mrn|ssn|accession|d\.?o\.?b)\b|date of birth|born (?:on|in)\b|social security|name ?: ?\w+"
+        r"|(?-i:(?:Mr|Mrs|Ms|Miss|Dr|Prof)\.? (?:(?:van|von|de|der|den|di|da|del|la|le|al|el|bin) )*[A-Z][\w'-]+)"
+        r"|(?-i:[A-Z]{2,}\^[A-Z]{2,}))",
         re.IGNORECASE,
     ),
 }
@@ -52,6 +59,11 @@ _LONGEST_RUN, _SMALLEST_VARIETY = 6, 0.2
 def clean_text(text: str) -> str:
     """Remove control characters, invisible characters and surplus space."""
     return re.sub(r"\s+", " ", _INVISIBLE.sub("", text)).strip()
+
+
+def has_instruction(text: str) -> bool:
+    """Return True if a text commands a model, or holds the marks of a chat's turns."""
+    return bool(_INSTRUCTION.search(text))
 
 
 def reject_reason(text: str) -> str | None:
@@ -70,10 +82,10 @@ def _faults(text: str) -> Iterator[str]:
         yield "not_text: no word"
     if _repeats(text):
         yield "repetitive: the same words over and over"
-    if _REFUSAL.search(text):
-        yield "refusal: the model declines to describe the image"
-    if _INSTRUCTION.search(text):
-        yield "instruction: reads like a command to a model"
+    if refuses(text) or asks_for_image(text):
+        yield REFUSAL
+    if has_instruction(text):
+        yield INSTRUCTION
     yield from (f"identifier: {what}" for what, pattern in _IDENTIFIERS.items() if pattern.search(text))
 
 

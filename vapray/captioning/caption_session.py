@@ -1,6 +1,5 @@
 """Requests to a language model for one image, with retries and their total cost."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vapray.captioning.caption_filter import clean_text
 from vapray.captioning.captioner import CaptionDraft, Strategy, digest
 from vapray.captioning.chat import (
     ChatCompletion,
@@ -18,8 +16,9 @@ from vapray.captioning.chat import (
     Messages,
     RequestRejectedError,
 )
+from vapray.captioning.reply import Reply, UnusableAnswerError, read_reply
 
-__all__ = ["RETRY_TEMPERATURE", "CaptionSession", "PromptingOptions", "UnusableAnswerError", "json_schema"]
+__all__ = ["RETRY_TEMPERATURE", "CaptionSession", "PromptingOptions", "json_schema"]
 
 RETRY_TEMPERATURE = 0.7
 """Lowest temperature of a retry: the likeliest answer would be the same again."""
@@ -35,7 +34,8 @@ class PromptingOptions:
         knowledge_variants: number of knowledge texts; each image draws one.
         temperature: sampling temperature.
         top_p: share of the probability that tokens are sampled from.
-        max_tokens: maximum length of an answer.
+        max_tokens: maximum length of an answer about an image.
+        knowledge_max_tokens: maximum length of an answer to the knowledge question.
         json: step 3 is decoded as JSON with one text for each attribute.
         retries: number of retries of an unusable answer.
         seed: seed of all draws.
@@ -46,7 +46,8 @@ class PromptingOptions:
     knowledge_variants: int = 1
     temperature: float = 0.0
     top_p: float = 1.0
-    max_tokens: int = 256
+    max_tokens: int = 512
+    knowledge_max_tokens: int = 1024
     json: bool = False
     retries: int = 2
     seed: int = 0
@@ -54,10 +55,6 @@ class PromptingOptions:
     def to_record(self) -> dict[str, Any]:
         """Convert to plain values, for a caption's row."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
-
-
-class UnusableAnswerError(Exception):
-    """No answer is usable; the message has the reason of the last one."""
 
 
 class CaptionSession:
@@ -75,9 +72,7 @@ class CaptionSession:
         turns: Messages,
         reject_reason: Callable[[str], str | None],
         schema: Mapping[str, Any] | None = None,
-        *,
-        require_complete: bool,
-    ) -> str:
+    ) -> Reply:
         """Request a usable answer, with up to ``retries`` retries.
 
         Args:
@@ -85,27 +80,22 @@ class CaptionSession:
             turns: the conversation so far.
             reject_reason: returns the reason why a text is unusable, or None.
             schema: JSON schema of the answer.
-            require_complete: refuse a truncated answer. A truncated caption would look complete; an impression is
-                usable without its last words.
+
+        Raises:
+            UnusableAnswerError: no answer is usable; the message has the reason of the last one.
         """
-        reason: str | None = None
+        reason = ""
         for attempt in range(1 + self._prompting.retries):
             try:
                 answer = await self._model.complete(turns, self._image, self._decoding(step, attempt, schema))
                 self._answers.append(answer)
-                if require_complete and answer.finish_reason == "length":
-                    reason = f"cut_off: no end within {answer.completion_tokens} tokens"
-                    continue
-                text = clean_text(_worded(answer.text) if schema else answer.text)
-                reason = reject_reason(text)
+                return read_reply(answer, reject_reason, is_json=schema is not None)
             except RequestRejectedError as error:  # the same request would be refused again
                 raise UnusableAnswerError(f"refused: {error} ({step})") from None
             except MalformedResponseError as error:
                 reason = f"unreadable: {error}"
-            except ValueError:
-                reason = "not_json: the answer does not fit the schema"
-            if not reason:
-                return text
+            except UnusableAnswerError as error:
+                reason = str(error)
         raise UnusableAnswerError(f"{reason} ({step}, {1 + self._prompting.retries} attempts)")
 
     def draft(self, impression: str, knowledge_id: str, caption: str) -> CaptionDraft:
@@ -137,11 +127,3 @@ def json_schema(attributes: Sequence[str]) -> dict[str, Any]:
         "required": list(attributes),
         "additionalProperties": False,
     }
-
-
-def _worded(answer: str) -> str:
-    """Build the caption of a JSON answer: its texts, named by their attributes."""
-    found = json.loads(answer)
-    if not isinstance(found, dict):  # an endpoint may ignore the schema
-        raise ValueError("no object")
-    return "; ".join(f"{name.replace('_', ' ')}: {text}" for name, text in found.items()) + "."

@@ -39,7 +39,7 @@ class DecodingParams:
     seed: int
     temperature: float = 0.0
     top_p: float = 1.0
-    max_tokens: int = 256
+    max_tokens: int = 512
     schema: Mapping[str, Any] | None = None
 
 

@@ -65,6 +65,7 @@ def _prompting(config: Config) -> PromptingOptions:
         caption.temperature,
         caption.top_p,
         caption.max_tokens,
+        caption.knowledge_max_tokens,
         caption.structured_output,
         caption.retries,
         config.run.seed,

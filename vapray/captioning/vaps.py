@@ -22,12 +22,12 @@ from vapray.captioning.caption_session import (
     RETRY_TEMPERATURE,
     CaptionSession,
     PromptingOptions,
-    UnusableAnswerError,
     json_schema,
 )
 from vapray.captioning.captioner import CaptionDraft, CaptionReject, Images, digest, image_generator
 from vapray.captioning.chat import ChatModel, EventLoop, Messages
 from vapray.captioning.prompt_set import PromptSet
+from vapray.captioning.reply import Reply, UnusableAnswerError
 from vapray.errors import BackendError
 
 __all__ = ["VapsCaptioner"]
@@ -91,24 +91,24 @@ class VapsCaptioner:
     async def _converse(self, session: CaptionSession, image_id: str) -> CaptionDraft:
         strategy, questions = self._prompting.strategy, self._prompts.questions
         if strategy == "direct":
-            return session.draft("", "", await self._reason(session, (self._question(),)))
+            return session.draft("", "", (await self._reason(session, (self._question(),))).text)
         first = f"{questions.impression}{self._omit_instruction()}"
         if strategy == "impression":
-            t1 = await session.request("impression", (first,), self._caption_reject_reason, require_complete=True)
-            return session.draft(t1, "", t1)
-        t1 = await session.request("impression", (first,), reject_reason, require_complete=strategy != "vaps")
+            t1 = await session.request("impression", (first,), self._caption_reject_reason)
+            return session.draft(t1.text, "", t1.text)
+        t1 = await session.request("impression", (first,), reject_reason)
         drawn = image_generator(self._prompting.seed, image_id).integers(len(self.knowledge))
         knowledge_id, t2 = list(self.knowledge.items())[drawn]
         if strategy == "impression+knowledge":
-            if reason := self._caption_reject_reason(f"{t1} {t2}"):
+            if reason := self._caption_reject_reason(f"{t1.text} {t2}"):
                 raise UnusableAnswerError(reason)
-            return session.draft(t1, knowledge_id, f"{t1} {t2}")
-        caption = await self._reason(session, (first, t1, f"{t2}\n\n{self._question()}"))
-        return session.draft(t1, knowledge_id, caption)
+            return session.draft(t1.text, knowledge_id, f"{t1.text} {t2}")
+        caption = await self._reason(session, (first, t1.raw, f"{t2}\n\n{self._question()}"))
+        return session.draft(t1.text, knowledge_id, caption.text)
 
-    async def _reason(self, session: CaptionSession, turns: Messages) -> str:
+    async def _reason(self, session: CaptionSession, turns: Messages) -> Reply:
         schema = json_schema(self._requested_attributes()) if self._prompting.json else None
-        return await session.request("reasoning", turns, self._caption_reject_reason, schema, require_complete=True)
+        return await session.request("reasoning", turns, self._caption_reject_reason, schema)
 
     def _requested_attributes(self) -> list[str]:
         return [name for name in self._prompts.attributes if name not in self._prompting.omit]
@@ -128,19 +128,19 @@ class VapsCaptioner:
         return reject_reason(text) or (f"omission: mentions {', '.join(mentioned)}" if mentioned else None)
 
     async def _request_knowledge(self) -> dict[str, str]:
-        warmer = replace(self._prompting, temperature=max(self._prompting.temperature, RETRY_TEMPERATURE))
+        usual = replace(self._prompting, max_tokens=self._prompting.knowledge_max_tokens)
+        warmer = replace(usual, temperature=max(usual.temperature, RETRY_TEMPERATURE))
         found = {}
         for number in range(self._prompting.knowledge_variants):
-            prompting = self._prompting if number == 0 else warmer  # else all variants would be the first
+            prompting = usual if number == 0 else warmer  # else all variants would be the first
             session = CaptionSession(self.model, prompting, f"knowledge {number}", None)
             try:
-                text = await session.request(
-                    "knowledge", (self._prompts.questions.knowledge,), reject_reason, require_complete=False
-                )
+                reply = await session.request("knowledge", (self._prompts.questions.knowledge,), reject_reason)
             except UnusableAnswerError as error:
                 raise BackendError(
                     f"{self.name}: no usable answer to the knowledge question of {self._prompts.name}: {error}. "
-                    "Fix: set another caption.model, or caption.strategy=impression, which needs no knowledge."
+                    "Fix: set another caption.model or caption.knowledge_max_tokens, or caption.strategy=impression, "
+                    "which needs no knowledge."
                 ) from None
-            found[f"{self._prompts.name}.{self._prompts.version}.{digest(text)[:12]}"] = text
+            found[f"{self._prompts.name}.{self._prompts.version}.{digest(reply.text)[:12]}"] = reply.text
         return found

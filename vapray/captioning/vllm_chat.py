@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vapray.captioning.chat import ChatCompletion, DecodingParams, Messages, RequestRejectedError
+from vapray.captioning.reasoning import opened_reasoning
 from vapray.captioning.vlm_files import VlmFiles, find_vlm
 from vapray.config import Vllm
 from vapray.errors import BackendError, ConfigError, EngineDeadError
@@ -85,9 +86,9 @@ class VllmChat:
         from vllm.v1.engine.exceptions import EngineDeadError as VllmEngineDeadError
         from vllm.v1.engine.exceptions import EngineGenerateError
 
-        number = str(next(self._numbers))
+        number, prompt = str(next(self._numbers)), self._prompt(turns, image)
         try:
-            async for output in self._engine.generate(self._prompt(turns, image), _sampling(decoding), number):
+            async for output in self._engine.generate(prompt, _sampling(decoding), number):
                 done = output
         except VllmEngineDeadError as error:
             raise EngineDeadError(f"{self.name}: its engine died. {_FREE_MEMORY}") from error
@@ -99,7 +100,7 @@ class VllmChat:
             raise RequestRejectedError(str(error).partition("\n")[0]) from error
         said = done.outputs[0]
         return ChatCompletion(
-            said.text,
+            opened_reasoning(prompt["prompt"]) + said.text,
             len(done.prompt_token_ids or ()),
             done.num_cached_tokens or 0,
             len(said.token_ids),

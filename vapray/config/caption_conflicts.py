@@ -9,28 +9,34 @@ from vapray.config.conflict import ConfigConflict
 if TYPE_CHECKING:
     from vapray.config import Config
 
-__all__ = ["find_caption_conflicts"]
+__all__ = ["find_caption_conflicts", "unread_settings"]
 
 _WITH_TEXTS = {"folder"}
 _MODALITIES = {"chestxray14": "chest_xray", "colonoscopy": "colonoscopy"}
 """Modality of the sources that have no other."""
 _MODEL_NAMES = {"vllm": "a hub id or a folder", "openai": "as the endpoint calls it"}
 _OF_ANSWERS = (
-    "model", "revision", "temperature", "top_p", "max_tokens", "knowledge_variants", "structured_output", "retries",
+    "model", "revision", "temperature", "top_p", "max_tokens", "knowledge_max_tokens", "knowledge_variants",
+    "structured_output", "retries",
 )  # fmt: skip
 _READERS = {
-    "caption.captions_file": "precomputed",
-    "caption.corruption_rate": "ground_truth",
-    **{f"caption.{name}": "vllm or caption.captioner=openai" for name in _OF_ANSWERS},
-    "vllm": "vllm",
-    "endpoint": "openai",
+    "caption.captions_file": ("precomputed",),
+    "caption.corruption_rate": ("ground_truth",),
+    **{f"caption.{name}": ("vllm", "openai") for name in _OF_ANSWERS},
+    "vllm": ("vllm",),
+    "endpoint": ("openai",),
 }
-"""Settings and sections that only some captioners read, with the value of ``caption.captioner`` that reads them."""
+"""Settings and sections that only some captioners read, with the values of ``caption.captioner`` that read them."""
 _WITHOUT_STRATEGIES = {
     "measured": "the measured captioner runs vaps only; the other strategies prompt a model.",
     "ground_truth": "the ground_truth captioner runs vaps only; the other strategies prompt a model.",
     "precomputed": "your own captions are used unchanged. Fix: remove it.",
 }
+
+
+def unread_settings(captioner: str) -> frozenset[str]:
+    """Return the settings and sections that only other values of ``caption.captioner`` read."""
+    return frozenset(key for key, readers in _READERS.items() if captioner not in readers)
 
 
 def find_caption_conflicts(config: "Config") -> Iterator[ConfigConflict]:
@@ -91,7 +97,7 @@ def _unread(config: "Config") -> Iterator[ConfigConflict]:
             if value != type(found).model_fields[field].get_default(call_default_factory=True):
                 text = (
                     f"{section}.{field} = {value}: the default captioner, measured, does not read it. "
-                    f"Fix: set caption.captioner={captioners}."
+                    f"Fix: set {' or '.join(f'caption.captioner={name}' for name in captioners)}."
                 )
                 yield ConfigConflict((f"{section}.{field}", "caption.captioner"), text)
 

@@ -43,8 +43,11 @@ class Caption(ConfigSection):
     more."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the probability mass that the LLM's tokens are drawn from (nucleus sampling), above 0 and at most 1."""
-    max_tokens: Annotated[int, Field(ge=8)] = 256
-    """Maximum length of an LLM answer, in tokens."""
+    max_tokens: Annotated[int, Field(ge=8)] = 512
+    """Maximum length of an LLM answer about an image, in tokens, reasoning included. A longer answer ends with its last
+    complete sentence, and its row has the finish_reason length."""
+    knowledge_max_tokens: Annotated[int, Field(ge=8)] = 1024
+    """Maximum length of an answer to the knowledge question, in tokens, reasoning included."""
     knowledge_variants: PositiveInt = 1
     """Number of answers to request to the knowledge question; each image draws one of them."""
     structured_output: bool = False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vapray.config import Config
+from vapray.config.caption_conflicts import unread_settings
 from vapray.config.dotted import leaves, value_at
 from vapray.config.renamed_keys import rename_dotted
 from vapray.errors import DataError
@@ -121,12 +122,14 @@ def write_record(files: FileStore, name: RunName, record: Record) -> None:
 def changed_settings(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Sequence[str]:
     """Return the keys whose values differ; a setting newer than the record had its default there.
 
-    Settings of the record that the experiment does not use are ignored, unless they no longer exist.
+    Settings of the record that the experiment does not use, and those that its captioner does not read, are ignored,
+    unless they no longer exist.
     """
     defaults, as_read = (json.loads(json.dumps(one)) for one in (deciding_settings(Config()), asked))
     recorded = rename_dotted(recorded, source="record", warn=lambda _: None)
     gone = recorded.keys() - defaults.keys() - as_read.keys()
-    return sorted(gone | {key for key in as_read if recorded.get(key, defaults.get(key)) != as_read[key]})
+    compared = as_read.keys() - unread_settings(as_read.get("caption.captioner", ""))
+    return sorted(gone | {key for key in compared if recorded.get(key, defaults.get(key)) != as_read[key]})
 
 
 def _digest(record: Record) -> str:

@@ -75,7 +75,7 @@ _JUDGED = ("caption_audit.rated_images",)
 
 STAGES = (
     Stage("ingest", "images", (), ("data.source",), schema=2),
-    Stage("caption", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=4),
+    Stage("caption", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=5),
     Stage(
         "caption_audit_sample",
         "audit_measurements",
