@@ -19,13 +19,14 @@ def forecast(outlook: ForecastInputs) -> Forecast:
     config, rows = outlook.config, outlook.rows["images"]
     pool, side, captioner = config.pools.caption, config.caption.image_size, config.caption.captioner
     workers, device = pool_size(pool)
+    starts = 2 if 0 < config.caption.pilot < rows else 1  # engines of the pilot and of the other images
     reading = 0.0 if captioner in BLIND else reading_seconds(outlook.images)
     image_bytes = pool.batch_rows * side**2 * 3 + max(outlook.images.pixels * 9, side**2 * MEASURED_IN_MEMORY)
     return Forecast(
         rows=rows,
         part_bytes=rows * BYTES_OF_A_ROW[captioner] + part_overhead(rows, pool),
         file_bytes=0,
-        startup_seconds=SECONDS_TO_START_AN_ENGINE if captioner == "vllm" else 3.0,
+        startup_seconds=SECONDS_TO_START_AN_ENGINE * starts if captioner == "vllm" else 3.0,
         work_seconds=rows * (_looking_seconds(captioner, side, device) + reading) / workers,
         peak_bytes=0 if captioner in BLIND else image_bytes,
         workers=workers,

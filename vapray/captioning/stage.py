@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vapray.captioning.captioner import CaptionDraft, Captioner, CaptionReject, cache_key
-from vapray.captioning.factory import build_captioner
+from vapray.captioning.factory import build_captioner, uses_language_model
 from vapray.captioning.ground_truth import GroundTruthCaptions
 from vapray.captioning.precomputed import PrecomputedCaptions
 from vapray.captioning.prompt_selection import select_prompt_set
@@ -45,9 +45,13 @@ def run(run: StageContext) -> None:
         opens.get(run.config.caption.captioner, partial(_open, run.config, cache)),
         pool=run.config.pools.caption,
         columns=["image_id", "label", "split", "group", "path", "text", "sha256"],
+        pilot=run.config.caption.pilot if uses_language_model(run.config) else 0,
     )
     run.notes.update({"captioner": run.config.caption.captioner, "knowledge": cache.read() or {}})
     run.notes["tokens"] = _tokens(run.output)
+    if cut := _cut_off(run.output):
+        run.progress.log(f"{cut:,} captions end with their last whole sentence within caption.max_tokens")
+    run.notes["cut_off"] = cut
 
 
 class KnowledgeCache:
@@ -150,3 +154,9 @@ def _tokens(output: Version) -> dict[str, int]:
     for part in output.read_parts(TOKENS):
         total = {name: count + (pc.sum(part.column(name)).as_py() or 0) for name, count in total.items()}
     return total
+
+
+def _cut_off(output: Version) -> int:
+    """Count the captions whose answer reached the limit of tokens."""
+    parts = output.read_parts(["finish_reason"])
+    return sum(pc.sum(pc.equal(part.column("finish_reason"), "length")).as_py() or 0 for part in parts)

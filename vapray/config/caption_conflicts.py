@@ -17,7 +17,7 @@ _MODALITIES = {"chestxray14": "chest_xray", "colonoscopy": "colonoscopy"}
 _MODEL_NAMES = {"vllm": "a hub id or a folder", "openai": "as the endpoint calls it"}
 _OF_ANSWERS = (
     "model", "revision", "temperature", "top_p", "max_tokens", "knowledge_max_tokens", "knowledge_variants",
-    "structured_output", "retries",
+    "structured_output", "retries", "pilot",
 )  # fmt: skip
 _READERS = {
     "caption.captions_file": ("precomputed",),

@@ -54,6 +54,9 @@ class Caption(ConfigSection):
     """Decode the LLM's captions as JSON with one text per attribute."""
     retries: NonNegativeInt = 2
     """Maximum retries of an unusable answer; after them the image is a reject."""
+    pilot: NonNegativeInt = 200
+    """For vllm and openai: number of images to caption first. The stage stops there if more of them are rejects than
+    ``run.max_reject_fraction`` allows. 0: no pilot."""
 
 
 class Vllm(ConfigSection):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vapray.config.dotted import leaves
 from vapray.pipeline.stages import STAGES
 from vapray.store.version import Manifest
 
@@ -15,16 +16,13 @@ def invalidation_reasons(last: Manifest | None, sections: Mapping[str, Any], inp
     """List one line per field that differs; empty if the stage was never finished."""
     if last is None:
         return []
-    before, now = (
-        {f"input {WRITERS.get(name, name)}": found[name] for name in found} for found in (last.inputs, inputs)
-    )
-    changes = [*_difference("", last.sections, dict(sections)), *_difference("", before, now)]
+    settings = (dict(leaf for key in found for leaf in leaves(key, found[key])) for found in (last.sections, sections))
+    named = ({f"input {WRITERS.get(name, name)}": found[name] for name in found} for found in (last.inputs, inputs))
+    changes = [*_difference(*settings), *_difference(*named)]
     return changes or ["output format of the stage (another version of vapray)"]
 
 
-def _difference(path: str, old: Any, new: Any) -> Iterator[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            yield from _difference(f"{path}.{key}" if path else key, old.get(key), new.get(key))
-    elif old != new:
-        yield f"{path}: {old} -> {new}"
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield f"{key}: {old.get(key)} -> {new.get(key)}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from vapray.bank.content_hash import encoder_content_hash
 from vapray.caption_audit.content_hash import others_content_hash, ratings_content_hash
 from vapray.captioning.content_hash import captions_content_hash, model_content_hash, prompts_content_hash
-from vapray.config import Config, Train
+from vapray.config import Caption, Config, Train
 from vapray.data.dataset import dataset_content_hash
 from vapray.downstream.content_hash import classifier_weights_content_hash
 from vapray.evaluation.extractors.weight_files import features_content_hash
@@ -61,6 +61,7 @@ _TRAIN_EXECUTION = {
     "compile", "min_workers", "tracker", "init_from", "sharding", "resources_per_worker",
 }  # fmt: skip
 _TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TRAIN_EXECUTION)
+_CAPTION = tuple(f"caption.{name}" for name in Caption.model_fields if name != "pilot")
 _ALIGNMENT = ("alignment.kind", "alignment.weight", "alignment.block", "alignment.share")
 _FRAME = ("data.modality", "data.image_size")
 _MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "text_encoder")
@@ -75,12 +76,12 @@ _JUDGED = ("caption_audit.rated_images",)
 
 STAGES = (
     Stage("ingest", "images", (), ("data.source",), schema=2),
-    Stage("caption", "captions", ("images",), ("data.modality", "caption", "run.seed"), schema=5),
+    Stage("caption", "captions", ("images",), ("data.modality", *_CAPTION, "run.seed"), schema=5),
     Stage(
         "caption_audit_sample",
         "audit_measurements",
         ("images", "captions"),
-        ("data.modality", "caption", *_MEASURED, "run.seed"),
+        ("data.modality", *_CAPTION, *_MEASURED, "run.seed"),
         schema=2,
     ),
     Stage(

@@ -13,7 +13,6 @@ import logging
 import os
 import threading
 import warnings
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -23,9 +22,10 @@ import pyarrow.compute as pc
 
 from vapray import errors
 from vapray.config import Pool
-from vapray.errors import BackendError, EngineDeadError, RejectLimitError, VaprayError
+from vapray.errors import BackendError, EngineDeadError, VaprayError
 from vapray.runtime.cluster import require_resources, unwrap_ray_errors
 from vapray.runtime.placement import ResourceDemand
+from vapray.runtime.reject_limit import check_rejects
 from vapray.runtime.stage_context import StageContext
 from vapray.store.parts import read_ahead
 from vapray.store.tables import REJECT
@@ -64,6 +64,7 @@ def map_rows(
     columns: list[str],
     where: Where | None = None,
     output_key: str = "{}",
+    pilot: int = 0,
 ) -> None:
     """Map the rows of ``source`` into ``run.output``, continuing an earlier run.
 
@@ -75,6 +76,7 @@ def map_rows(
         columns: Columns that the map reads.
         where: Accepted values by column; other rows are skipped.
         output_key: Format of the output key of a source key; rows whose output key is committed are skipped.
+        pilot: Rows to map and to check for rejects before the others start, in a pool of their own; 0: none.
 
     Raises:
         BackendError: the cluster cannot run the pool, or an actor died more often than it is restarted.
@@ -84,9 +86,12 @@ def map_rows(
     items, asked = _plan(source, run.output.committed_keys(), output_key, pool.batch_rows, where)
     todo = sum(len(item.rows) for item in items)
     run.progress.set_total(asked, done=asked - todo)
-    if items:
-        _map_items(run, source, items, build, pool, columns)
-    _check_rejects(run, asked)
+    if asked - todo <= pilot < asked:  # after more rows, an earlier run has passed it
+        first, items = _take_rows(items, pilot - (asked - todo))
+        _map_items(run, source, first, build, pool, columns)
+        check_rejects(run, pilot, unstarted=asked - pilot)
+    _map_items(run, source, items, build, pool, columns)
+    check_rejects(run, asked)
 
 
 def _map_items(
@@ -97,6 +102,8 @@ def _map_items(
     pool: Pool,
     columns: list[str],
 ) -> None:
+    if not items:
+        return
     import ray
     from ray.data import ActorPoolStrategy
 
@@ -139,25 +146,6 @@ def _died(run: StageContext, error: Exception) -> str:
         f"Ray's error: {str(error).strip().splitlines()[-1]} Fix: lower pools.{run.name}.max_size or "
         "batch_rows and run the same command again. With batch_rows=1, only the rows that kill the actor are left."
     )
-
-
-def _check_rejects(run: StageContext, asked: int) -> None:
-    limit, count = run.config.run.max_reject_fraction, 0
-    reasons: Counter[str] = Counter()
-    first: list[str] = []
-    for part in run.output.read_parts([REJECT], rejects=True):
-        rejects = part.filter(~pc.field(REJECT).is_null())
-        count += rejects.num_rows
-        reasons.update(rejects.column(REJECT).to_pylist())
-        first = sorted([*first, *rejects.column(run.output.table_spec.key).to_pylist()])[:5]
-    if count > limit * asked:
-        names = ", ".join(first)
-        common = ", ".join(f"{reason} ({times:,})" for reason, times in reasons.most_common(3))
-        raise RejectLimitError(
-            f"{run.output.uri}: {count:,} of {asked:,} rows were rejected, more than run.max_reject_fraction "
-            f"{limit:g} allows. First: {names}. Most common: {common}. Fix: correct the data and run the same command "
-            f"again, or raise run.max_reject_fraction. If the data is correct, delete {run.output.uri} and run again."
-        )
 
 
 def write_work_list(run: StageContext, table: str, rows: pa.Table) -> Version:
@@ -226,6 +214,18 @@ def _plan(
         items += [_WorkItem(name, left[begin : begin + batch_rows]) for begin in range(0, len(left), batch_rows)]
         asked += count
     return items, asked
+
+
+def _take_rows(items: list[_WorkItem], count: int) -> tuple[list[_WorkItem], list[_WorkItem]]:
+    """Split off ``count`` rows, from work items that are spread over the source: its parts may be sorted by class."""
+    taken, rest = [], []
+    stride = max(1, sum(len(item.rows) for item in items) // max(1, count))
+    for number in sorted(range(len(items)), key=lambda number: number % stride):
+        part, rows = items[number].part, items[number].rows
+        taken += [_WorkItem(part, rows[:count])] if count else []
+        rest += [_WorkItem(part, rows[count:])] if rows[count:] else []
+        count = max(0, count - len(rows))
+    return taken, rest
 
 
 def _asked(source: Version, name: str, where: Where | None) -> list[tuple[int, str]]:
