@@ -48,12 +48,14 @@ def captions(*texts: str) -> pa.Table:
 
 def test_a_part_holds_every_caption_once_as_a_context_or_as_a_reject(bert: Path) -> None:
     bank = config_of(bert).text_encoder
-    texts = ["a brown lesion", "lesion " * 60, "dark skin", ""]
+    texts = ["a brown lesion", "lesion " * 60, "dark skin", "", "brown skin. " * 12]
     part = _EncodeCaptions(bank, "cpu")(captions(*texts)).to_pylist()
     by_id = {row["image_id"]: row for row in part}
-    assert len(part) == len(by_id) == 4
-    assert {key for key, row in by_id.items() if row[REJECT]} == {"image1", "image3"}
-    assert "62 tokens; expected 1 to 32" in by_id["image1"][REJECT]
+    assert len(part) == len(by_id) == 5
+    assert {key for key, row in by_id.items() if row[REJECT]} == {"image3"}
+    assert by_id["image1"]["caption"] == ("lesion " * 30).strip()
+    assert by_id["image4"]["caption"] == ("brown skin. " * 10).strip()
+    assert [by_id[f"image{number}"]["cut_tokens"] for number in (0, 1, 2, 4)] == [0, 30, 0, 6]
     for key, text in (("image0", texts[0]), ("image2", texts[2])):
         row = by_id[key]
         stored = unpack(row["context"], "float16", 1, row["num_tokens"], row["width"])[0]

@@ -93,6 +93,10 @@ class HashingEncoder(TextEncoder):
             return [token for token in found if token not in FUNCTION_WORDS]
         return found
 
+    def count_tokens(self, text: str) -> int:
+        """Count the words and numbers; see ``TextEncoder.count_tokens``."""
+        return len(self.tokens(text))
+
     def encode_each(self, texts: Sequence[str]) -> list[Encoded]:
         """Encode each text to float16 [L, width] or a refusal; see ``TextEncoder.encode_each``."""
         return [self._encode_one(text) for text in texts]

@@ -38,6 +38,10 @@ class TextEncoder(ABC):
         """Maximum length of a text, in tokens."""
 
     @abstractmethod
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a text, special tokens included; 0 for a text without a token."""
+
+    @abstractmethod
     def encode_each(self, texts: Sequence[str]) -> list[Encoded]:
         """Encode each text to float16 [L, width] with 1 <= L <= max_tokens, or to the error that refuses it.
 

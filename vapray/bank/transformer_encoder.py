@@ -72,9 +72,14 @@ class TransformerEncoder(TextEncoder):
         """Maximum length of a text in tokens, special tokens included."""
         return self._settings.max_tokens
 
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens; see ``TextEncoder.count_tokens``."""
+        found = self._tokens(text)
+        return 0 if isinstance(found, DataError) else len(found)
+
     def encode_each(self, texts: Sequence[str]) -> list[Encoded]:
         """Encode batches of texts of similar length; see ``TextEncoder.encode_each``."""
-        ids = [self._tokens(text) for text in texts]
+        ids = [self._fitting(text) for text in texts]
         fit = [row for row, found in enumerate(ids) if isinstance(found, list)]
         by_length = sorted(fit, key=lambda row: len(ids[row]))  # type: ignore[arg-type]
         encoded: list[Any] = list(ids)
@@ -111,7 +116,14 @@ class TransformerEncoder(TextEncoder):
         hidden = tower.hidden(*(torch.tensor([[tower.padding + 1] * 3], device=self._device),) * 2)
         return PortableTower(tower.network, tower.tokenizer, 3 - hidden.shape[1])
 
+    def _fitting(self, text: str) -> list[int] | DataError:
+        ids = self._tokens(text)
+        if isinstance(ids, list) and not 1 <= len(ids) <= self.max_tokens:
+            return length_error(text, len(ids), self.max_tokens)
+        return ids
+
     def _tokens(self, text: str) -> list[int] | DataError:
+        """Tokenize a text; empty for a text of special tokens alone."""
         try:
             text.encode()
         except UnicodeEncodeError as error:
@@ -119,10 +131,7 @@ class TransformerEncoder(TextEncoder):
         found = self._tower.tokenizer(
             self._tower.clean(text), truncation=False, return_special_tokens_mask=True, verbose=False
         )
-        words = len(found["input_ids"]) - sum(found["special_tokens_mask"])
-        if not words or len(found["input_ids"]) > self.max_tokens:
-            return length_error(text, len(found["input_ids"]) if words else 0, self.max_tokens)
-        return list(found["input_ids"])
+        return [] if all(found["special_tokens_mask"]) else list(found["input_ids"])
 
     @torch.inference_mode()
     def _contexts(self, ids: Sequence[list[int]]) -> list[NDArray[np.float16]]:

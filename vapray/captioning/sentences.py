@@ -3,7 +3,7 @@
 import itertools
 import re
 
-__all__ = ["cut_at_sentence_end", "split_sentences"]
+__all__ = ["cut_at_sentence_end", "sentence_ends", "split_sentences"]
 
 _END = re.compile(
     r"(?<!\be\.g)(?<!\bi\.e)(?<!\bapprox)(?<!\bvs)(?<!\bcf)(?<!\bca)(?<!\b[DM]r)(?<!\bMrs)"
@@ -12,14 +12,18 @@ _END = re.compile(
 """End of a sentence. A point behind a digit at the end of the text may be inside a number that was cut off."""
 
 
+def sentence_ends(text: str) -> list[int]:
+    """List the positions behind the ends of all complete sentences."""
+    return [match.end() for match in _END.finditer(text)]
+
+
 def split_sentences(text: str) -> list[str]:
     """Split one paragraph into its sentences, without the space between them."""
-    ends = [0, *(match.end() for match in _END.finditer(text)), len(text)]
+    ends = [0, *sentence_ends(text), len(text)]
     pieces = (text[begin:end].strip() for begin, end in itertools.pairwise(ends))
     return [piece for piece in pieces if piece]
 
 
 def cut_at_sentence_end(text: str) -> str:
     """Cut a text that breaks off behind its last complete sentence or line; empty if it has none."""
-    ends = [match.end() for match in _END.finditer(text)]
-    return text[: max([*ends, text.rfind("\n"), 0])].rstrip()
+    return text[: max([*sentence_ends(text), text.rfind("\n"), 0])].rstrip()

@@ -109,7 +109,8 @@ class TextEncoderSection(ConfigSection):
     width: Annotated[int, Field(ge=2, multiple_of=2)] = 64
     """Width of a token of the hashing encoder, an even number; the other encoders have their own width."""
     max_tokens: Annotated[int, Field(ge=1, le=256)] = 48
-    """Maximum length of a caption in tokens, 1 to 256; a longer caption is a reject and is never cut."""
+    """Maximum length of a text in tokens, 1 to 256. A longer caption is cut at a sentence's end; a longer prompt is
+    refused."""
     context_length: Literal["real", "full"] = "real"
     """Length of a context. real: the caption's tokens only; full: padded to max_tokens, as in the released code, for
     open_clip and transformers."""

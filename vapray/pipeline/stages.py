@@ -91,7 +91,7 @@ STAGES = (
         ("caption.prompt_set", "data.modality", *_JUDGED, "run.seed"),
         uses_ray=False,
     ),
-    Stage("bank", "prompt_bank", ("captions",), ("text_encoder",), schema=2),
+    Stage("bank", "prompt_bank", ("captions",), ("text_encoder",), schema=3),
     Stage("autoencoder", "autoencoder", ("images",), ("data.image_size", "autoencoder", "run.seed")),
     Stage("encode", "latents", ("images", "autoencoder"), ("data.image_size",), schema=2),
     Stage(

@@ -89,7 +89,7 @@ _COLUMNS = {
         *_strings("caption", "cache_key", "path", "measured"),
         *_columns(pa.list_(pa.string()), "recaptions"),
     ],
-    "prompt_bank": [*_IMAGE, *_strings("caption"), *_binary("context"), *_int32("num_tokens", "width")],
+    "prompt_bank": [*_IMAGE, *_strings("caption"), *_binary("context"), *_int32("num_tokens", "width", "cut_tokens")],
     "latents": [
         *_strings("key"),
         *_IMAGE,
