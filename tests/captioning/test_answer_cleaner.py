@@ -31,6 +31,8 @@ ANSWERS = {
     "Great question! The lung fields are clear.": "The lung fields are clear.",
     "Okay, let's break down the image.\n\nThe lesion is brown.": BROWN,
     "Sorry for the confusion. The lesion is brown.": BROWN,
+    "Certainly! Let's delve into the features:\n\n### 1. Shape\n- Round": "Shape: Round.",
+    "My analysis: the lesion is brown.": BROWN,
     # labels
     "**Description:** The lesion is brown.": BROWN,
     "**Image Description**\n\nThe lesion is brown.": BROWN,
@@ -66,6 +68,7 @@ ANSWERS = {
     "The lesion is brown. This information is for educational purposes only.": BROWN,
     "The lesion is brown. Further evaluation by a dermatologist is recommended.": BROWN,
     "This description focuses solely on visual features. The lesion is brown.": BROWN,
+    "The lesion is brown. A dermatologist would need to evaluate it. It warrants further investigation.": BROWN,
     # one clause of a sentence
     "I cannot provide a medical diagnosis, but I can describe the image: The lesion is brown.": BROWN,
     "While I can't diagnose, the lesion is brown.": BROWN,
@@ -91,6 +94,8 @@ KEPT = [
     "The lesion appears asymmetrical; however, its size cannot be determined.",
     "The mark was drawn by a doctor with a pen.",
     "Ink dots made during examination by the physician are visible.",
+    "The doctor's glove is visible, and the lesion needs no magnification to be seen.",
+    "Treatment changes: sternotomy wires. Impression: no acute findings.",
     "Well-defined borders. Right lung clear.",
     "The border isn't clear, so I can't describe it in detail, but it appears irregular.",
     "The rest of the image is not available for comparison.",
@@ -166,4 +171,5 @@ def test_real_descriptions_lose_talk_and_markdown_and_nothing_else() -> None:
         assert len(said) >= 8
         assert text == " ".join(item if item.endswith(".") else f"{item}." for item in said)
         assert reject_reason(text) is None
+        assert reject_reason(clean_text(answer)) is None  # as a user's own caption, which is not cleaned
         assert not TALK.search(text), text

@@ -82,6 +82,7 @@ USABLE = [
     "shape: round; outline: smooth; size: 35%; colours: red.",
     "A DR chest radiograph showing clear lungs.",
     "MR image of the brain. MR Angiography. An MRS spectrum.",
+    "Patient Skin Tone: pale. Patient Positioning And View: AP.",
     "MS plaques beside the ventricles; MS Lesions are bright.",
     "Papules 0.5-12 mm wide, 10-12-15 mm apart.",
     "Colours 120 80 60 and 255 255 255; #120806.",

@@ -33,7 +33,8 @@ _PREAMBLE = _one_of(
     rf"(?: (?:now|only|still|however|certainly|also|try to|be (?:happy|glad|able) to))* {_TELL}\b",
     rf"{_I}(?:'ve| have) (?:analy|examined|reviewed|looked|described|provided|tried|based|avoided|focused)",
     rf"{_I} (?:can )?(?:observe|see|note|notice) the following\b",
-    r"let(?:'s| me| us) (?:take|describe|analy|break|look|examine|go|start|begin|walk|provide|help|give|know|think)",
+    r"let(?:'s| me| us)\b",
+    r"(?:analy[sz]ing|processing|examining) (?:the|this|your) image\W*$",
     r"(?:that's an? |what an? )?(?:great|good|excellent|interesting) (?:question|request)\b",
     r"(?:thank you|thanks)\b",
     r"(?:i(?:'m| am)? )?(?:sorry|apologi[sz]e)\b",
@@ -60,6 +61,10 @@ _EXPERT = _one_of(
 )
 _MACHINE = r"(?:ai|artificial|language|large|virtual|visual|computer|machine|chat|text|multimodal)"
 _NEEDED = r"(?:should|must|recommended|required|needed|necessary|advised|warranted|essential|important)"
+_STUDY = (
+    r"(?:further|additional|professional|clinical|medical|histopatholog\w+) "
+    r"(?:evaluation|examination|testing|assessment|investigation|correlation|information|context)"
+)
 _NEGATION = r"(?:not|cannot|can't|n't|unable to|without|no|never|neither|nor|beyond|rather than|refrain\w*|avoid\w*)"
 _JUDGEMENT = _one_of(
     r"medical(?:ly)? (?:advice|diagnos\w+|opinions?|conclusions?|interpret\w+|judg\w+|assessment|purposes)",
@@ -79,7 +84,7 @@ _DISCLAIMER = _one_of(
     rf"\b{_EXPERT}\b",
     rf"{_ANYWHERE}(?:{_NEEDED}|recommend\w*|advi[sc]\w*|requires?|needs?|only|best|crucial)\b[^.]{{0,80}}"
     rf"\b(?:evaluat|examin|review|assess|confirm|diagnos|interpret|determin)\w*\b[^.]{{0,60}}\b{_EXPERT}\b",
-    rf"{_ANYWHERE}{_EXPERT}\b[^.]{{0,60}}\b(?:can|{_NEEDED})\b",
+    rf"{_ANYWHERE}{_EXPERT} (?:can|could|would|should|must|needs? to|(?:is|are) (?:\w+ )?{_NEEDED})\b",
     rf"{_ANYWHERE}{_NEGATION}\b[^.]{{0,80}}?\b{_JUDGEMENT}\b",
     rf"{_ANYWHERE}diagnos(?:is|es)\b[^.]{{0,30}}\b(?:cannot|can't|not|requires?|should|must)\b",
     rf"{_ANYWHERE}(?:generated|written|produced) by (?:an )?(?:ai|artificial)\b",
@@ -88,11 +93,12 @@ _DISCLAIMER = _one_of(
     rf"(?:this|the above|these|my)(?: (?:visual|image|detailed|above|ai))* (?:{_NOUN}|information)\b[^.]{{0,60}}"
     r"\b(?:is|are|was|were|based|intended|provided|does|do|should|cannot|reflects?|adheres?|avoids?|focus\w*|captures?"
     r"|covers?|aims?|excludes?|summari[sz]es)\b",
-    rf"{_ANYWHERE}(?:further|additional|professional|clinical|medical|histopatholog\w+) "
-    rf"(?:evaluation|examination|testing|assessment|investigation|correlation|information|context)\b[^.]{{0,60}}\b{_NEEDED}\b",
-    rf"{_ANYWHERE}biopsy\b[^.]{{0,60}}\b{_NEEDED}\b",
+    rf"{_ANYWHERE}(?:{_STUDY}|biopsy)\b[^.]{{0,60}}\b{_NEEDED}\b",
+    rf"{_ANYWHERE}(?:requires?|warrants?|needs?|suggests?) (?:a )?{_STUDY}\b",
 )
-_TITLE_WORDS = r"(?:(?:final|image|visual|detailed|short|concise|brief|dermoscopic|skin|lesion|the|caption|overall) )*"
+_TITLE_WORDS = (
+    r"(?:(?:final|image|visual|detailed|short|concise|brief|dermoscopic|skin|lesion|the|my|caption|overall) )*"
+)
 _LEAD = _one_of(
     r"(?:okay|ok|sure(?: thing)?|certainly|of course|absolutely|al(?:l ?)?right|great|yes|got it|understood|no problem"
     r"|well|hello|hi|gladly|good (?:morning|day)|however)(?: there)?\s*[,.!:—]+\s*",

@@ -46,7 +46,7 @@ _IDENTIFIERS = {
     ),
     "an e-mail or web address": re.compile(r"\S+@\S+\.\w+|\b(?:https?://|www\.)\S+", re.IGNORECASE),
     "a personal detail": re.compile(
-        r"\b(?:patient(?:'s)? (?:name|id|number)\b|patient:? (?-i:[A-Z][a-z]+ [A-Z][a-z]+)"
+        r"\b(?:patient(?:'s)? (?:name|id|number)\b|patient:? (?-i:[A-Z][a-z]+ [A-Z][a-z]+\b(?!(?: [A-Z]\w+)*:))"
         r"|(?:mrn|ssn|accession|d\.?o\.?b)\b|date of birth|born (?:on|in)\b|social security|name ?: ?\w+"
         r"|(?-i:(?:Mr|Mrs|Ms|Miss|Dr|Prof)\.? (?:(?:van|von|de|der|den|di|da|del|la|le|al|el|bin) )*[A-Z][\w'-]+)"
         r"|(?-i:[A-Z]{2,}\^[A-Z]{2,}))",

@@ -78,6 +78,7 @@ def _is_strong(children: Sequence[Token]) -> bool:
 
 
 def _as_label(heading: str) -> str:
+    heading = re.sub(r"^\d+[.)]\s+", "", heading)
     return heading if heading.rstrip().endswith((".", ":", "!", "?")) else f"{heading}:"
 
 

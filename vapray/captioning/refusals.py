@@ -61,12 +61,12 @@ _REFUSAL = re.compile(
     ),
     re.IGNORECASE,
 )
+_PLEASE = r"\bplease (?:\w+ )?(?:re-?)?(?:provide|upload|attach|share|send)\b"
+_BEGINS_WITH_REQUEST = re.compile(rf"\A[^.:]{{0,40}}{_PLEASE}", re.IGNORECASE)
 _DECLINES = re.compile(
-    rf"\b(?:I|we)\b[^.;:!?]{{0,40}}?{_NOT}|\b(?:sorry|apolog)|\bas an? (?:ai|language|large) (?:language )?model",
+    rf"\b(?:I|we)\b[^.;:!?]{{0,40}}?{_NOT}|\b(?:sorry|apolog)|\bas an? (?:ai|language|large) (?:language )?model"
+    rf"|{_PLEASE}",
     re.IGNORECASE,
-)
-_ASKS_FOR_IMAGE = re.compile(
-    r"\bplease (?:\w+ )?(?:provide|upload|attach|share|send|re-?(?:send|upload))\b", re.IGNORECASE
 )
 
 
@@ -76,10 +76,10 @@ def refuses(text: str) -> bool:
 
 
 def asks_for_image(text: str) -> bool:
-    """Return True if a text asks the user for an image."""
-    return bool(_ASKS_FOR_IMAGE.search(text.replace("’", "'")))
+    """Return True if a text begins with a request for an image; behind a description it is an offer."""
+    return bool(_BEGINS_WITH_REQUEST.search(text.replace("’", "'")))
 
 
 def declines(text: str) -> bool:
     """Return True if a text without a description declines anything; too broad for a text with one."""
-    return refuses(text) or asks_for_image(text) or bool(_DECLINES.search(text.replace("’", "'")))
+    return refuses(text) or bool(_DECLINES.search(text.replace("’", "'")))
