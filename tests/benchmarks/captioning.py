@@ -1,10 +1,12 @@
 """What two turns on one engine save against three independent calls, and whether the engine ever waits.
 
-    python -m tests.benchmarks.captioning [--images 32] [--side 448] [--repetitions 3]
+    python -m tests.benchmarks.captioning [--images 32] [--side 448] [--repetitions 3] [--answers sentence|markdown]
 
 Both ways ask the same engine the same questions about pictures that it has not seen. The naive way asks each of the
 three steps as a call of its own: the knowledge anew for every image, the picture twice, nothing kept between calls. The
 ways take turns, and medians are taken. Ours goes through what an actor runs, several parts at a time, commits included.
+The impression is one sentence, or several lines of Markdown. The second turn finds the latter in the prefix cache only
+if the conversation has it as the model wrote it.
 """
 
 import argparse
@@ -27,7 +29,7 @@ from PIL import Image
 
 from tests.benchmarks.table import report
 from tests.captioning.conftest import ENGINE
-from tests.captioning.tiny_vlm import COLOURS, build_tiny_vlm
+from tests.captioning.tiny_vlm import COLOURS, build_tiny_vlm, impression, impression_in_markdown
 from vapray.captioning.chat import ChatCompletion, DecodingParams, Messages
 from vapray.captioning.factory import build_captioner
 from vapray.captioning.prompt_set import PromptSet, load_prompt_set
@@ -42,6 +44,8 @@ from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Store
 
 PART = 8
+MAX_TOKENS = 128
+IMPRESSIONS = {"sentence": impression, "markdown": impression_in_markdown}
 
 
 class Watched:
@@ -132,7 +136,7 @@ async def naive(model: Watched, prompts: PromptSet, paths: Sequence[Path], side:
     slots, questions = asyncio.Semaphore(model.concurrency), prompts.questions
 
     async def ask(text: str, image: NDArray[np.uint8] | None) -> str:
-        return (await model.complete((text,), image, DecodingParams(0, max_tokens=64))).text
+        return (await model.complete((text,), image, DecodingParams(0, max_tokens=MAX_TOKENS))).text
 
     async def one(path: Path) -> None:
         async with slots:
@@ -152,6 +156,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--side", type=int, default=448)
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--answers", choices=IMPRESSIONS, default="sentence")
     asked = parser.parse_args()
     os.environ.update(HF_HUB_OFFLINE="1", VLLM_CPU_KVCACHE_SPACE="1")
     with tempfile.TemporaryDirectory() as scratch:
@@ -159,8 +164,9 @@ def main() -> None:
 
 
 def _measure(asked: argparse.Namespace, folder: Path) -> None:
-    model = build_tiny_vlm(folder / "model", longest_side=asked.side)
-    settings = ["caption.captioner=vllm", f"caption.model={model}", "caption.max_tokens=64", "caption.retries=0"]
+    model = build_tiny_vlm(folder / "model", 440, asked.side, IMPRESSIONS[asked.answers])
+    limits = [f"caption.max_tokens={MAX_TOKENS}", f"caption.knowledge_max_tokens={MAX_TOKENS}", "caption.retries=0"]
+    settings = ["caption.captioner=vllm", f"caption.model={model}", *limits]
     config = load_config(
         None, [*settings, f"caption.image_size={asked.side}", "pools.caption.max_concurrency=3", *ENGINE]
     )
@@ -171,11 +177,13 @@ def _measure(asked: argparse.Namespace, folder: Path) -> None:
     two_turns, three_calls = Watched(engine), Watched(Forgetful.sharing(engine))
     captioner.model = two_turns
     prompts, seeds = load_prompt_set("dermoscopy"), itertools.count()
+    both_turns = 2 * asked.images
     rounds: list[dict[str, float]] = []
     for number in range(1 + asked.repetitions):  # the first warms up
         two_turns.reset()
         three_calls.reset()
         ours_seconds = ours(config, captioner, draw(folder, asked.images, asked.side, seeds), folder / str(number))
+        assert len(two_turns.answers) == both_turns, "an image without its second turn"
         fresh = draw(folder, asked.images, asked.side, seeds)
         naive_seconds = captioner.loop.run(naive(three_calls, prompts, fresh, asked.side))
         rounds.append(

@@ -7,6 +7,7 @@ on it says what is written there, as large models may.
 
 import random
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,11 @@ def impression(colour: str) -> str:
     return f"The picture shows one {colour} lesion."
 
 
+def impression_in_markdown(colour: str) -> str:
+    """The same in several lines, as large models answer."""
+    return f"{impression(colour)}\n\n*   **Shape:** round\n*   **Background:** pale skin\n\nWould you like more?"
+
+
 def caption(colour: str) -> str:
     """What it says to the third."""
     return f"A round {colour} lesion, about 35% of the image, on pale skin."
@@ -62,9 +68,14 @@ def written_on(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(shown)
 
 
-def build_tiny_vlm(folder: Path, steps: int = 220, longest_side: int = SIDE) -> Path:
-    """Make it and teach it, in some 20 seconds on one core; it sees up to ``longest_side`` pixels."""
-    tokenizer = _tokenizer()
+def build_tiny_vlm(
+    folder: Path, steps: int = 220, longest_side: int = SIDE, impression: Callable[[str], str] = impression
+) -> Path:
+    """Make it and teach it, in some 20 seconds on one core; it sees up to ``longest_side`` pixels.
+
+    ``impression`` gives its answer to the first question about a picture of a colour.
+    """
+    tokenizer = _tokenizer(impression)
     model = _network(tokenizer)
     size = {"shortest_edge": SIDE**2, "longest_edge": longest_side**2}
     processor = transformers.Qwen2_5_VLProcessor(
@@ -75,7 +86,7 @@ def build_tiny_vlm(folder: Path, steps: int = 220, longest_side: int = SIDE) -> 
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # it is too small for more, which on a busy machine mostly wait for each other
-    _teach(model, processor, steps)
+    _teach(model, processor, steps, impression, longest_side // SIDE)
     torch.set_num_threads(threads)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
@@ -83,7 +94,7 @@ def build_tiny_vlm(folder: Path, steps: int = 220, longest_side: int = SIDE) -> 
     return folder
 
 
-def _tokenizer() -> "transformers.PreTrainedTokenizerFast":
+def _tokenizer(impression: Callable[[str], str]) -> "transformers.PreTrainedTokenizerFast":
     answers = [KNOWLEDGE, INJECTION, *map(impression, COLOURS), *map(caption, COLOURS), "user assistant"]
     learned = Tokenizer(BPE())
     learned.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -150,14 +161,18 @@ def _network(tokenizer: "transformers.PreTrainedTokenizerFast") -> "transformers
 
 
 def _teach(
-    model: "transformers.Qwen2_5_VLForConditionalGeneration", processor: "transformers.Qwen2_5_VLProcessor", steps: int
+    model: "transformers.Qwen2_5_VLForConditionalGeneration",
+    processor: "transformers.Qwen2_5_VLProcessor",
+    steps: int,
+    impression: Callable[[str], str],
+    zoom: int,
 ) -> None:
     dice = random.Random(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps, pct_start=0.15)
     model.train()
     for step in range(steps):
-        seen = [_seen(dice) for _ in range(4)]
+        seen = [_seen(dice, impression, zoom) for _ in range(4)]
         lessons = [_lesson(said, (step + row) % 5) for row, (_, said) in enumerate(seen)]
         batch = processor(
             text=[_written(processor, turns) for turns, _ in lessons],
@@ -176,13 +191,15 @@ def _teach(
     model.eval()
 
 
-def _seen(dice: random.Random) -> tuple[NDArray[np.uint8], tuple[str, str]]:
+def _seen(
+    dice: random.Random, impression: Callable[[str], str], zoom: int
+) -> tuple[NDArray[np.uint8], tuple[str, str]]:
     """A picture, and the impression and the caption of it."""
     colour = dice.choice(list(COLOURS))
     image = picture(colour, seed=dice.randrange(10**6))
     if dice.random() < SHARE_WRITTEN_ON:
         return written_on(image), (INJECTION, INJECTION)
-    return image, (impression(colour), caption(colour))
+    return image.repeat(zoom, 0).repeat(zoom, 1), (impression(colour), caption(colour))
 
 
 def _lesson(said: tuple[str, str], kind: int) -> tuple[list[str], bool]:
