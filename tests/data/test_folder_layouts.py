@@ -128,7 +128,7 @@ UNCLEAR = {
     ),
     "images and masks": (
         {**empty_images("", names=("images/0.jpg", "masks/0.png")), "train.csv": "id,label\n0,a\n"},
-        "1 folder (images) that names no class (1 table (train.csv) not read); write metadata.csv",
+        "1 folder (images) naming no class (1 table (train.csv) not read); write metadata.csv",
     ),
     "loose images": (
         {"0.jpg": "", "1.jpg": ""},

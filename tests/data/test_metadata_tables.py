@@ -70,7 +70,7 @@ def test_the_text_of_a_missing_value_is_refused(column: str, value: str, tmp_pat
     row = {"label": "a", "group": "p"} | {column: value}
     table = f"file_name,label,group\n0.jpg,{row['label']},{row['group']}\n"
     root = write_files(tmp_path, {"0.jpg": "", "metadata.csv": table})
-    refused(DATA, lambda: Folder(root).records(), f"1 {column} (0.jpg: {value}) that stands for a missing value")
+    refused(DATA, lambda: Folder(root).records(), f"1 {column} (0.jpg: {value}) standing for a missing value")
 
 
 def test_an_image_of_any_name_may_have_no_group(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def _problems(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> Iter
         tables = [path for path in tree.files if is_table_name(path)]
         unread = f" ({summarize_names(tables, 'table')} not read)" if tables else ""
         yield (
-            f"{summarize_names(generic, 'folder')} that names no class{unread}; write metadata.csv with file_name, "
+            f"{summarize_names(generic, 'folder')} naming no class{unread}; write metadata.csv with file_name, "
             "label and optionally group, or make one folder per class"
         )
     if splits := sorted(name for name in names if is_split_name(name)):

@@ -137,7 +137,7 @@ def _problems(root: Path, rows: list[Row], outside: Collection[str], missing: Co
     for column, given in (("label", rows), ("group", [row for row in rows if row["group"] != row["id"]])):
         if unknown := [f"{row['file_name']}: {row[column]}" for row in given if is_missing(row[column])]:
             found = summarize_names(unknown, column)
-            yield f"{found} that stands for a missing value; fill it in, or leave the cell empty"
+            yield f"{found} standing for a missing value; fill it in, or leave the cell empty"
     if like_splits := sorted({row["label"] for row in rows if is_split_name(row["label"])}):
         yield f"{summarize_names(like_splits, 'class')} named like a split; rename it, or give the split as one"
     spellings = defaultdict(list)
