@@ -18,7 +18,7 @@ IMAGES, PILOT = 20, 6
 
 
 class _Endpoint(BaseHTTPRequestHandler):
-    text, asked = "", 0
+    text, finish_reason, asked = "", "stop", 0
 
     def do_GET(self) -> None:
         self._send({"data": []})
@@ -26,7 +26,11 @@ class _Endpoint(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
         type(self).asked += 1
-        choice = {"index": 0, "message": {"role": "assistant", "content": self.text}, "finish_reason": "stop"}
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": self.text},
+            "finish_reason": self.finish_reason,
+        }
         self._send({"id": "1", "object": "chat.completion", "choices": [choice]})
 
     def _send(self, answer: dict) -> None:
@@ -43,7 +47,7 @@ class _Endpoint(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def endpoint() -> Iterator[str]:
-    _Endpoint.asked = 0
+    _Endpoint.asked, _Endpoint.finish_reason = 0, "stop"
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Endpoint)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/v1"
@@ -73,8 +77,10 @@ def test_a_pilot_of_rejects_stops_the_stage_with_examples_and_again_without_a_re
     done = joined_job("caption", *words, "run.max_reject_fraction=0.3", root=root)
     assert done.returncode == 6, done.stderr
     assert _Endpoint.asked == PILOT
+    _Endpoint.text, _Endpoint.finish_reason = "Sure! **A brown spot.** Its border", "length"
     done = joined_job("caption", *words, "caption.max_tokens=100", root=root)
     assert done.returncode == 0, done.stderr
+    assert f"{IMAGES} captions end with their last whole sentence within caption.max_tokens" in done.stdout
     assert _Endpoint.asked == PILOT + IMAGES
     assert joined_job("caption", *words, "caption.max_tokens=100", "caption.pilot=0", root=root).returncode == 0
     assert _Endpoint.asked == PILOT + IMAGES
