@@ -22,7 +22,7 @@ from vapray.data.file_tree import FileTree
 from vapray.data.label_tables import Row, missing_columns, raise_problems
 from vapray.errors import DataError, ImageDecodeError
 
-__all__ = ["file_of", "find_parquet", "read_image_of_row", "read_parquet_rows"]
+__all__ = ["file_of", "find_parquet", "read_first_image", "read_image_of_row", "read_parquet_rows"]
 
 PLACE = re.compile(r"(.+\.parquet)#(\d+)")
 TEXTS = ("text", "group", "split")
@@ -85,6 +85,14 @@ def read_image_of_row(place: str) -> bytes | None:
     if not data:
         raise ImageDecodeError("the row has no image bytes; store the images in the Parquet file")
     return bytes(data)
+
+
+def read_first_image(path: str) -> bytes:
+    """Read the bytes of the first image in a Parquet file; only its first page is read. Empty if there is none."""
+    with pq.ParquetFile(path, memory_map=True) as file:
+        first = next(file.iter_batches(batch_size=1, columns=["image"]), None)
+    value = first.column(0)[0].as_py() if first else None
+    return (value.get("bytes") if isinstance(value, dict) else value) or b""
 
 
 def _value(path: str, modified: int, row: int) -> Any:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vapray.data.dicom import is_dicom, is_dicom_file, load_pydicom
-from vapray.data.parquet_images import file_of, read_image_of_row
+from vapray.data.parquet_images import file_of, read_first_image, read_image_of_row
 from vapray.errors import ImageDecodeError
 
 __all__ = ["patient_group"]
@@ -58,8 +57,5 @@ def _open_dicom(path: Path) -> BinaryIO | None:
 
 @lru_cache
 def _starts_with_dicom(table: str, modified: int) -> bool:
-    """Return True if the first image of a Parquet file is DICOM; only its first page is read."""
-    with pq.ParquetFile(table, memory_map=True) as file:
-        first = next(file.iter_batches(batch_size=1, columns=["image"]), None)
-    value = first.column(0)[0].as_py() if first else None
-    return is_dicom((value.get("bytes") if isinstance(value, dict) else value) or b"")
+    """Return True if the first image of a Parquet file is DICOM."""
+    return is_dicom(read_first_image(table))
