@@ -126,7 +126,7 @@ def test_two_tables_are_one_too_many(root: Path) -> None:
 
 
 def test_folders_that_are_empty_or_not_there(tmp_path: Path) -> None:
-    refused(DATA, lambda: Folder(tmp_path).records(), f"{tmp_path}: no images; expected metadata.csv or metadata.jsonl")
+    refused(DATA, lambda: Folder(tmp_path).records(), f"{tmp_path}: no images. Fix: write metadata.csv")
     refused(DATA, lambda: Folder(tmp_path / "gone"), f"{tmp_path / 'gone'}: no such folder. Fix: set data.root")
     refused(
         DATA, lambda: Isic2018(tmp_path), "no ISIC2018_Task3_Training_GroundTruth.csv (or .gz)", "data.source=folder"

@@ -132,7 +132,7 @@ UNCLEAR = {
     ),
     "loose images": (
         {"0.jpg": "", "1.jpg": ""},
-        "2 images (0.jpg, 1.jpg) outside of class folders; expected metadata.csv",
+        "2 images (0.jpg, 1.jpg) outside of class folders. Fix: write metadata.csv",
     ),
     "classes that differ in blanks": (
         empty_images("", names=("basal cell/0.jpg", "basal  cell/1.jpg")),

@@ -72,7 +72,7 @@ def test_the_inventory_names_the_files_that_are_left_out_and_the_groups_that_hol
     findings = list(dataset.check(load_config(None, ["data.source=folder", f"data.root={folder}"])))
     inventory, warned = (next(one for one in findings if one.check == name) for name in ("inventory", "about the data"))
     assert "groups: 1; image files: 3, tables: 1, left out: 1" in inventory.found
-    assert "left out: 1 image that no table names (3.png)" in inventory.found
+    assert "left out, 1: image that no table names (3.png)" in inventory.found
     assert (warned.state, warned.found) == ("warning", "1 group (X) holds all 3 images: nothing can be held out.")
 
 

@@ -55,7 +55,8 @@ def read_class_folders(tree: FileTree) -> Reading:
     if not classes:
         loose = f"{summarize_names(images, 'image')} outside of class folders" if images else "no images"
         raise DataError(
-            f"{tree.root}: {loose}; expected metadata.csv or metadata.jsonl, or class subfolders of images."
+            f"{tree.root}: {loose}{_unread_tables(tree)}. Fix: write metadata.csv with file_name, label and optionally "
+            "group, or make one folder per class."
         )
     found.rows = [
         {"file_name": path, "label": name, "split": split}
@@ -152,11 +153,9 @@ def _copies(tree: FileTree, prefix: str, folders: Folders) -> Iterator[str]:
 def _problems(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> Iterator[str]:
     names = sorted({name for _, name, _ in classes})
     if generic := [name for name in names if is_generic_name(name)]:
-        tables = [path for path in tree.files if is_table_name(path)]
-        unread = f" ({summarize_names(tables, 'table')} not read)" if tables else ""
         yield (
-            f"{summarize_names(generic, 'folder')} naming no class{unread}; write metadata.csv with file_name, "
-            "label and optionally group, or make one folder per class"
+            f"{summarize_names(generic, 'folder')} naming no class{_unread_tables(tree)}; write metadata.csv with "
+            "file_name, label and optionally group, or make one folder per class"
         )
     if splits := sorted(name for name in names if is_split_name(name)):
         yield f"{summarize_names(splits, 'class')} named like a split; rename the folder, or move it above the classes"
@@ -172,3 +171,8 @@ def _problems(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> Iter
         if tree.images.isdisjoint(paths):
             suffixes = ", ".join(sorted({suffix_of(path) or "no suffix" for path in paths}))
             yield f"folder {os.path.dirname(paths[0])}: no supported image, only {suffixes}; convert them, or remove it"
+
+
+def _unread_tables(tree: FileTree) -> str:
+    tables = [path for path in tree.files if is_table_name(path)]
+    return f" ({summarize_names(tables, 'table')} not read)" if tables else ""

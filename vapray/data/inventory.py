@@ -85,7 +85,7 @@ class Inventory:
             f"groups: {self.groups:,}; image files: {self.files:,}, tables: {self.tables:,}, left out: {left_out:,}"
         ]
         shown = self.left_out[:REASONS_SHOWN]
-        lines += [f"left out: {one.files:,} {one.reason} ({one.first}{', ...' * (one.files > 1)})" for one in shown]
+        lines += [f"left out, {one.files:,}: {one.reason} ({one.first}{', ...' * (one.files > 1)})" for one in shown]
         return lines
 
 
