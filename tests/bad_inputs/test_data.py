@@ -12,6 +12,7 @@ from vapray.data.folder import Folder
 from vapray.data.isic2018 import Isic2018
 from vapray.data.phantom.layout import write_isic2018
 from vapray.store.files import FileStore
+from vapray.store.tables import ADDED_COLUMNS
 from vapray.store.version import Version
 
 from .dicom_files import make_dicom
@@ -214,6 +215,7 @@ ROWS = {
     "class": ["x", "y"],
     "path": ["/a.png", "/b.png"],
     "text": ["", ""],
+    **{name: ["", ""] for name in ADDED_COLUMNS["ingest_plan"]},
     "reject": pa.nulls(2, pa.string()),
 }
 

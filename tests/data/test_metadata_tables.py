@@ -103,13 +103,15 @@ def test_tables_may_be_in_the_splits_or_classes(level: str, tmp_path: Path) -> N
     }
 
 
-def test_the_images_of_vapray_are_a_dataset(tmp_path: Path) -> None:
+@pytest.mark.parametrize("origin", [{}, {"training_licence": "MIT", "training_source": "vapray, trained on x"}])
+def test_the_images_of_vapray_are_a_dataset(origin: dict[str, str], tmp_path: Path) -> None:
     row = {"file_name": "mel/s0.png", "sample_id": "s0", "arm": "generated", "label": 3, "class": "mel"}
-    row |= {"caption": "a brown lesion", "source_image_id": "x", "seed": 1}
+    row |= {"caption": "a brown lesion", "source_image_id": "x", "seed": 1} | origin
     (record,) = Folder(
         write_files(tmp_path, {"mel/s0.png": "", "metadata.jsonl": json.dumps(row)}), test_share=0
     ).records()
     assert (record.class_name, record.text, record.image_id) == ("mel", "a brown lesion", "mel/s0")
+    assert [record.licence, record.source] == ([*origin.values()] or ["", ""]) and record.subject == ""
 
 
 @pytest.mark.parametrize("name", ["0.jpg", "nv.old/0.jpg"])

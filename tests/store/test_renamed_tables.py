@@ -1,4 +1,4 @@
-"""Runs of version 0.1.0: tables, columns and inputs are read under their present names."""
+"""Runs of version 0.1.0: tables, columns and inputs are read under their present names; added columns are empty."""
 
 import hashlib
 from pathlib import Path
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vapray.store.manifest import Manifest, Part
-from vapray.store.tables import RENAMED_COLUMNS, RENAMED_TABLES, TABLES, build_part
+from vapray.store.tables import ADDED_COLUMNS, RENAMED_COLUMNS, RENAMED_TABLES, TABLES, build_part
 from vapray.store.version import Store, Version
 
 NAME = "0123456789ab"
@@ -20,9 +20,9 @@ TOKENS = [
 
 
 def old_part(table: str, rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows with the column names of version 0.1.0."""
+    """Rows with the columns of version 0.1.0."""
     old = RENAMED_COLUMNS.get(table, {})
-    part = build_part(TABLES[table], rows)
+    part = build_part(TABLES[table], rows).drop_columns(ADDED_COLUMNS.get(table, ()))
     return part.rename_columns([old.get(name, name) for name in part.column_names])
 
 
@@ -127,3 +127,26 @@ def test_inputs_have_their_present_names(tmp_path: Path) -> None:
         "caption run": "4",
         "images": "5",
     }
+
+
+IMAGES = [{"image_id": one, "label": 0, "split": "train", "group": one, "path": f"/{one}.png"} for one in "abc"]
+
+
+def test_added_columns_are_empty_texts_in_a_finished_version(tmp_path: Path) -> None:
+    write_old(tmp_path, "images", IMAGES)
+    version = Store(str(tmp_path)).version("images", NAME)
+    assert version.read().schema == TABLES["images"].schema
+    assert {tuple(row.values()) for row in version.read(ADDED_COLUMNS["images"]).to_pylist()} == {("",) * 4}
+    assert version.read(["subject", "path"]).to_pylist()[1] == {"subject": "", "path": "/b.png"}
+
+
+def test_an_unfinished_version_without_the_added_columns_is_written_anew(tmp_path: Path) -> None:
+    write_old(tmp_path, "images", IMAGES, sealed=False)
+    version = Store(str(tmp_path)).version("images", NAME)
+    rows = build_part(TABLES["images"], [row | dict.fromkeys(ADDED_COLUMNS["images"], "x") for row in IMAGES])
+    version.write_part(rows)
+    assert version.read(["licence"]).column(0).to_pylist() == ["x"] * 3
+    (tmp_path / "images").rename(tmp_path / "gone")
+    write_old(tmp_path, "images", IMAGES, sealed=False)
+    version.remove_damaged(print)
+    assert version.part_names() == []

@@ -27,6 +27,7 @@ __all__ = [
     "CaptionAudit",
     "Cluster",
     "Config",
+    "Data",
     "Downstream",
     "Endpoint",
     "Pool",

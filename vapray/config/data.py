@@ -40,6 +40,13 @@ class Data(ConfigSection):
     mapping."""
     accept_identified_dicom: bool = False
     """Read DICOM files that are not marked as de-identified. No header data is kept in either case."""
+    licence: str = ""
+    """Licence of the images whose licence the dataset does not state: an SPDX id, such as CC-BY-4.0, or a name.
+    Empty: unknown, so that ``vapray export`` asks for ``--accept-unknown-licences``."""
+    metadata_columns: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Columns of the dataset's table, such as [age, sex], that the table ``images`` keeps in its column metadata."""
+    hash_subjects: bool = False
+    """Replace patients and lesions in the columns subject and group by hashes. Image ids, paths and metadata stay."""
     modality: Modality = "dermoscopy"
     """Imaging modality; selects the prompts and the attributes."""
     image_size: Annotated[int, Field(ge=8)] = 32

@@ -21,6 +21,7 @@ from vapray.data.label_tables import (
     find_required_table,
     find_table,
     missing_columns,
+    other_columns,
     raise_problems,
     read_rows,
     read_text,
@@ -32,6 +33,8 @@ from vapray.errors import DataError
 
 NAME, FINDINGS, PATIENT = "Image Index", "Finding Labels", "Patient ID"
 NO_FINDING = "No Finding"
+LICENCE = "NIH Clinical Center: free use with credit"
+"""Terms of the dataset, which have no SPDX id."""
 LISTS = {"train": "train_val_list", "test": "test_list"}
 
 
@@ -84,6 +87,10 @@ class ChestXray14(ImageSource):
                 split=split_of[row[NAME]],
                 group=row[PATIENT],
                 path=str(images[_id(row)]),
+                licence=LICENCE,
+                source="ChestX-ray14",
+                subject=row[PATIENT],
+                metadata=other_columns(row, (NAME, FINDINGS, PATIENT)),
             )
             for row in self._kept
         ]

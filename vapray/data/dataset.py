@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
-from vapray.config import Config
+from vapray.config import Config, Data
 from vapray.data.chestxray14 import ChestXray14
 from vapray.data.colonoscopy.union import Colonoscopy
 from vapray.data.folder import Folder
@@ -66,6 +66,18 @@ def open_dataset(config: Config) -> ImageSource:
 
 def dataset_content_hash(config: Config) -> str:
     """Compute a signature that changes with the dataset; that of phantoms depends on their settings only."""
+    return f"{_dataset_content_hash(config)}{_origin_settings(config.data)}"
+
+
+def _origin_settings(data: Data) -> str:
+    """Describe the settings of origins; empty for the defaults, so that finished runs of earlier versions are kept."""
+    wanted = data.model_dump(
+        mode="json", include={"licence", "metadata_columns", "hash_subjects"}, exclude_defaults=True
+    )
+    return f" {wanted}" if wanted else ""
+
+
+def _dataset_content_hash(config: Config) -> str:
     data, seed = config.data, config.run.seed
     if data.source == "phantom":
         phantom, shares = data.phantom, f"{data.validation_share:g} {data.test_share:g} seed {seed}"

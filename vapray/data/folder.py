@@ -2,14 +2,16 @@
 
     root/CLASS/image.jpg                           classes are the subfolders' names
     root/{train,validation,test}/CLASS/image.jpg   the same with given splits; see ``split_names`` for other names
-    root/metadata.csv or metadata.jsonl            file_name, label, and optionally text, group, split
+    root/metadata.csv or metadata.jsonl            file_name, label, and optionally text, group, split, licence, source,
+                                                   subject
     root/train/metadata.csv                        the same in each split or class folder; names relative to the table
     root/HAM10000_metadata.csv                     image_id, dx, lesion_id, as HAM10000 is distributed
-    root/[data/]*.parquet                          image, label, and optionally text, group, split
+    root/[data/]*.parquet                          image, label, and the same optional columns
 
 Folders that only contain the dataset, hidden folders, thumbnails, masks and nested copies are no classes.
 Images must be inside root: ``..``, absolute names and links that leave it are refused. Without given splits, whole
-groups are split into train, validation and test. DICOM files without a group are grouped by their patient.
+groups are split into train, validation and test. Images without a group are grouped by their subject, and DICOM files
+by their patient; a group is the subject of images without one.
 """
 
 import hashlib
@@ -25,7 +27,7 @@ from vapray.data.image_files import image_stem
 from vapray.data.label_tables import Row, duplicates, is_missing, raise_problems, summarize_names
 from vapray.data.parquet_images import file_of
 from vapray.data.patients import patient_group
-from vapray.data.reading import Reading
+from vapray.data.reading import METADATA, Reading
 from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_order, sign_files
 from vapray.data.split_names import SPLIT_NAMES, is_split_name
 from vapray.data.splits import crossing_groups, split_by_group
@@ -98,11 +100,20 @@ class Folder(ImageSource):
             group=row["group"],
             path=f"{self.root}/{row['file_name']}",
             text=row.get("text", ""),
+            licence=_known(row.get("licence", "")),
+            source=_known(row.get("source", "")),
+            subject=row["subject"],
+            metadata={
+                name.removeprefix(METADATA): _known(cell) for name, cell in row.items() if name.startswith(METADATA)
+            },
         )
 
     @cached_property
     def _reading(self) -> Reading:
-        return read_folder(self.tree)
+        found = read_folder(self.tree)
+        if any(row.get("subject") and not row.get("group") for row in found.rows):
+            found.rules.append("Images without a group are grouped by their subject.")
+        return found
 
     @cached_property
     def _rows(self) -> list[Row]:
@@ -113,7 +124,10 @@ class Folder(ImageSource):
         rows = read.rows
         for row in rows:
             row["id"] = _to_id(row["file_name"])
-            row["group"] = row.get("group") or _patient(self.root, row, outside) or row["id"]
+            subject = _known(row.get("subject", ""))
+            named = row.get("group") or subject or _patient(self.root, row, outside)
+            row["subject"] = subject or named
+            row["group"] = named or row["id"]
         missing = {name for name in unsafe - outside if not os.path.isfile(self.root / file_of(name))}
         where = self.root / read.tables[0] if len(read.tables) == 1 else self.root
         raise_problems(where, _problems(self.root, rows, outside, missing))
@@ -171,6 +185,10 @@ def _split_problems(rows: list[Row]) -> Iterator[str]:
 
 def _split(row: Row) -> str:
     return SPLIT_NAMES[(row.get("split") or "train").lower()]
+
+
+def _known(cell: str) -> str:
+    return "" if is_missing(cell) else cell
 
 
 def _patient(root: Path, row: Row, outside: Collection[str]) -> str:

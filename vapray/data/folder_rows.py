@@ -6,10 +6,10 @@ from collections import defaultdict
 
 from vapray.data.class_folders import read_class_folders
 from vapray.data.file_tree import FileTree
-from vapray.data.label_tables import Row, missing_columns, raise_problems, read_rows, summarize_names
+from vapray.data.label_tables import Row, missing_columns, other_columns, raise_problems, read_rows, summarize_names
 from vapray.data.metadata_tables import find_metadata, read_metadata
 from vapray.data.parquet_images import find_parquet, read_parquet_rows
-from vapray.data.reading import Reading
+from vapray.data.reading import Reading, named_columns
 from vapray.data.split_names import FIRST_NAMES, describe_splits, split_of, splits_of_names
 from vapray.errors import DataError
 
@@ -49,7 +49,10 @@ def _read_ham10000(tree: FileTree, table: str) -> Reading:
                 "file_name": named.get(row["image_id"], f"{row['image_id']}.jpg"),
                 "label": row["dx"],
                 "group": row["lesion_id"],
+                "licence": "CC-BY-NC-4.0",
+                "source": "HAM10000",
             }
+            | named_columns(other_columns(row, ("image_id", "dx", "lesion_id")))
             for row in rows
         ],
         [table],

@@ -6,7 +6,8 @@
     root/ISIC2018_Task3_Training_LesionGroupings.csv   image,lesion_id,diagnosis_confirm_type  (optional)
 
 and the same with Validation and Test, each optional. Tables may also be directly in root, and may be gzipped.
-Classes are the header's columns, so other class sets work. Images that no table names are left out.
+Classes are the header's columns, so other class sets work. Images that no table names are left out. Their names tell
+licence and source: those of ISIC 2018 and of the phantoms are known.
 """
 
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ from vapray.data.records import ImageRecord, ImageSource, dataset_folder, in_ord
 from vapray.data.splits import crossing_groups, split_by_group
 from vapray.errors import DataError
 
+ORIGINS = {"ISIC_": ("CC-BY-NC-4.0", "ISIC 2018"), "PHANTOM_": ("CC0-1.0", "vapray phantoms")}
+"""Licence and source, by the prefix of the image's name."""
 PARTS = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
@@ -75,7 +78,17 @@ class Isic2018(ImageSource):
             (problem for split in tables for problem in _problems(tables[split], split, images[split], names)),
         )
         records = [
-            ImageRecord(image, name, names.index(name), split, groups.get(image, image), str(images[split][image]))
+            ImageRecord(
+                image,
+                name,
+                names.index(name),
+                split,
+                groups.get(image, image),
+                str(images[split][image]),
+                licence=_origin(image)[0],
+                source=_origin(image)[1],
+                subject=groups.get(image, ""),
+            )
             for split, table in tables.items()
             for image, name in table.classes.items()
         ]
@@ -113,6 +126,10 @@ class Isic2018(ImageSource):
         return rest + split_by_group(
             training, validation_share=wanted["validation"], test_share=wanted["test"], seed=self._seed
         )
+
+
+def _origin(image: str) -> tuple[str, str]:
+    return next((origin for prefix, origin in ORIGINS.items() if image.startswith(prefix)), ("", ""))
 
 
 def _name(split: str, kind: str) -> str:

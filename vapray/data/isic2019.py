@@ -13,10 +13,12 @@ from pathlib import Path
 
 from vapray.data.file_tree import FileTree
 from vapray.data.label_tables import (
+    Row,
     duplicates,
     find_required_table,
     is_missing,
     missing_columns,
+    other_columns,
     raise_problems,
     read_rows,
 )
@@ -68,7 +70,16 @@ class Isic2019(ImageSource):
         raise_problems(self.root, self._table.validate(images, IMAGES))
         records = [
             ImageRecord(
-                image, name, self.class_names.index(name), "train", lesions.get(image) or image, str(images[image])
+                image,
+                name,
+                self.class_names.index(name),
+                "train",
+                lesions.get(image) or image,
+                str(images[image]),
+                licence="CC-BY-NC-4.0",
+                source="ISIC 2019",
+                subject=lesions.get(image, ""),
+                metadata=other_columns(self._metadata_rows.get(image, {}), ("image", "lesion_id")),
             )
             for image, name in self._table.classes.items()
         ]
@@ -106,8 +117,13 @@ class Isic2019(ImageSource):
         return OneHotTable(self._truth)
 
     @cached_property
-    def _lesions(self) -> dict[str, str]:
+    def _metadata_rows(self) -> dict[str, Row]:
         rows = read_rows(self._metadata)
         raise_problems(self._metadata, missing_columns(rows, ("image", "lesion_id")))
         raise_problems(self._metadata, duplicates(row["image"] for row in rows))
-        return {row["image"]: "" if is_missing(row["lesion_id"]) else row["lesion_id"] for row in rows}
+        return {row["image"]: row for row in rows}
+
+    @cached_property
+    def _lesions(self) -> dict[str, str]:
+        lesions = {image: row["lesion_id"] for image, row in self._metadata_rows.items()}
+        return {image: "" if is_missing(lesion) else lesion for image, lesion in lesions.items()}

@@ -5,7 +5,7 @@ import gzip
 import io
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vapray.errors import DataError
@@ -87,6 +87,11 @@ def duplicates(names: Iterable[str], noun: str = "id", advice: str = "keep one r
 def is_missing(value: str) -> bool:
     """Return True for a cell that programs write where a value is missing: ``nan``, ``<NA>`` or ``NaT``."""
     return value.lower() in ("nan", "<na>", "nat")
+
+
+def other_columns(row: Row, read: Collection[str]) -> Row:
+    """Get the columns of a row but those that are read; a missing value is an empty text."""
+    return {name: "" if is_missing(cell) else cell for name, cell in row.items() if name and name not in read}
 
 
 def raise_problems(where: Path, problems: Iterable[str]) -> None:

@@ -23,7 +23,7 @@ from vapray.data.label_tables import (
     read_text,
     summarize_names,
 )
-from vapray.data.reading import COLUMNS, Reading
+from vapray.data.reading import COLUMNS, SPELLINGS, Reading, named_columns, same_columns
 from vapray.data.split_names import is_split_name, splits_of_names
 from vapray.errors import DataError
 
@@ -33,6 +33,8 @@ TABLE_NAMES = ("metadata.csv", "metadata.jsonl")
 METADATA = re.compile(r"(?:^|/)metadata(?:\.[^./]*)?$", re.IGNORECASE)
 SAMPLES = {"sample_id", "arm", "class", "caption"}
 """Columns of the table that stage ``sample`` writes beside its images."""
+ORIGIN_OF_SAMPLES = {"training_licence": "licence", "training_source": "source"}
+"""Further columns of it, and the columns in which they are read."""
 
 
 def find_metadata(tree: FileTree) -> list[str]:
@@ -72,21 +74,21 @@ def read_metadata(tree: FileTree, tables: list[str]) -> Reading:
 
 
 def _located(path: Path, folder: str, rows: list[Row], found: Reading) -> Iterator[Row]:
-    """Reduce rows to the columns that are read, with file names relative to the dataset."""
+    """Name the columns as in ``Reading``, with file names relative to the dataset."""
     columns = {column for row in rows for column in row}
+    raise_problems(path, same_columns(columns))
+    others = sorted(columns.difference(COLUMNS, SPELLINGS, ("",)))
     if columns >= SAMPLES:
         rows = _samples(path, rows, found.tables)
         found.rules.append("Images of vapray: the label is column class, the text column caption.")
-    elif unread := sorted(columns.difference(COLUMNS, ("",))):
-        found.notes.append(f"{folder}{path.name}: {summarize_names(unread, 'column')} not read.")
+    elif others:
+        columns_of_table = f"{folder}{path.name}: {summarize_names(others, 'column')}"
+        found.notes.append(f"{columns_of_table} not read, unless data.metadata_columns names them.")
     by_folder = "label" not in columns
-    if by_folder and columns.difference(COLUMNS):
+    if by_folder and columns.difference(COLUMNS, SPELLINGS):
         # An unknown column may be the label under another name.
         raise_problems(path, missing_columns(rows, ("label",)))
-    located = [
-        {key: row[key] for key in COLUMNS if key in row} | {"file_name": _join(folder, row["file_name"])}
-        for row in rows
-    ]
+    located = [named_columns(row) | {"file_name": _join(folder, row["file_name"])} for row in rows]
     if by_folder:
         for row in located:
             row["label"] = posixpath.basename(posixpath.dirname(row["file_name"]))
@@ -102,7 +104,8 @@ def _is_no_class(label: str) -> bool:
 def _samples(path: Path, rows: list[Row], tables: list[str]) -> list[Row]:
     if len(tables) > 1:
         raise DataError(f"{path}: one of several arms of images. Fix: set data.root to the folder of one arm.")
-    return [{"file_name": row["file_name"], "label": row["class"], "text": row["caption"]} for row in rows]
+    names = {"file_name": "file_name", "class": "label", "caption": "text"} | ORIGIN_OF_SAMPLES
+    return [{name: row[column] for column, name in names.items() if column in row} for row in rows]
 
 
 def _join(folder: str, name: str) -> str:
@@ -182,7 +185,7 @@ def _bad_lines(numbers: list[int]) -> Iterator[str]:
 
 def _bad_cells(rows: list[tuple[int, dict[str, Any]]]) -> Iterator[str]:
     """Report values that are neither text nor a whole number in the columns that are read."""
-    for column in COLUMNS:
+    for column in (*COLUMNS, *SPELLINGS):
         bad = [f"line {number}: {row[column]!r}" for number, row in rows if not _is_plain(row.get(column))]
         if bad:
             yield f"{summarize_names(bad, column)} neither text nor a whole number; write the {column} as text"

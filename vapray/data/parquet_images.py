@@ -1,7 +1,7 @@
 """Images inside Parquet files, in the layout of Hugging Face datasets; they are read in place.
 
     root/[data/]train-00000-of-00002.parquet    image (bytes, or a struct with bytes), label, and optionally
-                                                text, group, split
+                                                text, group, split, licence, source, subject
     root/default/train/0000.parquet             the same, as the hub converts datasets; any other folder, too
 
 The path of an image is its file and row: ``data/train-00000-of-00002.parquet#17``. Integer labels get their names from
@@ -20,13 +20,13 @@ import pyarrow.parquet as pq
 
 from vapray.data.file_tree import FileTree
 from vapray.data.label_tables import Row, missing_columns, raise_problems
+from vapray.data.reading import named_columns, same_columns
 from vapray.errors import DataError, ImageDecodeError
 
 __all__ = ["file_of", "find_parquet", "read_first_image", "read_image_of_row", "read_parquet_rows"]
 
 PLACE = re.compile(r"(.+\.parquet)#(\d+)")
-TEXTS = ("text", "group", "split")
-COLUMNS = "image, label and optionally text, group, split"
+COLUMNS = "image, label and optionally text, group, split, licence, source, subject"
 
 
 def find_parquet(tree: FileTree) -> list[str]:
@@ -42,9 +42,9 @@ def file_of(name: str) -> str:
 
 
 def read_parquet_rows(root: Path, path: Path) -> list[Row]:
-    """Read a row of texts per image: file_name (Parquet file and row), label, and text, group and split if present.
+    """Read a row of texts per image: file_name (Parquet file and row), label, and the other columns of plain values.
 
-    The label of a row without one is empty.
+    The label of a row without one is empty. The columns have the names of ``Reading``.
 
     Raises:
         DataError: truncated or not Parquet, columns missing or of an unsupported type, no rows.
@@ -53,14 +53,15 @@ def read_parquet_rows(root: Path, path: Path) -> list[Row]:
         schema = pq.read_schema(path)
         raise_problems(path, missing_columns([dict.fromkeys(schema.names, "")], ("image", "label")))
         raise_problems(path, _type_problems(schema))
-        table = pq.read_table(path, columns=["label", *(name for name in TEXTS if name in schema.names)])
+        raise_problems(path, same_columns(schema.names))
+        table = pq.read_table(path, columns=[name for name in schema.names if _is_plain(schema.field(name).type)])
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read as Parquet ({type(error).__name__}). Fix: copy it again.") from error
     if not table.num_rows:
         raise DataError(f"{path}: no rows; expected one image per row, with {COLUMNS}.")
     names, name = _class_names(schema), path.relative_to(root).as_posix()
     return [
-        {key: _text(value) for key, value in row.items()}
+        named_columns({key: _text(value) for key, value in row.items()})
         | {"file_name": f"{name}#{number}", "label": _label(row["label"], names)}
         for number, row in enumerate(table.to_pylist())
     ]
@@ -132,6 +133,11 @@ def _type_problems(schema: pa.Schema) -> Iterator[str]:
 def _is_text(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_primitive(kind) or _is_text(kind)
 
 
 def _class_names(schema: pa.Schema) -> list[str]:

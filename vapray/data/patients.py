@@ -1,6 +1,5 @@
 """Groups of DICOM images of one patient."""
 
-import hashlib
 import io
 import warnings
 from functools import lru_cache
@@ -10,6 +9,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from vapray.data.dicom import is_dicom, is_dicom_file, load_pydicom
+from vapray.data.origins import pseudonym
 from vapray.data.parquet_images import file_of, read_first_image, read_image_of_row
 from vapray.errors import ImageDecodeError
 
@@ -41,7 +41,7 @@ def patient_group(path: Path) -> str:
             patient = str(tags.get("PatientID") or "").strip()
         except Exception:
             return ""
-    return f"patient-{hashlib.sha256(f'vapray {patient}'.encode()).hexdigest()[:16]}" if patient else ""
+    return pseudonym("patient", patient) if patient else ""
 
 
 def _open_dicom(path: Path) -> BinaryIO | None:

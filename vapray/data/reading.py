@@ -1,13 +1,35 @@
 """Result of reading a folder: rows of texts, and the files that are no rows."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from vapray.data.label_tables import Row
 
-__all__ = ["COLUMNS", "Reading"]
+__all__ = ["COLUMNS", "METADATA", "SPELLINGS", "Reading", "named_columns", "same_columns"]
 
-COLUMNS = ("file_name", "label", "text", "group", "split")
-"""Columns of a row; label, text, group and split may be missing or empty."""
+COLUMNS = ("file_name", "label", "text", "group", "split", "licence", "source", "subject")
+"""Columns of a row; all but file_name may be missing or empty."""
+SPELLINGS = {"license": "licence", "patient": "subject", "patient_id": "subject"}
+"""Columns of a row by their other names in tables."""
+METADATA = "metadata."
+"""Prefix of the columns of a row that are not among ``COLUMNS``."""
+
+
+def named_columns(row: Row) -> Row:
+    """Give the columns of a table's row the names of ``COLUMNS``, and all others the prefix ``METADATA``."""
+    named = {SPELLINGS.get(name, name): cell for name, cell in row.items() if name}
+    return {name if name in COLUMNS else f"{METADATA}{name}": cell for name, cell in named.items()}
+
+
+def same_columns(names: Iterable[str]) -> Iterator[str]:
+    """Report columns of a table that stand for the same column of a row."""
+    found = defaultdict(list)
+    for name in names:
+        found[SPELLINGS.get(name, name)].append(name)
+    for name, twins in found.items():
+        if len(twins) > 1:
+            yield f"columns {' and '.join(sorted(twins))} both give the {name}; remove one"
 
 
 @dataclass

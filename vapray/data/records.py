@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,10 @@ class ImageRecord:
         group: lesion or patient; where unknown, the image is its own group.
         path: absolute path of the file; for an image in a Parquet file, that file and its row: ``a.parquet#7``.
         text: caption from the dataset; empty if it has none.
+        licence: SPDX id of the licence, or its name where it has none; empty if unknown.
+        source: name of the dataset; empty if unknown.
+        subject: patient or lesion that the image shows; empty if unknown.
+        metadata: further columns of the dataset's table; empty texts where a value is missing.
     """
 
     image_id: str
@@ -34,6 +38,10 @@ class ImageRecord:
     group: str
     path: str
     text: str = ""
+    licence: str = ""
+    source: str = ""
+    subject: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 class ImageSource(Protocol):

@@ -8,6 +8,7 @@ from vapray.data.dataset import open_dataset, phantom_root
 from vapray.data.decode import decode
 from vapray.data.image_loading import read_bytes
 from vapray.data.inventory import take_inventory
+from vapray.data.origins import apply_settings
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.errors import ImageDecodeError
 
@@ -23,7 +24,7 @@ def check(config: Config) -> Iterator[Finding]:
         yield ok("dataset", f"{data.phantom.n_images:,} phantoms to be generated ({data.modality})")
         return
     source = open_dataset(config)
-    records = source.records()
+    records = apply_settings(source.records(), data)
     splits = Counter(record.split for record in records)
     counts = ", ".join(f"{count:,} {split}" for split, count in splits.items())
     found = f"{len(records):,} images of {len(source.class_names)} classes, {counts}"

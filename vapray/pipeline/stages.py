@@ -75,7 +75,7 @@ _MEASURED = (
 _JUDGED = ("caption_audit.rated_images",)
 
 STAGES = (
-    Stage("ingest", "images", (), ("data.source",), schema=2),
+    Stage("ingest", "images", (), ("data.source",), schema=3),
     Stage("caption", "captions", ("images",), ("data.modality", *_CAPTION, "run.seed"), schema=5),
     Stage(
         "caption_audit_sample",

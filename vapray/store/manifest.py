@@ -60,8 +60,12 @@ class Manifest:
     def content_hash(self) -> str:
         """Hash of the content, which later stages include in their fingerprint.
 
-        The content is the parts and the files whose digest the stage records in ``notes["sha256"]``.
+        The content is the parts and the files whose digest the stage records in ``notes["sha256"]``. A stage that finds
+        the content of an earlier version, apart from columns that no stage computes with, records the hash of that
+        version in ``notes["content_hash"]``, so that later stages do not run again.
         """
+        if kept := self.notes.get("content_hash"):
+            return str(kept)
         card = [self.fingerprint, [(part.name, part.sha256) for part in self.parts], self.notes.get("sha256")]
         return hashlib.sha256(json.dumps(card).encode()).hexdigest()[:16]
 

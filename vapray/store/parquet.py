@@ -1,7 +1,7 @@
 """Reader of Parquet files that are Python objects: bytes in memory, or files of an object store."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import IO
 
 import pyarrow as pa
@@ -11,7 +11,10 @@ __all__ = ["read_table"]
 
 
 def read_table(
-    file: IO[bytes], columns: Sequence[str] | None = None, renamed: Mapping[str, str] | None = None
+    file: IO[bytes],
+    columns: Sequence[str] | None = None,
+    renamed: Mapping[str, str] | None = None,
+    added: Collection[str] = (),
 ) -> pa.Table:
     """Read columns of a Parquet file, and verify the checksums of its pages.
 
@@ -22,6 +25,7 @@ def read_table(
         file: Parquet file, open for reading.
         columns: names of the columns; None: all.
         renamed: old name of a column, by its present one, for files that have the old one only.
+        added: columns of texts that older files lack; they are read as empty texts.
 
     Raises:
         ValueError: a column is missing.
@@ -30,7 +34,12 @@ def read_table(
     stored = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=not isinstance(file, io.BytesIO))
     present = stored.schema_arrow.names
     names = present if columns is None else list(columns)
-    wanted = [name if name in present else (renamed or {}).get(name, name) for name in names]
+    absent = [name for name in names if name in added and name not in present]
+    stored_names = [name for name in names if name not in absent]
+    wanted = [name if name in present else (renamed or {}).get(name, name) for name in stored_names]
     if not set(present).issuperset(wanted):
         raise ValueError(f"found columns {present}, expected {wanted}")
-    return stored.read(wanted, use_threads=False).select(wanted).rename_columns(names)
+    found = stored.read(wanted, use_threads=False).select(wanted).rename_columns(stored_names)
+    for name in absent:
+        found = found.append_column(name, pa.repeat(pa.scalar("", pa.string()), stored.metadata.num_rows))
+    return found.select(names)

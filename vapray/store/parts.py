@@ -8,7 +8,7 @@ sha256 in the manifest.
 import hashlib
 import io
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import IO, Any, TypeVar
@@ -22,7 +22,7 @@ from vapray.errors import DataError
 from vapray.store.files import FileStore
 from vapray.store.manifest import Part
 from vapray.store.parquet import read_table
-from vapray.store.tables import REJECT, RENAMED_COLUMNS, TableSpec
+from vapray.store.tables import ADDED_COLUMNS, REJECT, RENAMED_COLUMNS, TableSpec
 
 __all__ = ["PartFolder", "all_unique", "first_occurrences", "key_hashes", "read_ahead"]
 
@@ -96,11 +96,12 @@ class PartFolder:
             DataError: the part is missing or damaged.
         """
         wanted = [*dict.fromkeys(columns or self._kind.schema.names)]
+        added = ADDED_COLUMNS.get(self._kind.name, ())
         try:
             if listed and name not in self._hashed and (columns is None or listed.bytes <= HASHED_WHOLE_BYTES):
-                return self._columns(io.BytesIO(self._unchanged(listed)), wanted)
+                return self._columns(io.BytesIO(self._unchanged(listed)), wanted, added)
             with self._files.open(self._path(name)) as file:
-                return self._columns(file, wanted)
+                return self._columns(file, wanted, added)
         except _DAMAGE as error:
             raise self._damaged(name, str(error).splitlines()[0], is_sealed=listed is not None) from None
 
@@ -145,8 +146,8 @@ class PartFolder:
         opened = self.open(name)
         return (opened[0], key_hashes(opened[1].column(self._kind.key))) if opened else None
 
-    def _columns(self, file: IO[bytes], names: list[str]) -> pa.Table:
-        return read_table(file, names, RENAMED_COLUMNS.get(self._kind.name))
+    def _columns(self, file: IO[bytes], names: list[str], added: Collection[str] = ()) -> pa.Table:
+        return read_table(file, names, RENAMED_COLUMNS.get(self._kind.name), added)
 
     def _unchanged(self, part: Part) -> bytes:
         data = self._files.read(self._path(part.name))

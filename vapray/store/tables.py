@@ -15,7 +15,8 @@ Arrays are stored as little-endian bytes next to their shape:
     teacher   int8 [features, grid, grid]              patch features of vapray.latents.teacher, or null
     pixels    uint8                                    layout of vapray.memorisation.views
 
-Version 0.1.0 wrote some tables and columns under other names; :mod:`vapray.store` reads them under the present ones.
+Version 0.1.0 wrote some tables and columns under other names, and lacked some columns; :mod:`vapray.store` reads its
+finished versions as present ones.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -28,6 +29,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 __all__ = [
+    "ADDED_COLUMNS",
+    "ORIGIN_COLUMNS",
     "REJECT",
     "RENAMED_COLUMNS",
     "RENAMED_TABLES",
@@ -63,6 +66,7 @@ _binary = partial(_columns, pa.binary())
 _bool = partial(_columns, pa.bool_())
 
 _IMAGE = [*_strings("image_id"), *_int32("label"), *_strings("split", "group")]
+_ORIGIN = _strings("licence", "source", "subject", "metadata")
 _SAMPLE = [*_strings("sample_id", "arm"), *_int32("label")]
 _GRID_POINT = [*_strings("key", "network"), *_float64("share"), *_strings("arm"), *_int64("seed")]
 _MEASURED = [
@@ -73,8 +77,8 @@ _MEASURED = [
     *_binary("pixels"),
 ]
 _COLUMNS = {
-    "ingest_plan": [*_IMAGE, *_strings("class", "path", "text")],
-    "images": [*_IMAGE, *_strings("class", "path", "text", "sha256"), *_int32("width", "height")],
+    "ingest_plan": [*_IMAGE, *_strings("class", "path", "text"), *_ORIGIN],
+    "images": [*_IMAGE, *_strings("class", "path", "text"), *_ORIGIN, *_strings("sha256"), *_int32("width", "height")],
     "captions": [
         *_IMAGE,
         *_strings("impression", "knowledge_id", "caption", "cache_key"),
@@ -142,6 +146,10 @@ RENAMED_COLUMNS = {
     "nearest_training": {"pixel_knn_mean": "pixel_around", "feature_knn_mean": "feature_around"},
 }
 """Names of renamed columns in the parts of version 0.1.0, by table and present name."""
+ORIGIN_COLUMNS = tuple(name for name, _ in _ORIGIN)
+"""Columns of ``images`` that no stage computes with: a change in them alone does not run later stages again."""
+ADDED_COLUMNS = dict.fromkeys(("ingest_plan", "images"), ORIGIN_COLUMNS)
+"""Columns of texts that finished parts of version 0.1.0 lack, by table; they are read as empty texts."""
 
 
 def choose_held_out_split(splits: Collection[str]) -> str | None:

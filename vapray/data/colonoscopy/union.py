@@ -1,6 +1,7 @@
 """Union of the parts that are in the folder, with common labels and one split.
 
 root/PolypsSet, root/SUN, root/Mesejo, each optional. The paper's fourth, private part is not available.
+The files do not state their licences: set ``data.licence``. The subject of a frame is its patient, lesion or sequence.
 """
 
 from collections import Counter
@@ -70,7 +71,16 @@ class Colonoscopy(ImageSource):
         """
         names = self.class_names
         records = [
-            ImageRecord(frame.image_id, label, names.index(label), "train", frame.group, str(frame.path))
+            ImageRecord(
+                frame.image_id,
+                label,
+                names.index(label),
+                "train",
+                frame.group,
+                str(frame.path),
+                source=frame.image_id.partition("/")[0],
+                subject=frame.group,
+            )
             for frame, label in self._labelled
         ]
         raise_problems(self.root, duplicates(record.image_id for record in records))
