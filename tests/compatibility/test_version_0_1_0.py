@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,10 +22,13 @@ from tests.conftest import ROOT
 from tests.export.test_pixels import ask
 from vapray.compare.lineage import open_run
 from vapray.config.loader import load_config
+from vapray.data.origins import OriginSummary, content_hash_of_same_images
+from vapray.errors import DataError
 from vapray.evaluation.service.real_images import find_real_images
+from vapray.export.folder import export_checkpoint
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.sampler import Sampler
-from vapray.store.tables import RENAMED_TABLES, TABLES
+from vapray.store.tables import RENAMED_TABLES, TABLES, build_part
 from vapray.store.version import Store
 
 HERE = Path(__file__).parent
@@ -76,7 +80,7 @@ def test_a_checkpoint_is_served_with_the_same_pixels(checkpoint, pixels):
 
 
 def test_a_checkpoint_exports_the_same_pixels(checkpoint, pixels, tmp_path):
-    vapray("export", checkpoint, tmp_path / "exported", "--accept-unaudited")
+    vapray("export", checkpoint, tmp_path / "exported", "--accept-unaudited", "--accept-unknown-licences")
     asked = {
         "bank": (tmp_path / "exported", {}, {"label": "NV", "seed": 9, "n": 2}),
         "text": (tmp_path / "exported", {}, {"label": "BCC", "caption": TEXT, "seed": 2}),
@@ -85,6 +89,26 @@ def test_a_checkpoint_exports_the_same_pixels(checkpoint, pixels, tmp_path):
     assert answers.errors == {}
     assert_same(answers.pixels["bank"], pixels["from_bank"])
     assert_same(answers.pixels["text"], pixels["from_text"])
+
+
+def test_its_licences_are_unknown_until_its_images_are_ingested_again(run, checkpoint, tmp_path):
+    (tmp_path / "run").mkdir()
+    copied = shutil.copytree(run, tmp_path / "run", dirs_exist_ok=True)
+    final = str(copied / checkpoint.relative_to(run))
+    with pytest.raises(DataError, match=r"licences of the training images: unknown;.*--accept-unknown-licences"):
+        export_checkpoint(final, str(tmp_path / "exported"), accept_unaudited=True)
+    store = Store(str(copied))
+    (old,) = store.finished("images")
+    rows = [row | {"licence": "CC0-1.0", "source": "vapray phantoms"} for row in old.read().to_pylist()]
+    again = store.version("images", "again")
+    again.write_part(build_part(TABLES["images"], rows))
+    names = old.require_manifest().notes["class_names"]
+    kept = content_hash_of_same_images(again, store.files.root, names)
+    assert kept == old.require_manifest().content_hash
+    notes = {"class_names": names, "content_hash": kept, "origins": OriginSummary.of_table(again.read()).to_record()}
+    again.seal(stage="ingest", sections={}, inputs={}, seconds=1.0, versions={}, notes=notes)
+    exported = export_checkpoint(final, str(tmp_path / "exported"), accept_unaudited=True)
+    assert exported.origins[0].startswith("licences of the training images: CC0-1.0 (")
 
 
 def test_a_finished_run_is_compared(run):

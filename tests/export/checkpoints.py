@@ -10,6 +10,7 @@ from tests.latents.trained_models import stable_diffusion, taef2
 from vapray.bank.factory import build_text_encoder
 from vapray.bank.prompt_bank import BankEntry, PromptBank
 from vapray.config.loader import load_config
+from vapray.data.origins import OriginSummary
 from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.kl_network import build_autoencoder
@@ -23,6 +24,7 @@ from vapray.training.network import build_network
 from vapray.training.state import TrainingState
 
 CLASSES = ("melanoma", "a | pipe")
+ORIGINS = OriginSummary({"CC0-1.0": 9}, {"vapray phantoms": 9}, 4)
 SMALL = ("data.image_size=16", "model.width=16", "model.depth=2", "model.num_heads=2", "sample.num_inference_steps=3")
 CLASS_ONLY = ("model.condition=class", "model.prototypes.enabled=false")
 KINDS: dict[str, tuple[str, ...]] = {
@@ -51,7 +53,7 @@ TOWERS = {"tower": bert, "open_clip": lambda folder: biomedclip(folder, pooler="
 """Functions that make the files of the text towers."""
 
 
-def make_checkpoint(folder: Path, kind: str) -> Path:
+def make_checkpoint(folder: Path, kind: str, origins: OriginSummary = ORIGINS) -> Path:
     """The ``final`` folder of a checkpoint of a kind."""
     autoencoder, named = _autoencoder(folder, kind)
     if kind in TOWERS:
@@ -76,7 +78,7 @@ def make_checkpoint(folder: Path, kind: str) -> Path:
             weight.mul_(1.2)
     state = training.to_files()
     files = read_folder_bytes(folder / "autoencoder")
-    contents = final_checkpoint(config, state, PromptBank(entries), files, space, CLASSES)
+    contents = final_checkpoint(config, state, PromptBank(entries), files, space, CLASSES, origins)
     write_checkpoint(FileStore(str(folder)), "final", contents)
     return folder / "final"
 

@@ -68,7 +68,11 @@ def test_samples_are_an_image_folder_with_provenance(small_run):
         assert path.parent.name == line["class"]
         with Image.open(path) as picture:
             assert picture.size == (32, 32)
-        assert read_provenance(path.read_bytes())["Caption"] == line["caption"]
+        chunks = read_provenance(path.read_bytes())
+        assert chunks["Caption"] == line["caption"]
+        assert chunks["Training-Licences"] == line["training_licence"] == "CC0-1.0"
+        assert line["training_source"] == f"vapray, trained on {chunks['Training-Sources']}"
+    assert "licences of the training images: CC0-1.0 (" in (folder / "README.md").read_text()
 
 
 def test_the_same_command_again_is_a_no_op_without_ray(small_run, job):

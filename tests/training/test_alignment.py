@@ -13,6 +13,7 @@ from torch.nn import functional
 from tests.training.ranks import run_ranks
 from tests.training.tiny import SPACE, TEACHER, run, tiny_config, tiny_rows, tiny_state
 from vapray.bank.prompt_bank import BankEntry, PromptBank
+from vapray.data.origins import OriginSummary
 from vapray.errors import ConfigError
 from vapray.models.alignment import AlignmentHead, AlignmentTarget, dispersive_loss
 from vapray.training.alignment import alignment_weight
@@ -151,7 +152,9 @@ def test_the_final_checkpoint_holds_the_network_alone() -> None:
     config = tiny_config(*TAUGHT, "train.steps=2")
     files = run(config, tiny_state(config)).to_files()
     plain = tiny_config("train.steps=2")
-    final = final_checkpoint(config, files, PromptBank([BankEntry("a", 0, "Round.")]), {}, SPACE, ["a", "b", "c"])
+    final = final_checkpoint(
+        config, files, PromptBank([BankEntry("a", 0, "Round.")]), {}, SPACE, ["a", "b", "c"], OriginSummary()
+    )
     for name in ("raw.safetensors", "ema.safetensors"):
         assert load_safetensors(final[name]).keys() == tiny_state(plain).model.state_dict().keys()
     assert json.loads(final["checkpoint.json"])["config"]["alignment"]["kind"] == "teacher"

@@ -14,6 +14,7 @@ from vapray import __version__
 from vapray.cli.capacity import capacity
 from vapray.cli.cli_runtime import Debug, exit_on_error
 from vapray.cli.experiment import experiment
+from vapray.cli.export import export
 from vapray.cli.service import create_key, serve
 from vapray.errors import ConfigError
 from vapray.pipeline.stage_names import STAGES_OF_JOB
@@ -118,47 +119,7 @@ def compare(
             _write_page(html, comparison.to_html())
 
 
-@app.command()
-def export(
-    checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="Folder files/final of a checkpoint, or its URI.")
-    ],
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Output folder: new, empty, or an earlier export.")],
-    weights: Annotated[str, typer.Option("--weights", help="ema (moving average) or raw (last step).")] = "ema",
-    without_bank: Annotated[
-        bool, typer.Option("--without-bank", help="Do not export the captions of the training images.")
-    ] = False,
-    with_text_encoder: Annotated[
-        bool,
-        typer.Option("--with-text-encoder", help="Also export the files of an open_clip or transformers text encoder."),
-    ] = False,
-    accept_unaudited: Annotated[
-        bool,
-        typer.Option(
-            "--accept-unaudited", help="Export without a passed memorisation audit; the model card reports it."
-        ),
-    ] = False,
-    debug: Debug = False,
-) -> None:
-    """Export a trained model as a diffusers folder that loads without vapray and generates the same pixels."""
-    with exit_on_error(debug):
-        from vapray.export.folder import export_checkpoint
-
-        exported = export_checkpoint(
-            checkpoint,
-            folder,
-            weights=weights,
-            with_bank=not without_bank,
-            with_text_encoder=with_text_encoder,
-            accept_unaudited=accept_unaudited,
-        )
-        for name, size in exported.files.items():
-            print(f"{size:>14,} bytes  {folder}/{name}")
-        print("\nLoading needs torch, diffusers and safetensors, but not vapray. Not for clinical use.\n")
-        print("\n".join(f"  {line}" for line in exported.lines))
-
-
-for command in (serve, create_key, capacity, experiment):
+for command in (export, serve, create_key, capacity, experiment):
     app.command()(command)
 app.command("key", hidden=True)(create_key)
 

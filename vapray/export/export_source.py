@@ -7,7 +7,10 @@ from typing import Any
 
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder
+from vapray.data.origins import OriginSummary
 from vapray.sampling.checkpoint_loading import CheckpointMetadata, LoadedCheckpoint
+from vapray.store.checkpoint import split_checkpoint_path, training_images
+from vapray.store.version import Store
 from vapray.training.network import Network
 
 __all__ = ["ExportSource", "open_checkpoint"]
@@ -19,6 +22,8 @@ class ExportSource:
 
     card: CheckpointMetadata
     """Parsed checkpoint.json."""
+    origins: OriginSummary
+    """Origins of the training images: as ingested last in the run of the checkpoint, else as recorded in training."""
     weights: str
     """ema or raw."""
     notes: Mapping[str, Any]
@@ -60,6 +65,7 @@ def open_checkpoint(
     takes_captions = network.max_context > 0
     return ExportSource(
         card=card,
+        origins=_origins_in_run(path) or card.origins,
         weights=weights,
         notes=json.loads(checkpoint.record),
         network=network,
@@ -70,3 +76,10 @@ def open_checkpoint(
         text_encoder=checkpoint.load_text_encoder() if takes_captions else None,
         with_text_encoder=with_text_encoder and takes_captions and card.config.text_encoder.encoder != "hashing",
     )
+
+
+def _origins_in_run(checkpoint: str) -> OriginSummary | None:
+    root, fingerprint = split_checkpoint_path(checkpoint)
+    images = training_images(Store(root), fingerprint) if root else None
+    record = images.require_manifest().notes.get("origins") if images else None
+    return OriginSummary.from_record(record) if record else None

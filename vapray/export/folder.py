@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vapray.errors import CheckpointError, ConfigError
+from vapray.data.origins import OriginSummary
+from vapray.errors import CheckpointError, ConfigError, DataError
 from vapray.export.checkpoint_files import component_files
 from vapray.export.export_source import open_checkpoint
 from vapray.export.memorisation_gate import check_audits
@@ -28,6 +29,8 @@ class Exported:
     """Size of each file in bytes, by path below the folder."""
     lines: list[str]
     """Python that loads the export."""
+    origins: list[str]
+    """Licences, sources and subjects of the training images."""
 
 
 def export_checkpoint(
@@ -38,6 +41,7 @@ def export_checkpoint(
     with_bank: bool = True,
     with_text_encoder: bool = False,
     accept_unaudited: bool = False,
+    accept_unknown_licences: bool = False,
 ) -> Exported:
     """Write a checkpoint as a diffusers folder that loads without vapray.
 
@@ -48,9 +52,11 @@ def export_checkpoint(
         with_bank: Export the captions of the training images.
         with_text_encoder: Export the files of a text tower; the hashing encoder is part of the code.
         accept_unaudited: Export without a passed audit for copies of training images; the model card states it.
+        accept_unknown_licences: Export although the licence of a training image is unknown; the model card states it.
 
     Raises:
-        DataError: no passed audit for copies, and ``accept_unaudited`` is false.
+        DataError: no passed audit for copies, and ``accept_unaudited`` is false; or the licence of a training image is
+            unknown, and ``accept_unknown_licences`` is false.
         CheckpointError: as for ``Sampler.load``.
         ConfigError: unknown weights, a folder with other content or without write access, or a text encoder that is
             missing or cannot be exported.
@@ -63,6 +69,8 @@ def export_checkpoint(
     audited = check_audits(checkpoint, weights)
     if not accept_unaudited:
         audited.require(checkpoint)
+    if not accept_unknown_licences:
+        _require_licences(checkpoint, opened.origins)
     files = component_files(opened)
     files[CARD_FILE] = model_card(opened, audited, Path(folder).resolve().name).encode()
     files[SUMS_FILE] = _checksums(files)
@@ -73,7 +81,17 @@ def export_checkpoint(
             f"{folder}: cannot be written ({error.strerror or error}). Fix: give another folder."
         ) from None
     sizes = {name: len(data) for name, data in sorted(files.items())}
-    return Exported(sizes, loading_lines(opened, folder))
+    return Exported(sizes, loading_lines(opened, folder), list(opened.origins.lines()))
+
+
+def _require_licences(checkpoint: str, origins: OriginSummary) -> None:
+    if origins.has_unknown_licence:
+        licences, sources, _ = origins.lines()
+        raise DataError(
+            f"{checkpoint}: {licences}; {sources}. Fix: give the licences in the table of the dataset or by "
+            "data.licence, and run `python -m jobs.ingest` again in the run of the checkpoint; or give "
+            "--accept-unknown-licences, which the model card states."
+        )
 
 
 def _refuse_target(folder: str) -> None:

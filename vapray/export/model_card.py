@@ -155,6 +155,7 @@ def _of_data(opened: ExportSource) -> dict[str, Any]:
         "side": config.data.image_size,
         "source": config.data.source,
         "images": len(bank),
+        "origins": opened.origins,
         "steps": opened.notes["steps"],
         "batch_size": config.train.batch_size,
         "classes": list(zip(map(_cell, opened.card.class_names), counts, strict=True)),

@@ -32,6 +32,7 @@ def model_settings(opened: ExportSource, tower: PortableTower | None) -> dict[st
         "sampling": SamplingSettings.from_config(config).__dict__,
         "text": _text_settings(opened, tower),
         "weights_sha256": opened.sha256,
+        "origins": opened.origins.text_chunks,
         "vapray": __version__,
     }
 

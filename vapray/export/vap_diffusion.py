@@ -355,7 +355,7 @@ class VapDiffusionPipeline(Pipeline):
         pixels = np.stack([self._decode(x_CHW) for x_CHW in self._sample(number, seeds, contexts, settings)])
         facts = {"Synthetic": "Synthetic image made by vapray. Not for clinical use.", "Class": names[number]}
         facts["Settings"] = json.dumps({**settings, "precision": self.settings["precision"]}, sort_keys=True)
-        facts["Model-SHA256"] = self.settings["weights_sha256"]
+        facts |= {"Model-SHA256": self.settings["weights_sha256"], **self.settings["origins"]}
         made = [{**facts, "Caption": text, "Seed": str(one)} for text, one in zip(captions, seeds, strict=True)]
         images = [Image.fromarray(one) for one in pixels] if output_type == "pil" else pixels / np.float32(255)
         return VapDiffusionOutput(images, made)

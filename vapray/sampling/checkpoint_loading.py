@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Self, get_args
 
@@ -18,6 +18,7 @@ from vapray.bank.text_encoder import TextEncoder
 from vapray.config import Config
 from vapray.config.renamed_keys import rename_settings
 from vapray.config.validation_errors import from_pydantic
+from vapray.data.origins import OriginSummary
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
@@ -42,6 +43,7 @@ class CheckpointMetadata:
     class_names: tuple[str, ...]
     text_encoder: str
     context_width: int
+    origins: OriginSummary = field(default_factory=OriginSummary)
 
     @classmethod
     def parse(cls, data: bytes, where: str) -> Self:
@@ -64,6 +66,7 @@ class CheckpointMetadata:
                 tuple(card["class_names"]),
                 str(card["text_encoder"]),
                 int(card["context_width"]),
+                OriginSummary.from_record(card.get("origins")),
             )
         except ValidationError as error:
             problems = from_pydantic(error.errors(), Config, card["config"])

@@ -1,7 +1,7 @@
 """Generated image with its sampling settings."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Self
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vapray.config import Config, Sample
+from vapray.data.origins import OriginSummary
 from vapray.diffusion.guidance import Guidance
 from vapray.diffusion.solver import SolverName
 from vapray.models.precision import Precision
@@ -59,6 +60,8 @@ class GeneratedImage:
     settings: SamplingSettings
     precision: Precision = "float32"
     """Precision of the network's matrix products."""
+    origins: OriginSummary = field(default_factory=OriginSummary)
+    """Origins of the training images."""
 
     @property
     def image(self) -> Image.Image:
@@ -73,6 +76,7 @@ class GeneratedImage:
             "Source-Image": self.source_image_id,
             "Seed": str(self.seed),
             "Model-SHA256": self.model_sha256,
+            **self.origins.text_chunks,
             "Settings": json.dumps({**self.settings.__dict__, "precision": self.precision}, sort_keys=True),
         }
         return encode_png(self.pixels, facts)

@@ -17,6 +17,7 @@ from torch import Tensor
 from vapray.bank.prompt_bank import PromptBank
 from vapray.bank.text_encoder import TextEncoder
 from vapray.config import Config, Sample
+from vapray.data.origins import OriginSummary
 from vapray.diffusion.engine import SamplingEngine
 from vapray.diffusion.image_request import ImageRequest
 from vapray.errors import ConfigError
@@ -45,10 +46,11 @@ class Sampler:
         config: Config,
         class_names: Sequence[str],
         model_sha256: str,
+        origins: OriginSummary | None = None,
     ) -> None:
         self.network, self.autoencoder, self.encoder, self.bank = network.eval(), autoencoder, encoder, bank
         self.space, self.config, self.class_names = space, config, tuple(class_names)
-        self.model_sha256 = model_sha256
+        self.model_sha256, self.origins = model_sha256, origins or OriginSummary()
         self.engine = build_engine(self.network, config, space)
 
     @classmethod
@@ -89,6 +91,7 @@ class Sampler:
             metadata.config if sample is None else metadata.config.model_copy(update={"sample": sample}),
             metadata.class_names,
             digest,
+            metadata.origins,
         )
 
     def generate(
@@ -182,6 +185,7 @@ class Sampler:
             self.model_sha256,
             settings,
             self.config.sample.precision,
+            self.origins,
         )
 
     def requests(

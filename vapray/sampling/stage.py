@@ -2,7 +2,7 @@
 
 in    files/final of the checkpoint; image_id, label, caption of the bank's train split
 out   sample_id, arm, label, class, caption, source_image_id, seed, png
-      files/images/<arm>/<class>/<sample_id>.png, and files/images/<arm>/metadata.jsonl
+      files/images/<arm>/<class>/<sample_id>.png, files/images/<arm>/metadata.jsonl and README.md
 
 Arms: ``generated``; and ``untrained``, a few images of the network before its first step, which show where the metrics
 start.
@@ -17,10 +17,12 @@ import pyarrow as pa
 
 from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Config
+from vapray.data.origins import OriginSummary
 from vapray.runtime.row_map import map_rows, write_work_list
 from vapray.runtime.stage_context import StageContext
 from vapray.sampling.caption_source import select_captions
-from vapray.sampling.checkpoint_loading import Weights
+from vapray.sampling.checkpoint_loading import Weights, read_metadata
+from vapray.sampling.data_card import data_card
 from vapray.sampling.plan import ARMS, arm_sizes, plan_samples
 from vapray.sampling.sampler import Sampler, SamplingSettings
 from vapray.store.tables import TABLES, build_part
@@ -50,7 +52,8 @@ def run(run: StageContext) -> None:
     planned = write_work_list(run, "sample_plan", pa.Table.from_pylist(plans))
     build = partial(_MakeImages, config, run.inputs["checkpoints"], run.output)
     map_rows(run, planned, build, pool=config.pools.sample, columns=planned.table_spec.schema.names)
-    _write_metadata(run.output)
+    checkpoint = read_metadata(f"{run.inputs['checkpoints'].uri}/files/final")
+    _write_metadata(run.output, checkpoint.origins, len(bank))
 
 
 class _MakeImages:
@@ -95,13 +98,20 @@ class _MakeImages:
         return self._samplers[arm]
 
 
-def _write_metadata(output: Version) -> None:
+def _write_metadata(output: Version, origins: OriginSummary, n_training: int) -> None:
+    """Write the table and the data card of each arm's image folder."""
     columns = ["sample_id", "arm", "label", "class", "caption", "source_image_id", "seed"]
     rows = output.read(columns).to_pylist()
+    origin = {
+        "training_licence": "" if origins.has_unknown_licence else origins.licence_names,
+        "training_source": f"vapray, trained on {origins.source_names}",
+    }
     for arm in ARMS:
         lines = [
-            json.dumps({"file_name": f"{row['class']}/{row['sample_id']}.png", **row})
+            json.dumps({"file_name": f"{row['class']}/{row['sample_id']}.png", **row, **origin})
             for row in rows
             if row["arm"] == arm
         ]
-        output.files.write(f"{output.folder}/files/images/{arm}/metadata.jsonl", ("\n".join(lines) + "\n").encode())
+        folder = f"{output.folder}/files/images/{arm}"
+        output.files.write(f"{folder}/metadata.jsonl", ("\n".join(lines) + "\n").encode())
+        output.files.write(f"{folder}/README.md", data_card(arm, len(lines), n_training, origins).encode())

@@ -18,8 +18,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from vapray.errors import CheckpointError, LeaseHeldError
+from vapray.errors import CheckpointError, DataError, LeaseHeldError
 from vapray.store.files import FileStore
+from vapray.store.version import Store, Version
 
 __all__ = [
     "SCHEMA",
@@ -33,6 +34,7 @@ __all__ = [
     "read_verified",
     "save_training_state",
     "split_checkpoint_path",
+    "training_images",
     "write_checkpoint",
 ]
 
@@ -119,6 +121,14 @@ def split_checkpoint_path(checkpoint: str) -> tuple[str | None, str]:
         return None, ""
     root = "/".join(above[3:]) or "/"
     return root if files.is_local else files.filesystem.unstrip_protocol(root), fingerprint
+
+
+def training_images(store: Store, fingerprint: str) -> Version | None:
+    """Find the newest version of ``images`` with the training images of a checkpoint; None if it is not in the run."""
+    with contextlib.suppress(DataError):
+        if fingerprint and (manifest := store.version("checkpoints", fingerprint).manifest()):
+            return store.find_by_content("images", manifest.inputs.get("images"))
+    return None
 
 
 def read_folder_bytes(folder: str | Path) -> dict[str, bytes]:

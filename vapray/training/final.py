@@ -12,6 +12,7 @@ from safetensors.torch import save as save_safetensors
 from vapray.bank.factory import build_text_encoder
 from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Config
+from vapray.data.origins import OriginSummary
 from vapray.latents.latent_space import LatentSpace
 from vapray.models.alignment import without_alignment
 from vapray.store.checkpoint import SCHEMA
@@ -26,6 +27,7 @@ def final_checkpoint(
     autoencoder: Mapping[str, bytes],
     space: LatentSpace,
     class_names: Sequence[str],
+    origins: OriginSummary,
 ) -> dict[str, bytes]:
     """Build the files of ``files/final``.
 
@@ -36,6 +38,7 @@ def final_checkpoint(
         autoencoder: files of the autoencoder, by name.
         space: latent space.
         class_names: class names in label order.
+        origins: origins of the training images.
 
     Returns:
         File name -> content.
@@ -44,6 +47,7 @@ def final_checkpoint(
     card = {
         "schema": SCHEMA,
         "class_names": list(class_names),
+        "origins": origins.to_record(),
         "latent_space": space.to_record(),
         "text_encoder": encoder.id,
         "context_width": encoder.width,

@@ -21,6 +21,7 @@ import torch
 from vapray.bank.factory import build_text_encoder
 from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Train
+from vapray.data.origins import OriginSummary
 from vapray.errors import BackendError, CheckpointError, TrainingDivergedError, VaprayError
 from vapray.latents.latent_space import LatentSpace
 from vapray.latents.loading import read_autoencoder_files
@@ -181,13 +182,15 @@ def _finish(run: StageContext, job: TrainingJob) -> None:
         raise BackendError(
             f"{run.output.uri}: training ended without a complete last checkpoint. Fix: rerun the same command."
         )
+    notes = run.inputs["images"].require_manifest().notes
     contents = final_checkpoint(
         job.config,
         state,
         PromptBank.from_version(run.inputs["prompt_bank"]),
         read_autoencoder_files(run.inputs["autoencoder"]),
         job.space,
-        run.inputs["images"].require_manifest().notes["class_names"],
+        notes["class_names"],
+        OriginSummary.from_record(notes.get("origins")),
     )
     network, shape = job.network(), (job.space.channels, job.space.side, job.space.side)
     tokens = round(pc.mean(run.inputs["prompt_bank"].read(["num_tokens"]).column("num_tokens")).as_py())

@@ -1,11 +1,10 @@
 """Search for the real images that a checkpoint was trained on, in its run."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vapray.errors import DataError
-from vapray.store.checkpoint import split_checkpoint_path
+from vapray.store.checkpoint import split_checkpoint_path, training_images
 from vapray.store.version import Store, Version
 
 __all__ = ["RealImages", "find_real_images", "measured_references"]
@@ -46,20 +45,13 @@ def find_real_images(checkpoint: str, class_names: Sequence[str], run: str | Non
     if root is None:
         return None
     store = Store(root)
-    images = _trained_on(store, fingerprint) or _newest_with(store, class_names)
+    images = training_images(store, fingerprint) or _newest_with(store, class_names)
     if images is None and run:
         raise DataError(
             f"{run}: no finished images of the classes {', '.join(class_names)}. Fix: give the root of a run that "
             "has them in its folder `images`, or leave run out."
         )
     return RealImages(images, measured_references(store, images)) if images else None
-
-
-def _trained_on(store: Store, fingerprint: str) -> Version | None:
-    with contextlib.suppress(DataError):
-        if fingerprint and (manifest := store.version("checkpoints", fingerprint).manifest()):
-            return store.find_by_content("images", manifest.inputs.get("images"))
-    return None
 
 
 def _newest_with(store: Store, class_names: Sequence[str]) -> Version | None:
