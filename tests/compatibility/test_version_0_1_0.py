@@ -21,6 +21,7 @@ from serve.settings import ModelSettings
 from tests.conftest import ROOT
 from tests.export.test_pixels import ask
 from vapray.compare.lineage import open_run
+from vapray.compare.subject_lineage import find_subject
 from vapray.config.loader import load_config
 from vapray.data.origins import OriginSummary, content_hash_of_same_images
 from vapray.errors import DataError
@@ -109,6 +110,13 @@ def test_its_licences_are_unknown_until_its_images_are_ingested_again(run, check
     again.seal(stage="ingest", sections={}, inputs={}, seconds=1.0, versions={}, notes=notes)
     exported = export_checkpoint(final, str(tmp_path / "exported"), accept_unaudited=True)
     assert exported.origins[0].startswith("licences of the training images: CC0-1.0 (")
+
+
+def test_its_subjects_are_found_by_their_groups(run):
+    rows = Store(str(run)).finished("images")[0].read(["image_id", "group", "split"]).to_pylist()
+    group = next(row["group"] for row in rows if row["split"] == "train" and row["group"] != row["image_id"])
+    found = find_subject(str(run), group)
+    assert [*found.images.values()] == [sum(row["group"] == group for row in rows)]
 
 
 def test_a_finished_run_is_compared(run):

@@ -43,6 +43,7 @@ def test_isic2018(root: Path) -> None:
     source = Isic2018(root, validation_share=0.1, test_share=0.2)
     assert sides(source.records()) == {"train": 10_015, "validation": 193, "test": 1_512}
     assert source.class_names == ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+    assert {(record.licence, record.source) for record in source.records()} == {("CC-BY-NC-4.0", "ISIC 2018")}
 
 
 @needs_tables
@@ -57,6 +58,8 @@ def test_isic2019(root: Path) -> None:
     assert abs(sides(records)["test"] / len(records) - 0.2) < 0.001
     ham = {row["image_id"] for row in read_rows(REAL / "tables" / "HAM10000_metadata.csv")}
     assert {record.image_id for record in records if record.group.startswith("HAM_")} == ham and len(ham) == 10_015
+    assert sum(not record.subject for record in records) == 2_084
+    assert all(record.metadata.keys() == {"age_approx", "anatom_site_general", "sex"} for record in records)
     overlap, alone = source.notes()
     assert overlap.startswith("10,015 of the 25,331 images") and alone.startswith("2,084 images have no lesion id")
 
@@ -111,3 +114,15 @@ def test_real_colonoscopy_as_a_folder_with_a_table(tmp_path: Path) -> None:
     records = Folder(tmp_path).records()
     assert Counter(record.class_name for record in records) == {"neoplastic": 694, "non_neoplastic": 257, "mixed": 49}
     assert center_crop_resize(decode(Path(records[0].path).read_bytes()), 32).shape == (32, 32, 3)
+
+
+@needs_tables
+def test_ham10000_has_7470_lesions_with_age_sex_and_localization(root: Path) -> None:
+    link_tables(root, "HAM10000_metadata.csv")
+    name_pictures("HAM10000_metadata.csv", "image_id", root / "images", ".jpg")
+    records = Folder(root).records()
+    assert len(records) == 10_015 and len({record.subject for record in records}) == 7_470
+    assert {(record.licence, record.source) for record in records} == {("CC-BY-NC-4.0", "HAM10000")}
+    (known,) = (record for record in records if record.image_id.endswith("ISIC_0027419"))
+    assert known.metadata == {"dx_type": "histo", "age": "80.0", "sex": "male", "localization": "scalp"}
+    assert sum(not record.metadata["age"] for record in records) == 57

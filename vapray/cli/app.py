@@ -15,6 +15,7 @@ from vapray.cli.capacity import capacity
 from vapray.cli.cli_runtime import Debug, exit_on_error
 from vapray.cli.experiment import experiment
 from vapray.cli.export import export
+from vapray.cli.lineage import lineage
 from vapray.cli.service import create_key, serve
 from vapray.errors import ConfigError
 from vapray.pipeline.stage_names import STAGES_OF_JOB
@@ -119,7 +120,7 @@ def compare(
             _write_page(html, comparison.to_html())
 
 
-for command in (export, serve, create_key, capacity, experiment):
+for command in (export, lineage, serve, create_key, capacity, experiment):
     app.command()(command)
 app.command("key", hidden=True)(create_key)
 

@@ -11,12 +11,12 @@ from vapray.evaluation.metrics import Metrics
 from vapray.store.tables import TABLES
 from vapray.store.version import Manifest, Store, Version
 
-__all__ = ["DATASET", "REPORT", "FinishedRun", "open_run", "same_images"]
+__all__ = ["DATASET", "REPORT", "FinishedRun", "finished_versions", "open_run", "same_images"]
 
 REPORT = "report/metrics.json"
 EVALUATION = "measurements"
 DATASET = "ingest dataset"
-WITHOUT_ROWS = ("autoencoder", "checkpoints")
+WITHOUT_ROWS = ("autoencoder", "audits", "checkpoints")
 """Tables whose versions hold files and no rows."""
 
 
@@ -62,7 +62,7 @@ def open_run(root: str) -> FinishedRun:
         DataError: there is no finished evaluation, or its images or samples are gone.
     """
     store = Store(root)
-    sealed = list(_sealed(store))
+    sealed = list(finished_versions(store))
     evaluations = [(version, manifest) for version, manifest in sealed if version.table == EVALUATION]
     if not evaluations:
         raise DataError(
@@ -89,7 +89,7 @@ def same_images(first: FinishedRun, second: FinishedRun) -> bool:
     return bool(ours.equals(theirs))
 
 
-def _sealed(store: Store) -> Iterator[tuple[Version, Manifest]]:
+def finished_versions(store: Store) -> Iterator[tuple[Version, Manifest]]:
     """Yield every finished version; skips those with a damaged manifest."""
     for table in (*TABLES, *WITHOUT_ROWS):
         for version in store.finished(table):

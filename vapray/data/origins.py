@@ -49,7 +49,7 @@ def apply_settings(records: Sequence[ImageRecord], data: Data) -> list[ImageReco
     Raises:
         DataError: ``data.metadata_columns`` names a column that the dataset's tables do not have.
     """
-    known = set().union(*(record.metadata for record in records))
+    known = {name for record in records for name in record.metadata}
     if missing := [name for name in data.metadata_columns if name not in known]:
         raise DataError(
             f"data.metadata_columns: no column {', '.join(missing)} in the tables of the dataset. "

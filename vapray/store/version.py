@@ -223,13 +223,13 @@ class Store:
     def finished(self, table: str) -> list[Version]:
         """Finished versions of a table, newest first; skips those with a damaged manifest."""
         versions = []
-        for version in self._versions(table):
+        for version in self.versions(table):
             with contextlib.suppress(DataError):
                 if version.manifest():
                     versions.append(version)
         return sorted(versions, key=lambda version: version.require_manifest().finished, reverse=True)
 
-    def _versions(self, table: str) -> Iterator[Version]:
+    def versions(self, table: str) -> Iterator[Version]:
         """Versions of a table, finished or not; those of 0.1.0 are in a folder with the table's old name."""
         for folder in filter(None, (table, RENAMED_TABLES.get(table))):
             for name in self.files.names(folder):
