@@ -172,6 +172,8 @@ def main() -> None:
     parser.add_argument("--record", type=Path, default=HERE / "record.json")
     parser.add_argument("--tables-only", action="store_true")
     asked = parser.parse_args()
+    if not (asked.tables_only or (asked.pictures and asked.concepts)):
+        parser.error("--pictures and --concepts are needed, or --tables-only")
     if not asked.tables_only:
         marks = read_marks(asked.concepts)
         known = measured({image: str(asked.pictures / f"{image}.jpg") for image in marks})

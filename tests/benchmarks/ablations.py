@@ -1,4 +1,4 @@
-"""What each choice of the recipe `modern` brings on phantoms: one choice changed at a time, at equal time, over seeds.
+"""Ablations of the recipe `modern` on phantoms: one choice changed at a time, at equal time, over seeds.
 
     python -m tests.benchmarks.ablations [--squeezenet FILE] [--seconds 90] [--images 320] [--tables-only]
         [--experiment jobs/experiments/recipe.yaml] [--records results/recipe]
@@ -79,8 +79,12 @@ def run_all(asked: argparse.Namespace, experiment: Experiment) -> None:
         if not plan.exists():
             every = list(pool.map(time_steps, [asked.seconds] * len(cores), [changes] * len(cores)))
             plan.parent.mkdir(parents=True, exist_ok=True)
-            write(plan, {name: int(fmean(one[name] for one in every)) for name in changes})
-        steps = json.loads(plan.read_text())
+            counts = {name: int(fmean(one[name] for one in every)) for name in changes}
+            write(plan, {"seconds": asked.seconds, "images": asked.images, "steps": counts})
+        planned = json.loads(plan.read_text())
+        if (planned["seconds"], planned["images"]) != (asked.seconds, asked.images):
+            raise SystemExit(f"{plan}: made with other --seconds or --images. Fix: give these, or another --records.")
+        steps = planned["steps"]
         jobs = {}
         for seed in experiment.seeds:
             for name in changes:
@@ -137,6 +141,9 @@ def main() -> None:
     experiment = read_experiment(asked.experiment)
     if not asked.tables_only:
         run_all(asked, experiment)
+    names = [(name, seed) for name in experiment.arms for seed in experiment.seeds]
+    if missing := [name for name in names if not record_of(asked.records, *name).exists()]:
+        parser.error(f"{asked.records}: {len(missing)} of {len(names)} records are missing; run without --tables-only")
     print(table(asked.records, experiment))
 
 

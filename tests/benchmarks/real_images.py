@@ -108,8 +108,12 @@ def run_seeds(
     if not plan.exists():
         timed = side_by_side(0, dict.fromkeys(ARMS, TIMED_STEPS))
         fitting = {name: (60 * asked.minutes - one["once"]) / (one["fit"] + one["step"]) for name, one in timed.items()}
-        plan.write_text(json.dumps({name: int(count) for name, count in fitting.items()}))
-    steps: dict[str, int] = json.loads(plan.read_text())
+        counts = {name: int(count) for name, count in fitting.items()}
+        plan.write_text(json.dumps({"minutes": asked.minutes, "change": asked.change, "steps": counts}))
+    planned = json.loads(plan.read_text())
+    if (planned["minutes"], planned["change"]) != (asked.minutes, asked.change):
+        raise SystemExit(f"{plan}: made with other --minutes or --change. Fix: give these, or another --work.")
+    steps: dict[str, int] = planned["steps"]
     print("steps: " + ", ".join(f"{name} {count}" for name, count in steps.items()), flush=True)
     found: list[dict[str, dict[str, float]]] = []
     for seed in range(asked.seeds):

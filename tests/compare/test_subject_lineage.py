@@ -36,7 +36,7 @@ class Run:
         return version
 
     def find(self, subject: str) -> dict[str, tuple[int, int, tuple[str, ...]]]:
-        """What rests on a subject: rows, training images, and what else it was made with."""
+        """Versions that rest on a subject, with their rows, training images and inputs."""
         found = find_subject(self.root, subject).dependents
         return {one.version.folder: (one.rows, one.trained, one.made_with) for one in found}
 

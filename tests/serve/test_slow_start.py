@@ -28,12 +28,15 @@ with ray_session(Cluster()):
 def test_a_proxy_that_starts_slowly_is_waited_for():
     command = [sys.executable, "-c", START, str(free_port())]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
-        proxy = _first_proxy(psutil.Process(started.pid))
-        proxy.suspend()
-        time.sleep(HELD_SECONDS)
-        was_held = proxy.status() == psutil.STATUS_STOPPED
-        proxy.resume()
-        output, errors = started.communicate(timeout=120)
+        try:
+            proxy = _first_proxy(psutil.Process(started.pid))
+            proxy.suspend()
+            time.sleep(HELD_SECONDS)
+            was_held = proxy.status() == psutil.STATUS_STOPPED
+            proxy.resume()
+            output, errors = started.communicate(timeout=120)
+        finally:
+            started.kill()
     assert was_held
     assert "started" in output, errors
     assert not gone_within(30, [proxy])
