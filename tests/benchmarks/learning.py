@@ -27,11 +27,12 @@ import torch
 
 from tests.benchmarks.table import report
 from tests.benchmarks.train_step import product_rate
-from tests.benchmarks.training_arm import Images, TrainingArm, TrainingSet
+from tests.benchmarks.training_arm import Images, TrainingArm, TrainingSet, fit_latents
 from vapray.captioning.attributes import Attributes, agreement
 from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.caption_templates import render_caption
 from vapray.captioning.prompt_set import PromptSet, load_prompt_set
+from vapray.config import Config
 from vapray.config.loader import load_config
 from vapray.data.phantom.modalities import Modality, find_modality
 from vapray.data.phantom.plan import draw_view, plan_views
@@ -40,7 +41,6 @@ from vapray.evaluation.attribute_judge import AttributeJudge, judged_attributes,
 from vapray.evaluation.extractors.extractor import FeatureExtractor
 from vapray.evaluation.extractors.random_convolutions import RandomConvolutions
 from vapray.evaluation.set_metrics import FeatureSet, fid_of_sets
-from vapray.latents.pixel_space import PixelSpace
 from vapray.models.flop_counter import count_flops
 
 SIDE, TRAINING, HELD_OUT, JUDGE_STEPS, TIMED_STEPS = 32, 1120, 320, 500, 12
@@ -88,15 +88,22 @@ class Problem:
         self.modality, self.prompt_set = find_modality(name), load_prompt_set(name)
         self.training = Drawn.of(self.modality, self.prompt_set, TRAINING, 0)
         self.held_out = Drawn.of(self.modality, self.prompt_set, HELD_OUT, 1)
-        drawn, self.extractors = self.training, {"feature": RandomConvolutions(), **(extractors or {})}
-        names = self.modality.class_names
-        self.data = TrainingSet.of(drawn.images, drawn.labels, drawn.captions, names, PixelSpace())
+        self.extractors = {"feature": RandomConvolutions(), **(extractors or {})}
+        self._data: dict[str, TrainingSet] = {}
         specs = judged_attributes(self.prompt_set, self.training.truths)
         upright = self.modality.upright
         self.judge: AttributeJudge = train_judge(
             self.training.images, self.training.truths, specs, upright=upright, steps=JUDGE_STEPS
         )
         self.references = {name: self._features(name, self.training.images) for name in self.extractors}
+
+    def data(self, config: Config) -> TrainingSet:
+        """Training rows in the latents of a configuration."""
+        asked, drawn = config.autoencoder.model_dump_json(), self.training
+        if asked not in self._data:
+            rows = (drawn.images, drawn.labels, drawn.captions, self.modality.class_names)
+            self._data[asked] = TrainingSet.of(*rows, fit_latents(config, drawn.images))
+        return self._data[asked]
 
     def _features(self, name: str, images: Images) -> FeatureSet:
         extractor = self.extractors[name]
@@ -129,7 +136,8 @@ class Problem:
 def arm(problem: Problem, changes: Sequence[str], seed: int, steps: int) -> TrainingArm:
     """Begin one training run."""
     fixed = [f"run.seed={seed}", f"data.image_size={SIDE}", f"train.steps={steps}", "train.workers=1"]
-    return TrainingArm(problem.data, load_config(None, [*fixed, *changes], preset="modern"))
+    config = load_config(None, [*fixed, *changes], preset="modern")
+    return TrainingArm(problem.data(config), config)
 
 
 def steps_that_fill(problem: Problem, seconds: float, changes: Mapping[str, Sequence[str]]) -> dict[str, int]:
@@ -146,9 +154,9 @@ def peak_share(problem: Problem, changes: Sequence[str], steps: int = 20) -> flo
     """Share of the rate of large matrix products that a training step reaches."""
     one = arm(problem, changes, 0, steps)
     took = statistics.median([one.step() for _ in range(steps)][2:])
-    rows, space = problem.data.rows, problem.data.space
-    latent = (space.channels, SIDE, SIDE)
-    flops = count_flops(one.state.ema, latent, len(rows.tokens) // len(rows.labels), problem.data.encoder.width)
+    rows, space = one.data.rows, one.data.space
+    latent = (space.channels, space.side, space.side)
+    flops = count_flops(one.state.ema, latent, len(rows.tokens) // len(rows.labels), one.data.encoder.width)
     kind = torch.bfloat16 if one.config.train.precision == "bfloat16" else torch.float32
     return 3.0 * one.config.train.batch_size * flops / took / product_rate(torch.device("cpu"), 1024, kind)
 

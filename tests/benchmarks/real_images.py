@@ -7,7 +7,7 @@
 image analysis, classes drawn alike and a process on a core of its own, and run side by side. The steps of an arm are
 those that fill ``--minutes`` with all that it needs: timed once, side by side too, and the same for all seeds.
 
-modern   the preset, patches of 8 pixels and width 192; ``--change`` overrides its settings
+modern   jobs/configs/isic2018_small.yaml; ``--change`` overrides its settings
 paper    0.1.0's jobs/configs/isic2018_small.yaml: an autoencoder fitted in the run, with as many steps as the network
 
 Distances are Frechet distances of 1,000 generated images, for captions of training images, to 2,000 training images.
@@ -33,24 +33,23 @@ from PIL import Image
 
 from tests.benchmarks.dermoscopy import SIDE, CaptionedSet, DermoscopyJudge, read_splits
 from tests.benchmarks.table import report
-from tests.benchmarks.training_arm import Images, TrainingArm, TrainingSet
+from tests.benchmarks.training_arm import Images, TrainingArm, TrainingSet, fit_latents
+from tests.conftest import ROOT
 from vapray.config import Config, Evaluate
 from vapray.config.loader import load_config
-from vapray.latents.fit import Recipe, fit_autoencoder
-from vapray.latents.pixel_space import PixelSpace
 
 GENERATED, TIMED_STEPS = 1000, 100
-SHARED = ("train.class_balanced_sampling=true", "train.workers=1", f"data.image_size={SIDE}")
-ARMS = {
-    "modern": ("model.patch_size=8", "model.width=192"),
-    "paper": ("autoencoder.width=16", "train.warmup_steps=100"),
-}
+SHARED = ("train.workers=1", f"data.image_size={SIDE}")
+PAPER = ("train.class_balanced_sampling=true", "autoencoder.width=16", "train.warmup_steps=100")
+ARMS = ("modern", "paper")
 
 
 def config_of(name: str, seed: int, steps: int, changes: Sequence[str]) -> Config:
     """Configuration of an arm."""
     counts = (f"run.seed={seed}", f"train.steps={steps}", f"autoencoder.steps={steps}")
-    return load_config(None, [*SHARED, *counts, *ARMS[name], *changes], preset=name)
+    if name == "modern":
+        return load_config(ROOT / "jobs/configs/isic2018_small.yaml", [*SHARED, *counts, *changes])
+    return load_config(None, [*SHARED, *counts, *PAPER, *changes], preset="paper")
 
 
 def pin(core: int) -> None:
@@ -69,12 +68,7 @@ def train_arm(work: str, name: str, seed: int, steps: int, changes: Sequence[str
     names, splits = read_splits(Path(), Path(work))
     training, config = splits["train"], config_of(name, seed, steps, changes)
     began, marks = time.perf_counter(), [0.0]
-    autoencoder: Any = PixelSpace()
-    if config.autoencoder.kind == "kl":
-        asked = config.autoencoder
-        sizes = (asked.channels, asked.factor, asked.width, steps, asked.batch_size, asked.learning_rate)
-        recipe = Recipe(*sizes, seed=seed)
-        autoencoder, _ = fit_autoencoder(training.images, recipe, on_step=lambda *_: marks.append(time.perf_counter()))
+    autoencoder = fit_latents(config, training.images, lambda *_: marks.append(time.perf_counter()))
     data = TrainingSet.of(training.images, training.labels, training.captions, names, autoencoder)
     arm = TrainingArm(data, config)
     took = [arm.step() for _ in range(steps)]

@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from vapray.bank.hashing_encoder import HashingEncoder
 from vapray.config import Config
 from vapray.latents.autoencoder import Autoencoder
+from vapray.latents.fit import Recipe, fit_autoencoder
 from vapray.latents.latent_space import LatentSpace, LatentStatistics, flip_pair
+from vapray.latents.patch_pca import fit_patch_pca
+from vapray.latents.pixel_space import PixelSpace
+from vapray.latents.training_loop import OnStep
 from vapray.sampling.sampler import Sampler, SamplingSettings
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
@@ -19,10 +23,28 @@ from vapray.training.network import build_network
 from vapray.training.state import TrainingState
 from vapray.training.step import OptimizerStep
 
-__all__ = ["Images", "TrainingArm", "TrainingSet"]
+__all__ = ["Images", "TrainingArm", "TrainingSet", "fit_latents"]
 
 Images = NDArray[np.uint8]
 ENCODED_AT_ONCE = 256
+
+
+def fit_latents(config: Config, images: Images, on_step: OnStep = None) -> Autoencoder:
+    """Autoencoder of a configuration without a trained model: pixels, principal components, or fitted by gradients.
+
+    Args:
+        config: Section ``autoencoder`` and the seed are read.
+        images: Training images.
+        on_step: Called after each optimizer step of ``kl``.
+    """
+    asked = config.autoencoder
+    if asked.kind == "pca":
+        return fit_patch_pca(images, channels=asked.channels, factor=asked.factor, whitening=asked.whitening)
+    if asked.kind == "pixels":
+        return PixelSpace()
+    sizes = (asked.channels, asked.factor, asked.width, asked.steps, asked.batch_size, asked.learning_rate)
+    autoencoder, _ = fit_autoencoder(images, Recipe(*sizes, seed=config.run.seed), on_step=on_step)
+    return autoencoder
 
 
 @dataclass(frozen=True)
@@ -55,7 +77,9 @@ class TrainingSet:
         offsets = np.concatenate([[0], np.cumsum([len(one) for one in contexts])]).astype(np.int64)
         moments = torch.stack(views, dim=1).numpy().astype(np.float16)
         rows = TrainingRows(np.array(labels, dtype=np.int32), moments, np.concatenate(contexts), offsets)
-        return cls(rows, seen.space(moments.shape[-1]), autoencoder, encoder, class_names)
+        side, scaling = moments.shape[-1], autoencoder.published_scaling
+        space = LatentSpace.published(scaling, autoencoder.channels, side) if scaling else seen.space(side)
+        return cls(rows, space, autoencoder, encoder, class_names)
 
 
 class TrainingArm:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from tests.bank.tiny_models import bert, biomedclip
+from tests.latents.discs import draw_discs
 from tests.latents.trained_models import stable_diffusion, taef2
 from vapray.bank.factory import build_text_encoder
 from vapray.bank.prompt_bank import BankEntry, PromptBank
@@ -15,6 +16,7 @@ from vapray.latents.autoencoder import Autoencoder
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.kl_network import build_autoencoder
 from vapray.latents.latent_space import LatentSpace
+from vapray.latents.patch_pca import fit_patch_pca
 from vapray.latents.pixel_space import PixelSpace
 from vapray.latents.tiny_autoencoder import TinyAutoencoder
 from vapray.store.checkpoint import read_folder_bytes, write_checkpoint
@@ -33,6 +35,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "dit": (*CLASS_ONLY, "model.network=dit"),
     "unet": (*CLASS_ONLY, "model.network=unet"),
     "pixels": ("autoencoder.kind=pixels", "diffusion.schedule=linear", "model.patch_size=4"),
+    "pca": ("autoencoder.kind=pca", "autoencoder.channels=20", "model.patch_size=1"),
     "flow": ("diffusion.path=flow", "diffusion.prediction=x", "diffusion.loss=v", "sample.solver=heun"),
     "rope": ("model.rope=true", "model.qk_norm=true", "model.label_tokens=2"),
     "velocity": ("diffusion.prediction=v", "diffusion.loss=v"),
@@ -87,6 +90,8 @@ def _autoencoder(folder: Path, kind: str) -> tuple[Autoencoder, Sequence[str]]:
     model = folder / "model"
     if kind == "pixels":
         return PixelSpace(), ()
+    if kind == "pca":
+        return fit_patch_pca(draw_discs(8), channels=20, factor=4, whitening=0.5), ()
     if kind == "diffusers":
         return KlAutoencoder.load(stable_diffusion(model)), [f"autoencoder.model={model}"]
     if kind == "taef2":

@@ -12,6 +12,7 @@ from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.kl_network import build_autoencoder
 from vapray.latents.latent_space import flip_pair, sample_latent
 from vapray.latents.network_autoencoder import NetworkAutoencoder
+from vapray.latents.patch_pca import fit_patch_pca
 from vapray.latents.pixel_space import PixelSpace
 from vapray.latents.tiny_autoencoder import TinyAutoencoder
 
@@ -21,13 +22,15 @@ from .discs import draw_discs
 def make_autoencoder(kind: str) -> Autoencoder:
     if kind == "pixels":
         return PixelSpace()
+    if kind == "pca":
+        return fit_patch_pca(draw_discs(8), channels=12, factor=4, whitening=0.5)
     if kind == "taef2":
         torch.manual_seed(0)
         return TinyAutoencoder(channels=6, width=8)
     return KlAutoencoder(build_autoencoder(channels=4, factor=4, width=8, side=16, seed=0))
 
 
-@pytest.fixture(params=["kl", "taef2", "pixels"])
+@pytest.fixture(params=["kl", "taef2", "pca", "pixels"])
 def autoencoder(request: pytest.FixtureRequest) -> Autoencoder:
     return make_autoencoder(request.param)
 

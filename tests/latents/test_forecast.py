@@ -12,6 +12,7 @@ from vapray.latents.fitting import forecast as making
 from vapray.latents.forecast import autoencoder_size
 from vapray.latents.kl_shape import STABLE_DIFFUSION, KlShape
 from vapray.latents.network_size import kl_size, tiny_size
+from vapray.latents.patch_pca import PatchPca
 from vapray.latents.tiny_autoencoder import TinyAutoencoder
 from vapray.runtime.forecast import Forecast, ForecastInputs, Images, remaining
 
@@ -46,6 +47,21 @@ def test_the_size_is_that_of_the_model_in_the_directory(tmp_path: Path) -> None:
     assert size.encoder_flops == pytest.approx(encoder.get_total_flops(), rel=0.01)
     assert size.decoder_flops == pytest.approx(decoder.get_total_flops(), rel=0.01)
     assert KlShape.of(folder / "config.json").factor == 8
+
+
+def test_the_size_of_principal_components_is_that_of_the_fitted_ones() -> None:
+    config = load_config(
+        None, ["autoencoder.kind=pca", "autoencoder.channels=20", "autoencoder.factor=8", "data.image_size=32"]
+    )
+    size, pca = autoencoder_size(config), PatchPca(20, 8)
+    assert size.parameters == parameters(pca.network)
+    with torch.no_grad(), FlopCounterMode(display=False) as encoder:
+        pca.network["encoder"](torch.zeros(1, 3, 32, 32))
+    with torch.no_grad(), FlopCounterMode(display=False) as decoder:
+        pca.network["decoder"](torch.zeros(1, 20, 4, 4))
+    assert (size.encoder_flops, size.decoder_flops) == (encoder.get_total_flops(), decoder.get_total_flops())
+    made = making.forecast(outlook("autoencoder.kind=pca"))
+    assert (made.rows, made.work_seconds > 0) == (0, True)
 
 
 def test_the_size_of_taef2_is_that_of_the_built_one() -> None:

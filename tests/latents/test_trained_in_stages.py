@@ -62,6 +62,16 @@ def encoded(config: Config, images: Version) -> tuple[dict[str, Any], Version, L
     return notes, latents, LatentSpace.from_record(_latent_space(config, autoencoder, latents))
 
 
+def test_principal_components_are_fitted_in_the_stage_and_bring_their_own_scale(images: Version) -> None:
+    own = ("kind=pca", "channels=12", "factor=4")
+    config = load_config(None, [*(f"autoencoder.{setting}" for setting in own), "pools.autoencoder.num_cpus=1"])
+    notes, latents, space = encoded(config, images)
+    assert space == LatentSpace(12, 8, (0.0,) * 12, (1.0,) * 12)
+    assert notes["psnr_heldout"] > 20
+    assert describe_autoencoder(config.autoencoder, notes).startswith("12 principal components of patches of 4 pixels")
+    assert {(row["channels"], row["height"]) for row in latents.read().to_pylist()} == {(12, 8)}
+
+
 def test_stable_diffusions_scale_is_its_own_and_taef2s_is_measured_on_training_latents(
     tmp_path: Path, images: Version
 ) -> None:

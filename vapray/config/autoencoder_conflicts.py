@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find_autoencoder_conflicts"]
 
+NOT_TUNED = {"pixels": "pixels have no decoder", "pca": "principal components are the best linear decoder already"}
 CHANNELS_OF_TAEF2, FACTOR_OF_TAEF2 = 32, 8
 
 
@@ -28,6 +29,10 @@ def find_autoencoder_conflicts(config: "Config") -> Iterator[ConfigConflict]:
         found = f"has {CHANNELS_OF_TAEF2} channels and factor {FACTOR_OF_TAEF2}, not {settings.channels} and"
         advice = f"Fix: set autoencoder.channels={CHANNELS_OF_TAEF2} autoencoder.factor={FACTOR_OF_TAEF2}."
         yield _misfit("kind = taef2", f"{found} {settings.factor}. {advice}", "channels", "factor")
+    if settings.kind == "pca" and settings.channels > (values := 3 * settings.factor**2):
+        found = f"a patch of {settings.factor} x {settings.factor} pixels has {values} values, thus components."
+        advice = f"Fix: set autoencoder.channels to at most {values}, or raise autoencoder.factor."
+        yield _misfit(f"channels = {settings.channels}", f"{found} {advice}", "factor", "kind")
     if config.train.quarter_turns and settings.kind != "pixels":
         text = f"autoencoder.kind = {settings.kind}: the latents of a turned image are not turned latents."
         yield ConfigConflict(
@@ -40,8 +45,8 @@ def find_autoencoder_conflicts(config: "Config") -> Iterator[ConfigConflict]:
 def _tuning(config: "Config") -> Iterator[ConfigConflict]:
     settings = config.autoencoder
     steps = settings.tune_decoder_steps
-    if steps and settings.kind == "pixels":
-        yield _misfit(f"tune_decoder_steps = {steps}", "pixels have no decoder. Fix: set it to 0.", "kind")
+    if steps and (reason := NOT_TUNED.get(settings.kind)):
+        yield _misfit(f"tune_decoder_steps = {steps}", f"{reason}. Fix: set it to 0.", "kind")
     if settings.lpips_heads and not settings.lpips_backbone:
         text = "needs autoencoder.lpips_backbone, the network that the heads were trained for."
         yield _misfit(f"lpips_heads = {settings.lpips_heads}", text, "lpips_backbone")

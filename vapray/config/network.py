@@ -12,18 +12,22 @@ __all__ = ["Autoencoder", "Diffusion", "Model"]
 class Autoencoder(ConfigSection):
     """Settings of the latent space."""
 
-    kind: Literal["kl", "diffusers", "taef2", "pixels"] = "kl"
+    kind: Literal["kl", "diffusers", "taef2", "pca", "pixels"] = "kl"
     """Autoencoder. kl: a small AutoencoderKL fitted to the run's own training images; diffusers: a trained
-    AutoencoderKL, such as Stable Diffusion's; taef2: a trained tiny autoencoder; pixels: none."""
+    AutoencoderKL, such as Stable Diffusion's; taef2: a trained tiny autoencoder; pca: principal components of patches,
+    computed from the run's own training images; pixels: none."""
     model: PathText | None = None
     """Trained model. diffusers: a directory (of the model, or of a pipeline with a folder vae) or hf-hub:OWNER/NAME;
     taef2: the directory of taef2_encoder.pth and taef2_decoder.pth."""
     revision: str | None = None
     """Commit, tag or branch of a hub model."""
     channels: PositiveInt = 4
-    """Number of channels of the latents; for a trained model, its own."""
+    """Number of channels of the latents; for a trained model, its own; for pca, at most 3 ``factor``²."""
     factor: Literal[2, 4, 8] = 4
-    """Image side divided by latent side; for a trained model, its own."""
+    """Image side divided by latent side; for a trained model, its own; for pca, the side of a patch."""
+    whitening: UnitInterval = 0.5
+    """For pca: power of its standard deviation by which a component is divided. 0: distances as between pixels; 1: the
+    same variance for all components."""
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 8
     """For kl: number of channels of the first level, a multiple of 8."""
     steps: PositiveInt = 1000

@@ -77,12 +77,15 @@ def _model(opened: ExportSource, settings: dict[str, Any]) -> _Component:
 
 
 def _weights(opened: ExportSource) -> dict[str, Tensor]:
-    """Tensors of the U-ViT, of the decoder of TAEF2 and of the latent space."""
+    """Tensors of the U-ViT, of the decoder of TAEF2 or of principal components, and of the latent space."""
     state = opened.network.state_dict() if isinstance(opened.network, UViT) else {}
     weights = {name: weight for name, weight in state.items() if not name.startswith(FOR_TRAINING)}
     if _autoencoder_class(opened.autoencoder) == "TinyAutoencoder":
         tiny = load_safetensors(opened.autoencoder[WEIGHTS_FILE])
         weights |= {_taef2_name(name): weight for name, weight in tiny.items() if name.startswith("decoder.")}
+    if _autoencoder_class(opened.autoencoder) == "PatchPca":
+        pca = load_safetensors(opened.autoencoder[WEIGHTS_FILE])
+        weights |= {name.replace("decoder.", "pca."): weight for name, weight in pca.items() if "decoder." in name}
     space = opened.card.space
     weights |= {"latent_shift": tensor(space.shift), "latent_scale": tensor(space.scale)}
     return {name: weight.contiguous() for name, weight in weights.items()}
@@ -95,7 +98,7 @@ def _taef2_name(name: str) -> str:
 
 
 def _vae(files: Mapping[str, bytes]) -> _Component:
-    """AutoencoderKL of diffusers; absent for pixels and for TAEF2, whose decoder is in ``model``."""
+    """AutoencoderKL of diffusers; absent for pixels, and where the decoder is in ``model``: TAEF2, components."""
     if _autoencoder_class(files) != "AutoencoderKL":
         return _Component()
     config = json.loads(files[CONFIG_FILE])

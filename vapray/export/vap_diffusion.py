@@ -443,5 +443,8 @@ class VapDiffusionPipeline(Pipeline):
             pixels = self.vae.decode(pixels.to(self.vae.dtype)).sample
         elif "taef2.layers.0.weight" in w:
             pixels = taef2_decoder(w)(pixels.to(self.model.dtype))
+        elif "pca.weight" in w:
+            kernel = w["pca.weight"].to(pixels)
+            pixels = F.conv_transpose2d(pixels, kernel, w["pca.bias"].to(pixels), stride=kernel.shape[2])
         pixels = pixels[0].float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
         return pixels.permute(1, 2, 0).contiguous().cpu().numpy()

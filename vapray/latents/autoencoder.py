@@ -8,6 +8,7 @@ from vapray.errors import CheckpointError
 from vapray.latents.file_names import CONFIG_FILE
 from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.network_autoencoder import Autoencoder, NetworkAutoencoder
+from vapray.latents.patch_pca import PatchPca
 from vapray.latents.pixel_space import PixelSpace
 from vapray.latents.tiny_autoencoder import TinyAutoencoder
 
@@ -16,6 +17,7 @@ __all__ = ["Autoencoder", "load_autoencoder"]
 
 LOADERS: dict[str, Callable[[str | Path], Autoencoder]] = {
     "AutoencoderKL": KlAutoencoder.load,
+    "PatchPca": PatchPca.load,
     "PixelSpace": lambda _: PixelSpace(),
     "TinyAutoencoder": TinyAutoencoder.load,
 }

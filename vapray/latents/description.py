@@ -17,6 +17,7 @@ def describe_autoencoder(settings: Settings, notes: Mapping[str, Any]) -> str:
     """
     kinds = {
         "kl": "small, fitted to the training pictures",
+        "pca": f"{settings.channels} principal components of patches of {settings.factor} pixels",
         "pixels": "none, pixels are diffused",
         "diffusers": f"AutoencoderKL of {settings.model}",
         "taef2": f"TAEF2 of {settings.model}",

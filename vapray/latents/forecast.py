@@ -7,7 +7,7 @@ from vapray.errors import VaprayError
 from vapray.latents.batch_slices import max_batch_size
 from vapray.latents.file_names import CONFIG_FILE
 from vapray.latents.kl_shape import STABLE_DIFFUSION, KlShape
-from vapray.latents.network_size import NO_NETWORK, AutoencoderSize, kl_size, tiny_size
+from vapray.latents.network_size import NO_NETWORK, AutoencoderSize, kl_size, pca_size, tiny_size
 from vapray.latents.pretrained_files import find_pretrained
 from vapray.latents.teacher_files import teacher_cost
 from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, ForecastInputs, flop_rate, part_overhead, pool_size
@@ -29,6 +29,8 @@ def autoencoder_size(config: Config) -> AutoencoderSize:
         return NO_NETWORK
     if settings.kind == "taef2":
         return tiny_size(side)
+    if settings.kind == "pca":
+        return pca_size(side, settings.channels, settings.factor)
     if settings.kind == "diffusers":
         return kl_size(_trained_shape(settings), side)
     widths = tuple(settings.width * min(4, 2**level) for level in range(settings.factor.bit_length()))

@@ -56,6 +56,12 @@ class LatentSpace:
         shift, scale = (tuple(float(value) for value in record[key]) for key in ("shift", "scale"))
         return cls(channels=int(record["channels"]), side=int(record["side"]), shift=shift, scale=scale)
 
+    @classmethod
+    def published(cls, scaling: tuple[float, float], channels: int, side: int) -> "LatentSpace":
+        """Build the latent space of an autoencoder that publishes one shift and one scale for all channels."""
+        shift, scale = scaling
+        return cls(channels, side, (shift,) * channels, (scale,) * channels)
+
     def to_record(self) -> dict[str, Any]:
         """Convert to plain numbers and lists, for a manifest or a checkpoint."""
         return {

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from vapray.latents.kl_shape import KlShape
 
-__all__ = ["NO_NETWORK", "AutoencoderSize", "kl_size", "tiny_size"]
+__all__ = ["NO_NETWORK", "AutoencoderSize", "kl_size", "pca_size", "tiny_size"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,13 @@ def tiny_size(side: int, channels: int = 32, width: int = 64) -> AutoencoderSize
     encoder += [_convolution(width, channels, 3, sides[3])]
     decoder += [*_tiny_block(width, side), _convolution(width, 3, 3, side)]
     return _size(encoder, decoder)
+
+
+def pca_size(side: int, channels: int, factor: int) -> AutoencoderSize:
+    """Compute the size of principal components of patches for images of ``side`` pixels."""
+    latent_side, values = side // factor, 3 * factor**2
+    flops, latent = 2 * values * channels * latent_side**2, channels * latent_side**2
+    return AutoencoderSize(2 * values * channels + channels + 3, flops, flops, latent, max(latent, 3 * side**2))
 
 
 def _size(encoder: Sequence[_Layer], decoder: Sequence[_Layer]) -> AutoencoderSize:

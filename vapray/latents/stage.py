@@ -88,8 +88,7 @@ def _latent_space(config: Config, autoencoder: Version, latents: Version) -> dic
     """Get the published latent space, or measure that of the training split: mean 0 and sd 1 per channel."""
     encoder, side = load_run_autoencoder(autoencoder), config.latent_side
     if encoder.published_scaling:
-        shift, scale = encoder.published_scaling
-        return LatentSpace(encoder.channels, side, (shift,) * encoder.channels, (scale,) * encoder.channels).to_record()
+        return LatentSpace.published(encoder.published_scaling, encoder.channels, side).to_record()
     statistics = LatentStatistics()
     for part in latents.read_parts():
         for row in part.to_pylist():

@@ -17,8 +17,11 @@ from vapray.latents.kl_autoencoder import KlAutoencoder
 from vapray.latents.lpips import SMALLEST_SIDE
 from vapray.latents.lpips_weights import load_lpips
 from vapray.latents.network_autoencoder import NetworkAutoencoder
+from vapray.latents.patch_pca import fit_patch_pca
 from vapray.latents.pretrained_files import find_pretrained
+from vapray.latents.reconstruction import psnr_db, rebuild_pictures
 from vapray.latents.tiny_autoencoder import TinyAutoencoder
+from vapray.latents.training_loop import torch_threads
 
 __all__ = ["ImagePaths", "load_pretrained", "optimizer_steps", "prepare_autoencoder"]
 
@@ -60,6 +63,8 @@ def prepare_autoencoder(config: Config, paths: ImagePaths, report: Report) -> tu
     settings = config.autoencoder
     if settings.kind == "kl":
         autoencoder, notes = _fitted(config, paths, report)
+    elif settings.kind == "pca":
+        autoencoder, notes = _principal_components(config, paths)
     else:
         autoencoder, notes = load_pretrained(config), {}
     if settings.tune_decoder_steps:
@@ -94,6 +99,16 @@ def _fitted(config: Config, paths: ImagePaths, report: Report) -> tuple[NetworkA
         "psnr_heldout": fit.psnr_heldout,
         "loss_curve": fit.loss_curve,
     }
+
+
+def _principal_components(config: Config, paths: ImagePaths) -> tuple[NetworkAutoencoder, dict[str, Any]]:
+    settings, noise = config.autoencoder, torch.Generator().manual_seed(config.run.seed)
+    images, heldout = split_heldout(_frames(config, paths.train), noise)
+    with torch_threads(_threads(config)):
+        sizes = {"channels": settings.channels, "factor": settings.factor}
+        autoencoder = fit_patch_pca(images, **sizes, whitening=settings.whitening)
+        judged = {"psnr_train": images[: len(heldout)], "psnr_heldout": heldout}
+        return autoencoder, {name: psnr_db(rebuild_pictures(autoencoder, seen), seen) for name, seen in judged.items()}
 
 
 def _finetune_decoder(
