@@ -9,7 +9,6 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator
-from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -47,11 +46,12 @@ def find_metadata(tree: FileTree) -> list[str]:
     if unread := [name for name in names if posixpath.basename(name) not in TABLE_NAMES]:
         found = summarize_names(unread, "table")
         raise DataError(f"{tree.root}: {found} not read. Fix: save it as {' or '.join(TABLE_NAMES)}.")
-    for one, other in combinations(names, 2):
-        if PurePosixPath(one).parent in PurePosixPath(other).parents or (
-            PurePosixPath(other).parent in PurePosixPath(one).parents
-        ):
-            raise DataError(f"{tree.root}: both {one} and {other} exist. Fix: keep one.")
+    by_folder: dict[PurePosixPath, str] = {}
+    for name in sorted(names, key=lambda name: name.count("/")):
+        folders = PurePosixPath(name).parents
+        if above := next((by_folder[folder] for folder in folders if folder in by_folder), None):
+            raise DataError(f"{tree.root}: both {above} and {name} exist. Fix: keep one.")
+        by_folder[folders[0]] = name
     return names
 
 
