@@ -71,7 +71,9 @@ def test_a_pilot_of_rejects_stops_the_stage_with_examples_and_again_without_a_re
         done = joined_job("caption", *words, root=root)
         assert done.returncode == 6, done.stderr
         assert f"{PILOT} of the first {PILOT} of {IMAGES} rows were rejected" in done.stderr
-        assert "The others were not started. First: a/00: refusal: the model declines" in done.stderr
+        assert (
+            f"The others were not started. By reason: {PILOT} such as a/00: refusal: the model declines" in done.stderr
+        )
         assert _Endpoint.asked == PILOT
     _Endpoint.text = "Sure! **A brown spot.**"
     done = joined_job("caption", *words, "run.max_reject_fraction=0.3", root=root)

@@ -167,12 +167,20 @@ WARNINGS = {
         "0.jpg,a,p\n1.jpg,a,p\n2.jpg,b,q\n3.jpg,b,r\n",
         "All images of 1 class (a) are in one group: nothing of it can be held out.",
     ),
+    "no class with two patients": (
+        "0.jpg,a,p\n1.jpg,a,p\n2.jpg,b,q\n3.jpg,b,q\n",
+        "All images of 2 classes (a, b) are in one group: nothing of it can be held out.",
+    ),
+    "large groups": (
+        "0.jpg,a,p\n1.jpg,a,q\n2.jpg,b,q\n3.jpg,b,p\n",
+        "All 4 images are in split train: nothing is held out.",
+    ),
     "a small class": (
         "".join(f"{number}.jpg,a,\n" for number in range(20)) + "20.jpg,b,\n",
         "1 class (b: 1) with fewer images than the 3 splits.",
     ),
     "classes alike": (
-        "0.jpg,Basal cell,\n1.jpg,basal Cell,\n2.jpg,Basal cell,\n3.jpg,basal Cell,\n",
+        "".join(f"{number}.jpg,{'Bb'[number % 2]}asal {'cC'[number % 2]}ell,\n" for number in range(40)),
         "1 pair (Basal cell and basal Cell) of classes that differ in case only.",
     ),
 }
@@ -183,3 +191,17 @@ def test_what_makes_a_split_meaningless_is_a_warning(rows: str, words: str, tmp_
     names = {row.partition(",")[0]: "" for row in rows.splitlines()}
     source = Folder(write_files(tmp_path, {**names, "metadata.csv": f"file_name,label,group\n{rows}"}))
     assert list(account(source).warnings) == [words]
+
+
+def test_a_class_that_is_held_out_only_is_a_warning(tmp_path: Path) -> None:
+    """Such as -1, which stands for no label in the test split of a data set on a hub."""
+    rows = "".join(f"{number}.jpg,{label},{split}\n" for number, (label, split) in enumerate(HELD_OUT_ONLY))
+    names = {f"{number}.jpg": "" for number in range(len(HELD_OUT_ONLY))}
+    source = Folder(write_files(tmp_path, {**names, "metadata.csv": f"file_name,label,split\n{rows}"}))
+    assert list(account(source).warnings) == [
+        "1 class (-1) without an image in split train: the model does not learn them.",
+        "2 classes (0, 1) without an image in split test: their images are not compared.",
+    ]
+
+
+HELD_OUT_ONLY = [("0", "train"), ("0", "train"), ("1", "train"), ("1", "train"), ("-1", "test"), ("-1", "test")]

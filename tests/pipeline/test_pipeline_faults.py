@@ -44,7 +44,7 @@ def test_too_many_bad_pictures_end_with_code_6_and_a_count(tmp_path, joined_job)
     done = joined_job("ingest", *settings, root=root)
     assert done.returncode == 6, done.stdout + done.stderr
     assert "1 of 9 rows were rejected" in done.stderr
-    assert "First: a/half: " in done.stderr
+    assert "such as a/half: " in done.stderr
     done = joined_job("ingest", *settings, "run.max_reject_fraction=0.2", root=root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "8 rows" in done.stdout

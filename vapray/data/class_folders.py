@@ -16,13 +16,18 @@ from vapray.errors import DataError
 
 __all__ = ["is_generic_name", "is_mask_folder", "read_class_folders"]
 
-MASK_FOLDERS = {"mask", "segmentation", "annotation", "groundtruth", "gt"}
+MASK_FOLDER = re.compile(
+    r"(mask|segmentation|annotation|ground[-_ ]?truth|gt)s?"
+    r"|.*[-_ ](masks|segmentations|annotations)|(masks|segmentations|annotations)[-_ ].*",  # with_mask may be a class
+    re.IGNORECASE,
+)
 MASK_FILE = re.compile(r"(.+)[-_ ](?:mask|segmentation|superpixels|seg|gt)(?:[-_ ]\d+)?\.[^.]+", re.IGNORECASE)
 GENERIC = re.compile(
     r"(ham10000[-_ ])?(image|img|picture|photo|pic|data|input|frame|jpe?g|png|dicom|file|part)s?"
     r"([-_ ]*(part)?[-_ ]*\d+)*"
 )
 LOOSE, MASK = "image outside of a class folder", "mask"
+DATA_SUFFIXES = {".csv", ".tsv", ".xlsx", ".xls", ".ods", ".json", ".jsonl", ".gz", ".parquet"}
 
 Folders = dict[str, list[str]]
 
@@ -34,7 +39,7 @@ def is_generic_name(name: str) -> bool:
 
 def is_mask_folder(name: str) -> bool:
     """Return True if a folder's name is that of segmentations."""
-    return re.sub("[-_ ]", "", name.lower()).removesuffix("s") in MASK_FOLDERS
+    return MASK_FOLDER.fullmatch(name) is not None
 
 
 def read_class_folders(tree: FileTree) -> Reading:
@@ -52,6 +57,7 @@ def read_class_folders(tree: FileTree) -> Reading:
     found.left_out |= dict.fromkeys(_masks(images), MASK)
     classes = list(_classes(tree, found))
     raise_problems(tree.root, _problems(tree, classes))
+    found.warnings |= _inner_folders(tree, classes)
     if not classes:
         loose = f"{summarize_names(images, 'image')} outside of class folders" if images else "no images"
         raise DataError(
@@ -138,6 +144,21 @@ def _masks(images: list[str]) -> Iterator[str]:
     named = {path: match[1] for path in images if (match := MASK_FILE.fullmatch(path))}
     stems = {os.path.splitext(path)[0] for path in images} if named else set()
     yield from (path for path, stem in named.items() if stem in stems)
+    yield from _named_like_images(images)
+
+
+def _named_like_images(images: list[str]) -> Iterator[str]:
+    """List the files of folders beside a folder such as ``images`` whose files all have the names of images there."""
+    by_parent: dict[str, dict[str, dict[str, str]]] = {}
+    for path in images:
+        parent, _, name = _folder(path).rpartition("/")
+        stem = os.path.splitext(os.path.basename(path))[0]
+        by_parent.setdefault(parent, {}).setdefault(name, {})[stem] = path
+    for folders in by_parent.values():
+        of_images = [files for name, files in folders.items() if is_generic_name(name)]
+        for name, files in folders.items():
+            if not is_generic_name(name) and any(image.keys() >= files.keys() for image in of_images):
+                yield from files.values()
 
 
 def _copies(tree: FileTree, prefix: str, folders: Folders) -> Iterator[str]:
@@ -157,22 +178,62 @@ def _problems(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> Iter
             f"{summarize_names(generic, 'folder')} naming no class{_unread_tables(tree)}; write metadata.csv with "
             "file_name, label and optionally group, or make one folder per class"
         )
+    inner = _inner_names(tree, classes)
+    if len(repeated := sorted(name for name, of_classes in inner.items() if len(of_classes) > 1)) > 1:
+        yield (
+            f"{summarize_names(repeated, 'folder')} repeated below several of the {len(names)} folders that would be "
+            f"classes ({', '.join(names[:5])}); either may be the class. Write metadata.csv with file_name, label and "
+            "group, or move the images into one folder per class"
+        )
+    if len(names) == 1 and (tables := _data_tables(tree)):
+        yield (
+            f"1 class ({names[0]}) beside {summarize_names(tables, 'table')} that would not be read; write "
+            "metadata.csv with file_name, label and optionally group, or remove the table"
+        )
     if splits := sorted(name for name in names if is_split_name(name)):
         yield f"{summarize_names(splits, 'class')} named like a split; rename the folder, or move it above the classes"
-    inner = {
+    splits_inside = {
         folder
         for _, name, paths in classes
         for folder in set(map(_folder, paths))
         if any(map(is_split_name, folder.partition(f"{name}/")[2].split("/")))
     }
-    if inner:
-        yield f"{summarize_names(sorted(inner), 'split folder')} inside of a class; move them above the classes"
+    if splits_inside:
+        yield f"{summarize_names(sorted(splits_inside), 'split folder')} inside of a class; move them above the classes"
     for paths in (files for _, _, files in classes):
         if tree.images.isdisjoint(paths):
             suffixes = ", ".join(sorted({suffix_of(path) or "no suffix" for path in paths}))
             yield f"folder {os.path.dirname(paths[0])}: no supported image, only {suffixes}; convert them, or remove it"
 
 
+def _below_class(path: str, name: str) -> str:
+    """Get the first folder between a class folder and an image; empty for an image directly in it, or in ``images``."""
+    inner = f"/{_folder(path)}/".partition(f"/{name}/")[2].split("/")
+    return next((folder for folder in inner if not is_generic_name(folder)), "")
+
+
+def _inner_names(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> dict[str, set[str]]:
+    """Map the folders below the classes that contain images to the classes."""
+    found: dict[str, set[str]] = {}
+    for _, name, paths in classes:
+        for path in paths:
+            if path in tree.images and (folder := _below_class(path, name)):
+                found.setdefault(folder, set()).add(name)
+    return found
+
+
+def _inner_folders(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> dict[str, str]:
+    inner = sorted(_inner_names(tree, classes))
+    if len(inner) < 2:
+        return {}
+    found = f"{summarize_names(inner, 'folder')} below the class folders: read as part of the class, not as groups."
+    return {found: "If they are classes, patients or lesions, write metadata.csv with file_name, label and group."}
+
+
+def _data_tables(tree: FileTree) -> list[str]:
+    return [path for path in tree.files if suffix_of(path) in DATA_SUFFIXES]
+
+
 def _unread_tables(tree: FileTree) -> str:
-    tables = [path for path in tree.files if is_table_name(path)]
+    tables = _data_tables(tree)
     return f" ({summarize_names(tables, 'table')} not read)" if tables else ""

@@ -1,5 +1,6 @@
 """Files below a folder, listed by one walk without a stat per file."""
 
+import filecmp
 import mimetypes
 import os
 import re
@@ -15,7 +16,7 @@ __all__ = ["COPY", "FileTree", "is_table_name", "several_files", "suffix_of"]
 
 SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
-COPY = "copy of another file (same name and size)"
+COPY = "copy of another file"
 THUMBNAILS = {"thumbnail", "thumbnails", "thumbs"}
 DOCUMENTS = {".parquet", ".xlsx", ".xls", ".ods", ".jsonl", ".ndjson", ".yaml", ".yml", ".npz", ".npy", ".mat", ".gz"}
 """Suffixes of tables and documents that ``mimetypes`` does not report as text."""
@@ -68,10 +69,10 @@ class FileTree:
         return {stem: self.root / path for stem, path in self.one_file_each(found).items()}
 
     def one_file_each(self, files: Mapping[str, Sequence[str]]) -> dict[str, str]:
-        """Choose the first file of each id; its other files of the same size are left out as copies.
+        """Choose the first file of each id; its other files are left out, if they are copies.
 
         Raises:
-            DataError: an id has files of different sizes.
+            DataError: an id has files of different contents.
         """
         doubled = {name: paths for name, paths in files.items() if len(paths) > 1}
         raise_problems(
@@ -81,8 +82,9 @@ class FileTree:
         return {name: paths[0] for name, paths in files.items()}
 
     def are_copies(self, *paths: str) -> bool:
-        """Return True if the files have the same size; their contents are not read."""
-        return len({os.path.getsize(f"{self.root}/{path}") for path in paths}) == 1
+        """Return True if the files have the same bytes; contents of different sizes are not read."""
+        first, *others = (f"{self.root}/{path}" for path in paths)
+        return all(filecmp.cmp(first, other, shallow=False) for other in others)
 
     def _walk(self) -> Iterator[str]:
         folders = [("", "")]

@@ -89,7 +89,12 @@ class Folder(ImageSource):
 
     def notes(self) -> list[str]:
         """List the conventions that were applied, and the columns that are not read."""
-        return [*self._reading.rules, *self._reading.notes]
+        leaks = (f"{found} {advice}" for found, advice in self.leaks().items())
+        return [*self._reading.rules, *self._reading.notes, *leaks]
+
+    def leaks(self) -> dict[str, str]:
+        """Map folders below the classes, and other signs of another meaning, to their remedy."""
+        return self._reading.warnings
 
     def _to_record(self, row: Row, labels: Mapping[str, int]) -> ImageRecord:
         return ImageRecord(
@@ -130,7 +135,7 @@ class Folder(ImageSource):
             row["group"] = named or row["id"]
         missing = {name for name in unsafe - outside if not os.path.isfile(self.root / file_of(name))}
         where = self.root / read.tables[0] if len(read.tables) == 1 else self.root
-        raise_problems(where, _problems(self.root, rows, outside, missing))
+        raise_problems(where, [*_missing_files(tree, missing), *_problems(self.root, rows, outside)])
         return rows
 
 
@@ -139,11 +144,22 @@ def _leads_out(root: Path, name: str) -> bool:
     return "\0" in name or not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root))
 
 
-def _problems(root: Path, rows: list[Row], outside: Collection[str], missing: Collection[str]) -> Iterator[str]:
+def _missing_files(tree: FileTree, missing: Collection[str]) -> Iterator[str]:
+    """Report file names of a table that do not exist; the advice is another folder or suffix, if one has the name."""
+    if not missing:
+        return
+    found = f"{summarize_names(sorted(missing), 'file')} not found in {tree.root}"
+    wanted = {os.path.basename(name): name for name in sorted(missing)}
+    stems = {key: path for path in tree.images for key in (os.path.basename(path), image_stem(os.path.basename(path)))}
+    if (name := next((name for name in wanted if name in stems), None)) is not None:
+        yield f"{found}; {wanted[name]} may be {stems[name]}. Write the path from the table's folder, with its suffix"
+    else:
+        yield f"{found}; copy them there, or remove their rows"
+
+
+def _problems(root: Path, rows: list[Row], outside: Collection[str]) -> Iterator[str]:
     if outside:
         yield f"{summarize_names(sorted(outside), 'file name')} outside of {root}; copy the files into it"
-    if missing:
-        yield f"{summarize_names(sorted(missing), 'file')} not found in {root}; copy them there, or remove their rows"
     unlabelled = [row["file_name"] for row in rows if not row["label"]]
     if unlabelled:
         yield f"{summarize_names(unlabelled, 'row')} without a label; fill it in, or remove the rows"

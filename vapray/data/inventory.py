@@ -81,8 +81,10 @@ class Inventory:
     def file_lines(self) -> list[str]:
         """Format the number of groups and files, and the files that are left out by reason."""
         left_out = sum(reason.files for reason in self.left_out)
+        known = ", one for each image" if self.groups == sum(map(_sum, self.classes.values())) else ""
         lines = [
-            f"groups: {self.groups:,}; image files: {self.files:,}, tables: {self.tables:,}, left out: {left_out:,}"
+            f"groups: {self.groups:,}{known}; image files: {self.files:,}, tables: {self.tables:,}, "
+            f"left out: {left_out:,}"
         ]
         shown = self.left_out[:REASONS_SHOWN]
         lines += [f"left out, {one.files:,}: {one.reason} ({one.first}{', ...' * (one.files > 1)})" for one in shown]
@@ -180,8 +182,16 @@ def _warnings(
         if single := [name for name, found in of_class.items() if len(found) == 1 and counts[name].total() > 1]:
             yield (
                 f"All images of {summarize_names(single, 'class')} are in one group: nothing of it can be held out.",
-                "Check the groups of these classes.",
+                "Check the groups of these classes."
+                if len(single) < len(counts)
+                else "Each class has one patient or lesion: write metadata.csv, if the folders are no classes.",
             )
+        elif len(records) > 1 and not splits - {"train"}:
+            yield (
+                f"All {len(records):,} images are in split train: nothing is held out.",
+                "Raise data.test_share, or give smaller groups.",
+            )
+        yield from _absent(counts, splits)
     if small := [f"{name}: {_sum(found)}" for name, found in counts.items() if _sum(found) < len(splits)]:
         yield (
             f"{summarize_names(small, 'class')} with fewer images than the {len(splits)} splits.",
@@ -195,6 +205,17 @@ def _warnings(
             f"{summarize_names(twins, 'pair')} of classes that differ in case only.",
             "Write each class in one way.",
         )
+
+
+def _absent(counts: Mapping[str, Counter[str]], splits: set[str]) -> Iterator[tuple[str, str]]:
+    """Warn about classes with enough images that have none for training or testing."""
+    enough = {name: found for name, found in counts.items() if _sum(found) >= len(splits)}
+    for split, meaning in (("train", "the model does not learn them"), ("test", "their images are not compared")):
+        if split in splits and (none := [name for name, found in enough.items() if not found[split]]):
+            yield (
+                f"{summarize_names(none, 'class')} without an image in split {split}: {meaning}.",
+                "Check the splits and groups of these classes.",
+            )
 
 
 def _sum(counts: Mapping[str, int]) -> int:

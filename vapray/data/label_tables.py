@@ -73,7 +73,10 @@ def read_text(path: Path) -> str:
 def missing_columns(rows: list[Row], columns: Iterable[str]) -> Iterator[str]:
     """Report the ``columns`` that the table's header lacks."""
     missing = [column for column in columns if column not in rows[0]]
-    if missing:
+    header = next(iter(rows[0])) if len(rows[0]) == 1 else ""
+    if separator := next((sign for sign in ";\t|" if missing and sign in header), None):
+        yield f"no column {', '.join(missing)}: the cells are separated by {separator!r}. Save it with commas"
+    elif missing:
         yield f"no column {', '.join(missing)}; the header has {', '.join(rows[0])}. Rename one or add it"
 
 
@@ -104,7 +107,8 @@ def raise_problems(where: Path, problems: Iterable[str]) -> None:
 def summarize_names(names: Sequence[object], noun: str) -> str:
     """Format a count and the first five names for error messages: ``3 rows (2, 5, 9)``."""
     shown = ", ".join(_shown(str(name)) for name in names[:5])
-    return f"{len(names)} {noun}{'s' if len(names) > 1 else ''} ({shown}{', ...' if len(names) > 5 else ''})"
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{len(names)} {noun}{plural if len(names) > 1 else ''} ({shown}{', ...' if len(names) > 5 else ''})"
 
 
 def _shown(name: str) -> str:

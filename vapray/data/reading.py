@@ -42,6 +42,7 @@ class Reading:
         left_out: files that are not read for a reason of this layout, relative to the folder, with the reason.
         rules: conventions that decided labels, splits or rows, one sentence each; part of the signature.
         notes: other remarks, one sentence each.
+        warnings: properties of the folders that may mean something else, each with its remedy.
     """
 
     rows: list[Row]
@@ -49,3 +50,4 @@ class Reading:
     left_out: dict[str, str] = field(default_factory=dict)
     rules: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    warnings: dict[str, str] = field(default_factory=dict)

@@ -31,9 +31,14 @@ def check(config: Config) -> Iterator[Finding]:
     errors = [error for record in records[:IMAGES_TO_DECODE] if (error := _decoding_error(record.path, config))]
     if errors:
         summary = f"{found}; {len(errors)} of the first {IMAGES_TO_DECODE} do not decode: {errors[0]}"
-        yield failed("dataset", summary, "Replace or remove these files.", 3)
+        yield failed("dataset", summary, "Replace or remove these files, or change the setting that is named.", 3)
     elif not splits.get("test") and not splits.get("validation"):
-        yield failed("dataset", f"{found}: no held-out split", "Add a test split, or set data.test_share.", 3)
+        yield failed(
+            "dataset",
+            f"{found}: no held-out split",
+            "Add a test split, raise data.test_share, or give smaller groups.",
+            3,
+        )
     else:
         yield ok("dataset", found)
     inventory = take_inventory(source, records)

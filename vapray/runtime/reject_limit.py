@@ -26,23 +26,22 @@ def check_rejects(run: StageContext, asked: int, *, unstarted: int = 0) -> None:
     """
     limit, count = run.config.run.max_reject_fraction, 0
     reasons: Counter[str] = Counter()
-    first: list[tuple[str, str]] = []
+    first: dict[str, str] = {}
     for part in run.output.read_parts([REJECT], rejects=True):
         rejects = part.filter(~pc.field(REJECT).is_null())
         count += rejects.num_rows
         found = rejects.column(REJECT).to_pylist()
         reasons.update(found)
-        first = sorted([*first, *zip(rejects.column(run.output.table_spec.key).to_pylist(), found, strict=True)])
-        first = first[:EXAMPLES]
+        for key, reason in zip(rejects.column(run.output.table_spec.key).to_pylist(), found, strict=True):
+            first[reason] = min(key, first.get(reason, key))
     if count <= limit * asked:
         return
     rows = f"the first {asked:,} of {asked + unstarted:,}" if unstarted else f"{asked:,}"
-    examples = "; ".join(f"{key}: {reason}" for key, reason in first)
-    common = ", ".join(f"{reason} ({times:,})" for reason, times in reasons.most_common(3))
+    common = sorted(reasons.items(), key=lambda one: (-one[1], first[one[0]]))[:EXAMPLES]
+    shown = "; ".join(f"{times:,} such as {first[reason]}: {reason}" for reason, times in common)
     stopped = " The others were not started." if unstarted else ""
-    cause = "the settings or the data" if unstarted else "the data"
     raise RejectLimitError(
         f"{run.output.uri}: {count:,} of {rows} rows were rejected, more than run.max_reject_fraction {limit:g} allows."
-        f"{stopped} First: {examples}. Most common: {common}. Fix: correct {cause} and run the same command again, or "
-        f"raise run.max_reject_fraction. If the data is correct, delete {run.output.uri} and run again."
+        f"{stopped} By reason: {shown}. Fix: correct the settings or the data and run again, or raise "
+        f"run.max_reject_fraction. If both are correct, delete {run.output.uri} and run again."
     )
