@@ -57,7 +57,7 @@ def read_class_folders(tree: FileTree) -> Reading:
     found.left_out |= dict.fromkeys(_masks(images), MASK)
     classes = list(_classes(tree, found))
     raise_problems(tree.root, _problems(tree, classes))
-    found.warnings |= _inner_folders(tree, classes)
+    found.warnings |= dict(_warnings(tree, classes))
     if not classes:
         loose = f"{summarize_names(images, 'image')} outside of class folders" if images else "no images"
         raise DataError(
@@ -173,7 +173,8 @@ def _copies(tree: FileTree, prefix: str, folders: Folders) -> Iterator[str]:
 
 def _problems(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> Iterator[str]:
     names = sorted({name for _, name, _ in classes})
-    if generic := [name for name in names if is_generic_name(name)]:
+    generic = [name for name in names if is_generic_name(name)]
+    if generic:
         yield (
             f"{summarize_names(generic, 'folder')} naming no class{_unread_tables(tree)}; write metadata.csv with "
             "file_name, label and optionally group, or make one folder per class"
@@ -185,7 +186,9 @@ def _problems(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> Iter
             f"classes ({', '.join(names[:5])}); either may be the class. Write metadata.csv with file_name, label and "
             "group, or move the images into one folder per class"
         )
-    if len(names) == 1 and (tables := _data_tables(tree)):
+    if alike := sorted(inner.keys() & names):
+        yield f"{summarize_names(alike, 'class')} also a folder below another class; move the images into one folder"
+    if len(names) == 1 and not generic and (tables := _data_tables(tree)):
         yield (
             f"1 class ({names[0]}) beside {summarize_names(tables, 'table')} that would not be read; write "
             "metadata.csv with file_name, label and optionally group, or remove the table"
@@ -206,9 +209,9 @@ def _problems(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> Iter
             yield f"folder {os.path.dirname(paths[0])}: no supported image, only {suffixes}; convert them, or remove it"
 
 
-def _below_class(path: str, name: str) -> str:
-    """Get the first folder between a class folder and an image; empty for an image directly in it, or in ``images``."""
-    inner = f"/{_folder(path)}/".partition(f"/{name}/")[2].split("/")
+def _below_class(folder: str, name: str) -> str:
+    """Get the first folder below a class folder in a path; empty for the class folder itself, and for ``images``."""
+    inner = f"/{folder}/".partition(f"/{name}/")[2].split("/")
     return next((folder for folder in inner if not is_generic_name(folder)), "")
 
 
@@ -216,18 +219,20 @@ def _inner_names(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> d
     """Map the folders below the classes that contain images to the classes."""
     found: dict[str, set[str]] = {}
     for _, name, paths in classes:
-        for path in paths:
-            if path in tree.images and (folder := _below_class(path, name)):
-                found.setdefault(folder, set()).add(name)
+        for folder in {_folder(path) for path in paths if path in tree.images}:
+            if inner := _below_class(folder, name):
+                found.setdefault(inner, set()).add(name)
     return found
 
 
-def _inner_folders(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> dict[str, str]:
-    inner = sorted(_inner_names(tree, classes))
-    if len(inner) < 2:
-        return {}
-    found = f"{summarize_names(inner, 'folder')} below the class folders: read as part of the class, not as groups."
-    return {found: "If they are classes, patients or lesions, write metadata.csv with file_name, label and group."}
+def _warnings(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> Iterator[tuple[str, str]]:
+    """Warn about folders below the classes, and tables beside them that are not read."""
+    if len(inner := sorted(_inner_names(tree, classes))) > 1:
+        found = f"{summarize_names(inner, 'folder')} below the class folders: each counts as part of its class."
+        yield found, "If they are classes, patients or lesions, write metadata.csv with file_name, label and group."
+    if tables := _data_tables(tree):
+        found = f"{summarize_names(tables, 'table')} not read: the labels are the names of the folders."
+        yield found, "If a table has the labels or patients, write metadata.csv with file_name, label and group."
 
 
 def _data_tables(tree: FileTree) -> list[str]:
