@@ -1,5 +1,6 @@
 """What making and using a trained autoencoder would cost, against the built ones."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ def outlook(*overrides: str) -> ForecastInputs:
     return ForecastInputs(load_config(None, [*overrides]), Images({"train": 1000}, 2, 10_000), {"images": 1000})
 
 
+def flops(half: Callable[[torch.Tensor], object], channels: int, side: int) -> int:
+    with torch.no_grad(), FlopCounterMode(display=False) as counted:
+        half(torch.zeros(1, channels, side, side))
+    return counted.get_total_flops()
+
+
 def parameters(network: torch.nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())
 
@@ -40,12 +47,8 @@ def test_the_size_is_that_of_the_model_in_the_directory(tmp_path: Path) -> None:
     config = load_config(None, ["autoencoder.kind=diffusers", f"autoencoder.model={folder}", "autoencoder.factor=8"])
     size, network = autoencoder_size(config), AutoencoderKL.from_pretrained(folder)
     assert size.parameters == parameters(network)
-    with torch.no_grad(), FlopCounterMode(display=False) as encoder:
-        network.encode(torch.zeros(1, 3, 32, 32))
-    with torch.no_grad(), FlopCounterMode(display=False) as decoder:
-        network.decode(torch.zeros(1, 4, 4, 4))
-    assert size.encoder_flops == pytest.approx(encoder.get_total_flops(), rel=0.01)
-    assert size.decoder_flops == pytest.approx(decoder.get_total_flops(), rel=0.01)
+    assert size.encoder_flops == pytest.approx(flops(network.encode, 3, 32), rel=0.01)
+    assert size.decoder_flops == pytest.approx(flops(network.decode, 4, 4), rel=0.01)
     assert KlShape.of(folder / "config.json").factor == 8
 
 
@@ -55,11 +58,8 @@ def test_the_size_of_principal_components_is_that_of_the_fitted_ones() -> None:
     )
     size, pca = autoencoder_size(config), PatchPca(20, 8)
     assert size.parameters == parameters(pca.network)
-    with torch.no_grad(), FlopCounterMode(display=False) as encoder:
-        pca.network["encoder"](torch.zeros(1, 3, 32, 32))
-    with torch.no_grad(), FlopCounterMode(display=False) as decoder:
-        pca.network["decoder"](torch.zeros(1, 20, 4, 4))
-    assert (size.encoder_flops, size.decoder_flops) == (encoder.get_total_flops(), decoder.get_total_flops())
+    halves = flops(pca.network["encoder"], 3, 32), flops(pca.network["decoder"], 20, 4)
+    assert (size.encoder_flops, size.decoder_flops) == halves
     made = making.forecast(outlook("autoencoder.kind=pca"))
     assert (made.rows, made.work_seconds > 0) == (0, True)
 
@@ -67,11 +67,8 @@ def test_the_size_of_principal_components_is_that_of_the_fitted_ones() -> None:
 def test_the_size_of_taef2_is_that_of_the_built_one() -> None:
     size, tiny = tiny_size(32), TinyAutoencoder()
     assert size.parameters == parameters(tiny.network)
-    with torch.no_grad(), FlopCounterMode(display=False) as encoder:
-        tiny.network["encoder"](torch.zeros(1, 3, 32, 32))
-    with torch.no_grad(), FlopCounterMode(display=False) as decoder:
-        tiny.network["decoder"](torch.zeros(1, 32, 4, 4))
-    assert (size.encoder_flops, size.decoder_flops) == (encoder.get_total_flops(), decoder.get_total_flops())
+    halves = flops(tiny.network["encoder"], 3, 32), flops(tiny.network["decoder"], 32, 4)
+    assert (size.encoder_flops, size.decoder_flops) == halves
 
 
 def test_taking_a_model_as_it_is_costs_little_and_tuning_it_costs_its_steps() -> None:
