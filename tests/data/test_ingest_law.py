@@ -193,6 +193,9 @@ def test_what_makes_a_split_meaningless_is_a_warning(rows: str, words: str, tmp_
     assert list(account(source).warnings) == [words]
 
 
+HELD_OUT_ONLY = [("0", "train"), ("0", "train"), ("1", "train"), ("1", "train"), ("-1", "test"), ("-1", "test")]
+
+
 def test_a_class_that_is_held_out_only_is_a_warning(tmp_path: Path) -> None:
     """Such as -1, which stands for no label in the test split of a data set on a hub."""
     rows = "".join(f"{number}.jpg,{label},{split}\n" for number, (label, split) in enumerate(HELD_OUT_ONLY))
@@ -202,6 +205,3 @@ def test_a_class_that_is_held_out_only_is_a_warning(tmp_path: Path) -> None:
         "1 class (-1) without an image in split train: the model does not learn them.",
         "2 classes (0, 1) without an image in split test: their images are not compared.",
     ]
-
-
-HELD_OUT_ONLY = [("0", "train"), ("0", "train"), ("1", "train"), ("1", "train"), ("-1", "test"), ("-1", "test")]

@@ -79,3 +79,7 @@ def test_a_file_that_a_table_names_without_its_folder_is_found_for_the_advice(tm
 def test_a_table_with_semicolons_is_told(tmp_path: Path) -> None:
     folder = write_files(tmp_path, {"0.png": "", "metadata.csv": "\ufefffile_name;label\n0.png;mel\n"})
     refused(DATA, lambda: Folder(folder).records(), "separated by ';'", "Save it with commas")
+
+
+def test_an_archive_is_no_table(tmp_path: Path) -> None:
+    assert Folder(write_files(tmp_path, {**empty_images(""), "images.tar.gz": ""})).leaks() == {}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vapray.config.loader import load_config
 from vapray.errors import CheckpointError, ConfigError, DataError
 from vapray.latents.file_names import WEIGHTS_FILE
+from vapray.latents.fit import split_heldout
 from vapray.latents.latent_space import flip_pair
 from vapray.latents.patch_pca import PatchPca, fit_patch_pca
 from vapray.latents.reconstruction import psnr_db, rebuild_pictures
@@ -102,6 +103,11 @@ def test_components_of_some_images_rebuild_others() -> None:
 def test_no_image_is_refused() -> None:
     with pytest.raises(DataError, match="no image to fit"):
         fit_patch_pca(np.zeros((0, 8, 8, 3), dtype=np.uint8), channels=4, factor=4, whitening=0.5)
+
+
+def test_one_image_leaves_none_to_hold_out() -> None:
+    with pytest.raises(DataError, match="1 training image; expected two or more"):
+        split_heldout(textured(1), torch.Generator())
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

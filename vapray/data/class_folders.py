@@ -6,7 +6,7 @@ for a split or drops it, and does not report the files that it leaves out.
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from vapray.data.file_tree import COPY, FileTree, is_table_name, suffix_of
 from vapray.data.label_tables import raise_problems, summarize_names
@@ -27,7 +27,7 @@ GENERIC = re.compile(
     r"([-_ ]*(part)?[-_ ]*\d+)*"
 )
 LOOSE, MASK = "image outside of a class folder", "mask"
-DATA_SUFFIXES = {".csv", ".tsv", ".xlsx", ".xls", ".ods", ".json", ".jsonl", ".gz", ".parquet"}
+DATA_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".xlsx", ".xls", ".ods", ".json", ".jsonl", ".parquet")
 
 Folders = dict[str, list[str]]
 
@@ -56,8 +56,9 @@ def read_class_folders(tree: FileTree) -> Reading:
     images = [path for path in tree.files if path in tree.images]
     found.left_out |= dict.fromkeys(_masks(images), MASK)
     classes = list(_classes(tree, found))
-    raise_problems(tree.root, _problems(tree, classes))
-    found.warnings |= dict(_warnings(tree, classes))
+    inner = _inner_names(tree, classes)
+    raise_problems(tree.root, _problems(tree, classes, inner))
+    found.warnings |= dict(_warnings(tree, inner))
     if not classes:
         loose = f"{summarize_names(images, 'image')} outside of class folders" if images else "no images"
         raise DataError(
@@ -171,7 +172,9 @@ def _copies(tree: FileTree, prefix: str, folders: Folders) -> Iterator[str]:
             yield from paths
 
 
-def _problems(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> Iterator[str]:
+def _problems(
+    tree: FileTree, classes: list[tuple[str, str, list[str]]], inner: Mapping[str, set[str]]
+) -> Iterator[str]:
     names = sorted({name for _, name, _ in classes})
     generic = [name for name in names if is_generic_name(name)]
     if generic:
@@ -179,7 +182,6 @@ def _problems(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> Iter
             f"{summarize_names(generic, 'folder')} naming no class{_unread_tables(tree)}; write metadata.csv with "
             "file_name, label and optionally group, or make one folder per class"
         )
-    inner = _inner_names(tree, classes)
     if len(repeated := sorted(name for name, of_classes in inner.items() if len(of_classes) > 1)) > 1:
         yield (
             f"{summarize_names(repeated, 'folder')} repeated below several of the {len(names)} folders that would be "
@@ -225,9 +227,9 @@ def _inner_names(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> d
     return found
 
 
-def _warnings(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> Iterator[tuple[str, str]]:
+def _warnings(tree: FileTree, inner_names: Mapping[str, set[str]]) -> Iterator[tuple[str, str]]:
     """Warn about folders below the classes, and tables beside them that are not read."""
-    if len(inner := sorted(_inner_names(tree, classes))) > 1:
+    if len(inner := sorted(inner_names)) > 1:
         found = f"{summarize_names(inner, 'folder')} below the class folders: each counts as part of its class."
         yield found, "If they are classes, patients or lesions, write metadata.csv with file_name, label and group."
     if tables := _data_tables(tree):
@@ -236,7 +238,7 @@ def _warnings(tree: FileTree, classes: list[tuple[str, str, list[str]]]) -> Iter
 
 
 def _data_tables(tree: FileTree) -> list[str]:
-    return [path for path in tree.files if suffix_of(path) in DATA_SUFFIXES]
+    return [path for path in tree.files if path.lower().endswith(DATA_SUFFIXES)]
 
 
 def _unread_tables(tree: FileTree) -> str:

@@ -82,9 +82,18 @@ class FileTree:
         return {name: paths[0] for name, paths in files.items()}
 
     def are_copies(self, *paths: str) -> bool:
-        """Return True if the files have the same bytes; contents of different sizes are not read."""
+        """Return True if the files have the same bytes; contents of different sizes are not read.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
         first, *others = (f"{self.root}/{path}" for path in paths)
-        return all(filecmp.cmp(first, other, shallow=False) for other in others)
+        try:
+            return all(filecmp.cmp(first, other, shallow=False) for other in others)
+        except OSError as error:
+            raise DataError(
+                f"{error.filename or first}: cannot be read ({error.strerror}). Fix: copy the file again."
+            ) from error
 
     def _walk(self) -> Iterator[str]:
         folders = [("", "")]

@@ -150,7 +150,11 @@ def _missing_files(tree: FileTree, missing: Collection[str]) -> Iterator[str]:
         return
     found = f"{summarize_names(sorted(missing), 'file')} not found in {tree.root}"
     wanted = {os.path.basename(name): name for name in sorted(missing)}
-    stems = {key: path for path in tree.images for key in (os.path.basename(path), image_stem(os.path.basename(path)))}
+    stems = {
+        key: path
+        for path in sorted(tree.images)
+        for key in (os.path.basename(path), image_stem(os.path.basename(path)))
+    }
     if (name := next((name for name in wanted if name in stems), None)) is not None:
         yield f"{found}; {wanted[name]} may be {stems[name]}. Write the path from the table's folder, with its suffix"
     else:

@@ -155,7 +155,9 @@ def _psnr_db(autoencoder: KlAutoencoder, images: NDArray[np.uint8]) -> float:
 
 
 def split_heldout(images: NDArray[np.uint8], noise: torch.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Split images at random into training and held-out ones, at least one of each."""
+    """Split images at random into training and held-out ones, at least one of each; DataError for fewer than two."""
+    if len(images) < 2:
+        raise DataError(f"autoencoder: {len(images)} training image; expected two or more, of which one is held out")
     order = torch.randperm(len(images), generator=noise).numpy()
     heldout = min(MOST_HELDOUT, max(1, int(len(images) * HELDOUT_SHARE)))
     return images[order[heldout:]], images[order[:heldout]]
