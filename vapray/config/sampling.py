@@ -44,7 +44,7 @@ class Sample(ConfigSection):
     """Evaluate unconditional rows, which have no caption, in shorter calls of their own: two calls per image and step,
     which is faster on CPUs and with many concurrent images. false: in the same calls as rows with captions."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of matrix products and attention."""
+    """Precision of matrix products and attention. bfloat16 is float32 on CPUs without units for it."""
     weights: Literal["ema", "raw"] = "ema"
     """Weights to sample from: their exponential moving average (ema), or the last ones (raw)."""
 

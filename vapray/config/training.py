@@ -70,7 +70,8 @@ class Train(ConfigSection):
     cbdm_weight: Annotated[float, Field(ge=0)] = 0.0
     """tau of the class-balancing loss (CBDM), a baseline for rare classes; its authors use 0.001. 0: off."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of matrix products and attention; weights, norms, loss and optimizer stay float32."""
+    """Precision of matrix products and attention; weights, norms, loss and optimizer stay float32. bfloat16 is float32
+    on CPUs without units for it."""
     gradient_accumulation_steps: PositiveInt = 1
     """Number of micro-batches per step, grouped by caption length, whose gradients add up: less memory and padding,
     same result."""

@@ -21,7 +21,7 @@ from vapray.captioning.prompt_set import AttributeSpec, PromptSet
 from vapray.errors import DataError
 from vapray.evaluation.classifier import image_planes, scaled
 from vapray.latents.training_loop import fit
-from vapray.models.precision import has_fast_bfloat16, matrix_products
+from vapray.models.precision import matrix_products
 from vapray.training.muon import Muon, MuonAdamW
 
 __all__ = ["AttributeJudge", "Specs", "judged_attributes", "read_judge", "train_judge"]
@@ -150,7 +150,7 @@ def train_judge(
     if len(planes) == 0 or len(truths) != len(planes):
         raise DataError(f"judge: {len(planes)} images and {len(truths)} sets of attributes")
     targets = torch.tensor([[value for name in specs for value in _target(specs[name], one[name])] for one in truths])
-    generator, fast = torch.Generator().manual_seed(seed), has_fast_bfloat16(torch.device(device))
+    generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = judge_network(specs).to(device)
@@ -160,7 +160,7 @@ def train_judge(
             _set_learning_rate(optimizer, step, steps)
             rows = torch.randint(len(planes), (batch_images,), generator=generator)
             views = _augmented(scaled(planes[rows], "cpu"), generator, upright).to(device)
-            with matrix_products("bfloat16" if fast else "float32", torch.device(device)):
+            with matrix_products("bfloat16", torch.device(device)):
                 outputs = network(views.contiguous(memory_format=torch.channels_last))
             return _loss(outputs.float(), targets[rows].to(device), specs)
 

@@ -31,6 +31,7 @@ __all__ = ["VapDiffusionPipeline", "changed_files"]
 Weights = dict[str, Tensor]  # by name; the names that exist decide which parts the network has
 Maybe = Tensor | None
 Pipeline: Any = DiffusionPipeline
+CPU = set(Path("/proc/cpuinfo").read_text().split()) if Path("/proc/cpuinfo").exists() else set()  # names of its units
 
 
 def linear(w: Weights, name: str, x: Tensor) -> Tensor:
@@ -145,20 +146,18 @@ def uvit(w: Weights, settings: dict[str, Any], noisy_BCHW: Tensor, facts_4B: Ten
     step_B, label_B, length_B, drop_B = *facts_4B[:3], facts_4B[3].bool()
     row_B = label_B.masked_fill(drop_B, len(settings["class_names"]))
     half = position.shape[1] // 2
-    frequency = torch.exp(torch.arange(half, device=step_B.device) * (-math.log(10_000) / half))
-    angle = step_B[:, None].float() * frequency
+    angle = step_B[:, None].float() * torch.exp(torch.arange(half, device=step_B.device) * (-math.log(10_000) / half))
     lead = [torch.cat([angle.cos(), angle.sin()], dim=-1)[:, None].to(position.dtype)]
     if "time_mlp.0.weight" in w:
         lead = [linear(w, "time_mlp.2", F.silu(linear(w, "time_mlp.0", lead[0])))]
     if "label_embedding.weight" in w:
         lead.append(w["label_embedding.weight"][row_B].unflatten(1, (-1, position.shape[1])))
-    lead_tokens = sum(tokens.shape[1] for tokens in lead)
     patches_BLD = F.pixel_unshuffle(noisy_BCHW, patch_size).flatten(2).transpose(1, 2).contiguous()
     count, mask = patches_BLD.shape[1], None
     if "text.project.weight" in w:
         text_BLD, real_BL = text_tokens(w, context_BLD, length_B, drop_B)
         if not real_BL.all():
-            mask = F.pad(real_BL, (lead_tokens, count), value=True)[:, None, None, :]
+            mask = F.pad(real_BL, (sum(part.shape[1] for part in lead), count), value=True)[:, None, None, :]
         lead.append(text_BLD)
     x = torch.cat([*lead, linear(w, "patch_in", patches_BLD)], dim=1)
     x = x + torch.cat([position[: x.shape[1] - count], position[-count:]])
@@ -428,7 +427,8 @@ class VapDiffusionPipeline(Pipeline):
         facts_4B = torch.tensor([*facts, *[(1, 0, 0, 1)] * padding], device=x.device).T
         x, text = (torch.cat([rows] * len(drops)).to(self.model.dtype) for rows in (x, text))
         x, text = (F.pad(rows, (0, 0) * (rows.ndim - 1) + (0, padding)) for rows in (x, text))
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=c["precision"] == "bfloat16"):
+        fast = x.device.type != "cpu" or bool(CPU & {"amx_bf16", "avx512_bf16"})  # elsewhere bfloat16 is emulated
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=c["precision"] == "bfloat16" and fast):
             if self.baseline is None:
                 return uvit(self.model.weights, c, x, facts_4B, text)[: len(facts)].float()
             row_B = facts_4B[1].masked_fill(facts_4B[3].bool(), len(c["class_names"]))

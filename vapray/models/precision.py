@@ -14,9 +14,10 @@ Precision = Literal["float32", "bfloat16"]
 def matrix_products(precision: Precision, device: torch.device) -> torch.autocast:
     """Create a context in which matrix products and attention use ``precision``.
 
-    Weights, the residual stream, norms and the last layers of a U-ViT stay float32.
+    Weights, the residual stream, norms and the last layers of a U-ViT stay float32. On CPUs without units for bfloat16
+    the products are float32 for both values: there, bfloat16 would be emulated.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16" and has_fast_bfloat16(device))
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
