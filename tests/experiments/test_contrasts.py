@@ -5,8 +5,9 @@ import math
 import pytest
 from scipy import stats
 
-from vapray.experiments.contrasts import ContrastResult, Difference, findings, holm
+from vapray.experiments.contrasts import ContrastResult, Difference, findings
 from vapray.experiments.spec import Contrast, Experiment, Row
+from vapray.metrics.multiple_tests import holm
 
 SEEDS = (0, 1, 2, 3)
 

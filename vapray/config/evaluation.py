@@ -1,5 +1,6 @@
 """Settings of the evaluation of generated images and of the caption audit."""
 
+from operator import not_
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -7,6 +8,8 @@ from pydantic import Field
 from vapray.config.section import ConfigSection, NonNegativeInt, PathText, PositiveInt
 
 __all__ = ["CaptionAudit", "Evaluate"]
+
+GROUP_MIN_IMAGES = 30
 
 
 class Evaluate(ConfigSection):
@@ -51,6 +54,19 @@ class Evaluate(ConfigSection):
     """Number of captions of the same class to compare each image with, for the shuffled control."""
     bootstrap_samples: PositiveInt = 1000
     """Number of bootstrap draws for the intervals of caption adherence."""
+    # Left out of fingerprints at their defaults, so that finished runs of earlier versions are kept.
+    groups: Annotated[tuple[str, ...], Field(strict=False, exclude_if=not_)] = ()
+    """Columns of the table ``images``, such as [sex, age, localization], by whose values fidelity, adherence, copies
+    and the gain of downstream classifiers are reported. Columns of the dataset's own table must also be in
+    ``data.metadata_columns``."""
+    group_bins: Annotated[dict[str, Annotated[tuple[float, ...], Field(strict=False)]], Field(exclude_if=not_)] = Field(
+        default_factory=dict
+    )
+    """Ascending bounds of the bins of numeric columns, such as {age: [40, 60]}: under 40, 40 to under 60, 60 and over.
+    Without them, ages (columns with the word age in their name) are cut at 40 and 60, and other numeric columns with
+    more than 10 values into thirds of the images."""
+    group_min_images: Annotated[int, Field(ge=4, exclude_if=lambda count: count == GROUP_MIN_IMAGES)] = GROUP_MIN_IMAGES
+    """Smallest number of images, real and generated, for which the numbers of a group are computed, at least 4."""
 
 
 class CaptionAudit(ConfigSection):

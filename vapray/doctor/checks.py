@@ -30,6 +30,7 @@ CHECKS = (
     Check("devices", devices.check),
     Check("run root", run_root.check),
     Check("dataset", dataset.check),
+    Check("groups", dataset.check_groups),
     Check("cluster", cluster.check),
 )
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from vapray.config import Config
 from vapray.data.dataset import open_dataset, phantom_root
 from vapray.data.decode import decode
+from vapray.data.image_groups import groups_content_hash
 from vapray.data.image_loading import read_bytes
 from vapray.data.inventory import take_inventory
 from vapray.data.origins import apply_settings
 from vapray.doctor.findings import Finding, failed, ok, warning
 from vapray.errors import ImageDecodeError
 
-__all__ = ["check"]
+__all__ = ["check", "check_groups"]
 
 IMAGES_TO_DECODE = 5
 
@@ -49,6 +50,13 @@ def check(config: Config) -> Iterator[Finding]:
             yield ok("about the data", note)
     for leak, advice in leaks.items():
         yield warning("about the data", leak, advice)
+
+
+def check_groups(config: Config) -> Iterator[Finding]:
+    """Check that the images have the columns of ``evaluate.groups``; nothing without them."""
+    if config.evaluate.groups:
+        groups_content_hash(config)
+        yield ok("groups", f"numbers will be reported by {', '.join(config.evaluate.groups)}")
 
 
 def _decoding_error(path: str, config: Config) -> str | None:

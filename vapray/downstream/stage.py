@@ -2,7 +2,8 @@
 
 in    images, samples (the arm ``generated``)
 out   the table ``downstream``: a row for each classifier; files/downstream/{table.md,downstream.json};
-      files/NETWORK.safetensors, each network trained on all real images, from the first seed
+      files/NETWORK.safetensors, each network trained on all real images, from the first seed;
+      files/predictions/KEY.json, the predicted classes of the test images, if ``evaluate.groups`` is set
 
 Fan-out: each point of the grid (network, share, arm, seed) is one work item of ``pools.downstream`` and one committed
 part. Points are independent and none is stopped early, so Ray Tune has nothing to schedule. Its record of trials would
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vapray.config import Config
+from vapray.downstream.group_gains import group_gains, write_predictions
 from vapray.downstream.image_sets import concat, load_real, read_synthetic, side_of
 from vapray.downstream.networks import to_safetensors
 from vapray.downstream.scores import score
@@ -106,7 +108,10 @@ class _TrainClassifiers:
             seed=point.seed,
             device=device,
         )
-        found = score(probabilities(network, self._test.images, device), self._test.labels)
+        predicted = probabilities(network, self._test.images, device)
+        found = score(predicted, self._test.labels)
+        if self._config.evaluate.groups:
+            write_predictions(self._output, point.key, predicted)
         weights = to_safetensors(network, point.network, self._class_names, side_of(self._config))
         if keeps_weights(point, settings):
             self._output.files.write(f"{self._output.folder}/files/{point.network}.safetensors", weights)
@@ -127,8 +132,11 @@ def _write_table(run: StageContext, keys: list[str], held_out: str, n_test: int)
     by_key = {row["key"]: row for row in run.output.read().to_pylist()}
     groups = summarize([by_key[key] for key in keys if key in by_key])
     test = {"split": held_out, "images": n_test}
-    record = {"regime": REGIME, "test": test, "rows": [asdict(group) for group in groups]}
+    record: dict[str, Any] = {"regime": REGIME, "test": test, "rows": [asdict(group) for group in groups]}
     table = markdown(groups, f"{n_test:,} real images of the {held_out} split")
+    if gains := group_gains(run, [by_key[key] for key in keys if key in by_key], held_out):
+        record["groups"] = gains.to_dict()
+        table += gains.markdown()
     folder = f"{run.output.folder}/files/downstream"
     run.output.files.write(f"{folder}/downstream.json", json.dumps(record, indent=2).encode())
     run.output.files.write(f"{folder}/table.md", table.encode())

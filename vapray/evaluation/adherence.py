@@ -111,25 +111,25 @@ def _mean_known(values: Scores, axis: int) -> Scores:
     """Mean of the values that are not NaN; NaN if there are none."""
     known = ~np.isnan(values)
     counts = known.sum(axis=axis)
-    sums = np.where(known, values, 0.0).sum(axis=axis)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return np.where(counts > 0, np.where(known, values, 0.0).sum(axis=axis) / np.maximum(counts, 1), np.nan)
 
 
 @dataclass(frozen=True)
 class _Agreements:
-    """Scores per image and attribute [N, A], and per image [N, 2] (own, shuffled), for images that have both."""
+    """Scores per image and attribute [N, A], per image [N, 2] (own, shuffled), and positions, if an image has both."""
 
     own: Scores
     shuffled: Scores
     pairs: Scores
+    rows: Sequence[int]
 
 
 def _agreements(
     images: CaptionedImages, agreement: Agreement, names: Sequence[str], rounds: int, seed: int
 ) -> _Agreements:
     partners = shuffled_partners(images.labels, rounds=rounds, seed=seed)
-    own, shuffled, pairs = [], [], []
-    for found, wanted, others in zip(images.found, images.wanted, partners, strict=True):
+    own, shuffled, pairs, rows = [], [], [], []
+    for row, (found, wanted, others) in enumerate(zip(images.found, images.wanted, partners, strict=True)):
         mine = _row(agreement(found, wanted), names)
         theirs = np.array([_row(agreement(found, images.wanted[other]), names) for other in others])
         theirs = theirs.reshape(len(others), len(names))
@@ -138,8 +138,17 @@ def _agreements(
             own.append(mine)
             shuffled.append(_mean_known(theirs, 0))
             pairs.append(pair)
+            rows.append(row)
     shape = (len(own), len(names))
-    return _Agreements(np.reshape(own, shape), np.reshape(shuffled, shape), np.reshape(pairs, (len(pairs), 2)))
+    return _Agreements(np.reshape(own, shape), np.reshape(shuffled, shape), np.reshape(pairs, (len(pairs), 2)), rows)
+
+
+def score_images(images: CaptionedImages, agreement: Agreement, *, rounds: int, seed: int) -> Scores:
+    """Adherence and shuffled control of each image [N, 2]; NaN for one alone in its class or without attributes."""
+    found = _agreements(images, agreement, _attribute_names(images), rounds, seed)
+    scores = np.full((len(images.labels), 2), np.nan)
+    scores[found.rows] = found.pairs
+    return scores
 
 
 def _relative(generated: Scores, real: Scores) -> float:
@@ -238,5 +247,4 @@ def entropy_bits(captions: Sequence[Hashable]) -> float:
 
 def entropy_within_class_bits(captions: Sequence[Hashable], labels: Sequence[Any]) -> float:
     """Entropy of the caption given the class, in bits: the entropies of the classes weighted by their sizes."""
-    joint = entropy_bits(list(zip(labels, captions, strict=True)))
-    return max(0.0, joint - entropy_bits(list(labels)))
+    return max(0.0, entropy_bits(list(zip(labels, captions, strict=True))) - entropy_bits(list(labels)))

@@ -93,6 +93,8 @@ class Metrics:
     attribute_judge: Mapping[str, Any] = field(default_factory=dict)
     """Caption adherence by the attribute judge, empty without one: ``accuracy`` on held-out images against what was
     drawn, ``adherence``, ``shuffled``, ``real``, and ``attributes`` as above, each with its own ``accuracy``."""
+    groups: Mapping[str, Any] = field(default_factory=dict)
+    """Numbers by group, as ``GroupReport.to_dict``; empty, and not in the file, without ``evaluate.groups``."""
 
     def value(self, key: str) -> float | None:
         """Value of a metric, also of an additional one; None or NaN if this run did not measure it."""
@@ -103,7 +105,7 @@ class Metrics:
         """Convert to plain values; non-finite numbers become None."""
         plain = _plain(asdict(self))
         assert isinstance(plain, dict)
-        return plain
+        return plain if plain["groups"] else {key: value for key, value in plain.items() if key != "groups"}
 
     def to_json(self) -> str:
         """Serialize as strict JSON (no NaN) with a trailing newline."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vapray.evaluation.adherence import Adherence
+from vapray.evaluation.group_report import GroupReport
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
 from vapray.evaluation.summary import EvaluationSummary, JudgedAdherence
 from vapray.memorisation.audit import Memorisation
@@ -14,7 +15,11 @@ __all__ = ["to_metrics"]
 
 
 def to_metrics(
-    findings: EvaluationSummary, memorisation: Memorisation, stages: Mapping[str, StageTime], provenance: Provenance
+    findings: EvaluationSummary,
+    memorisation: Memorisation,
+    stages: Mapping[str, StageTime],
+    provenance: Provenance,
+    groups: GroupReport | None = None,
 ) -> Metrics:
     """Build the contents of ``metrics.json``."""
     scores, adherence, floors = findings.scores, findings.adherence, findings.fid_floors
@@ -43,6 +48,7 @@ def to_metrics(
         caption_adherence_real=adherence.real if adherence else math.nan,
         caption_adherence_attributes=_attributes(adherence),
         attribute_judge=_judge(findings.judge),
+        groups=groups.to_dict() if groups else {},
     )
 
 

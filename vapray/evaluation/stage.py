@@ -24,6 +24,8 @@ from vapray.data.decode import decode
 from vapray.evaluation.attribute_judge import AttributeJudge
 from vapray.evaluation.classifier import LABEL, Classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
+from vapray.evaluation.group_report import report_groups
+from vapray.evaluation.group_scores import MeasuredImages
 from vapray.evaluation.measurement import KEY_PREFIX, preparation
 from vapray.evaluation.metrics import Provenance, StageTime
 from vapray.evaluation.metrics_file import to_metrics
@@ -33,7 +35,7 @@ from vapray.evaluation.report.render import render_report
 from vapray.evaluation.report.report_data import build_report_data
 from vapray.evaluation.summary import summarize
 from vapray.latents.description import describe_autoencoder
-from vapray.memorisation.audit import Memorisation, audit
+from vapray.memorisation.audit import Copied, Memorisation, audit, copied_images
 from vapray.memorisation.candidates import COLUMNS
 from vapray.memorisation.search import search_training_set
 from vapray.runtime.row_map import map_rows
@@ -56,7 +58,7 @@ def run(run: StageContext) -> None:
         columns=["sample_id", "arm", "label", "png"],
         output_key="sample/{}",
     )
-    _write_report(run, references, _look_for_copies(run, references))
+    _write_report(run, references, *_look_for_copies(run, references))
 
 
 class _MeasureSamples:
@@ -73,20 +75,22 @@ class _MeasureSamples:
         return build_part(TABLES["measurements"], done)
 
 
-def _look_for_copies(run: StageContext, references: ReferenceSet) -> Memorisation:
-    """Search all training images for those nearest to generated images."""
+def _look_for_copies(run: StageContext, references: ReferenceSet) -> tuple[Memorisation, Copied]:
+    """Search all training images for those nearest to generated images; audit, and keys of the copied images."""
     run.progress.log("searching for copies of training images among the generated images")
     made = run.output.read(COLUMNS).filter(pc.field("set") == "generated")
     nearest = Version(run.output.files, "nearest_training", run.output.fingerprint)
     search_training_set(run, references.version, references.statistics, made.sort_by("key").select(COLUMNS), nearest)
-    return audit(
-        [*references.nearest.read().to_pylist(), *nearest.read().to_pylist()],
+    rows = nearest.read().to_pylist()
+    found = audit(
+        [*references.nearest.read().to_pylist(), *rows],
         related_left_out=references.related_left_out,
         n_training=references.statistics.count,
     )
+    return found, copied_images(rows, found)
 
 
-def _write_report(run: StageContext, references: ReferenceSet, memorisation: Memorisation) -> None:
+def _write_report(run: StageContext, references: ReferenceSet, memorisation: Memorisation, copied: Copied) -> None:
     config, inputs, space = run.config, run.inputs, references.space
     captions = inputs["captions"].read(["image_id", "caption"]).to_pylist()
     samples = inputs["samples"].read(["sample_id", "arm", "caption", "source_image_id"]).to_pylist()
@@ -100,9 +104,11 @@ def _write_report(run: StageContext, references: ReferenceSet, memorisation: Mem
     without_pixels = [name for name in run.output.table_spec.schema.names if name != "pixels"]
     rows = [row for version in (references.version, run.output) for row in version.read(without_pixels).to_pylist()]
     truths = {f"image/{image_id}": known for image_id, known in (true_attributes(config) or {}).items()}
-    findings = summarize(rows, by_key, sources, truths, load_prompt_set(config.prompt_set), space, config)
-    metrics = to_metrics(findings, memorisation, _stage_times(run), _provenance(run, space))
-    page = render_report(build_report_data(run, references, metrics, findings, memorisation))
+    prompts = load_prompt_set(config.prompt_set)
+    findings = summarize(rows, by_key, sources, truths, prompts, space, config)
+    groups = report_groups(run, MeasuredImages(rows, by_key, sources, copied), prompts, space)
+    metrics = to_metrics(findings, memorisation, _stage_times(run), _provenance(run, space), groups)
+    page = render_report(build_report_data(run, references, metrics, findings, memorisation, groups))
     folder = f"{run.output.folder}/files/report"
     origin = {"checkpoint_sha256": metrics.provenance.checkpoint_sha256, "weights": config.sample.weights}
     run.output.files.write(f"{folder}/memorisation.json", memorisation.to_json(**origin, features_of=space.name))

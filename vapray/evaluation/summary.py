@@ -13,7 +13,7 @@ from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.prompt_set import PromptSet
 from vapray.config import Config
 from vapray.config.captioning import MEASURED_MODALITY
-from vapray.evaluation.adherence import Adherence, CaptionedImages, measure_adherence
+from vapray.evaluation.adherence import Adherence, Agreement, CaptionedImages, measure_adherence
 from vapray.evaluation.classifier import balanced_accuracy, class_accuracies
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.measurement import IMAGE_SETS, feature_set, probabilities_of
@@ -34,7 +34,7 @@ from vapray.metrics.inception import inception_score
 from vapray.metrics.intervals import Interval, bootstrap_interval
 from vapray.metrics.prd import PRDScores, prd_scores
 
-__all__ = ["EvaluationSummary", "summarize"]
+__all__ = ["EvaluationSummary", "captioned_images", "mentioned_scores", "summarize"]
 
 Rows = Sequence[dict[str, Any]]
 
@@ -185,20 +185,15 @@ def _adherence_by(
 ) -> Adherence:
     """Measure adherence by the attributes in a column of the measurements."""
     generated, real, original = (
-        _captioned(column, sets[name], captions, prompt_set) for name in ("generated", "reconstructed", "held_out")
+        captioned_images(column, sets[name], captions, prompt_set)
+        for name in ("generated", "reconstructed", "held_out")
     )
-
-    def score(found: Attributes, wanted: Attributes) -> dict[str, float]:
-        # An attribute that the caption mentions and the image does not show scores 0.
-        return {
-            name: 0.0 if math.isnan(value) else value for name, value in agreement(found, wanted, prompt_set).items()
-        }
 
     settings = config.evaluate
     return measure_adherence(
         generated,
         real,
-        score,
+        mentioned_scores(prompt_set),
         original=original,
         rounds=settings.shuffle_rounds,
         draws=settings.bootstrap_samples,
@@ -206,7 +201,19 @@ def _adherence_by(
     )
 
 
-def _captioned(column: str, rows: Rows, captions: Mapping[str, str], prompt_set: PromptSet) -> CaptionedImages:
+def mentioned_scores(prompt_set: PromptSet) -> Agreement:
+    """Build the score of an image against a caption: 0 for a mentioned attribute that the image does not show."""
+
+    def score(found: Attributes, wanted: Attributes) -> dict[str, float]:
+        return {
+            name: 0.0 if math.isnan(value) else value for name, value in agreement(found, wanted, prompt_set).items()
+        }
+
+    return score
+
+
+def captioned_images(column: str, rows: Rows, captions: Mapping[str, str], prompt_set: PromptSet) -> CaptionedImages:
+    """Collect the attributes in a column of the measurements, and those of the captions, for images with a caption."""
     known = [row for row in rows if row["key"] in captions]
     wanted = [parse_caption(captions[row["key"]], prompt_set) for row in known]
     return CaptionedImages(

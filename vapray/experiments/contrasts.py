@@ -9,8 +9,9 @@ from scipy import stats
 
 from vapray.experiments.spec import Contrast, Experiment
 from vapray.metrics.intervals import t_interval
+from vapray.metrics.multiple_tests import holm
 
-__all__ = ["ContrastResult", "Difference", "findings", "holm"]
+__all__ = ["ContrastResult", "Difference", "findings"]
 
 LEVEL = 0.95
 Numbers = Mapping[tuple[str, str, int, str], float]
@@ -69,20 +70,6 @@ def findings(experiment: Experiment, numbers: Numbers) -> list[ContrastResult]:
         )
         for place, contrast in enumerate(experiment.contrasts)
     ]
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Correct the p values of several tests; a NaN counts as a test and stays NaN.
-
-    Source: Holm, A simple sequentially rejective multiple test procedure (1979).
-    """
-    order = sorted(range(len(p)), key=lambda place: (math.isnan(p[place]), p[place]))
-    corrected, highest = [math.nan] * len(p), 0.0
-    for rank, place in enumerate(order):
-        if not math.isnan(p[place]):
-            highest = max(highest, min(1.0, (len(p) - rank) * p[place]))
-            corrected[place] = highest
-    return corrected
 
 
 def _differences(experiment: Experiment, contrast: Contrast, numbers: Numbers) -> dict[str, Difference]:

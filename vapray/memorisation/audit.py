@@ -20,9 +20,11 @@ from vapray.memorisation.copy_test import (
     run_copy_test,
 )
 
-__all__ = ["Memorisation", "Pair", "audit"]
+__all__ = ["Copied", "Memorisation", "Pair", "audit", "copied_images"]
 
 Rows = Sequence[dict[str, Any]]
+Copied = tuple[set[str] | None, set[str] | None]
+"""Keys of training images with a certain, and with a suspected copy; None where that cannot be told."""
 PAIRS = 20
 """Number of nearest pairs kept from each search."""
 
@@ -92,6 +94,35 @@ def audit(rows: Rows, *, related_left_out: int, n_training: int) -> Memorisation
         nearest_by_pixels=_pairs(sets["generated"], "pixel"),
         nearest_by_features=_pairs(sets["generated"], "feature"),
     )
+
+
+def copied_images(rows: Rows, found: Memorisation) -> Copied:
+    """Keys of the training images that generated images copy.
+
+    Args:
+        rows: Rows of ``nearest_training`` of the set generated.
+        found: Audit that includes these rows.
+
+    Returns:
+        Images with a certain copy, as near as planted copies in either search; and with a suspected one, at or below
+        the threshold of either search. None where too few images are held out to tell.
+    """
+    searches = {"pixel": found.pixels, "feature": found.features}
+    certain = {name: test.copy_distance for name, test in searches.items()}
+    suspected = {name: test.threshold if test.n_held_out >= MIN_HELD_OUT else None for name, test in searches.items()}
+    return _nearest_within(rows, certain), _nearest_within(rows, suspected)
+
+
+def _nearest_within(rows: Rows, limits: Mapping[str, float | None]) -> set[str] | None:
+    known = {measure: limit for measure, limit in limits.items() if limit is not None}
+    if not known:
+        return None
+    return {
+        row[f"{measure}_neighbour"]
+        for measure, limit in known.items()
+        for row, relative in zip(rows, _relative(rows, measure), strict=True)
+        if relative <= limit
+    }
 
 
 def _relative(rows: Rows, measure: str) -> NDArray[np.float64]:

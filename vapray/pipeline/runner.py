@@ -17,7 +17,7 @@ from vapray.config import Config
 from vapray.config.dotted import value_at
 from vapray.errors import DataError, LeaseHeldError
 from vapray.pipeline.invalidation import invalidation_reasons
-from vapray.pipeline.stages import EXTERNAL_INPUTS, STAGES, Stage, select_stages
+from vapray.pipeline.stages import EXTERNAL_INPUTS, OMITTED_IF_EMPTY, STAGES, Stage, select_stages
 from vapray.runtime.cluster import ray_session, require_shared_root
 from vapray.runtime.progress import Display
 from vapray.runtime.stage_context import StageContext
@@ -113,9 +113,9 @@ class PipelineRunner:
             ConfigError: an input is missing or unusable.
         """
         if stage.name not in self._external_inputs:
-            self._external_inputs[stage.name] = {
-                name: sign(self.config) for name, sign in EXTERNAL_INPUTS.get(stage.name, {}).items()
-            }
+            found = {name: sign(self.config) for name, sign in EXTERNAL_INPUTS.get(stage.name, {}).items()}
+            kept = {name: content for name, content in found.items() if content or name not in OMITTED_IF_EMPTY}
+            self._external_inputs[stage.name] = kept
         return self._external_inputs[stage.name]
 
     def status(self, stage: Stage) -> StageStatus:
@@ -163,6 +163,7 @@ class PipelineRunner:
                 return manifest
             version.remove_damaged(progress.log)
             tables = {table: self.finished[table] for table in stage.reads}
+            tables |= {table: found for table, found in self._tables_for_groups(stage).items() if table in inputs}
             run = StageContext(
                 stage.name,
                 self.config,
@@ -202,11 +203,17 @@ class PipelineRunner:
         return {key: value_at(tree, key) for key in stage.config_keys}
 
     def _inputs(self, stage: Stage) -> dict[str, str]:
-        inputs = {
-            table: self.finished[table].require_manifest().content_hash if table in self.finished else MISSING
-            for table in stage.reads
-        }
+        tables = {table: self.finished.get(table) for table in stage.reads} | self._tables_for_groups(stage)
+        inputs = {table: found.require_manifest().content_hash if found else MISSING for table, found in tables.items()}
         return inputs | self.external_inputs(stage)
+
+    def _tables_for_groups(self, stage: Stage) -> dict[str, Version]:
+        """Finished tables of this config that a stage also reads to report groups."""
+        if not self.config.evaluate.groups:
+            return {}
+        writers = [other for other in STAGES if other.writes in stage.reads_for_groups and self.has_inputs(other)]
+        found = {other.writes: self.status(other).version for other in writers if self.store.latest(other.writes)}
+        return {table: version for table, version in found.items() if version and version.manifest()}
 
     def _missing(self, stage: Stage) -> str:
         needed = [other.name for other in STAGES if other.writes in stage.reads and other.name not in self.manifests]

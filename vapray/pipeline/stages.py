@@ -8,13 +8,14 @@ phantoms ─► images ─┬─► captions ─┬─► audit_measurements ─
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vapray.bank.content_hash import encoder_content_hash
 from vapray.caption_audit.content_hash import others_content_hash, ratings_content_hash
 from vapray.captioning.content_hash import captions_content_hash, model_content_hash, prompts_content_hash
 from vapray.config import Caption, Config, Train
 from vapray.data.dataset import dataset_content_hash
+from vapray.data.image_groups import groups_content_hash
 from vapray.downstream.content_hash import classifier_weights_content_hash
 from vapray.evaluation.extractors.weight_files import features_content_hash
 from vapray.latents.content_hash import autoencoder_content_hash, perceptual_content_hash
@@ -23,7 +24,7 @@ from vapray.pipeline.stage_names import STAGE_PACKAGES
 from vapray.sampling.caption_source import bank_content_hash
 from vapray.training.content_hash import initial_weights_content_hash
 
-__all__ = ["EXTERNAL_INPUTS", "STAGES", "Stage", "select_stages"]
+__all__ = ["EXTERNAL_INPUTS", "OMITTED_IF_EMPTY", "STAGES", "Stage", "select_stages"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Stage:
         name: Name, as in ``python -m jobs.NAME``.
         writes: Table that the stage writes.
         reads: Tables of earlier stages that it reads.
+        reads_for_groups: Tables that it also reads if ``evaluate.groups`` is set and they are finished.
         config_keys: Dotted config keys that decide its result.
         schema: Version of its output format.
         uses_ray: True if it runs on Ray; False if it runs in the driver process alone.
@@ -43,6 +45,7 @@ class Stage:
     name: str
     writes: str
     reads: tuple[str, ...] = ()
+    reads_for_groups: tuple[str, ...] = field(default=(), kw_only=True)
     config_keys: tuple[str, ...] = ()
     schema: int = 1
     uses_ray: bool = True
@@ -108,6 +111,7 @@ STAGES = (
         ("images", "captions", "autoencoder", "checkpoints", "samples"),
         (*_FRAME, "caption.prompt_set", "evaluate", "run.seed"),
         schema=9,
+        reads_for_groups=("downstream",),
     ),
     Stage(
         "downstream",
@@ -129,9 +133,15 @@ EXTERNAL_INPUTS: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
     "train": {"initial weights": initial_weights_content_hash},
     "sample": {"caption run": bank_content_hash},
     "audit": {"prompts": prompts_content_hash, "other captions": others_content_hash, "ratings": ratings_content_hash},
-    "evaluate": {"prompts": prompts_content_hash, "feature weights": features_content_hash},
-    "downstream": {"initial weights": classifier_weights_content_hash},
+    "evaluate": {
+        "prompts": prompts_content_hash,
+        "feature weights": features_content_hash,
+        "groups": groups_content_hash,
+    },
+    "downstream": {"initial weights": classifier_weights_content_hash, "groups": groups_content_hash},
 }
+OMITTED_IF_EMPTY = frozenset({"groups"})
+"""External inputs that are in no fingerprint while they are empty: they keep finished runs of earlier versions."""
 
 
 def select_stages(names: Collection[str] | None) -> Mapping[Stage, bool]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from vapray.data.inventory import Inventory
 from vapray.evaluation.adherence import Adherence
+from vapray.evaluation.group_report import GroupReport
 from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.summary import JudgedAdherence
 from vapray.memorisation.audit import Memorisation
@@ -117,3 +118,5 @@ class ReportData:
     """Software versions, by name."""
     configuration: str
     """Resolved configuration, as YAML or JSON text."""
+    groups: GroupReport | None = None
+    """Numbers by group; None without ``evaluate.groups``."""

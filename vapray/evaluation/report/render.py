@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from vapray.evaluation.group_report import OWNER
 from vapray.evaluation.metric_specs import METRIC_SPECS
 from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.report import verdict
 from vapray.evaluation.report.caveats import caveats
 from vapray.evaluation.report.content import ReportData
+from vapray.evaluation.report.group_tables import group_tables
 from vapray.report import curves
 from vapray.report import number_format as wording
 from vapray.report.page import Image, page, sides
@@ -30,6 +32,8 @@ def render_report(report: ReportData) -> str:
         headline=verdict.headline(metrics),
         figures=verdict.key_figures(metrics, report.adherence, len(report.classes)),
         caveats=caveats(report),
+        group_tables=group_tables(report.groups),
+        group_owner=OWNER,
         specs=[spec for spec in METRIC_SPECS if metrics.value(spec.key) is not None],
         adherence=report.adherence,
         judge=report.judge,

@@ -15,6 +15,7 @@ from vapray.data.decode import decode
 from vapray.data.image_loading import load_square_image
 from vapray.data.inventory import Inventory
 from vapray.errors import ImageDecodeError
+from vapray.evaluation.group_report import GroupReport
 from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.reference_set import ReferenceSet
 from vapray.evaluation.report.content import (
@@ -73,6 +74,7 @@ def build_report_data(
     metrics: Metrics,
     findings: EvaluationSummary,
     memorisation: Memorisation,
+    groups: GroupReport | None,
 ) -> ReportData:
     """Collect the images, texts and numbers of a finished run."""
     config, inputs, history = run.config, run.inputs, run.upstream
@@ -94,6 +96,7 @@ def build_report_data(
         inventory=Inventory.from_dict(found) if (found := history["ingest"].notes.get("inventory")) else None,
         dataset_notes=history["ingest"].notes.get("dataset", ()),
         classes=_class_rows(names, unseen, findings),
+        groups=groups,
         examples=[_class_examples(label, name, unseen, generated, frame) for label, name in enumerate(names)],
         memorisation=memorisation,
         neighbours={
