@@ -7,7 +7,7 @@ from vapray.evaluation.group_report import GroupReport
 from vapray.evaluation.group_scores import GroupColumn, GroupScores
 from vapray.metrics.group_differences import Estimate, Share
 from vapray.metrics.intervals import Interval
-from vapray.report.number_format import ABSENT, UNBROKEN, Number, number, percent, percent_interval
+from vapray.report.number_format import ABSENT, UNBROKEN, Number, interval_text, number, percent, percent_interval
 
 __all__ = ["GroupRow", "GroupTable", "group_tables"]
 
@@ -86,16 +86,16 @@ def _share_of(found: Estimate | None) -> Cell:
 
 def _points(found: Estimate | None) -> Cell:
     """Difference of two shares, in percentage points."""
-    return (_signed(found.value), *_bounds(found.interval, _signed)) if found else (ABSENT,)
+    return (f"{_signed(found.value)}{UNBROKEN}pp", *_bounds(found.interval, _signed)) if found else (ABSENT,)
 
 
 def _copies(found: Share | None) -> Cell:
-    return (f"{found.count:,} of {found.total:,}", f"[{percent_interval(found.interval)}]") if found else (ABSENT,)
+    return (f"{found.count:,} of {found.total:,}", percent_interval(found.interval)) if found else (ABSENT,)
 
 
 def _bounds(interval: Interval | None, form: Callable[[Number], str]) -> Cell:
-    return (f"[{form(interval.low)}, {form(interval.high)}]",) if interval else ()
+    return (interval_text(interval, form),) if interval else ()
 
 
 def _signed(value: Number) -> str:
-    return ABSENT if value is None else f"{100 * value:+.1f}{UNBROKEN}pp"
+    return ABSENT if value is None else f"{100 * value:+.1f}"
