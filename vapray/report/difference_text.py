@@ -35,5 +35,5 @@ def _sentence(one: Difference) -> str:
     bounds = "" if one.low is None else f", 95 % interval {number(one.low)} to {number(one.high)}"
     return (
         f"{NAMES[one.number]} is {direction} for {one.column} {one.group} than for the others: "
-        f"by {number(abs(one.value))} (difference {number(one.value)}{bounds}; corrected p = {one.p_holm:.2g})."
+        f"difference {number(one.value)}{bounds}, corrected p = {one.p_holm:.2g}."
     )

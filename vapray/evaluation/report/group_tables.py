@@ -63,11 +63,11 @@ def _notes(few: Sequence[str], hidden: int, least: int) -> list[str]:
 
 def _cells(column: GroupColumn, group: GroupScores, report: GroupReport) -> dict[str, Cell]:
     return {
-        "Real: training": (number(group.n_training),),
-        "Real: held out": (number(group.n_held_out),),
+        "Training": (number(group.n_training),),
+        "Held out": (number(group.n_held_out),),
         "Generated": (number(group.n_generated),),
         "KID": _estimate(group.kid),
-        "KID of held-out": _estimate(group.kid_held_out),
+        "KID, held out": _estimate(group.kid_held_out),
         "Adherence above shuffled": _points(group.adherence.excess if group.adherence else None),
         "Label accuracy": _share_of(group.label_accuracy),
         "Certain copies": _copies(group.copies_certain),
