@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_the_report_and_the_downstream_table_have_the_groups_and_the_gains(grouped_run: Path) -> None:
     card = json.loads((grouped_run / "run" / "report" / "metrics.json").read_text())["groups"]
     assert [*card["columns"]["scanner"]["groups"]] == ["A", "B", "unknown"]
