@@ -1,6 +1,7 @@
 """Accuracy of the measured captioner on dermoscopy: phantoms with known truth, and real images with lesion masks.
 
     python -m tests.benchmarks.measured_captioner [--phantoms 300] [--seed 2] [--side 96] [--data ../shared/data]
+                                                  [--bits 1500] [--every 1]
 
 Phantoms are drawn and compressed as ``ingest`` draws them, with their default clutter, and cut and scaled as the
 captioner gets them. An absent attribute counts as wrong. Values end in the modality:
@@ -12,6 +13,9 @@ captioner gets them. An absent attribute counts as wrong. Values end in the moda
 
 If ``--data`` has real images, ``mask_iou_derm`` is the mean intersection over union of the lesion's mask with the one
 drawn by hand, both as the centred square at the working frame's pixels.
+Rich captions: ``rich_phantoms_*`` by the drawn mask and skin, ``rich_expert_*`` by the masks drawn by hand,
+``rich_drawn_*`` by clutter that is drawn on real images, ``bits_*`` as in
+``tests.benchmarks.rich_captions.bits_within_class``.
 ``images_per_second_per_core`` counts CPU seconds from a JPEG of 200x150 to the caption.
 """
 
@@ -23,6 +27,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.benchmarks.rich_captions import (
+    bits_within_class,
+    rich_by_drawn_clutter,
+    rich_by_expert_masks,
+    rich_on_phantoms,
+)
 from tests.benchmarks.table import report
 from vapray.captioning.attributes import Attributes, agreement
 from vapray.captioning.measured.captioner import MeasuredCaptioner
@@ -114,10 +124,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--side", type=int, default=SIDE)
     parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--bits", type=int, default=1500)
+    parser.add_argument("--every", type=int, default=1)
     asked = parser.parse_args()
     found = right_on_phantoms(asked.phantoms, asked.seed, asked.side)
     values = {f"{name}.{MODALITY}": value for name, value in found.items()}
     values |= on_real_images(asked.data / "derm", asked.side)
+    values |= rich_on_phantoms(asked.phantoms, asked.seed)
+    if (folder := asked.data / "derm").is_dir():
+        values |= rich_by_expert_masks(folder, asked.every) | rich_by_drawn_clutter(folder, asked.every, asked.seed)
+        values |= bits_within_class(folder, asked.bits, asked.seed)
     values["images_per_second_per_core"] = rate(60, asked.seed, asked.side)
     config = {"phantoms": asked.phantoms, "seed": asked.seed, "side": asked.side, "device": "cpu, one thread"}
     report("measured_captioner", config, {}, values)

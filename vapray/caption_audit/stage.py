@@ -42,7 +42,7 @@ Rows = Sequence[dict[str, Any]]
 def run(run: StageContext) -> None:
     """Run the stage."""
     config = run.config
-    prompt_set = load_prompt_set(config.prompt_set)
+    prompt_set = load_prompt_set(config.prompt_set, config.caption.detail)
     rows = run.inputs["audit_measurements"].read().to_pylist()
     if not rows:
         raise DataError(f"{run.inputs['audit_measurements'].uri}: no captions to audit.")

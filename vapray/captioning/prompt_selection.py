@@ -18,7 +18,8 @@ def select_prompt_set(config: Config) -> PromptSet:
     Raises:
         ConfigError: the prompt set is missing, lacks an attribute to omit, or cannot word the captioner's attributes.
     """
-    caption, prompt_set = config.caption, load_prompt_set(config.prompt_set)
+    caption = config.caption
+    prompt_set = load_prompt_set(config.prompt_set, caption.detail)
     if unknown := set(caption.omit) - set(prompt_set.attributes):
         known = ", ".join(prompt_set.attributes)
         raise ConfigError(f"caption.omit: unknown {', '.join(sorted(unknown))}; {config.prompt_set} has {known}.")
@@ -32,7 +33,7 @@ def select_prompt_set(config: Config) -> PromptSet:
 
 def _problems(prompt_set: PromptSet, modality: str) -> Iterator[str]:
     """Reasons why the prompt set cannot word the modality's attributes."""
-    known = load_prompt_set(modality).attributes
+    known = load_prompt_set(modality, prompt_set.detail).attributes
     for name, spec in prompt_set.attributes.items():
         if name not in known:
             yield f"the attribute {name} is unknown; {modality} has {', '.join(known)}"

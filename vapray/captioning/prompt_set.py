@@ -1,11 +1,12 @@
 """A prompt set: the three questions of one imaging modality, and its visual attributes with their words.
 
-Prompt sets are YAML files (``captioning/prompts``). A new modality is a new file, given by its path.
+Prompt sets are YAML files (``captioning/prompts``). A new modality is a new file, given by its path. What only rich
+captions say stands in a file of its own (``captioning/prompts/rich``), so that a plain prompt set never depends on it.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,6 +15,8 @@ from vapray.config.strict_yaml import parse_yaml
 from vapray.errors import ConfigError
 
 Kind = Literal["choice", "share", "set"]
+Detail = Literal["plain", "rich"]
+"""Detail of captions, as in ``caption.detail``."""
 Words = Mapping[str, tuple[str, ...]]
 
 
@@ -52,6 +55,8 @@ class AttributeSpec:
     """Upper ends of the size words' ranges, but for the last word's."""
     typical: tuple[float, ...] = ()
     """The share that each size word alone stands for."""
+    optional: bool = False
+    """True if an image may lack the attribute."""
 
     def worded(self, share: float) -> str:
         """Return the size word whose range holds ``share``."""
@@ -97,6 +102,8 @@ class PromptSet:
     """Phrases that hold a value's word without meaning it."""
     implies: Mapping[str, Mapping[str, Mapping[str, str | float]]] = field(default_factory=dict)
     """Attribute -> value -> implied values of other attributes."""
+    detail: Detail = "plain"
+    """``rich`` if the rich part of the modality is included."""
 
 
 def known_prompt_sets() -> tuple[str, ...]:
@@ -105,18 +112,22 @@ def known_prompt_sets() -> tuple[str, ...]:
     return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml")))
 
 
-def load_prompt_set(name_or_path: str | Path) -> PromptSet:
+def load_prompt_set(name_or_path: str | Path, detail: Detail = "plain") -> PromptSet:
     """Read a prompt set by its name, or from a user's YAML file.
 
+    Args:
+        name_or_path: name of a prompt set that comes with vapray, or path of a YAML file.
+        detail: ``rich`` adds the rich part, which the prompt set ``dermoscopy`` has.
+
     Raises:
-        ConfigError: unknown name, or a file that cannot be read or lacks a part.
+        ConfigError: unknown name, a file that cannot be read or lacks a part, or no rich part.
     """
     where, text = _read(name_or_path)
     data, _ = parse_yaml(text, where=where)
     if missing := list(_missing_parts(data)):
         raise ConfigError(f"{where}: no {', '.join(missing)}. {_EXAMPLE}")
     try:
-        return _prompt_set(data, text)
+        return _prompt_set(data, text) if detail == "plain" else _rich_prompt_set(where, data, text)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{where}: not a prompt set ({type(error).__name__}: {error}). {_EXAMPLE}") from error
 
@@ -151,6 +162,17 @@ def _read(name_or_path: str | Path) -> tuple[str, str]:
         ) from error
 
 
+def _rich_prompt_set(name: str, data: dict[str, Any], text: str) -> PromptSet:
+    file = resources.files("vapray.captioning.prompts") / "rich" / f"{name}.yaml"
+    if name not in known_prompt_sets() or not file.is_file():
+        raise ConfigError(f"{name}: this prompt set has no rich part. Fix: set caption.detail to plain.")
+    rich_text = file.read_text("utf-8")
+    rich, _ = parse_yaml(rich_text, where=f"rich/{name}.yaml")
+    kept = {attribute: entry for attribute, entry in data["attributes"].items() if attribute not in rich["without"]}
+    joint = data | {"attributes": kept | rich["attributes"], "texts": rich["texts"]}
+    return replace(_prompt_set(joint, text + rich_text), detail="rich")
+
+
 def _prompt_set(data: dict[str, Any], text: str) -> PromptSet:
     attributes = {name: _attribute(name, entry) for name, entry in data["attributes"].items()}
     texts = data.get("texts") or {}
@@ -181,6 +203,7 @@ def _attribute(name: str, entry: dict[str, Any]) -> AttributeSpec:
         reads=_words(entry.get("reads")),
         beside=_words(entry.get("beside")),
         **{key: tuple(entry.get(key) or ()) for key in ("subjects", "decoys", "writes", "bounds", "typical")},
+        optional=bool(entry.get("optional")),
     )
     if unknown := (set(spec.reads) | set(spec.beside)) - set(words):
         raise ValueError(f"attributes.{name}: {', '.join(sorted(unknown))} stands in reads or beside, not in words")

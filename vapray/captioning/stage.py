@@ -134,7 +134,7 @@ def _provenance(config: Config, captioner: Captioner | PrecomputedCaptions | Gro
         "model": captioner.name,
         "revision": captioner.revision,
         "strategy": strategy,
-        "prompt_version": load_prompt_set(config.prompt_set).version,
+        "prompt_version": load_prompt_set(config.prompt_set, config.caption.detail).version,
         "sampling": json.dumps({"strategy": strategy, **captioner.sampling}, sort_keys=True),
     }
 

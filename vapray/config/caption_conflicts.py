@@ -47,6 +47,7 @@ def find_caption_conflicts(config: "Config") -> Iterator[ConfigConflict]:
     yield from _strategy(config)
     yield from _engine(config)
     yield from _prompt_set(config)
+    yield from _detail(config)
 
 
 def _modality(config: "Config") -> Iterator[ConfigConflict]:
@@ -138,3 +139,21 @@ def _prompt_set(config: "Config") -> Iterator[ConfigConflict]:
     if chosen and chosen not in known and not chosen.endswith((".yaml", ".yml")):
         text = f"caption.prompt_set = {chosen!r}: expected one of {', '.join(known)}, or a path to a YAML file."
         yield ConfigConflict(("caption.prompt_set",), text)
+
+
+def _detail(config: "Config") -> Iterator[ConfigConflict]:
+    caption = config.caption
+    if caption.detail == "plain":
+        return
+    if caption.captioner != "measured":
+        text = (
+            f"caption.detail = {caption.detail}: caption.captioner = {caption.captioner} writes plain captions only. "
+            "Fix: set caption.captioner to measured, or remove caption.detail."
+        )
+        yield ConfigConflict(("caption.detail", "caption.captioner"), text)
+    if caption.prompt_set not in (None, MEASURED_MODALITY):
+        text = (
+            f"caption.detail = {caption.detail}: only the prompt set {MEASURED_MODALITY} has rich captions "
+            f"(caption.prompt_set = {caption.prompt_set}). Fix: remove caption.prompt_set or caption.detail."
+        )
+        yield ConfigConflict(("caption.detail", "caption.prompt_set"), text)

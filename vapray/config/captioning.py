@@ -19,6 +19,10 @@ class Caption(ConfigSection):
     """Captioner. measured: classical image analysis, dermoscopy only; precomputed: your own captions; ground_truth:
     the true attributes of phantoms; vllm: a multimodal LLM in the pool's actors; openai: a multimodal LLM at any
     OpenAI-compatible endpoint."""
+    detail: Literal["plain", "rich"] = "plain"
+    """Detail of the captions. plain: shape, outline, size, colours, texture and skin; rich: also place, contrast,
+    sharpness of the border, hue and lightness of the skin, hair, dark corners and further lesions, for captioner
+    measured only."""
     corruption_rate: UnitInterval = 0.0
     """Probability, 0 to 1, that an attribute in a caption of a training image is replaced by a wrong value. An
     experimental control of hallucination, for captioner ground_truth only; captions of other images stay true."""

@@ -34,7 +34,7 @@ def judge_of(run: StageContext) -> AttributeJudge | None:
 def _load_or_train(config: Config, images: Version, output: Version) -> AttributeJudge:
     truths = true_attributes(config)
     assert truths is not None
-    specs = judged_attributes(load_prompt_set(config.prompt_set), list(truths.values()))
+    specs = judged_attributes(load_prompt_set(config.prompt_set, config.caption.detail), list(truths.values()))
     if stored := stored_judge(output, specs):  # existing rows may depend on it
         return stored
     rows = images.read(["image_id", "split", "path"]).to_pylist()

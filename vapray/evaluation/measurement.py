@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vapray.captioning.measured.dermoscopy import measure_dermoscopy
+from vapray.captioning.prompt_set import Detail
 from vapray.config import Config
 from vapray.config.captioning import MEASURED_MODALITY
 from vapray.errors import DataError
@@ -66,13 +67,19 @@ class ImageMeasurer:
         classifier: Classifier trained on real training images.
         modality: Modality of the images; attributes are measured in dermoscopy only.
         judge: Attribute judge; None: nothing is judged.
+        detail: Which attributes are measured, as in ``caption.detail``.
     """
 
     def __init__(
-        self, extractor: FeatureExtractor, classifier: Classifier, modality: str, judge: AttributeJudge | None = None
+        self,
+        extractor: FeatureExtractor,
+        classifier: Classifier,
+        modality: str,
+        judge: AttributeJudge | None = None,
+        detail: Detail = "plain",
     ) -> None:
         self._extractor, self._classifier, self._modality = extractor, classifier, modality
-        self._judge = judge
+        self._judge, self._detail = judge, detail
 
     @property
     def space(self) -> FeatureSpace:
@@ -106,7 +113,9 @@ class ImageMeasurer:
         ]
 
     def _attributes(self, image: NDArray[np.uint8]) -> str | None:
-        return json.dumps(measure_dermoscopy(image)) if self._modality == MEASURED_MODALITY else None
+        if self._modality != MEASURED_MODALITY:
+            return None
+        return json.dumps(measure_dermoscopy(image, self._detail))
 
     def _judged(self, images: NDArray[np.uint8]) -> list[str]:
         assert self._judge is not None

@@ -26,7 +26,7 @@ TABLE = "reference_measurements"
 def build_measurer(config: Config, classifier: Classifier, judge: AttributeJudge | None = None) -> ImageMeasurer:
     """Build the measurement that the reference set uses, for images of any set."""
     extractor = build_extractor(config.evaluate, config.pools.evaluate.device, classifier)
-    return ImageMeasurer(extractor, classifier, config.data.modality, judge)
+    return ImageMeasurer(extractor, classifier, config.data.modality, judge, config.caption.detail)
 
 
 class MeasureRealImages:

@@ -115,6 +115,8 @@ def _version(run: StageContext) -> tuple[Version, Callable[[dict[str, Any]], obj
     """Version for these images and settings, and a function that seals it with notes."""
     tree = run.config.model_dump(mode="json")
     sections = {key: value_at(tree, key) for key in SECTIONS}
+    if run.config.caption.detail != "plain":  # plain adds nothing, so that reference sets of earlier versions are kept
+        sections["caption.detail"] = run.config.caption.detail
     inputs = {table: run.inputs[table].require_manifest().content_hash for table in ("images", "autoencoder")}
     inputs["feature weights"] = features_content_hash(run.config)
     version = Version(run.output.files, TABLE, fingerprint(TABLE, SCHEMA, sections, inputs))

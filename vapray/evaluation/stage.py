@@ -104,7 +104,7 @@ def _write_report(run: StageContext, references: ReferenceSet, memorisation: Mem
     without_pixels = [name for name in run.output.table_spec.schema.names if name != "pixels"]
     rows = [row for version in (references.version, run.output) for row in version.read(without_pixels).to_pylist()]
     truths = {f"image/{image_id}": known for image_id, known in (true_attributes(config) or {}).items()}
-    prompts = load_prompt_set(config.prompt_set)
+    prompts = load_prompt_set(config.prompt_set, config.caption.detail)
     findings = summarize(rows, by_key, sources, truths, prompts, space, config)
     groups = report_groups(run, MeasuredImages(rows, by_key, sources, copied), prompts, space)
     metrics = to_metrics(findings, memorisation, _stage_times(run), _provenance(run, space), groups)

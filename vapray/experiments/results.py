@@ -155,7 +155,7 @@ class _Audit(ResultReader):
         return numbers | {key: record[key] for key in ("captioner", "reference")} | {"captions": findings["captions"]}
 
     def validate(self, config: Config, numbers: Sequence[str]) -> str | None:
-        attributes = load_prompt_set(config.prompt_set).attributes
+        attributes = load_prompt_set(config.prompt_set, config.caption.detail).attributes
         for number in numbers:
             found = self._of_attribute.fullmatch(number)
             if found and found[2] not in attributes:

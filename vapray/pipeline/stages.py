@@ -64,7 +64,8 @@ _TRAIN_EXECUTION = {
     "compile", "min_workers", "tracker", "init_from", "sharding", "resources_per_worker",
 }  # fmt: skip
 _TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TRAIN_EXECUTION)
-_CAPTION = tuple(f"caption.{name}" for name in Caption.model_fields if name != "pilot")
+# The pilot decides no caption; the hash of the prompts covers the detail, so plain runs of earlier versions are kept.
+_CAPTION = tuple(f"caption.{name}" for name in Caption.model_fields if name not in {"pilot", "detail"})
 _ALIGNMENT = ("alignment.kind", "alignment.weight", "alignment.block", "alignment.share")
 _FRAME = ("data.modality", "data.image_size")
 _MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "text_encoder")

@@ -30,6 +30,7 @@ class MeasuredCaptioner:
             omit: attributes that no text mentions.
         """
         self.prompt_set, self.seed, self.omit = prompt_set, seed, frozenset(omit)
+        self._needed = {name for name, spec in prompt_set.attributes.items() if not spec.optional}
         self.sampling: Mapping[str, Any] = {"seed": seed, "omit": sorted(omit)}
         variants = range(len(prompt_set.texts.knowledge))
         self.knowledge: Mapping[str, str] = dict(wording.pick_knowledge(prompt_set, number) for number in variants)
@@ -40,10 +41,10 @@ class MeasuredCaptioner:
 
     def _one(self, image: NDArray[np.uint8], image_id: str) -> CaptionDraft | CaptionReject:
         try:
-            found = measure_dermoscopy(image)
+            found = measure_dermoscopy(image, self.prompt_set.detail)
         except ImageDecodeError as error:
             return CaptionReject(str(error))
-        if len(found) < len(self.prompt_set.attributes):
+        if not self._needed <= found.keys():
             return CaptionReject("nothing stands out from the background")
         rng = image_generator(self.seed, image_id)
         knowledge_id, _ = wording.pick_knowledge(self.prompt_set, int(rng.integers(1 << 30)))

@@ -11,8 +11,10 @@ from vapray.captioning.measured.frame import Floats, Mask, working_lab, working_
 from vapray.captioning.measured.lesion import bowl, contrast, in_view, segment, surroundings, without_hair
 from vapray.captioning.measured.level_sets import RegionScorer, best_level_set, edge_strength
 from vapray.captioning.measured.palette import Palette, colour_set, nearest_name
+from vapray.captioning.measured.scene import scene_attributes
 from vapray.captioning.measured.silhouette import axis_ratio, roughness
 from vapray.captioning.measured.surface import core, even_colour, fine_structure, plain
+from vapray.captioning.prompt_set import Detail
 
 COLOURS: Palette = {
     "light brown": ((54.0, 18.0, 32.0), (62.0, 13.0, 22.0)),
@@ -84,21 +86,23 @@ def find_lesion(rgb: Floats) -> tuple[Mask, Floats]:
     return best, skin
 
 
-def measure_dermoscopy(image: NDArray[np.uint8]) -> Attributes:
+def measure_dermoscopy(image: NDArray[np.uint8], detail: Detail = "plain") -> Attributes:
     """Measure the visual attributes of one image from its pixels alone.
 
     Args:
         image: uint8 [S, S, 3], the square that the generator sees.
+        detail: ``rich`` describes skin and picture in place of the background.
 
     Returns:
-        Attributes of the prompt set ``dermoscopy``; only the background when no lesion stands out.
+        Attributes of the prompt set ``dermoscopy`` of that detail; none of a lesion when none stands out.
 
     Raises:
         ImageDecodeError: not a square uint8 RGB image.
     """
     rgb = working_rgb(image)
     mask, skin = find_lesion(rgb)
-    return _lesion_attributes(rgb, mask) | {"background": nearest_name(skin, BACKGROUNDS)}
+    around = scene_attributes(rgb, mask, skin) if detail == "rich" else {"background": nearest_name(skin, BACKGROUNDS)}
+    return _lesion_attributes(rgb, mask) | around
 
 
 def _lesion_attributes(rgb: Floats, mask: Mask) -> Attributes:
