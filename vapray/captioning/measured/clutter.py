@@ -27,7 +27,7 @@ MIN_SKIN = 0.08
 CORNER, DARK_CORNER, DARK_CORNERS = 12, 5.0, 3
 """Side of a corner in pixels; lightness by which it is darker than the skin; number of corners that must be so."""
 
-FURTHER_CONTRAST, MIN_CONTRAST = 0.6, 8.0
+FURTHER_CONTRAST, MIN_CONTRAST = 0.7, 12.0
 """Share of the first lesion's contrast, and distance in Lab, that a further lesion must have."""
 
 FURTHER_AREA, FURTHER_FILL = 0.004, 0.5
