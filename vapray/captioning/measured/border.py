@@ -15,7 +15,7 @@ FILLING, SIDES_TOUCHED = 0.55, 3
 MODERATE_FROM, STRONG_FROM = 23.0, 33.0
 """Distances in Lab from which a contrast is moderate and strong; each third of real images has one word."""
 
-SOFT_FROM, SHARP_FROM = 0.121, 0.154
+SOFT_FROM, SHARP_FROM = 0.153, 0.181
 """Steepness of the edge from which it is soft and sharp; each third of real images has one word."""
 
 GAP, RING = 3, 12
@@ -24,8 +24,11 @@ GAP, RING = 3, 12
 EDGE_SCALE, EDGE_REACH = 0.7, 7
 """Gaussian scale of the edge profile, and side of the neighbourhood in which its steepest point is looked for."""
 
-MOTTLED_QUANTILE, USUAL_RADIUS = 0.75, 24.0
-"""Quantile of the changes on skin that counts as mottled, and radius in pixels of a lesion of usual size."""
+FAR, MIN_FAR = 10, 200
+"""Pixels from a mask at which skin is free of its edge, and number of them that tell how mottled the skin is."""
+
+USUAL_RADIUS = 24.0
+"""Radius in pixels of a lesion of usual size."""
 
 MIN_RING, MIN_EDGE = 30, 12
 """Pixels of skin and of edge below which neither contrast nor sharpness can be measured."""
@@ -61,7 +64,7 @@ def edge_words(lab: Floats, mask: Mask, view: Mask) -> tuple[str, str] | None:
     skin = np.median(lab[ring], axis=0)
     difference = np.median(lab[core(mask, 2)], axis=0) - skin
     contrast = max(float(np.linalg.norm(difference)), 1e-6)
-    steepness = _steepness((lab - skin) @ difference / contrast**2, mask, edge, ring)
+    steepness = _steepness((lab - skin) @ difference / contrast**2, mask, edge, view)
     return (
         "strong" if contrast >= STRONG_FROM else "moderate" if contrast >= MODERATE_FROM else "faint",
         "sharp" if steepness >= SHARP_FROM else "soft" if steepness >= SOFT_FROM else "gradual",
@@ -75,15 +78,17 @@ def _within(view: Mask) -> Mask:
     return view & inside
 
 
-def _steepness(profile: Floats, mask: Mask, edge: Mask, ring: Mask) -> float:
+def _steepness(profile: Floats, mask: Mask, edge: Mask, view: Mask) -> float:
     """Return the change of a profile [S, S], 0 on skin and 1 on the lesion, at its steepest near the edge.
 
     The steepest point near the edge, so that a mask that lies a little beside it measures the same. What mottled skin
-    changes in the ring is no edge: its square is subtracted. Large lesions fade over more pixels: the change is per
-    pixel at a radius of ``USUAL_RADIUS``, and grows with the root of the radius.
+    changes far from the lesion is no edge: its square is subtracted. Large lesions fade over more pixels: the change
+    is per pixel at a radius of ``USUAL_RADIUS``, and grows with the root of the radius.
     """
     down, across = np.gradient(ndimage.gaussian_filter(profile, EDGE_SCALE))
     steepest = ndimage.maximum_filter(np.hypot(down, across), EDGE_REACH)
-    excess = np.median(steepest[edge]) ** 2 - np.quantile(steepest[ring], MOTTLED_QUANTILE) ** 2
+    far = view & ~ndimage.binary_dilation(mask, iterations=FAR)
+    mottled = float(np.median(steepest[far])) if far.sum() >= MIN_FAR else 0.0
+    excess = np.median(steepest[edge]) ** 2 - mottled**2
     radius = np.sqrt(mask.sum() / np.pi)
     return float(np.sqrt(max(excess, 0.0) * radius / USUAL_RADIUS))
