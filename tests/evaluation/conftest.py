@@ -126,6 +126,7 @@ def report(metrics: Metrics, adherence: Adherence, memorisation: Memorisation) -
         curves=[Curve("Loss", "Error of the noise.", range(50), [1 / (i + 1) for i in range(50)])],
         health=[Curve("Effective rank", "Directions of a class.", range(50), [9 - i / 10 for i in range(50)])],
         audited=True,
+        untrusted={},
         caption_examples=[CaptionExample(pictures[3], "NV", "I see </dd> a spot.", "Known facts.", HOSTILE)],
         rejects=[Rejects("ingest", "cannot be decoded <i>in full</i>", 3)],
         versions={"vapray": "0.1.0", "python": "3.11.7"},

@@ -7,7 +7,7 @@ from vapray.config import Config
 from vapray.errors import VaprayError
 from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, ForecastInputs, flop_rate, part_overhead, pool_size
 
-__all__ = ["context_width", "forecast", "tokens_of_a_caption"]
+__all__ = ["SECONDS_OF_A_REMOVAL", "context_width", "forecast", "tokens_of_a_caption"]
 
 # The hashing encoder drops function words; the others count word pieces, punctuation, CLS and SEP. A language model's
 # captions are longer than the measured ones.
@@ -16,6 +16,7 @@ USUAL_WORDS, USUAL_PIECES, PIECES_OF_A_LANGUAGE_MODEL = 16, 40, 90
 # tokens depend on their neighbours and do not repeat.
 PACKED_WORDS, PACKED_PIECES = 0.25, 0.9
 SECONDS_OF_A_WORD = 40e-6
+SECONDS_OF_A_REMOVAL = 0.06  # of statements from a language model's description; a quarter of it from a template's
 BYTES_OF_A_CAPTION, BYTES_OF_THE_WORDS_OF_A_PART = 60, 5000
 SECONDS_TO_LOAD_A_TOWER = 15.0
 TEXTS_AT_ONCE, KEPT_OF_A_TOKEN = 32, 12
@@ -60,6 +61,7 @@ def forecast(outlook: ForecastInputs) -> Forecast:
     words = BYTES_OF_THE_WORDS_OF_A_PART * -(-rows // parted.batch_rows) if hashing else 0
     context = tokens_of_a_caption(config) * context_width(config) * 2
     startup, seconds, weights, basis = _work(config, device)
+    seconds += SECONDS_OF_A_REMOVAL if config.caption.trust == "audited" else 0.0
     return Forecast(
         rows=rows,
         part_bytes=rows * (BYTES_OF_A_CAPTION + context * (PACKED_WORDS if hashing else PACKED_PIECES))

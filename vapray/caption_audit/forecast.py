@@ -1,5 +1,6 @@
 """Cost estimate of the caption audit."""
 
+from vapray.bank.forecast import SECONDS_OF_A_REMOVAL
 from vapray.caption_audit.findings import WORST_PICTURES
 from vapray.caption_audit.page import WORST_SIDE
 from vapray.caption_audit.rating_sheet import SHEET_SIDE
@@ -14,6 +15,7 @@ BYTES_OF_A_PIXEL, BYTES_OF_TEXT = 1.5, 25_000  # an image as PNG inside a page; 
 def forecast(outlook: ForecastInputs) -> Forecast:
     """Estimate the cost of parsing captions and of the images in page and sheet, which the run stores twice."""
     rows = outlook.rows["audit_measurements"]
+    removal = SECONDS_OF_A_REMOVAL if outlook.config.caption.trust == "audited" else 0.0
     rated = min(outlook.config.caption_audit.rated_images, rows) * SHEET_SIDE**2
     shown = (rated + min(WORST_PICTURES, rows) * WORST_SIDE**2) * BYTES_OF_A_PIXEL
     return Forecast(
@@ -21,6 +23,6 @@ def forecast(outlook: ForecastInputs) -> Forecast:
         part_bytes=0,
         file_bytes=2 * (BYTES_OF_TEXT + shown),
         startup_seconds=1.0,
-        work_seconds=rows * SECONDS_OF_A_CAPTION,
+        work_seconds=rows * (SECONDS_OF_A_CAPTION + removal),
         peak_bytes=2 * shown,
     )

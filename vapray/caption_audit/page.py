@@ -7,6 +7,7 @@ from vapray.caption_audit.experts import ExpertFindings
 from vapray.caption_audit.findings import CaptionErrors, Consistency, Findings
 from vapray.caption_audit.other_captions import OtherCaptions
 from vapray.caption_audit.proportions import Proportion
+from vapray.caption_audit.trust import AttributeTrust
 from vapray.captioning.attributes import Attribute
 from vapray.report.number_format import interval_text, percent
 from vapray.report.page import Image, page, sides
@@ -47,6 +48,7 @@ class Audit:
         others: Audits of other runs' captions of the same images.
         experts: Summary of expert ratings; None without ratings.
         worst: Images whose captions have the most contradicted claims.
+        trust: Trust in each attribute, by the training images; empty unless ``caption.trust`` is ``audited``.
     """
 
     modality: str
@@ -61,6 +63,7 @@ class Audit:
     others: Sequence[OtherCaptions]
     experts: ExpertFindings | None
     worst: Sequence[WorstCaption]
+    trust: Sequence[AttributeTrust] = ()
 
 
 def render_audit(audit: Audit) -> str:

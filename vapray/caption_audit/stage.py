@@ -1,11 +1,12 @@
 """Stage audit: compare captions with their images, with repeated captions and with expert ratings.
 
 in    captions, audit_measurements; captions of other runs, ratings of experts
-out   files/audit/{audit.json, index.html, rating_sheet.html}
+out   files/audit/{audit.json, index.html, rating_sheet.html}; with caption.trust=audited the untrusted attributes
 
 It runs in the driver: the expensive measurements are in ``audit_measurements``, so new ratings cost seconds.
 """
 
+import hashlib
 import json
 import time
 from collections import Counter
@@ -22,9 +23,11 @@ from vapray.caption_audit.other_captions import compare_captions
 from vapray.caption_audit.page import MEASURED, WORST_SIDE, Audit, WorstCaption, render_audit
 from vapray.caption_audit.rating_sheet import SHEET_SIDE, SheetCaption, render_rating_sheet
 from vapray.caption_audit.ratings import read_ratings
+from vapray.caption_audit.trust import AttributeTrust, judge_attributes
 from vapray.captioning.attributes import Attributes, attributes_from_json
 from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.prompt_set import PromptSet, load_prompt_set
+from vapray.captioning.statement_removal import remove_statements
 from vapray.config import Config
 from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.dataset import true_attributes
@@ -49,10 +52,25 @@ def run(run: StageContext) -> None:
     pictures = [_described(row, known, prompt_set) for row, known in zip(rows, _known(rows, config), strict=True)]
     audit = _audit(run, rows, pictures, prompt_set)
     sheet = _sheet(rows, pictures, prompt_set, config)
+    if config.caption.trust == "audited":
+        _decide(run, rows, audit.trust, prompt_set)
     _write(run.output, "audit.json", json.dumps(_record(audit), indent=1))
     _write(run.output, "index.html", render_audit(audit))
     _write(run.output, "rating_sheet.html", render_rating_sheet(sheet, run.output.fingerprint))
     run.notes["rows"] = len(rows)
+
+
+def _decide(run: StageContext, rows: Rows, trust: Sequence[AttributeTrust], prompt_set: PromptSet) -> None:
+    """Record the untrusted attributes for stage bank, which runs again only if they change."""
+    untrusted = {one.name: str(one) for one in trust if not one.trusted}
+    removed = [remove_statements(row["caption"], prompt_set, untrusted) for row in rows]
+    run.notes["untrusted"] = untrusted
+    run.notes["removed"] = dict(Counter(one.how if one else "nothing left" for one in removed))
+    run.notes["content_hash"] = hashlib.sha256(json.dumps(sorted(untrusted)).encode()).hexdigest()[:16]
+    for reason in untrusted.values():
+        run.progress.log(f"left out of captions: {reason}")
+    if not untrusted:
+        run.progress.log("every attribute of the captions is resolved to be better than chance")
 
 
 def _known(rows: Rows, config: Config) -> list[Attributes]:
@@ -95,7 +113,17 @@ def _audit(run: StageContext, rows: Rows, pictures: Sequence[AuditedImage], prom
         ],
         experts=_experts(rows, pictures, prompt_set, config),
         worst=_worst(findings, by_id),
+        trust=_trust(rows, pictures, prompt_set, config),
     )
+
+
+def _trust(
+    rows: Rows, pictures: Sequence[AuditedImage], prompt_set: PromptSet, config: Config
+) -> tuple[AttributeTrust, ...]:
+    if config.caption.trust == "all":
+        return ()
+    training = [picture for row, picture in zip(rows, pictures, strict=True) if row["split"] == "train"]
+    return judge_attributes(training, prompt_set, seed=config.run.seed)
 
 
 def _captioner(captions: Version) -> str:

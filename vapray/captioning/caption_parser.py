@@ -44,7 +44,7 @@ def parse_caption(text: str, prompt_set: PromptSet) -> Attributes:
             found[name] = value
         elif spec.kind == "set" and (members := {s.value for s in about if not s.denied}):
             found[name] = tuple(sorted(members))
-    return found | parse_sizes(plain, prompt_set) | _implied(found, prompt_set)
+    return found | parse_sizes(plain, prompt_set) | implied_attributes(found, prompt_set)
 
 
 def _rewritten(plain: str, prompt_set: PromptSet) -> str:
@@ -61,7 +61,8 @@ def _choice(statements: list[AttributeMention], spec: AttributeSpec) -> str | No
     return left[0] if statements and len(left) == 1 else None
 
 
-def _implied(found: Attributes, prompt_set: PromptSet) -> Attributes:
+def implied_attributes(found: Attributes, prompt_set: PromptSet) -> Attributes:
+    """Return the attributes that other attributes imply: without an opacity, its size is 0."""
     return {
         name: value
         for attribute, by_value in prompt_set.implies.items()

@@ -1,6 +1,6 @@
 """Captions of phantoms from their true attributes, optionally corrupted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class GroundTruthCaptions:
         seed: int = 0,
         omit: Sequence[str] = (),
         share: float = 0.0,
+        corrupted: Sequence[str] = (),
     ) -> None:
         """Keep the true attributes.
 
@@ -35,9 +36,12 @@ class GroundTruthCaptions:
             seed: seed of wording and corruption, with the image's id.
             omit: attributes that no caption mentions.
             share: share of wrong attributes in captions of training images.
+            corrupted: attributes that ``share`` applies to; empty: all.
         """
         self._truth, self._prompt_set, self._seed, self._omit, self._share = truth, prompt_set, seed, omit, share
-        self.sampling: Mapping[str, Any] = {"seed": seed, "omit": sorted(omit), "corrupted": share}
+        self._corrupted = corrupted
+        of_some = {"corrupted_attributes": sorted(corrupted)} if corrupted else {}
+        self.sampling: Mapping[str, Any] = {"seed": seed, "omit": sorted(omit), "corrupted": share, **of_some}
 
     def caption_for(self, image_id: str, split: str) -> CaptionDraft | CaptionReject:
         """Caption one image; an image without true attributes is a reject."""
@@ -45,24 +49,29 @@ class GroundTruthCaptions:
         if known is None:
             return CaptionReject("missing: the attributes of this image are unknown")
         if split == "train":
-            known = corrupt_attributes(
-                known, self._prompt_set, self._share, image_generator(self._seed, f"wrong {image_id}")
-            )
+            rng = image_generator(self._seed, f"wrong {image_id}")
+            known = corrupt_attributes(known, self._prompt_set, self._share, rng, self._corrupted)
         rng = image_generator(self._seed, image_id)
         text = wording.render_caption(known, self._prompt_set, rng, self._omit)
         return CaptionDraft("", "", text, finish_reason="drawn")
 
 
 def corrupt_attributes(
-    attributes: Attributes, prompt_set: PromptSet, share: float, rng: np.random.Generator
+    attributes: Attributes,
+    prompt_set: PromptSet,
+    share: float,
+    rng: np.random.Generator,
+    names: Collection[str] = (),
 ) -> Attributes:
     """Replace each attribute with probability ``share`` by another value, all equally likely.
 
-    From generators in equal states, a larger share keeps every replacement of a smaller one.
+    From generators in equal states, a larger share keeps every replacement of a smaller one, and ``names``, the
+    attributes that may be replaced (empty: all), selects among the replacements.
     """
     chances = rng.random(len(prompt_set.attributes))
     others = {name: _another(spec, attributes.get(name), rng) for name, spec in prompt_set.attributes.items()}
     wrong = {name for name, chance in zip(prompt_set.attributes, chances, strict=True) if chance < share}
+    wrong &= set(names or wrong)
     return {name: others[name] or value if name in wrong else value for name, value in attributes.items()}
 
 

@@ -16,13 +16,14 @@ def select_prompt_set(config: Config) -> PromptSet:
     """Load the prompt set of ``caption.prompt_set``, or of ``data.modality``.
 
     Raises:
-        ConfigError: the prompt set is missing, lacks an attribute to omit, or cannot word the captioner's attributes.
+        ConfigError: the prompt set is missing, lacks an attribute to omit or to corrupt, or cannot word the
+            captioner's attributes.
     """
-    caption = config.caption
-    prompt_set = load_prompt_set(config.prompt_set, caption.detail)
-    if unknown := set(caption.omit) - set(prompt_set.attributes):
-        known = ", ".join(prompt_set.attributes)
-        raise ConfigError(f"caption.omit: unknown {', '.join(sorted(unknown))}; {config.prompt_set} has {known}.")
+    caption, prompt_set = config.caption, load_prompt_set(config.prompt_set, config.caption.detail)
+    for setting in ("omit", "corrupted_attributes"):
+        if unknown := set(getattr(caption, setting)) - set(prompt_set.attributes):
+            known, names = ", ".join(prompt_set.attributes), ", ".join(sorted(unknown))
+            raise ConfigError(f"caption.{setting}: unknown {names}; {config.prompt_set} has {known}.")
     if caption.captioner in _WORDING and (problem := next(_problems(prompt_set, config.data.modality), None)):
         raise ConfigError(
             f"caption.captioner = {caption.captioner} with the prompt set {config.prompt_set}: {problem}. Fix: set "

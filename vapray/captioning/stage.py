@@ -122,7 +122,12 @@ def _open_precomputed(config: Config) -> RowMapper:
 def _open_ground_truth(config: Config) -> RowMapper:
     caption, truth = config.caption, true_attributes(config) or {}
     captions = GroundTruthCaptions(
-        truth, select_prompt_set(config), config.run.seed, caption.omit, caption.corruption_rate
+        truth,
+        select_prompt_set(config),
+        config.run.seed,
+        caption.omit,
+        caption.corruption_rate,
+        caption.corrupted_attributes,
     )
     return _CaptionWithoutImages(config, captions, "split")
 

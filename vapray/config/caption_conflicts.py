@@ -22,6 +22,7 @@ _OF_ANSWERS = (
 _READERS = {
     "caption.captions_file": ("precomputed",),
     "caption.corruption_rate": ("ground_truth",),
+    "caption.corrupted_attributes": ("ground_truth",),
     **{f"caption.{name}": ("vllm", "openai") for name in _OF_ANSWERS},
     "vllm": ("vllm",),
     "endpoint": ("openai",),
@@ -43,6 +44,8 @@ def find_caption_conflicts(config: "Config") -> Iterator[ConfigConflict]:
     """Find every pair of caption settings that cannot work together."""
     yield from _modality(config)
     yield from _missing(config)
+    yield from _corruption(config)
+    yield from _trust(config)
     yield from _unread(config)
     yield from _strategy(config)
     yield from _engine(config)
@@ -77,13 +80,40 @@ def _missing(config: "Config") -> Iterator[ConfigConflict]:
     if caption.captioner == "ground_truth" and data.source != "phantom":
         text = f"caption.captioner = ground_truth: only phantoms are drawn; data.source = {data.source} reads images."
         yield ConfigConflict(("caption.captioner", "data.source"), text)
+    if caption.captioner in _MODEL_NAMES and not caption.model:
+        text = f"caption.captioner = {caption.captioner}: needs caption.model, {_MODEL_NAMES[caption.captioner]}."
+        yield ConfigConflict(("caption.captioner", "caption.model"), text)
+
+
+def _corruption(config: "Config") -> Iterator[ConfigConflict]:
+    caption = config.caption
     if caption.corruption_rate and caption.captioner != "ground_truth":
         rate = f"caption.corruption_rate = {caption.corruption_rate:g}"
         text = f"{rate}: only caption.captioner=ground_truth has true attributes."
         yield ConfigConflict(("caption.corruption_rate", "caption.captioner"), text)
-    if caption.captioner in _MODEL_NAMES and not caption.model:
-        text = f"caption.captioner = {caption.captioner}: needs caption.model, {_MODEL_NAMES[caption.captioner]}."
-        yield ConfigConflict(("caption.captioner", "caption.model"), text)
+    if caption.corrupted_attributes and not caption.corruption_rate:
+        names = f"caption.corrupted_attributes = {', '.join(caption.corrupted_attributes)}"
+        text = f"{names}: caption.corruption_rate is 0. Fix: set caption.corruption_rate, or remove the attributes."
+        yield ConfigConflict(("caption.corrupted_attributes", "caption.corruption_rate"), text)
+
+
+def _trust(config: "Config") -> Iterator[ConfigConflict]:
+    """Find captions whose attributes nothing independent of them can check."""
+    data, caption = config.data, config.caption
+    if caption.trust != "audited" or data.source == "phantom":
+        return
+    if data.modality != MEASURED_MODALITY:
+        text = (
+            f"caption.trust = audited: attributes are measured in {MEASURED_MODALITY} and known of phantoms only "
+            f"(data.modality = {data.modality}). Fix: set caption.trust=all."
+        )
+        yield ConfigConflict(("caption.trust", "data.modality"), text)
+    elif caption.captioner == "measured":
+        text = (
+            "caption.trust = audited: captions of caption.captioner = measured would be audited by the measurement "
+            "that wrote them. Fix: set caption.trust=all, or caption.captioner to vllm, openai or precomputed."
+        )
+        yield ConfigConflict(("caption.trust", "caption.captioner"), text)
 
 
 def _unread(config: "Config") -> Iterator[ConfigConflict]:

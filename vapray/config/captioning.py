@@ -1,5 +1,6 @@
 """Settings of captions and of the text encoder."""
 
+from operator import not_
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -26,6 +27,13 @@ class Caption(ConfigSection):
     corruption_rate: UnitInterval = 0.0
     """Probability, 0 to 1, that an attribute in a caption of a training image is replaced by a wrong value. An
     experimental control of hallucination, for captioner ground_truth only; captions of other images stay true."""
+    # Left out of fingerprints at their defaults, so that finished runs of earlier versions are kept.
+    corrupted_attributes: Annotated[tuple[str, ...], Field(strict=False, exclude_if=not_)] = ()
+    """Attributes that ``corruption_rate`` applies to; empty: all."""
+    trust: Annotated[Literal["all", "audited"], Field(exclude_if=lambda trust: trust == "all")] = "all"
+    """Statements of captions that stage bank encodes for training and sampling. all: every statement; audited: those
+    about attributes that the caption audit resolves to be better than chance on training images. Needs phantoms, or
+    dermoscopy with captions that image analysis did not write."""
     strategy: Literal["direct", "impression", "impression+knowledge", "vaps"] = "vaps"
     """Prompt strategy. vaps asks all three questions; the others are for the ablation and need a multimodal LLM."""
     prompt_set: PathText | None = None

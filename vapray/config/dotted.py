@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["leaves", "value_at"]
+__all__ = ["has_value", "leaves", "value_at"]
 
 
 def value_at(tree: Any, key: str) -> Any:
@@ -11,6 +11,12 @@ def value_at(tree: Any, key: str) -> Any:
     for name in key.split("."):
         tree = tree[name]
     return tree
+
+
+def has_value(tree: Any, key: str) -> bool:
+    """Check that a settings tree has a value or section at a dotted key."""
+    section, _, name = key.rpartition(".")
+    return name in (value_at(tree, section) if section else tree)
 
 
 def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,7 @@ copy belongs to the group of the training image that is copied.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,12 +102,14 @@ class MeasuredImages:
         captions: Caption of each generated image, by key of the measurement.
         sources: Key of the real image whose caption was used, by key of the generated image.
         copied: Keys of the training images that are copied.
+        untrusted: Attributes that the texts for training do not state.
     """
 
     rows: Rows
     captions: Mapping[str, str]
     sources: Mapping[str, str]
     copied: Copied
+    untrusted: Collection[str] = ()
 
 
 def score_groups(
@@ -130,7 +132,7 @@ class _Columns:
         self._right = (probabilities_of(sets["generated"]).argmax(axis=1) == self._labels).astype(np.float64)
         self._owners = {name: [row["key"] for row in rows] for name, rows in sets.items()}
         self._owners["generated"] = [measured.sources.get(row["key"], "") for row in sets["generated"]]
-        self._scores = _adherence(sets["generated"], measured.captions, prompt_set, config)
+        self._scores = _adherence(sets["generated"], measured, prompt_set, config)
 
     def score(self, grouping: Grouping) -> GroupColumn:
         of_row = {
@@ -204,7 +206,7 @@ class _Columns:
 
 
 def _adherence(
-    generated: Rows, captions: Mapping[str, str], prompt_set: PromptSet, config: Config
+    generated: Rows, measured: MeasuredImages, prompt_set: PromptSet, config: Config
 ) -> NDArray[np.float64] | None:
     """Adherence and control of each generated image, [N, 2]; None if no attributes are measured.
 
@@ -216,7 +218,7 @@ def _adherence(
     if column == "judged":  # what the judge does not know is no fault of the image
         known = json.loads(generated[0][column])
         prompt_set = replace(prompt_set, attributes={name: prompt_set.attributes[name] for name in known})
-    images = captioned_images(column, generated, captions, prompt_set)
+    images = captioned_images(column, generated, measured.captions, prompt_set, measured.untrusted)
     rounds, seed = config.evaluate.shuffle_rounds, config.run.seed
     return score_images(images, mentioned_scores(prompt_set), rounds=rounds, seed=seed)
 

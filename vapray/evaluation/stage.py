@@ -105,8 +105,9 @@ def _write_report(run: StageContext, references: ReferenceSet, memorisation: Mem
     rows = [row for version in (references.version, run.output) for row in version.read(without_pixels).to_pylist()]
     truths = {f"image/{image_id}": known for image_id, known in (true_attributes(config) or {}).items()}
     prompts = load_prompt_set(config.prompt_set, config.caption.detail)
-    findings = summarize(rows, by_key, sources, truths, prompts, space, config)
-    groups = report_groups(run, MeasuredImages(rows, by_key, sources, copied), prompts, space)
+    untrusted = run.upstream["bank"].notes.get("untrusted", {})
+    findings = summarize(rows, by_key, sources, truths, prompts, space, config, untrusted)
+    groups = report_groups(run, MeasuredImages(rows, by_key, sources, copied, untrusted), prompts, space)
     metrics = to_metrics(findings, memorisation, _stage_times(run), _provenance(run, space), groups)
     page = render_report(build_report_data(run, references, metrics, findings, memorisation, groups))
     folder = f"{run.output.folder}/files/report"

@@ -1,7 +1,7 @@
 """Reduction of measurements to metrics, in the driver of the evaluate stage."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vapray.captioning.attributes import Attributes, agreement, attributes_from_json
 from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.prompt_set import PromptSet
+from vapray.captioning.statement_removal import without
 from vapray.config import Config
 from vapray.config.captioning import MEASURED_MODALITY
 from vapray.evaluation.adherence import Adherence, Agreement, CaptionedImages, measure_adherence
@@ -87,6 +88,7 @@ def summarize(
     prompt_set: PromptSet,
     space: FeatureSpace,
     config: Config,
+    untrusted: Collection[str] = (),
 ) -> EvaluationSummary:
     """Reduce measurements to results.
 
@@ -98,6 +100,7 @@ def summarize(
         prompt_set: Prompt set that parses captions.
         space: Feature space of the rows.
         config: Complete config; sections ``data``, ``evaluate`` and ``run`` are used.
+        untrusted: Attributes that the texts for training do not state; they are not part of caption adherence.
     """
     sets = {name: [row for row in rows if row["set"] == name] for name in IMAGE_SETS}
     features = {name: feature_set(some, space, config) for name, some in sets.items()}
@@ -116,8 +119,8 @@ def summarize(
         label_accuracy_real=balanced_accuracy(probabilities_of(sets["held_out"]), features["held_out"].labels),
         inception_score=_inception_score(generated, probabilities, seed),
         distributions=_distribution_scores(reference, generated, config),
-        adherence=_adherence(sets, captions, prompt_set, config),
-        judge=_judged(sets, captions, truths, prompt_set, config),
+        adherence=_adherence(sets, captions, prompt_set, config, untrusted),
+        judge=_judged(sets, captions, truths, prompt_set, config, untrusted),
         source_rank=rank_sources(sets, features, sources, draws=settings.bootstrap_samples, seed=seed),
         relative_distance=relative_distance(reference, features["held_out"], generated),
         fid_at_held_out_count=fid_of_sets(reference, _as_many(generated, len(features["held_out"].labels), seed)),
@@ -155,12 +158,16 @@ def _label_interval(probabilities: NDArray[np.float64], labels: NDArray[np.int64
 
 
 def _adherence(
-    sets: Mapping[str, Rows], captions: Mapping[str, str], prompt_set: PromptSet, config: Config
+    sets: Mapping[str, Rows],
+    captions: Mapping[str, str],
+    prompt_set: PromptSet,
+    config: Config,
+    untrusted: Collection[str],
 ) -> Adherence | None:
     """Measure caption adherence; None for a modality without measured attributes."""
     if config.data.modality != MEASURED_MODALITY:
         return None
-    return _adherence_by("attributes", sets, captions, prompt_set, config)
+    return _adherence_by("attributes", sets, captions, prompt_set, config, untrusted)
 
 
 def _judged(
@@ -169,6 +176,7 @@ def _judged(
     truths: Mapping[str, Attributes],
     prompt_set: PromptSet,
     config: Config,
+    untrusted: Collection[str],
 ) -> JudgedAdherence | None:
     if not config.evaluate.judge_steps or not truths:
         return None
@@ -177,17 +185,25 @@ def _judged(
     judged = replace(prompt_set, attributes=specs)  # what the judge does not know is no fault of the image
     scores = [agreement(found, true, judged) for found, true in known]
     accuracy = {name: float(np.mean([score[name] for score in scores])) for name in specs}
-    return JudgedAdherence(accuracy, _adherence_by("judged", sets, captions, judged, config))
+    adherence = _adherence_by("judged", sets, captions, judged, config, untrusted)
+    return JudgedAdherence(accuracy, adherence) if adherence else None
 
 
 def _adherence_by(
-    column: str, sets: Mapping[str, Rows], captions: Mapping[str, str], prompt_set: PromptSet, config: Config
-) -> Adherence:
-    """Measure adherence by the attributes in a column of the measurements."""
+    column: str,
+    sets: Mapping[str, Rows],
+    captions: Mapping[str, str],
+    prompt_set: PromptSet,
+    config: Config,
+    untrusted: Collection[str],
+) -> Adherence | None:
+    """Measure adherence by the attributes in a column of the measurements; None if no attribute is trusted."""
     generated, real, original = (
-        captioned_images(column, sets[name], captions, prompt_set)
+        captioned_images(column, sets[name], captions, prompt_set, untrusted)
         for name in ("generated", "reconstructed", "held_out")
     )
+    if untrusted and not any(generated.wanted):
+        return None
 
     settings = config.evaluate
     return measure_adherence(
@@ -212,10 +228,15 @@ def mentioned_scores(prompt_set: PromptSet) -> Agreement:
     return score
 
 
-def captioned_images(column: str, rows: Rows, captions: Mapping[str, str], prompt_set: PromptSet) -> CaptionedImages:
-    """Collect the attributes in a column of the measurements, and those of the captions, for images with a caption."""
+def captioned_images(
+    column: str, rows: Rows, captions: Mapping[str, str], prompt_set: PromptSet, untrusted: Collection[str] = ()
+) -> CaptionedImages:
+    """Collect the attributes in a column of the measurements, and those of the captions, for images with a caption.
+
+    Attributes in ``untrusted`` are not part of the captions'.
+    """
     known = [row for row in rows if row["key"] in captions]
-    wanted = [parse_caption(captions[row["key"]], prompt_set) for row in known]
+    wanted = [without(parse_caption(captions[row["key"]], prompt_set), untrusted, prompt_set) for row in known]
     return CaptionedImages(
         [attributes_from_json(row[column]) for row in known], wanted, [row["label"] for row in known]
     )

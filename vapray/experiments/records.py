@@ -63,7 +63,9 @@ class Record:
     def number(self, key: str) -> float:
         """Return a number of ``metrics`` by its name; NaN if it was not measured."""
         further = self.metrics.get("further", {})
-        value = self.metrics.get(key, further.get(key))
+        attributes = self.metrics.get("caption_adherence_attributes", {})
+        adherence = {f"adherence_{name}": one["value"] for name, one in attributes.items()}
+        value = self.metrics.get(key, further.get(key, adherence.get(key)))
         return math.nan if value is None else float(value)
 
 

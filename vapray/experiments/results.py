@@ -56,16 +56,21 @@ class _Evaluation(ResultReader):
     stages = ("ingest", "caption", "bank", "autoencoder", "encode", "train", "sample", "evaluate")
     table = "measurements"
     _names: ClassVar = {spec.key: spec.name for spec in METRIC_SPECS}
-    known = ", ".join(sorted(_names))
+    _of_attribute = re.compile(r"adherence_([a-z_]+)")
+    known = ", ".join([*sorted(_names), "adherence_ATTRIBUTE"])
 
     def name(self, number: str) -> str | None:
-        return self._names.get(number)
+        found = self._of_attribute.fullmatch(number)
+        return f"{found[1].replace('_', ' ').capitalize()} adherence" if found else self._names.get(number)
 
     def read(self, version: Version) -> Numbers:
         """Read ``metrics.json`` without the times of stages."""
         path = f"{version.folder}/files/{REPORT}"
         metrics = Metrics.from_json(version.files.read(path) or b"", version.files.path(path)).to_dict()
         return {key: value for key, value in metrics.items() if key != "stages"}
+
+    def validate(self, config: Config, numbers: Sequence[str]) -> str | None:
+        return _unknown_attribute(config, numbers, self._of_attribute)
 
     def describe(self, metrics: Mapping[str, Any]) -> str:
         count, against = metrics["n_generated"], f"against {metrics['n_real']:,} training pictures"
@@ -134,11 +139,15 @@ class _Audit(ResultReader):
         "consistency": "Consistency",
         "rejected": "Rejected",
     }
-    _of_attribute = re.compile(r"(mentioned|contradicted)_([a-z_]+)")
+    _of_attribute = re.compile(r"(?:mentioned|contradicted)_([a-z_]+)")
 
     def name(self, number: str) -> str | None:
         found = self._of_attribute.fullmatch(number)
-        return f"{found[2].replace('_', ' ').capitalize()} {found[1]}" if found else self._names.get(number)
+        return (
+            f"{found[1].replace('_', ' ').capitalize()} {number.partition('_')[0]}"
+            if found
+            else self._names.get(number)
+        )
 
     def read(self, version: Version) -> Numbers:
         record = _json(version, "audit/audit.json")
@@ -155,17 +164,22 @@ class _Audit(ResultReader):
         return numbers | {key: record[key] for key in ("captioner", "reference")} | {"captions": findings["captions"]}
 
     def validate(self, config: Config, numbers: Sequence[str]) -> str | None:
-        attributes = load_prompt_set(config.prompt_set, config.caption.detail).attributes
-        for number in numbers:
-            found = self._of_attribute.fullmatch(number)
-            if found and found[2] not in attributes:
-                return f"no number {number}: the attributes are {', '.join(attributes)}."
-        return None
+        return _unknown_attribute(config, numbers, self._of_attribute)
 
     def describe(self, metrics: Mapping[str, Any]) -> str:
         against = {"truth": "the truth of drawn pictures", "measurement": "what is measured in the picture"}
         reference = against.get(metrics["reference"], "nothing: no measurement independent of the captions exists")
         return f"{metrics['captions']:,} captions held against {reference}."
+
+
+def _unknown_attribute(config: Config, numbers: Sequence[str], pattern: re.Pattern[str]) -> str | None:
+    """Return the conflict of a number that ends with an attribute that the prompt set lacks."""
+    attributes = load_prompt_set(config.prompt_set).attributes
+    for number in numbers:
+        found = pattern.fullmatch(number)
+        if found and found[1] not in attributes:
+            return f"no number {number}: the attributes are {', '.join(attributes)}."
+    return None
 
 
 def _json(version: Version, name: str) -> Any:

@@ -16,7 +16,7 @@ from vapray.experiments.records import Record, RunName, changed_settings, decidi
 from vapray.experiments.results import OUTCOMES
 from vapray.experiments.spec import Experiment
 from vapray.pipeline.runner import run_pipeline
-from vapray.pipeline.stages import EXTERNAL_INPUTS, STAGES
+from vapray.pipeline.stages import EXTERNAL_INPUTS, STAGES, with_inputs
 from vapray.runtime.cluster import ray_session
 from vapray.runtime.progress import Display
 from vapray.store.files import FileStore
@@ -85,7 +85,7 @@ def finished_runs(
         if (record := read_record(results, name)) is None:
             continue
         config = settings_of(experiment, name, overrides, unless_given=[ANYWHERE])
-        if keys := changed_settings(record.settings, deciding_settings(config, OUTCOMES[experiment.stage].stages)):
+        if keys := changed_settings(record.settings, deciding_settings(config, _stages(experiment, config))):
             raise ConfigError(
                 f"{results.path(name.file)} was made with other settings ({', '.join(keys[:3])}). Fix: delete it to "
                 "rerun it, or set another --results."
@@ -184,16 +184,22 @@ def pending_runs(
 
 def _made(experiment: Experiment, name: RunName, config: Config, display: Display) -> Record:
     outcome = OUTCOMES[experiment.stage]
-    settings = deciding_settings(config, outcome.stages)
+    stages = _stages(experiment, config)
+    settings = deciding_settings(config, stages)
     if (folder := experiment.arms[name.row].folder) is not None:
         images = run_pipeline(config, ["ingest"], display, shared_root=True)["images"]
         metrics = measure_folder(folder, images, config, display.print)
         return Record(name.row, name.measure, name.seed, settings, metrics, {})
-    written = {stage.writes for stage in STAGES if stage.name in outcome.stages}
-    walked = run_pipeline(config, outcome.stages, display, shared_root=True)
+    written = {stage.writes for stage in STAGES if stage.name in stages}
+    walked = run_pipeline(config, stages, display, shared_root=True)
     finished = {table: version for table, version in walked.items() if table in written}
     metrics, budget = outcome.read(finished[outcome.table]), _budget(finished, config)
     return Record(name.row, name.measure, name.seed, settings, metrics, budget, _outside(finished))
+
+
+def _stages(experiment: Experiment, config: Config) -> tuple[str, ...]:
+    """Return the stages of a run, in order."""
+    return with_inputs(OUTCOMES[experiment.stage].stages, config)
 
 
 def _outside(finished: Mapping[str, Version]) -> dict[str, dict[str, str]]:

@@ -13,7 +13,7 @@ from vapray.config import Config
 from vapray.data.forecast import count_images
 from vapray.errors import DataError
 from vapray.pipeline.runner import PipelineRunner, StageStatus
-from vapray.pipeline.stages import STAGES, Stage, select_stages
+from vapray.pipeline.stages import STAGES, Stage, select_stages, tables_read
 from vapray.runtime.forecast import Forecast, ForecastInputs, calibrated, remaining
 from vapray.runtime.progress import Display
 from vapray.store.tables import TABLES
@@ -104,8 +104,9 @@ class _DryRun:
         return calibrated(now, forecast(then), last)
 
     def _waits_for(self, stage: Stage) -> Iterator[str]:
+        tables = tables_read(stage, self._config)
         for other in STAGES:
-            if other.writes in stage.reads and other.writes not in self._runner.finished | dict.fromkeys(self._planned):
+            if other.writes in tables and other.writes not in self._runner.finished | dict.fromkeys(self._planned):
                 yield other.name
 
 

@@ -14,10 +14,9 @@ from typing import Any
 
 from vapray import __version__
 from vapray.config import Config
-from vapray.config.dotted import value_at
 from vapray.errors import DataError, LeaseHeldError
 from vapray.pipeline.invalidation import invalidation_reasons
-from vapray.pipeline.stages import EXTERNAL_INPUTS, OMITTED_IF_EMPTY, STAGES, Stage, select_stages
+from vapray.pipeline.stages import STAGES, Stage, deciding_sections, select_stages, sign_external_inputs, tables_read
 from vapray.runtime.cluster import ray_session, require_shared_root
 from vapray.runtime.progress import Display
 from vapray.runtime.stage_context import StageContext
@@ -113,14 +112,12 @@ class PipelineRunner:
             ConfigError: an input is missing or unusable.
         """
         if stage.name not in self._external_inputs:
-            found = {name: sign(self.config) for name, sign in EXTERNAL_INPUTS.get(stage.name, {}).items()}
-            kept = {name: content for name, content in found.items() if content or name not in OMITTED_IF_EMPTY}
-            self._external_inputs[stage.name] = kept
+            self._external_inputs[stage.name] = sign_external_inputs(stage, self.config)
         return self._external_inputs[stage.name]
 
     def status(self, stage: Stage) -> StageStatus:
         """Get the status of a stage; writes nothing, and records a finished version for later stages."""
-        sections, inputs = self._sections(stage), self._inputs(stage)
+        sections, inputs = deciding_sections(stage, self.config), self._inputs(stage)
         version, manifest = None, None
         if self.has_inputs(stage):
             version = self.store.version(stage.writes, fingerprint(stage.name, stage.schema, sections, inputs))
@@ -132,7 +129,7 @@ class PipelineRunner:
 
     def has_inputs(self, stage: Stage) -> bool:
         """Check that all tables that a stage reads are finished."""
-        return all(table in self.finished for table in stage.reads)
+        return all(table in self.finished for table in tables_read(stage, self.config))
 
     def execute(self, status: StageStatus, stack: ExitStack) -> None:
         """Run a stage, unless it is finished; ``stack`` closes the Ray session that it may open.
@@ -162,7 +159,7 @@ class PipelineRunner:
             if (manifest := version.manifest()) is not None:  # another run finished it meanwhile
                 return manifest
             version.remove_damaged(progress.log)
-            tables = {table: self.finished[table] for table in stage.reads}
+            tables = {table: self.finished[table] for table in tables_read(stage, self.config)}
             tables |= {table: found for table, found in self._tables_for_groups(stage).items() if table in inputs}
             run = StageContext(
                 stage.name,
@@ -198,12 +195,9 @@ class PipelineRunner:
             require_shared_root(self.config.cluster, self.config.run.root)
             self._ray_is_up = True
 
-    def _sections(self, stage: Stage) -> dict[str, Any]:
-        tree = self.config.model_dump(mode="json")
-        return {key: value_at(tree, key) for key in stage.config_keys}
-
     def _inputs(self, stage: Stage) -> dict[str, str]:
-        tables = {table: self.finished.get(table) for table in stage.reads} | self._tables_for_groups(stage)
+        read = {table: self.finished.get(table) for table in tables_read(stage, self.config)}
+        tables = read | self._tables_for_groups(stage)
         inputs = {table: found.require_manifest().content_hash if found else MISSING for table, found in tables.items()}
         return inputs | self.external_inputs(stage)
 
@@ -216,7 +210,8 @@ class PipelineRunner:
         return {table: version for table, version in found.items() if version and version.manifest()}
 
     def _missing(self, stage: Stage) -> str:
-        needed = [other.name for other in STAGES if other.writes in stage.reads and other.name not in self.manifests]
+        tables = tables_read(stage, self.config)
+        needed = [other.name for other in STAGES if other.writes in tables and other.name not in self.manifests]
         return (
             f"{self.config.run.root}: {stage.name} needs the output of {', '.join(needed)}, which is not finished with "
             f"this config. Fix: run `python -m jobs.{needed[0]}` with it first, or `python -m jobs.pipeline`."

@@ -1,7 +1,7 @@
 """Table of all stages: inputs, output and the settings that decide each result.
 
 phantoms ─► images ─┬─► captions ─┬─► audit_measurements ─► audit
-                    │             └─► prompt_bank ─┐
+                    │             └─► prompt_bank ─┐        (with caption.trust=audited from audit, too)
                     ├─► autoencoder ─► latents ────┼─► checkpoints ─► samples ─► report
                     └──────────────────────────────┴─────────────────────────────►
                     └────────────────────────────────────────────────► downstream
@@ -9,11 +9,13 @@ phantoms ─► images ─┬─► captions ─┬─► audit_measurements ─
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from vapray.bank.content_hash import encoder_content_hash
 from vapray.caption_audit.content_hash import others_content_hash, ratings_content_hash
 from vapray.captioning.content_hash import captions_content_hash, model_content_hash, prompts_content_hash
 from vapray.config import Caption, Config, Train
+from vapray.config.dotted import has_value, value_at
 from vapray.data.dataset import dataset_content_hash
 from vapray.data.image_groups import groups_content_hash
 from vapray.downstream.content_hash import classifier_weights_content_hash
@@ -24,7 +26,16 @@ from vapray.pipeline.stage_names import STAGE_PACKAGES
 from vapray.sampling.caption_source import bank_content_hash
 from vapray.training.content_hash import initial_weights_content_hash
 
-__all__ = ["EXTERNAL_INPUTS", "OMITTED_IF_EMPTY", "STAGES", "Stage", "select_stages"]
+__all__ = [
+    "EXTERNAL_INPUTS",
+    "STAGES",
+    "Stage",
+    "deciding_sections",
+    "select_stages",
+    "sign_external_inputs",
+    "tables_read",
+    "with_inputs",
+]
 
 
 @dataclass(frozen=True)
@@ -64,8 +75,9 @@ _TRAIN_EXECUTION = {
     "compile", "min_workers", "tracker", "init_from", "sharding", "resources_per_worker",
 }  # fmt: skip
 _TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TRAIN_EXECUTION)
-# The pilot decides no caption; the hash of the prompts covers the detail, so plain runs of earlier versions are kept.
-_CAPTION = tuple(f"caption.{name}" for name in Caption.model_fields if name not in {"pilot", "detail"})
+# The pilot decides no caption, and trust none before the bank; the hash of the prompts covers the detail, so plain runs
+# of earlier versions are kept.
+_CAPTION = tuple(f"caption.{name}" for name in Caption.model_fields if name not in {"pilot", "detail", "trust"})
 _ALIGNMENT = ("alignment.kind", "alignment.weight", "alignment.block", "alignment.share")
 _FRAME = ("data.modality", "data.image_size")
 _MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "text_encoder")
@@ -92,10 +104,10 @@ STAGES = (
         "audit",
         "audits",
         ("captions", "audit_measurements"),
-        ("caption.prompt_set", "data.modality", *_JUDGED, "run.seed"),
+        ("caption.prompt_set", "caption.trust", "data.modality", *_JUDGED, "run.seed"),
         uses_ray=False,
     ),
-    Stage("bank", "prompt_bank", ("captions",), ("text_encoder",), schema=3),
+    Stage("bank", "prompt_bank", ("captions",), ("text_encoder", "caption.trust"), schema=3),
     Stage("autoencoder", "autoencoder", ("images",), ("data.image_size", "autoencoder", "run.seed")),
     Stage("encode", "latents", ("images", "autoencoder"), ("data.image_size",), schema=2),
     Stage(
@@ -123,7 +135,6 @@ STAGES = (
     ),
 )
 
-
 # Inputs of each stage besides tables and config values, with the function that hashes their content.
 EXTERNAL_INPUTS: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
     "ingest": {"dataset": dataset_content_hash},
@@ -141,8 +152,42 @@ EXTERNAL_INPUTS: Mapping[str, Mapping[str, Callable[[Config], str]]] = {
     },
     "downstream": {"initial weights": classifier_weights_content_hash, "groups": groups_content_hash},
 }
-OMITTED_IF_EMPTY = frozenset({"groups"})
-"""External inputs that are in no fingerprint while they are empty: they keep finished runs of earlier versions."""
+
+
+def sign_external_inputs(stage: Stage, config: Config) -> dict[str, str]:
+    """Hash the external inputs of a stage, by name, without empty groups: they keep finished runs of earlier versions.
+
+    Raises:
+        ConfigError: an input is missing or unusable.
+    """
+    found = {name: sign(config) for name, sign in EXTERNAL_INPUTS.get(stage.name, {}).items()}
+    return {name: content for name, content in found.items() if content or name != "groups"}
+
+
+def tables_read(stage: Stage, config: Config) -> tuple[str, ...]:
+    """Return the tables that a stage reads with this config; the bank reads the audit if it decides what to trust."""
+    audited = stage.name == "bank" and config.caption.trust == "audited"
+    return (*stage.reads, "audits") if audited else stage.reads
+
+
+def deciding_sections(stage: Stage, config: Config) -> dict[str, Any]:
+    """Return the config values that decide a stage's result, by dotted key, as JSON values.
+
+    Settings that are not dumped at their default (``exclude_if``) are left out: they keep finished runs of earlier
+    versions.
+    """
+    tree = config.model_dump(mode="json")
+    return {key: value_at(tree, key) for key in stage.config_keys if has_value(tree, key)}
+
+
+def with_inputs(names: Collection[str], config: Config) -> tuple[str, ...]:
+    """Return these stages and those whose tables they need with this config, in order."""
+    needed, tables = set(names), set[str]()
+    for stage in reversed(STAGES):
+        if stage.name in needed or stage.writes in tables:
+            needed.add(stage.name)
+            tables.update(tables_read(stage, config))
+    return tuple(stage.name for stage in STAGES if stage.name in needed)
 
 
 def select_stages(names: Collection[str] | None) -> Mapping[Stage, bool]:

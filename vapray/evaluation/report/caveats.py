@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vapray.evaluation.adherence import Adherence
 from vapray.evaluation.metrics import Metrics
 from vapray.evaluation.report.content import ReportData
 from vapray.memorisation.audit import Memorisation
@@ -39,7 +38,7 @@ def caveats(report: ReportData) -> list[Caveat]:
         *_classes(report),
         *_rejects(report),
     ]
-    return [*found, *_captions(report.adherence, metrics), *_features(metrics)]
+    return [*found, *_captions(report, metrics), *_features(metrics)]
 
 
 def _memorisation(found: Memorisation) -> Iterator[Caveat]:
@@ -109,9 +108,16 @@ def _rejects(report: ReportData) -> Iterator[Caveat]:
         yield Caveat("Rejected rows", f"{number(count)} rows were rejected by {stages}; the reasons are listed below.")
 
 
-def _captions(adherence: Adherence | None, metrics: Metrics) -> Iterator[Caveat]:
+def _captions(report: ReportData, metrics: Metrics) -> Iterator[Caveat]:
+    adherence = report.adherence
+    if report.untrusted:
+        yield Caveat(
+            "Attributes left out of the captions",
+            "The caption audit does not resolve these to be better than chance, so the model was not trained on them, "
+            f"and adherence leaves them out: {'; '.join(report.untrusted.values())}.",
+        )
     if adherence is None:
-        if not metrics.attribute_judge:
+        if not metrics.attribute_judge and not report.untrusted:
             yield Caveat("Caption adherence not measured", "Attributes can be measured in dermoscopy images only.")
         return
     if metrics.provenance.captioner == "measured captions":

@@ -113,6 +113,8 @@ class ReportData:
     caption_examples: Sequence[CaptionExample]
     audited: bool
     """True if the audit page of these captions exists."""
+    untrusted: Mapping[str, str]
+    """Attributes that the texts for training do not state, each with the reason and its numbers."""
     rejects: Sequence[Rejects]
     versions: Mapping[str, str]
     """Software versions, by name."""

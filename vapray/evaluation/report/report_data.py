@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow.compute as pc
 import yaml
 
+from vapray.captioning.prompt_set import load_prompt_set
+from vapray.captioning.statement_removal import remove_statements
 from vapray.config import Config
 from vapray.data.decode import decode
 from vapray.data.image_loading import load_square_image
@@ -84,6 +86,7 @@ def build_report_data(
     generated: Rows = samples.filter(pc.field("arm") == "generated").to_pylist()
     by_id = {row["image_id"]: row for row in images}
     unseen = [row for row in images if row["split"] == references.held_out]
+    untrusted: dict[str, str] = history["bank"].notes.get("untrusted", {})
     frame = partial(_frame, by_id, config.data.image_size)
     return ReportData(
         title=f"{config.data.modality.replace('_', ' ').capitalize()}: generated and real images",
@@ -109,9 +112,10 @@ def build_report_data(
             for curve in _of_points(history["train"].notes["curve"], HEALTH)
         ],
         caption_examples=_caption_examples(
-            inputs["captions"], by_id, names, history["caption"].notes["knowledge"], config
+            inputs["captions"], by_id, names, history["caption"].notes["knowledge"], untrusted, config
         ),
         audited="audit" in history,
+        untrusted=untrusted,
         rejects=_rejects(history, references.version, run.output),
         versions=history["train"].versions,
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
@@ -203,6 +207,7 @@ def _caption_examples(
     images: Mapping[str, dict[str, Any]],
     names: Sequence[str],
     knowledge: Mapping[str, str],
+    untrusted: Collection[str],
     config: Config,
 ) -> list[CaptionExample]:
     """Select the first captioned training image of each class."""
@@ -210,8 +215,20 @@ def _caption_examples(
     for row in captions.read(["image_id", "label", "split", "impression", "knowledge_id", "caption"]).to_pylist():
         if row["split"] == "train":
             first.setdefault(row["label"], row)
+    prompt_set = load_prompt_set(config.prompt_set)
+
+    def trained_on(caption: str) -> str:
+        removed = remove_statements(caption, prompt_set, untrusted)
+        return removed.text if removed else ""
+
     return [
-        CaptionExample(picture, names[label], row["impression"], knowledge.get(row["knowledge_id"], ""), row["caption"])
+        CaptionExample(
+            picture,
+            names[label],
+            row["impression"],
+            knowledge.get(row["knowledge_id"], ""),
+            trained_on(row["caption"]),
+        )
         for label, row in sorted(first.items())
         if (picture := _frame(images, config.caption.image_size, row["image_id"])) is not None
     ]
