@@ -20,14 +20,15 @@ class Caption(ConfigSection):
     """Captioner. measured: classical image analysis, dermoscopy only; precomputed: your own captions; ground_truth:
     the true attributes of phantoms; vllm: a multimodal LLM in the pool's actors; openai: a multimodal LLM at any
     OpenAI-compatible endpoint."""
-    detail: Literal["plain", "rich"] = "plain"
+    # Left out of fingerprints at their defaults, so that finished runs of earlier versions are kept: detail,
+    # corrupted_attributes, trust.
+    detail: Annotated[Literal["plain", "rich"], Field(exclude_if=lambda detail: detail == "plain")] = "plain"
     """Detail of the captions. plain: shape, outline, size, colours, texture and skin; rich: also place, contrast,
     sharpness of the border, hue and lightness of the skin, hair, dark corners and further lesions, for captioner
     measured only."""
     corruption_rate: UnitInterval = 0.0
     """Probability, 0 to 1, that an attribute in a caption of a training image is replaced by a wrong value. An
     experimental control of hallucination, for captioner ground_truth only; captions of other images stay true."""
-    # Left out of fingerprints at their defaults, so that finished runs of earlier versions are kept.
     corrupted_attributes: Annotated[tuple[str, ...], Field(strict=False, exclude_if=not_)] = ()
     """Attributes that ``corruption_rate`` applies to; empty: all."""
     trust: Annotated[Literal["all", "audited"], Field(exclude_if=lambda trust: trust == "all")] = "all"

@@ -1,9 +1,9 @@
 """Access to settings by dotted keys, such as ``train.steps``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["has_value", "leaves", "value_at"]
+__all__ = ["leaves", "value_at", "values_at"]
 
 
 def value_at(tree: Any, key: str) -> Any:
@@ -13,10 +13,19 @@ def value_at(tree: Any, key: str) -> Any:
     return tree
 
 
-def has_value(tree: Any, key: str) -> bool:
-    """Check that a settings tree has a value or section at a dotted key."""
-    section, _, name = key.rpartition(".")
-    return name in (value_at(tree, section) if section else tree)
+def values_at(tree: Any, keys: Iterable[str]) -> dict[str, Any]:
+    """Get the values or sections at dotted keys, by key.
+
+    Settings that are not dumped at their default (``exclude_if``) are left out: fingerprints without them keep finished
+    runs of earlier versions.
+    """
+    found = {}
+    for key in keys:
+        section, _, name = key.rpartition(".")
+        parent = value_at(tree, section) if section else tree
+        if name in parent:
+            found[key] = parent[name]
+    return found
 
 
 def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from vapray import __version__
 from vapray.config import Config
-from vapray.config.dotted import value_at
+from vapray.config.dotted import values_at
 from vapray.data.image_loading import load_square_images
 from vapray.errors import DataError
 from vapray.evaluation.attribute_judge import AttributeJudge
@@ -52,7 +52,7 @@ __all__ = ["ReferenceSet", "build_once", "load_or_build_reference"]
 
 SECTIONS = (
     "data.modality", "data.image_size", "evaluate.features", "evaluate.preprocessing", "evaluate.classifier_steps",
-    "evaluate.judge_steps",
+    "evaluate.judge_steps", "caption.detail",
 )  # fmt: skip
 _Prepare = Callable[[Config, Version, Version, str], tuple[Classifier, FeatureSpace]]
 SCHEMA, SEED = 4, 0
@@ -113,10 +113,7 @@ def _held_out_split(rows: pa.Table, uri: str) -> str:
 
 def _version(run: StageContext) -> tuple[Version, Callable[[dict[str, Any]], object]]:
     """Version for these images and settings, and a function that seals it with notes."""
-    tree = run.config.model_dump(mode="json")
-    sections = {key: value_at(tree, key) for key in SECTIONS}
-    if run.config.caption.detail != "plain":  # plain adds nothing, so that reference sets of earlier versions are kept
-        sections["caption.detail"] = run.config.caption.detail
+    sections = values_at(run.config.model_dump(mode="json"), SECTIONS)
     inputs = {table: run.inputs[table].require_manifest().content_hash for table in ("images", "autoencoder")}
     inputs["feature weights"] = features_content_hash(run.config)
     version = Version(run.output.files, TABLE, fingerprint(TABLE, SCHEMA, sections, inputs))

@@ -10,7 +10,7 @@ from typing import Any
 
 from vapray.config import Config
 from vapray.config.caption_conflicts import unread_settings
-from vapray.config.dotted import leaves, value_at
+from vapray.config.dotted import leaves, values_at
 from vapray.config.renamed_keys import rename_dotted
 from vapray.errors import DataError
 from vapray.experiments.spec import slug
@@ -86,7 +86,7 @@ def deciding_settings(config: Config, stages: Collection[str] = ALL_STAGES) -> d
     )
     if "train" in stages:
         sections["train.init_from"] = None  # the stage identifies it by its content
-    found = sorted(leaf for key in sections for leaf in leaves(key, value_at(tree, key)))
+    found = sorted(leaf for key, value in values_at(tree, sections).items() for leaf in leaves(key, value))
     return {key: Path(value).name if _is_place(value) else value for key, value in found}
 
 

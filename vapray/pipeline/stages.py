@@ -15,7 +15,7 @@ from vapray.bank.content_hash import encoder_content_hash
 from vapray.caption_audit.content_hash import others_content_hash, ratings_content_hash
 from vapray.captioning.content_hash import captions_content_hash, model_content_hash, prompts_content_hash
 from vapray.config import Caption, Config, Train
-from vapray.config.dotted import has_value, value_at
+from vapray.config.dotted import values_at
 from vapray.data.dataset import dataset_content_hash
 from vapray.data.image_groups import groups_content_hash
 from vapray.downstream.content_hash import classifier_weights_content_hash
@@ -75,9 +75,8 @@ _TRAIN_EXECUTION = {
     "compile", "min_workers", "tracker", "init_from", "sharding", "resources_per_worker",
 }  # fmt: skip
 _TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TRAIN_EXECUTION)
-# The pilot decides no caption, and trust none before the bank; the hash of the prompts covers the detail, so plain runs
-# of earlier versions are kept.
-_CAPTION = tuple(f"caption.{name}" for name in Caption.model_fields if name not in {"pilot", "detail", "trust"})
+# The pilot decides no caption, and trust none before the bank.
+_CAPTION = tuple(f"caption.{name}" for name in Caption.model_fields if name not in {"pilot", "trust"})
 _ALIGNMENT = ("alignment.kind", "alignment.weight", "alignment.block", "alignment.share")
 _FRAME = ("data.modality", "data.image_size")
 _MODEL = ("data.image_size", "autoencoder", "model", "diffusion", "text_encoder")
@@ -171,13 +170,8 @@ def tables_read(stage: Stage, config: Config) -> tuple[str, ...]:
 
 
 def deciding_sections(stage: Stage, config: Config) -> dict[str, Any]:
-    """Return the config values that decide a stage's result, by dotted key, as JSON values.
-
-    Settings that are not dumped at their default (``exclude_if``) are left out: they keep finished runs of earlier
-    versions.
-    """
-    tree = config.model_dump(mode="json")
-    return {key: value_at(tree, key) for key in stage.config_keys if has_value(tree, key)}
+    """Return the config values that decide a stage's result, by dotted key, as JSON values."""
+    return values_at(config.model_dump(mode="json"), stage.config_keys)
 
 
 def with_inputs(names: Collection[str], config: Config) -> tuple[str, ...]:
