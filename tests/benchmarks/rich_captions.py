@@ -49,7 +49,10 @@ def rich_on_phantoms(count: int, seed: int) -> dict[str, float]:
 
 
 def rich_by_expert_masks(folder: Path, every: int) -> dict[str, float]:
-    """Shares of real images whose words are the same by the lesion mask drawn by hand and by the measured one."""
+    """Shares of real images whose words are the same by the lesion mask drawn by hand and by the measured one.
+
+    One formula is applied to both masks: errors of the formula itself do not show.
+    """
     right = []
     for path in sorted((folder / "masks").glob("*.png"))[::every]:
         rgb = working_rgb(_frame(folder / "images" / f"{path.stem}.jpg"))
@@ -63,7 +66,7 @@ def rich_by_expert_masks(folder: Path, every: int) -> dict[str, float]:
 def rich_by_drawn_clutter(folder: Path, every: int, seed: int) -> dict[str, float]:
     """Shares of real images in which hairs, dark corners and a further lesion are found once they are drawn.
 
-    Each control is drawn on images in which the captioner found none of it before.
+    Each control is drawn on images in which the captioner found none of it before, so false findings do not show.
     """
     found: dict[str, list[bool]] = {}
     for number, path in enumerate(sorted((folder / "masks").glob("*.png"))[::every]):
@@ -108,8 +111,9 @@ def bits_within_class(folder: Path, count: int, seed: int) -> dict[str, float]:
 
     ``sum``: entropies of the attributes within the class, added up: an upper bound. ``joint``: entropy of all
     attributes together as counted; it cannot exceed ``most``, the value for images that all differ. ``pairs``: -log2 of
-    the share of pairs of one class with equal attributes (Renyi's entropy of order 2), a lower bound that the number
-    of images does not limit. Shares are rounded as in the caption.
+    the share of pairs of one class with equal attributes (Renyi's entropy of order 2), which the number of images
+    does not limit; pairs of the largest class decide it, and few equal pairs make it uncertain. Shares are rounded as
+    in the caption.
     """
     table = pyarrow.csv.read_csv(folder / "labels.csv").to_pylist()
     chosen = np.random.default_rng(seed).choice(len(table), min(count, len(table)), replace=False)
