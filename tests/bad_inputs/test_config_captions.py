@@ -25,6 +25,10 @@ WITHOUT_EFFECT = {
         [GIVEN, "data.source=folder", "data.root=.", "caption.omit=[colours, shape]"],
         "caption.omit = colours, shape: caption.captioner = precomputed uses your captions unchanged. Fix: remove",
     ),
+    "attributes that are not made wrong": (
+        ["caption.captioner=ground_truth", "caption.corrupted_attributes=[shape]"],
+        "caption.corrupted_attributes = shape: caption.corruption_rate is 0. Fix: set caption.corruption_rate",
+    ),
     "strategy of given captions": (
         [GIVEN, "data.source=folder", "data.root=.", "caption.strategy=direct"],
         "caption.strategy = direct: your own captions are used unchanged",

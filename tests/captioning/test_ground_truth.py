@@ -54,6 +54,16 @@ def test_what_is_wrong_at_a_small_share_is_wrong_alike_at_a_larger_one():
         assert all(many[name] == value for name, value in few.items() if value != known[name])
 
 
+def test_only_the_chosen_attributes_are_made_wrong_and_as_they_are_with_all():
+    prompt_set, truth = load_prompt_set("dermoscopy"), truth_of("dermoscopy")
+    for number, known in enumerate(truth.values()):
+        every, some = (
+            corrupt_attributes(known, prompt_set, 0.6, np.random.default_rng(number), names)
+            for names in ((), ("shape", "size"))
+        )
+        assert some == known | {name: every[name] for name in ("shape", "size")}
+
+
 def test_only_captions_of_training_images_are_made_wrong():
     prompt_set, truth = load_prompt_set("dermoscopy"), truth_of("dermoscopy")
     true, wrong = GroundTruthCaptions(truth, prompt_set), GroundTruthCaptions(truth, prompt_set, share=1.0)

@@ -49,6 +49,16 @@ def test_a_generator_beyond_its_ceilings_is_under_suspicion(report: ReportData) 
     assert {"Label accuracy above real images", "Caption adherence above real images"} <= found
 
 
+def test_attributes_that_were_left_out_are_told_with_their_numbers(report: ReportData) -> None:
+    about, number = "Attributes left out of the captions", "shape (worse than chance: 100% of 84 contradicted)"
+    assert about not in {one.about for one in caveats(report)}
+    left_out = {"shape": number}
+    for adherence in (report.adherence, None):
+        told = {one.about: one.text for one in caveats(replace(report, adherence=adherence, untrusted=left_out))}
+        assert number in told[about]
+        assert "Caption adherence not measured" not in told
+
+
 def test_what_weakens_a_number_stands_before_it_is_quoted(report: ReportData) -> None:
     found = {one.about: one.text for one in caveats(report)}
     assert {"Few images", "Rejected rows", "Not Inception features"} <= found.keys()
