@@ -32,7 +32,7 @@ $(VENV)/dev: pyproject.toml constraints.txt | $(BIN)/python
 	@$(INSTALL) ".[cpu-test,dev]"
 	@touch $@ $(VENV)/core
 
-demo: $(VENV)/core  ## Install the core, then run every stage on phantoms (about 5 minutes on two cores)
+demo: $(VENV)/core  ## Install the core, then run every stage on phantoms (10 minutes on two cores)
 	@$(BIN)/vapray demo $(SETTINGS)
 
 test: $(VENV)/dev  ## The tests

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from tests.training.ranks import run_ranks
 from tests.training.tiny import run, tiny_config, tiny_state
 from vapray.config.loader import load_config
 from vapray.errors import CheckpointError, ConfigError
+from vapray.training import muon
 from vapray.training.muon import Muon, MuonAdamW, orthogonalize
 from vapray.training.optimizer import schedule_factor
 from vapray.training.state import save_weights
@@ -16,6 +18,21 @@ MUON = ("train.optimizer=muon", "train.muon_learning_rate=0.05")
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def write_share(rank: int, folder: str) -> None:
+    """Orthogonalize three matrices on two ranks; write the result and the number of matrices that this rank took."""
+    taken, alone = [], muon.orthogonalize
+    muon.orthogonalize = lambda matrices: (taken.append(len(matrices)), alone(matrices))[1]
+    torch.save((muon.orthogonalize_together(drawn(3, 48, 16)), taken), f"{folder}/{rank}.pt")
+
+
+def test_ranks_share_the_matrices_and_get_the_same(tmp_path) -> None:
+    run_ranks(2, write_share, str(tmp_path))
+    (first, taken), (second, also_taken) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert taken == also_taken == [2]
+    assert torch.equal(first, second)
+    assert torch.allclose(first, orthogonalize(drawn(3, 48, 16)), atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (48, 16), (16, 48)])
@@ -78,13 +95,19 @@ def test_it_takes_the_matrices_of_the_blocks_and_leaves_the_rest_to_adamw() -> N
     state = tiny_state(tiny_config(*MUON))
     assert isinstance(state.optimizer, MuonAdamW)
     names = {weight: name for name, weight in state.model.named_parameters()}
-    muon, adamw = (
+    by_muon, by_adamw = (
         {names[weight] for group in one.param_groups for weight in group["params"]}
         for one in (state.optimizer.muon, state.optimizer.adamw)
     )
-    assert muon | adamw == set(names.values()) and not muon & adamw
-    assert {"in_blocks.0.attention.query_key_value.weight", "prototypes.injection.inject.weight"} <= muon
-    assert {"patch_in.weight", "patch_out.weight", "position", "prototypes.prototypes", "text.project.weight"} <= adamw
+    assert by_muon | by_adamw == set(names.values()) and not by_muon & by_adamw
+    assert {"in_blocks.0.attention.query_key_value.weight", "prototypes.injection.inject.weight"} <= by_muon
+    assert {
+        "patch_in.weight",
+        "patch_out.weight",
+        "position",
+        "prototypes.prototypes",
+        "text.project.weight",
+    } <= by_adamw
 
 
 def test_a_resumed_run_ends_with_the_bytes_of_an_unbroken_one() -> None:

@@ -1,7 +1,8 @@
 """Muon: momentum whose matrices are orthogonalized, with equal shapes together; AdamW for all other weights.
 
 Source: Jordan et al., "Muon" (2024), with Nesterov momentum, five Newton-Schulz steps and the learning rate times
-sqrt(max(1, rows / columns)), as in ``torch.optim.Muon``, which takes one matrix after the other.
+sqrt(max(1, rows / columns)), as in ``torch.optim.Muon``, which takes one matrix after the other. Each rank
+orthogonalizes its share of the matrices and gets the others from their ranks.
 """
 
 from collections import ChainMap, defaultdict
@@ -9,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vapray.models.precision import has_fast_bfloat16
 
-__all__ = ["Muon", "MuonAdamW", "orthogonalize"]
+__all__ = ["Muon", "MuonAdamW", "orthogonalize", "orthogonalize_together"]
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
@@ -43,6 +46,19 @@ def orthogonalize(matrices_NRC: Tensor) -> Tensor:
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x.mT if turned else x).to(matrices_NRC.dtype)
+
+
+def orthogonalize_together(matrices_NRC: Tensor) -> Tensor:
+    """Orthogonalize N matrices, the same on all ranks: each takes a share. Without ranks it takes all."""
+    count, world = len(matrices_NRC), dist.get_world_size() if dist.is_initialized() else 1
+    share = -(-count // world)
+    if world == 1:
+        return orthogonalize(matrices_NRC)
+    padded = F.pad(matrices_NRC, (0, 0, 0, 0, 0, share * world - count))
+    own = orthogonalize(padded.unflatten(0, (world, share))[dist.get_rank()])
+    every = torch.empty_like(padded)
+    dist.all_gather_into_tensor(every, own.contiguous())
+    return every[:count]
 
 
 class Muon(torch.optim.Optimizer):
@@ -82,7 +98,7 @@ class Muon(torch.optim.Optimizer):
             for (rows, columns), pairs in by_shape.items():
                 matrices, updates = zip(*pairs, strict=True)
                 rate = group["lr"] * max(1.0, rows / columns) ** 0.5
-                directions = orthogonalize(torch.stack([update.flatten(1) for update in updates]))
+                directions = orthogonalize_together(torch.stack([update.flatten(1) for update in updates]))
                 shaped = [direction.view_as(one) for direction, one in zip(directions, updates, strict=True)]
                 torch._foreach_add_(list(matrices), shaped, alpha=-rate)
 
