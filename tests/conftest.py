@@ -131,6 +131,12 @@ def joined_job(
 
 
 @pytest.fixture
+def with_bfloat16_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let bfloat16 be used on this CPU, emulated if it has no units for it."""
+    monkeypatch.setattr("vapray.models.precision._cpu_flags", lambda: frozenset({"amx_bf16"}))
+
+
+@pytest.fixture
 def one_thread() -> Iterator[None]:
     """Torch computes in one thread."""
     import torch

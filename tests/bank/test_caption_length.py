@@ -12,7 +12,7 @@ from vapray.bank.caption_length import cut_to_fit
 from vapray.bank.hashing_encoder import HashingEncoder
 from vapray.bank.stage import _EncodeCaptions
 from vapray.captioning.answer_cleaner import clean_answer
-from vapray.config import TextEncoderSection
+from vapray.config import Config, TextEncoderSection
 from vapray.store.tables import REJECT
 
 REAL = ROOT.parent / "shared" / "data" / "derm_mllm" / "captions.csv"
@@ -47,7 +47,8 @@ def test_a_cut_caption_is_a_beginning_that_fits(caption: str, max_tokens: int) -
 def test_the_stage_counts_what_it_cuts_and_rejects_only_captions_without_a_token() -> None:
     captions = ["Red spot. Pale skin.", "Red spot. Pale skin. " * 2, "of the"]
     rows = pa.table({"image_id": ["a", "b", "c"], "caption": captions, "label": [0] * 3, "split": ["train"] * 3})
-    part = _EncodeCaptions(TextEncoderSection(max_tokens=6), "cpu")(rows.append_column("group", rows.column("split")))
+    config = Config(text_encoder=TextEncoderSection(max_tokens=6))
+    part = _EncodeCaptions(config, ())(rows.append_column("group", rows.column("split")))
     found = {row["image_id"]: row for row in part.to_pylist()}
     assert found["a"]["caption"] == captions[0]
     assert found["b"]["caption"] == "Red spot. Pale skin. Red spot."

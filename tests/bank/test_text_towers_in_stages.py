@@ -49,7 +49,7 @@ def captions(*texts: str) -> pa.Table:
 def test_a_part_holds_every_caption_once_as_a_context_or_as_a_reject(bert: Path) -> None:
     bank = config_of(bert).text_encoder
     texts = ["a brown lesion", "lesion " * 60, "dark skin", "", "brown skin. " * 12]
-    part = _EncodeCaptions(bank, "cpu")(captions(*texts)).to_pylist()
+    part = _EncodeCaptions(config_of(bert), ())(captions(*texts)).to_pylist()
     by_id = {row["image_id"]: row for row in part}
     assert len(part) == len(by_id) == 5
     assert {key for key, row in by_id.items() if row[REJECT]} == {"image3"}
@@ -132,5 +132,5 @@ def test_a_device_that_is_not_there_is_refused_by_the_stage(bert: Path) -> None:
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    bank = config_of(bert).text_encoder
-    refused(BACKEND, lambda: _EncodeCaptions(bank, "cuda"), "device 'cuda' is not available", "pools.bank.num_gpus=0")
+    config = config_of(bert, "pools.bank.num_gpus=1")
+    refused(BACKEND, lambda: _EncodeCaptions(config, ()), "device 'cuda' is not available", "pools.bank.num_gpus=0")

@@ -99,7 +99,7 @@ def test_unconditional_rows_that_stand_apart_have_no_room_for_a_caption() -> Non
     assert sorted(zip(model.shapes, model.drops, strict=True)) == [((6, 0), 6)] * 2 + [((6, 20), 0)] * 2
 
 
-def test_bfloat16_is_near_float32() -> None:
+def test_bfloat16_is_near_float32(with_bfloat16_units: None) -> None:
     asked = [image(seed, guidance=Guidance(1.5), steps=8) for seed in range(3)]
     full, half = results(engine_of(), asked), results(engine_of(precision="bfloat16"), asked)
     for one, other in zip(full, half, strict=True):

@@ -28,7 +28,7 @@ def drawn() -> tuple[np.ndarray, list[Attributes]]:
 def test_it_learns_what_was_drawn(drawn) -> None:
     images, truths = drawn
     specs = judged_attributes(CHEST, truths)
-    judge = train_judge(images, truths, specs, upright=True, steps=60, batch_images=32)
+    judge = train_judge(images, truths, specs, upright=True, steps=120, batch_images=32)
     others, known = phantoms(60, 1)
     scores = [agreement(found, wanted, CHEST) for found, wanted in zip(judge.attributes(others), known, strict=True)]
     assert np.mean([score["opacity_location"] for score in scores]) > 0.7

@@ -69,7 +69,7 @@ def test_recomputing_keeps_fewer_activations() -> None:
     assert kept("train.activation_checkpointing=true") < 0.3 * kept()
 
 
-def test_bfloat16_trains_near_float32_and_keeps_float32_weights() -> None:
+def test_bfloat16_trains_near_float32_and_keeps_float32_weights(with_bfloat16_units: None) -> None:
     _, taken = after()
     half, also = after("train.precision=bfloat16")
     assert also.losses.denoising != taken.losses.denoising

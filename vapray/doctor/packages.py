@@ -18,7 +18,7 @@ MIN_VERSIONS = {
     "ray": "2.56",
     "diffusers": "0.42",
     "torchmetrics": "1.9",
-    "pydantic": "2.11",
+    "pydantic": "2.12",
     "pyyaml": "6",
     "typer": "0.20",
     "rich": "14",

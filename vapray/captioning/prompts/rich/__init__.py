@@ -1,0 +1,1 @@
+"""Prompt sets of rich captions as data: one YAML file per imaging modality."""
