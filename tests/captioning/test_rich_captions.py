@@ -19,6 +19,7 @@ from vapray.captioning.measured.dermoscopy import measure_dermoscopy
 from vapray.captioning.prompt_set import load_prompt_set
 from vapray.config.loader import load_config
 from vapray.errors import ConfigError
+from vapray.experiments.results import OUTCOMES
 from vapray.pipeline.stages import EXTERNAL_INPUTS, STAGES, deciding_sections
 
 from .discs import BROWN, SKIN, cluttered, disc
@@ -162,3 +163,9 @@ def test_a_plain_run_keeps_its_fingerprint_and_a_rich_one_has_another() -> None:
     for stage in ("caption", "audit", "evaluate"):
         signs = [EXTERNAL_INPUTS[stage]["prompts"](config) for config in (plain, rich)]
         assert signs == [PLAIN.version, RICH.version]
+
+
+def test_experiments_know_the_attributes_of_their_detail() -> None:
+    plain, rich = (load_config(None, [f"caption.detail={detail}"]) for detail in ("plain", "rich"))
+    assert "no number adherence_place" in str(OUTCOMES["evaluate"].validate(plain, ["adherence_place"]))
+    assert OUTCOMES["evaluate"].validate(rich, ["adherence_place"]) is None

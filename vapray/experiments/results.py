@@ -174,7 +174,7 @@ class _Audit(ResultReader):
 
 def _unknown_attribute(config: Config, numbers: Sequence[str], pattern: re.Pattern[str]) -> str | None:
     """Return the conflict of a number that ends with an attribute that the prompt set lacks."""
-    attributes = load_prompt_set(config.prompt_set).attributes
+    attributes = load_prompt_set(config.prompt_set, config.caption.detail).attributes
     for number in numbers:
         found = pattern.fullmatch(number)
         if found and found[1] not in attributes:

@@ -215,7 +215,7 @@ def _caption_examples(
     for row in captions.read(["image_id", "label", "split", "impression", "knowledge_id", "caption"]).to_pylist():
         if row["split"] == "train":
             first.setdefault(row["label"], row)
-    prompt_set = load_prompt_set(config.prompt_set)
+    prompt_set = load_prompt_set(config.prompt_set, config.caption.detail)
 
     def trained_on(caption: str) -> str:
         removed = remove_statements(caption, prompt_set, untrusted)
