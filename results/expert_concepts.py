@@ -32,10 +32,11 @@ from vapray.captioning.attributes import Attributes
 from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.measured.dermoscopy import measure_dermoscopy
 from vapray.captioning.measured.frame import SIDE
-from vapray.captioning.prompt_set import load_prompt_set
+from vapray.captioning.prompt_set import Detail, load_prompt_set
 from vapray.data.image_loading import load_square_images
 from vapray.metrics.intervals import bootstrap_interval
 
+DETAILS: tuple[Detail, ...] = ("plain", "rich")
 HERE = Path(__file__).parent / "expert_concepts"
 Concepts = Mapping[str, Mapping[str, str]]
 Marks = dict[str, list[set[str]]]
@@ -51,13 +52,13 @@ def read_marks(path: Path) -> Marks:
     return {image: of_image for image, of_image in marks.items() if len(of_image) > 1}
 
 
-def measured(paths: Mapping[str, str]) -> dict[str, Attributes]:
+def measured(paths: Mapping[str, str], detail: Detail) -> dict[str, Attributes]:
     """Measure pictures; those that cannot be measured are absent."""
     found = {}
     for image, path in paths.items():
         frames, kept, _ = load_square_images([path], SIDE)
         if kept:
-            found[image] = measure_dermoscopy(frames[0])
+            found[image] = measure_dermoscopy(frames[0], detail)
     return {image: attributes for image, attributes in found.items() if attributes}
 
 
@@ -110,23 +111,33 @@ def compare(marks: Marks, known: Mapping[str, Attributes], concepts: Concepts) -
         }
 
 
-def audit_descriptions(folder: Path) -> dict[str, Any]:
-    """Audit the descriptions of a model against the measurement."""
-    prompt_set = load_prompt_set("dermoscopy")
+def read_descriptions(folder: Path) -> dict[str, dict[str, str]]:
+    """Read a model's descriptions: the row of each picture."""
     with (folder / "captions.csv").open(newline="", encoding="utf-8") as file:
-        rows = {row["image_id"]: row for row in csv.DictReader(file)}
-    known = measured({image: str(folder / row["file"]) for image, row in rows.items()})
+        return {row["image_id"]: row for row in csv.DictReader(file)}
+
+
+def audit_descriptions(folder: Path, detail: Detail) -> dict[str, Any]:
+    """Audit the descriptions of a model against the measurement."""
+    prompt_set = load_prompt_set("dermoscopy", detail)
+    rows = read_descriptions(folder)
+    known = measured({image: str(folder / row["file"]) for image, row in rows.items()}, detail)
     pictures = [
         AuditedImage(image, image, parse_caption(rows[image]["caption"], prompt_set), known[image]) for image in known
     ]
     found = find(pictures, prompt_set, seed=0)
+    findings = {one.name: one for one in found.attributes} | {"all": found}
     attributes = {
-        one.name: {
-            "contradicted": one.contradicted.value,
+        name: {
+            "contradicted": {
+                "value": one.contradicted.value,
+                "low": one.contradicted.interval.low,
+                "high": one.contradicted.interval.high,
+            },
             "by_chance": one.by_chance,
             "statements": one.contradicted.count,
         }
-        for one in found.attributes
+        for name, one in findings.items()
         if one.contradicted
     }
     return {"captions": found.captions, "statements": found.statements, "attributes": attributes}
@@ -149,13 +160,29 @@ def tables(record: Mapping[str, Any]) -> str:
     if described := record.get("descriptions"):
         lines += [
             "",
+            f"{record['shared']} of the {described['plain']['captions']} described pictures have annotators: "
+            "the tables are of different pictures.",
+            "",
             "| attribute in the model's texts | statements | contradicted | by chance |",
             "| --- | ---: | ---: | ---: |",
         ]
-        for name, row in described["attributes"].items():
-            chance = "–" if row["by_chance"] is None else f"{100 * row['by_chance']:.0f} %"
-            lines.append(f"| {name} | {row['statements']} | {100 * row['contradicted']:.0f} % | {chance} |")
+        for name, row in (described["plain"]["attributes"] | _only_rich(described)).items():
+            lines.append(f"| {name} | {row['statements']} | {_percent(**row['contradicted'])} | {_chance(row)} |")
     return "\n".join(lines)
+
+
+def _only_rich(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows of the attributes that only rich captions have."""
+    plain, rich = (described[detail]["attributes"] for detail in DETAILS)
+    return {f"{name} (rich)": row for name, row in rich.items() if name not in plain}
+
+
+def _percent(value: float, low: float, high: float) -> str:
+    return f"{100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def _chance(row: Mapping[str, Any]) -> str:
+    return "–" if row["by_chance"] is None else f"{100 * row['by_chance']:.0f} %"
 
 
 def _with_interval(found: Mapping[str, float | None]) -> str:
@@ -176,12 +203,13 @@ def main() -> None:
         parser.error("--pictures and --concepts are needed, or --tables-only")
     if not asked.tables_only:
         marks = read_marks(asked.concepts)
-        known = measured({image: str(asked.pictures / f"{image}.jpg") for image in marks})
+        known = measured({image: str(asked.pictures / f"{image}.jpg") for image in marks}, "plain")
         concepts = yaml.safe_load((HERE / "concepts.yaml").read_text())
         record: dict[str, Any] = {"pictures": len(marks), "unmeasured": len(marks) - len(known)}
         record["concepts"] = list(compare(marks, known, concepts))
         if asked.descriptions:
-            record["descriptions"] = audit_descriptions(asked.descriptions)
+            record["descriptions"] = {detail: audit_descriptions(asked.descriptions, detail) for detail in DETAILS}
+            record["shared"] = len(marks.keys() & read_descriptions(asked.descriptions).keys())
         asked.record.write_text(json.dumps(record, indent=1) + "\n")
     print(tables(json.loads(asked.record.read_text())))
 

@@ -79,7 +79,7 @@ class Ingress:
         self._backend = ServeBackend(
             ModelRegistry(service.models, service.limits.inference_steps, with_reference),
             DeploymentHandles(samplers, captioners, evaluator),
-            EvaluationStore(service.state_dir),
+            EvaluationStore(service.state_dir, keep=service.evaluation_limits),
             DeploymentHealth(serve.get_replica_context().app_name),
         )
 

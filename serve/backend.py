@@ -43,6 +43,8 @@ class ModelInfo:
     """True if the prototype condition can be bypassed."""
     has_reference: bool
     """True if real images are available, for evaluations and neighbours."""
+    aliases: tuple[str, ...] = ()
+    """Further names that requests may send."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,9 @@ class Backend(Protocol):
 
     async def evaluation(self, id: str, owner: str) -> Evaluation:
         """Get an evaluation of this owner."""
+
+    async def delete_evaluation(self, id: str, owner: str) -> None:
+        """Delete an evaluation of this owner, and stop it."""
 
     async def evaluations(self, owner: str) -> Sequence[Evaluation]:
         """List the evaluations of an owner, newest first."""

@@ -107,4 +107,5 @@ class ModelRegistry:
             max_inference_steps=self._max_steps,
             has_prototypes=config.model.prototypes.enabled and config.model.network == "uvit",
             has_reference=self.has_reference(registered.settings.name),
+            aliases=registered.settings.aliases,
         )

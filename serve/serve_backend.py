@@ -146,6 +146,10 @@ class ServeBackend:
         """See ``Backend``."""
         return await self._ensure_runner(await asyncio.to_thread(self._store.get, id, owner))
 
+    async def delete_evaluation(self, id: str, owner: str) -> None:
+        """See ``Backend``."""
+        await asyncio.to_thread(self._store.delete, id, owner)
+
     async def evaluations(self, owner: str) -> Sequence[Evaluation]:
         """See ``Backend``."""
         return [await self._ensure_runner(one) for one in await asyncio.to_thread(self._store.list_for_owner, owner)]

@@ -12,7 +12,9 @@ from vapray.config.validation_errors import validate
 
 __all__ = [
     "CaptionerSettings",
+    "EvaluationLimits",
     "EvaluatorSettings",
+    "LinkSettings",
     "ModelSettings",
     "ReplicaSettings",
     "RequestLimits",
@@ -21,6 +23,7 @@ __all__ = [
 ]
 
 LOG = logging.getLogger(__name__)
+ModelId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
 class ReplicaSettings(ConfigSection):
@@ -54,8 +57,10 @@ class ReplicaSettings(ConfigSection):
 class ModelSettings(ConfigSection):
     """Checkpoint that generates images."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    name: ModelId
     """Model id in the API."""
+    aliases: Annotated[tuple[ModelId, ...], Field(strict=False)] = ()
+    """Further ids of the model, such as those that programs for OpenAI's API send."""
     checkpoint: PathText
     """Folder ``files/final`` of a checkpoint, or its URI."""
     weights: Literal["ema", "raw"] = "ema"
@@ -75,10 +80,21 @@ class ModelSettings(ConfigSection):
     replicas: ReplicaSettings = ReplicaSettings()
 
 
+class EvaluationLimits(ConfigSection):
+    """Evaluations that are kept; older ones are deleted."""
+
+    days: PositiveFloat = 30
+    """Age of the oldest one."""
+    per_key: PositiveInt = 1000
+    """Number for each API key."""
+
+
 class EvaluatorSettings(ConfigSection):
     """Deployment that measures image sets and finds nearest training images."""
 
     replicas: ReplicaSettings = ReplicaSettings(min=0, num_cpus=0.5)
+    keep: EvaluationLimits = EvaluationLimits()
+    """Evaluations that are kept."""
 
 
 class CaptionerSettings(ConfigSection):
@@ -104,6 +120,17 @@ class RequestLimits(ConfigSection):
     """Maximum number of images per evaluation."""
 
 
+class LinkSettings(ConfigSection):
+    """Images at expiring URLs, for requests with ``response_format`` url."""
+
+    seconds: PositiveFloat = 3600
+    """Seconds after which a URL expires."""
+    images: PositiveInt = 1000
+    """Number of linked images above which the oldest are removed. They lie in ``state_dir``."""
+    base_url: str | None = None
+    """Address of the service in these URLs, such as https://images.example.org; null: the one the client used."""
+
+
 class ServiceSettings(ConfigSection):
     """All settings of a service."""
 
@@ -118,6 +145,8 @@ class ServiceSettings(ConfigSection):
     ingress: ReplicaSettings = ReplicaSettings(num_cpus=0.5)
     """Replicas of the HTTP API."""
     limits: RequestLimits = RequestLimits()
+    links: LinkSettings = LinkSettings()
+    """Images at URLs."""
     state_dir: PathText = "runs/service"
     """Folder or URI of evaluations and cached reference statistics; shared by all nodes."""
     studio: bool = True
@@ -127,9 +156,14 @@ class ServiceSettings(ConfigSection):
     show_training_images: bool = False
     """Return the real training images nearest to an image."""
 
+    @property
+    def evaluation_limits(self) -> EvaluationLimits:
+        """Evaluations that are kept."""
+        return self.evaluator.keep if self.evaluator else EvaluationLimits()
+
     @model_validator(mode="after")
     def _unique_names(self) -> "ServiceSettings":
-        names = [model.name for model in self.models]
+        names = [name for model in self.models for name in (model.name, *model.aliases)]
         if duplicates := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"models: the name {duplicates[0]} is used twice")
         return self

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vapray.pipeline.runner import run_pipeline
     from vapray.sampling.sampler import Sampler
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["PromptBank", "Sampler", "__version__", "load_config", "metrics", "run_pipeline"]
 
 _MODULES = {

@@ -15,6 +15,8 @@ An interrupted command ends with 130 (SIGINT) or 143 (SIGTERM).
 Messages name the place, the value found, the values accepted, and the fix.
 """
 
+import sys
+
 __all__ = [
     "BackendError",
     "CheckpointError",
@@ -26,6 +28,7 @@ __all__ = [
     "RejectLimitError",
     "TrainingDivergedError",
     "VaprayError",
+    "is_device_failure",
 ]
 
 
@@ -79,3 +82,12 @@ class RejectLimitError(VaprayError):
     """More rows were rejected than ``run.max_reject_fraction`` allows."""
 
     exit_code = 6
+
+
+def is_device_failure(error: BaseException) -> bool:
+    """Check for a failed GPU kernel or memory error (``torch.AcceleratorError``): its process cannot use the GPU again.
+
+    Memory that ran out is none.
+    """
+    kind = getattr(sys.modules.get("torch"), "AcceleratorError", None)
+    return kind is not None and isinstance(error, kind)

@@ -12,6 +12,7 @@ from serve.api.request_context import RequestContextMiddleware
 from serve.api.studio import add_studio
 from serve.backend import Backend
 from serve.errors import ApiError
+from serve.image_links import ImageLinks
 from serve.settings import ServiceSettings
 from vapray import __version__
 
@@ -39,6 +40,7 @@ def create_app(backend: Backend, settings: ServiceSettings, *, add_request_id: b
         redirect_slashes=False,
     )
     app.state.backend, app.state.service, app.state.rate_limiter = backend, settings, RateLimiter()
+    app.state.links = ImageLinks(settings.state_dir, settings.links)
     for module in (images, models, bank, image_queries, evaluations, health):
         app.include_router(module.router)
     if settings.studio:

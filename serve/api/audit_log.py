@@ -1,4 +1,4 @@
-"""Audit log: one JSON line per POST request with caller, model and seeds, but without prompts or images."""
+"""Audit log: one JSON line per POST or DELETE request with caller, model and seeds, but without prompts or images."""
 
 import json
 import logging

@@ -20,7 +20,7 @@ __all__ = ["LOCAL_PRINCIPAL", "ApiKeyMiddleware", "ApiKeyStore", "Principal"]
 
 LOG = logging.getLogger("vapray.api")
 PUBLIC_PATHS = ("/healthz", "/readyz", "/")
-PUBLIC_PREFIX = "/studio/"
+PUBLIC_PREFIXES = ("/studio/", "/v1/images/links/")
 PROXY_HEADERS = ("forwarded", "x-forwarded-for", "via")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -141,4 +141,4 @@ class ApiKeyMiddleware:
 
 
 def _is_public(path: str) -> bool:
-    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX)
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES)

@@ -12,12 +12,15 @@ from serve.api.audit_log import AuditRecord
 from serve.api.authentication import Principal
 from serve.api.rate_limit import RateLimiter
 from serve.backend import Backend, ModelInfo
+from serve.class_names import class_named_by
 from serve.errors import unknown_model
+from serve.image_links import ImageLinks
 from serve.settings import ServiceSettings
 
 __all__ = [
     "AuditRecordDep",
     "BackendDep",
+    "LinksDep",
     "PrincipalDep",
     "RateLimiterDep",
     "SettingsDep",
@@ -54,30 +57,30 @@ async def require_scopes(
 
 BackendDep = Annotated[Backend, _app_state("backend")]
 SettingsDep = Annotated[ServiceSettings, _app_state("service")]
+LinksDep = Annotated[ImageLinks, _app_state("links")]
 RateLimiterDep = Annotated[RateLimiter, _app_state("rate_limiter")]
 AuditRecordDep = Annotated[AuditRecord, Depends(_audit)]
 PrincipalDep = Annotated[Principal, Security(require_scopes)]
 
 
 async def get_model(backend: Backend, name: str | None) -> ModelInfo:
-    """Get a model by name; the default is the first one of the service.
+    """Get a model by name or alias; the default is the first one of the service.
 
     Raises:
         ApiError: 404.
     """
     models = await backend.models()
     for info in models:
-        if name in (None, info.name):
+        if name is None or name == info.name or name in info.aliases:
             return info
     raise unknown_model(info.name for info in models)
 
 
 def resolve_label(info: ModelInfo, label: int | str) -> int | None:
-    """Find the number of a class from its number or case-insensitive name; None for an unknown class."""
+    """Find the number of a class from its number or name; None for an unknown class."""
     if isinstance(label, int):
         return label if 0 <= label < len(info.class_names) else None
-    folded = [name.casefold() for name in info.class_names]
-    return folded.index(label.casefold()) if label.casefold() in folded else None
+    return class_named_by(label, info.class_names)
 
 
 def unknown_label_message(info: ModelInfo) -> str:

@@ -21,7 +21,7 @@ from serve.api.image_jobs import generation_errors, merge_settings
 from serve.api.image_queries import decode_base64
 from serve.api.images import IdempotencyKey
 from serve.api.requests import EvaluationRequest
-from serve.api.responses import EvaluationList
+from serve.api.responses import DeletedEvaluation, EvaluationList
 from serve.api.strict_route import StrictRoute
 from serve.backend import Evaluation, EvaluationJob, ModelInfo
 from serve.errors import not_enabled
@@ -74,6 +74,17 @@ async def evaluation(id: str, principal: EvaluationPrincipal, backend: BackendDe
     """Get an evaluation."""
     _require_evaluator(service)
     return await backend.evaluation(id, principal.id)
+
+
+@router.delete("/v1/evaluations/{id}", response_model=DeletedEvaluation)
+async def delete(
+    id: str, principal: EvaluationPrincipal, backend: BackendDep, service: SettingsDep, audit: AuditRecordDep
+) -> Any:
+    """Delete an evaluation; one that runs is stopped."""
+    _require_evaluator(service)
+    audit.evaluation = id[:64]
+    await backend.delete_evaluation(id, principal.id)
+    return DeletedEvaluation(id=id)
 
 
 def _require_evaluator(service: ServiceSettings) -> None:

@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 import json
 import time
-from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from serve.api.image_responses import to_image_data, token_usage
+from serve.api.image_responses import ImageEncoder, token_usage
 from serve.backend import ImageJob, ImageResult, PartialImage
 from serve.errors import ApiError
 
@@ -45,10 +44,11 @@ class EventStream(Response):
         jobs: Sequence[ImageJob],
         size: str,
         headers: Mapping[str, str],
+        encoder: ImageEncoder,
     ) -> None:
         super().__init__(headers=headers)
         del self.headers["content-length"]
-        self._streams, self._jobs, self._size = streams, jobs, size
+        self._streams, self._jobs, self._size, self._encoder = streams, jobs, size, encoder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send all events; cancelling the call cancels the streams."""
@@ -76,25 +76,25 @@ class EventStream(Response):
             if isinstance(event, Exception):
                 await _fail(event, send)
                 return
-            await send(_message(self._event(index, event)))
+            await send(_message(await self._event(index, event)))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _event(self, index: int, event: PartialImage | ImageResult) -> dict[str, Any]:
+    async def _event(self, index: int, event: PartialImage | ImageResult) -> dict[str, Any]:
         shared = {
             "created_at": int(time.time()),
             "size": self._size,
             "quality": "auto",
             "background": "opaque",
-            "output_format": "png",
+            "output_format": self._encoder.format,
             "image_index": index,
         }
         if isinstance(event, ImageResult):
-            data = to_image_data(event).model_dump(by_alias=True)
+            data = (await self._encoder.encode(event)).model_dump(by_alias=True)
             usage = token_usage([event]).model_dump()
             return {"type": "image_generation.completed", **data, **shared, "usage": usage}
         return {
             "type": "image_generation.partial_image",
-            "b64_json": b64encode(event.png).decode(),
+            "b64_json": await self._encoder.encode_base64(event.png),
             "partial_image_index": event.index,
             **shared,
             "seed": self._jobs[index].seed,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from serve.api.dependencies import resolve_label, unknown_label_message
 from serve.api.field_errors import FieldError, raise_field_errors
-from serve.api.requests import MAX_IMAGES, MAX_SEED, GenerateRequest, ImageGenerationRequest
+from serve.api.requests import MAX_IMAGES, MAX_SEED, OPENAI_SIZES, GenerateRequest, ImageGenerationRequest
 from serve.backend import ImageJob, ModelInfo
 from serve.settings import RequestLimits
 from vapray.sampling.generated import SamplingSettings
@@ -83,8 +83,10 @@ def _field_errors(request: ImageGenerationRequest, info: ModelInfo, limits: Requ
     yield from generation_errors(request, info, limits)
     yield from _caption_errors(request, info, limits)
     size = f"{info.image_size}x{info.image_size}"
-    if request.size not in ("auto", size):
-        yield FieldError("size", f"size = {request.size}: {info.name} accepts auto and {size}.")
+    if request.size not in ("auto", size, *OPENAI_SIZES):
+        yield FieldError("size", f"size = {request.size}: {info.name} accepts auto, {size}, and OpenAI's sizes.")
+    if request.background == "transparent":
+        yield FieldError("background", "background = transparent: the model's images are opaque.")
     if (seconds := request.deadline_seconds) is not None and seconds > limits.deadline_seconds:
         yield FieldError("deadline_seconds", f"deadline_seconds = {seconds:g}: at most {limits.deadline_seconds:g}.")
     if request.partial_images and not request.stream:

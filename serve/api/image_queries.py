@@ -45,12 +45,14 @@ async def caption(body: CaptionRequest, backend: BackendDep, service: SettingsDe
 
 
 def decode_base64(text: str, param: str) -> bytes:
-    """Decode base64.
+    """Decode base64, also with line breaks or in a data: URL.
 
     Raises:
         ApiError: 400.
     """
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
     try:
-        return b64decode(text, validate=True)
+        return b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         raise ApiError(400, f"{param}: not base64. Send an image file in base64.", "invalid_base64", param) from None

@@ -1,28 +1,39 @@
-"""Route ``POST /v1/images/generations``, compatible with OpenAI."""
+"""Routes ``POST /v1/images/generations``, compatible with OpenAI, and ``GET /v1/images/links/{name}``."""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Response, Security
+from fastapi import APIRouter, Header, Request, Response, Security
 
 from serve.api.authentication import Principal
-from serve.api.dependencies import AuditRecordDep, BackendDep, RateLimiterDep, SettingsDep, get_model, require_scopes
+from serve.api.dependencies import (
+    AuditRecordDep,
+    BackendDep,
+    LinksDep,
+    RateLimiterDep,
+    SettingsDep,
+    get_model,
+    require_scopes,
+)
 from serve.api.error_responses import ERROR_RESPONSES
 from serve.api.image_events import EVENTS, EventStream
+from serve.api.image_formats import MEDIA_TYPES, ImageFormat
 from serve.api.image_jobs import build_image_jobs, resolve_seed
-from serve.api.image_responses import to_image_data, token_usage
+from serve.api.image_responses import ImageEncoder, token_usage
 from serve.api.requests import ImageGenerationRequest
 from serve.api.responses import ImagesResponse
 from serve.api.strict_route import StrictRoute
 from serve.backend import Backend, ImageJob, ImageResult
 from serve.errors import ApiError
+from serve.image_links import ImageLinks
 
 __all__ = ["IdempotencyKey", "router"]
 
 router = APIRouter(route_class=StrictRoute, responses=ERROR_RESPONSES, tags=["images"])
 
+LINKS = "/v1/images/links/"
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
 
 
@@ -34,6 +45,8 @@ async def generate(
     service: SettingsDep,
     rate_limiter: RateLimiterDep,
     audit: AuditRecordDep,
+    links: LinksDep,
+    request: Request,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
@@ -46,16 +59,42 @@ async def generate(
     headers = rate_limiter.acquire(principal, body.n)
     size = f"{info.image_size}x{info.image_size}"
     if body.stream:
-        return EventStream([backend.image_stream(job) for job in jobs], jobs, size, headers)
+        return EventStream([backend.image_stream(job) for job in jobs], jobs, size, headers, ImageEncoder.of(body))
     results = await _generate_all(backend, jobs)
     response.headers.update(headers)
+    link = _linker(links, service.links.base_url or str(request.base_url)) if _wants_urls(body) else None
+    encoder = ImageEncoder.of(body, link)
     return ImagesResponse(
         created=int(time.time()),
-        data=[to_image_data(result) for result in results],
+        data=await asyncio.gather(*(encoder.encode(result) for result in results)),
         usage=token_usage(results),
+        output_format=body.output_format,
         size=size,
         model=info.name,
     )
+
+
+@router.get(
+    LINKS + "{name}",
+    response_class=Response,
+    responses={200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}, "description": "The image file."}},
+)
+async def linked(name: str, links: LinksDep) -> Response:
+    """Get an image of a response with URLs; no key is needed."""
+    data, suffix = await asyncio.to_thread(links.get, name)
+    # Pages of other origins may show it; all other responses are for the service's own.
+    return Response(data, media_type=f"image/{suffix}", headers={"cross-origin-resource-policy": "cross-origin"})
+
+
+def _wants_urls(body: ImageGenerationRequest) -> bool:
+    """Return whether a response has URLs: OpenAI's dall-e models have them unless a request asks for base64."""
+    if body.response_format is None:
+        return body.model is not None and body.model.startswith("dall-e")
+    return body.response_format == "url"
+
+
+def _linker(links: ImageLinks, base_url: str) -> Callable[[bytes, ImageFormat], str]:
+    return lambda file, kind: f"{base_url.rstrip('/')}{LINKS}{links.add(file, kind)}"
 
 
 async def _generate_all(backend: Backend, jobs: Sequence[ImageJob]) -> list[ImageResult]:

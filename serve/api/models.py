@@ -48,5 +48,9 @@ async def classes(backend: BackendDep, query: Annotated[ModelQuery, Query()]) ->
 def _model_object(info: ModelInfo) -> ModelObject:
     fields = asdict(info)
     return ModelObject(
-        id=fields.pop("name"), classes=list(fields.pop("class_names")), defaults=fields.pop("settings"), **fields
+        id=fields.pop("name"),
+        aliases=list(fields.pop("aliases")),
+        classes=list(fields.pop("class_names")),
+        defaults=fields.pop("settings"),
+        **fields,
     )

@@ -54,7 +54,7 @@ class RequestContextMiddleware:
                 audit.status = CLIENT_CLOSED_REQUEST
             audit.route = getattr(scope.get("route"), "path", None)
             audit.milliseconds = response.milliseconds
-            if scope["method"] == "POST":
+            if scope["method"] in ("POST", "DELETE"):
                 audit.write()
 
 

@@ -1,8 +1,9 @@
 """Request models; checks that depend on the model are in ``image_jobs``."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vapray.config.section import ConfigSection
 from vapray.diffusion.solver import SolverName
@@ -11,6 +12,7 @@ from vapray.sampling.generated import Prototypes
 __all__ = [
     "MAX_IMAGES",
     "MAX_SEED",
+    "OPENAI_SIZES",
     "BankQuery",
     "CaptionRequest",
     "DistanceRequest",
@@ -31,26 +33,73 @@ GuidanceScale = Annotated[float, Field(ge=0, le=100)]
 Steps = Annotated[int, Field(ge=1, le=999)]
 ModelName = Annotated[str, Field(min_length=1, max_length=64)]
 Base64 = Annotated[str, Field(min_length=1, json_schema_extra={"contentEncoding": "base64"})]
+OPENAI_SIZES = ("256x256", "512x512", "1024x1024", "1024x1536", "1536x1024", "1024x1792", "1792x1024")
+"""Sizes of OpenAI's models, which clients name without asking for the model's own."""
 
 
-class ImageGenerationRequest(ConfigSection):
+def _nullable(schema: dict[str, Any]) -> None:
+    """Say in the JSON schema that null stands for a default."""
+    for name, field in schema.get("properties", {}).items():
+        kinds = field.get("anyOf", [field])
+        if name not in schema.get("required", ()) and {"type": "null"} not in kinds:
+            told = {key: field.pop(key) for key in ("title", "description", "default") if key in field}
+            schema["properties"][name] = {"anyOf": [*field.get("anyOf", [dict(field)]), {"type": "null"}], **told}
+
+
+class RequestBody(ConfigSection):
+    """Body of a request: null is a field's default, and 1.0 is the whole number 1, as JSON Schema says."""
+
+    model_config = ConfigDict(json_schema_extra=_nullable)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_clients_write(cls, body: Any) -> Any:
+        return dict(cls._fields(body)) if isinstance(body, dict) else body
+
+    @classmethod
+    def _fields(cls, body: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        for name, value in body.items():
+            field = cls.model_fields.get(name)
+            if value is None and field is not None and not field.is_required():
+                continue
+            whole = isinstance(value, float) and value.is_integer() and field and _takes_only_whole(field.annotation)
+            yield name, int(value) if whole else value
+
+
+def _takes_only_whole(annotation: Any) -> bool:
+    """Check whether the numbers of an annotation are whole ones."""
+    parts = {annotation, *(part for outer in get_args(annotation) for part in (outer, *get_args(outer)))}
+    return int in parts and float not in parts
+
+
+class ImageGenerationRequest(RequestBody):
     """Body of ``POST /v1/images/generations``: OpenAI's fields, then those of this service."""
 
     prompt: Annotated[str, Field(min_length=1)] | None = None
     """Caption, or the name of a class, for which a caption is drawn from its bank."""
     model: ModelName | None = None
-    """Model id; default: the first model of the service."""
+    """Model id or one of its aliases; default: the first model of the service."""
     n: Annotated[int, Field(ge=1, le=MAX_IMAGES)] = 1
     """Number of images, with consecutive seeds."""
     size: Annotated[str, Field(pattern=r"^(auto|[0-9]{1,5}x[0-9]{1,5})$")] = "auto"
-    """Image size of the model, or auto."""
-    output_format: Literal["png"] = "png"
-    response_format: Literal["b64_json"] = "b64_json"
-    quality: Literal["auto"] = "auto"
-    background: Literal["auto"] = "auto"
-    moderation: Literal["auto"] = "auto"
+    """Image size of the model, or auto. A size of OpenAI's models gives the model's own, which the response tells."""
+    output_format: Literal["png", "jpeg", "webp"] = "png"
+    """File format. PNG files have the provenance in text chunks, the others in the EXIF field ImageDescription."""
+    output_compression: Annotated[int, Field(ge=0, le=100)] = 100
+    """Quality of jpeg and webp; webp is lossless at 100."""
+    response_format: Literal["b64_json", "url"] | None = None
+    """Images in the response, or at expiring URLs of the service; null: url if the requested model begins with dall-e,
+    as OpenAI's. Streams have b64_json only."""
+    quality: Literal["auto", "standard", "hd", "low", "medium", "high"] = "auto"
+    """No effect: num_inference_steps decides."""
+    style: Literal["vivid", "natural"] | None = None
+    """No effect."""
+    background: Literal["auto", "opaque", "transparent"] = "auto"
+    """Images are opaque; transparent is refused."""
+    moderation: Literal["auto", "low"] = "auto"
+    """No effect."""
     user: Annotated[str, Field(max_length=256)] | None = None
-    """Accepted for compatibility; not stored."""
+    """No effect; not stored."""
     stream: bool = False
     """Respond with server-sent events."""
     partial_images: Annotated[int, Field(ge=0, le=3)] = 0
@@ -70,14 +119,14 @@ class ImageGenerationRequest(ConfigSection):
     """Seconds within which all images have to be finished."""
 
 
-class DistanceRequest(ConfigSection):
+class DistanceRequest(RequestBody):
     """Body of ``POST /v1/bank/{class}/distance``."""
 
     caption: Annotated[str, Field(min_length=1)]
     model: ModelName | None = None
 
 
-class NeighboursRequest(ConfigSection):
+class NeighboursRequest(RequestBody):
     """Body of ``POST /v1/neighbours``."""
 
     image: Base64
@@ -86,7 +135,7 @@ class NeighboursRequest(ConfigSection):
     model: ModelName | None = None
 
 
-class CaptionRequest(ConfigSection):
+class CaptionRequest(RequestBody):
     """Body of ``POST /v1/captions``."""
 
     image: Base64
@@ -94,7 +143,7 @@ class CaptionRequest(ConfigSection):
     model: ModelName | None = None
 
 
-class GenerateRequest(ConfigSection):
+class GenerateRequest(RequestBody):
     """Images to generate for an evaluation; captions are drawn from the bank."""
 
     n: Annotated[int, Field(ge=2)]
@@ -106,7 +155,7 @@ class GenerateRequest(ConfigSection):
     prototypes: Prototypes = "on"
 
 
-class EvaluationRequest(ConfigSection):
+class EvaluationRequest(RequestBody):
     """Body of ``POST /v1/evaluations``: either images, or settings to generate them."""
 
     images: Annotated[list[Base64], Field(min_length=2, fail_fast=True)] | None = None

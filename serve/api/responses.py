@@ -12,6 +12,7 @@ __all__ = [
     "CaptionPage",
     "ClassList",
     "ClassObject",
+    "DeletedEvaluation",
     "ErrorResponse",
     "EvaluationList",
     "Health",
@@ -70,8 +71,10 @@ class Usage(ResponseModel):
 class ImageData(ResponseModel):
     """Image with the settings that reproduce it."""
 
-    b64_json: str
-    """PNG in base64, with its provenance in text chunks."""
+    b64_json: str | None = None
+    """Image file in base64."""
+    url: str | None = None
+    """URL of the image file, until it expires."""
     revised_prompt: str
     """Caption of the image."""
     label: int
@@ -91,8 +94,9 @@ class ImagesResponse(ResponseModel):
     data: list[ImageData]
     usage: Usage
     background: Literal["opaque"] = "opaque"
-    output_format: Literal["png"] = "png"
+    output_format: Literal["png", "jpeg", "webp"] = "png"
     size: str
+    """Size of the images, also if another one was requested."""
     model: str
 
 
@@ -104,6 +108,8 @@ class ModelObject(ResponseModel):
     created: int
     owned_by: Literal["vapray"] = "vapray"
     sha256: str
+    aliases: list[str]
+    """Further ids of the model."""
     classes: list[str]
     image_size: int
     defaults: dict[str, Any]
@@ -174,6 +180,14 @@ class EvaluationList(ResponseModel):
 
     object: Literal["list"] = "list"
     data: list[Evaluation]
+
+
+class DeletedEvaluation(ResponseModel):
+    """Answer to the deletion of an evaluation."""
+
+    id: str
+    object: Literal["evaluation.deleted"] = "evaluation.deleted"
+    deleted: Literal[True] = True
 
 
 class Health(ResponseModel):

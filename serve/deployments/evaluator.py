@@ -21,7 +21,7 @@ from serve.deployments.batch_generation import generate_images
 from serve.deployments.image_decoding import decode_square
 from serve.deployments.retrying_handle import RetryingHandle
 from serve.errors import ApiError, unknown_model
-from serve.evaluations.evaluation_store import EvaluationStore, EvaluationTask
+from serve.evaluations.evaluation_store import EvaluationDeletedError, EvaluationStore, EvaluationTask
 from serve.settings import ModelSettings, ServiceSettings
 from vapray.errors import VaprayError
 from vapray.evaluation.service.neighbours import TrainingNeighbours, real_thumbnail
@@ -98,7 +98,7 @@ class EvaluatorReplica:
     ) -> None:
         self._state_dir, self._heartbeat_seconds = service.state_dir, heartbeat_seconds
         self._samplers = {name: RetryingHandle(handle, name) for name, handle in samplers.items()}
-        self._store = EvaluationStore(service.state_dir)
+        self._store = EvaluationStore(service.state_dir, keep=service.evaluation_limits)
         self._store.delete_expired()
         self._models = {model.name: model for model in service.models}
         self._references: dict[str, asyncio.Task[_Reference]] = {}
@@ -108,20 +108,21 @@ class EvaluatorReplica:
         """Report health: a replica that responds is healthy."""
 
     async def run(self, id: str) -> None:
-        """Run an evaluation and store its outcome, unless another runner is at work."""
+        """Run an evaluation and store its outcome, unless another runner is at work or it is deleted meanwhile."""
         runner = uuid.uuid4().hex
         task = await asyncio.to_thread(self._store.start, id, runner)
         if task is None:
             return
         attempt = _Attempt(id, task, runner)
         heartbeats = asyncio.create_task(self._send_heartbeats(attempt))
+        work = asyncio.create_task(self._outcome_in_turn(attempt))
         try:
-            async with self._slots:
-                outcome = await self._outcome(attempt)
+            await asyncio.wait([heartbeats, work], return_when=asyncio.FIRST_COMPLETED)
         finally:
             heartbeats.cancel()
-            await asyncio.wait([heartbeats])
-        if outcome:
+            work.cancel()
+            await asyncio.wait([heartbeats, work])
+        if not work.cancelled() and (outcome := work.result()):
             await asyncio.to_thread(self._store.finish, id, **outcome)
 
     async def neighbours(self, model: str, image: bytes, k: int) -> list[Neighbour]:
@@ -139,10 +140,19 @@ class EvaluatorReplica:
             raise _no_reference(model, "its training images cannot be read") from None
 
     async def _send_heartbeats(self, attempt: _Attempt) -> None:
+        """Send heartbeats until the evaluation is deleted."""
         while True:
             await asyncio.sleep(self._heartbeat_seconds)
-            with contextlib.suppress(Exception):  # a brief failure of the storage must not end the heartbeats
+            try:
                 await asyncio.to_thread(self._store.heartbeat, attempt.id, attempt.runner, attempt.done)
+            except EvaluationDeletedError:
+                return
+            except Exception as error:  # a brief failure of the storage must not end the heartbeats
+                LOG.warning("Evaluation %s: no heartbeat (%s)", attempt.id, type(error).__name__)
+
+    async def _outcome_in_turn(self, attempt: _Attempt) -> dict[str, Any]:
+        async with self._slots:
+            return await self._outcome(attempt)
 
     async def _outcome(self, attempt: _Attempt) -> dict[str, Any]:
         """Measure the images; return ``results`` or ``error``, or nothing if another runner finished first."""

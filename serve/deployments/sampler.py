@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from serve.backend import DistanceResult, ImageJob, ImageResult, PartialImage
+from serve.class_names import class_named_in
 from serve.deployments.autoscaling import PENDING_ROWS
 from serve.deployments.sampler_metrics import SamplerMetrics
 from serve.errors import ApiError, deadline_exceeded, no_captions
@@ -154,9 +155,8 @@ class SamplerReplica:
 
     def _class_of(self, caption: str) -> int:
         """Find the only class that a caption names, or the class with the nearest bank."""
-        words = caption.casefold().replace(",", " ").replace(".", " ").split()
-        named = {number for number, name in enumerate(self._sampler.class_names) if name.casefold() in words}
-        return named.pop() if len(named) == 1 else self._distances.nearest_label(caption)
+        named = class_named_in(caption, self._sampler.class_names)
+        return self._distances.nearest_label(caption) if named is None else named
 
     def _submit(
         self,

@@ -16,6 +16,7 @@ import re
 import secrets
 
 __all__ = [
+    "EVALUATIONS_FOLDER",
     "IMAGES_FOLDER",
     "created_at",
     "evaluation_folder",
@@ -25,9 +26,11 @@ __all__ = [
     "is_evaluation_id",
     "new_evaluation_id",
     "owner_folder",
+    "owner_folder_of",
     "record_path",
 ]
 
+EVALUATIONS_FOLDER = "evaluations"
 IMAGES_FOLDER = "evaluation_pictures"
 
 _ID = re.compile(r"eval_[0-9a-f]{32}")
@@ -55,7 +58,7 @@ def hash_owner(owner: str) -> str:
 
 def evaluation_folder(id: str) -> str:
     """Folder of an evaluation."""
-    return f"evaluations/{id}"
+    return f"{EVALUATIONS_FOLDER}/{id}"
 
 
 def record_path(id: str, record: str) -> str:
@@ -75,4 +78,9 @@ def idempotency_path(owner: str, key: str) -> str:
 
 def owner_folder(owner: str) -> str:
     """Folder of the index of an owner's evaluations."""
-    return f"evaluation_owners/{hash_owner(owner)}"
+    return owner_folder_of(hash_owner(owner))
+
+
+def owner_folder_of(hashed: str) -> str:
+    """Folder of the index of the evaluations of an owner's hash."""
+    return f"evaluation_owners/{hashed}"

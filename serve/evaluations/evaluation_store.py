@@ -4,31 +4,35 @@ Execution is at-least-once, with one outcome. If a record has no outcome and its
 ``STALE_SECONDS``, another runner may start it. All methods block on file access: call them from a thread.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from serve.backend import Evaluation, EvaluationJob
 from serve.errors import ApiError
+from serve.evaluations.deletion import delete_files
 from serve.evaluations.evaluation_paths import (
+    EVALUATIONS_FOLDER,
     IMAGES_FOLDER,
     created_at,
     evaluation_folder,
     hash_owner,
-    idempotency_path,
     images_path,
     is_evaluation_id,
     new_evaluation_id,
     owner_folder,
     record_path,
 )
+from serve.evaluations.evaluation_state import describe_evaluation
+from serve.evaluations.idempotency_key import IdempotencyKey
 from serve.evaluations.job_serialization import job_digest, job_from_dict, job_to_dict, pack_images, unpack_images
+from serve.evaluations.json_files import read_json, to_json
+from serve.settings import EvaluationLimits
 from vapray.store.files import FileStore
 
-__all__ = ["STALE_SECONDS", "EvaluationStore", "EvaluationTask"]
+__all__ = ["STALE_SECONDS", "EvaluationDeletedError", "EvaluationStore", "EvaluationTask"]
 
 STALE_SECONDS = 30.0
 """Seconds without a heartbeat after which an evaluation counts as abandoned."""
@@ -40,6 +44,11 @@ MAX_READERS = 8
 """Records read at a time."""
 UPLOAD_TTL_SECONDS = 86_400.0
 """Seconds after which the uploaded images of an unfinished evaluation are deleted."""
+SECONDS_OF_A_DAY, SECONDS_BETWEEN_CLEANUPS = 86_400.0, 60.0
+
+
+class EvaluationDeletedError(Exception):
+    """Signal that an evaluation was deleted while it ran."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +67,17 @@ class EvaluationStore:
     Args:
         state_dir: Folder or URI shared by all processes of the service.
         clock: Returns the Unix time.
+        keep: Number of evaluations of an owner, and age of the oldest.
     """
 
-    def __init__(self, state_dir: str, clock: Callable[[], float] = time.time) -> None:
-        self._files, self._clock = FileStore(state_dir), clock
+    def __init__(
+        self,
+        state_dir: str,
+        clock: Callable[[], float] = time.time,
+        keep: EvaluationLimits = EvaluationLimits(),  # noqa: B008 (frozen)
+    ) -> None:
+        self._files, self._clock, self._keep = FileStore(state_dir), clock, keep
+        self._cleaned = 0.0
 
     def create(self, job: EvaluationJob, owner: str, idempotency_key: str | None = None) -> Evaluation:
         """Create an evaluation; a repeated key of the same owner returns the first one.
@@ -69,15 +85,29 @@ class EvaluationStore:
         Raises:
             ApiError: 409, the key belongs to another job.
         """
-        digest = job_digest(job)
-        if idempotency_key and (earlier := self._find_by_key(owner, idempotency_key, digest)):
+        key = IdempotencyKey(self._files, owner, idempotency_key, job_digest(job)) if idempotency_key else None
+        if key and (earlier := key.find()):
             return self.get(earlier, owner)
         id = new_evaluation_id(self._clock())
-        self._write_job(id, job, owner)
-        if idempotency_key and (faster := self._claim_key(owner, idempotency_key, id, digest)):
-            return self.get(faster, owner)
+        self._write_job(id, job, owner, key)
+        if key and not key.claim(id):
+            for name in (evaluation_folder(id), images_path(id)):
+                self._files.remove(name)
+            faster = key.find()  # None if it was deleted since
+            return self.get(faster, owner) if faster else self.create(job, owner, idempotency_key)
         self._files.create_exclusive(f"{owner_folder(owner)}/{id}", b"")
+        self._delete_surplus(owner)
         return self.get(id, owner)
+
+    def delete(self, id: str, owner: str) -> None:
+        """Delete an evaluation; a runner stops at its next heartbeat.
+
+        Raises:
+            ApiError: 404, the owner has no evaluation of this id.
+            DataError: a file cannot be removed.
+        """
+        self.get(id, owner)
+        delete_files(self._files, id)
 
     def get(self, id: str, owner: str) -> Evaluation:
         """Get an evaluation.
@@ -133,7 +163,13 @@ class EvaluationStore:
         return EvaluationTask(job_from_dict(record["order"]), record["uploaded"])
 
     def heartbeat(self, id: str, runner: str, done: int) -> None:
-        """Record that a runner is alive, and the number of images measured."""
+        """Record that a runner is alive, and the number of images measured.
+
+        Raises:
+            EvaluationDeletedError: the evaluation was deleted.
+        """
+        if self._record(id) is None:
+            raise EvaluationDeletedError
         self._write_progress(id, self._progress(id) | {"heartbeat": self._clock(), "runner": runner, "done": done})
 
     def images(self, id: str) -> list[bytes] | None:
@@ -146,14 +182,21 @@ class EvaluationStore:
         return None if data is None else unpack_images(data)
 
     def finish(self, id: str, *, results: Mapping[str, Any] | None = None, error: str | None = None) -> None:
-        """Store the outcome unless there is one, and remove the uploaded images."""
+        """Store the outcome unless there is one or the evaluation was deleted, and remove the uploaded images."""
+        if self._record(id) is None:
+            self._files.remove(images_path(id))
+            return
         outcome = {"results": dict(results or {}), "error": error, "finished": self._clock()}
-        if not self._files.create_exclusive(record_path(id, "outcome"), _json(outcome)) and not self._outcome(id):
-            self._files.write(record_path(id, "outcome"), _json(outcome))  # the existing file is damaged
+        if not self._files.create_exclusive(record_path(id, "outcome"), to_json(outcome)) and not self._outcome(id):
+            self._files.write(record_path(id, "outcome"), to_json(outcome))  # the existing file is damaged
         self._files.remove(images_path(id))
 
     def delete_expired(self) -> None:
-        """Remove uploaded images of finished, unrecorded and expired evaluations."""
+        """Remove old evaluations, and uploaded images of finished, unrecorded and expired ones."""
+        oldest = self._clock() - self._keep.days * SECONDS_OF_A_DAY
+        for id in self._files.names(EVALUATIONS_FOLDER):
+            if is_evaluation_id(id) and (created_at(id) < oldest or self._is_remainder(id)):
+                delete_files(self._files, id)
         for id in self._files.names(IMAGES_FOLDER):
             if self._outcome(id):
                 self._files.remove(images_path(id))
@@ -162,7 +205,19 @@ class EvaluationStore:
                     self.finish(id, error="Expired: not finished within a day.")
                 self._files.remove(images_path(id))
 
-    def _write_job(self, id: str, job: EvaluationJob, owner: str) -> None:
+    def _is_remainder(self, id: str) -> bool:
+        """Return whether a folder without an order is what a runner wrote during a deletion."""
+        return self._clock() - created_at(id) > STALE_SECONDS and self._record(id) is None
+
+    def _delete_surplus(self, owner: str) -> None:
+        """Delete an owner's oldest evaluations above ``keep.per_key``, and at most once a minute all expired ones."""
+        for id in sorted(self._files.names(owner_folder(owner)))[: -self._keep.per_key]:
+            delete_files(self._files, id)
+        if self._clock() - self._cleaned >= SECONDS_BETWEEN_CLEANUPS:
+            self._cleaned = self._clock()
+            self.delete_expired()
+
+    def _write_job(self, id: str, job: EvaluationJob, owner: str, key: IdempotencyKey | None) -> None:
         if job.images:
             self._files.write(images_path(id), pack_images(job.images))
         record = {
@@ -170,71 +225,24 @@ class EvaluationStore:
             "created": int(self._clock()),
             "uploaded": len(job.images),
             "order": job_to_dict(job),
+            "key": key.path if key else None,
         }
-        self._files.write(record_path(id, "order"), _json(record))
-
-    def _claim_key(self, owner: str, key: str, id: str, digest: str) -> str | None:
-        """Assign a key to an evaluation; return the evaluation of another request that was faster, if there is one."""
-        claim = _json({"id": id, "order": digest})
-        if self._files.create_exclusive(idempotency_path(owner, key), claim):
-            return None
-        if self._read(idempotency_path(owner, key)) is None:  # the existing file is damaged
-            self._files.write(idempotency_path(owner, key), claim)
-            return None
-        for name in (evaluation_folder(id), images_path(id)):
-            self._files.remove(name)
-        return self._find_by_key(owner, key, digest)
-
-    def _find_by_key(self, owner: str, key: str, digest: str) -> str | None:
-        claim = self._read(idempotency_path(owner, key))
-        if claim is None:
-            return None
-        if claim["order"] != digest:
-            raise ApiError(
-                409,
-                "This Idempotency-Key belongs to another evaluation. Send a new key.",
-                "idempotency_conflict",
-            )
-        self._files.create_exclusive(
-            f"{owner_folder(owner)}/{claim['id']}", b""
-        )  # its creator may have failed before this
-        return str(claim["id"])
+        self._files.write(record_path(id, "order"), to_json(record))
 
     def _evaluation(self, id: str, record: Mapping[str, Any]) -> Evaluation:
-        job, outcome = record["order"], self._outcome(id)
-        n = record["uploaded"] or job["n"]
-        source: Literal["uploaded", "generated"] = "uploaded" if record["uploaded"] else "generated"
-        generated = job_from_dict(job).generated
-        queued = Evaluation(id, job["model"], "queued", record["created"], n, source=source, generated=generated)
-        if outcome is None:
-            progress = self._progress(id)
-            return replace(queued, status="running", done=progress["done"]) if "runner" in progress else queued
-        if outcome["error"] is not None:
-            return replace(queued, status="failed", error=outcome["error"], done=self._progress(id).get("done", 0))
-        return replace(queued, status="succeeded", done=n, results=outcome["results"])
+        return describe_evaluation(id, record, self._outcome(id), self._progress(id))
 
     def _record(self, id: str) -> dict[str, Any] | None:
-        return self._read(record_path(id, "order")) if is_evaluation_id(id) else None
+        return read_json(self._files, record_path(id, "order")) if is_evaluation_id(id) else None
 
     def _outcome(self, id: str) -> dict[str, Any] | None:
-        return self._read(record_path(id, "outcome"))
+        return read_json(self._files, record_path(id, "outcome"))
 
     def _progress(self, id: str) -> dict[str, Any]:
-        return self._read(record_path(id, "progress")) or {}
+        return read_json(self._files, record_path(id, "progress")) or {}
 
     def _write_progress(self, id: str, progress: Mapping[str, Any]) -> None:
-        self._files.write(record_path(id, "progress"), _json(progress))
+        self._files.write(record_path(id, "progress"), to_json(progress))
 
     def _is_stale(self, id: str) -> bool:
         return self._clock() - self._progress(id).get("heartbeat", 0.0) > STALE_SECONDS
-
-    def _read(self, name: str) -> dict[str, Any] | None:
-        """Read a JSON object; None if the file is missing or damaged."""
-        try:
-            return dict(json.loads(self._files.read(name) or b"null"))
-        except (ValueError, TypeError):
-            return None
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, sort_keys=True, allow_nan=False).encode()

@@ -101,10 +101,7 @@ OVERRIDES = {
     "shares": ("data.test_share=0.95", "0.1 and 0.95 leave no training images. Their sum must be below 1"),
     "no dataset folder": ("data.source=isic2018", "data.source = isic2018: needs data.root, the dataset's folder"),
     "omission that is no list": ("caption.omit=3", "caption.omit = 3: expected a list, each text"),
-    "engine argument of no kind": (
-        "vllm.engine_args={quantization: [awq]}",
-        "expected keys of your own, each true or false, or a whole number, or a number, or text",
-    ),
+    "engine arguments without names": ("vllm.engine_args=3", "vllm.engine_args = 3: expected keys of your own."),
     "no model": ("caption.captioner=vllm", "needs caption.model, a hub id or a folder"),
     "another source's option": (
         "data.no_finding=true",

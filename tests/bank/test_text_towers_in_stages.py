@@ -120,7 +120,7 @@ def test_the_doctor_says_whether_the_encoder_can_be_had(bert: Path, tmp_path: Pa
     assert {name: finding.state for name, finding in states.items()} == {
         "hashing": "ok",
         "there": "ok",
-        "not fetched": "warning",
+        "not fetched": "failed",
         "gone": "failed",
     }
     assert "32 values per token" in states["there"].found

@@ -3,10 +3,10 @@
     python -m tests.benchmarks.ablations [--squeezenet FILE] [--seconds 90] [--images 320] [--tables-only]
         [--experiment jobs/experiments/recipe.yaml] [--records results/recipe]
 
-Arms and seeds are those of the experiment file. A step of each arm is timed, in turns, and gives it the number of steps
-that fill ``--seconds``; ``steps.json`` keeps them, so that runs are repeatable by steps. Each run has one thread on a
-core of its own, and as many run side by side as there are cores. A finished run leaves one record; a second call goes
-on where the first was ended.
+Arms and seeds are those of the experiment file. The processor time of a step of each arm, measured in turns, gives it
+the number of steps that fill ``--seconds``; ``steps.json`` keeps them, so that runs are repeatable by steps. Each run
+has one thread on a core of its own, and as many run side by side as there are cores. A finished run leaves one record;
+a second call goes on where the first was ended.
 
 ``adherence_gap_closed`` is (adherence - shuffled) / (real - shuffled) by the attribute judge. Distances are Frechet
 distances of images for training captions to the training images: ``feature_distance`` in random convolutions,

@@ -11,20 +11,24 @@ import argparse
 import statistics
 import time
 from collections.abc import Mapping
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tests.benchmarks.table import report
 from vapray.config import Config
 from vapray.config.loader import load_config
 from vapray.latents.latent_space import LatentSpace
+from vapray.models.uvit import UViT
 from vapray.training import loop
 from vapray.training.async_checkpoint import AsyncCheckpointer
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.health import measure_prototypes
-from vapray.training.network import build_network, build_parameterization
+from vapray.training.network import Network, build_network, build_parameterization
 from vapray.training.rank_context import RankContext
 from vapray.training.state import TrainingState
 
@@ -40,7 +44,7 @@ class Waiting(AsyncCheckpointer):
         assert self._validating is not None
         self._validating.result()
 
-    def save(self, *arguments) -> None:
+    def save(self, *arguments: Any) -> None:
         """Until it is done."""
         super().save(*arguments)
         assert self._saving is not None
@@ -72,7 +76,9 @@ def space_of(config: Config) -> LatentSpace:
     return LatentSpace(channels, config.latent_side, (0.0,) * channels, (1.0,) * channels)
 
 
-def train(config: Config, rows: TrainingRows, background: type[AsyncCheckpointer], store: float, validation: float):
+def train(
+    config: Config, rows: TrainingRows, background: type[AsyncCheckpointer], store: float, validation: float
+) -> tuple[NDArray[np.float64], float]:
     """Seconds of every step, and of the whole."""
     ends: list[float] = []
 
@@ -83,18 +89,15 @@ def train(config: Config, rows: TrainingRows, background: type[AsyncCheckpointer
     def save(step: int, files: Mapping[str, bytes]) -> None:
         time.sleep(store)
 
-    def validate(network) -> float:
+    def validate(network: Network) -> Mapping[str, float]:
         time.sleep(validation)
-        return 1.0
+        return {"validation_distance": 1.0}
 
     context = RankContext(0, 1, torch.device("cpu"), validate if validation else None)
     vars(context).update(save=save, checkpoint_requested=checkpoint_requested)
-    kept, loop.AsyncCheckpointer = loop.AsyncCheckpointer, background
     began = time.monotonic()
-    try:
+    with patch.object(loop, "AsyncCheckpointer", background):
         loop.train(context, config, rows, space_of(config), state_of(config))
-    finally:
-        loop.AsyncCheckpointer = kept
     return np.diff(ends), time.monotonic() - began
 
 
@@ -102,10 +105,11 @@ def health_seconds(config: Config, rows: TrainingRows) -> float:
     """Of one point of the curve."""
     state, parameterization = state_of(config), build_parameterization(config)
     batch = Batches(config, rows, space_of(config), rank=0, world=1).at(0)
-    seconds = []
+    seconds, network = [], state.model
+    assert isinstance(network, UViT)
     for _ in range(20):
         began = time.perf_counter()
-        measure_prototypes(state.model, parameterization, batch, config.model.prototypes.alpha)
+        measure_prototypes(network, parameterization, batch, config.model.prototypes.alpha)
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)
 
@@ -124,7 +128,7 @@ def main() -> None:
     config = load_config(None, [f"train.{name}={value}" for name, value in settings.items()])
     rows, rounds = rows_of(config), []
     for _ in range(REPETITIONS):
-        found = {}
+        found: dict[str, float] = {}
         for name, background in (("waiting", Waiting), ("background", AsyncCheckpointer)):
             steps, whole = train(config, rows, background, asked.store_seconds, asked.validation_seconds)
             median = float(np.median(steps))

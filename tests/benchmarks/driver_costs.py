@@ -95,7 +95,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=400_000)
     parser.add_argument("--repetitions", type=int, default=3)
     asked = parser.parse_args()
-    sizes, values = (asked.rows // 4, asked.rows), {}
+    sizes = (asked.rows // 4, asked.rows)
+    values: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for rows in sizes:
             _write_images(Store(folder).version("images", f"v{rows}"), rows)

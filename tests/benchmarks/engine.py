@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,11 +56,10 @@ class ConstantCost:
 
     seconds: float
 
-    def __call__(self, noisy_BCHW: Tensor, *conditions: Tensor | None, reconstruct: bool = True) -> Prediction:
+    def __call__(self, noisy_BCHW: Tensor, *conditions: Tensor | None, **options: Any) -> Prediction:
         """As a ``Denoiser``."""
         time.sleep(self.seconds)
-        nothing = torch.zeros(len(noisy_BCHW))
-        return Prediction(torch.zeros_like(noisy_BCHW), nothing.mean(), nothing)
+        return Prediction(torch.zeros_like(noisy_BCHW), torch.zeros(len(noisy_BCHW)))
 
 
 def mixed_requests(
@@ -71,9 +71,9 @@ def mixed_requests(
         ImageRequest(
             seed=number,
             label=int(draw.integers(CLASSES)),
-            context_LD=torch.from_numpy(draw.standard_normal((draw.integers(12, 22), 64), dtype=np.float32)),
+            context_LD=torch.from_numpy(draw.standard_normal((int(draw.integers(12, 22)), 64), dtype=np.float32)),
             num_inference_steps=int(draw.choice(steps)),
-            guidance=guidances[draw.integers(len(guidances))],
+            guidance=guidances[int(draw.integers(len(guidances)))],
         )
         for number in range(count)
     ]
@@ -161,13 +161,15 @@ def p95_latency(way: Way, requests: Sequence[ImageRequest], per_second: float, s
     answered: dict[int, float] = {}
     tickets: list[Future[Tensor]] = []
     began = time.perf_counter()
+
+    def note(number: int, _: Future[Tensor]) -> None:
+        answered[number] = time.perf_counter() - began
+
     while len(answered) < len(requests):
         while len(tickets) < len(requests) and due[len(tickets)] <= time.perf_counter() - began:
             number = len(tickets)
             tickets.append(way.submit(requests[number]))
-            tickets[-1].add_done_callback(
-                lambda _, number=number: answered.setdefault(number, time.perf_counter() - began)
-            )
+            tickets[-1].add_done_callback(partial(note, number))
         if len(answered) < len(tickets):
             way.step()
         else:
@@ -195,13 +197,9 @@ def at_constant_cost(images: int, repetition: int, call_seconds: float) -> dict[
     better = min(batched, key=lambda kind: batched[kind])
     rate = LOAD * images / batched[better]
     arriving = mixed_requests(images, 1000 + repetition)
-    p95 = {
-        name: p95_latency(way, arriving, rate, repetition)
-        for name, way in (
-            ("ours", engine_of(network)),
-            *((kind.__name__, RequestBatching(network, kind)) for kind in batched),
-        )
-    }
+    ways: dict[str, SamplingEngine | RequestBatching] = {"ours": engine_of(network)}
+    ways |= {kind.__name__: RequestBatching(network, kind) for kind in batched}
+    p95 = {name: p95_latency(way, arriving, rate, repetition) for name, way in ways.items()}
     alike = mixed_requests(images, repetition, steps=(20,), guidances=(Guidance(2.5),))
     return {
         "constant_cost_vs_one_at_a_time": seconds(RequestBatching(network, oldest), asked) / together,

@@ -18,6 +18,7 @@ large matrix products in the arm's precision, measured in the same process.
 
 import argparse
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -143,12 +144,14 @@ def arm(problem: Problem, changes: Sequence[str], seed: int, steps: int) -> Trai
 
 
 def steps_that_fill(problem: Problem, seconds: float, changes: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Number of steps of each arm, from the median of some steps in turns."""
+    """Number of steps of each arm, by the median processor time of steps in turns, which other work does not change."""
     arms = {name: arm(problem, of_arm, 0, TIMED_STEPS) for name, of_arm in changes.items()}
     took: dict[str, list[float]] = {name: [] for name in arms}
     for _ in range(TIMED_STEPS):
         for name, one in arms.items():
-            took[name].append(one.step())
+            began = time.process_time()
+            one.step()
+            took[name].append((time.process_time() - began) / torch.get_num_threads())
     return {name: max(20, int(seconds / statistics.median(one[2:]))) for name, one in took.items()}
 
 

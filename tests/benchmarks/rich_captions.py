@@ -85,7 +85,12 @@ def _controls(image: Picture, mask: Mask, rng: np.random.Generator) -> dict[str,
     hairy = {}
     for value, count in HAIRS.items():
         opacity = 0.8 * draw_hairs(x, y, rng, count=count, width=0.012, bend=0.6)
-        hairy[f"{value}_hair"] = ("hair", value, "none", _drawn(blend(image, np.array(HAIR_COLOUR), opacity)))
+        hairy[f"{value}_hair"] = (
+            "hair",
+            value,
+            "none",
+            _drawn(blend(image.astype(np.float64), np.array(HAIR_COLOUR), opacity)),
+        )
     shaded = _drawn(image * darken_corners(x, y, SHADE)[..., None])
     further = _with_further_lesion(image, mask, rng)
     return hairy | {
@@ -119,9 +124,9 @@ def bits_within_class(folder: Path, count: int, seed: int) -> dict[str, float]:
     chosen = np.random.default_rng(seed).choice(len(table), min(count, len(table)), replace=False)
     images = [_frame(folder / table[number]["file"]) for number in chosen]
     labels = [table[number]["label"] for number in chosen]
-    bits = {}
+    bits: dict[str, float] = {}
     for detail in ("plain", "rich"):
-        said = [_as_said(measure_dermoscopy(image, detail)) for image in images]  # type: ignore[arg-type]
+        said = [_as_said(measure_dermoscopy(image, detail)) for image in images]
         names = sorted({name for one in said for name in one})
         joint = [tuple(one.get(name) for name in names) for one in said]
         by_name = {name: entropy_within_class_bits([one.get(name) for one in said], labels) for name in names}

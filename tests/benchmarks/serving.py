@@ -102,11 +102,12 @@ def bare_seconds(sampler: Sampler, orders: Sequence[Order], under_way: int) -> f
 
 def served(service: Running, orders: Sequence[Order], clients: int) -> tuple[float, list[float]]:
     """Seconds until all are answered, and each request's own."""
-    left, lock, latencies = iter(orders), threading.Lock(), []
+    left, lock = iter(orders), threading.Lock()
+    latencies: list[float] = []
 
     def client() -> None:
         parts = urlsplit(service.base)
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=600)
+        connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=600)
         while True:
             with lock:
                 order = next(left, None)

@@ -88,7 +88,8 @@ class Ours:
         state = TrainingState.initial(network, config.train)
         state.distribute(config.train, device, rank=0, world=1)
         batches = Batches(config, rows, SPACE, rank=0, world=1)
-        ahead = Prefetch(batches, ahead=config.train.prefetch, end=config.train.steps, device=device)
+        most = config.text_encoder.max_tokens
+        ahead = Prefetch(batches, config.train, max_tokens=most, device=device)
         return cls(state, ahead, OptimizerStep(config, state, device))
 
     def step(self) -> None:
@@ -111,7 +112,7 @@ def released(asked: argparse.Namespace, device: torch.device) -> Callable[[], No
     return step
 
 
-def seconds_of(step: Callable[[], None], device: torch.device, count: int) -> float:
+def seconds_of(step: Callable[[], object], device: torch.device, count: int) -> float:
     """Of one step, the mean of some."""
     began = time.perf_counter()
     for _ in range(count):
@@ -124,8 +125,8 @@ def seconds_of(step: Callable[[], None], device: torch.device, count: int) -> fl
 def product_rate(device: torch.device, side: int = 8192, kind: torch.dtype = torch.bfloat16) -> float:
     """Operations a second of a large product."""
     one, other = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
-    seconds_of(lambda: one @ other, device, 3)  # type: ignore[arg-type,return-value]
-    return 2 * side**3 / seconds_of(lambda: one @ other, device, 20)  # type: ignore[arg-type,return-value]
+    seconds_of(lambda: one @ other, device, 3)
+    return 2 * side**3 / seconds_of(lambda: one @ other, device, 20)
 
 
 def step_flops(asked: argparse.Namespace) -> float:

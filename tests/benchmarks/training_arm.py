@@ -20,6 +20,7 @@ from vapray.sampling.sampler import Sampler, SamplingSettings
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.network import build_network
+from vapray.training.prefetch import Prefetch
 from vapray.training.state import TrainingState
 from vapray.training.step import OptimizerStep
 
@@ -70,8 +71,8 @@ class TrainingSet:
         seen, views, encoder = LatentStatistics(), [], HashingEncoder()
         for view in flip_pair(images):
             starts = range(0, len(view), ENCODED_AT_ONCE)
-            moments = [autoencoder.encode_moments(view[start : start + ENCODED_AT_ONCE]) for start in starts]
-            views.append(torch.cat(moments))
+            parts = [autoencoder.encode_moments(view[start : start + ENCODED_AT_ONCE]) for start in starts]
+            views.append(torch.cat(parts))
             seen.update(views[-1])
         contexts = [np.asarray(one) for one in encoder.encode_each(captions)]
         offsets = np.concatenate([[0], np.cumsum([len(one) for one in contexts])]).astype(np.int64)
@@ -95,8 +96,10 @@ class TrainingArm:
         network = build_network(config, **sizes, context_width=data.encoder.width)
         self.state = TrainingState.initial(network, config.train)
         self.state.distribute(config.train, torch.device("cpu"), rank=0, world=1)
-        self._batches = Batches(config, data.rows, data.space, rank=0, world=1)
-        self._optimizer = OptimizerStep(config, self.state, torch.device("cpu"))
+        device, drawn = torch.device("cpu"), Batches(config, data.rows, data.space, rank=0, world=1)
+        synchronous = config.train.model_copy(update={"prefetch": 0})
+        self._batches = Prefetch(drawn, synchronous, max_tokens=config.text_encoder.max_tokens, device=device)
+        self._optimizer = OptimizerStep(config, self.state, device)
 
     def step(self) -> float:
         """Take a step; return its time in seconds."""

@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 from vapray.cli.app import app
 
 DOCUMENT = ROOT / "cluster" / "SCALING.md"
-COMMAND = re.compile(r"^```\n\$ \.venv/bin/vapray (capacity [^\n]*)\n\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^```console\n\$ \.venv/bin/vapray (capacity [^\n]*)\n\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXAMPLES = COMMAND.findall(DOCUMENT.read_text())
 
 

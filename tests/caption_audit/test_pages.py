@@ -104,7 +104,7 @@ def test_nothing_is_claimed_where_nothing_is_known(audit: Audit) -> None:
     nothing = {"reference": "nothing", "findings": find(unknown, DERMOSCOPY, seed=0), "worst": ()}
     for changes, headline in (
         ({"captioner": MEASURED}, "cannot be audited by the same measurements"),
-        ({"modality": "chest xray"}, "not checked: no attributes are measured in chest xray"),
+        ({"modality": "chest X-ray"}, "not checked: no attributes are measured in chest X-ray"),
     ):
         page = render_audit(Audit(**vars(audit) | nothing | changes))
         assert headline in page

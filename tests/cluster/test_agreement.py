@@ -14,6 +14,7 @@ from serve.settings import ServiceSettings
 from tests.cluster.manifest_checks import RAY_VERSION
 from tests.cluster.rendering import CLUSTER, OVERLAYS, object_of, rendered
 from tests.conftest import ROOT
+from vapray import __version__
 from vapray.service.serve_config import parse_serve_config, read_serve_config
 
 
@@ -74,7 +75,7 @@ def test_an_image_is_pinned_and_not_root_and_called_as_manifests_call_it(name):
     )
     assert text.rstrip().endswith("USER 1000:1000") and "--constraint constraints.txt" in text
     (tag,) = re.findall(r"--tag vapray:(\S+)", text)
-    assert tag.endswith(f"-ray{RAY_VERSION}-{name}")
+    assert tag == f"{__version__}-ray{RAY_VERSION}-{name}"
     overlays = {"cpu": ["laptop-kind"], "cuda": ["single-gpu", "multi-gpu"]}[name]
     for overlay in overlays:
         assert f"vapray:{tag}" in yaml.safe_dump_all(rendered(overlay))

@@ -10,6 +10,7 @@ import pytest
 from tests.compare.conftest import WriteRun
 from tests.evaluation.phone import overflow_at_phone_width
 from vapray.compare import RunComparison, compare_runs
+from vapray.compare.lineage import open_lineage, open_run
 from vapray.errors import DataError
 from vapray.evaluation.metrics import Metrics
 from vapray.metrics.intervals import Interval
@@ -157,6 +158,18 @@ def test_samples_that_are_gone_are_told_of(write_run: WriteRun) -> None:
     next(Path(root).glob("samples/*/manifest.json")).unlink()
     with pytest.raises(DataError, match="samples that it measured are gone"):
         compare_runs(root, root)
+
+
+def test_a_lineage_starts_at_the_evaluation_or_else_at_the_samples_that_know_their_images(
+    write_run: WriteRun, small_run: Path
+) -> None:
+    root = write_run("a")
+    assert set(open_lineage(root).versions) == {"images", "samples", "measurements"}
+    next(Path(root).glob("measurements/*/manifest.json")).unlink()
+    with pytest.raises(DataError, match=r"samples/.*: the images that it was made from are gone"):
+        open_lineage(root)
+    whole = [lineage(str(small_run)).versions for lineage in (open_lineage, open_run)]
+    assert [one.folder for one in whole[0].values()] == [one.folder for one in whole[1].values()]
 
 
 def test_the_published_report_is_compared_and_not_a_newer_one(write_run: WriteRun) -> None:

@@ -5,6 +5,8 @@
 """
 
 import asyncio
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from serve.backend import ImageJob
 from serve.deployments.image_decoding import decode_square
@@ -23,10 +26,12 @@ from tests.export.test_pixels import ask
 from vapray.compare.lineage import open_run
 from vapray.compare.subject_lineage import find_subject
 from vapray.config.loader import load_config
+from vapray.config.renamed_keys import EXPERIMENT_KEYS, RENAMED_KEYS, RENAMED_VALUES, SERVICE_KEYS
 from vapray.data.origins import OriginSummary, content_hash_of_same_images
 from vapray.errors import DataError
 from vapray.evaluation.service.real_images import find_real_images
 from vapray.export.folder import export_checkpoint
+from vapray.pipeline.dry_run import plan_run
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.sampler import Sampler
 from vapray.store.tables import RENAMED_TABLES, TABLES, build_part
@@ -110,6 +115,30 @@ def test_its_licences_are_unknown_until_its_images_are_ingested_again(run, check
     again.seal(stage="ingest", sections={}, inputs={}, seconds=1.0, versions={}, notes=notes)
     exported = export_checkpoint(final, str(tmp_path / "exported"), accept_unaudited=True)
     assert exported.origins[0].startswith("licences of the training images: CC0-1.0 (")
+
+
+def test_the_config_with_old_names_loads_and_runs_every_stage_once_more(run, checkpoint, tmp_path, capfd):
+    """Old names are reported once; fingerprints hold names, so the finished versions stay beside the new ones."""
+    settings = json.loads((checkpoint / "checkpoint.json").read_text())["config"]
+    settings["run"]["root"], settings["data"]["root"] = str(run), str(tmp_path)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
+    plans = plan_run(load_config(str(tmp_path / "run.yaml")))
+    assert "run.max_bad_fraction was renamed to run.max_reject_fraction" in capfd.readouterr().err
+    assert {plan.state for plan in plans} == {"would run"} and len(plans) == 10
+    assert all(plan.reasons for plan in plans)
+
+
+def test_the_page_on_upgrading_lists_every_renamed_setting_and_table():
+    page = (ROOT / "docs" / "how-to" / "upgrading.md").read_text()
+    values = {
+        (f"{key}={old}", f"{key}={str(new).lower()}")
+        for key, renamed in RENAMED_VALUES.items()
+        for old, new in renamed.items()
+    }
+    keys = {*RENAMED_KEYS.items(), *EXPERIMENT_KEYS.items(), *SERVICE_KEYS.items()}
+    tables = {(old, new) for new, old in RENAMED_TABLES.items()}
+    listed = set(re.findall(r"^\| `([^`]+)`[^|]* \| `([^`]+)` \|$", page, re.MULTILINE))
+    assert {pair for pair in listed if not pair[0].startswith("vapray ")} == values | keys | tables
 
 
 def test_its_subjects_are_found_by_their_groups(run):

@@ -22,10 +22,10 @@ def test_the_modern_recipe_is_another_and_fits_together() -> None:
 def test_a_file_names_its_preset_and_overrides_it(tmp_path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("preset: modern\ntrain: {steps: 7}\nmodel: {depth: 6}\n")
-    config = load_config(file, ["model.width=64"])
+    config = load_config(file, ["model.width=96"])
     modern = load_config(preset="modern")
     assert config.train == modern.train.model_copy(update={"steps": 7})
-    assert config.model == modern.model.model_copy(update={"depth": 6, "width": 64})
+    assert config.model == modern.model.model_copy(update={"depth": 6, "width": 96})
     assert load_config(file, preset="paper").diffusion == Config().diffusion
 
 

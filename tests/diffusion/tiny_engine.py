@@ -91,10 +91,10 @@ class Watched:
         self.steps: list[list[int]] = []
         self.drops: list[int] = []
 
-    def __call__(self, noisy: Tensor, step_B: Tensor, label_B: Tensor, *rest: Tensor, reconstruct: bool = True) -> Any:
+    def __call__(self, noisy: Tensor, step_B: Tensor, label_B: Tensor, *rest: Tensor, **options: Any) -> Any:
         context, _, drop_B = rest
         self.shapes.append((len(noisy), context.shape[1]))
         self.steps.append(step_B.tolist())
         self.drops.append(int(drop_B.sum()))
         self.then(step_B)
-        return network()(noisy, step_B, label_B, *rest, reconstruct=reconstruct)
+        return network()(noisy, step_B, label_B, *rest, **options)

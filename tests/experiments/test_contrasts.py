@@ -31,6 +31,18 @@ def found(first: dict[str, list[float]], second: dict[str, list[float]], primary
     return findings(experiment, numbers)
 
 
+def equivalent(second: list[float], margin: float | None, floor: float = 4.0) -> bool:
+    """Verdict on an arm beside a baseline of 14 and real images of ``floor``."""
+    contrast = Contrast(baseline="a", treatment="b", metric="fid", equivalence_margin=margin)
+    experiment = Experiment(
+        title="t", question="q", seeds=SEEDS, arms={"a": Row(), "b": Row()}, contrasts=(contrast,)
+    )  # fmt: skip
+    numbers = {("a", "default", seed, "fid"): 14.0 for seed in SEEDS}
+    numbers |= {("a", "default", seed, "fid_real_split"): floor for seed in SEEDS}
+    numbers |= {("b", "default", seed, "fid"): value for seed, value in zip(SEEDS, second, strict=False)}
+    return findings(experiment, numbers)[0].equivalent
+
+
 def difference(first: list[float], second: list[float]) -> Difference:
     return found({"m": first}, {"m": second})[0].differences["m"]
 
@@ -90,3 +102,12 @@ def test_more_questions_ask_for_more():
     alone, among = found(first, second)[0], found(first, second, primary=3)[0]
     assert alone.resolved and not among.resolved
     assert among.p_holm == pytest.approx(3 * alone.p_holm)
+
+
+def test_arms_are_equivalent_if_the_interval_is_within_a_share_of_the_excess_over_real_images():
+    near = [14.2, 13.9, 14.1, 14.0]  # 0.05, from -0.15 to 0.25
+    assert equivalent(near, 0.03) and not equivalent(near, 0.02)
+    assert not equivalent(near, 0.03, floor=13.0)
+    assert not equivalent([14.9, 13.2, 14.8, 13.4], 0.03)
+    assert not equivalent(near[:3], 0.15)
+    assert not equivalent(near, None)

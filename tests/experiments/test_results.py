@@ -19,7 +19,7 @@ from vapray.store.files import FileStore
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = re.compile(
-    r"^```\n\$ vapray experiment (\S+) --results (\S+) --tables-only\n```\n\n(.*?)(?=^## |\Z)", re.M | re.S
+    r"^```console\n\$ vapray experiment (\S+) --results (\S+) --tables-only\n```\n\n(.*?)(?=^## |\Z)", re.M | re.S
 )
 BLOCKS = [match.groups() for match in TABLE.finditer((ROOT / "RESULTS.md").read_text())]
 

@@ -39,6 +39,10 @@ def test_seeds_are_outermost_so_that_pairs_are_there_first(experiment):
         (("treatment: two", "treatment: too"), "unknown arm 'too'; arms: one, two"),
         (("title: A title\n", ""), "e.yaml: title is missing."),
         (("note: a note", "nte: a note"), "e.yaml: unknown key arms.two.nte. Did you mean note?"),
+        (
+            ("metric: fid}", "metric: recall, equivalence_margin: 0.1}"),
+            "recall is not measured on held-out real images",
+        ),
         (("treatment: two,", "treatmnt: two,"), "unknown key contrasts.0.treatmnt. Did you mean treatment?"),
         (("{note: a note}", "{train.steps: 4}"), "unknown key arms.two.train.steps. Known: settings, "),
         (("seeds: [0, 1]", "seeds: 2"), "e.yaml: seeds = 2: expected a list"),

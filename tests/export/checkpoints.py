@@ -1,7 +1,8 @@
 """Checkpoints of every kind that a config can ask for, without a run; weights far from their init."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -56,7 +57,9 @@ TOWERS = {"tower": bert, "open_clip": lambda folder: biomedclip(folder, pooler="
 """Functions that make the files of the text towers."""
 
 
-def make_checkpoint(folder: Path, kind: str, origins: OriginSummary = ORIGINS) -> Path:
+def make_checkpoint(
+    folder: Path, kind: str, origins: OriginSummary = ORIGINS, untrusted: Mapping[str, str] = MappingProxyType({})
+) -> Path:
     """The ``final`` folder of a checkpoint of a kind."""
     autoencoder, named = _autoencoder(folder, kind)
     if kind in TOWERS:
@@ -81,7 +84,7 @@ def make_checkpoint(folder: Path, kind: str, origins: OriginSummary = ORIGINS) -
             weight.mul_(1.2)
     state = training.to_files()
     files = read_folder_bytes(folder / "autoencoder")
-    contents = final_checkpoint(config, state, PromptBank(entries), files, space, CLASSES, origins)
+    contents = final_checkpoint(config, state, PromptBank(entries), files, space, CLASSES, origins, untrusted)
     write_checkpoint(FileStore(str(folder)), "final", contents)
     return folder / "final"
 

@@ -5,19 +5,25 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from tests.export.checkpoints import CLASSES
+from tests.export.checkpoints import CLASSES, make_checkpoint
 from tests.export.conftest import files_of
 from vapray.cli.app import app
+from vapray.config import Caption, modality_name
+from vapray.config.data import Modality
 from vapray.errors import CheckpointError, ConfigError
 from vapray.export import vap_diffusion
 from vapray.export.export_source import open_checkpoint
 from vapray.export.folder import export_checkpoint
+from vapray.export.memorisation_gate import check_audits
+from vapray.export.model_card import CAPTIONERS, model_card
+from vapray.sampling.data_card import data_card
 from vapray.sampling.sampler import Sampler
 from vapray.store.files import FileStore
 
@@ -92,6 +98,25 @@ def test_the_card_says_what_must_be_said(kind, with_bank, checkpoints, tmp_path)
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
     assert code is not None and compile(code[1], "card", "exec")
     assert not re.search(r"\n\n\n", card)
+
+
+def test_the_card_names_attributes_that_were_left_out_as_untrusted(checkpoints, tmp_path):
+    checkpoint = make_checkpoint(tmp_path, "captions", untrusted={"shape": "shape (worse than chance)"})
+    for path, is_named in ((checkpoint, True), (checkpoints["diffusers"], False)):
+        source = open_checkpoint(str(path))
+        card = model_card(source, check_audits(str(path), "ema"), "model")
+        assert ("untrusted (`caption.trust=audited`) | shape (worse than chance) |" in card) == is_named
+        assert ("(caption.trust=audited): shape (worse" in data_card("generated", 2, 9, source.card)) == is_named
+
+
+def test_every_captioner_and_modality_has_its_words_on_the_card():
+    assert CAPTIONERS.keys() == set(get_args(Caption.model_fields["captioner"].annotation))
+    assert [modality_name(one, title=True) for one in get_args(Modality)] == [
+        "Dermoscopy",
+        "Chest X-ray",
+        "Colonoscopy",
+    ]
+    assert modality_name("chest_xray") == "chest X-ray"
 
 
 def test_the_text_encoder_goes_along_where_it_is_asked_for(checkpoints, tmp_path):

@@ -71,6 +71,28 @@ def test_the_network_predicts_the_same(pcm, matched_block, context_width, null_t
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_its_bfloat16_is_ours_to_the_bit():
+    network = build_uvit(UViTConfig(context_width=6, max_context=10, prototypes=PrototypeOptions(), **SIZES), seed=0)
+    settings = {
+        "num_heads": 2, "patch_size": 2, "depth": 4, "rope": False, "class_names": ["a", "b", "c"],
+        "condition_after": "encoder",
+    }  # fmt: skip
+    generator = torch.Generator().manual_seed(1)
+    weights = {name: torch.randn(w.shape, generator=generator) / 4 for name, w in network.state_dict().items()}
+    network.load_state_dict(weights)
+    noisy, context = torch.randn(3, 4, 8, 8, generator=generator), torch.randn(3, 7, 6, generator=generator)
+    facts = torch.tensor([[1, 999, 500], [0, 1, 2], [7, 7, 3], [0, 1, 0]])
+    outputs = []
+    for half in (False, True):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+            ours = network(noisy, *facts[:2], context, facts[2], facts[3].bool(), reconstruct=False).output_BCHW
+        with torch.no_grad():
+            outputs.append((ours, vap_diffusion.uvit(weights, settings, noisy, facts, context, half)))
+    (exact, _), (ours, exported) = outputs
+    assert (ours - exact).norm() > 0
+    assert torch.equal(exported, ours)
+
+
 @pytest.mark.parametrize(
     ("schedule", "solver"),
     [*itertools.product(["linear", "scaled_linear", "flow"], ["dpm_solver_2m", "ddim", "heun"])],

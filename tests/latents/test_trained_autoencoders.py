@@ -227,5 +227,5 @@ def test_the_doctor_says_whether_the_autoencoder_can_be_had(vae: Path, tmp_path:
     }
     found = {name: next(f for f in check(config) if f.check == "autoencoder") for name, config in shown.items()}
     states = {name: finding.state for name, finding in found.items()}
-    assert states == {"kl": "ok", "there": "ok", "not fetched": "warning", "gone": "failed", "no lpips": "failed"}
+    assert states == {"kl": "ok", "there": "ok", "not fetched": "failed", "gone": "failed", "no lpips": "failed"}
     assert str(vae) in found["there"].found

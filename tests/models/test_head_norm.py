@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vapray.models.attention import HeadNorm
+from vapray.models.layers import HeadNorm
 
 
 @pytest.mark.parametrize("heads", [1, 3])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
+from vapray.models.attention import CrossAttention
 from vapray.models.health import prototype_health
 from vapray.models.prototypes import OURS, PrototypeCondition, PrototypeOptions
 from vapray.models.reconstruction import mix_prototypes
@@ -104,6 +105,18 @@ def test_conditioning_is_the_same_whether_rows_or_prototypes_are_projected_first
     alone = torch.cat([condition(tokens[[i]], row[[i]], None).tokens_BLD for i in range(5)])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(together, tokens, atol=1e-2)
+
+
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_the_weights_of_an_attention_are_those_of_its_forward_pass(qk_norm: bool) -> None:
+    torch.manual_seed(3)
+    attention = CrossAttention(8, 2, qk_norm=qk_norm)
+    tokens, memory, row = torch.randn(2, 5, 8), torch.randn(3, 6, 8), torch.tensor([2, 0])
+    weights = attention.weights(tokens, memory, row)
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 2, 5))
+    value = attention.key_value(memory[row]).chunk(2, dim=-1)[1].unflatten(2, (2, 4)).transpose(1, 2)
+    mixed = attention.out((weights @ value).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(mixed, attention(tokens, memory, row))
 
 
 def test_health_knows_a_spread_from_a_cluster() -> None:

@@ -99,8 +99,16 @@ def test_a_model_of_the_hub_is_known_by_its_commit(
     assert find_vlm("some/one").revision == find_vlm("hf-hub:some/one").revision == "a" * 40
 
 
-def test_the_doctor_says_whether_the_model_can_be_had(model: Path, tmp_path: Path) -> None:
-    models = {str(model): "ok", "nobody/nothing": "warning", str(tmp_path / "gone"): "failed"}
-    for name, state in models.items():
-        found = next(check(asking(name)))
-        assert (found.check, found.state) == ("captioner", state), found
+def test_the_doctor_says_whether_the_model_can_be_had(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = {
+        str(model): ("ok", "ok"),
+        "nobody/nothing": ("failed", "warning"),
+        str(tmp_path / "gone"): ("failed",) * 2,
+    }
+    for offline in (True, False):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+        for name, states in models.items():
+            found = next(check(asking(name)))
+            assert (found.check, found.state) == ("captioner", states[not offline]), found

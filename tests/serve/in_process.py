@@ -48,7 +48,8 @@ class InProcess:
         settings = SamplingSettings.from_config(self.sampler.config)
         names = tuple(self.sampler.class_names)
         side = self.sampler.config.data.image_size
-        return [ModelInfo(NAME, 1, self.sampler.model_sha256, names, side, settings, 250, True, True)]
+        digest = self.sampler.model_sha256
+        return [ModelInfo(NAME, 1, digest, names, side, settings, 250, True, True, ("dall-e-3", "gpt-image-1"))]
 
     async def ready(self) -> dict[str, bool]:
         return {NAME: bool(self.jobs)}
@@ -150,6 +151,10 @@ class InProcess:
         if made is None or whose != owner:
             raise ApiError(404, "There is no such evaluation.", "unknown_evaluation", "id")
         return made
+
+    async def delete_evaluation(self, id: str, owner: str) -> None:
+        await self.evaluation(id, owner)
+        del self._evaluations[id]
 
     async def evaluations(self, owner: str) -> Sequence[Evaluation]:
         return [made for whose, *_, made in reversed(self._evaluations.values()) if whose == owner]

@@ -16,7 +16,7 @@ BODIES = {
     "/v1/neighbours": {"image": "aa=="},
     "/v1/captions": {"image": "aa=="},
 }
-PUBLIC_PATHS = {"/", "/healthz", "/readyz", "/studio/"}
+PUBLIC_PATHS = {"/", "/healthz", "/readyz", "/studio/", "/v1/images/links/{name}"}
 SCOPES = {
     ("POST", IMAGES): "images",
     ("GET", "/v1/bank/{class}"): "bank",
@@ -27,6 +27,7 @@ SCOPES = {
     ("POST", EVALUATIONS): "evaluations",
     ("GET", EVALUATIONS): "evaluations",
     ("GET", "/v1/evaluations/{id}"): "evaluations",
+    ("DELETE", "/v1/evaluations/{id}"): "evaluations",
     ("GET", "/metrics"): "metrics",
 }
 ANY_SCOPE = {("GET", path) for path in ("/v1/models", "/v1/models/{id}", "/v1/classes", "/openapi.json")}
@@ -57,7 +58,7 @@ def test_every_route_wants_a_key_but_those_without_data(backend, keys):
     key = add_key(keys, "ward", ["metrics"])
     with Served(backend, api_keys_file=keys, openapi=True) as served:
         found = routes(served)
-        assert {method for method, _ in found} <= {"GET", "HEAD", "POST"}
+        assert {method for method, _ in found} <= {"GET", "HEAD", "POST", "DELETE"}
         assert found - ANY_SCOPE - set(SCOPES) - {("HEAD", "/openapi.json")} == {("GET", path) for path in PUBLIC_PATHS}
         for method, path in found:
             answer = ask(served, method, path)

@@ -90,6 +90,6 @@ def test_it_raises_its_own_errors(keyed, backend):
         served.runner.run(official(served, key).images.generate(prompt="NV", n=11))
     assert (refused.value.param, refused.value.code) == ("n", "invalid_value")
     with pytest.raises(openai.NotFoundError) as absent:
-        served.runner.run(official(served, key).images.generate(prompt="NV", model="dall-e-3"))
+        served.runner.run(official(served, key).images.generate(prompt="NV", model="dall-e-4"))
     assert absent.value.code == "unknown_model"
     assert backend.jobs == []

@@ -60,6 +60,14 @@ def test_a_file_that_is_not_there_is_named():
 def test_a_command_line_wins_over_the_file():
     file = read_serve_config(str(ROOT / "serve/laptop.yaml"))
     given = file.with_overrides([{"name": "a", "checkpoint": "b"}], "keys.yaml", None, 9000)
-    assert given.args["models"] == [{"name": "a", "checkpoint": "b"}]
+    aliases = ["dall-e-2", "dall-e-3", "gpt-image-1"]
+    assert given.args["models"] == [{"aliases": aliases, "name": "a", "checkpoint": "b"}]
     assert (given.args["api_keys_file"], given.host, given.port) == ("keys.yaml", "127.0.0.1", 9000)
     assert file.port == 8000 and "api_keys_file" not in file.args
+
+
+def test_names_of_a_command_line_win_over_the_aliases_of_the_file():
+    file = read_serve_config(str(ROOT / "serve/laptop.yaml"))
+    models = [{"name": "a", "checkpoint": "b"}, {"name": "dall-e-3", "checkpoint": "c"}]
+    first, second = file.with_overrides(models, None, None, None).args["models"]
+    assert first["aliases"] == ["dall-e-2", "gpt-image-1"] and second == models[1]

@@ -124,13 +124,17 @@ def test_a_replica_killed_under_load_costs_no_request(service):
 
 
 def test_what_a_client_that_leaves_has_asked_for_is_cancelled(service):
+    """The client leaves when it has seen the first preview, so that the sampler is known to be at work."""
     before = service.counted("sampler_cancelled")
-    body = b'{"bank": "draw", "label": 0, "n": 10, "num_inference_steps": 250}'
+    body = b'{"bank": "draw", "label": 0, "n": 10, "num_inference_steps": 250, "stream": true, "partial_images": 3}'
     parts = urlsplit(service.base)
-    with socket.create_connection((parts.hostname, parts.port)) as client:
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as client:
         head = f"POST /v1/images/generations HTTP/1.1\r\nHost: localhost:{parts.port}\r\n"
         client.sendall(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-        time.sleep(0.3)
+        received = b""
+        while b"partial_image" not in received:
+            received += (part := client.recv(65536))
+            assert part, received
     assert service.wait_for_count("sampler_cancelled", before + 1) >= before + 1
 
 

@@ -10,6 +10,7 @@ import torch
 
 from tests.training.tiny import SPACE, tiny_config, tiny_rows, tiny_state
 from vapray.diffusion.objective import denoising_loss
+from vapray.models.text_tokens import TextShape
 from vapray.training.batches import Batch, Batches
 from vapray.training.dataset import TrainingRows
 from vapray.training.network import build_parameterization
@@ -111,7 +112,8 @@ def test_the_text_of_a_dropped_row_is_left_out_and_changes_nothing():
     context = batch.context_BLD.clone()
     context[drop] = torch.from_numpy(tokens[: context.shape[1]])
     length = batch.context_length_B.masked_fill(drop, context.shape[1])
-    full = Batch(batch.clean_BCHW, batch.label_B, context, length, batch.draws, None)
+    shape = TextShape.of(length, drop)
+    full = Batch(batch.clean_BCHW, batch.label_B, context, length, shape, batch.draws, None)
     assert torch.equal(losses(network, full).total, losses(network, batch).total)
 
 

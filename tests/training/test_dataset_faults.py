@@ -2,10 +2,8 @@
 
 import errno
 import fcntl
-import multiprocessing
 import os
 import resource
-import signal
 import threading
 import time
 from pathlib import Path
@@ -38,22 +36,6 @@ def require_right(rows) -> None:
 
 def left(cache: Path) -> set[str]:
     return {path.suffix for path in cache.iterdir()}
-
-
-def _killed_while_filling(folder: str) -> None:
-    RowsFile.forget_pages = lambda self: os.kill(os.getpid(), signal.SIGKILL)
-    open_or_build_cache(*again(Path(folder)), Path(folder) / "cache")
-
-
-def test_what_a_killed_process_left_is_made_again(tmp_path):
-    made, cache = tables(tmp_path, IDS), tmp_path / "cache"
-    process = multiprocessing.get_context("spawn").Process(target=_killed_while_filling, args=(str(tmp_path),))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    assert left(cache) == {".unfinished", ".lock"}
-    require_right(open_or_build_cache(*made, cache))
-    assert left(cache) == {".arrow", ".lock"}
 
 
 @pytest.mark.parametrize("damage", ["cut short", "empty", "no such file format", "another table"])

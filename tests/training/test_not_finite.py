@@ -1,5 +1,7 @@
 """Losses, gradients and weights that are not finite: skipped a few times, never saved."""
 
+import io
+
 import pytest
 import torch
 from safetensors.torch import load as load_safetensors
@@ -7,6 +9,7 @@ from safetensors.torch import load as load_safetensors
 from tests.training.tiny import run, tiny_config, tiny_state
 from vapray.errors import TrainingDivergedError
 from vapray.training.batches import Batches
+from vapray.training.optimizer import ema_decay
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -40,15 +43,37 @@ def test_a_step_with_a_gradient_that_is_not_finite_is_skipped(monkeypatch):
     assert (after.step, after.skipped, after.skipped_in_a_row) == (6, 2, 0)
 
 
-def test_skipped_steps_change_no_weight(monkeypatch):
-    config = tiny_config("train.steps=3", "train.lr_schedule=constant")
+def optimiser_of(files) -> dict[tuple[int, str], torch.Tensor]:
+    saved = torch.load(io.BytesIO(files["optimiser.pt"]), weights_only=True)
+    parts = [saved] if "state" in saved else [saved["adamw"], saved["muon"]]
+    return {
+        (number, place, name): value
+        for number, part in enumerate(parts)
+        for place, values in part["state"].items()
+        for name, value in values.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_skipped_steps_change_no_weight_and_no_moment(monkeypatch, kind):
+    changes = ("train.lr_schedule=constant", f"train.optimizer={kind}", "train.muon_weight_decay=0.01")
+    config = tiny_config("train.steps=3", *changes)
     whole = run(config, tiny_state(config)).to_files()
     faults = _BrokenLatents(monkeypatch, {3, 4, 5})
-    longer = tiny_config("train.lr_schedule=constant")
-    files = run(longer, tiny_state(longer)).to_files()
+    longer = tiny_config(*changes)
+    longer_state = tiny_state(longer)
+    files = run(longer, longer_state).to_files()
     assert faults.met == [3, 4, 5]
     assert files["raw.safetensors"] == whole["raw.safetensors"]
-    assert files["ema.safetensors"] == whole["ema.safetensors"]
+    assert longer_state.skipped == 3
+    for name, moments in optimiser_of(files).items():
+        torch.testing.assert_close(moments, optimiser_of(whole)[name], rtol=0, atol=0)
+    raw, after = (load_safetensors(files[name]) for name in ("raw.safetensors", "ema.safetensors"))
+    before = load_safetensors(whole["ema.safetensors"])
+    for step in (3, 4, 5):  # the average goes on towards the weights, which stay
+        decay = ema_decay(step, longer.train.ema_decay)
+        before = {name: torch.lerp(old, raw[name], 1 - decay) for name, old in before.items()}
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
 
 
 def test_too_many_skipped_steps_in_a_row_stop_training(monkeypatch):

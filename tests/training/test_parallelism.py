@@ -10,6 +10,7 @@ from safetensors.torch import load as load_safetensors
 from tests.training.ranks import run_ranks
 from tests.training.tiny import SPACE, run, tiny_config, tiny_rows, tiny_state
 from vapray.errors import TrainingDivergedError
+from vapray.models import precision
 from vapray.training.batches import Batches
 from vapray.training.state import save_weights
 
@@ -36,6 +37,7 @@ class Rank:
     """Runs trainings on one of two ranks and writes down what came of them."""
 
     def __init__(self, rank: int, folder: str) -> None:
+        precision.has_fast_bfloat16 = lambda device: True  # emulated where this machine has no units for it
         self.rank, self.folder, self.found = rank, Path(folder), {}
 
     def train(self, name, sharding, *overrides, resume="", change=lambda state: None, **callbacks):
@@ -153,7 +155,7 @@ def test_shares_learn_what_copies_learn(folder, name):
     curves = (found(folder)[f"{name}-{sharding}"] for sharding in ("ddp", "fsdp"))
     for copied, shared in zip(*curves, strict=True):
         assert copied.keys() == shared.keys()
-        for key in copied.keys() - {"images_per_second", "data_wait_share"}:
+        for key in copied.keys() - {"images_per_second", "step_milliseconds", "data_wait_share", "device_wait_share"}:
             assert shared[key] == pytest.approx(copied[key], rel=1e-3, abs=1e-5), key
 
 
@@ -220,7 +222,8 @@ def test_prototypes_wait_for_their_turn(folder):
 
 
 def test_a_checkpoint_that_only_one_rank_is_asked_for_is_written(folder):
-    assert sorted(path.name for path in folder.glob("asked-*")) == ["asked-3", "asked-6"]
+    """Once, a step after it is asked for, because no rank waits for the others' answer."""
+    assert sorted(path.name for path in folder.glob("asked-*")) == ["asked-4", "asked-6"]
 
 
 def test_all_ranks_skip_a_step_that_is_broken_on_one(folder):

@@ -31,14 +31,15 @@ class WatchedBatches(Batches):
 
 
 def prefetch(batches: Batches, ahead: int = 2, end: int = 6) -> Prefetch:
-    return Prefetch(batches, ahead=ahead, end=end, device=CPU)
+    train = tiny_config(f"train.prefetch={ahead}", f"train.steps={end}").train
+    return Prefetch(batches, train, max_tokens=19, device=CPU)
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 2, 9])
 def test_they_are_the_same_in_whatever_order_they_are_asked_for(ahead):
     plain, ahead_of_time = WatchedBatches(), prefetch(WatchedBatches(), ahead)
     for step in (0, 1, 2, 5, 3, 4, 4):
-        wanted, found = plain.at(step), ahead_of_time.at(step)
+        wanted, (found,) = plain.at(step), ahead_of_time.at(step)
         assert torch.equal(found.clean_BCHW, wanted.clean_BCHW)
         assert torch.equal(found.context_BLD, wanted.context_BLD)
         assert torch.equal(found.draws.noise, wanted.draws.noise)

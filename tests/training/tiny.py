@@ -77,7 +77,8 @@ def run(
     confirm_checkpoint: Callable[[int], None] = lambda step: None,
     log_metrics: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
 ) -> TrainingState:
-    context = RankContext(rank, world, torch.device("cpu"), validate)
+    measured = None if validate is None else lambda network: {"validation_distance": validate(network)}
+    context = RankContext(rank, world, torch.device("cpu"), measured)
     vars(context).update(
         report=report,
         save=save,

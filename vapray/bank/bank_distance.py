@@ -38,10 +38,10 @@ class _Class:
 
     @cached_property
     def own(self) -> NDArray[np.float32]:
-        """Distance [N] of each caption to its nearest other one, at most 1; 1 for a single caption."""
+        """Distance [N] of each caption to its nearest other one, 0..1; 1 for a single caption."""
         apart = 1 - self.directions @ self.directions.T
         np.fill_diagonal(apart, np.inf)
-        return np.minimum(apart.min(axis=1), 1)
+        return np.clip(apart.min(axis=1), 0, 1)
 
 
 class BankDistances:
@@ -70,6 +70,25 @@ class BankDistances:
         return CaptionDistance(
             known.entries[place], distance, float(np.median(known.own)), float((known.own > distance).mean())
         )
+
+    def nearest_others(self, label: int, text: str, count: int) -> list[tuple[BankEntry, float]]:
+        """Select the captions of a class nearest to a text, without the text itself; nearest first, with distances.
+
+        Raises:
+            DataError: a text that the encoder refuses, or a class without captions.
+        """
+        known = self._class(label)
+        apart = np.maximum(1 - known.directions @ self._directions([text])[0], 0)
+        order = [place for place in apart.argsort(kind="stable") if known.entries[place].caption != text]
+        return [(known.entries[place], float(apart[place])) for place in order[:count]]
+
+    def spread(self, label: int) -> NDArray[np.float32]:
+        """Distance of each compared caption of a class to its nearest other text, [N] of 0..1; equal texts count once.
+
+        Raises:
+            DataError: a class without captions.
+        """
+        return self._class(label).own
 
     def nearest_label(self, text: str) -> int:
         """Get the class with the caption nearest to a text; the lowest class of equal ones.

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from vapray.bank.caption_length import cut_to_fit
 from vapray.bank.factory import build_text_encoder
-from vapray.captioning.prompt_set import load_prompt_set
+from vapray.captioning.prompt_selection import configured_prompt_set
 from vapray.captioning.statement_removal import remove_statements
 from vapray.config import Config
 from vapray.errors import DataError
@@ -57,7 +57,7 @@ class _EncodeCaptions:
         self._encoder = build_text_encoder(config.text_encoder, config.pools.bank.device)
         self._untrusted, self._prompt_set = untrusted, None
         if untrusted:
-            self._prompt_set = load_prompt_set(config.prompt_set, config.caption.detail)
+            self._prompt_set = configured_prompt_set(config)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         asked, done, rejects = [], [], {}

@@ -10,7 +10,10 @@ from vapray.config import Config
 from vapray.runtime.forecast import Forecast, Images
 from vapray.store.object_files import FETCHED_WHOLE_BYTES
 
-__all__ = ["StageEstimate", "TableSize", "Workload", "slowest"]
+__all__ = ["ONE_PROCESS", "StageEstimate", "TableSize", "Workload", "slowest"]
+
+ONE_PROCESS = "one process"
+"""Cause of a phase that is the work of one process, without GPUs."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class StageEstimate:
     """Time, hardware, store traffic and memory of one stage.
 
     Attributes:
-        gpus: GPUs held while the stage runs; 0 for a stage on CPUs.
+        gpus: GPUs held while the stage runs, except for its work in one process; 0 for a stage on CPUs.
         phases: seconds of consecutive phases, by the cause that limits each.
         bytes_read: bytes read from the store, images included.
         puts: PUT requests, without those that keep the lease.
@@ -73,6 +76,12 @@ class StageEstimate:
     def hours(self) -> float:
         """Duration of the stage."""
         return sum(seconds.value for seconds in self.phases.values()) / 3600
+
+    @property
+    def gpu_hours(self) -> float:
+        """Hours times GPUs; actors release theirs before the work in one process."""
+        alone = self.phases.get(ONE_PROCESS)
+        return self.gpus * (self.hours - (alone.value / 3600 if alone else 0))
 
     @property
     def constants(self) -> frozenset[str]:

@@ -3,7 +3,7 @@
 import math
 
 from vapray.capacity.constants import Cost
-from vapray.capacity.estimate import StageEstimate, TableSize, Workload, slowest
+from vapray.capacity.estimate import ONE_PROCESS, StageEstimate, TableSize, Workload, slowest
 from vapray.config import Pool
 from vapray.data.forecast import reading_seconds
 from vapray.evaluation.forecast import classifier_seconds, reference_rows
@@ -46,7 +46,7 @@ class MappedStage:
                 "startup": Cost(self._forecast.startup_seconds),
                 "driver": self._driver_seconds(),
                 cause: seconds,
-                "one process": Cost(self._classifier_seconds + reading),
+                ONE_PROCESS: Cost(self._classifier_seconds + reading),
             },
             self._bytes_read(),
             self._forecast.bytes_written,
@@ -70,7 +70,8 @@ class MappedStage:
         by_device = {"CPU": Cost(total / self._items)} | store
         if self._pool.num_gpus:
             decoding = reading_seconds(self._work.images)
-            row = {"caption": decoding, "encode": decoding, "sample": SECONDS_TO_WRITE}.get(self._stage, 0.0)
+            rows = {"caption": decoding, "encode": decoding, "evaluate": decoding, "sample": SECONDS_TO_WRITE}
+            row = rows.get(self._stage, 0.0)
             on_core = min(total, self._source.rows * row)
             on_gpu = (total - on_core) / self._items / self._constants[f"{self._stage}_gpu_speed"]
             by_device = {"GPU": on_gpu, "CPU of a GPU actor": Cost(on_core / self._items)} | store

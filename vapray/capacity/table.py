@@ -20,9 +20,14 @@ def print_estimate(plan: Plan) -> None:
     """Print a line for each stage, then the limits exceeded and the constants used."""
     stages = estimate_run(plan)
     print(f"{plan.images:,} images, {plan.gpus:,} GPUs, {plan.config or 'settings of the demo'}. {PURPOSE}\n")
-    rows = [(one.stage, f"{one.workers:,} {'GPU' if one.gpus else 'CPU'}", *_cells([one], plan)) for one in stages]
+    rows = [(one.stage, _hardware(one), *_cells([one], plan)) for one in stages]
     _print_table(("stage", "workers", *COLUMNS), [*rows, ("total", "", *_cells(stages, plan))])
     print("", *_notes(stages, plan), sep="\n")
+
+
+def _hardware(stage: StageEstimate) -> str:
+    """Return the GPUs of a stage, or the actors of one on CPUs."""
+    return f"{stage.gpus:,} GPU" if stage.gpus else f"{stage.workers:,} CPU"
 
 
 def print_sweep(plans: Sequence[Plan]) -> None:
@@ -38,7 +43,7 @@ def _cells(stages: Sequence[StageEstimate], plan: Plan) -> tuple[str, ...]:
     cause = longest.limited_by(plan)
     return (
         in_time(sum(stage.hours for stage in stages) * 3600),
-        f"{sum(stage.gpus * stage.hours for stage in stages):,.1f}",
+        f"{sum(stage.gpu_hours for stage in stages):,.1f}",
         decimal(round(sum(stage.bytes_read.value for stage in stages))),
         decimal(round(sum(stage.bytes_written for stage in stages))),
         f"{sum(stage.puts for stage in stages):,.0f}",

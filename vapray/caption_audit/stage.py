@@ -26,9 +26,10 @@ from vapray.caption_audit.ratings import read_ratings
 from vapray.caption_audit.trust import AttributeTrust, judge_attributes
 from vapray.captioning.attributes import Attributes, attributes_from_json
 from vapray.captioning.caption_parser import parse_caption
-from vapray.captioning.prompt_set import PromptSet, load_prompt_set
+from vapray.captioning.prompt_selection import configured_prompt_set
+from vapray.captioning.prompt_set import PromptSet
 from vapray.captioning.statement_removal import remove_statements
-from vapray.config import Config
+from vapray.config import Config, modality_name
 from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.dataset import true_attributes
 from vapray.data.image_loading import load_square_images
@@ -45,7 +46,7 @@ Rows = Sequence[dict[str, Any]]
 def run(run: StageContext) -> None:
     """Run the stage."""
     config = run.config
-    prompt_set = load_prompt_set(config.prompt_set, config.caption.detail)
+    prompt_set = configured_prompt_set(config)
     rows = run.inputs["audit_measurements"].read().to_pylist()
     if not rows:
         raise DataError(f"{run.inputs['audit_measurements'].uri}: no captions to audit.")
@@ -96,7 +97,7 @@ def _audit(run: StageContext, rows: Rows, pictures: Sequence[AuditedImage], prom
     captions = run.upstream["caption"]
     by_id = {row["image_id"]: row for row in rows}
     return Audit(
-        modality=prompt_set.name.replace("_", " "),
+        modality=modality_name(prompt_set.name),
         captioner=_captioner(run.inputs["captions"]),
         reference=_reference(config),
         created=time.strftime("%Y-%m-%d %H:%M"),

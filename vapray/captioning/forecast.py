@@ -1,11 +1,14 @@
 """Cost estimate of captioning."""
 
+from vapray.config import Config
+from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.forecast import reading_seconds
 from vapray.runtime.forecast import Forecast, ForecastInputs, flop_rate, part_overhead, pool_size
 
 __all__ = ["forecast", "measuring_seconds"]
 
-SECONDS_TO_MEASURE_A_PIXEL = 2e-6  # one core of the laptop
+# Seconds of one core of the laptop; images are measured at one side, whatever their size.
+SECONDS_TO_MEASURE = {"plain": 0.019, "rich": 0.03}
 # A model of 7e9 parameters over 1,500 tokens: both turns of a conversation, what the prefix cache spares left out.
 FLOPS_OF_A_CONVERSATION = 2 * 7e9 * 1500
 SECONDS_TO_START_AN_ENGINE = 90.0
@@ -27,22 +30,22 @@ def forecast(outlook: ForecastInputs) -> Forecast:
         part_bytes=rows * BYTES_OF_A_ROW[captioner] + part_overhead(rows, pool),
         file_bytes=0,
         startup_seconds=SECONDS_TO_START_AN_ENGINE * starts if captioner == "vllm" else 3.0,
-        work_seconds=rows * (_looking_seconds(captioner, side, device) + reading) / workers,
+        work_seconds=rows * (_looking_seconds(captioner, config.caption.detail, device) + reading) / workers,
         peak_bytes=0 if captioner in BLIND else image_bytes,
         workers=workers,
         device=device,
     )
 
 
-def _looking_seconds(captioner: str, side: int, device: str) -> float:
+def _looking_seconds(captioner: str, detail: str, device: str) -> float:
     """Estimate the seconds for one image on one worker; an endpoint is assumed to have one GPU."""
     if captioner == "measured":
-        return measuring_seconds(side)
+        return SECONDS_TO_MEASURE[detail]
     if captioner in BLIND:
         return 0.0
     return FLOPS_OF_A_CONVERSATION / flop_rate("GPU" if captioner == "openai" else device)[0]
 
 
-def measuring_seconds(side: int) -> float:
-    """Estimate the seconds to measure one image on one core."""
-    return side**2 * SECONDS_TO_MEASURE_A_PIXEL
+def measuring_seconds(config: Config) -> float:
+    """Estimate the seconds to measure one image on one core; 0 in modalities whose images are not measured."""
+    return SECONDS_TO_MEASURE[config.caption.detail] if config.data.modality == MEASURED_MODALITY else 0.0

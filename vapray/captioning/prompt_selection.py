@@ -1,4 +1,4 @@
-"""Prompt set of a configuration, checked against its captioner."""
+"""Prompt set of a configuration."""
 
 from collections.abc import Iterator
 
@@ -6,20 +6,29 @@ from vapray.captioning.prompt_set import PromptSet, load_prompt_set
 from vapray.config import Config
 from vapray.errors import ConfigError
 
-__all__ = ["select_prompt_set"]
+__all__ = ["configured_prompt_set", "select_prompt_set"]
 
 _WORDING = ("measured", "ground_truth")
 """Captioners that word the attributes of ``data.modality`` by the prompt set's texts."""
 
 
+def configured_prompt_set(config: Config) -> PromptSet:
+    """Load the prompt set of ``caption.prompt_set``, or of ``data.modality``, with ``caption.detail``.
+
+    Raises:
+        ConfigError: the prompt set is missing, cannot be read, or has no such detail.
+    """
+    return load_prompt_set(config.prompt_set, config.caption.detail)
+
+
 def select_prompt_set(config: Config) -> PromptSet:
-    """Load the prompt set of ``caption.prompt_set``, or of ``data.modality``.
+    """Load the prompt set of a configuration, checked against its captioner.
 
     Raises:
         ConfigError: the prompt set is missing, lacks an attribute to omit or to corrupt, or cannot word the
             captioner's attributes.
     """
-    caption, prompt_set = config.caption, load_prompt_set(config.prompt_set, config.caption.detail)
+    caption, prompt_set = config.caption, configured_prompt_set(config)
     for setting in ("omit", "corrupted_attributes"):
         if unknown := set(getattr(caption, setting)) - set(prompt_set.attributes):
             known, names = ", ".join(prompt_set.attributes), ", ".join(sorted(unknown))

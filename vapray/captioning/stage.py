@@ -17,8 +17,7 @@ from vapray.captioning.captioner import CaptionDraft, Captioner, CaptionReject, 
 from vapray.captioning.factory import build_captioner, uses_language_model
 from vapray.captioning.ground_truth import GroundTruthCaptions
 from vapray.captioning.precomputed import PrecomputedCaptions
-from vapray.captioning.prompt_selection import select_prompt_set
-from vapray.captioning.prompt_set import load_prompt_set
+from vapray.captioning.prompt_selection import configured_prompt_set, select_prompt_set
 from vapray.config import Config
 from vapray.data.dataset import true_attributes
 from vapray.data.image_loading import load_square_images
@@ -139,7 +138,7 @@ def _provenance(config: Config, captioner: Captioner | PrecomputedCaptions | Gro
         "model": captioner.name,
         "revision": captioner.revision,
         "strategy": strategy,
-        "prompt_version": load_prompt_set(config.prompt_set, config.caption.detail).version,
+        "prompt_version": configured_prompt_set(config).version,
         "sampling": json.dumps({"strategy": strategy, **captioner.sampling}, sort_keys=True),
     }
 

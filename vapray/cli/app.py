@@ -12,11 +12,12 @@ import typer
 
 from vapray import __version__
 from vapray.cli.capacity import capacity
-from vapray.cli.cli_runtime import Debug, exit_on_error
+from vapray.cli.cli_runtime import Debug, exit_on_error, write_page
 from vapray.cli.experiment import experiment
 from vapray.cli.export import export
 from vapray.cli.lineage import lineage
-from vapray.cli.service import create_key, serve
+from vapray.cli.service import create_key, serve, studio
+from vapray.cli.trace import trace
 from vapray.errors import ConfigError
 from vapray.pipeline.stage_names import STAGES_OF_JOB
 
@@ -117,10 +118,10 @@ def compare(
         comparison = compare_runs(first, second)
         print("\n".join(comparison.lines()))
         if html:
-            _write_page(html, comparison.to_html())
+            write_page(html, comparison.to_html())
 
 
-for command in (export, lineage, serve, create_key, capacity, experiment):
+for command in (export, lineage, trace, serve, studio, create_key, capacity, experiment):
     app.command()(command)
 app.command("key", hidden=True)(create_key)
 
@@ -197,13 +198,3 @@ def _say_where(root: str, finished: "Mapping[str, Version]", seconds: float) -> 
     print(f"  metrics     {root}/report/metrics.json")
     print(f"  audit       {root}/audit/index.html")
     print(f"  checkpoint  {root}/{finished['checkpoints'].folder}/files/final")
-
-
-def _write_page(path: str, page: str) -> None:
-    from pathlib import Path
-
-    try:
-        Path(path).write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--html {path}: cannot be written ({error.strerror}). Fix: give another file.") from None
-    print(f"page  {path}")

@@ -8,15 +8,16 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer import CallbackParam
 
-from vapray.errors import VaprayError
+from vapray.errors import ConfigError, VaprayError
 
-__all__ = ["Debug", "exit_on_error"]
+__all__ = ["Debug", "exit_on_error", "write_page"]
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 """Option of every command."""
@@ -56,6 +57,19 @@ def exit_on_error(debug: bool, *, interrupted: str = RESUME_HINT) -> Iterator[No
         _fail(error, said, BUG, debug)
     finally:
         signals.restore()
+
+
+def write_page(path: str, page: str) -> None:
+    """Write a page to the file of ``--html`` and print its path.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    try:
+        Path(path).write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--html {path}: cannot be written ({error.strerror}). Fix: give another file.") from None
+    print(f"page  {path}")
 
 
 def _fail(error: BaseException, message: str, exit_code: int, debug: bool) -> NoReturn:

@@ -1,4 +1,4 @@
-"""CLI commands ``vapray serve`` and ``vapray create-key``; their imports are local so that ``--help`` is fast."""
+"""CLI commands ``serve``, ``studio`` and ``create-key``; their imports are local so that ``--help`` is fast."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ import typer
 from vapray.cli.cli_runtime import Debug, exit_on_error, renamed_option, warn_of_old_name
 from vapray.errors import ConfigError
 
-__all__ = ["create_key", "serve"]
+__all__ = ["create_key", "serve", "studio"]
 
 
 def serve(
@@ -43,6 +43,18 @@ def serve(
             raise ConfigError("--api-keys and its old name --keys: got both. Fix: give --api-keys only.")
 
         serve_until_interrupted(config, checkpoint or (), host=host, port=port, keys=api_keys or keys, address=address)
+
+
+def studio(
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8000,
+    debug: Debug = False,
+) -> None:
+    """Open the studio on weights that come with vapray, trained on drawn phantoms."""
+    with exit_on_error(debug, interrupted="Server stopped."):
+        from vapray.pretrained.phantoms import PHANTOM_WEIGHTS
+        from vapray.service.serving import serve_until_interrupted
+
+        serve_until_interrupted(None, [f"phantoms={PHANTOM_WEIGHTS}"], host=None, port=port, keys=None, address=None)
 
 
 def create_key(

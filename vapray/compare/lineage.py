@@ -11,21 +11,25 @@ from vapray.evaluation.metrics import Metrics
 from vapray.store.tables import TABLES
 from vapray.store.version import Manifest, Store, Version
 
-__all__ = ["DATASET", "REPORT", "FinishedRun", "finished_versions", "open_run", "same_images"]
+__all__ = [
+    "DATASET", "EVALUATION", "REPORT", "FinishedRun", "RunLineage", "finished_versions", "open_lineage", "open_run",
+    "same_images",
+]  # fmt: skip
 
 REPORT = "report/metrics.json"
 EVALUATION = "measurements"
+LAST_TABLES = ("samples", "checkpoints")
+"""Tables from whose newest version a lineage starts without an evaluation; the first one that is finished."""
 DATASET = "ingest dataset"
 WITHOUT_ROWS = ("autoencoder", "audits", "checkpoints")
 """Tables whose versions hold files and no rows."""
 
 
 @dataclass(frozen=True)
-class FinishedRun:
-    """One evaluation with all versions that it depends on."""
+class RunLineage:
+    """One version with all versions that it depends on."""
 
     root: str
-    metrics: Metrics
     manifests: Mapping[str, Manifest]
     """Manifests by stage, in the order in which they finished."""
     versions: Mapping[str, Version]
@@ -55,6 +59,13 @@ class FinishedRun:
         }
 
 
+@dataclass(frozen=True)
+class FinishedRun(RunLineage):
+    """One evaluation with all versions that it depends on."""
+
+    metrics: Metrics
+
+
 def open_run(root: str) -> FinishedRun:
     """Open the evaluation whose report is published at ``root``, or the newest one if the report matches none.
 
@@ -63,23 +74,32 @@ def open_run(root: str) -> FinishedRun:
     """
     store = Store(root)
     sealed = list(finished_versions(store))
-    evaluations = [(version, manifest) for version, manifest in sealed if version.table == EVALUATION]
-    if not evaluations:
+    evaluation = _published_evaluation(store, sealed)
+    if evaluation is None:
         raise DataError(
             f"{root}: no finished evaluation to compare. Fix: run `vapray run pipeline run.root={root}` "
             "with the settings of that run, or give another folder."
         )
-    published = store.files.read(REPORT)
-    newest = max(evaluations, key=lambda found: found[1].finished)
-    evaluation = next((found for found in evaluations if _metrics_file(found[0]) == published), newest)
-    chain = _ancestors(evaluation, {manifest.content_hash: (version, manifest) for version, manifest in sealed})
-    chain.sort(key=lambda found: found[1].finished)
-    return FinishedRun(
-        root,
-        _read_metrics(evaluation[0]),
-        {manifest.stage: manifest for _, manifest in chain},
-        {version.table: version for version, _ in chain},
+    return FinishedRun(root, *_lineage(evaluation, sealed), _read_metrics(evaluation[0]))
+
+
+def open_lineage(root: str) -> RunLineage:
+    """Open the evaluation as :func:`open_run` does; without one, the newest samples, else the newest checkpoint.
+
+    Raises:
+        DataError: there is no trained model, or images or samples of the evaluation are gone.
+    """
+    store = Store(root)
+    sealed = list(finished_versions(store))
+    last = _published_evaluation(store, sealed) or next(
+        (max(found, key=_finished) for table in LAST_TABLES if (found := _of_table(sealed, table))), None
     )
+    if last is None:
+        raise DataError(
+            f"{root}: no trained model, so the run is not finished. Fix: run `vapray run pipeline run.root={root}` "
+            "with the settings of that run, or give the run.root of another."
+        )
+    return RunLineage(root, *_lineage(last, sealed))
 
 
 def same_images(first: FinishedRun, second: FinishedRun) -> bool:
@@ -96,6 +116,31 @@ def finished_versions(store: Store) -> Iterator[tuple[Version, Manifest]]:
             yield version, version.require_manifest()
 
 
+Sealed = tuple[Version, Manifest]
+
+
+def _finished(found: Sealed) -> float:
+    return found[1].finished
+
+
+def _of_table(sealed: Iterable[Sealed], table: str) -> list[Sealed]:
+    return [found for found in sealed if found[0].table == table]
+
+
+def _published_evaluation(store: Store, sealed: Iterable[Sealed]) -> Sealed | None:
+    """Evaluation whose report is published, or the newest one."""
+    evaluations = _of_table(sealed, EVALUATION)
+    published = store.files.read(REPORT)
+    newest = max(evaluations, key=_finished, default=None)
+    return next((found for found in evaluations if _metrics_file(found[0]) == published), newest)
+
+
+def _lineage(last: Sealed, sealed: Iterable[Sealed]) -> tuple[dict[str, Manifest], dict[str, Version]]:
+    """Manifests by stage and versions by table of a version and its ancestors, in the order in which they finished."""
+    chain = sorted(_ancestors(last, {found[1].content_hash: found for found in sealed}), key=_finished)
+    return {manifest.stage: manifest for _, manifest in chain}, {version.table: version for version, _ in chain}
+
+
 def _metrics_file(evaluation: Version) -> bytes | None:
     return evaluation.files.read(f"{evaluation.folder}/files/{REPORT}")
 
@@ -104,10 +149,8 @@ def _read_metrics(evaluation: Version) -> Metrics:
     return Metrics.from_json(_metrics_file(evaluation) or b"", f"{evaluation.uri}/files/{REPORT}")
 
 
-def _ancestors(
-    evaluation: tuple[Version, Manifest], by_content: Mapping[str, tuple[Version, Manifest]]
-) -> list[tuple[Version, Manifest]]:
-    chain, waiting = {evaluation[0].folder: evaluation}, [evaluation]
+def _ancestors(last: Sealed, by_content: Mapping[str, Sealed]) -> list[Sealed]:
+    chain, waiting = {last[0].folder: last}, [last]
     while waiting:
         _, manifest = waiting.pop()
         for content in manifest.inputs.values():
@@ -115,14 +158,15 @@ def _ancestors(
             if found and found[0].folder not in chain:
                 chain[found[0].folder] = found
                 waiting.append(found)
-    _require_complete(chain.values(), evaluation[0])
+    _require_complete(chain.values(), last[0])
     return list(chain.values())
 
 
-def _require_complete(chain: Iterable[tuple[Version, Manifest]], evaluation: Version) -> None:
-    missing = {"images", "samples"} - {version.table for version, _ in chain}
+def _require_complete(chain: Iterable[Sealed], last: Version) -> None:
+    needed, use = ({"images", "samples"}, "measured") if last.table == EVALUATION else ({"images"}, "was made from")
+    missing = needed - {version.table for version, _ in chain}
     if missing:
         raise DataError(
-            f"{evaluation.uri}: the {' and '.join(sorted(missing))} that it measured are gone. "
+            f"{last.uri}: the {' and '.join(sorted(missing))} that it {use} are gone. "
             "Fix: run the pipeline again with the settings of that run."
         )

@@ -13,7 +13,7 @@ from vapray.config.alignment import Alignment
 from vapray.config.captioning import Caption, Endpoint, TextEncoderSection, Vllm
 from vapray.config.conflict import ConfigConflicts
 from vapray.config.conflicts import find_conflicts
-from vapray.config.data import Data
+from vapray.config.data import Data, modality_name
 from vapray.config.downstream import Downstream
 from vapray.config.evaluation import CaptionAudit, Evaluate
 from vapray.config.execution import Cluster, Pool, Pools, Run
@@ -36,6 +36,7 @@ __all__ = [
     "TextEncoderSection",
     "Train",
     "Vllm",
+    "modality_name",
 ]
 
 

@@ -3,7 +3,7 @@
 from operator import not_
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from vapray.config.section import ConfigSection, NonNegativeInt, PathText, PositiveFloat, PositiveInt, UnitInterval
 
@@ -85,9 +85,9 @@ class Vllm(ConfigSection):
     """Number of GPUs that share one model; ``pools.caption.num_gpus`` must equal it."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """Data type of the weights; auto: chosen by vLLM."""
-    engine_args: dict[str, bool | int | float | str] = Field(default_factory=dict)
-    """Further arguments of vLLM's AsyncEngineArgs, such as quantization; trust_remote_code holds for the processor
-    too."""
+    engine_args: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further arguments of vLLM's AsyncEngineArgs, such as quantization or mm_processor_kwargs: {max_pixels: 401408};
+    trust_remote_code holds for the processor too."""
 
 
 class Endpoint(ConfigSection):

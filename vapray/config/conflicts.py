@@ -111,7 +111,9 @@ def _custom_resources(config: "Config") -> Iterator[ConfigConflict]:
     asked = {f"pools.{name}.resources": pool.resources for name, pool in config.pools}
     for key, resources in {**asked, "train.resources_per_worker": config.train.resources_per_worker}.items():
         for name in sorted(RAYS_OWN & {*resources}):
-            instead = "train.use_gpu" if key.startswith("train") else key.replace("resources", "num_cpus or num_gpus")
+            instead = key.replace("resources", "num_cpus or num_gpus")
+            if key.startswith("train"):
+                instead = "train.cpus_per_worker or train.use_gpu"
             text = f"{key} = {name or 'nothing'}: expected a custom resource, such as caption. Or set {instead}."
             yield ConfigConflict((key,), text)
 

@@ -6,9 +6,15 @@ from pydantic import Field
 
 from vapray.config.section import ConfigSection, PathText, UnitInterval
 
-__all__ = ["Data"]
+__all__ = ["Data", "modality_name"]
 
 Modality = Literal["dermoscopy", "chest_xray", "colonoscopy"]
+
+
+def modality_name(modality: str, *, title: bool = False) -> str:
+    """Name of a modality or prompt set for readers: ``chest X-ray``, or as a title ``Chest X-ray``."""
+    name = modality.replace("_", " ").replace("xray", "X-ray")
+    return name[:1].upper() + name[1:] if title else name
 
 
 class Phantom(ConfigSection):

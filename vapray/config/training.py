@@ -17,6 +17,8 @@ from vapray.config.section import (
 
 __all__ = ["Train"]
 
+EMBEDDED_FEATURES: Literal["random_convolutions"] = "random_convolutions"
+
 
 class Train(ConfigSection):
     """Settings of training."""
@@ -93,10 +95,19 @@ class Train(ConfigSection):
     workers."""
     use_gpu: bool = False
     """Reserve one GPU per worker."""
+    cpus_per_worker: PositiveFloat = 1
+    """Logical CPUs per worker; on GPUs several, for the preparation of batches."""
     resources_per_worker: dict[str, Quantity] = Field(default_factory=dict)
-    """Custom resources per worker in addition to its CPU and GPU, such as {train: 1}, as for an actor pool."""
+    """Custom resources per worker in addition to its CPUs and GPU, such as {train: 1}, as for an actor pool."""
     log_every: PositiveInt = 25
     """Number of steps between two points of the learning curve."""
+    health_every: PositiveInt = 25
+    """Number of steps between two measurements of the prototypes' health. They are made with the first point of the
+    learning curve after each multiple, and with the last one. Each costs about half a step, and eigenvalues of wide
+    prototypes."""
+    profile_steps: NonNegativeInt = 0
+    """Number of steps to record with torch's profiler after the first five; the trace is written to
+    ``files/profile`` of the run's checkpoints. 0: none."""
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     """Experiment tracker that receives the learning curve in addition to the report; wandb needs the extra
     ``tracking``."""
@@ -109,6 +120,14 @@ class Train(ConfigSection):
     the last EMA weights are kept."""
     validation_images: Annotated[int, Field(ge=2)] = 128
     """Number of images to generate and compare per validation, at least 2."""
+    # Left out of fingerprints at their defaults, so that finished runs of earlier versions are kept.
+    validation_features: Annotated[
+        Literal["random_convolutions", "inception_v3", "vgg16", "squeezenet", "densenet121", "dinov2", "biomedclip"],
+        Field(exclude_if=lambda name: name == EMBEDDED_FEATURES),
+    ] = EMBEDDED_FEATURES
+    """Feature extractor of the validations; see ``evaluate.features``."""
+    validation_weights: Annotated[PathText | None, Field(exclude_if=lambda path: path is None)] = None
+    """Weights of that extractor; see ``evaluate.weights``."""
     max_skipped_steps: NonNegativeInt = 10
     """Maximum number of consecutive steps that are skipped because of a non-finite gradient; training stops above
     it."""
@@ -123,4 +142,4 @@ class Train(ConfigSection):
     @property
     def bundle(self) -> dict[str, float]:
         """Resources that a worker reserves, by Ray's names."""
-        return {"CPU": 1, **({"GPU": 1} if self.use_gpu else {}), **self.resources_per_worker}
+        return {"CPU": self.cpus_per_worker, **({"GPU": 1} if self.use_gpu else {}), **self.resources_per_worker}

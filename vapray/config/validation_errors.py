@@ -201,7 +201,8 @@ def _accepted(schema: Mapping[str, Any]) -> str:
         known = schema.get("propertyNames", {}).get("enum")
         keys = f"from {', '.join(known)}" if known else "of your own"
         values = schema["additionalProperties"]
-        return f"keys {keys}" if values is True else f"keys {keys}, each {_accepted(values)}"
+        anything = values is True or values.get("$ref") == "#/$defs/JsonValue"
+        return f"keys {keys}" if anything else f"keys {keys}, each {_accepted(values)}"
     return _NAMES[schema["type"]] + _range(schema)
 
 

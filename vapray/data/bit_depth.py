@@ -48,7 +48,7 @@ class BitDepth:
             raise ImageDecodeError(
                 f"16-bit samples of at most {highest} of {WHITE}, almost black: 8, 10 or 12 bits that are not scaled, "
                 f"or a dark image; multiply all images of the set by one factor (12 bits: {WHITE}/4095), or declare "
-                "the bit depth, see docs/datasets.md"
+                "the bit depth, see docs/how-to/datasets.md"
             )
         declared = 2**self.bits - 1
         is_scaled = highest > declared or (self.may_be_scaled and not _is_between(values, 2 ** (16 - self.bits)).any())

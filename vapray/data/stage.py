@@ -13,6 +13,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from vapray.config import modality_name
 from vapray.data.dataset import draw_phantoms, open_dataset
 from vapray.data.decode import decode
 from vapray.data.image_loading import read_bytes
@@ -30,7 +31,8 @@ __all__ = ["run"]
 def run(run: StageContext) -> None:
     """Run the stage."""
     if run.config.data.source == "phantom":
-        run.progress.log(f"drawing {run.config.data.phantom.n_images:,} phantoms ({run.config.data.modality})")
+        data = run.config.data
+        run.progress.log(f"drawing {data.phantom.n_images:,} phantoms ({modality_name(data.modality)})")
         draw_phantoms(run.config)
     source = open_dataset(run.config)
     records = apply_settings(source.records(), run.config.data)

@@ -21,16 +21,16 @@ from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from vapray.diffusion.engine_stats import COUNTED, EngineStats
 from vapray.diffusion.guidance import guide
+from vapray.diffusion.host_copies import Lead, to_device
 from vapray.diffusion.image_request import ConditioningSpec, ImageRequest
 from vapray.diffusion.parameterization import Parameterization
-from vapray.diffusion.request_state import BatchRow, Branch, RequestState
+from vapray.diffusion.request_state import BatchRow, Branch, RequestState, network_inputs
 from vapray.diffusion.solver import advance, solver_plan
 from vapray.diffusion.step_batching import StepBatcher, context_lengths, smallest_batch_size
-from vapray.errors import EngineDeadError
+from vapray.errors import BackendError, EngineDeadError, is_device_failure
 from vapray.models.precision import Precision, matrix_products
 from vapray.models.prediction import Denoiser
 
@@ -77,7 +77,7 @@ class SamplingEngine:
         self._batcher = StepBatcher(self.batch_sizes[-1])
         self._images: list[RequestState] = []
         self._counts = dict.fromkeys(COUNTED, 0)
-        self._closed = False
+        self._closed, self._lead = False, Lead(self._device)
         self._changed = threading.Condition()
         self._stepping = threading.Lock()
 
@@ -111,7 +111,9 @@ class SamplingEngine:
         return sum(1 + bool(request.guidance.at(int(step))) for step in plan.steps)
 
     def step(self) -> list[Future[Tensor]]:
-        """End cancelled and overdue images, then make one network call if an image waits for one.
+        """End cancelled and overdue images, make a network call if an image waits for one, and return finished images.
+
+        On a GPU an image is returned by a later step than its last one, when the check of its latent has arrived.
 
         Returns:
             Futures of the images that ended.
@@ -120,11 +122,13 @@ class SamplingEngine:
             images = self._snapshot()
             try:
                 for image in images:
-                    overdue = image.overdue()
+                    overdue = image.overdue() if image.under_way else None
                     if overdue or image.ticket.cancelled():
                         self._end(image, overdue)
-                if under_way := [image for image in images if not image.ended]:
+                if under_way := [image for image in images if image.under_way]:
                     self._call(under_way)
+                    self._lead.step()
+                self._answer(images, wait=not under_way)
             except BaseException as error:
                 # Fail all waiting images and refuse new ones, because the engine has stopped.
                 self._closed = True
@@ -176,18 +180,19 @@ class SamplingEngine:
             return not self._closed
 
     def _end(self, image: RequestState, outcome: Tensor | BaseException | None) -> None:
-        """Set an image's result or error, unless it was cancelled or has already ended."""
-        if image.ended:
-            return
-        image.ended = True
-        if not image.ticket.set_running_or_notify_cancel():
-            self._counts["cancelled"] += 1
-        elif isinstance(outcome, Tensor):
-            self._counts["finished"] += 1
-            image.ticket.set_result(outcome)
-        else:
-            self._counts["failed"] += 1
-            image.ticket.set_exception(outcome)
+        """End an image and count its end."""
+        if kind := image.end(outcome):
+            self._counts[kind] += 1
+
+    def _answer(self, images: Sequence[RequestState], *, wait: bool) -> None:
+        """Return finished images: those whose latent has been checked, or with ``wait`` all."""
+        for image in images:
+            if image.ended or image.under_way or not (wait or image.result_is_ready()):
+                continue
+            try:
+                self._end(image, image.result())
+            except BackendError as error:
+                self._end(image, error)
 
     def _call(self, images: Sequence[RequestState]) -> None:
         """Make one network call, and a solver step for each image whose step it completes."""
@@ -207,6 +212,8 @@ class SamplingEngine:
             for row, output_CHW in zip(rows, self._predict(rows), strict=True):
                 row.image.receive(row.branch, output_CHW)
         except Exception as error:
+            if is_device_failure(error):
+                raise  # every further call would fail
             images = dict.fromkeys(row.image for row in rows)
             for image in images:
                 if len(images) == 1:
@@ -217,17 +224,10 @@ class SamplingEngine:
     def _predict(self, rows: Sequence[BatchRow]) -> Tensor:
         """Compute the network's output for each row, [rows, C, H, W], in a call of a fixed shape."""
         padding = smallest_batch_size(len(rows), self.batch_sizes) - len(rows)
-        # Padding is a null row without label and caption, so none of its values can be out of range.
-        scalars = [*(row.scalars for row in rows), *[(1, 0, 0, True)] * padding]
-        step_B, label_B, length_B, drop_B = torch.tensor(scalars, device=self._device).T
-        noisy_BCHW = F.pad(torch.stack([row.image.state.latent_CHW for row in rows]), (0, 0) * 3 + (0, padding))
-        context_BLD = F.pad(torch.stack([row.context_LD for row in rows]), (0, 0) * 2 + (0, padding))
-        length_B = length_B.clamp(max=context_BLD.shape[1])
+        inputs, shape = network_inputs(rows, padding, self._device)
         with matrix_products(self._precision, self._device):
-            predicted = self._network(
-                noisy_BCHW, step_B, label_B, context_BLD, length_B, drop_B.bool(), reconstruct=False
-            )
-        for name, count in (("calls", 1), ("rows", len(rows)), ("padded_rows", len(noisy_BCHW))):
+            predicted = self._network(*inputs, text_shape=shape, reconstruct=False)
+        for name, count in (("calls", 1), ("rows", len(rows)), ("padded_rows", len(rows) + padding)):
             self._counts[name] += count
         return predicted.output_BCHW[: len(rows)]
 
@@ -236,7 +236,7 @@ class SamplingEngine:
         conditional_BCHW, unconditional_BCHW = map(
             torch.stack, zip(*(image.outputs() for image in images), strict=True)
         )
-        excess_B = conditional_BCHW.new_tensor([image.excess for image in images])
+        excess_B = to_device([image.excess for image in images], conditional_BCHW.dtype, self._device)
         states = [image.state for image in images]
         moved = advance(states, guide(conditional_BCHW, unconditional_BCHW, excess_B), self._parameterization)
         self._counts["steps"] += len(images)
@@ -244,6 +244,6 @@ class SamplingEngine:
             try:
                 image.move(state)
                 if state.finished:
-                    self._end(image, image.result())
-            except Exception as error:  # from its preview callback, or its own non-finite latent
+                    image.finish()
+            except Exception as error:  # from its preview callback
                 self._end(image, error)

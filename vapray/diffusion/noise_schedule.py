@@ -90,10 +90,22 @@ class NoiseSchedule:
 
     def at(self, step_B: Tensor, like_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Get signal, sigma and sigma's rate of each row, [B, 1, ...] as ``like_BCHW``; steps int64 0..N."""
-        factors_S3 = torch.from_numpy(np.stack([self.signal, self.sigma, self.sigma_rate], axis=1))
-        factors_B3 = factors_S3.to(like_BCHW.device, like_BCHW.dtype)[step_B.to(like_BCHW.device)]
+        factors_B3 = self._table(like_BCHW.device, like_BCHW.dtype)[step_B.to(like_BCHW.device, non_blocking=True)]
         signal, sigma, rate = factors_B3.view(-1, 3, *(1,) * (like_BCHW.ndim - 1)).unbind(1)
         return signal, sigma, rate
+
+    def _table(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Get the factors of all steps, [N + 1, 3]; copied to each device once."""
+        key = (device, dtype)
+        if key not in self._tables:
+            factors = np.stack([self.signal, self.sigma, self.sigma_rate], axis=1)
+            with torch.inference_mode(False):
+                self._tables[key] = torch.from_numpy(factors).to(device, dtype)
+        return self._tables[key]
+
+    @cached_property
+    def _tables(self) -> dict[tuple[torch.device, torch.dtype], Tensor]:
+        return {}
 
     def add_noise(self, clean: Tensor, noise: Tensor, step_B: Tensor) -> Tensor:
         """Compute x_t = signal_t x_0 + sigma_t eps; shapes [B, ...], steps int64 0..N."""

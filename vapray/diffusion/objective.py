@@ -13,6 +13,7 @@ from vapray.diffusion.parameterization import LossSpace, Parameterization
 from vapray.diffusion.randomness import TrainingDraws
 from vapray.models.alignment import AlignmentTarget
 from vapray.models.prediction import Denoiser
+from vapray.models.text_tokens import TextShape
 
 __all__ = ["ClassBalancing", "Losses", "denoising_loss"]
 
@@ -63,6 +64,8 @@ def denoising_loss(
     balancing: ClassBalancing | None = None,
     loss: LossSpace = "epsilon",
     align: AlignmentTarget | None = None,
+    *,
+    text_shape: TextShape | None = None,
 ) -> Losses:
     """Compute the loss of one batch.
 
@@ -80,6 +83,7 @@ def denoising_loss(
         balancing: class-balancing loss of the baseline; None: none.
         loss: space of the squared error.
         align: target of the network's alignment head; None: no alignment loss.
+        text_shape: facts about lengths and drops; None: the network reads them from its device.
 
     Returns:
         The losses.
@@ -97,7 +101,7 @@ def denoising_loss(
     if balancing is not None:  # in one call, because DDP expects one backward pass per forward pass
         other = [*asked[:2], balancing.other_label_B.to(device, non_blocking=True), *asked[3:]]
         asked = [torch.cat(pair) for pair in zip(asked, other, strict=True)]
-    prediction = model(*asked) if align is None else model(*asked, align=align)
+    prediction = model(*asked, text_shape=text_shape, align=align)
     predicted, others = prediction.output_BCHW.float().tensor_split([len(noise)])
     target = parameterization.target(clean_BCHW, noise, step_B)
     if loss == parameterization.prediction:
@@ -106,8 +110,11 @@ def denoising_loss(
         error_B = F.mse_loss(predicted, target, reduction="none").flatten(1).mean(dim=1)
         denoising = (parameterization.loss_factor(loss, step_B) * error_B).mean()
     reconstruction = prediction.reconstruction_B[: len(noise)].mean()
-    balance = denoising.new_zeros(()) if balancing is None else _balance(predicted, others, step_B, drop_B, balancing)
-    total, alignment = denoising + alpha * reconstruction + balance, denoising.new_zeros(())
+    total = denoising + alpha * reconstruction
+    balance = alignment = denoising.new_zeros(())
+    if balancing is not None:
+        balance = _balance(predicted, others, step_B, drop_B, balancing)
+        total = total + balance
     if align is not None and prediction.alignment is not None:
         alignment = prediction.alignment
         total = total + align.weight * alignment

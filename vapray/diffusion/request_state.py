@@ -1,7 +1,7 @@
 """State of one image in the engine."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
@@ -13,12 +13,14 @@ from torch import Tensor
 from torch import device as Device
 from torch.nn import functional as F
 
+from vapray.diffusion.host_copies import Readback, to_device
 from vapray.diffusion.image_request import ImageRequest, IntermediateLatent
 from vapray.diffusion.randomness import draw_sampling_noise
 from vapray.diffusion.solver import SolverPlan, SolverState
 from vapray.errors import BackendError
+from vapray.models.text_tokens import TextShape
 
-__all__ = ["BatchRow", "Branch", "RequestState"]
+__all__ = ["BatchRow", "Branch", "RequestState", "network_inputs"]
 
 
 class Branch(Enum):
@@ -48,6 +50,7 @@ class RequestState:
         self._state: SolverState | None = None
         self._conditional: Tensor | None = None
         self._unconditional: Tensor | None = None
+        self._finite: Readback | None = None
         self._rows_from = np.cumsum([0, *(1 + bool(request.guidance.at(int(step))) for step in plan.steps[::-1])])[::-1]
 
     @property
@@ -55,13 +58,13 @@ class RequestState:
         """Current solver state; noise is drawn on first use, so that a waiting request needs no further memory."""
         if self._state is None:
             noise_CHW = draw_sampling_noise([self.request.seed], self._latent_shape)[0]
-            self._state = SolverState.start(self.plan, noise_CHW.to(self._device))
+            self._state = SolverState.start(self.plan, noise_CHW.to(self._device, non_blocking=True))
         return self._state
 
     @cached_property
     def context_LD(self) -> Tensor:
         """Context as float32 on the device, padded with zeros."""
-        context_LD = self.request.context_LD.detach().to(self._device, torch.float32)
+        context_LD = self.request.context_LD.detach().to(self._device, torch.float32, non_blocking=True)
         return F.pad(context_LD, (0, 0, 0, self.padded_lengths[Branch.CONDITIONAL] - len(context_LD)))
 
     @property
@@ -106,18 +109,44 @@ class RequestState:
         if self.request.preview is not None:
             self.request.preview(IntermediateLatent(state.taken, len(self.plan), state.clean_CHW))
 
+    @property
+    def under_way(self) -> bool:
+        """True while solver steps are left."""
+        return not self.ended and self._finite is None
+
+    def finish(self) -> None:
+        """Begin to check the clean latent, after the last solver step."""
+        self._finite = Readback(self.state.latent_CHW.isfinite().all())
+
+    def result_is_ready(self) -> bool:
+        """Check that ``result`` need not wait for the device; False before ``finish``."""
+        return self._finite is not None and self._finite.ready()
+
     def result(self) -> Tensor:
-        """Copy the clean latent [C, H, W].
+        """Copy the clean latent [C, H, W]; after ``finish``.
 
         Raises:
             BackendError: it is not finite.
         """
-        if not bool(self.state.latent_CHW.isfinite().all()):
+        if self._finite is None or not self._finite.value():
             raise BackendError(
                 f"{self.request}: the network's output is not finite. Fix: use a finite context and a smaller guidance "
                 f"excess than {self.request.guidance.excess:g}."
             )
         return self.state.latent_CHW.clone()
+
+    def end(self, outcome: Tensor | BaseException | None) -> str | None:
+        """Set the result or error, unless it was cancelled; returns the kind of the end, None if it had ended."""
+        if self.ended:
+            return None
+        self.ended = True
+        if not self.ticket.set_running_or_notify_cancel():
+            return "cancelled"
+        if isinstance(outcome, Tensor):
+            self.ticket.set_result(outcome)
+            return "finished"
+        self.ticket.set_exception(outcome)
+        return "failed"
 
     def overdue(self) -> TimeoutError | None:
         """Create the error of a passed deadline, or None."""
@@ -144,3 +173,19 @@ class BatchRow:
         """Diffusion step, class, number of the caption's tokens, and whether label and text are dropped."""
         request = self.image.request
         return self.image.state.step, request.label, len(request.context_LD), self.branch is Branch.UNCONDITIONAL
+
+
+def network_inputs(rows: Sequence[BatchRow], padding: int, device: Device) -> tuple[tuple[Tensor, ...], TextShape]:
+    """Build the inputs of a network call: ``rows``, then ``padding`` null rows.
+
+    Returns:
+        Noisy latents, steps, labels, contexts, their lengths and drops; and facts about the last two.
+    """
+    # Padding has neither label nor caption, so none of its values can be out of range.
+    scalars = np.array([*(row.scalars for row in rows), *[(1, 0, 0, True)] * padding])
+    noisy_BCHW = F.pad(torch.stack([row.image.state.latent_CHW for row in rows]), (0, 0) * 3 + (0, padding))
+    context_BLD = F.pad(torch.stack([row.context_LD for row in rows]), (0, 0) * 2 + (0, padding))
+    scalars[:, 2] = scalars[:, 2].clip(max=context_BLD.shape[1])
+    step_B, label_B, length_B, drop_B = to_device(scalars.T, torch.int64, device)
+    inputs = (noisy_BCHW, step_B, label_B, context_BLD, length_B, drop_B.bool())
+    return inputs, TextShape.of(scalars[:, 2], scalars[:, 3])

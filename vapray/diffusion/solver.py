@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vapray.diffusion.host_copies import to_device
 from vapray.diffusion.noise_schedule import NoiseSchedule
 from vapray.diffusion.parameterization import Parameterization
 
@@ -149,10 +150,12 @@ def advance(
         The next states.
     """
     noisy_BCHW = torch.stack([state.latent_CHW for state in states])
-    clean_BCHW = parameterization.clean(output_BCHW, noisy_BCHW, torch.tensor([state.step for state in states]))
+    step_B = to_device([state.step for state in states], torch.int64, noisy_BCHW.device)
+    clean_BCHW = parameterization.clean(output_BCHW, noisy_BCHW, step_B)
     previous_clean_BCHW = torch.stack([state.clean_CHW for state in states])
-    coefficients_B3 = torch.from_numpy(np.stack([state.plan.coefficients[state.taken] for state in states]))
-    keep, clean, previous = coefficients_B3.to(noisy_BCHW.device, noisy_BCHW.dtype).T[:, :, None, None, None]
+    coefficients_B3 = np.stack([state.plan.coefficients[state.taken] for state in states])
+    coefficients_3B = to_device(coefficients_B3.T, noisy_BCHW.dtype, noisy_BCHW.device)
+    keep, clean, previous = coefficients_3B[:, :, None, None, None]
     next_BCHW = keep * noisy_BCHW + clean * clean_BCHW + previous * previous_clean_BCHW
     return [
         SolverState(state.plan, state.taken + 1, latent_CHW, clean_CHW)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from vapray.config import Config
+from vapray.config import Config, modality_name
 from vapray.data.dataset import open_dataset, phantom_root
 from vapray.data.decode import decode
 from vapray.data.image_groups import groups_content_hash
@@ -22,7 +22,7 @@ def check(config: Config) -> Iterator[Finding]:
     """List the records and decode the first few images."""
     data = config.data
     if data.source == "phantom" and not phantom_root(config).is_dir():
-        yield ok("dataset", f"{data.phantom.n_images:,} phantoms to be generated ({data.modality})")
+        yield ok("dataset", f"{data.phantom.n_images:,} phantoms to be generated ({modality_name(data.modality)})")
         return
     source = open_dataset(config)
     records = apply_settings(source.records(), data)

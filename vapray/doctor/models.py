@@ -1,5 +1,6 @@
 """Checks of the packages and files of pretrained models; nothing is downloaded."""
 
+import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
@@ -19,6 +20,8 @@ __all__ = ["check"]
 
 CAPTIONER_PACKAGES = {"vllm": ("vllm",), "openai": ("openai", "aiolimiter")}
 DOWNLOAD = "Allow network access at the first use, which downloads the files."
+NEVER_DOWNLOADED = "inception_v3"
+"""Extractor whose missing file is not downloaded."""
 
 
 def check(config: Config) -> Iterator[Finding]:
@@ -33,7 +36,28 @@ def check(config: Config) -> Iterator[Finding]:
             "teacher", lambda: _teacher(config), lambda: require_package("alignment.teacher", teacher, package)
         )
     settings = config.evaluate
-    yield from _found("features", lambda: _extractor(settings), lambda: require_extractor_packages(settings.features))
+    yield from _found(
+        "features",
+        lambda: _extractor(settings),
+        lambda: require_extractor_packages(settings.features),
+        downloads=settings.features != NEVER_DOWNLOADED,
+    )
+    yield _network(config.train.tracker)
+
+
+def _network(tracker: str) -> Finding:
+    if not _is_offline():
+        return ok("network", "models that are missing here are downloaded; HF_HUB_OFFLINE=1 prevents it")
+    found = "HF_HUB_OFFLINE is set: models come from folders and caches of this machine"
+    if tracker == "wandb" and os.environ.get("WANDB_MODE") not in ("offline", "disabled"):
+        return warning("network", f"{found}; train.tracker=wandb sends curves", "Set WANDB_MODE=offline.")
+    return ok("network", found)
+
+
+def _is_offline() -> bool:
+    from huggingface_hub import is_offline_mode
+
+    return bool(is_offline_mode())
 
 
 def _captioners(config: Config) -> Iterator[Finding]:
@@ -84,8 +108,10 @@ def _autoencoder(config: Config) -> str:
     return f"{settings.kind}: {folder}, {settings.channels} channels, downsampling factor {settings.factor}"
 
 
-def _found(name: str, find: Callable[[], str], require: Callable[[], object] = lambda: None) -> Iterator[Finding]:
-    """Find files that can still be downloaded, with packages (``require``) that cannot."""
+def _found(
+    name: str, find: Callable[[], str], require: Callable[[], object] = lambda: None, *, downloads: bool = True
+) -> Iterator[Finding]:
+    """Find files, which a run can still download unless it is offline, with packages (``require``) that it cannot."""
     try:
         require()
     except BackendError as error:
@@ -94,6 +120,9 @@ def _found(name: str, find: Callable[[], str], require: Callable[[], object] = l
     try:
         yield ok(name, find())
     except BackendError as error:
-        yield warning(name, str(error), DOWNLOAD)
+        if downloads and not _is_offline():
+            yield warning(name, str(error), DOWNLOAD)
+        else:
+            yield failed(name, str(error), "", error.exit_code)
     except VaprayError as error:
         yield failed(name, str(error), "", error.exit_code)

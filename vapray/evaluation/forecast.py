@@ -1,7 +1,7 @@
 """Cost estimate of the evaluation."""
 
+from vapray.captioning.forecast import measuring_seconds
 from vapray.config import Config
-from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.forecast import reading_seconds
 from vapray.memorisation.candidates import MAX_HELD_OUT
 from vapray.memorisation.planting import PLANTED, PLANTS
@@ -9,8 +9,8 @@ from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, ForecastInputs, I
 
 __all__ = ["classifier_seconds", "forecast", "reference_rows"]
 
-# Rates of one core of the laptop. Features are computed at 64 pixels for any image, attributes at its own size.
-SECONDS_OF_FEATURES, SECONDS_TO_MEASURE_A_PIXEL = 9e-3, 5e-6
+# Rates of one core of the laptop. Features are computed at 64 pixels for any image.
+SECONDS_OF_FEATURES = 9e-3
 FLOPS_OF_A_CLASSIFIED_PIXEL, IMAGES_OF_A_STEP, FLOPS_OF_A_CORE = 15e3, 48, 20e9
 SECONDS_OF_A_JUDGED_PIXEL, IMAGES_OF_A_JUDGE_S_STEP = 1.4e-6, 64
 BYTES_OF_A_ROW, BYTES_OF_A_REPORT = 400, 250_000
@@ -37,8 +37,7 @@ def forecast(outlook: ForecastInputs) -> Forecast:
     real, pixels = images.splits.get("train", 0) + images.held_out, config.data.image_size**2
     samples, candidates = outlook.rows["samples"], min(images.held_out, MAX_HELD_OUT) + config.sample.n_images
     candidates += _planted(images)
-    seconds_of_attributes = pixels * SECONDS_TO_MEASURE_A_PIXEL if config.data.modality == MEASURED_MODALITY else 0.0
-    attributes = (images.held_out + config.sample.n_images) * seconds_of_attributes
+    attributes = (images.held_out + config.sample.n_images) * measuring_seconds(config)
     seconds_of_features, features = _of_features(config)
     measured = reference_rows(images) + samples
     measuring = measured * seconds_of_features + real * reading_seconds(images) + attributes

@@ -1,6 +1,6 @@
 """Training of the attribute judge of a reference set, from the training images of phantoms and what was drawn."""
 
-from vapray.captioning.prompt_set import load_prompt_set
+from vapray.captioning.prompt_selection import configured_prompt_set
 from vapray.config import Config
 from vapray.data.dataset import true_attributes
 from vapray.data.image_loading import load_square_images
@@ -34,7 +34,7 @@ def judge_of(run: StageContext) -> AttributeJudge | None:
 def _load_or_train(config: Config, images: Version, output: Version) -> AttributeJudge:
     truths = true_attributes(config)
     assert truths is not None
-    specs = judged_attributes(load_prompt_set(config.prompt_set, config.caption.detail), list(truths.values()))
+    specs = judged_attributes(configured_prompt_set(config), list(truths.values()))
     if stored := stored_judge(output, specs):  # existing rows may depend on it
         return stored
     rows = images.read(["image_id", "split", "path"]).to_pylist()

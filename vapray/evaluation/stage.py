@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vapray.captioning.prompt_set import load_prompt_set
+from vapray.captioning.prompt_selection import configured_prompt_set
 from vapray.config import Config
 from vapray.data.dataset import true_attributes
 from vapray.data.decode import decode
@@ -104,7 +104,7 @@ def _write_report(run: StageContext, references: ReferenceSet, memorisation: Mem
     without_pixels = [name for name in run.output.table_spec.schema.names if name != "pixels"]
     rows = [row for version in (references.version, run.output) for row in version.read(without_pixels).to_pylist()]
     truths = {f"image/{image_id}": known for image_id, known in (true_attributes(config) or {}).items()}
-    prompts = load_prompt_set(config.prompt_set, config.caption.detail)
+    prompts = configured_prompt_set(config)
     untrusted = run.upstream["bank"].notes.get("untrusted", {})
     findings = summarize(rows, by_key, sources, truths, prompts, space, config, untrusted)
     groups = report_groups(run, MeasuredImages(rows, by_key, sources, copied, untrusted), prompts, space)

@@ -47,12 +47,15 @@ class ContrastResult:
         p_holm: of the first measure, corrected over the primary contrasts; NaN for one that is not primary.
         resolved: all seeds are finished under every measure, the first one's interval leaves out 0, its corrected p is
             below 1 - ``LEVEL``, and the sign is the same under all.
+        equivalent: all seeds are finished, and the first measure's interval lies within the contrast's
+            ``equivalence_margin`` of the baseline's excess over real images.
     """
 
     contrast: Contrast
     differences: Mapping[str, Difference]
     p_holm: float
     resolved: bool
+    equivalent: bool = False
 
 
 def findings(experiment: Experiment, numbers: Numbers) -> list[ContrastResult]:
@@ -67,6 +70,7 @@ def findings(experiment: Experiment, numbers: Numbers) -> list[ContrastResult]:
             found[place],
             corrected.get(place, math.nan),
             _resolved(found[place], corrected.get(place), len(experiment.seeds)),
+            _is_equivalent(experiment, contrast, found[place][first], numbers),
         )
         for place, contrast in enumerate(experiment.contrasts)
     ]
@@ -94,6 +98,19 @@ def _paired(differences: Sequence[float]) -> Difference:
     spread = interval.high > interval.low
     p = float(stats.ttest_1samp(known, 0.0).pvalue) if spread else float(mean == 0)
     return Difference(mean, interval.low, interval.high, p, len(known))
+
+
+def _is_equivalent(experiment: Experiment, contrast: Contrast, found: Difference, numbers: Numbers) -> bool:
+    if contrast.equivalence_margin is None or found.pairs < len(experiment.seeds) or math.isnan(found.low):
+        return False
+    measure = next(iter(experiment.evaluators))
+    excesses = [
+        numbers.get((contrast.baseline, measure, seed, contrast.metric), math.nan)
+        - numbers.get((contrast.baseline, measure, seed, contrast.floor), math.nan)
+        for seed in experiment.seeds
+    ]
+    margin = contrast.equivalence_margin * abs(fmean(excesses))
+    return -margin < found.low and found.high < margin
 
 
 def _resolved(differences: Mapping[str, Difference], p_holm: float | None, seeds: int) -> bool:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from vapray.captioning.prompt_set import load_prompt_set
+from vapray.captioning.prompt_selection import configured_prompt_set
 from vapray.compare.lineage import REPORT
 from vapray.config import Config
 from vapray.errors import DataError
@@ -174,7 +174,7 @@ class _Audit(ResultReader):
 
 def _unknown_attribute(config: Config, numbers: Sequence[str], pattern: re.Pattern[str]) -> str | None:
     """Return the conflict of a number that ends with an attribute that the prompt set lacks."""
-    attributes = load_prompt_set(config.prompt_set, config.caption.detail).attributes
+    attributes = configured_prompt_set(config).attributes
     for number in numbers:
         found = pattern.fullmatch(number)
         if found and found[1] not in attributes:

@@ -20,6 +20,7 @@ from vapray.experiments.results import OUTCOMES, FinalStage
 
 __all__ = ["Contrast", "Experiment", "Row", "read_experiment", "slug"]
 
+MEASURED_ON_REAL_IMAGES = ("fid", "kid")
 Settings = dict[str, Any]
 """Dotted key -> value, as on the command line."""
 
@@ -46,6 +47,14 @@ class Contrast(ConfigSection):
     """Number to compare: a key of ``METRIC_SPECS``, or a number of the last stage."""
     primary: bool = True
     """Part of Holm's correction; other contrasts are reported uncorrected."""
+    equivalence_margin: Annotated[float, Field(gt=0)] | None = None
+    """Arms are equivalent if the interval of the first measure lies within this share of the baseline's excess over the
+    held-out real images, for numbers that are measured on these, such as fid; None: not asked."""
+
+    @property
+    def floor(self) -> str:
+        """Number of held-out real images."""
+        return f"{self.metric}_real_split"
 
 
 class Experiment(ConfigSection):
@@ -85,6 +94,12 @@ class Experiment(ConfigSection):
                 yield f"contrasts: unknown arm {name!r}; arms: {', '.join(self.arms)}"
             elif self.arms[name].folder:
                 yield f"contrasts: {name!r} is a folder and has no seeds to pair"
+        for contrast in self.contrasts:
+            if contrast.equivalence_margin and contrast.metric not in MEASURED_ON_REAL_IMAGES:
+                yield (
+                    f"contrasts: {contrast.metric} is not measured on held-out real images, so it has no "
+                    f"equivalence_margin; {' and '.join(MEASURED_ON_REAL_IMAGES)} have one"
+                )
 
     def _seed_problems(self) -> Iterator[str]:
         for place, settings in self._places_of_settings():

@@ -136,6 +136,8 @@ def _question(finding: ContrastResult, experiment: Experiment, *, alike: bool) -
     contrast = finding.contrast
     fewest, seeds = min(one.pairs for one in finding.differences.values()), len(experiment.seeds)
     verdict = "resolved" if finding.resolved else "not resolved"
+    if finding.equivalent and contrast.equivalence_margin:
+        verdict += f", equivalent within {100 * contrast.equivalence_margin:g} %"
     if fewest < max(2, seeds):
         verdict = f"{fewest} of {seeds} seeds" if fewest < seeds else "one seed"
     by_measure = finding.differences
@@ -179,7 +181,7 @@ def _description(experiment: Experiment, record: Record) -> str:
 
 
 def _numbers(experiment: Experiment, records: Mapping[RunName, Record]) -> dict[tuple[str, str, int, str], float]:
-    asked = {contrast.metric for contrast in experiment.contrasts}
+    asked = {number for contrast in experiment.contrasts for number in (contrast.metric, contrast.floor)}
     return {(n.row, n.measure, n.seed, key): record.number(key) for n, record in records.items() for key in asked}
 
 

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vapray import __version__
 from vapray.bank.transformer_encoder import TransformerEncoder
+from vapray.config import modality_name
 from vapray.export.export_source import ExportSource
 from vapray.export.memorisation_gate import AuditGate
 from vapray.latents.description import describe_autoencoder
@@ -18,8 +19,8 @@ __all__ = ["loading_lines", "model_card"]
 
 CAPTIONERS = {
     "measured": "worded from image analysis (`measured`); no language model saw the images",
-    "given": "given with the images",
-    "drawn": "worded from what the images were drawn with (`drawn`)",
+    "precomputed": "given with the images",
+    "ground_truth": "worded from what the images were drawn with (`ground_truth`)",
     "vllm": "written by the multimodal LLM {model}",
     "openai": "written by the multimodal LLM {model}",
 }
@@ -143,6 +144,7 @@ def _of_captions(opened: ExportSource) -> dict[str, Any]:
         "encoder": opened.card.text_encoder,
         "packages": packages,
         "tower": TOWERS[place].format(name=public_name(config.text_encoder.model)) if place else "",
+        "untrusted": opened.card.untrusted,
         "origin": CAPTIONERS[config.caption.captioner].format(model=_shown(config.caption.model)),
     }
 
@@ -151,7 +153,7 @@ def _of_data(opened: ExportSource) -> dict[str, Any]:
     config, bank = opened.card.config, opened.bank
     counts = [len(bank.entries(label)) if label in bank.labels else 0 for label in range(len(opened.card.class_names))]
     return {
-        "modality": config.data.modality.replace("_", " "),
+        "modality": modality_name(config.data.modality),
         "side": config.data.image_size,
         "source": config.data.source,
         "images": len(bank),

@@ -28,18 +28,19 @@ from torch.nn import functional as F
 
 __all__ = ["VapDiffusionPipeline", "changed_files"]
 
-Weights = dict[str, Tensor]  # by name; the names that exist decide which parts the network has
+Weights = dict[str, Any]  # tensors by name; the names that exist decide which parts the network has
 Maybe = Tensor | None
 Pipeline: Any = DiffusionPipeline
 CPU = set(Path("/proc/cpuinfo").read_text().split()) if Path("/proc/cpuinfo").exists() else set()  # names of its units
 
 
 def linear(w: Weights, name: str, x: Tensor) -> Tensor:
-    return F.linear(x, w[f"{name}.weight"], w.get(f"{name}.bias"))
+    weight, bias = w[f"{name}.weight"].to(x.dtype), w.get(f"{name}.bias")
+    return F.linear(x, weight, None if bias is None else bias.to(x.dtype))
 
 
 def layer_norm(w: Weights, name: str, x: Tensor) -> Tensor:
-    return F.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"])
+    return F.layer_norm(x, x.shape[-1:], *(w[f"{name}.{part}"].to(x.dtype) for part in ("weight", "bias")))
 
 
 def mlp(w: Weights, name: str, x: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ def prototype_condition(w: Weights, x_BLD: Tensor, row_B: Tensor, heads: int, ma
     if "prototypes.prototypes" not in w:
         return x_BLD
     released = f"{part}.inject_mlp.weight" in w
-    prototypes, few = w["prototypes.prototypes"], len(w["prototypes.prototypes"]) <= len(row_B)
+    prototypes, few = w["prototypes.prototypes"].to(x_BLD.dtype), len(w["prototypes.prototypes"]) <= len(row_B)
     name = f"{part}.cross_attention"
     key_value = linear(w, f"{name}.key_value", prototypes if few else prototypes[row_B])  # project the fewer rows
     key, value = (key_value[row_B] if few else key_value).chunk(2, dim=-1)
@@ -119,7 +120,7 @@ def prototype_condition(w: Weights, x_BLD: Tensor, row_B: Tensor, heads: int, ma
     return x_BLD + linear(w, f"{part}.inject", found)
 
 
-def text_tokens(w: Weights, context_BLD: Tensor, length_B: Tensor, drop_B: Tensor) -> tuple[Tensor, Tensor]:
+def text_tokens(w: Weights, dtype: Any, context_BLD: Tensor, length_B: Tensor, drop_B: Tensor) -> tuple[Tensor, Tensor]:
     """Projected caption tokens, and which are not padding; a dropped row has a learned token, or the empty text."""
     null, length = w.get("text.null"), context_BLD.shape[1]
     if null is not None:
@@ -131,51 +132,50 @@ def text_tokens(w: Weights, context_BLD: Tensor, length_B: Tensor, drop_B: Tenso
         context_BLD = torch.where(drop_B[:, None, None], empty_LD, context_BLD)
         length_B = length_B.masked_fill(drop_B, len(empty_LD))
     real_BL = torch.arange(context_BLD.shape[1], device=context_BLD.device) < length_B[:, None]
-    text_BLD = linear(w, "text.project", context_BLD.masked_fill(~real_BL[:, :, None], 0.0))
+    text_BLD = linear(w, "text.project", context_BLD.masked_fill(~real_BL[:, :, None], 0.0).to(dtype))
     if null is not None:
         text_BLD = torch.where(drop_B[:, None, None], null.to(text_BLD.dtype), text_BLD)
     return text_BLD, real_BL
 
 
-def uvit(w: Weights, settings: dict[str, Any], noisy_BCHW: Tensor, facts_4B: Tensor, context_BLD: Tensor) -> Tensor:
+def uvit(w: Weights, c: Any, noisy_BCHW: Tensor, facts_4B: Tensor, context_BLD: Tensor, low: bool = False) -> Tensor:
     """Noise, x0 or velocity [B, C, H, W], by a transformer over [step | class | text | patches] with long skips.
 
     ``facts_4B`` has for each row the diffusion step, the class, the number of tokens, and 1 for the null condition.
     """
-    heads, patch_size, position = settings["num_heads"], settings["patch_size"], w["position"]
+    heads, patch_size, position = c["num_heads"], c["patch_size"], w["position"]
     step_B, label_B, length_B, drop_B = *facts_4B[:3], facts_4B[3].bool()
-    row_B = label_B.masked_fill(drop_B, len(settings["class_names"]))
-    half = position.shape[1] // 2
+    row_B = label_B.masked_fill(drop_B, len(c["class_names"]))
+    half, dtype = position.shape[1] // 2, torch.bfloat16 if low else position.dtype  # not of the last layers
     angle = step_B[:, None].float() * torch.exp(torch.arange(half, device=step_B.device) * (-math.log(10_000) / half))
     lead = [torch.cat([angle.cos(), angle.sin()], dim=-1)[:, None].to(position.dtype)]
     if "time_mlp.0.weight" in w:
-        lead = [linear(w, "time_mlp.2", F.silu(linear(w, "time_mlp.0", lead[0])))]
+        lead = [linear(w, "time_mlp.2", F.silu(linear(w, "time_mlp.0", lead[0].to(dtype))))]
     if "label_embedding.weight" in w:
         lead.append(w["label_embedding.weight"][row_B].unflatten(1, (-1, position.shape[1])))
-    patches_BLD = F.pixel_unshuffle(noisy_BCHW, patch_size).flatten(2).transpose(1, 2).contiguous()
+    patches_BLD = linear(w, "patch_in", F.pixel_unshuffle(noisy_BCHW, patch_size).flatten(2).mT.contiguous().to(dtype))
     count, mask = patches_BLD.shape[1], None
     if "text.project.weight" in w:
-        text_BLD, real_BL = text_tokens(w, context_BLD, length_B, drop_B)
+        text_BLD, real_BL = text_tokens(w, dtype, context_BLD, length_B, drop_B)
         if not real_BL.all():
             mask = F.pad(real_BL, (sum(part.shape[1] for part in lead), count), value=True)[:, None, None, :]
         lead.append(text_BLD)
-    x = torch.cat([*lead, linear(w, "patch_in", patches_BLD)], dim=1)
-    x = x + torch.cat([position[: x.shape[1] - count], position[-count:]])
-    skips, rotation = [], axial_rotation(count, x, heads) if settings["rope"] else None
-    for i in range(settings["depth"] // 2):
+    x = torch.cat([*lead, patches_BLD], dim=1)
+    x = (x + torch.cat([position[: x.shape[1] - count], position[-count:]])).to(dtype)
+    skips, rotation = [], axial_rotation(count, x, heads) if c["rope"] else None
+    for i in range(c["depth"] // 2):
         x = block(w, f"in_blocks.{i}", x, heads, mask, rotation)
         skips.append(x)
-    if settings["condition_after"] == "encoder":
+    if c["condition_after"] == "encoder":
         x = prototype_condition(w, x, row_B, heads, mask)
     x = block(w, "mid_block", x, heads, mask, rotation)
-    if settings["condition_after"] == "middle":
+    if c["condition_after"] == "middle":
         x = prototype_condition(w, x, row_B, heads, mask)
-    for i in range(settings["depth"] // 2):
+    for i in range(c["depth"] // 2):
         x = block(w, f"out_blocks.{i}", x, heads, mask, rotation, skips.pop())
-    with torch.autocast(x.device.type, enabled=False):  # bfloat16 here would limit the precision of every step
-        patches_BLD = linear(w, "patch_out", layer_norm(w, "norm", x[:, -count:].to(position.dtype)))
-        output_BCHW = F.pixel_shuffle(patches_BLD.transpose(1, 2).unflatten(2, (math.isqrt(count), -1)), patch_size)
-        return F.conv2d(output_BCHW.contiguous(), w["smooth.weight"], w["smooth.bias"], padding=1)
+    patches_BLD = linear(w, "patch_out", layer_norm(w, "norm", x[:, -count:].to(position.dtype)))
+    output_BCHW = F.pixel_shuffle(patches_BLD.transpose(1, 2).unflatten(2, (math.isqrt(count), -1)), patch_size)
+    return F.conv2d(output_BCHW.contiguous(), w["smooth.weight"], w["smooth.bias"], padding=1)
 
 
 def noise_schedule(path: str, schedule: str, total: int) -> tuple[Any, Any, Any]:
@@ -427,10 +427,10 @@ class VapDiffusionPipeline(Pipeline):
         facts_4B = torch.tensor([*facts, *[(1, 0, 0, 1)] * padding], device=x.device).T
         x, text = (torch.cat([rows] * len(drops)).to(self.model.dtype) for rows in (x, text))
         x, text = (F.pad(rows, (0, 0) * (rows.ndim - 1) + (0, padding)) for rows in (x, text))
-        fast = x.device.type != "cpu" or bool(CPU & {"amx_bf16", "avx512_bf16"})  # elsewhere bfloat16 is emulated
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=c["precision"] == "bfloat16" and fast):
-            if self.baseline is None:
-                return uvit(self.model.weights, c, x, facts_4B, text)[: len(facts)].float()
+        half = c["precision"] == "bfloat16" and (x.device.type != "cpu" or bool(CPU & {"amx_bf16", "avx512_bf16"}))
+        if self.baseline is None:
+            return uvit(self.model.weights, c, x, facts_4B, text, half)[: len(facts)].float()
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
             row_B = facts_4B[1].masked_fill(facts_4B[3].bool(), len(c["class_names"]))
             return self.baseline(x, facts_4B[0], class_labels=row_B).sample[: len(facts)].float()
 

@@ -12,9 +12,9 @@ from vapray.errors import DataError
 __all__ = ["check_images", "require_latents", "to_model_range", "to_uint8"]
 
 
-def to_model_range(images_BHWC: NDArray[np.uint8]) -> Tensor:
-    """Convert uint8 [B, H, W, 3] to float32 [B, 3, H, W] in -1..1."""
-    pictures = torch.from_numpy(np.array(images_BHWC)).permute(0, 3, 1, 2)
+def to_model_range(images_BHWC: NDArray[np.uint8], device: torch.device | None = None) -> Tensor:
+    """Convert uint8 [B, H, W, 3] to float32 [B, 3, H, W] in -1..1, on a device (None: the CPU), which gets bytes."""
+    pictures = torch.from_numpy(np.array(images_BHWC)).to(device).permute(0, 3, 1, 2)
     return pictures.float().div(127.5).sub(1.0).contiguous()
 
 

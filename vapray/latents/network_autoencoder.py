@@ -79,7 +79,7 @@ class NetworkAutoencoder(Autoencoder):
         """
         check_images(images_BHWC, self.factor)
         parts = (images_BHWC[turn] for turn in batch_slices(*images_BHWC.shape[:3]))
-        return torch.cat([self.moments(to_model_range(part).to(self.device)) for part in parts])
+        return torch.cat([self.moments(to_model_range(part, self.device)) for part in parts])
 
     @torch.no_grad()
     def decode(self, latents_BCHW: Tensor | NDArray[Any]) -> NDArray[np.uint8]:

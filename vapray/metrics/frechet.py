@@ -129,7 +129,7 @@ def sum_of_singular_values(matrix: NDArray[np.float64]) -> float:
 
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
-    """Compute |mean_a - mean_b|^2 + tr(S_a) + tr(S_b) - 2 tr (S_a S_b)^(1/2), clipped at 0.
+    """Compute ``|mean_a - mean_b|^2 + tr(S_a) + tr(S_b) - 2 tr (S_a S_b)^(1/2)``, clipped at 0.
 
     The last trace is the sum of singular values of L_a^T L_b with S = L L^T, which holds for singular
     covariances (fewer images than features) without the usual offset on the diagonal.

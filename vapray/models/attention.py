@@ -1,18 +1,46 @@
 """Multi-head attention, MLPs and the pre-LayerNorm transformer block of the U-ViT."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vapray.models.condition_size import swiglu_width
+from vapray.models.layers import HeadNorm, LayerNorm, Linear
 from vapray.models.rope import rotate
 
-__all__ = ["Block", "CrossAttention", "HeadNorm", "MlpKind", "SelfAttention", "SwiGLU", "attend", "draw_weights", "mlp"]
+__all__ = [
+    "Block",
+    "CrossAttention",
+    "MlpKind",
+    "SelfAttention",
+    "SwiGLU",
+    "attend",
+    "attention_bias",
+    "draw_weights",
+    "mlp",
+]
 
 MlpKind = Literal["gelu", "swiglu"]
-RMS_EPSILON = 1e-6
+BIAS_ALIGNMENT = 8
+"""Multiple of values at which rows of a bias begin: fused kernels of GPUs would copy other biases in every layer."""
+
+
+def attention_bias(real_BL: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Build the bias of scores that hides padding, [B, 1, 1, L]: 0 for real tokens, -inf for padding.
+
+    Args:
+        real_BL: bool, False for padding; None: no padding, and no bias.
+        dtype: dtype of queries and keys.
+    """
+    if real_BL is None:
+        return None
+    rows, length = real_BL.shape
+    # Never equal to the length, so that compiled blocks see one form.
+    padded = (length // BIAS_ALIGNMENT + 1) * BIAS_ALIGNMENT
+    bias = torch.zeros(rows, padded, dtype=dtype, device=real_BL.device)[:, :length]
+    return bias.masked_fill_(~real_BL, -torch.inf)[:, None, None, :]
 
 
 def attend(
@@ -20,7 +48,7 @@ def attend(
     key_BMD: Tensor,
     value_BMD: Tensor,
     num_heads: int,
-    mask: Tensor | None,
+    bias: Tensor | None,
     rotation_2LF: Tensor | None = None,
 ) -> Tensor:
     """Multi-head scaled dot-product attention without projections.
@@ -30,7 +58,8 @@ def attend(
         key_BMD: keys.
         value_BMD: values.
         num_heads: number of heads; divides D.
-        mask: bool, broadcastable to [B, heads, L, M], True for visible keys; None: all keys are visible.
+        bias: added to the scores, see ``attention_bias``; of the queries' dtype, broadcastable to [B, heads, L, M];
+            None: all keys are visible.
         rotation_2LF: rotation of queries and keys, for self-attention only, see ``rope``; None: no rotation.
 
     Returns:
@@ -44,10 +73,9 @@ def attend(
     if q.dtype == torch.bfloat16 and q.device.type == "cpu" and torch.is_grad_enabled():
         # The CPU's fused kernel computes bfloat16 gradients without the matrix unit, slower than plain products.
         score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        if mask is not None:
-            score = score.masked_fill(~mask, -torch.inf)
+        score = score if bias is None else score + bias
         return (score.softmax(-1).to(v.dtype) @ v).transpose(1, 2).flatten(2)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
 
 
 class SwiGLU(nn.Module):
@@ -60,8 +88,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.gate_value = nn.Linear(width, 2 * hidden)
-        self.out = nn.Linear(hidden, width)
+        self.gate_value = Linear(width, 2 * hidden)
+        self.out = Linear(hidden, width)
 
     def forward(self, tokens_BLD: Tensor) -> Tensor:
         """Map [B, L, D] to [B, L, D]."""
@@ -75,7 +103,7 @@ def mlp(width: int, ratio: float, kind: MlpKind = "gelu") -> nn.Module:
     if kind == "swiglu":
         return SwiGLU(width, swiglu_width(width, ratio))
     hidden = int(width * ratio)
-    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+    return nn.Sequential(Linear(width, hidden), nn.GELU(), Linear(hidden, width))
 
 
 def draw_weights(root: nn.Module) -> None:
@@ -85,48 +113,6 @@ def draw_weights(root: nn.Module) -> None:
             nn.init.trunc_normal_(module.weight, std=0.02)
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-class _RmsNorm(torch.autograd.Function):
-    """RMS norm of the last dimension with a gain, in float32.
-
-    Its backward pass takes half the time of ``F.rms_norm``'s on a CPU, where that is no single kernel.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gain: Tensor) -> Tensor:
-        full = x.float()
-        scale = full.square().mean(-1, keepdim=True).add_(RMS_EPSILON).rsqrt_()
-        normed = full * scale
-        ctx.save_for_backward(normed, scale, gain)
-        return (normed * gain).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        normed, scale, gain = ctx.saved_tensors
-        full = gradient.float()
-        products = full * normed
-        along = (products @ gain)[..., None] / len(gain)
-        of_x = (full * gain).addcmul_(normed, along, value=-1).mul_(scale)
-        return of_x.to(gradient.dtype), products.flatten(0, -2).sum(0)
-
-
-class HeadNorm(nn.Module):
-    """RMS norm of each head's queries or keys, with one learned gain per value of a head (QK-norm).
-
-    Scores are then bounded, so that large learning rates do not saturate the softmax (Dehghani et al., arXiv
-    2302.05442). It computes in float32.
-    """
-
-    def __init__(self, width: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.norm = nn.RMSNorm(width // num_heads, eps=RMS_EPSILON)
-
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        """Map [B, L, D] to [B, L, D]."""
-        normed: Tensor = _RmsNorm.apply(x_BLD.unflatten(2, (self.num_heads, -1)), self.norm.weight)
-        return normed.flatten(2)
 
 
 def _head_norms(width: int, num_heads: int, qk_norm: bool) -> tuple[nn.Module, nn.Module]:
@@ -139,15 +125,17 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, num_heads: int, *, qk_norm: bool = False) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width)
+        self.query_key_value = Linear(width, 3 * width, bias=False)
+        self.out = Linear(width, width)
         self.query_norm, self.key_norm = _head_norms(width, num_heads, qk_norm)
 
-    def forward(self, tokens_BLD: Tensor, mask: Tensor | None, rotation_2LF: Tensor | None = None) -> Tensor:
-        """Map [B, L, D] to [B, L, D]; ``mask`` and ``rotation_2LF`` as in ``attend``."""
-        query, key, value = self.query_key_value(tokens_BLD).chunk(3, dim=-1)
+    def forward(self, tokens_BLD: Tensor, bias: Tensor | None, rotation_2LF: Tensor | None = None) -> Tensor:
+        """Map [B, L, D] to [B, L, D]; ``bias`` and ``rotation_2LF`` as in ``attend``."""
+        # Rows of a matrix, because a product of 3 dimensions without a bias makes one more call.
+        flat = self.query_key_value(tokens_BLD.flatten(0, 1))
+        query, key, value = flat.view(*tokens_BLD.shape[:2], -1).chunk(3, dim=-1)
         query, key = self.query_norm(query), self.key_norm(key)
-        mixed: Tensor = self.out(attend(query, key, value, self.num_heads, mask, rotation_2LF))
+        mixed: Tensor = self.out(attend(query, key, value, self.num_heads, bias, rotation_2LF))
         return mixed
 
 
@@ -157,22 +145,31 @@ class CrossAttention(nn.Module):
     def __init__(self, width: int, num_heads: int, *, qk_norm: bool = False) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.query = nn.Linear(width, width, bias=False)
-        self.key_value = nn.Linear(width, 2 * width, bias=False)
-        self.out = nn.Linear(width, width)
+        self.query = Linear(width, width, bias=False)
+        self.key_value = Linear(width, 2 * width, bias=False)
+        self.out = Linear(width, width)
         self.query_norm, self.key_norm = _head_norms(width, num_heads, qk_norm)
 
     def forward(self, tokens_BLD: Tensor, memory_RMD: Tensor, row_B: Tensor) -> Tensor:
         """Attend from row b of the batch to ``memory_RMD[row_B[b]]``; returns [B, L, D]."""
+        query, key, value = self._query_key_value(tokens_BLD, memory_RMD, row_B)
+        mixed: Tensor = self.out(attend(query, key, value, self.num_heads, None))
+        return mixed
+
+    def weights(self, tokens_BLD: Tensor, memory_RMD: Tensor, row_B: Tensor) -> Tensor:
+        """Compute the weights of ``forward``'s attention, float32 [B, heads, L, M]; each token's sum to 1."""
+        query, key, _ = self._query_key_value(tokens_BLD, memory_RMD, row_B)
+        q, k = (x.unflatten(2, (self.num_heads, -1)).transpose(1, 2).float() for x in (query, key))
+        return (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(dim=-1)
+
+    def _query_key_value(self, tokens_BLD: Tensor, memory_RMD: Tensor, row_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         # Projection and look-up commute, so project on the side with fewer rows.
         if len(memory_RMD) <= len(row_B):
             key_value = self.key_value(memory_RMD)[row_B]
         else:
             key_value = self.key_value(memory_RMD[row_B])
         key, value = key_value.chunk(2, dim=-1)
-        query, key = self.query_norm(self.query(tokens_BLD)), self.key_norm(key)
-        mixed: Tensor = self.out(attend(query, key, value, self.num_heads, None))
-        return mixed
+        return self.query_norm(self.query(tokens_BLD)), self.key_norm(key), value
 
 
 class Block(nn.Module):
@@ -189,16 +186,16 @@ class Block(nn.Module):
         mlp_kind: MlpKind = "gelu",
     ) -> None:
         super().__init__()
-        self.merge = nn.Linear(2 * width, width) if long_skip else None
-        self.attention_norm = nn.LayerNorm(width)
+        self.merge = Linear(2 * width, width) if long_skip else None
+        self.attention_norm = LayerNorm(width)
         self.attention = SelfAttention(width, num_heads, qk_norm=qk_norm)
-        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp_norm = LayerNorm(width)
         self.mlp = mlp(width, mlp_ratio, mlp_kind)
 
     def forward(
         self,
         tokens_BLD: Tensor,
-        mask: Tensor | None,
+        bias: Tensor | None,
         rotation_2LF: Tensor | None = None,
         skip_BLD: Tensor | None = None,
     ) -> Tensor:
@@ -206,6 +203,6 @@ class Block(nn.Module):
         if self.merge is not None:
             assert skip_BLD is not None
             tokens_BLD = self.merge(torch.cat([tokens_BLD, skip_BLD], dim=-1))
-        tokens_BLD = tokens_BLD + self.attention(self.attention_norm(tokens_BLD), mask, rotation_2LF)
+        tokens_BLD = tokens_BLD + self.attention(self.attention_norm(tokens_BLD), bias, rotation_2LF)
         merged: Tensor = tokens_BLD + self.mlp(self.mlp_norm(tokens_BLD))
         return merged

@@ -1,8 +1,10 @@
 """Size of the module after a U-ViT's encoder (a PCM, a replacement block, or none), computed without torch."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from vapray.config import Config
+if TYPE_CHECKING:
+    from vapray.config import Config
 
 __all__ = ["ConditionSize", "condition_size", "hidden_width", "parameters_of_qk_norm", "swiglu_width"]
 
@@ -26,7 +28,7 @@ class ConditionSize:
     kept_values: int = 0
 
 
-def condition_size(config: Config, *, num_classes: int, patches: int, tokens: int) -> ConditionSize:
+def condition_size(config: "Config", *, num_classes: int, patches: int, tokens: int) -> ConditionSize:
     """Compute the size of the module of ``model.prototypes``, for a sequence of ``tokens``."""
     section, width = config.model.prototypes, config.model.width
     if not section.has_block:
@@ -54,12 +56,12 @@ def swiglu_width(width: int, ratio: float) -> int:
     return max(8, 8 * round(width * ratio / 12))
 
 
-def parameters_of_qk_norm(config: Config) -> int:
+def parameters_of_qk_norm(config: "Config") -> int:
     """Count the gains of one attention's queries and keys."""
     return 2 * (config.model.width // config.model.num_heads) * config.model.qk_norm
 
 
-def _parameters_of_pcm(config: Config) -> int:
+def _parameters_of_pcm(config: "Config") -> int:
     """Count the parameters without the prototypes themselves."""
     pcm, width = config.model.prototypes, config.model.width
     square, attention, norm = width**2, 4 * width**2 + width, 2 * width
@@ -72,7 +74,7 @@ def _parameters_of_pcm(config: Config) -> int:
     return injection + (3 * (square + width) if pcm.target == "released" else square)
 
 
-def _flops_of_pcm(config: Config, tokens: int, prototypes: int) -> int:
+def _flops_of_pcm(config: "Config", tokens: int, prototypes: int) -> int:
     width, square = config.model.width, config.model.width**2
     looked_up = 4 * prototypes * square + 4 * tokens * prototypes * width + 4 * tokens * square
     injected = {

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vapray.models.alignment import AlignmentTarget
 from vapray.models.network_config import NetworkSizes
 from vapray.models.prediction import Prediction
+from vapray.models.text_tokens import TextShape
 
 __all__ = ["DiffusersDenoiser", "build_dit", "build_unet"]
 
@@ -53,14 +54,14 @@ class DiffusersDenoiser(nn.Module):
         context_length_B: Tensor,
         drop_B: Tensor | None = None,
         *,
+        text_shape: TextShape | None = None,
         reconstruct: bool = True,
         align: AlignmentTarget | None = None,
     ) -> Prediction:
         """Predict the noise in each latent; shapes as in ``UViT.forward``."""
         row_B = label_B if drop_B is None else label_B.masked_fill(drop_B, self.num_classes)
         noise = self.network(noisy_BCHW, step_B, class_labels=row_B).sample.float()
-        nothing_B = noise.new_zeros(len(noise), dtype=torch.float32)
-        return Prediction(noise, nothing_B.mean(), nothing_B)
+        return Prediction(noise, noise.new_zeros(len(noise), dtype=torch.float32))
 
 
 def build_dit(sizes: NetworkSizes, patch_size: int, *, seed: int) -> DiffusersDenoiser:

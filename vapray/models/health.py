@@ -23,8 +23,10 @@ def prototype_health(prototypes: Tensor) -> dict[str, float]:
         to min(P, D);
         ``mean_pairwise_cosine`` over the pairs of different prototypes of a class, 0 for P = 1.
     """
-    vectors = prototypes.detach().to("cpu", torch.float64)  # most GPUs are slow at float64
-    share = torch.linalg.svdvals(vectors)
+    vectors = prototypes.detach().double()
+    # Squares of the singular values are the eigenvalues of the smaller Gram matrix, which are faster.
+    gram = vectors @ vectors.mT if vectors.shape[1] <= vectors.shape[2] else vectors.mT @ vectors
+    share = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
     share = share / share.sum(dim=-1, keepdim=True).clamp_min(1e-300)
     rank = torch.special.entr(share).sum(dim=-1).exp().mean()
     unit = F.normalize(vectors, dim=-1)

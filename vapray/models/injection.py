@@ -5,6 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from vapray.models.attention import CrossAttention, SelfAttention, mlp
+from vapray.models.layers import LayerNorm, Linear
 
 __all__ = ["AttentionInjection", "Injection", "InjectionKind", "ReleasedInjection"]
 
@@ -23,22 +24,22 @@ class AttentionInjection(nn.Module):
 
     def __init__(self, width: int, num_heads: int, *, self_attention: bool, qk_norm: bool = False) -> None:
         super().__init__()
-        self.cross_norm = nn.LayerNorm(width)
+        self.cross_norm = LayerNorm(width)
         self.cross_attention = CrossAttention(width, num_heads, qk_norm=qk_norm)
-        self.self_norm = nn.LayerNorm(width) if self_attention else None
+        self.self_norm = LayerNorm(width) if self_attention else None
         self.self_attention = SelfAttention(width, num_heads, qk_norm=qk_norm) if self_attention else None
-        self.inject = nn.Linear(width, width)
+        self.inject = Linear(width, width)
 
     @property
     def gates(self) -> list[nn.Linear]:
         """Linear layer Z, which all injected features pass."""
         return [self.inject]
 
-    def forward(self, tokens_BLD: Tensor, prototypes_RPD: Tensor, row_B: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, tokens_BLD: Tensor, prototypes_RPD: Tensor, row_B: Tensor, bias: Tensor | None) -> Tensor:
         """Add features of each row's class prototypes to its tokens, [B, L, D]."""
         retrieved = self.cross_attention(self.cross_norm(tokens_BLD), prototypes_RPD, row_B)
         if self.self_attention is not None and self.self_norm is not None:
-            retrieved = self.self_attention(self.self_norm(retrieved), mask)
+            retrieved = self.self_attention(self.self_norm(retrieved), bias)
         injected: Tensor = tokens_BLD + self.inject(retrieved)
         return injected
 
@@ -55,18 +56,18 @@ class ReleasedInjection(nn.Module):
     def __init__(self, width: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()
         self.cross_attention = CrossAttention(width, num_heads)
-        self.inject_attention = nn.Linear(width, width, bias=False)
-        self.mlp_norm = nn.LayerNorm(width)
+        self.inject_attention = Linear(width, width, bias=False)
+        self.mlp_norm = LayerNorm(width)
         self.mlp = mlp(width, mlp_ratio)
-        self.inject_mlp = nn.Linear(width, width, bias=False)
+        self.inject_mlp = Linear(width, width, bias=False)
 
     @property
     def gates(self) -> list[nn.Linear]:
         """Linear layers Z1 and Z2, which all injected features pass."""
         return [self.inject_attention, self.inject_mlp]
 
-    def forward(self, tokens_BLD: Tensor, prototypes_RPD: Tensor, row_B: Tensor, mask: Tensor | None) -> Tensor:
-        """Add features of each row's class prototypes to its tokens, [B, L, D]; ``mask`` is not used."""
+    def forward(self, tokens_BLD: Tensor, prototypes_RPD: Tensor, row_B: Tensor, bias: Tensor | None) -> Tensor:
+        """Add features of each row's class prototypes to its tokens, [B, L, D]; ``bias`` is not used."""
         tokens_BLD = tokens_BLD + self.inject_attention(self.cross_attention(tokens_BLD, prototypes_RPD, row_B))
         injected: Tensor = tokens_BLD + self.inject_mlp(self.mlp(self.mlp_norm(tokens_BLD)))
         return injected

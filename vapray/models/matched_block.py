@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from vapray.models.attention import SelfAttention, draw_weights
 from vapray.models.condition_size import hidden_width
+from vapray.models.layers import LayerNorm, Linear
 from vapray.models.prototypes import PrototypePlace
 
 __all__ = ["MatchedBlock"]
@@ -23,16 +24,16 @@ class MatchedBlock(nn.Module):
         super().__init__()
         self.after = after
         hidden = hidden_width(width, parameters)
-        self.attention_norm = nn.LayerNorm(width)
+        self.attention_norm = LayerNorm(width)
         self.attention = SelfAttention(width, num_heads)
-        self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
-        self.inject = nn.Linear(width, width)
+        self.mlp_norm = LayerNorm(width)
+        self.mlp = nn.Sequential(Linear(width, hidden), nn.GELU(), Linear(hidden, width))
+        self.inject = Linear(width, width)
         draw_weights(self)
         nn.init.zeros_(self.inject.weight)
 
-    def forward(self, tokens_BLD: Tensor, mask: Tensor | None) -> Tensor:
-        """Map [B, L, D] to [B, L, D]; ``mask`` as in ``attend``."""
-        mixed = self.attention(self.attention_norm(tokens_BLD), mask)
+    def forward(self, tokens_BLD: Tensor, bias: Tensor | None) -> Tensor:
+        """Map [B, L, D] to [B, L, D]; ``bias`` as in ``attend``."""
+        mixed = self.attention(self.attention_norm(tokens_BLD), bias)
         changed: Tensor = tokens_BLD + self.inject(self.mlp(self.mlp_norm(mixed)))
         return changed

@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from vapray.models.alignment import AlignmentTarget
+from vapray.models.text_tokens import TextShape
 
 __all__ = ["Denoiser", "Prediction"]
 
@@ -19,10 +20,8 @@ class Prediction:
 
     output_BCHW: Tensor
     """Predicted noise eps_theta, or what ``Parameterization`` says instead."""
-    reconstruction: Tensor
-    """L_recon, the mean of ``reconstruction_B``; 0 for a network without prototypes."""
     reconstruction_B: Tensor
-    """L_recon of each row, float32."""
+    """L_recon of each row, float32; 0 for a network without prototypes."""
     alignment: Tensor | None = None
     """Alignment loss, float32, before its weight; None for a network without an alignment head, and in sampling."""
 
@@ -39,6 +38,7 @@ class Denoiser(Protocol):
         context_length_B: Tensor,
         drop_B: Tensor | None = None,
         *,
+        text_shape: TextShape | None = None,
         reconstruct: bool = True,
         align: AlignmentTarget | None = None,
     ) -> Prediction:

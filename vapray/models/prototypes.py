@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vapray.models.attention import draw_weights
+from vapray.models.attention import attention_bias, draw_weights
 from vapray.models.injection import AttentionInjection, Injection, InjectionKind, ReleasedInjection
 from vapray.models.reconstruction import Reconstruction, ReconstructionTarget, ReleasedReconstruction
 
@@ -112,7 +112,13 @@ class PrototypeCondition(nn.Module):
                 nn.init.zeros_(gate.weight)
 
     def forward(
-        self, tokens_BLD: Tensor, row_B: Tensor, real_BL: Tensor | None, *, reconstruct: bool = True
+        self,
+        tokens_BLD: Tensor,
+        row_B: Tensor,
+        real_BL: Tensor | None,
+        *,
+        bias: Tensor | None = None,
+        reconstruct: bool = True,
     ) -> Conditioned:
         """Condition encoder features on the prototypes of each row's class.
 
@@ -120,13 +126,14 @@ class PrototypeCondition(nn.Module):
             tokens_BLD: encoder features F_e.
             row_B: int64, class of each row, or ``num_classes`` for the null class.
             real_BL: bool, False for padding; None: no padding.
+            bias: ``attention_bias`` of ``real_BL``, if the caller has it.
             reconstruct: whether to compute L_recon.
 
         Returns:
             Tokens [B, L, D] and L_recon.
         """
-        mask = None if real_BL is None else real_BL[:, None, None, :]
-        injected = self.injection(tokens_BLD, self.prototypes, row_B, mask)
+        bias = attention_bias(real_BL, tokens_BLD.dtype) if bias is None else bias
+        injected = self.injection(tokens_BLD, self.prototypes.to(tokens_BLD.dtype), row_B, bias)
         loss_B = self.reconstruction_loss(tokens_BLD, row_B, real_BL) if reconstruct else None
         return Conditioned(injected, loss_B)
 
@@ -135,7 +142,7 @@ class PrototypeCondition(nn.Module):
 
         Each row is averaged separately, so that a row's loss does not depend on the length of other rows.
         """
-        error_BL: Tensor = self.reconstruction(tokens_BLD, self.prototypes, row_B)
+        error_BL: Tensor = self.reconstruction(tokens_BLD, self.prototypes.to(tokens_BLD.dtype), row_B)
         if real_BL is None:
             return error_BL.mean(dim=1)
         return error_BL.masked_fill(~real_BL, 0.0).sum(dim=1) / real_BL.sum(dim=1)

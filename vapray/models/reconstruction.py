@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vapray.models.attention import attend
+from vapray.models.layers import Linear
 
 __all__ = ["Reconstruction", "ReconstructionTarget", "ReleasedReconstruction", "mix_prototypes"]
 
@@ -45,7 +46,7 @@ class Reconstruction(nn.Module):
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.query = nn.Linear(width, width, bias=False)
+        self.query = Linear(width, width, bias=False)
 
     def forward(self, tokens_BLD: Tensor, prototypes_RPD: Tensor, row_B: Tensor) -> Tensor:
         """Compute the squared error of each token [B, L], float32, mean over width."""
@@ -70,7 +71,7 @@ class ReleasedReconstruction(nn.Module):
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.query, self.key, self.value = (Linear(width, width) for _ in range(3))
 
     def forward(self, tokens_BLD: Tensor, prototypes_RPD: Tensor, row_B: Tensor) -> Tensor:
         """Compute half the squared error of each token [B, L], float32, mean over width."""

@@ -7,7 +7,7 @@ if a finished version has that fingerprint, which is checked before Ray starts; 
 import importlib
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -218,8 +218,8 @@ class PipelineRunner:
         )
 
 
-def _validation(stage: Stage, config: Config, tables: Mapping[str, Version]) -> Callable[[Any], float] | None:
-    """Build the validation metric for training; its import is deferred because it loads torch."""
+def _validation(stage: Stage, config: Config, tables: Mapping[str, Version]) -> Any:
+    """Build the validation of training, or None; its import is deferred because it loads torch."""
     if stage.name != "train":
         return None
     from vapray.evaluation.validation import FrechetValidation

@@ -73,6 +73,7 @@ _TRAIN_EXECUTION = {
     "workers", "use_gpu", "log_every", "checkpoint_every", "keep_checkpoints", "max_failures", "max_skipped_steps",
     "grace_seconds", "strict_checkpoints", "prefetch", "activation_checkpointing", "gradient_accumulation_steps",
     "compile", "min_workers", "tracker", "init_from", "sharding", "resources_per_worker",
+    "cpus_per_worker", "health_every", "profile_steps",
 }  # fmt: skip
 _TRAIN = tuple(f"train.{name}" for name in Train.model_fields if name not in _TRAIN_EXECUTION)
 # The pilot decides no caption, and trust none before the bank.

@@ -16,7 +16,7 @@ from vapray.report import gauge, number_format
 __all__ = ["Image", "data_uri", "page", "sides"]
 
 Image = NDArray[np.uint8]
-"""RGB image, uint8 [H, W, 3]."""
+"""RGB image, uint8 [H, W, 3]; with opacity [H, W, 4]."""
 LARGE, SMALL = 160, 96
 """Target side of images on the page, in pixels; reached approximately by integer scaling."""
 
@@ -49,13 +49,13 @@ def sides(images: Sequence[Image]) -> dict[str, int]:
 
 
 def data_uri(image: Image) -> str:
-    """Encode an RGB image uint8 [H, W, 3] as a lossless PNG data URI.
+    """Encode an image uint8 [H, W, 3], or with opacity [H, W, 4], as a lossless PNG data URI.
 
     Raises:
         DataError: type or shape differ.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-        raise DataError(f"report image: expected uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] not in (3, 4):
+        raise DataError(f"report image: expected uint8 [H, W, 3 or 4], got {image.dtype} {list(image.shape)}")
     encoded = io.BytesIO()
     PIL.Image.fromarray(image).save(encoded, "PNG")
     return "data:image/png;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from vapray import errors
 from vapray.config import Pool
-from vapray.errors import BackendError, EngineDeadError, VaprayError
+from vapray.errors import BackendError, EngineDeadError, VaprayError, is_device_failure
 from vapray.runtime.cluster import require_resources, unwrap_ray_errors
 from vapray.runtime.placement import ResourceDemand
 from vapray.runtime.reject_limit import check_rejects
@@ -178,6 +178,7 @@ class MapWorker:
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Map one work item; a VaprayError is returned in the receipt, because Ray Data drops the type of errors.
 
+        A dead engine or a failed device ends the process, and the work item is mapped by another one.
         The driver ends the stage at the first error. Until it does, further work items get the same receipt.
         """
         if self._failure:
@@ -193,6 +194,10 @@ class MapWorker:
         except VaprayError as error:
             self._failure = _receipt(FAILED, error_type=type(error).__name__, message=str(error))
             return self._failure
+        except RuntimeError as error:
+            if is_device_failure(error):
+                os._exit(1)
+            raise
         return _receipt(DONE, rows=len(item.rows))
 
 

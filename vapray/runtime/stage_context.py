@@ -1,6 +1,6 @@
 """Context of a running stage."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,8 +24,7 @@ class StageContext:
         began: ``time.monotonic()`` at the start of the stage.
         upstream: Manifests of earlier stages, by stage.
         external_inputs: Hash of each external input, by name, as in the fingerprint.
-        validate: Validation metric for training, or None: takes the averaged network and returns a distance to the
-            validation split; lower is better.
+        validate: ``vapray.training.job.Validation`` of stage train; None: none.
         notes: JSON values that the stage records in its manifest for the report.
     """
 
@@ -37,5 +36,5 @@ class StageContext:
     began: float
     upstream: Mapping[str, Manifest]
     external_inputs: Mapping[str, str] = field(default_factory=dict)
-    validate: Callable[[Any], float] | None = None
+    validate: Any = None
     notes: dict[str, Any] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from vapray.data.origins import OriginSummary
 from vapray.errors import BackendError, CheckpointError, ConfigError, DataError
 from vapray.latents.autoencoder import Autoencoder, load_autoencoder
 from vapray.latents.latent_space import LatentSpace
+from vapray.models.precision import keep_float32_exact
 from vapray.sampling.checkpoint_folder import open_checkpoint_folder
 from vapray.sampling.network_weights import UPDATE_ADVICE, load_network_weights
 from vapray.store.checkpoint import SCHEMA, as_temporary_folder, file_digests, read_verified
@@ -44,6 +45,8 @@ class CheckpointMetadata:
     text_encoder: str
     context_width: int
     origins: OriginSummary = field(default_factory=OriginSummary)
+    untrusted: Mapping[str, str] = field(default_factory=dict)
+    """Reason of each attribute that ``caption.trust=audited`` left out of the captions."""
 
     @classmethod
     def parse(cls, data: bytes, where: str) -> Self:
@@ -67,6 +70,7 @@ class CheckpointMetadata:
                 str(card["text_encoder"]),
                 int(card["context_width"]),
                 OriginSummary.from_record(card.get("origins")),
+                dict(card.get("untrusted", {})),
             )
         except ValidationError as error:
             problems = from_pydantic(error.errors(), Config, card["config"])
@@ -216,7 +220,7 @@ def load_text_encoder(card: CheckpointMetadata, model: str | None, device: str, 
 
 
 def require_device(device: str) -> None:
-    """Check that this machine has a device, before any file is read.
+    """Check that this machine has a device, before any file is read; on a GPU float32 is then float32.
 
     Raises:
         BackendError: the device is missing; names the available ones.
@@ -226,3 +230,4 @@ def require_device(device: str) -> None:
     except (RuntimeError, AssertionError, NotImplementedError):
         have = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         raise BackendError(f"device {device!r} is not on this machine. Accepted: {', '.join(have)}.") from None
+    keep_float32_exact()

@@ -1,7 +1,9 @@
 """Data card of a folder of generated images."""
 
+from collections.abc import Mapping
+
 from vapray import __version__
-from vapray.data.origins import OriginSummary
+from vapray.sampling.checkpoint_loading import CheckpointMetadata
 
 __all__ = ["data_card"]
 
@@ -18,14 +20,20 @@ names the training image of each caption (`source_image_id`).
 """
 
 
-def data_card(arm: str, count: int, captions: int, origins: OriginSummary) -> str:
+def data_card(arm: str, count: int, captions: int, checkpoint: CheckpointMetadata) -> str:
     """Render the card as Markdown.
 
     Args:
         arm: Arm of the images, such as generated.
         count: Number of images.
         captions: Number of captions of the training images.
-        origins: Origins of the training images.
+        checkpoint: Metadata of the checkpoint that generated them.
     """
-    lines = "\n".join(f"* {line}" for line in origins.lines())
-    return CARD.format(arm=arm, count=count, captions=captions, version=__version__, origins=lines)
+    lines = [*checkpoint.origins.lines(), *_untrusted(checkpoint.untrusted)]
+    listed = "\n".join(f"* {line}" for line in lines)
+    return CARD.format(arm=arm, count=count, captions=captions, version=__version__, origins=listed)
+
+
+def _untrusted(reasons: Mapping[str, str]) -> list[str]:
+    named = "; ".join(reasons.values())
+    return [f"attributes left out of the captions as untrusted (caption.trust=audited): {named}"] if named else []

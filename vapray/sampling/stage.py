@@ -17,11 +17,10 @@ import pyarrow as pa
 
 from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Config
-from vapray.data.origins import OriginSummary
 from vapray.runtime.row_map import map_rows, write_work_list
 from vapray.runtime.stage_context import StageContext
 from vapray.sampling.caption_source import select_captions
-from vapray.sampling.checkpoint_loading import Weights, read_metadata
+from vapray.sampling.checkpoint_loading import CheckpointMetadata, Weights, read_metadata
 from vapray.sampling.data_card import data_card
 from vapray.sampling.plan import ARMS, arm_sizes, plan_samples
 from vapray.sampling.sampler import Sampler, SamplingSettings
@@ -53,7 +52,7 @@ def run(run: StageContext) -> None:
     build = partial(_MakeImages, config, run.inputs["checkpoints"], run.output)
     map_rows(run, planned, build, pool=config.pools.sample, columns=planned.table_spec.schema.names)
     checkpoint = read_metadata(f"{run.inputs['checkpoints'].uri}/files/final")
-    _write_metadata(run.output, checkpoint.origins, len(bank))
+    _write_metadata(run.output, checkpoint, len(bank))
 
 
 class _MakeImages:
@@ -98,10 +97,10 @@ class _MakeImages:
         return self._samplers[arm]
 
 
-def _write_metadata(output: Version, origins: OriginSummary, n_training: int) -> None:
+def _write_metadata(output: Version, checkpoint: CheckpointMetadata, n_training: int) -> None:
     """Write the table and the data card of each arm's image folder."""
     columns = ["sample_id", "arm", "label", "class", "caption", "source_image_id", "seed"]
-    rows = output.read(columns).to_pylist()
+    rows, origins = output.read(columns).to_pylist(), checkpoint.origins
     origin = {
         "training_licence": "" if origins.has_unknown_licence else origins.licence_names,
         "training_source": f"vapray, trained on {origins.source_names}",
@@ -114,4 +113,4 @@ def _write_metadata(output: Version, origins: OriginSummary, n_training: int) ->
         ]
         folder = f"{output.folder}/files/images/{arm}"
         output.files.write(f"{folder}/metadata.jsonl", ("\n".join(lines) + "\n").encode())
-        output.files.write(f"{folder}/README.md", data_card(arm, len(lines), n_training, origins).encode())
+        output.files.write(f"{folder}/README.md", data_card(arm, len(lines), n_training, checkpoint).encode())

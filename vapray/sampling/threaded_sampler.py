@@ -1,8 +1,9 @@
-"""Sampler with one thread per engine, for many concurrent callers, as in a service."""
+"""Sampler with one thread per engine and one that decodes, for many concurrent callers, as in a service."""
 
+import logging
 import threading
 from collections.abc import Callable, Collection
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -35,9 +36,10 @@ class PreviewImage:
 
 
 class ThreadedSampler:
-    """Run a sampler's engines and decode their latents, each engine in its own thread.
+    """Run a sampler's engines, each in its own thread, and decode their latents in another one, in order.
 
-    No network runs in the submitting thread. An idle engine takes no CPU time.
+    Other images take their steps while one is decoded. No network runs in the submitting thread. An idle engine takes
+    no CPU time.
 
     Args:
         sampler: Sampler that owns the engines.
@@ -48,6 +50,8 @@ class ThreadedSampler:
         self.sampler, self._on_death = sampler, on_death
         self._threads: dict[Prototypes, threading.Thread] = {}
         self._starting = threading.Lock()
+        self._decoder = ThreadPoolExecutor(1, "decoder")
+        self._closed = False
 
     def submit(
         self,
@@ -63,7 +67,7 @@ class ThreadedSampler:
             request: Request for the engine, without a preview callback.
             prototypes: Use or bypass the prototype condition.
             preview_steps: Numbers of solver steps after which to decode a preview.
-            on_preview: Receives each preview, in the engine's thread; None: no previews.
+            on_preview: Receives each preview, in the decoder's thread; None: no previews. Its errors are logged.
 
         Returns:
             Future of the image uint8 [H, W, 3]. Cancelling it frees its rows from the next network call on.
@@ -73,21 +77,25 @@ class ThreadedSampler:
             ConfigError: prototypes are to be bypassed, but the network has none.
             RuntimeError: the sampler is closed.
         """
+        if self._closed:
+            raise RuntimeError(f"{request}: the sampler is closed")
         engine = self._start_engine(prototypes)
         image: Future[Pixels] = Future()
         if on_preview is not None:
-            request = replace(request, preview=partial(self._decode_preview, preview_steps, on_preview))
+            request = replace(request, preview=partial(self._take_preview, image, preview_steps, on_preview))
         ticket = engine.submit(request)
         image.add_done_callback(lambda ended: ticket.cancel() if ended.cancelled() else None)
-        ticket.add_done_callback(lambda ended: self._decode_result(ended, image))
+        ticket.add_done_callback(lambda ended: self._take_result(ended, image))
         return image
 
     def close(self) -> None:
         """Cancel pending requests and end the threads."""
+        self._closed = True
         with self._starting:
             for prototypes, thread in self._threads.items():
                 self.sampler.engine_for(prototypes).close()
                 thread.join()
+        self._decoder.shutdown()
 
     def stats(self) -> dict[Prototypes, EngineStats]:
         """Statistics of each engine that has received a request."""
@@ -110,20 +118,41 @@ class ThreadedSampler:
             self._on_death()
             raise
 
-    def _decode_result(self, ticket: Future[Tensor], image: Future[Pixels]) -> None:
-        """Decode in the engine's thread, unless the caller has cancelled."""
+    def _take_result(self, ticket: Future[Tensor], image: Future[Pixels]) -> None:
+        """Pass a latent to the decoder, unless the caller has cancelled; in the engine's thread."""
         if ticket.cancelled():
             image.cancel()
         if not image.set_running_or_notify_cancel():
             return
+        if error := ticket.exception():
+            image.set_exception(error)
+        else:
+            self._decoder.submit(self._decode_result, ticket.result(), image)
+
+    def _decode_result(self, latent_CHW: Tensor, image: Future[Pixels]) -> None:
         try:
-            image.set_result(decode_latent(ticket.result(), self.sampler.autoencoder, self.sampler.space))
+            image.set_result(decode_latent(latent_CHW, self.sampler.autoencoder, self.sampler.space))
         except Exception as error:
             image.set_exception(error)
 
-    def _decode_preview(
-        self, preview_steps: Collection[int], on_preview: Callable[[PreviewImage], None], preview: IntermediateLatent
+    def _take_preview(
+        self,
+        image: Future[Pixels],
+        preview_steps: Collection[int],
+        on_preview: Callable[[PreviewImage], None],
+        preview: IntermediateLatent,
     ) -> None:
         if preview.taken in preview_steps:
+            self._decoder.submit(self._decode_preview, image, on_preview, preview)
+
+    def _decode_preview(
+        self, image: Future[Pixels], on_preview: Callable[[PreviewImage], None], preview: IntermediateLatent
+    ) -> None:
+        """Decode a preview, unless its image was cancelled; a preview that fails is left out, and the log says so."""
+        if image.cancelled():
+            return
+        try:
             pixels = decode_latent(preview.clean_CHW, self.sampler.autoencoder, self.sampler.space)
             on_preview(PreviewImage(preview.taken, preview.steps, pixels))
+        except Exception:
+            logging.getLogger(__name__).exception("preview after step %d failed", preview.taken)

@@ -44,9 +44,17 @@ class ServeConfig:
         return int(self.http_options.get("port", 8000))
 
     def with_overrides(
-        self, models: list[dict[str, str]], keys: str | None, host: str | None, port: int | None
+        self, models: list[dict[str, Any]], keys: str | None, host: str | None, port: int | None
     ) -> Self:
-        """Copy with the values of a command line; None or an empty value keeps the file's."""
+        """Copy with the values of a command line; None or an empty value keeps the file's.
+
+        The first model keeps the file's aliases, but those that ``models`` name.
+        """
+        first = self.args["models"][:1] if isinstance(self.args.get("models"), list) else []
+        if models and first and isinstance(first[0], dict) and isinstance(first[0].get("aliases"), list):
+            given = {model.get("name") for model in models}
+            aliases = [alias for alias in first[0]["aliases"] if alias not in given]
+            models = [{"aliases": aliases, **models[0]}, *models[1:]]
         said = {"models": models, "api_keys_file": keys}
         options = {"host": host, "port": port}
         return replace(

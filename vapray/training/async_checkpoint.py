@@ -125,11 +125,11 @@ class AsyncCheckpointer:
     def _validate(self, step: int, ema: Network) -> None:
         assert self._context.validate is not None
         with _stream_of_its_own(self._context.device):
-            distance = self._context.validate(ema)
+            values = self._context.validate(ema)
         with self._lock:
-            self._state.record_validation(step, ema, distance)
+            self._state.record_validation(step, ema, values["validation_distance"])
             self._state.pending = self._under_way = None
-        self._context.log_metrics(step, {"validation_distance": distance})
+        self._context.log_metrics(step, values)
 
     def _save(self, snapshot: Snapshot, when_done: Callable[[int], None] | None) -> None:
         self._context.save(snapshot.step, self._state.to_files(snapshot))

@@ -7,16 +7,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vapray.config import Config
+from vapray.config import Config, Train
 from vapray.diffusion.objective import ClassBalancing
 from vapray.diffusion.randomness import TrainingDraws, draw_other_labels, draw_posterior_noise, draw_training
 from vapray.latents.latent_space import LatentSpace, sample_latent
+from vapray.models.precision import Precision
+from vapray.models.text_tokens import TextShape
 from vapray.training.alignment import alignment_weight
 from vapray.training.batch_sampler import GlobalBatchSampler, caption_permutation
 from vapray.training.dataset import TrainingRows
 from vapray.training.network import build_noise_levels
 
-__all__ = ["Batch", "Batches"]
+__all__ = ["Batch", "Batches", "micro_batches"]
+
+MULTIPLE_OF_TOKENS: dict[Precision, int] = {"float32": 1, "bfloat16": 16}
+"""Multiple to which captions are padded; bfloat16 kernels are built per shape and are faster for even sizes."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Batch:
     context_length_B: Tensor
     """Numbers of text tokens, int64; at most 1 where the condition is dropped, since the network then reads one null
     token."""
+    text_shape: TextShape
+    """Facts about lengths and drops, which stay on the CPU."""
     draws: TrainingDraws
     balancing: ClassBalancing | None
     """Class-balancing loss for ``train.cbdm_weight``; None without it."""
@@ -68,7 +75,9 @@ class Batch:
         rows = self._each(lambda tensor: tensor[index])
         context = rows.context_BLD[:, :longest]
         context = torch.nn.functional.pad(context, (0, 0, 0, padded - longest))
-        return replace(rows, context_BLD=context, share=self.share * len(index) / len(self.label_B))
+        shape = TextShape.of(rows.context_length_B, rows.draws.drop_B)
+        share = self.share * len(index) / len(self.label_B)
+        return replace(rows, context_BLD=context, text_shape=shape, share=share)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         draws = TrainingDraws(*(change(getattr(self.draws, field.name)) for field in fields(TrainingDraws)))
@@ -83,6 +92,18 @@ class Batch:
             balancing=other,
             teacher_BFHW=None if self.teacher_BFHW is None else change(self.teacher_BFHW),
         )
+
+
+def micro_batches(batch: Batch, settings: Train, max_tokens: int) -> list[Batch]:
+    """Split a batch as ``train.gradient_accumulation_steps`` and ``train.precision`` ask.
+
+    Args:
+        batch: rows of one rank.
+        settings: section ``train``.
+        max_tokens: maximum number of tokens of a caption.
+    """
+    count, multiple = settings.gradient_accumulation_steps, MULTIPLE_OF_TOKENS[settings.precision]
+    return batch.split(count, multiple=multiple, most=max_tokens) if max(count, multiple) > 1 else [batch]
 
 
 class Batches:
@@ -128,7 +149,9 @@ class Batches:
             latents = _turned(latents, draws.turn_B * torch.from_numpy(self._rows.may_turn(captions)))
         label = torch.from_numpy(self._rows.labels[rows].astype(np.int64))
         balancing = self._balancing(step)
-        return Batch(latents, label, context, torch.from_numpy(lengths), draws, balancing, teacher_BFHW=teacher)
+        length = torch.from_numpy(lengths)
+        shape = TextShape.of(length, draws.drop_B)
+        return Batch(latents, label, context, length, shape, draws, balancing, teacher_BFHW=teacher)
 
     def _balancing(self, step: int) -> ClassBalancing | None:
         tau, places = self._config.train.cbdm_weight, self._places.tolist()

@@ -22,13 +22,14 @@ from torch import Tensor
 from vapray.errors import DataError
 from vapray.store.version import Version
 from vapray.training.row_join import LEFT_RIGHT, UP_DOWN, join_rows
-from vapray.training.row_writing import write_rows
+from vapray.training.row_writing import FILLED, NOTING, write_rows
 from vapray.training.rows_file import RowsFile
 
 __all__ = ["TrainingRows", "delete_cache", "open_or_build_cache"]
 
 LAYOUT = 3
 """Layout version; raised when the same tables give another file."""
+UNFINISHED, NOTES = ".unfinished", (FILLED, NOTING)
 DAYS_KEPT, SECONDS_OF_A_DAY = 7, 24 * 60 * 60
 
 
@@ -123,6 +124,8 @@ class TrainingRows:
 def open_or_build_cache(bank: Version, latents: Version, cache: Path, split: str = "train") -> TrainingRows:
     """Join two finished tables on image_id and map the result; one process per node writes it, others wait.
 
+    A process that is killed meanwhile leaves its file, and the next one copies the rest.
+
     Raises:
         DataError: the tables give no training rows, or the cache cannot be written.
     """
@@ -131,12 +134,14 @@ def open_or_build_cache(bank: Version, latents: Version, cache: Path, split: str
         _remove_unused(cache, path)
         with contextlib.suppress(OSError, ValueError):  # missing or damaged
             return TrainingRows.open(path)
-        unfinished = path.with_suffix(".unfinished")
+        unfinished = path.with_suffix(UNFINISHED)
         try:
             write_rows(unfinished, bank, latents, join_rows(bank, latents, split))
             os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        except DataError:
+            _remove(path, UNFINISHED, *NOTES)
+            raise
+        _remove(path, *NOTES)
         return TrainingRows.open(path)
 
 
@@ -144,7 +149,12 @@ def delete_cache(bank: Version, latents: Version, cache: Path, split: str = "tra
     """Remove the file of :func:`open_or_build_cache`; processes that have mapped it keep it."""
     path = _path(bank, latents, cache, split)
     with _locked(path):
-        path.unlink(missing_ok=True)
+        _remove(path, ".arrow", *NOTES)
+
+
+def _remove(path: Path, *suffixes: str) -> None:
+    for suffix in suffixes:
+        path.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _path(bank: Version, latents: Version, cache: Path, split: str) -> Path:
@@ -168,8 +178,7 @@ def _remove_unused(cache: Path, kept: Path) -> None:
             files = [path.stat() for path in cache.glob(f"{lock.stem}.*")]
             used = max(seconds for file in files for seconds in (file.st_atime, file.st_mtime))
             if time.time() - used > DAYS_KEPT * SECONDS_OF_A_DAY:
-                for suffix in (".arrow", ".unfinished", ".lock"):
-                    lock.with_suffix(suffix).unlink(missing_ok=True)
+                _remove(lock, ".arrow", UNFINISHED, *NOTES, ".lock")
 
 
 @contextlib.contextmanager

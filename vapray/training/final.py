@@ -28,6 +28,7 @@ def final_checkpoint(
     space: LatentSpace,
     class_names: Sequence[str],
     origins: OriginSummary,
+    untrusted: Mapping[str, str],
 ) -> dict[str, bytes]:
     """Build the files of ``files/final``.
 
@@ -39,6 +40,7 @@ def final_checkpoint(
         space: latent space.
         class_names: class names in label order.
         origins: origins of the training images.
+        untrusted: reason of each attribute that ``caption.trust=audited`` left out of the captions.
 
     Returns:
         File name -> content.
@@ -48,6 +50,7 @@ def final_checkpoint(
         "schema": SCHEMA,
         "class_names": list(class_names),
         "origins": origins.to_record(),
+        "untrusted": dict(untrusted),
         "latent_space": space.to_record(),
         "text_encoder": encoder.id,
         "context_width": encoder.width,

@@ -1,7 +1,8 @@
 """Job description that every rank of a training run gets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,7 +19,17 @@ from vapray.training.initial_weights import load_initial_weights
 from vapray.training.network import Network, build_network
 from vapray.training.state import TrainingState
 
-__all__ = ["TrainingJob"]
+__all__ = ["TrainingJob", "Validation"]
+
+
+class Validation(Protocol):
+    """Validation of an averaged network."""
+
+    def prepare(self) -> None:
+        """Load what all calls need."""
+
+    def __call__(self, network: Network) -> Mapping[str, float]:
+        """Compute ``validation_distance``, lower is better, and other values."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class TrainingJob:
         context_width: width of the text encoder's tokens.
         space: latent space, which normalizes latents.
         board: message channel between the ranks and the driver.
-        validate: function that computes the distance of an EMA network's images to the validation split; None: none.
+        validate: validation of EMA networks; None: none.
         empty_context: context of the empty text, for ``model.null_text=empty``.
     """
 
@@ -46,7 +57,7 @@ class TrainingJob:
     context_width: int
     space: LatentSpace
     board: DriverChannel
-    validate: Callable[[Network], float] | None
+    validate: Validation | None
     empty_context: NDArray[np.float16] | None = None
 
     @property

@@ -1,9 +1,12 @@
 """Loop over optimizer steps on one rank; a :class:`RankContext` connects it to Ray and files."""
 
-import time
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from vapray.config import Config, Train
 from vapray.latents.latent_space import LatentSpace
+from vapray.models.precision import matrix_products
 from vapray.models.uvit import UViT
 from vapray.training.async_checkpoint import AsyncCheckpointer
 from vapray.training.batches import Batch, Batches
@@ -11,7 +14,9 @@ from vapray.training.dataset import TrainingRows
 from vapray.training.health import measure_prototypes
 from vapray.training.network import build_parameterization
 from vapray.training.prefetch import Prefetch
+from vapray.training.profiling import profiled
 from vapray.training.rank_context import RankContext
+from vapray.training.speed import SpeedMeter, peak_flops_of
 from vapray.training.state import TrainingState
 from vapray.training.step import OptimizerStep, StepResult
 
@@ -43,45 +48,83 @@ def _take_steps(
     settings = config.train
     batches = Prefetch(
         Batches(config, rows, space, rank=context.rank, world=context.world),
-        ahead=settings.prefetch,
-        end=settings.steps,
+        settings,
+        max_tokens=config.text_encoder.max_tokens,
         device=context.device,
     )
     optimizer, weight = OptimizerStep(config, state, context.device), _weight_of_a_rank(context, settings)
-    began, first = time.monotonic(), state.step
-    while state.step < settings.steps:
-        batch = batches.at(state.step)
-        taken = optimizer.step(batch, weight)
-        state.step += 1
-        if _is_due(state.step, settings.checkpoint_every, settings.steps):
-            state.refuse_non_finite()  # on every rank, so that all ranks stop together
-        if taken.norm is not None and _is_due(state.step, settings.log_every, settings.steps):
-            seconds = time.monotonic() - began
-            speed = {
-                "images_per_second": (state.step - first) * settings.batch_size / seconds,
-                "data_wait_share": batches.wait_seconds / seconds,
-            }
-            health = _health(state, batch, config)
-            if context.rank == 0:
-                state.curve.append(_point(state, taken) | speed | health)
-                context.report(state.step, state.curve[-1])
-        _tend(context, background, state, settings)
+    speed = SpeedMeter(settings.batch_size, context.device, context.step_flops, peak_flops_of(context.device))
+    speed.measure(state.step, 0.0, 0.0)
+    with profiled(settings.profile_steps, context) as profiler:
+        while state.step < settings.steps:
+            parts = batches.at(state.step)
+            taken = optimizer.step(parts, weight)
+            state.step += 1
+            due = _due(context, state, settings)
+            if due.any:
+                optimizer.settle()
+            if due.saved:
+                state.refuse_non_finite()  # on every rank, so that all ranks stop together
+            if due.logged:
+                measured = speed.measure(state.step, batches.wait_seconds, optimizer.wait_seconds)
+                _log(context, state, config, taken, parts, measured)
+            if due.validated:
+                background.validate()
+            if due.asked and state.step < settings.steps:
+                background.save_now(context.confirm_checkpoint)
+            elif due.saved:
+                background.save(context.confirm_checkpoint if due.asked else None)
+            profiler.step()
+
+
+def _log(
+    context: RankContext,
+    state: TrainingState,
+    config: Config,
+    taken: StepResult,
+    parts: Sequence[Batch],
+    speed: Mapping[str, float],
+) -> None:
+    """Add a point to the learning curve, unless the step was skipped; all ranks take part."""
+    if not math.isfinite(norm := taken.norm.value()):
+        return
+    settings, health = config.train, {}
+    if (
+        state.step == settings.steps
+        or state.step // settings.health_every > (state.step - settings.log_every) // settings.health_every
+    ):
+        health = _health(state, parts[len(parts) // 2], config)
+    if context.rank == 0:
+        state.curve.append({**_point(state, taken, norm), **speed, **health})
+        context.report(state.step, state.curve[-1])
+
+
+@dataclass(frozen=True)
+class _Due:
+    """Actions after a step."""
+
+    logged: bool
+    validated: bool
+    saved: bool
+    asked: bool
+    """The driver asks for a checkpoint."""
+
+    @property
+    def any(self) -> bool:
+        return self.logged or self.validated or self.saved or self.asked
+
+
+def _due(context: RankContext, state: TrainingState, settings: Train) -> _Due:
+    logged, saved = (
+        _is_due(state.step, every, settings.steps) for every in (settings.log_every, settings.checkpoint_every)
+    )
+    asked = state.sharding.broadcast_flag(context.checkpoint_requested())
+    return _Due(logged, _is_validation_due(context, state, settings), saved, asked)
 
 
 def _weight_of_a_rank(context: RankContext, settings: Train) -> float:
     """Compute a rank's loss weight, which makes DDP's mean over ranks the mean over the batch for unequal shares."""
     return len(range(context.rank, settings.batch_size, context.world)) * context.world / settings.batch_size
-
-
-def _tend(context: RankContext, background: AsyncCheckpointer, state: TrainingState, settings: Train) -> None:
-    """Run validation and checkpoints between two steps."""
-    if _is_validation_due(context, state, settings):
-        background.validate()
-    is_asked = state.sharding.broadcast_flag(context.checkpoint_requested())
-    if is_asked and state.step < settings.steps:
-        background.save_now(context.confirm_checkpoint)
-    elif _is_due(state.step, settings.checkpoint_every, settings.steps):
-        background.save(context.confirm_checkpoint if is_asked else None)
 
 
 def _is_validation_due(context: RankContext, state: TrainingState, settings: Train) -> bool:
@@ -92,17 +135,16 @@ def _is_due(step: int, every: int, last: int) -> bool:
     return every > 0 and (step % every == 0 or step == last)
 
 
-def _point(state: TrainingState, taken: StepResult) -> dict[str, float]:
+def _point(state: TrainingState, taken: StepResult, norm: float) -> dict[str, float]:
     losses = taken.losses
     balancing, alignment = float(losses.balancing), float(losses.alignment)
-    assert taken.norm is not None
     return {
         "step": float(state.step),
         "loss": float(losses.denoising),
         "reconstruction": float(losses.reconstruction),
         **({"class_balancing": balancing} if balancing else {}),
         **({"alignment": alignment} if alignment else {}),
-        "gradient_norm": taken.norm,
+        "gradient_norm": norm,
         "learning_rate": state.optimizer.param_groups[0]["lr"],
     }
 
@@ -113,4 +155,5 @@ def _health(state: TrainingState, batch: Batch, config: Config) -> dict[str, flo
     if not isinstance(model, UViT) or model.prototypes is None:
         return {}
     parameterization, alpha = build_parameterization(config), config.model.prototypes.alpha
-    return measure_prototypes(model, parameterization, batch, alpha, config.diffusion.loss)
+    with matrix_products(config.train.precision, model.prototypes.prototypes.device):
+        return measure_prototypes(model, parameterization, batch, alpha, config.diffusion.loss)

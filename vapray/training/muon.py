@@ -70,6 +70,9 @@ class Muon(torch.optim.Optimizer):
         lr: learning rate.
         weight_decay: decoupled weight decay.
 
+    Attributes:
+        skipped: bool, of the next step: leave weights and momenta as they are; None: no step is skipped.
+
     Raises:
         ValueError: a vector.
     """
@@ -78,6 +81,7 @@ class Muon(torch.optim.Optimizer):
         if wrong := [name for name, weight in named.items() if weight.ndim < 2]:
             raise ValueError(f"Muon: expected matrices, got {', '.join(wrong)}")
         super().__init__(named.values(), {"lr": lr, "weight_decay": weight_decay})
+        self.skipped: Tensor | None = None
         self._pieces = {
             weight: next((piece for suffix, piece in STACKED.items() if name.endswith(suffix)), (0, 1))
             for name, weight in named.items()
@@ -94,21 +98,26 @@ class Muon(torch.optim.Optimizer):
                 for pair in zip(weight.chunk(count, dimension), update.chunk(count, dimension), strict=True):
                     by_shape[tuple(pair[1].flatten(1).shape)].append(pair)
             if group["weight_decay"]:
-                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+                kept = 1 - group["lr"] * group["weight_decay"]
+                torch._foreach_mul_(weights, kept if self.skipped is None else torch.where(self.skipped, 1.0, kept))
             for (rows, columns), pairs in by_shape.items():
                 matrices, updates = zip(*pairs, strict=True)
                 rate = group["lr"] * max(1.0, rows / columns) ** 0.5
                 directions = orthogonalize_together(torch.stack([update.flatten(1) for update in updates]))
+                if self.skipped is not None:
+                    directions = directions.masked_fill(self.skipped, 0.0)
                 shaped = [direction.view_as(one) for direction, one in zip(directions, updates, strict=True)]
                 torch._foreach_add_(list(matrices), shaped, alpha=-rate)
 
     def _updates(self, weights: list[Tensor]) -> Sequence[Tensor]:
-        """Advance the momenta and return Nesterov's gradients."""
+        """Advance the momenta and return Nesterov's gradients; in a skipped step both are the momenta."""
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         for weight in weights:
             if "momentum_buffer" not in self.state[weight]:
                 self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         momenta = [self.state[weight]["momentum_buffer"] for weight in weights]
+        if self.skipped is not None:
+            gradients = [torch.where(self.skipped, *pair) for pair in zip(momenta, gradients, strict=True)]
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
         return torch._foreach_lerp(gradients, momenta, MOMENTUM)
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from vapray.config import Train
 from vapray.training.muon import Muon, MuonAdamW
+
+if TYPE_CHECKING:
+    from vapray.config import Train
 
 __all__ = [
     "Optimizer",
@@ -17,6 +20,7 @@ __all__ = [
     "only_present_rows",
     "schedule_factor",
     "set_learning_rate",
+    "take_finite_step",
 ]
 
 Optimizer = torch.optim.AdamW | MuonAdamW
@@ -25,7 +29,7 @@ BLOCKS = ("in_blocks.", "mid_block.", "out_blocks.", "prototypes.", "matched_blo
 """Parts of the U-ViT whose matrices Muon takes."""
 
 
-def make_optimizer(model: nn.Module, settings: Train) -> Optimizer:
+def make_optimizer(model: nn.Module, settings: "Train") -> Optimizer:
     """Build AdamW with three groups: decayed, exempt from decay (vectors, embeddings), and prototypes.
 
     With ``train.optimizer`` muon the blocks' matrices are Muon's.
@@ -50,7 +54,7 @@ def make_optimizer(model: nn.Module, settings: Train) -> Optimizer:
     return MuonAdamW(Muon(matrices, lr=settings.muon_learning_rate, weight_decay=settings.muon_weight_decay), adamw)
 
 
-def schedule_factor(step: int, settings: Train) -> float:
+def schedule_factor(step: int, settings: "Train") -> float:
     """Compute the share of the peak learning rate at optimizer step ``step`` (from 0).
 
     After the linear warm-up it is constant (``constant``), falls linearly to zero (``linear``), or does so over the
@@ -65,7 +69,7 @@ def schedule_factor(step: int, settings: Train) -> float:
     return min(1.0, warmup, left / max(1, falling))
 
 
-def set_learning_rate(optimizer: Optimizer, step: int, settings: Train) -> None:
+def set_learning_rate(optimizer: Optimizer, step: int, settings: "Train") -> None:
     """Set the learning rates of optimizer step ``step`` (from 0)."""
     factor = schedule_factor(step, settings)
     adamw, muon = (optimizer, None) if isinstance(optimizer, torch.optim.AdamW) else (optimizer.adamw, optimizer.muon)
@@ -73,6 +77,20 @@ def set_learning_rate(optimizer: Optimizer, step: int, settings: Train) -> None:
         group["lr"] = settings.learning_rate * factor
     for group in muon.param_groups if muon is not None else ():
         group["lr"] = settings.muon_learning_rate * factor
+
+
+def take_finite_step(optimizer: Optimizer, norm: Tensor) -> None:
+    """Take a step if the gradients' norm is finite; its device decides, so that the CPU need not wait.
+
+    Otherwise weights and moments stay as they are. Gradients are changed.
+    """
+    adamw = optimizer if isinstance(optimizer, torch.optim.AdamW) else optimizer.adamw
+    skipped = ~(norm < torch.inf)
+    # The fused AdamW reads this attribute, which torch's GradScaler sets, too.
+    adamw.found_inf = skipped.float()  # type: ignore[attr-defined]
+    if isinstance(optimizer, MuonAdamW):
+        optimizer.muon.skipped = skipped
+    optimizer.step()
 
 
 @contextmanager
@@ -85,10 +103,11 @@ def only_present_rows(prototypes: nn.Parameter | None, optimizer: Optimizer) -> 
         yield
         return
     absent = (prototypes.grad == 0).all(dim=2, keepdim=True).all(dim=1, keepdim=True)
-    kept = [(tensor, tensor.clone()) for tensor in _row_tensors(prototypes, optimizer)]
+    changed = _row_tensors(prototypes, optimizer)
+    kept = torch.stack(changed)
     yield
-    for tensor, before in kept:
-        tensor.copy_(torch.where(absent, before, tensor))
+    for tensor, before in zip(changed, kept.unbind(), strict=True):
+        torch.where(absent, before, tensor, out=tensor)
 
 
 def _row_tensors(prototypes: nn.Parameter, optimizer: Optimizer) -> list[Tensor]:

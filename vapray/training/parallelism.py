@@ -76,9 +76,9 @@ class DDPStrategy:
         return asked
 
 
-def full_scalar(scalar: Tensor) -> float:
+def full_scalar(scalar: Tensor) -> Tensor:
     """Reduce a scalar over all ranks if it is sharded; ``bool`` or ``float`` would give this rank's share."""
-    return float(scalar.full_tensor() if hasattr(scalar, "full_tensor") else scalar)
+    return scalar.full_tensor() if hasattr(scalar, "full_tensor") else scalar
 
 
 def nonfinite_flags(weights: Sequence[Tensor]) -> Tensor:

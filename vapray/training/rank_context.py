@@ -25,14 +25,16 @@ class RankContext:
         rank: number of this rank, 0..world-1.
         world: number of ranks; above 1 a torch process group exists.
         device: device of the model.
-        validate: computes the distance of the EMA network's images to the validation split; rank 0 calls it in the
-            background thread; None: no validation.
+        validate: computes ``validation_distance`` of the EMA network, and more; rank 0 calls it in the background
+            thread; None: no validation.
+        step_flops: floating-point operations of a step of this rank; None: not counted.
     """
 
     rank: int
     world: int
     device: torch.device
-    validate: Callable[[Network], float] | None
+    validate: Callable[[Network], Mapping[str, float]] | None
+    step_flops: float | None = None
 
     def report(self, step: int, point: Mapping[str, float]) -> None:
         """Report a point of the learning curve."""
@@ -42,6 +44,9 @@ class RankContext:
 
     def save(self, step: int, files: Mapping[str, bytes]) -> None:
         """Store the files of the training state after ``step`` steps; called in a background thread."""
+
+    def save_trace(self, trace: bytes) -> None:
+        """Store a trace of ``train.profile_steps`` steps, gzipped JSON."""
 
     def checkpoint_requested(self) -> bool:
         """Return whether a checkpoint is requested out of turn, until ``confirm_checkpoint``."""
@@ -62,9 +67,14 @@ class RankZero(RankContext):
     """
 
     def __init__(
-        self, job: TrainingJob, world: int, device: torch.device, log: Callable[[int, Mapping[str, float]], None]
+        self,
+        job: TrainingJob,
+        world: int,
+        device: torch.device,
+        log: Callable[[int, Mapping[str, float]], None],
+        step_flops: float | None = None,
     ) -> None:
-        super().__init__(0, world, device, job.validate)
+        super().__init__(0, world, device, job.validate, step_flops)
         self._job, self._log = job, log
         self._requested = threading.Event()
         threading.Thread(target=self._wait_for_request, daemon=True).start()
@@ -82,6 +92,14 @@ class RankZero(RankContext):
         """Write a training state, and remove old ones."""
         job = self._job
         save_training_state(job.output.files, job.steps_folder, step, files, keep=job.config.train.keep_checkpoints)
+
+    def save_trace(self, trace: bytes) -> None:
+        """Write the trace beside the training states."""
+        path = f"{self._job.output.folder}/files/profile/steps.json.gz"
+        self._job.output.files.write(path, trace)
+        self._job.board.log(
+            f"trace of {self._job.config.train.profile_steps} steps: {self._job.output.files.path(path)}"
+        )
 
     def checkpoint_requested(self) -> bool:
         """Return whether the driver requested a checkpoint that is not confirmed."""
@@ -101,13 +119,22 @@ class RankZero(RankContext):
 
 @contextmanager
 def open_rank_context(
-    job: TrainingJob, rank: int, world: int, device: torch.device, state: TrainingState
+    job: TrainingJob,
+    rank: int,
+    world: int,
+    device: torch.device,
+    state: TrainingState,
+    step_flops: float | None = None,
 ) -> Iterator[RankContext]:
-    """Create a rank's context for training from ``state`` on."""
+    """Create a rank's context for training from ``state`` on; ``step_flops`` as in :class:`RankContext`."""
     if rank:
-        yield RankContext(rank, world, device, job.validate)
+        yield RankContext(rank, world, device, job.validate, step_flops)
         return
+    if device.type == "cuda" and job.config.train.precision == "float32":
+        job.board.log(
+            "train.precision is float32, in which GPUs take about ten times as long for matrix products; set bfloat16"
+        )
     if state.step or world < job.config.train.workers:
         job.board.log(f"{world} of {job.config.train.workers} workers train from step {state.step:,}")
     with tracked(job.config, job.output, state, job.board.log) as log:
-        yield RankZero(job, world, device, log)
+        yield RankZero(job, world, device, log, step_flops)

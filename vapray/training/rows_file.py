@@ -73,6 +73,11 @@ class RowsFile:
         """
         self._bytes.madvise(mmap.MADV_DONTNEED)
 
+    @property
+    def size(self) -> int:
+        """Size of the file in bytes."""
+        return len(self._bytes)
+
     def sync(self) -> None:
         """Flush all changes to the disk."""
         self._bytes.flush()

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 import torch
 
@@ -26,17 +27,19 @@ from vapray.errors import BackendError, CheckpointError, TrainingDivergedError, 
 from vapray.latents.latent_space import LatentSpace
 from vapray.latents.loading import read_autoencoder_files
 from vapray.models.flop_counter import count_flops
+from vapray.models.precision import keep_float32_exact
 from vapray.runtime.cluster import require_resources, run_in_thread, unwrap_ray_errors
 from vapray.runtime.driver_channel import DriverChannel, open_driver_channel
 from vapray.runtime.placement import train_demand
 from vapray.runtime.stage_context import StageContext
 from vapray.store.checkpoint import latest_step, write_checkpoint
-from vapray.training.dataset import delete_cache, open_or_build_cache
+from vapray.training.dataset import TrainingRows, delete_cache, open_or_build_cache
 from vapray.training.final import final_checkpoint, final_notes
-from vapray.training.job import TrainingJob
+from vapray.training.job import TrainingJob, Validation
 from vapray.training.loop import train
 from vapray.training.oom import oom_error
 from vapray.training.rank_context import open_rank_context
+from vapray.training.state import TrainingState
 
 __all__ = ["run", "scaling_of"]
 
@@ -138,6 +141,7 @@ def _numbers_of_workers(settings: Train) -> Any:
 def _train_rank(settings: dict[str, Any]) -> Any:
     """Run one worker of the group; an error that a restart would repeat is returned, not raised."""
     import ray.train
+    from ray.train.collective import barrier
     from ray.train.torch import get_device
 
     job: TrainingJob = settings["job"]
@@ -147,10 +151,16 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     if not job.config.train.use_gpu:
         torch.set_num_threads(1)
     rows = open_or_build_cache(job.bank, job.latents, ROWS_CACHE)
+    barrier()  # has no time limit, unlike torch's exchanges; a new node may copy rows for an hour
     device = get_device()
+    keep_float32_exact()
     try:
         state = job.load_or_init_state(print if context.get_world_rank() else job.board.log)
-        with open_rank_context(job, context.get_world_rank(), context.get_world_size(), device, state) as worker:
+        ranks = context.get_world_rank(), context.get_world_size()
+        if ranks[0] == 0 and job.validate is not None:
+            _prepare(job, job.validate)
+        flops = _step_flops(job, state, rows, ranks[1]) if device.type == "cuda" else None
+        with open_rank_context(job, *ranks, device, state, flops) as worker:
             train(worker, job.config, rows, job.space, state)
     except TrainingDivergedError as error:
         return error
@@ -176,6 +186,22 @@ def _train_rank(settings: dict[str, Any]) -> Any:
     return None
 
 
+def _prepare(job: TrainingJob, validation: Validation) -> None:
+    """Load what validations need; an error, such as missing weights, is told to the driver and not repeated."""
+    try:
+        validation.prepare()
+    except VaprayError as error:
+        job.board.fail(error)
+        raise
+
+
+def _step_flops(job: TrainingJob, state: TrainingState, rows: TrainingRows, world: int) -> float:
+    """Count a step of one rank: three forward passes of each image, with captions of mean length."""
+    shape, tokens = (job.space.channels, job.space.side, job.space.side), round(float(np.diff(rows.offsets).mean()))
+    forward = count_flops(state.model, shape, tokens, job.context_width)
+    return 3.0 * forward * job.config.train.batch_size / world
+
+
 def _finish(run: StageContext, job: TrainingJob) -> None:
     state = job.latest_state_files(run.progress.log)
     if state is None or json.loads(state["state.json"])["step"] != job.config.train.steps:
@@ -191,6 +217,7 @@ def _finish(run: StageContext, job: TrainingJob) -> None:
         job.space,
         notes["class_names"],
         OriginSummary.from_record(notes.get("origins")),
+        run.inputs["prompt_bank"].require_manifest().notes.get("untrusted", {}),
     )
     network, shape = job.network(), (job.space.channels, job.space.side, job.space.side)
     tokens = round(pc.mean(run.inputs["prompt_bank"].read(["num_tokens"]).column("num_tokens")).as_py())

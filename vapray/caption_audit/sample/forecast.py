@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from vapray.captioning.forecast import forecast as forecast_captioning
 from vapray.captioning.forecast import measuring_seconds
-from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.forecast import reading_seconds
 from vapray.runtime.forecast import Forecast, ForecastInputs, part_overhead
 
@@ -20,8 +19,7 @@ def forecast(outlook: ForecastInputs) -> Forecast:
     captioning = forecast_captioning(outlook)
     asks = captioner in {"vllm", "openai"} and config.caption_audit.repeats
     repeated = min(config.caption_audit.repeated_images, rows) * config.caption_audit.repeats if asks else 0
-    measured = measuring_seconds(config.caption.image_size) if config.data.modality == MEASURED_MODALITY else 0.0
-    measuring = rows * (measured + reading_seconds(outlook.images))
+    measuring = rows * (measuring_seconds(config) + reading_seconds(outlook.images))
     work = 0.0 if captioner == "measured" else measuring / captioning.workers
     return replace(
         captioning,

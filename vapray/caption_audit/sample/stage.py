@@ -90,7 +90,9 @@ class _MeasureAndRecaption:
         return build_part(TABLES["audit_measurements"], done, rejects)
 
     def _measured(self, frame: NDArray[np.uint8]) -> str | None:
-        return json.dumps(measure_dermoscopy(frame)) if self._config.data.modality == MEASURED_MODALITY else None
+        if self._config.data.modality != MEASURED_MODALITY:
+            return None
+        return json.dumps(measure_dermoscopy(frame, self._config.caption.detail))
 
     def _caption_again(self, done: list[dict[str, Any]], frames: NDArray[np.uint8]) -> None:
         """Caption the marked images again; drops failed captions, which cannot be compared."""

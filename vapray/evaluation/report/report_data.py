@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow.compute as pc
 import yaml
 
-from vapray.captioning.prompt_set import load_prompt_set
+from vapray.captioning.prompt_selection import configured_prompt_set
 from vapray.captioning.statement_removal import remove_statements
-from vapray.config import Config
+from vapray.config import Config, modality_name
 from vapray.data.decode import decode
 from vapray.data.image_loading import load_square_image
 from vapray.data.inventory import Inventory
@@ -89,8 +89,8 @@ def build_report_data(
     untrusted: dict[str, str] = history["bank"].notes.get("untrusted", {})
     frame = partial(_frame, by_id, config.data.image_size)
     return ReportData(
-        title=f"{config.data.modality.replace('_', ' ').capitalize()}: generated and real images",
-        dataset=f"{config.data.source} {config.data.modality.replace('_', ' ')}, {config.data.image_size} pixels",
+        title=f"{modality_name(config.data.modality, title=True)}: generated and real images",
+        dataset=f"{config.data.source} {modality_name(config.data.modality)}, {config.data.image_size} pixels",
         created=time.strftime("%Y-%m-%d %H:%M"),
         metrics=metrics,
         adherence=findings.adherence,
@@ -215,7 +215,7 @@ def _caption_examples(
     for row in captions.read(["image_id", "label", "split", "impression", "knowledge_id", "caption"]).to_pylist():
         if row["split"] == "train":
             first.setdefault(row["label"], row)
-    prompt_set = load_prompt_set(config.prompt_set, config.caption.detail)
+    prompt_set = configured_prompt_set(config)
 
     def trained_on(caption: str) -> str:
         removed = remove_statements(caption, prompt_set, untrusted)
