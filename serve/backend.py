@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from serve.uploaded_images import UploadedImages
 from vapray.sampling.generated import SamplingSettings
 
 __all__ = [
@@ -145,8 +146,8 @@ class EvaluationJob:
 
     model: str
     """Model that generates the images and provides the reference statistics."""
-    images: tuple[bytes, ...] = ()
-    """Uploaded image files."""
+    images: UploadedImages | None = None
+    """Uploaded image files; None: the images are generated."""
     n: int = 0
     """Number of images to generate, at least 2; captions are drawn from the bank."""
     label: int | None = None

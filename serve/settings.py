@@ -107,16 +107,19 @@ class RequestLimits(ConfigSection):
     """Limits of one request."""
 
     body_mib: PositiveFloat = 8
-    """Maximum size of a request body, in MiB."""
+    """Maximum size of a request body, and of one image file of a form, in MiB."""
+    upload_mib: PositiveFloat = 4096
+    """Maximum size of a form with image files, in MiB. They go to disk, below ``TMPDIR`` and then in ``state_dir``."""
     body_timeout_s: PositiveFloat = 20
-    """Seconds within which a client has to send the body, or to receive a part of the response."""
+    """Seconds within which a client has to send the body or the next part of a form, or to receive a part of the
+    response."""
     prompt_characters: PositiveInt = 2000
     """Maximum length of a caption."""
     inference_steps: PositiveInt = 250
     """Maximum number of solver steps per image."""
     deadline_seconds: PositiveFloat = 300
     """Maximum deadline of a request, and the default."""
-    evaluation_images: PositiveInt = 5000
+    evaluation_images: PositiveInt = 10_000
     """Maximum number of images per evaluation."""
 
 

@@ -1,10 +1,13 @@
 """Routes ``/v1/evaluations``: image sets measured in the background."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response, Security
+from fastapi import APIRouter, Request, Response, Security
 
+from serve.api.audit_log import AuditRecord
 from serve.api.authentication import Principal
 from serve.api.dependencies import (
     AuditRecordDep,
@@ -17,15 +20,16 @@ from serve.api.dependencies import (
 )
 from serve.api.error_responses import ERROR_RESPONSES
 from serve.api.field_errors import FieldError, raise_field_errors
+from serve.api.image_form import IMAGE_FORM, receive_images
 from serve.api.image_jobs import generation_errors, merge_settings
-from serve.api.image_queries import decode_base64
 from serve.api.images import IdempotencyKey
-from serve.api.requests import EvaluationRequest
+from serve.api.requests import EvaluationRequest, GenerateRequest
 from serve.api.responses import DeletedEvaluation, EvaluationList
 from serve.api.strict_route import StrictRoute
-from serve.backend import Evaluation, EvaluationJob, ModelInfo
+from serve.backend import Backend, Evaluation, EvaluationJob, ModelInfo
 from serve.errors import not_enabled
 from serve.settings import RequestLimits, ServiceSettings
+from serve.uploaded_images import ImageWriter
 
 __all__ = ["router"]
 
@@ -45,17 +49,51 @@ async def submit(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """Start an evaluation; a repeated Idempotency-Key returns the first one."""
+    """Generate and evaluate images; a repeated Idempotency-Key returns the first evaluation."""
     _require_evaluator(service)
-    info = await get_model(backend, body.model)
+    info, generate = await get_model(backend, body.model), body.generate
     audit.model, audit.model_sha256 = info.name, info.sha256
-    raise_field_errors(_field_errors(body, info, service.limits))
-    job = _job(body, info)
-    audit.count = job.n or len(job.images)
-    if job.n:
-        audit.seed = job.seed
-        # An evaluation larger than the key's images per minute counts as one minute.
-        response.headers.update(rate_limiter.acquire(principal, min(job.n, principal.images_per_minute or job.n)))
+    _require_reference(info)
+    raise_field_errors(_field_errors(generate, info, service.limits))
+    audit.count, audit.seed = generate.n, generate.seed
+    # An evaluation larger than the key's images per minute counts as one minute.
+    cost = min(generate.n, principal.images_per_minute or generate.n)
+    response.headers.update(rate_limiter.acquire(principal, cost))
+    label = None if generate.label is None else resolve_label(info, generate.label)
+    settings = merge_settings(generate, info)
+    job = EvaluationJob(info.name, n=generate.n, label=label, seed=generate.seed, settings=settings)
+    return await _submit(job, backend, principal, idempotency_key, audit, response)
+
+
+@router.post("/v1/evaluations/images", status_code=202, response_model=Evaluation, openapi_extra=IMAGE_FORM)
+async def submit_images(
+    request: Request,
+    principal: EvaluationPrincipal,
+    backend: BackendDep,
+    service: SettingsDep,
+    audit: AuditRecordDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> Any:
+    """Evaluate image files; a repeated Idempotency-Key with the same files returns the first evaluation."""
+    _require_evaluator(service)
+    with TemporaryDirectory(prefix="vapray-upload-") as folder, ImageWriter(Path(folder) / "images") as writer:
+        images, name = await receive_images(request, writer, service.limits)
+        info = await get_model(backend, name)
+        audit.model, audit.model_sha256, audit.count = info.name, info.sha256, images.count
+        _require_reference(info)
+        job = EvaluationJob(info.name, images)
+        return await _submit(job, backend, principal, idempotency_key, audit, response)
+
+
+async def _submit(
+    job: EvaluationJob,
+    backend: Backend,
+    principal: Principal,
+    idempotency_key: str | None,
+    audit: AuditRecord,
+    response: Response,
+) -> Evaluation:
     evaluation = await backend.submit_evaluation(job, principal.id, idempotency_key)
     audit.evaluation = evaluation.id
     response.headers["location"] = f"/v1/evaluations/{evaluation.id}"
@@ -92,28 +130,13 @@ def _require_evaluator(service: ServiceSettings) -> None:
         raise not_enabled("evaluator")
 
 
-def _job(body: EvaluationRequest, info: ModelInfo) -> EvaluationJob:
-    if (generate := body.generate) is None:
-        images = tuple(decode_base64(text, f"images.{index}") for index, text in enumerate(body.images or ()))
-        return EvaluationJob(info.name, images)
-    return EvaluationJob(
-        info.name,
-        n=generate.n,
-        label=None if generate.label is None else resolve_label(info, generate.label),
-        seed=generate.seed,
-        settings=merge_settings(generate, info),
-    )
-
-
-def _field_errors(body: EvaluationRequest, info: ModelInfo, limits: RequestLimits) -> Iterator[FieldError]:
-    if (body.images is None) == (body.generate is None):
-        received = "neither" if body.images is None else "both"
-        yield FieldError("images", f"images, generate: got {received}; exactly one is required.")
+def _require_reference(info: ModelInfo) -> None:
     if not info.has_reference:
-        yield FieldError("model", f"model: no real images are available for {info.name}. Use another model.")
-    n = len(body.images or ()) or (body.generate.n if body.generate else 0)
-    if n > limits.evaluation_images:
-        name = "images" if body.images else "generate.n"
-        yield FieldError(name, f"{name}: {n} images, at most {limits.evaluation_images}.")
-    if body.generate is not None:
-        yield from generation_errors(body.generate, info, limits, "generate.")
+        problem = f"model: no real images are available for {info.name}. Use another model."
+        raise_field_errors([FieldError("model", problem)])
+
+
+def _field_errors(generate: GenerateRequest, info: ModelInfo, limits: RequestLimits) -> Iterator[FieldError]:
+    if generate.n > limits.evaluation_images:
+        yield FieldError("generate.n", f"generate.n: {generate.n} images, at most {limits.evaluation_images}.")
+    yield from generation_errors(generate, info, limits, "generate.")

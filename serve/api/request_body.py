@@ -13,62 +13,53 @@ from serve.settings import RequestLimits
 __all__ = ["RequestBodyMiddleware"]
 
 MIB = 2**20
+MESSAGES = 4
+"""Parts of a form in memory."""
 
 
 class RequestBodyMiddleware:
-    """ASGI middleware that reads the complete body first, and cancels the work if the client disconnects."""
+    """ASGI middleware that limits the body, and cancels the work if the client disconnects.
+
+    The complete body is read first, except for a form, which the application receives in parts.
+    """
 
     def __init__(self, app: ASGIApp, limits: RequestLimits) -> None:
         self.app, self._limits = app, limits
-        self._max_bytes = round(limits.body_mib * MIB)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; raises ApiError 408 and 413."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
+        is_form = headers.get("content-type", "").startswith("multipart/")
+        body = _Body(receive, self._limits.upload_mib if is_form else self._limits.body_mib)
+        body.require_length(headers.get("content-length", "0"))
         with contextlib.suppress(ClientDisconnect):
-            body = await self._read(Headers(scope=scope), receive)
-            await self._work(scope, body, receive, send)
+            if is_form:
+                await self._work(scope, _StreamedBody(body, self._limits.body_timeout_s), send)
+            else:
+                await self._work(scope, _BufferedBody(await self._read(body), receive), send)
 
-    async def _read(self, headers: Headers, receive: Receive) -> bytes:
-        length = headers.get("content-length", "0")
-        if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > self._max_bytes):
-            raise self._too_large()
+    async def _read(self, body: "_Body") -> bytes:
         try:
             async with asyncio.timeout(self._limits.body_timeout_s):
-                return await self._collect(receive)
+                return b"".join([part async for part in body])
         except TimeoutError:
-            seconds = f"{self._limits.body_timeout_s:g} s"
-            raise ApiError(408, f"The body did not arrive within {seconds}. Send it faster.", "body_too_slow") from None
+            raise _too_slow(self._limits.body_timeout_s) from None
 
-    async def _collect(self, receive: Receive) -> bytes:
-        body, more = bytearray(), True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > self._max_bytes:
-                raise self._too_large()
-        return bytes(body)
-
-    def _too_large(self) -> ApiError:
-        size = f"{self._limits.body_mib:g} MiB"
-        return ApiError(413, f"The body exceeds {size}. Split it into several requests.", "body_too_large")
-
-    async def _work(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        disconnect = asyncio.create_task(_disconnect(receive))
-        work = asyncio.ensure_future(self.app(scope, _BufferedReceive(body, disconnect), self._with_timeout(send)))
+    async def _work(self, scope: Scope, body: "_BufferedBody | _StreamedBody", send: Send) -> None:
+        work = asyncio.ensure_future(self.app(scope, body, self._with_timeout(send)))
         try:
-            await asyncio.wait((work, disconnect), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, body.disconnect), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 work.result()
+            else:
+                body.disconnect.result()
         finally:
-            for task in (work, disconnect):
+            for task in (work, body.disconnect):
                 task.cancel()
-            await asyncio.gather(work, disconnect, return_exceptions=True)
+            await asyncio.gather(work, body.disconnect, return_exceptions=True)
 
     def _with_timeout(self, send: Send) -> Send:
         """Treat a client that does not receive the response in time as disconnected."""
@@ -83,21 +74,89 @@ class RequestBodyMiddleware:
         return timed_send
 
 
-class _BufferedReceive:
+class _Body:
+    """Parts of a body as they arrive.
+
+    Iteration raises ClientDisconnect, and ApiError 413.
+    """
+
+    def __init__(self, receive: Receive, mib: float) -> None:
+        self.receive, self._mib, self._left, self._more = receive, mib, round(mib * MIB), True
+
+    def require_length(self, declared: str) -> None:
+        """Refuse a body by its declared length."""
+        if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > self._left):
+            raise self._too_large()
+
+    def __aiter__(self) -> "_Body":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._more:
+            raise StopAsyncIteration
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part: bytes = message.get("body", b"")
+        self._more = message.get("more_body", False)
+        self._left -= len(part)
+        if self._left < 0:
+            raise self._too_large()
+        return part
+
+    def _too_large(self) -> ApiError:
+        message = f"The body exceeds {self._mib:g} MiB. Split it into several requests."
+        return ApiError(413, message, "body_too_large")
+
+
+class _BufferedBody:
     """ASGI ``receive`` that returns a body read before."""
 
-    def __init__(self, body: bytes, disconnect: "asyncio.Task[Message]") -> None:
+    def __init__(self, body: bytes, receive: Receive) -> None:
         self._body: bytes | None = body
-        self._disconnect = disconnect
+        self.disconnect = asyncio.create_task(_disconnect(receive))
 
     async def __call__(self) -> Message:
         if self._body is None:
-            return await asyncio.shield(self._disconnect)
+            await asyncio.shield(self.disconnect)
+            return {"type": "http.disconnect"}
         body, self._body = self._body, None
         return {"type": "http.request", "body": body, "more_body": False}
 
 
-async def _disconnect(receive: Receive) -> Message:
-    while (message := await receive())["type"] != "http.disconnect":
+class _StreamedBody:
+    """ASGI ``receive`` that returns the parts of a body as they arrive."""
+
+    def __init__(self, body: _Body, timeout_s: float) -> None:
+        self._parts: asyncio.Queue[bytes | None] = asyncio.Queue(MESSAGES)
+        self._ended = False
+        self.disconnect = asyncio.create_task(self._relay(body, timeout_s))
+
+    async def __call__(self) -> Message:
+        if self._ended:
+            await asyncio.shield(self.disconnect)
+            return {"type": "http.disconnect"}
+        part = await self._parts.get()
+        self._ended = part is None
+        return {"type": "http.request", "body": part or b"", "more_body": not self._ended}
+
+    async def _relay(self, body: _Body, timeout_s: float) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    part = await anext(body, None)
+            except TimeoutError:
+                raise _too_slow(timeout_s) from None
+            await self._parts.put(part)
+            if part is None:
+                break
+        await _disconnect(body.receive)
+
+
+def _too_slow(seconds: float) -> ApiError:
+    return ApiError(408, f"The body did not arrive within {seconds:g} s. Send it faster.", "body_too_slow")
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass
-    return message

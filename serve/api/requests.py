@@ -156,11 +156,9 @@ class GenerateRequest(RequestBody):
 
 
 class EvaluationRequest(RequestBody):
-    """Body of ``POST /v1/evaluations``: either images, or settings to generate them."""
+    """Body of ``POST /v1/evaluations``."""
 
-    images: Annotated[list[Base64], Field(min_length=2, fail_fast=True)] | None = None
-    """Image files in base64."""
-    generate: GenerateRequest | None = None
+    generate: GenerateRequest
     model: ModelName | None = None
 
 

@@ -6,6 +6,7 @@ runner fails, no outcome is stored, and the next status request starts another r
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Mapping
@@ -178,11 +179,15 @@ class EvaluatorReplica:
         return await asyncio.to_thread(measurement.results)
 
     async def _uploaded(self, attempt: _Attempt, reference: ReferenceStatistics) -> AsyncGenerator[Pixels, None]:
-        images = await asyncio.to_thread(self._store.images, attempt.id)
-        if images is None:
-            raise _FinishedElsewhere
-        for start in range(0, len(images), CHUNK):
-            yield await asyncio.to_thread(_stacked, images[start : start + CHUNK], reference.image_size, start)
+        start, side = 0, reference.image_size
+        try:
+            images = await asyncio.to_thread(self._store.images, attempt.id)
+            with contextlib.closing(images):
+                while chunk := await asyncio.to_thread(lambda: [*itertools.islice(images, CHUNK)]):
+                    yield await asyncio.to_thread(_stacked, chunk, side, start)
+                    start += len(chunk)
+        except FileNotFoundError:
+            raise _FinishedElsewhere from None
 
     async def _generated(self, task: EvaluationTask, reference: ReferenceStatistics) -> AsyncGenerator[Pixels, None]:
         sampler, defaults = self._samplers[task.job.model], SamplingSettings.from_config(reference.config)

@@ -5,7 +5,7 @@ Execution is at-least-once, with one outcome. If a record has no outcome and its
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +27,10 @@ from serve.evaluations.evaluation_paths import (
 )
 from serve.evaluations.evaluation_state import describe_evaluation
 from serve.evaluations.idempotency_key import IdempotencyKey
-from serve.evaluations.job_serialization import job_digest, job_from_dict, job_to_dict, pack_images, unpack_images
+from serve.evaluations.job_serialization import job_digest, job_from_dict, job_to_dict
 from serve.evaluations.json_files import read_json, to_json
 from serve.settings import EvaluationLimits
+from serve.uploaded_images import read_images
 from vapray.store.files import FileStore
 
 __all__ = ["STALE_SECONDS", "EvaluationDeletedError", "EvaluationStore", "EvaluationTask"]
@@ -172,14 +173,14 @@ class EvaluationStore:
             raise EvaluationDeletedError
         self._write_progress(id, self._progress(id) | {"heartbeat": self._clock(), "runner": runner, "done": done})
 
-    def images(self, id: str) -> list[bytes] | None:
-        """Read the uploaded images; None after they were removed with the outcome.
+    def images(self, id: str) -> Generator[bytes, None, None]:
+        """Read the uploaded images.
 
         Raises:
-            OSError: The images are damaged.
+            FileNotFoundError: They were removed with the outcome.
+            OSError: They are damaged.
         """
-        data = self._files.read(images_path(id))
-        return None if data is None else unpack_images(data)
+        return read_images(self._files.open(images_path(id)))
 
     def finish(self, id: str, *, results: Mapping[str, Any] | None = None, error: str | None = None) -> None:
         """Store the outcome unless there is one or the evaluation was deleted, and remove the uploaded images."""
@@ -219,11 +220,11 @@ class EvaluationStore:
 
     def _write_job(self, id: str, job: EvaluationJob, owner: str, key: IdempotencyKey | None) -> None:
         if job.images:
-            self._files.write(images_path(id), pack_images(job.images))
+            self._files.upload(images_path(id), job.images.path)
         record = {
             "owner": hash_owner(owner),
             "created": int(self._clock()),
-            "uploaded": len(job.images),
+            "uploaded": job.images.count if job.images else 0,
             "order": job_to_dict(job),
             "key": key.path if key else None,
         }

@@ -23,7 +23,7 @@ export function onMissingKey(ask) {
 
 function headersOf(body, more) {
   const headers = { ...more };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (body !== undefined && !(body instanceof FormData)) headers["Content-Type"] = "application/json";
   if (hasKey()) headers.Authorization = `Bearer ${sessionStorage.getItem(STORAGE_KEY)}`;
   return headers;
 }
@@ -45,7 +45,7 @@ async function failure(response) {
 /** Sends a request; throws an ApiError unless it succeeds. */
 export async function send(path, { body, signal, headers } = {}) {
   const method = body === undefined ? "GET" : "POST";
-  const content = body === undefined ? undefined : JSON.stringify(body);
+  const content = body === undefined || body instanceof FormData ? body : JSON.stringify(body);
   for (;;) {
     const tried = sessionStorage.getItem(STORAGE_KEY);
     let response;
@@ -75,5 +75,6 @@ export const distance = (model, label, caption, signal) =>
 export const captionImage = (model, image) => ask("captions", { body: { model, image } });
 export const neighbours = async (model, image, k) => (await ask("neighbours", { body: { model, image, k } })).data;
 export const evaluations = async () => (await ask("evaluations")).data;
-export const evaluate = (request, idempotencyKey) =>
-  ask("evaluations", { body: request, headers: { "Idempotency-Key": idempotencyKey } });
+const start = (path, body, key) => ask(path, { body, headers: { "Idempotency-Key": key } });
+export const evaluate = (request, idempotencyKey) => start("evaluations", request, idempotencyKey);
+export const evaluateImages = (form, idempotencyKey) => start("evaluations/images", form, idempotencyKey);

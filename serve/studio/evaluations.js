@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { isOpen, showResults } from "./evaluation_results.js";
-import { base64, by, createElement, number, options, plural, setText, showError } from "./page.js";
+import { by, createElement, number, options, plural, setText, showError } from "./page.js";
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 15_000;
@@ -52,17 +52,20 @@ function generated() {
   };
 }
 
-async function request() {
-  if (source() === "generated") return { model: model().id, generate: generated() };
+function send(key) {
+  if (source() === "generated") return api.evaluate({ model: model().id, generate: generated() }, key);
   if (files.length < 2) throw new api.ApiError("Choose at least two images.");
-  return { model: model().id, images: await Promise.all(files.map(base64)) };
+  const form = new FormData();
+  form.append("model", model().id);
+  for (const file of files) form.append("images", file);
+  return api.evaluateImages(form, key);
 }
 
 async function start() {
   by("evaluation-problem").hidden = true;
   by("start-evaluation").disabled = true;
   try {
-    await api.evaluate(await request(), [...crypto.getRandomValues(new Uint32Array(4))].join("-"));
+    await send([...crypto.getRandomValues(new Uint32Array(4))].join("-"));
     setText(by("evaluation-progress"), "Started. It continues if you close this page.");
     followSoon();
   } catch (problem) {

@@ -17,7 +17,7 @@ from vapray.store.tables import REJECT
 
 from .conftest import ENGINE, SHORT
 
-IMAGES = 160
+IMAGES = 480
 
 
 class _Stage:
@@ -36,9 +36,15 @@ class _Stage:
         return [one for one in self.process.children(recursive=True) if lives(one) and _title(one).startswith(title)]
 
     def wait_until(self, holds: Callable[[], Any]) -> Any:
+        titles: set[str] = set()
+        longest, looked = 0.0, time.monotonic()
         while not (found := holds()):
-            assert self.process.poll() is None, f"the command ended before:\n{self._log.read_text()}"
-            time.sleep(0.1)
+            titles |= {_title(one) for one in self.family()}
+            now = time.monotonic()
+            longest, looked = max(longest, now - looked), now
+            seen = f"{sorted(titles)}, looked at every {longest:.1f} s"
+            assert self.process.poll() is None, f"ended too soon; of {seen}:\n{self._log.read_text()}"
+            time.sleep(0.02)
         return found
 
 

@@ -142,7 +142,9 @@ class InProcess:
                 return evaluation
         id = f"ev-{len(self._evaluations)}"
         source = "uploaded" if job.images else "generated"
-        made = Evaluation(id, job.model, "queued", int(time.time()), job.n or len(job.images), 0, source, job.generated)
+        made = Evaluation(
+            id, job.model, "queued", int(time.time()), job.n or job.images.count, 0, source, job.generated
+        )
         self._evaluations[id] = (owner, idempotency_key, job, made)
         return made
 

@@ -7,6 +7,7 @@ from starlette.routing import Mount
 
 from tests.serve.in_process import NAME, Served
 from tests.serve.test_bad_requests import EVALUATIONS, IMAGES, said
+from tests.serve.uploads import form
 from vapray.service.api_keys import add_key
 
 BODIES = {
@@ -25,6 +26,7 @@ SCOPES = {
     ("POST", "/v1/neighbours"): "neighbours",
     ("POST", "/v1/captions"): "captions",
     ("POST", EVALUATIONS): "evaluations",
+    ("POST", f"{EVALUATIONS}/images"): "evaluations",
     ("GET", EVALUATIONS): "evaluations",
     ("GET", "/v1/evaluations/{id}"): "evaluations",
     ("DELETE", "/v1/evaluations/{id}"): "evaluations",
@@ -51,7 +53,8 @@ def routes(served: Served) -> set[tuple[str, str]]:
 
 def ask(served: Served, method: str, path: str):
     filled = path.replace("{class}", "NV").replace("{id}", NAME)
-    return served.ask(method, filled, **({"json": BODIES[path]} if method == "POST" else {}))
+    body = {} if method != "POST" else {"json": BODIES[path]} if path in BODIES else form(b"1", b"2")
+    return served.ask(method, filled, **body)
 
 
 def test_every_route_wants_a_key_but_those_without_data(backend, keys):
@@ -134,7 +137,7 @@ def test_a_key_may_ask_for_so_many_images_a_minute(backend, keys):
         assert 1 <= int(refused.headers["retry-after"]) <= 60
         assert served.images(prompt="NV", n=2, stream=True).headers["x-ratelimit-remaining-requests"] == "0"
         assert served.post(EVALUATIONS, {"generate": {"n": 2}}).status_code == 429
-        assert served.post(EVALUATIONS, {"images": ["aa==", "aa=="]}).status_code == 202
+        assert served.ask("POST", f"{EVALUATIONS}/images", **form(b"1", b"2")).status_code == 202
         served.headers = {"authorization": f"Bearer {other}"}
         assert served.images(prompt="NV", n=5).status_code == 200
     assert len(backend.jobs) == 3 + 2 + 5

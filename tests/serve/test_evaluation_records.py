@@ -9,9 +9,10 @@ import pytest
 from serve.backend import EvaluationJob
 from serve.errors import ApiError
 from serve.evaluations.evaluation_store import MAX_ATTEMPTS, STALE_SECONDS, EvaluationStore
+from tests.serve.uploads import uploaded
 from vapray.sampling.generated import SamplingSettings
 
-UPLOADED = EvaluationJob("m", images=(b"one", b"two", b"three"))
+UPLOADED = EvaluationJob("m", uploaded(b"one", b"two", b"three"))
 GENERATED = EvaluationJob(
     "m",
     n=40,
@@ -54,8 +55,8 @@ def test_an_order_comes_back_as_it_was_given(records):
     assert task and task.job == GENERATED and task.uploaded == 0
     id = records.create(UPLOADED, "ada").id
     task = records.start(id, "r1")
-    assert task and task.job == replace(UPLOADED, images=()) and task.uploaded == 3
-    assert records.images(id) == [b"one", b"two", b"three"]
+    assert task and task.job == replace(UPLOADED, images=None) and task.uploaded == 3
+    assert [*records.images(id)] == [b"one", b"two", b"three"]
 
 
 def test_nobody_else_finds_an_evaluation(records):
@@ -79,7 +80,7 @@ def test_an_owner_has_its_own_listed_newest_first(records, clock):
 def test_the_same_key_gives_the_same_evaluation_and_no_other_one(records, tmp_path):
     first = records.create(UPLOADED, "ada", "k")
     assert records.create(UPLOADED, "ada", "k") == first
-    for other in (replace(UPLOADED, images=(b"one", b"two")), replace(UPLOADED, seed=1), GENERATED):
+    for other in (replace(UPLOADED, images=uploaded(b"one", b"two")), replace(UPLOADED, seed=1), GENERATED):
         with pytest.raises(ApiError) as refused:
             records.create(other, "ada", "k")
         assert (refused.value.status, refused.value.code) == (409, "idempotency_conflict")
@@ -161,7 +162,8 @@ def test_uploaded_pictures_are_gone_when_it_has_ended(records, tmp_path):
         id = records.create(UPLOADED, "ada").id
         assert (tmp_path / "evaluation_pictures" / id).exists()
         records.finish(id, **how)
-        assert records.images(id) is None
+        with pytest.raises(FileNotFoundError):
+            records.images(id)
         assert not list(tmp_path.glob("evaluation_pictures/*"))
 
 
@@ -222,13 +224,13 @@ def test_a_damaged_key_stands_for_the_next_evaluation_with_it(records, tmp_path)
 
 
 def test_damaged_uploads_are_never_measured(records, tmp_path):
-    id = records.create(replace(UPLOADED, images=(b"x" * 5000, b"y" * 5000)), "ada").id
+    id = records.create(replace(UPLOADED, images=uploaded(b"x" * 5000, b"y" * 5000)), "ada").id
     file = tmp_path / "evaluation_pictures" / id
     data = bytearray(file.read_bytes())
     data[40] ^= 1
     file.write_bytes(data)
     with pytest.raises(OSError, match="CRC"):
-        records.images(id)
+        next(records.images(id))
 
 
 def test_neither_owners_nor_keys_can_be_read_from_the_state(records, tmp_path):

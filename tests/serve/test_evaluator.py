@@ -18,6 +18,7 @@ from serve.evaluations.evaluation_store import EvaluationStore
 from serve.settings import ModelSettings, ServiceSettings
 from tests.serve.handles import Gated, Handle
 from tests.serve.pictures import NOISE, bomb
+from tests.serve.uploads import uploaded
 from vapray.data.image_loading import read_bytes
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.sampler import Sampler
@@ -62,7 +63,7 @@ def evaluated(service: ServiceSettings, job: EvaluationJob, **handles: Handle) -
 
 
 def test_uploaded_pictures_have_the_numbers_of_the_report(service, rows, small_run):
-    ended = evaluated(service, EvaluationJob("small", images=held_out(rows)))
+    ended = evaluated(service, EvaluationJob("small", uploaded(*held_out(rows))))
     report = json.loads((small_run / "report/metrics.json").read_bytes())
     assert ended.status == "succeeded", ended.error
     assert ended.results["fid"]["value"] == pytest.approx(report["fid_real_split"], rel=1e-6)
@@ -71,8 +72,8 @@ def test_uploaded_pictures_have_the_numbers_of_the_report(service, rows, small_r
 
 
 def test_noise_is_much_farther_than_held_out_pictures_whatever_its_size(service, rows):
-    far = evaluated(service, EvaluationJob("small", images=NOISE))
-    near = evaluated(service, EvaluationJob("small", images=held_out(rows)))
+    far = evaluated(service, EvaluationJob("small", uploaded(*NOISE)))
+    near = evaluated(service, EvaluationJob("small", uploaded(*held_out(rows))))
     assert far.results["fid"]["value"] > 20 * near.results["fid"]["value"]
 
 
@@ -93,7 +94,7 @@ def test_a_picture_that_cannot_be_decoded_fails_it_by_index_and_reason(service):
         (b"<html>", "not an image"),
         (bomb(), "too many pixels"),
     ):
-        ended = evaluated(service, EvaluationJob("small", images=(*NOISE[:2], bad)))
+        ended = evaluated(service, EvaluationJob("small", uploaded(*NOISE[:2], bad)))
         assert ended.status == "failed"
         assert ended.error.startswith("images[2]: ") and reason in ended.error
     assert not list(Path(service.state_dir).glob("evaluation_pictures/*"))
@@ -190,13 +191,13 @@ def test_a_model_without_its_run_has_no_reference(small_checkpoint, small_run, r
     )
     assert has_reference(named) and not has_reference(without)
     service = ServiceSettings(models=(without,), state_dir=str(tmp_path / "state"))
-    ended = evaluated(service, EvaluationJob("small", images=NOISE))
+    ended = evaluated(service, EvaluationJob("small", uploaded(*NOISE)))
     assert ended.status == "failed" and "No real images" in ended.error
     with pytest.raises(ApiError) as refused:
         asyncio.run(EvaluatorReplica(service, {}).neighbours("small", NOISE[0], 3))
     assert (refused.value.status, refused.value.code) == (404, "no_reference")
     service = ServiceSettings(models=(named,), state_dir=str(tmp_path / "state"))
-    assert evaluated(service, EvaluationJob("small", images=held_out(rows))).status == "succeeded"
+    assert evaluated(service, EvaluationJob("small", uploaded(*held_out(rows)))).status == "succeeded"
 
 
 def test_neighbours_of_a_training_picture_begin_with_itself(service, rows):

@@ -6,8 +6,10 @@ object store's PUT is atomic already. :func:`FileStore.create_exclusive` succeed
 
 import contextlib
 import errno
+import io
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -75,11 +77,24 @@ class FileStore:
             return
         try:
             for path, data in paths.items():
-                _replace(path, data)
+                _replace(path, io.BytesIO(data))
             for folder in {os.path.dirname(path): None for path in paths}:
                 _sync_folder(folder)
         except OSError as error:
             raise _write_error(path, len(data), error) from error
+
+    def upload(self, name: str, source: Path) -> None:
+        """Write a complete file from a local one, in pieces; replaces an existing one atomically."""
+        path = self.path(name)
+        if not self.is_local:
+            self._objects.upload(path, source)
+            return
+        try:
+            with source.open("rb") as file:
+                _replace(path, file)
+            _sync_folder(os.path.dirname(path))
+        except OSError as error:
+            raise _write_error(path, source.stat().st_size, error) from error
 
     def create_exclusive(self, name: str, data: bytes) -> bool:
         """Write a file only if none exists; True for the one writer that created it."""
@@ -148,13 +163,13 @@ def is_temporary(name: str) -> bool:
     return re.fullmatch(r"\..+\.[0-9a-f]{32}", name) is not None
 
 
-def _replace(path: str, data: bytes) -> None:
-    with _fsynced_temporary(path, data) as temporary:
+def _replace(path: str, source: IO[bytes]) -> None:
+    with _fsynced_temporary(path, source) as temporary:
         os.replace(temporary, path)
 
 
 def _create_local(path: str, data: bytes) -> bool:
-    with _fsynced_temporary(path, data) as temporary:
+    with _fsynced_temporary(path, io.BytesIO(data)) as temporary:
         try:
             os.link(temporary, path)
         except OSError as error:
@@ -171,14 +186,14 @@ def _create_local(path: str, data: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def _fsynced_temporary(path: str, data: bytes) -> Iterator[str]:
+def _fsynced_temporary(path: str, source: IO[bytes]) -> Iterator[str]:
     """Write the data to a synced temporary file in the same folder; removed afterwards unless renamed."""
     folder, name = os.path.split(path)
     _make_folder(Path(folder))
     temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}")
     try:
         with open(temporary, "wb") as file:
-            file.write(data)
+            shutil.copyfileobj(source, file)
             file.flush()
             os.fsync(file.fileno())
         yield temporary

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from fsspec import AbstractFileSystem
@@ -63,6 +64,11 @@ class ObjectFiles:
         """Write an object by one atomic PUT."""
         with explained("write", self._uri(path)):
             _repeat(lambda: self._filesystem.pipe_file(path, data, **self._put()))
+
+    def upload(self, path: str, source: Path) -> None:
+        """Write an object from a local file, in parts; it exists once all are there."""
+        with explained("write", self._uri(path)):
+            _repeat(lambda: self._filesystem.put_file(str(source), path))
 
     def create_exclusive(self, path: str, data: bytes) -> bool:
         """Create an object by one conditional PUT; True for the one of several writers that created it."""

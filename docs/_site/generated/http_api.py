@@ -36,6 +36,8 @@ def _operation(operation: Schema) -> Iterator[str]:
         yield definition(one["name"], f"{one['in']}, {_kind(one['schema'])}{required}", _text(one))
     if body := operation.get("requestBody"):
         yield f"Body: {_content(body['content'])}."
+        for one in body["content"].values():
+            yield from _fields(one["schema"])  # none if it is an object below "Objects"
     for code, one in operation["responses"].items():
         if code.startswith("2"):
             text = one["description"].replace("Successful Response", "")
@@ -74,7 +76,8 @@ def _kind(schema: Schema) -> str:
         return ", ".join(f"`{one}`" for one in schema.get("enum", [schema.get("const")]))
     if schema.get("type") == "array":
         return f"list of {_kind(schema['items'])}"
-    return f"{schema.get('type', 'any value')}{_bounds(schema)}"
+    kind = "file" if schema.get("format") == "binary" else schema.get("type", "any value")
+    return f"{kind}{_bounds(schema)}"
 
 
 def _bounds(schema: Schema) -> str:

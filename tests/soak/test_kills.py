@@ -1,0 +1,73 @@
+"""Each kind of process of the service is killed under load, in turn; clients with retries lose no request."""
+
+import time
+
+import psutil
+import pytest
+
+from tests.faults.ray_processes import killed
+from tests.serve.running import Running, running_service
+from tests.soak.load import Load
+
+TWO = {"min": 2, "max": 2, "num_cpus": 0.25}
+
+
+@pytest.mark.soak
+def test_a_killed_replica_of_any_kind_costs_no_request(small_checkpoint, tmp_path):
+    parts = {"ingress": TWO, "evaluator": {"replicas": {"min": 1, "max": 1, "num_cpus": 0.25}}}
+    with (
+        running_service(tmp_path, small_checkpoint, model={"replicas": TWO}, **parts) as service,
+        Load(service.base, clients=8) as load,
+    ):
+        wait_for_replicas(service, "ingress", 2)
+        wait_for_replicas(service, "sampler-demo", 2)
+        evaluation = start_evaluation(service)
+        load.wait_for(60)
+        for kind, count in (("ingress", 2), ("sampler-demo", 2), ("evaluator", 1), ("ingress", 2), ("sampler-demo", 2)):
+            victim = wait_for_replicas(service, kind, count)[0]
+            if kind == "evaluator":
+                assert status_of(service, evaluation)["status"] == "running"
+            victim.suspend()
+            time.sleep(0.5)  # requests reach it
+            assert killed(victim), kind
+            load.wait_for(60)
+            wait_for_replicas(service, kind, count, besides=victim)
+            load.wait_for(40)
+        while (found := status_of(service, evaluation))["status"] in ("queued", "running"):
+            time.sleep(1)
+        dead_series = sum(service.counts("sampler_waiting"))
+    print(f"{load.answered} requests, slowest {load.slowest:.1f} s; evaluation {found['status']}; {dead_series=}")
+    assert set(load.outcomes) == {"answered"}, load.outcomes
+    assert load.answered >= 500
+    assert found["status"] == "succeeded"
+
+
+def start_evaluation(service: Running) -> str:
+    """A long one."""
+    import openai
+
+    with openai.OpenAI(base_url=f"{service.base}/v1", api_key="none") as client:
+        body = {"generate": {"n": 400, "num_inference_steps": 12}}
+        return str(client.post("/evaluations", body=body, cast_to=dict)["id"])
+
+
+def status_of(service: Running, evaluation: str) -> dict:
+    for attempt in range(8):
+        try:
+            return service.get(f"/v1/evaluations/{evaluation}")
+        except OSError:
+            if attempt == 7:
+                raise
+            time.sleep(1)
+    raise AssertionError
+
+
+def wait_for_replicas(
+    service: Running, kind: str, count: int, besides: psutil.Process | None = None
+) -> list[psutil.Process]:
+    """Replicas of a deployment that are there, when they are as many."""
+    deadline = time.monotonic() + 120
+    while len(found := [one for one in service.replicas(kind) if one != besides]) < count:
+        assert time.monotonic() < deadline, (kind, found, service.log.read_text()[-2000:])
+        time.sleep(0.2)
+    return found
