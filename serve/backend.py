@@ -66,6 +66,8 @@ class ImageJob:
     previews: int = 0
     """Number of partial images, evenly spaced over the steps."""
     request_id: str = ""
+    owner: str = ""
+    """Id of the API key; images of different keys take turns in the sampler."""
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,10 @@ class RequestLimits(ConfigSection):
     """Maximum number of solver steps per image."""
     deadline_seconds: PositiveFloat = 300
     """Maximum deadline of a request, and the default."""
+    images_in_progress: PositiveInt = 256
+    """Maximum number of images in progress per API key and ingress replica; further ones wait."""
+    images_waiting: PositiveInt = 1024
+    """Maximum number of images that wait per API key and ingress replica; beyond, the status is 429."""
     evaluation_images: PositiveInt = 10_000
     """Maximum number of images per evaluation."""
 

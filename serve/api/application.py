@@ -6,6 +6,7 @@ from starlette.exceptions import HTTPException
 from serve.api import bank, evaluations, health, image_queries, images, models
 from serve.api.authentication import ApiKeyMiddleware, ApiKeyStore
 from serve.api.error_responses import handle_api_error, handle_http_error
+from serve.api.key_windows import KeyWindows
 from serve.api.rate_limit import RateLimiter
 from serve.api.request_body import RequestBodyMiddleware
 from serve.api.request_context import RequestContextMiddleware
@@ -40,6 +41,7 @@ def create_app(backend: Backend, settings: ServiceSettings, *, add_request_id: b
         redirect_slashes=False,
     )
     app.state.backend, app.state.service, app.state.rate_limiter = backend, settings, RateLimiter()
+    app.state.windows = KeyWindows(settings.limits)
     app.state.links = ImageLinks(settings.state_dir, settings.links)
     for module in (images, models, bank, image_queries, evaluations, health):
         app.include_router(module.router)

@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer, SecurityScopes
 
 from serve.api.audit_log import AuditRecord
 from serve.api.authentication import Principal
+from serve.api.key_windows import KeyWindows
 from serve.api.rate_limit import RateLimiter
 from serve.backend import Backend, ModelInfo
 from serve.class_names import class_named_by
@@ -24,6 +25,7 @@ __all__ = [
     "PrincipalDep",
     "RateLimiterDep",
     "SettingsDep",
+    "WindowsDep",
     "get_model",
     "require_scopes",
     "resolve_label",
@@ -58,6 +60,7 @@ async def require_scopes(
 BackendDep = Annotated[Backend, _app_state("backend")]
 SettingsDep = Annotated[ServiceSettings, _app_state("service")]
 LinksDep = Annotated[ImageLinks, _app_state("links")]
+WindowsDep = Annotated[KeyWindows, _app_state("windows")]
 RateLimiterDep = Annotated[RateLimiter, _app_state("rate_limiter")]
 AuditRecordDep = Annotated[AuditRecord, Depends(_audit)]
 PrincipalDep = Annotated[Principal, Security(require_scopes)]

@@ -21,7 +21,7 @@ NUM_RANDOM_SEEDS = MAX_SEED + 2 - MAX_IMAGES
 
 
 def build_image_jobs(
-    request: ImageGenerationRequest, info: ModelInfo, limits: RequestLimits, *, seed: int, request_id: str
+    request: ImageGenerationRequest, info: ModelInfo, limits: RequestLimits, *, seed: int, request_id: str, owner: str
 ) -> list[ImageJob]:
     """Build one job per image.
 
@@ -41,6 +41,7 @@ def build_image_jobs(
         deadline=time.time() + (request.deadline_seconds or limits.deadline_seconds),
         previews=request.partial_images,
         request_id=request_id,
+        owner=owner,
     )
     return [dataclasses.replace(job, seed=seed + index) for index in range(request.n)]
 

@@ -1,8 +1,9 @@
 """Routes ``POST /v1/images/generations``, compatible with OpenAI, and ``GET /v1/images/links/{name}``."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response, Security
@@ -14,6 +15,7 @@ from serve.api.dependencies import (
     LinksDep,
     RateLimiterDep,
     SettingsDep,
+    WindowsDep,
     get_model,
     require_scopes,
 )
@@ -22,10 +24,11 @@ from serve.api.image_events import EVENTS, EventStream
 from serve.api.image_formats import MEDIA_TYPES, ImageFormat
 from serve.api.image_jobs import build_image_jobs, resolve_seed
 from serve.api.image_responses import ImageEncoder, token_usage
+from serve.api.key_windows import KeyWindows
 from serve.api.requests import ImageGenerationRequest
 from serve.api.responses import ImagesResponse
 from serve.api.strict_route import StrictRoute
-from serve.backend import Backend, ImageJob, ImageResult
+from serve.backend import Backend, ImageJob, ImageResult, PartialImage
 from serve.errors import ApiError
 from serve.image_links import ImageLinks
 
@@ -46,6 +49,7 @@ async def generate(
     rate_limiter: RateLimiterDep,
     audit: AuditRecordDep,
     links: LinksDep,
+    windows: WindowsDep,
     request: Request,
     response: Response,
     idempotency_key: IdempotencyKey = None,
@@ -54,13 +58,14 @@ async def generate(
     info = await get_model(backend, body.model)
     audit.model, audit.model_sha256, audit.count = info.name, info.sha256, body.n
     seed = resolve_seed(body.seed, idempotency_key, principal.id)
-    jobs = build_image_jobs(body, info, service.limits, seed=seed, request_id=audit.request)
+    jobs = build_image_jobs(body, info, service.limits, seed=seed, request_id=audit.request, owner=principal.id)
     audit.seed = seed
     headers = rate_limiter.acquire(principal, body.n)
     size = f"{info.image_size}x{info.image_size}"
     if body.stream:
-        return EventStream([backend.image_stream(job) for job in jobs], jobs, size, headers, ImageEncoder.of(body))
-    results = await _generate_all(backend, jobs)
+        streams = [_stream(backend, job, windows) for job in jobs]
+        return EventStream(streams, jobs, size, headers, ImageEncoder.of(body))
+    results = await _generate_all(backend, jobs, windows)
     response.headers.update(headers)
     link = _linker(links, service.links.base_url or str(request.base_url)) if _wants_urls(body) else None
     encoder = ImageEncoder.of(body, link)
@@ -97,12 +102,25 @@ def _linker(links: ImageLinks, base_url: str) -> Callable[[bytes, ImageFormat], 
     return lambda file, kind: f"{base_url.rstrip('/')}{LINKS}{links.add(file, kind)}"
 
 
-async def _generate_all(backend: Backend, jobs: Sequence[ImageJob]) -> list[ImageResult]:
+async def _generate_all(backend: Backend, jobs: Sequence[ImageJob], windows: KeyWindows) -> list[ImageResult]:
     """Generate images concurrently; the first failure cancels the others."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(backend.image(job)) for job in jobs]
+            tasks = [group.create_task(_generate(backend, job, windows)) for job in jobs]
     except ExceptionGroup as failures:
         reported = failures.subgroup(ApiError)
         raise (reported or failures).exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+async def _generate(backend: Backend, job: ImageJob, windows: KeyWindows) -> ImageResult:
+    async with windows.place(job.owner):
+        return await backend.image(job)
+
+
+async def _stream(
+    backend: Backend, job: ImageJob, windows: KeyWindows
+) -> AsyncGenerator[PartialImage | ImageResult, None]:
+    async with windows.place(job.owner), contextlib.aclosing(backend.image_stream(job)) as stream:
+        async for event in stream:
+            yield event

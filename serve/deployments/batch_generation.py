@@ -21,6 +21,8 @@ MAX_ATTEMPTS = 20
 MAX_PAUSE_SECONDS = 30.0
 IMAGE_TIMEOUT_SECONDS = 600.0
 """Timeout of one image, including the start of a replica."""
+EVALUATIONS = "evaluations"
+"""Owner of the images: all evaluations together take turns with the clients."""
 RETRYABLE_STATUSES = (429, 503)
 
 
@@ -68,4 +70,4 @@ def _image_jobs(job: EvaluationJob, defaults: SamplingSettings, prior: Mapping[i
     counts = label_counts(prior, job.n) if job.label is None else {job.label: job.n}
     labels = [label for label, count in counts.items() for _ in range(count)]
     for seed, label in enumerate(labels, start=job.seed):
-        yield ImageJob(job.model, label, None, seed, job.settings or defaults)
+        yield ImageJob(job.model, label, None, seed, job.settings or defaults, owner=EVALUATIONS)

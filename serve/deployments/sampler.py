@@ -131,7 +131,7 @@ class SamplerReplica:
         except DataError:
             raise self._invalid_caption("prompt") from None
         deadline = None if job.deadline is None else time.monotonic() + job.deadline - time.time()
-        return _ResolvedJob(replace(request, deadline=deadline), label, caption, entry, job.settings)
+        return _ResolvedJob(replace(request, deadline=deadline, owner=job.owner), label, caption, entry, job.settings)
 
     def _resolve_caption(self, job: ImageJob) -> tuple[int, str, BankEntry | None]:
         """Find class, caption, and the bank entry of the caption."""

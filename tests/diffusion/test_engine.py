@@ -118,6 +118,19 @@ def test_images_with_other_settings_share_calls() -> None:
     assert stats.occupancy == 19 / 36
 
 
+def test_an_owner_with_one_image_waits_for_no_other_ones() -> None:
+    """Of 40 guided images of one owner a call takes three; the image of another owner is in every call."""
+    engine = engine_of()
+    heavy = [engine.submit(image(number, steps=6, guidance=Guidance(2.0), owner="heavy")) for number in range(40)]
+    engine.step()
+    light = engine.submit(image(50, steps=6, guidance=Guidance(2.0), owner="light"))
+    for _ in range(6):
+        engine.step()
+    assert light.done() and sum(ticket.done() for ticket in heavy) < 3
+    engine.run_until_idle()
+    assert all(ticket.done() for ticket in heavy)
+
+
 @torch.no_grad()
 def test_guidance_in_an_interval_is_the_formula_inside_and_the_condition_outside() -> None:
     request = image(0, 16, steps=10, guidance=Guidance(2.0, (300, 700)))

@@ -5,7 +5,7 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vapray.diffusion.step_batching import StepBatcher, context_lengths, smallest_batch_size
+from vapray.diffusion.step_batching import StepBatcher, context_lengths, in_turns, smallest_batch_size
 
 GROUPS, MOST = 4, 5
 images = st.lists(st.tuples(st.integers(0, GROUPS - 1), st.integers(1, 2)), min_size=1, max_size=12)
@@ -46,3 +46,17 @@ def test_a_caption_is_padded_to_the_least_that_holds_it(room, data):
     padded = smallest_batch_size(length, lengths)
     assert length <= padded <= room and lengths[-1] == room
     assert all(other >= padded for other in lengths if other >= length)
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=30))
+def test_owners_take_turns_and_each_keeps_its_order(owners):
+    images = [*enumerate(owners)]
+    ordered = in_turns(images, lambda image: image[1])
+    assert sorted(ordered) == images
+    for owner in "abc":
+        own = [image for image in ordered if image[1] == owner]
+        assert own == sorted(own)
+    present = {*owners}
+    assert {owner for _, owner in ordered[: len(present)]} == present
+    if len(present) < 2:
+        assert ordered == images

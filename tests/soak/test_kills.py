@@ -2,6 +2,7 @@
 
 import time
 
+import openai
 import psutil
 import pytest
 
@@ -14,19 +15,18 @@ TWO = {"min": 2, "max": 2, "num_cpus": 0.25}
 
 @pytest.mark.soak
 def test_a_killed_replica_of_any_kind_costs_no_request(small_checkpoint, tmp_path):
-    parts = {"ingress": TWO, "evaluator": {"replicas": {"min": 1, "max": 1, "num_cpus": 0.25}}}
+    parts = {"ingress": dict(TWO), "evaluator": {"replicas": {"min": 1, "max": 1, "num_cpus": 0.25}}}
     with (
-        running_service(tmp_path, small_checkpoint, model={"replicas": TWO}, **parts) as service,
+        running_service(tmp_path, small_checkpoint, model={"replicas": dict(TWO)}, **parts) as service,
         Load(service.base, clients=8) as load,
     ):
         wait_for_replicas(service, "ingress", 2)
         wait_for_replicas(service, "sampler-demo", 2)
-        evaluation = start_evaluation(service)
         load.wait_for(60)
         for kind, count in (("ingress", 2), ("sampler-demo", 2), ("evaluator", 1), ("ingress", 2), ("sampler-demo", 2)):
             victim = wait_for_replicas(service, kind, count)[0]
             if kind == "evaluator":
-                assert status_of(service, evaluation)["status"] == "running"
+                evaluation = start_evaluation(service)
             victim.suspend()
             time.sleep(0.5)  # requests reach it
             assert killed(victim), kind
@@ -43,12 +43,15 @@ def test_a_killed_replica_of_any_kind_costs_no_request(small_checkpoint, tmp_pat
 
 
 def start_evaluation(service: Running) -> str:
-    """A long one."""
-    import openai
-
+    """A long one, when it has begun."""
     with openai.OpenAI(base_url=f"{service.base}/v1", api_key="none") as client:
         body = {"generate": {"n": 400, "num_inference_steps": 12}}
-        return str(client.post("/evaluations", body=body, cast_to=dict)["id"])
+        id = str(client.post("/evaluations", body=body, cast_to=dict)["id"])
+    deadline = time.monotonic() + 120
+    while not (found := status_of(service, id))["done"]:
+        assert found["status"] in ("queued", "running") and time.monotonic() < deadline, found
+        time.sleep(0.2)
+    return id
 
 
 def status_of(service: Running, evaluation: str) -> dict:

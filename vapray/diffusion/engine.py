@@ -29,7 +29,7 @@ from vapray.diffusion.image_request import ConditioningSpec, ImageRequest
 from vapray.diffusion.parameterization import Parameterization
 from vapray.diffusion.request_state import BatchRow, Branch, RequestState, network_inputs
 from vapray.diffusion.solver import advance, solver_plan
-from vapray.diffusion.step_batching import StepBatcher, context_lengths, smallest_batch_size
+from vapray.diffusion.step_batching import StepBatcher, context_lengths, in_turns, smallest_batch_size
 from vapray.errors import BackendError, EngineDeadError, is_device_failure
 from vapray.models.precision import Precision, matrix_products
 from vapray.models.prediction import Denoiser
@@ -198,7 +198,7 @@ class SamplingEngine:
         """Make one network call, and a solver step for each image whose step it completes."""
         rows = self._batcher.next_batch(
             (length, partial(image.missing, length))
-            for image in images
+            for image in in_turns(images, lambda image: image.request.owner)
             for length in sorted(set(image.padded_lengths.values()))
         )
         self._run_rows(rows)

@@ -42,6 +42,8 @@ class ImageRequest:
     deadline: float | None = None
     """Deadline on the clock of ``time.monotonic``, in seconds; after it the image ends with TimeoutError before its
     next step."""
+    owner: str = ""
+    """Client; images of different clients take turns."""
     preview: Callable[[IntermediateLatent], None] | None = None
     """Callback after every step, in the engine's thread; its exception ends this image only."""
 

@@ -5,12 +5,15 @@ length, so only the caption's length decides an image's group; unconditional row
 of their own. The halves of an image may be in different calls, which avoids a gap at the end of a call.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import TypeVar
 
-__all__ = ["StepBatcher", "context_lengths", "smallest_batch_size"]
+__all__ = ["StepBatcher", "context_lengths", "in_turns", "smallest_batch_size"]
 
 Row = TypeVar("Row")
+Image = TypeVar("Image")
 MAX_SKIPS = 2
 
 
@@ -23,16 +26,30 @@ def context_lengths(max_context: int) -> tuple[int, ...]:
     return tuple(sorted({-(-max_context // 2), max_context}))
 
 
-def smallest_batch_size(count: int, sizes: Sequence[int]) -> int:
-    """Get the smallest of the ascending ``sizes`` that is at least ``count``."""
-    return next(size for size in sizes if size >= count)
+def smallest_batch_size(rows: int, sizes: Sequence[int]) -> int:
+    """Get the smallest of the ascending ``sizes`` that is at least ``rows``."""
+    return next(size for size in sizes if size >= rows)
+
+
+def in_turns(images: Sequence[Image], owner: Callable[[Image], str]) -> list[Image]:
+    """Order images so that owners take turns: the oldest of each, then the second oldest of each, and so on.
+
+    The next call then has rows of an owner with one image, however many images the others have.
+
+    Args:
+        images: oldest first.
+        owner: returns the owner of an image.
+    """
+    turns: defaultdict[str, Iterator[int]] = defaultdict(count)
+    order = [next(turns[owner(image)]) for image in images]
+    return [images[index] for index in sorted(range(len(images)), key=order.__getitem__)]
 
 
 class StepBatcher:
     """Rotation between groups: the fullest call is first, unless a group has been passed over twice.
 
     The fullest is first because the cost of a call does not depend on its number of real rows. Within a group the
-    oldest image is first, so that every image ends.
+    first image is first; it becomes the oldest one, so that every image ends.
     """
 
     def __init__(self, max_rows: int) -> None:
@@ -40,10 +57,10 @@ class StepBatcher:
         self._skips: dict[int, int] = {}
 
     def next_batch(self, waiting: Iterable[tuple[int, Callable[[], Sequence[Row]]]]) -> list[Row]:
-        """Choose the rows of the next call: the oldest rows of one group, as many as fit.
+        """Choose the rows of the next call: the first rows of one group, as many as fit.
 
         Args:
-            waiting: for each image, oldest first, a group and a function that returns the image's rows of that group.
+            waiting: for each image, first ones first, a group and a function that returns its rows of that group.
 
         Returns:
             The rows.

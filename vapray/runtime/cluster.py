@@ -37,6 +37,8 @@ ENVIRONMENT = {
     "RAY_process_group_cleanup_enabled": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ROTATION_MAX_BYTES": str(64 * 2**20),  # of each log of a worker: the service's audit log is one
+    "RAY_ROTATION_BACKUP_COUNT": "3",
     "OMP_WAIT_POLICY": "PASSIVE",  # otherwise waiting torch threads spin and starve each other
 }
 RETRIES_OF_A_TASK = 2
