@@ -59,6 +59,9 @@ test-clients: $(VENV)/dev  ## Other programs for OpenAI's API against the servic
 	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix build/clients openai@6; fi
 	@$(PYTEST_RUN) 0 --timeout=600 -m clients $(PYTEST)
 
+test-image: $(VENV)/dev  ## Build cluster/Dockerfile.cpu with buildah, run it as uid 1000 on a read-only root; takes root and 45 GB
+	@$(PYTEST_RUN) 0 --timeout=3600 -m image -s -rs $(PYTEST)
+
 soak: $(VENV)/dev  ## The service under load: kills of every kind of replica, and ten minutes in which nothing may grow
 	@$(PYTEST_RUN) 0 --timeout=1800 -m soak -s $(PYTEST)
 
@@ -95,4 +98,4 @@ clean:  ## Remove what can be made again
 	rm -rf $(VENV) runs build dist site *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help studio demo test test-slow test-cluster test-clients soak check weights docs format release lock clean
+.PHONY: help studio demo test test-slow test-cluster test-clients test-image soak check weights docs format release lock clean

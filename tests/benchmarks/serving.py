@@ -12,39 +12,52 @@ solver seconds     CPU time of the sampler's engine thread
 overhead           CPU time of all else that serves: proxy, ingress, the sampler's other threads (routing, PNG), less
                    what the same processes take while nobody asks; with_idle counts that too
 slow clients       so many others send their request a byte a second meanwhile
+light beside heavy the 95th percentile of one client, beside 64 of another key over that alone; with the key of the 64,
+                   which is what an engine without turns does; and in an engine whose calls all take as long, beside 200
+at N               so many clients at a time; one at a time and in batches of equal settings (of 32) are made in one
+                   process, without HTTP, in calls of 1 to 16 rows
 """
 
 import argparse
 import concurrent.futures
 import contextlib
-import http.client
 import json
 import socket
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import torch
 
+from tests.benchmarks.serving_load import (
+    Order,
+    alone,
+    beside,
+    constant_cost_ratio,
+    in_batches,
+    mixed_orders,
+    percentile,
+    served,
+)
 from tests.benchmarks.table import report
 from tests.serve.running import Running, running_service
 from vapray.sampling.sampler import Sampler, SamplingSettings
 from vapray.sampling.threaded_sampler import ThreadedSampler
+from vapray.service.api_keys import add_key
 from vapray.store.checkpoint import read_checkpoint, write_checkpoint
 from vapray.store.files import FileStore
 from vapray.training.network import build_network
 from vapray.training.state import save_weights
 
-STEPS = (8, 10, 12, 15, 20, 25, 30, 50)
-GUIDANCES = (0.0, 1.0, 2.5)
-
-Order = dict[str, Any]
+CONCURRENCY = (1, 2, 4, 8, 32)
+HEAVY_CLIENTS, LIGHT_IMAGES = 64, 20
+SIZES = (1, 2, 4, 8, 16)
+"""Rows of a call of the simpler servers."""
 
 
 def widened(checkpoint: str, folder: Path, width: int, depth: int) -> Path:
@@ -69,21 +82,6 @@ def widened(checkpoint: str, folder: Path, width: int, depth: int) -> Path:
     return folder / "final"
 
 
-def mixed_orders(count: int) -> list[Order]:
-    """Settings drawn for each."""
-    draw = np.random.default_rng(0)
-    return [
-        {
-            "bank": "draw",
-            "label": 0,
-            "seed": number,
-            "num_inference_steps": int(draw.choice(STEPS)),
-            "guidance_scale": float(draw.choice(GUIDANCES)),
-        }
-        for number in range(count)
-    ]
-
-
 def bare_seconds(sampler: Sampler, orders: Sequence[Order], under_way: int) -> float:
     """Until all are made, so many at a time."""
     live, began = ThreadedSampler(sampler), time.perf_counter()
@@ -98,35 +96,6 @@ def bare_seconds(sampler: Sampler, orders: Sequence[Order], under_way: int) -> f
             _, waiting = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
     concurrent.futures.wait(waiting)
     return time.perf_counter() - began
-
-
-def served(service: Running, orders: Sequence[Order], clients: int) -> tuple[float, list[float]]:
-    """Seconds until all are answered, and each request's own."""
-    left, lock = iter(orders), threading.Lock()
-    latencies: list[float] = []
-
-    def client() -> None:
-        parts = urlsplit(service.base)
-        connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=600)
-        while True:
-            with lock:
-                order = next(left, None)
-            if order is None:
-                return
-            began = time.perf_counter()
-            connection.request(
-                "POST", "/v1/images/generations", json.dumps(order), {"Content-Type": "application/json"}
-            )
-            answer = connection.getresponse()
-            answer.read()
-            assert answer.status == 200, answer.status
-            latencies.append(time.perf_counter() - began)
-
-    began = time.perf_counter()
-    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-        for ended in [pool.submit(client) for _ in range(clients)]:
-            ended.result()
-    return time.perf_counter() - began, latencies
 
 
 def cpu_seconds(service: Running) -> tuple[float, float]:
@@ -169,18 +138,36 @@ def slow_clients(service: Running, count: int) -> Iterator[None]:
             client.close()
 
 
+def light_beside_heavy(service: Running, keys: Sequence[str]) -> tuple[float, float]:
+    """Ratios of a client's 95th percentile, with a key of its own and with the one of the heavy client."""
+    heavy, light = keys
+    orders = [{**order, "guidance_scale": 2.5, "num_inference_steps": 20} for order in mixed_orders(LIGHT_IMAGES)]
+
+    def p95(key: str) -> float:
+        return percentile(served(service, orders, 1, key)[1], 95)
+
+    usual = p95(light)
+    with beside(service, HEAVY_CLIENTS, heavy):
+        return p95(light) / usual, p95(heavy) / usual
+
+
+def by_concurrency(ask: Callable[[Sequence[Order], int], tuple[float, list[float]]], count: int) -> dict[str, float]:
+    """Images a second and percentiles of the time of an image."""
+    found = {}
+    for clients in CONCURRENCY:
+        orders = mixed_orders(max(8, min(count, 8 * clients)))
+        seconds, latencies = ask(orders, clients)
+        found[f"images_per_second_at_{clients}"] = len(orders) / seconds
+        found |= {f"p{at}_s_at_{clients}": percentile(latencies, at) for at in (50, 95, 99)}
+    return found
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
-    for name, default in (
-        ("width", 256),
-        ("depth", 8),
-        ("clients", 32),
-        ("images", 96),
-        ("repetitions", 3),
-        ("slow", 100),
-    ):
+    sizes = {"width": 256, "depth": 8, "clients": 32, "images": 96, "repetitions": 3, "slow": 100}
+    for name, default in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -188,24 +175,32 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = widened(asked.checkpoint, Path(folder), asked.width, asked.depth)
         sampler = Sampler.load(str(checkpoint))
-        with running_service(Path(folder), checkpoint, evaluator=None) as service:
-            served(service, orders[: asked.clients], asked.clients)
+        sample = sampler.config.sample.model_copy(update={"batch_sizes": SIZES})
+        simple = Sampler.load(str(checkpoint), sample=sample)
+        file = str(Path(folder) / "keys.yaml")
+        key, other = (add_key(file, name, ["images"], None) for name in ("heavy", "light"))
+        with running_service(Path(folder), checkpoint, evaluator=None, api_keys_file=file) as service:
+
+            def ask(chosen: Sequence[Order], clients: int) -> tuple[float, list[float]]:
+                return served(service, chosen, clients, key)
+
+            ask(orders[: asked.clients], asked.clients)
             idle = idle_share(service)
-            bare, over_http, dripped = [], [], []
-            usual, beside_slow = [], []
+            bare, over_http, usual, beside_slow = [], [], [], []
             solver = overhead = 0.0
             for _ in range(asked.repetitions):
                 bare.append(bare_seconds(sampler, orders, asked.clients))
                 before = cpu_seconds(service)
-                seconds, latencies = served(service, orders, asked.clients)
+                seconds, latencies = ask(orders, asked.clients)
                 after = cpu_seconds(service)
                 solver, overhead = solver + after[0] - before[0], overhead + after[1] - before[1]
                 over_http.append(seconds)
                 usual += latencies
                 with slow_clients(service, asked.slow):
-                    seconds, latencies = served(service, orders, asked.clients)
-                dripped.append(seconds)
-                beside_slow += latencies
+                    beside_slow += ask(orders, asked.clients)[1]
+            own_key, same_key = light_beside_heavy(service, (key, other))
+            concurrent_values = by_concurrency(ask, asked.images)
+        one, batches = alone(simple, orders[:32]), in_batches(simple, orders[:32], 32)
     count = asked.repetitions * asked.images
     net = overhead - idle * sum(over_http)
     report(
@@ -215,16 +210,22 @@ def main() -> None:
             "images_per_second_vs_bare": statistics.median(bare) / statistics.median(over_http),
             "overhead_vs_solver": net / solver,
             "overhead_with_idle_vs_solver": overhead / solver,
-            "p99_beside_slow_clients": float(np.quantile(beside_slow, 0.99) / np.quantile(usual, 0.99)),
+            "p99_beside_slow_clients": percentile(beside_slow, 99) / percentile(usual, 99),
+            "p95_light_beside_heavy": own_key,
+            "p95_light_beside_heavy_same_key": same_key,
+            "p95_light_beside_heavy_constant_cost": constant_cost_ratio(),
         },
         {
             "images_per_second": asked.images / statistics.median(over_http),
             "bare_images_per_second": asked.images / statistics.median(bare),
+            "one_at_a_time_images_per_second": 32 / one,
+            "request_batches_images_per_second": 32 / batches,
             "overhead_ms_per_image": 1e3 * net / count,
             "idle_cores": idle,
             "solver_ms_per_image": 1e3 * solver / count,
-            "p50_s": float(np.quantile(usual, 0.5)),
-            "p99_s": float(np.quantile(usual, 0.99)),
+            "p50_s": percentile(usual, 50),
+            "p99_s": percentile(usual, 99),
+            **concurrent_values,
         },
     )
 
