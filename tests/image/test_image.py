@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.image.building import built_image, read_only, why_not
@@ -66,9 +67,11 @@ def test_a_pipeline_runs_and_what_it_trained_is_served(command, image):
         )
         with urllib.request.urlopen(asked, timeout=120) as answer:
             assert json.load(answer)["data"][0]["b64_json"]
-    finally:
-        serving.terminate()
+        (service,) = psutil.Process(serving.pid).children()
+        service.terminate()  # as Kubernetes ends a container: a signal to its first process
         serving.wait(60)
+    finally:
+        serving.kill()
 
 
 def status_of(url: str) -> int:

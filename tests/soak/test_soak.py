@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import statistics
 import threading
 import time
@@ -49,7 +50,7 @@ def test_nothing_grows(small_checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ROTATION_BACKUP_COUNT", "2")
     keep = {"replicas": {"min": 1, "max": 1, "num_cpus": 0.5}, "keep": {"per_key": 20}}
     parts = {"ingress": {"min": 2, "max": 2, "num_cpus": 0.25}, "evaluator": keep, "links": {"images": 50}}
-    samples, ended = _Samples(), threading.Event()
+    samples, ended, titles = _Samples(), threading.Event(), dict[int, str]()
     with (
         running_service(tmp_path, small_checkpoint, model={"replicas": {"num_cpus": 0.5}}, **parts) as service,
         Load(service.base, clients=4, steps=4) as load,
@@ -58,33 +59,38 @@ def test_nothing_grows(small_checkpoint, tmp_path, monkeypatch):
         others.start()
         begun = time.monotonic()
         while (second := time.monotonic() - begun) < 60 * MINUTES:
-            for name, value in _measured(service, tmp_path / "state"):
+            for name, value in _measured(service, tmp_path / "state", titles):
                 samples.add(name, second, value)
             time.sleep(10)
-        logs = {path: path.stat().st_size for path in _logs() if path.suffix in (".out", ".err")}
+        logs = {path: path.stat().st_size for path in _logs(service) if path.name.startswith("worker-")}
         ended.set()
         others.join()
     assert set(load.outcomes) == {"answered"}, load.outcomes
-    rotated = [path for path in logs if path.name.endswith(".out.1") or ".out.1" in path.name]
     grown = _report(samples, load.answered)
-    print(f"largest log {max(logs.values(), default=0):,} bytes; {len(rotated)} rotated")
+    print(f"largest log of a worker {max(logs.values()):,} bytes")
     assert not grown, grown
+    assert max(logs.values()) <= LOG_BYTES
+    assert [path for path in logs if path.name.endswith(".out.1")], "no log was long enough to be rotated"
 
 
-def _measured(service: Running, state: Path) -> Iterator[tuple[str, float]]:
+def _measured(service: Running, state: Path, titles: dict[int, str]) -> Iterator[tuple[str, float]]:
     for process in service.process.children(recursive=True):
         with suppress(psutil.Error):
-            name = f"{process.cmdline()[0].split()[0].rsplit('/', 1)[-1][:40]} {process.pid}"
+            # Ray changes the title of a process with its work.
+            title = titles.setdefault(process.pid, process.cmdline()[0].split()[0].rsplit("/", 1)[-1][:40])
+            name = f"{title} {process.pid}"
             yield f"MiB {name}", process.memory_full_info().uss / MIB
             yield f"descriptors {name}", process.num_fds()
     yield "files of the state", sum(1 for path in state.rglob("*") if path.is_file())
     yield "series of metrics", len(service.counts(".*"))
-    yield "MiB of logs", sum(path.stat().st_size for path in _logs()) / MIB
+    yield "MiB of logs", sum(path.stat().st_size for path in _logs(service)) / MIB
 
 
-def _logs() -> list[Path]:
-    """Files in the log folder of the newest session of Ray."""
-    return [path for path in Path("/tmp/ray/session_latest/logs").rglob("*") if path.is_file()]
+def _logs(service: Running) -> list[Path]:
+    """Files in the log folder of the service's session of Ray, which the command of its raylet names."""
+    commands = [" ".join(one.cmdline()) for one in service.process.children() if one.name() == "raylet"]
+    (folder,) = {found for command in commands for found in re.findall(r"/\S*?/session_[\w-]+/logs", command)}
+    return [path for path in Path(folder).rglob("*") if path.is_file()]
 
 
 def _others(service: Running, ended: threading.Event) -> None:
