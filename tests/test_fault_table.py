@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-NAMED = re.findall(r"(?:\((slow|cluster)\) )?`([\w/]+\.py)::(test_\w+)`", (TESTS / "README.md").read_text())
+NAMED = re.findall(r"(?:\((slow|cluster|soak)\) )?`([\w/]+\.py)::(test_\w+)`", (TESTS / "README.md").read_text())
 
 
 def marks(file: str, test: str) -> set[str]:
@@ -16,7 +16,7 @@ def marks(file: str, test: str) -> set[str]:
     (function,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == test)
     whole = [node.value for node in tree.body if isinstance(node, ast.Assign) and "pytestmark" in ast.unparse(node)]
     words = " ".join(ast.unparse(node) for node in [*function.decorator_list, *whole])
-    return set(re.findall(r"mark\.(slow|cluster)", words))
+    return set(re.findall(r"mark\.(slow|cluster|soak)", words))
 
 
 @pytest.mark.parametrize(("mark", "file", "test"), NAMED, ids=[name for _, _, name in NAMED])

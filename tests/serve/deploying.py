@@ -13,7 +13,7 @@ from serve.app import build
 from vapray.service.serve_config import read_serve_config
 
 if __name__ == "__main__":
-    os.environ["RAY_AUTH_MODE"] = "disabled"
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     address, file = sys.argv[1:]
     settings = read_serve_config(file)
     ray.init(address=address, log_to_driver=False)

@@ -19,12 +19,13 @@ class Load:
         base: address of the service.
         clients: requests at a time.
         steps: solver steps of an image.
+        key: API key.
     """
 
-    def __init__(self, base: str, clients: int, steps: int = 12) -> None:
+    def __init__(self, base: str, clients: int, steps: int = 12, key: str = "none") -> None:
         self.outcomes: Counter[str] = Counter()
         self.slowest = 0.0
-        self._client = openai.OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=RETRIES, timeout=120)
+        self._client = openai.OpenAI(base_url=f"{base}/v1", api_key=key, max_retries=RETRIES, timeout=120)
         self._steps, self._next, self._lock = steps, 0, threading.Lock()
         self._ended = threading.Event()
         self._threads = ThreadPoolExecutor(clients)
