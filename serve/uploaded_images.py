@@ -9,6 +9,8 @@ from typing import IO, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vapray.store.parquet import read_row_groups
+
 __all__ = ["ImageWriter", "UploadedImages", "read_images"]
 
 GROUP_BYTES = 8 * 2**20
@@ -77,6 +79,5 @@ def read_images(file: IO[bytes]) -> Generator[bytes, None, None]:
         OSError: The file is damaged.
     """
     with file:
-        stored = pq.ParquetFile(file, page_checksum_verification=True)
-        for group in range(stored.num_row_groups):
-            yield from stored.read_row_group(group, use_threads=False)["picture"].to_pylist()
+        for group in read_row_groups(file):
+            yield from group["picture"].to_pylist()

@@ -78,7 +78,7 @@ async def submit_images(
     """Evaluate image files; a repeated Idempotency-Key with the same files returns the first evaluation."""
     _require_evaluator(service)
     with TemporaryDirectory(prefix="vapray-upload-") as folder, ImageWriter(Path(folder) / "images") as writer:
-        images, name = await receive_images(request, writer, service.limits)
+        images, name = await receive_images(request, principal, writer, service.limits)
         info = await get_model(backend, name)
         audit.model, audit.model_sha256, audit.count = info.name, info.sha256, images.count
         _require_reference(info)

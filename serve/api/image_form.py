@@ -7,6 +7,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from serve.api.authentication import LOCAL_PRINCIPAL, Principal
 from serve.errors import ApiError
 from serve.settings import RequestLimits
 from serve.uploaded_images import ImageWriter, UploadedImages
@@ -35,12 +36,13 @@ IMAGE_FORM: dict[str, Any] = {
 
 
 async def receive_images(
-    request: Request, writer: ImageWriter, limits: RequestLimits
+    request: Request, principal: Principal, writer: ImageWriter, limits: RequestLimits
 ) -> tuple[UploadedImages, str | None]:
     """Receive a form with files ``images`` and the text field ``model``.
 
     Args:
         request: Its body has not been read.
+        principal: Caller.
         writer: Takes the images.
         limits: ``body_mib`` for an image, ``evaluation_images`` for their number.
 
@@ -48,9 +50,10 @@ async def receive_images(
         The images, and the model.
 
     Raises:
-        ApiError: 400, with the number of the image; 403, a page of another origin; 415.
+        ApiError: 400, with the number of the image; 403, a page of another origin, in a service without keys; 415.
     """
-    _require_same_origin(request)
+    if principal is LOCAL_PRINCIPAL:
+        _require_same_origin(request)
     form = _Form(_boundary(request.headers.get("content-type", "")), writer, limits)
     problem: ApiError | None = None
     async for chunk in request.stream():
@@ -155,7 +158,7 @@ def _boundary(content_type: str) -> bytes:
 
 
 def _require_same_origin(request: Request) -> None:
-    """Refuse forms of foreign pages: a browser sends those without asking, also to a service without keys."""
+    """Refuse forms of foreign pages: a browser sends those without asking, and no key is needed."""
     origin = request.headers.get("origin")
     if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
         raise ApiError(403, f"Origin is {origin[:64]!r}; only pages of this service may send forms.", "foreign_origin")

@@ -114,13 +114,13 @@ async def _generate_all(backend: Backend, jobs: Sequence[ImageJob], windows: Key
 
 
 async def _generate(backend: Backend, job: ImageJob, windows: KeyWindows) -> ImageResult:
-    async with windows.place(job.owner):
+    async with windows.place(job.owner, job.deadline):
         return await backend.image(job)
 
 
 async def _stream(
     backend: Backend, job: ImageJob, windows: KeyWindows
 ) -> AsyncGenerator[PartialImage | ImageResult, None]:
-    async with windows.place(job.owner), contextlib.aclosing(backend.image_stream(job)) as stream:
+    async with windows.place(job.owner, job.deadline), contextlib.aclosing(backend.image_stream(job)) as stream:
         async for event in stream:
             yield event

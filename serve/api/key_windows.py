@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from serve.errors import overloaded
+from serve.errors import deadline_exceeded, overloaded
 from serve.settings import RequestLimits
 
 __all__ = ["KeyWindows"]
@@ -32,11 +33,15 @@ class KeyWindows:
         self._windows: dict[str, _Window] = {}
 
     @contextlib.asynccontextmanager
-    async def place(self, key: str) -> AsyncIterator[None]:
+    async def place(self, key: str, deadline: float | None) -> AsyncIterator[None]:
         """Hold a place of a key, in the order of arrival.
 
+        Args:
+            key: Id of the key.
+            deadline: Unix time until which to wait for it.
+
         Raises:
-            ApiError: 429, too many images of the key wait.
+            ApiError: 429, too many images of the key wait; 504, the deadline passed.
         """
         size = self._limits.images_in_progress
         window = self._windows.setdefault(key, _Window(asyncio.Semaphore(size)))
@@ -44,8 +49,15 @@ class KeyWindows:
             raise overloaded(RETRY_AFTER_S)
         window.images += 1
         try:
-            async with window.places:
+            try:
+                async with asyncio.timeout(None if deadline is None else max(0.0, deadline - time.time())):
+                    await window.places.acquire()
+            except TimeoutError:
+                raise deadline_exceeded() from None
+            try:
                 yield
+            finally:
+                window.places.release()
         finally:
             window.images -= 1
             if not window.images:

@@ -7,8 +7,9 @@ import pytest
 from serve.backend import EvaluationJob
 from serve.errors import ApiError
 from serve.evaluations.evaluation_store import EvaluationStore
+from tests.serve.uploads import uploaded
 
-JOB = EvaluationJob("m", images=(b"one", b"two"))
+JOB = EvaluationJob("m", uploaded(b"one", b"two"))
 
 
 def test_an_evaluation_lives_in_a_bucket(root):
@@ -18,12 +19,13 @@ def test_an_evaluation_lives_in_a_bucket(root):
     with pytest.raises(ApiError, match="another evaluation"):
         records.create(EvaluationJob("m", n=2), "ada", "k")
     assert records.dispatch(id) and not records.dispatch(id)
-    assert records.start(id, "r1") and records.images(id) == [b"one", b"two"]
+    assert records.start(id, "r1") and [*records.images(id)] == [b"one", b"two"]
     records.heartbeat(id, "r1", 1)
     assert records.get(id, "ada").done == 1
     for value in (1, 2):
         records.finish(id, results={"n": value})
-    assert records.images(id) is None
+    with pytest.raises(FileNotFoundError):
+        records.images(id)
     assert [(one.id, one.results) for one in records.list_for_owner("ada")] == [(id, {"n": 1})]
     assert records.list_for_owner("bob") == []
 

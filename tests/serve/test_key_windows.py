@@ -66,6 +66,22 @@ def test_more_than_may_wait_are_told_to_come_again(served, backend, stream):
     assert [answer.status_code for answer in first] == [200] * 5
 
 
+def test_an_image_that_waits_beyond_its_deadline_ends(served, backend):
+    backend.gate.clear()
+
+    async def wait():
+        async with served.client() as client:
+            first = asked(client, 2)
+            await until(lambda: len(backend.jobs) == 2)
+            late = await asked(client, 1, deadline_seconds=0.1)
+            backend.gate.set()
+            return late, await first
+
+    late, first = served.runner.run(wait())
+    assert (late.status_code, late.json()["error"]["code"], first.status_code) == (504, "deadline_exceeded", 200)
+    assert len(backend.jobs) == 2 and not served.app.state.windows._windows
+
+
 def test_a_client_that_leaves_gives_its_places_back(served, backend):
     backend.gate.clear()
 

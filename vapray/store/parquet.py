@@ -1,13 +1,13 @@
 """Reader of Parquet files that are Python objects: bytes in memory, or files of an object store."""
 
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["read_table"]
+__all__ = ["read_row_groups", "read_table"]
 
 
 def read_table(
@@ -31,7 +31,7 @@ def read_table(
         ValueError: a column is missing.
         pyarrow.ArrowException, OSError: the file is damaged.
     """
-    stored = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=not isinstance(file, io.BytesIO))
+    stored = _opened(file)
     present = stored.schema_arrow.names
     names = present if columns is None else list(columns)
     absent = [name for name in names if name in added and name not in present]
@@ -43,3 +43,14 @@ def read_table(
     for name in absent:
         found = found.append_column(name, pa.repeat(pa.scalar("", pa.string()), stored.metadata.num_rows))
     return found.select(names)
+
+
+def read_row_groups(file: IO[bytes]) -> Iterator[pa.Table]:
+    """Read a Parquet file one row group at a time, as :func:`read_table` does."""
+    stored = _opened(file)
+    for group in range(stored.num_row_groups):
+        yield stored.read_row_group(group, use_threads=False)
+
+
+def _opened(file: IO[bytes]) -> pq.ParquetFile:
+    return pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=not isinstance(file, io.BytesIO))
