@@ -170,7 +170,12 @@ class EvaluationJob:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """State of an evaluation, as returned by the API."""
+    """State of an evaluation, as returned by the API.
+
+    ``results`` is empty until ``status`` is succeeded. Then it has ``fid``, ``kid``, ``inception_score``, ``precision``
+    and ``recall`` against the training images of the model's run, each with ``value``, ``low`` and ``high`` (95 %
+    interval) or null, and ``n``, ``n_reference``, ``features``, ``features_sha256`` and ``warnings``.
+    """
 
     id: str
     model: str
@@ -186,8 +191,6 @@ class Evaluation:
     """``label`` (null: all classes), ``seed``, ``prototypes``, ``num_inference_steps``, ``guidance_scale``; empty if
     uploaded."""
     results: dict[str, Any] = field(default_factory=dict)
-    """``fid``, ``kid``, ``inception_score``, ``precision``, ``recall``: {value, low, high}, None where not measured;
-    ``n_reference``, ``features``, ``features_sha256``, ``warnings``."""
     error: str | None = None
 
 

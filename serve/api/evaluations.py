@@ -75,7 +75,10 @@ async def submit_images(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """Evaluate image files; a repeated Idempotency-Key with the same files returns the first evaluation."""
+    """Evaluate at least two image files; ask for the evaluation until its status is succeeded or failed.
+
+    A repeated Idempotency-Key with the same files returns the first evaluation.
+    """
     _require_evaluator(service)
     with TemporaryDirectory(prefix="vapray-upload-") as folder, ImageWriter(Path(folder) / "images") as writer:
         images, name = await receive_images(request, principal, writer, service.limits)

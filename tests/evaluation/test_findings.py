@@ -26,7 +26,7 @@ def test_the_headline_does_not_praise_captions_that_may_be_ignored(metrics: Metr
         headline(replace(metrics, further=further, intervals={"caption_adherence_relative": Interval(low, 0.3)}))
         for low in (0.1, -0.1)
     ]
-    assert "adherence is 20" in said[0]
+    assert "captions count for 20" in said[0]
     assert "not clearly followed" in said[1]
 
 
@@ -69,6 +69,23 @@ def test_what_weakens_a_number_stands_before_it_is_quoted(report: ReportData) ->
     inception = replace(report.metrics, features="Inception-v3", warnings=())
     calm = {one.about for one in caveats(replace(report, metrics=inception, rejects=[]))}
     assert not {"Few images", "Rejected rows", "Not Inception features"} & calm
+
+
+def test_a_short_training_and_a_weak_judge_are_told(report: ReportData) -> None:
+    def about(seen: int | None, real: float) -> set[str]:
+        provenance = replace(report.metrics.provenance, training_images=seen)
+        metrics = replace(report.metrics, provenance=provenance, further={"label_accuracy_real": real})
+        return {one.about for one in caveats(replace(report, metrics=metrics))}
+
+    assert {"Short training", "Weak judge of the classes"} <= about(4800, 0.62)
+    assert not {"Short training", "Weak judge of the classes"} & about(57_600, 0.97)
+    assert "Short training" not in about(None, 0.97)
+
+
+def test_a_factor_names_the_value_that_it_rests_on(metrics: Metrics) -> None:
+    few = replace(metrics, fid=34.6, fid_real_split=13.2, further={"fid_at_held_out_count": 43.6})
+    assert "as far as held-out real images (FID 43.6 for as few images)" in fid_finding(few)
+    assert "as few images" not in fid_finding(replace(few, further={}))
 
 
 def test_adherence_that_may_be_chance_is_said_to_be(adherence: Adherence) -> None:

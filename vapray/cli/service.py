@@ -63,7 +63,10 @@ def create_key(
     file: Annotated[str, typer.Option("--file", help="YAML file of keys; created if missing.")],
     scopes: Annotated[
         list[str] | None,
-        typer.Option("--scope", help="images, bank, evaluations, captions, neighbours or metrics. Repeatable."),
+        typer.Option(
+            "--scope",
+            help="images, bank, evaluations, captions, neighbours or metrics. Repeatable. Default: images and bank.",
+        ),
     ] = None,
     images_per_minute: Annotated[
         int | None, typer.Option("--images-per-minute", help="Rate limit. Default: none.")

@@ -15,6 +15,10 @@ FEW_HELD_OUT = 100
 """Number of held-out images below which the real floors are coarse."""
 FEW_TO_LEARN, FEW_TO_JUDGE = 20, 30
 """Number of training and of generated images of a class below which a caveat is shown."""
+SHORT_TRAINING = 20_000
+"""Number of images seen in training, with repetitions, below which a caveat is shown."""
+WEAK_JUDGE = 0.75
+"""Accuracy of the classifier in real images below which label accuracy says little."""
 CLEAR = 0.05
 """Difference above its ceiling from which a share is reported."""
 
@@ -31,14 +35,26 @@ def caveats(report: ReportData) -> list[Caveat]:
     """List all caveats, the most severe first."""
     metrics = report.metrics
     found = [
+        *_training(metrics),
         *_memorisation(report.memorisation),
         *_fid(metrics),
         *_beyond_real(metrics),
+        *_judge(metrics),
         *_sizes(metrics),
         *_classes(report),
         *_rejects(report),
     ]
     return [*found, *_captions(report, metrics), *_features(metrics)]
+
+
+def _training(metrics: Metrics) -> Iterator[Caveat]:
+    seen = metrics.provenance.training_images
+    if seen is not None and seen < SHORT_TRAINING:
+        yield Caveat(
+            "Short training",
+            f"The network has seen {number(seen)} images, with repetitions. Raise train.steps before you judge the "
+            "images: the demo takes 57,600 for 32 pixels.",
+        )
 
 
 def _memorisation(found: Memorisation) -> Iterator[Caveat]:
@@ -70,6 +86,15 @@ def _beyond_real(metrics: Metrics) -> Iterator[Caveat]:
                 f"{percent(made)} against {percent(real)}. Strong guidance exaggerates typical features, and copies "
                 "score high: this does not prove better images.",
             )
+
+
+def _judge(metrics: Metrics) -> Iterator[Caveat]:
+    real = metrics.value("label_accuracy_real")
+    if is_measured(real) and real < WEAK_JUDGE:
+        yield Caveat(
+            "Weak judge of the classes",
+            f"The classifier recognizes {percent(real)} of held-out real images: label accuracy says little.",
+        )
 
 
 def _sizes(metrics: Metrics) -> Iterator[Caveat]:

@@ -47,7 +47,7 @@ def headline(metrics: Metrics) -> str:
     bounds = metrics.intervals.get("caption_adherence_relative")
     if bounds is not None and bounds.low <= 0:
         return f"{pictures}; captions are not clearly followed."
-    return f"{pictures}; relative caption adherence is {percent(followed)}."
+    return f"{pictures}; captions count for {percent(followed)} (0 %: as shuffled ones, 100 %: as in real images)."
 
 
 def _pictures(metrics: Metrics) -> str:
@@ -151,7 +151,8 @@ def _beside_real(metrics: Metrics) -> list[str]:
         return []
     if fid < real:
         return [f"Held-out real images score {number(real)}, which is worse"]
-    return [f"Still {format_factor(fid / real)} as far as held-out real images"]
+    count = f" (FID {number(fid)} for as few images)" if fid != metrics.fid else ""
+    return [f"Still {format_factor(fid / real)} as far as held-out real images{count}"]
 
 
 def label_finding(metrics: Metrics) -> str:
@@ -174,7 +175,7 @@ def adherence_finding(relative: Number, interval: Interval | None) -> str:
             "Real images agree with their own captions no better than with others of their class, "
             "so caption adherence cannot be measured in this run."
         )
-    text = f"Adherence is {percent(relative)} of the range from chance within the class to real images"
+    text = f"With shuffled captions 0 %, in real images 100 %; this model {percent(relative)}"
     bounds = f"95 % interval {interval_text(interval, percent)}" if interval else ""
     if interval is not None and interval.low <= 0:
         return f"{text} ({bounds}): not clearly above chance."
