@@ -40,7 +40,7 @@ class ReleasedUViT:
     def __init__(self, training: TrainingImages, learning_rate: float, seed: int, checkout: Path) -> None:
         sys.path.insert(0, str(checkout))
         self._sde, self._solver = importlib.import_module("sde"), importlib.import_module("dpm_solver_pp")
-        shape = {"img_size": SIDE, "patch_size": 8, "embed_dim": 128, "depth": 4, "num_heads": 2, "mlp_ratio": 4}
+        shape = {"img_size": SIDE, "patch_size": 4, "embed_dim": 128, "depth": 4, "num_heads": 2, "mlp_ratio": 4}
         self.network = importlib.import_module("libs.uvit").UViT(**shape, num_classes=training.num_classes)
         optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=learning_rate, weight_decay=0.03, betas=(0.99, 0.99)
