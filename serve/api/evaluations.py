@@ -27,7 +27,7 @@ from serve.api.requests import EvaluationRequest, GenerateRequest
 from serve.api.responses import DeletedEvaluation, EvaluationList
 from serve.api.strict_route import StrictRoute
 from serve.backend import Backend, Evaluation, EvaluationJob, ModelInfo
-from serve.errors import not_enabled
+from serve.errors import ApiError, not_enabled
 from serve.settings import RequestLimits, ServiceSettings
 from serve.uploaded_images import ImageWriter
 
@@ -136,7 +136,7 @@ def _require_evaluator(service: ServiceSettings) -> None:
 def _require_reference(info: ModelInfo) -> None:
     if not info.has_reference:
         problem = f"model: no real images are available for {info.name}. Use another model."
-        raise_field_errors([FieldError("model", problem)])
+        raise ApiError(400, problem, "invalid_value", "model")
 
 
 def _field_errors(generate: GenerateRequest, info: ModelInfo, limits: RequestLimits) -> Iterator[FieldError]:

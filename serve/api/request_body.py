@@ -32,7 +32,7 @@ class RequestBodyMiddleware:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        is_form = headers.get("content-type", "").startswith("multipart/")
+        is_form = headers.get("content-type", "").lower().startswith("multipart/")
         body = _Body(receive, self._limits.upload_mib if is_form else self._limits.body_mib)
         body.require_length(headers.get("content-length", "0"))
         with contextlib.suppress(ClientDisconnect):

@@ -181,11 +181,11 @@ class EvaluatorReplica:
     async def _uploaded(self, attempt: _Attempt, reference: ReferenceStatistics) -> AsyncGenerator[Pixels, None]:
         start, side = 0, reference.image_size
         try:
+            # Not closed here: after a cancellation a thread may still be inside of it.
             images = await asyncio.to_thread(self._store.images, attempt.id)
-            with contextlib.closing(images):
-                while chunk := await asyncio.to_thread(lambda: [*itertools.islice(images, CHUNK)]):
-                    yield await asyncio.to_thread(_stacked, chunk, side, start)
-                    start += len(chunk)
+            while chunk := await asyncio.to_thread(lambda: [*itertools.islice(images, CHUNK)]):
+                yield await asyncio.to_thread(_stacked, chunk, side, start)
+                start += len(chunk)
         except FileNotFoundError:
             raise _FinishedElsewhere from None
 

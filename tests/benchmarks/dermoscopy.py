@@ -82,12 +82,18 @@ class DermoscopyJudge:
     Args:
         classes: Number of classes.
         splits: Training and test split; the first images of the test split are the held-out ones.
-        extractors: Settings of the feature extractors, by name.
+        dinov2: Folder of DINOv2-S.
+        squeezenet: File of SqueezeNet 1.0 in Caffe's pixels.
     """
 
-    def __init__(self, classes: int, splits: Mapping[str, CaptionedSet], extractors: Mapping[str, Evaluate]) -> None:
+    def __init__(self, classes: int, splits: Mapping[str, CaptionedSet], dinov2: Path, squeezenet: Path) -> None:
         training, self.prompt_set = splits["train"], load_prompt_set("dermoscopy")
-        self.extractors = {name: build_extractor(settings) for name, settings in extractors.items()}
+        self.extractors = {
+            "dinov2": build_extractor(Evaluate(features="dinov2", weights=str(dinov2))),
+            "squeezenet": build_extractor(
+                Evaluate(features="squeezenet", weights=str(squeezenet), preprocessing="caffe")
+            ),
+        }
         chosen = np.random.default_rng(0).choice(len(training.labels), REFERENCE, replace=False)
         self.references = {name: self._features(name, training.images[chosen]) for name in self.extractors}
         labels = np.array(training.labels)

@@ -41,7 +41,6 @@ from tests.benchmarks.real_images import pin, print_values, write_sheet
 from tests.benchmarks.table import report
 from tests.benchmarks.training_arm import TrainingArm, TrainingSet, fit_latents
 from tests.conftest import ROOT
-from vapray.config import Evaluate
 from vapray.config.loader import load_config
 
 GENERATED, WARMING_STEPS, TIMED_STEPS, RATE = 500, 10, 50, 1e-3
@@ -131,15 +130,11 @@ def main() -> None:
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     names, splits = read_splits(asked.images, asked.work)
-    extractors = {
-        "dinov2": Evaluate(features="dinov2", weights=str(asked.dinov2)),
-        "squeezenet": Evaluate(features="squeezenet", weights=str(asked.squeezenet), preprocessing="caffe"),
-    }
     jobs = [(name, seed) for seed in range(asked.seeds) for name in asked.arms.split(";")]
     if unknown := {name for name, _ in jobs} - set(ARMS):
         raise SystemExit(f"--arms: unknown {', '.join(sorted(unknown))}. Fix: choose among {'; '.join(ARMS)}.")
     _train_all(asked, [job for job in jobs if not _kept(asked, *job).with_suffix(".npz").exists()])
-    judge = DermoscopyJudge(len(names), splits, extractors)
+    judge = DermoscopyJudge(len(names), splits, asked.dinov2, asked.squeezenet)
     held_out = judge.judge(splits["test"].first(GENERATED))
     for job in jobs:
         _judge(asked, judge, splits["train"], job)

@@ -35,7 +35,7 @@ from tests.benchmarks.dermoscopy import SIDE, CaptionedSet, DermoscopyJudge, rea
 from tests.benchmarks.table import report
 from tests.benchmarks.training_arm import Images, TrainingArm, TrainingSet, fit_latents
 from tests.conftest import ROOT
-from vapray.config import Config, Evaluate
+from vapray.config import Config
 from vapray.config.loader import load_config
 
 GENERATED, TIMED_STEPS = 1000, 100
@@ -148,11 +148,7 @@ def main() -> None:
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     names, splits = read_splits(asked.images, asked.work)
-    extractors = {
-        "dinov2": Evaluate(features="dinov2", weights=str(asked.dinov2)),
-        "squeezenet": Evaluate(features="squeezenet", weights=str(asked.squeezenet), preprocessing="caffe"),
-    }
-    judge = DermoscopyJudge(len(names), splits, extractors)
+    judge = DermoscopyJudge(len(names), splits, asked.dinov2, asked.squeezenet)
     print_values("held out", judge.held_out_values)
     steps, found = run_seeds(asked, splits["train"], judge)
     ratios = {

@@ -155,5 +155,5 @@ def constant_cost_ratio(heavy: int = 200, repetitions: int = 20) -> float:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Of a list of seconds."""
+    """Percentile of a list of seconds."""
     return float(np.percentile(values, percent)) if len(values) > 1 else statistics.fmean(values)

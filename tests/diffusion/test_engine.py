@@ -119,7 +119,7 @@ def test_images_with_other_settings_share_calls() -> None:
 
 
 def test_an_owner_with_one_image_waits_for_no_other_ones() -> None:
-    """Of 40 guided images of one owner a call takes three; the image of another owner is in every call."""
+    """A call takes three of 40 guided images of one owner, and each call takes the image of the other owner."""
     engine = engine_of()
     heavy = [engine.submit(image(number, steps=6, guidance=Guidance(2.0), owner="heavy")) for number in range(40)]
     engine.step()

@@ -44,6 +44,21 @@ def test_any_bytes(served, path, body):
     send(served, path, body)
 
 
+@QUICK
+@given(body=st.binary(max_size=64), kind=st.text(st.characters(codec="latin-1"), max_size=20), data=st.data())
+def test_forms_with_other_bytes(served, body, kind, data):
+    """Bytes within a form and its header, and bytes instead of them."""
+    head = b'--b\r\nContent-Disposition: form-data; name="images"\r\n\r\n'
+    whole = bytearray(head + body + b"\r\n" + head + b"1\r\n--b--\r\n")
+    for _ in range(data.draw(st.integers(0, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    for content in (bytes(whole), body):
+        for named in ("multipart/form-data; boundary=b", f"multipart/form-data; boundary={kind}", kind):
+            headers = {"content-type": named.encode("latin-1").replace(b"\n", b"").replace(b"\r", b"").strip()}
+            answer = served.ask("POST", "/v1/evaluations/images", content=content, headers=headers)
+            assert answer.status_code < 500, (content, headers, answer.text)
+
+
 @pytest.mark.parametrize("path", VALID)
 @QUICK
 @given(data=st.data())

@@ -9,7 +9,7 @@ from typing import Self
 import openai
 
 RETRIES = 8
-"""As docs/how-to/serving.md tells for a service whose replicas may die."""
+"""Retries of a client, the number that docs/how-to/serving.md recommends."""
 
 
 class Load:

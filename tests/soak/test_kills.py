@@ -14,7 +14,8 @@ TWO = {"min": 2, "max": 2, "num_cpus": 0.25}
 
 
 @pytest.mark.soak
-def test_a_killed_replica_of_any_kind_costs_no_request(small_checkpoint, tmp_path):
+def test_a_killed_replica_of_any_kind_costs_no_request(small_checkpoint, tmp_path, caplog):
+    caplog.set_level("INFO", logger="openai._base_client")
     parts = {"ingress": dict(TWO), "evaluator": {"replicas": {"min": 1, "max": 1, "num_cpus": 0.25}}}
     with (
         running_service(tmp_path, small_checkpoint, model={"replicas": dict(TWO)}, **parts) as service,
@@ -36,10 +37,15 @@ def test_a_killed_replica_of_any_kind_costs_no_request(small_checkpoint, tmp_pat
         while (found := status_of(service, evaluation))["status"] in ("queued", "running"):
             time.sleep(1)
         wait_for_gauges(service, 2)
-    print(f"{load.answered} requests, slowest {load.slowest:.1f} s; evaluation {found['status']}")
+        by_service = service.counted("replica_retries")
+    by_clients = sum(record.getMessage().startswith("Retrying request") for record in caplog.records)
+    print(
+        f"{load.answered} requests, slowest {load.slowest:.1f} s; retries: clients {by_clients}, service {by_service}"
+    )
     assert set(load.outcomes) == {"answered"}, load.outcomes
     assert load.answered >= 500
     assert found["status"] == "succeeded"
+    assert by_clients and by_service, "no request was under way in a killed replica"
 
 
 def wait_for_gauges(service: Running, count: int) -> None:

@@ -94,7 +94,7 @@ def _logs(service: Running) -> list[Path]:
 
 
 def _others(service: Running, ended: threading.Event) -> None:
-    """What else clients do: streams, links, errors, evaluations that are started, read, deleted and left."""
+    """Further load: streams, links, errors, and evaluations that are started, read, deleted and left."""
     with openai.OpenAI(base_url=f"{service.base}/v1", api_key="none", max_retries=8) as client:
         image = base64.b64decode(client.images.generate(prompt="NV", response_format="b64_json").data[0].b64_json)
         for number in range(10**6):

@@ -35,8 +35,8 @@ def caveats(report: ReportData) -> list[Caveat]:
     """List all caveats, the most severe first."""
     metrics = report.metrics
     found = [
-        *_training(metrics),
         *_memorisation(report.memorisation),
+        *_training(metrics),
         *_fid(metrics),
         *_beyond_real(metrics),
         *_judge(metrics),
@@ -52,8 +52,8 @@ def _training(metrics: Metrics) -> Iterator[Caveat]:
     if seen is not None and seen < SHORT_TRAINING:
         yield Caveat(
             "Short training",
-            f"The network has seen {number(seen)} images, with repetitions. Raise train.steps before you judge the "
-            "images: the demo takes 57,600 for 32 pixels.",
+            f"The network has seen {number(seen)} images, with repetitions, which is few at any size. "
+            "Raise train.steps before you judge the images.",
         )
 
 
