@@ -6,4 +6,5 @@
 
 ``app`` builds the application from ``settings``. ``api`` depends only on the ``Backend`` protocol in ``backend``, which
 ``serve_backend`` implements over the handles of ``deployments``. ``evaluations`` stores evaluation records.
+``slow_readers`` runs in Ray Serve's proxy.
 """

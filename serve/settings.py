@@ -111,8 +111,7 @@ class RequestLimits(ConfigSection):
     upload_mib: PositiveFloat = 4096
     """Maximum size of a form with image files, in MiB. They go to disk, below ``TMPDIR`` and then in ``state_dir``."""
     body_timeout_s: PositiveFloat = 20
-    """Seconds within which a client has to send the body or the next part of a form, or to receive a part of the
-    response."""
+    """Seconds within which a client has to send the body or the next part of a form."""
     prompt_characters: PositiveInt = 2000
     """Maximum length of a caption."""
     inference_steps: PositiveInt = 250

@@ -49,7 +49,7 @@ class RequestBodyMiddleware:
             raise _too_slow(self._limits.body_timeout_s) from None
 
     async def _work(self, scope: Scope, body: "_BufferedBody | _StreamedBody", send: Send) -> None:
-        work = asyncio.ensure_future(self.app(scope, body, self._with_timeout(send)))
+        work = asyncio.ensure_future(self.app(scope, body, send))
         try:
             await asyncio.wait((work, body.disconnect), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
@@ -60,18 +60,6 @@ class RequestBodyMiddleware:
             for task in (work, body.disconnect):
                 task.cancel()
             await asyncio.gather(work, body.disconnect, return_exceptions=True)
-
-    def _with_timeout(self, send: Send) -> Send:
-        """Treat a client that does not receive the response in time as disconnected."""
-
-        async def timed_send(message: Message) -> None:
-            try:
-                async with asyncio.timeout(self._limits.body_timeout_s):
-                    await send(message)
-            except TimeoutError:
-                raise ClientDisconnect from None
-
-        return timed_send
 
 
 class _Body:

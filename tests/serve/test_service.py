@@ -139,6 +139,27 @@ def test_what_a_client_that_leaves_has_asked_for_is_cancelled(service):
 
 
 @pytest.mark.slow
+def test_a_client_that_reads_nothing_is_closed_by_the_proxy(service):
+    """Its requests fill the buffers of both sockets; the proxy then keeps the rest."""
+    parts = urlsplit(service.base)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((parts.hostname, parts.port))
+        client.sendall(f"GET /openapi.json HTTP/1.1\r\nHost: localhost:{parts.port}\r\n\r\n".encode() * 400)
+
+        def connected() -> bool:
+            found = [one for proxy in service.proxies() for one in proxy.net_connections()]
+            return any(one.raddr and one.raddr.port == client.getsockname()[1] for one in found)
+
+        time.sleep(20)
+        assert connected()
+        deadline = time.monotonic() + 100
+        while connected() and time.monotonic() < deadline:
+            time.sleep(1)
+        assert not connected()
+
+
+@pytest.mark.slow
 def test_memory_is_bounded_and_overload_is_told(small_checkpoint, tmp_path):
     """Of 2,000 requests at once as many are answered as may wait, the others are told to come again."""
     model = {"max_queued_requests": 64, "replicas": {"num_cpus": 0.5}}

@@ -164,39 +164,3 @@ def test_a_server_that_cancels_the_request_cancels_the_work(served, backend):
 
     served.runner.run(cancel())
     assert backend.cancelled == 1
-
-
-def test_a_client_that_takes_nothing_is_left(backend):
-    """A stream whose receiver stands still: after body_timeout_s its work ends."""
-    with Served(backend, limits={"body_timeout_s": 0.2}) as served:
-        stuck = asyncio.Event()
-
-        async def deaf():
-            messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-            async def receive():
-                if messages:
-                    return messages.pop()
-                return await asyncio.Event().wait()
-
-            async def send(message):
-                if message.get("body"):
-                    stuck.set()
-                    await asyncio.Event().wait()
-
-            headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
-            request = {
-                "type": "http",
-                "method": "POST",
-                "path": IMAGES,
-                "raw_path": IMAGES.encode(),
-                "headers": headers,
-            }
-            rest = {"query_string": b"", "client": ("127.0.0.1", 1), "scheme": "http", "http_version": "1.1"}
-            await served.app({**request, **rest}, receive, send)
-
-        body = json.dumps(
-            {"prompt": "NV", "num_inference_steps": 1, "stream": True, "partial_images": 3, "n": 9}
-        ).encode()
-        served.runner.run(asyncio.wait_for(deaf(), 20))
-    assert stuck.is_set() and len(backend.jobs) < 9 * 4

@@ -27,6 +27,7 @@ from vapray.service.serve_config import ServeConfig, read_serve_config
 __all__ = ["serve_until_interrupted"]
 
 PACKAGE = Path("serve/app.py")
+PROXY_MIDDLEWARES = "serve.slow_readers:proxy_middlewares"
 DEFAULT_FILE = "serve/laptop.yaml"
 FAILED = ("UNHEALTHY", "DEPLOY_FAILED")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -74,6 +75,7 @@ def serve_until_interrupted(
     module = _module(settings.import_path)
     needed = module.validate_args(settings.args)
     application = module.build(settings.args)
+    os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", PROXY_MIDDLEWARES)
     with ray_session(Cluster(address=address)):
         for name, most in needed.items():  # one at a time: they may belong to different replicas
             require_resources(ResourceDemand("a replica of the service", {name: most}))
