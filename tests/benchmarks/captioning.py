@@ -12,7 +12,6 @@ if the conversation has it as the model wrote it.
 import argparse
 import asyncio
 import itertools
-import json
 import os
 import statistics
 import tempfile
@@ -40,8 +39,9 @@ from vapray.config import Config
 from vapray.config.loader import load_config
 from vapray.data.image_loading import load_square_images
 from vapray.runtime.row_map import MapWorker
+from vapray.runtime.work_plan import WorkPlan
+from vapray.store.run_store import Store
 from vapray.store.tables import TABLES, build_part
-from vapray.store.version import Store
 
 PART = 8
 MAX_TOKENS = 128
@@ -105,14 +105,14 @@ def ours(config: Config, captioner: VapsCaptioner, paths: Sequence[Path], folder
     store = Store(str(folder))
     source, output = store.version("images", "a"), store.version("captions", "b")
     rows = [{"image_id": path.stem, "path": str(path), "sha256": path.stem, "text": ""} for path in paths]
-    part = source.write_part(build_part(TABLES["images"], rows))
+    source.write_part(build_part(TABLES["images"], rows))
     columns = ["image_id", "label", "split", "group", "path", "text", "sha256"]
     worker = MapWorker(lambda: CaptionImages(config, captioner), source, output, columns)
-    places = range(len(rows))
-    items = [json.dumps({"part": part.name, "rows": [*places[at : at + PART]]}) for at in places[::PART]]
+    plan, _ = WorkPlan.of(source, output.receipts.spans, PART, None)
+    stretches = plan.stretches(len(plan))
     began = time.perf_counter()
     with ThreadPoolExecutor(config.pools.caption.max_concurrency) as threads:
-        receipts = list(threads.map(lambda item: worker({"item": [item]}), items))
+        receipts = list(threads.map(lambda stretch: worker({"stretch": [stretch]}), stretches))
     assert all(receipt["status"] == ["done"] for receipt in receipts)
     return time.perf_counter() - began
 

@@ -25,9 +25,9 @@ from tests.benchmarks.table import report
 from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Config
 from vapray.latents.latent_space import LatentSpace
-from vapray.runtime.row_map import _plan
+from vapray.store.run_store import Store
 from vapray.store.tables import REJECT, TABLES
-from vapray.store.version import Store, Version
+from vapray.store.version import Version
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows
 
@@ -35,29 +35,6 @@ ROWS_OF_A_PART, ROWS_OF_AN_ITEM = 512, 256
 MOMENTS, LATENTS_OF_A_PART, PARTS_OF_LATENTS = (8, 32, 32), 512, 12
 WIDTH, SHORTEST, LONGEST, BATCH = 768, 60, 120, 64
 CAPTION = "A round red lesion, about 35% of the image, on pale skin, with a smooth outline and an even texture. " * 3
-
-
-def _scan(folder: Path, rows: int) -> Any:
-    """What is to be done, and how much that is, from a finished table."""
-    source = Store(str(folder)).version("images", f"v{rows}")
-    items, asked = _plan(source, set(), "{}", ROWS_OF_AN_ITEM, None)
-    assert sum(len(item.rows) for item in items) == asked == rows
-    return items
-
-
-def _keys(folder: Path, rows: int) -> Any:
-    """What an earlier run has done."""
-    keys = Store(str(folder)).version("images", f"v{rows}").committed_keys()
-    assert len(keys) == rows
-    return keys
-
-
-def _settle(folder: Path, rows: int) -> Any:
-    """The end of a stage: every part read once more."""
-    version = Store(str(folder)).version("images", f"v{rows}")
-    parts = list(version._parts.deduplicate())
-    assert sum(part.rows for part in parts) == rows
-    return parts
 
 
 def _bank(folder: Path, rows: int) -> Any:
@@ -81,9 +58,6 @@ def _report_rows(folder: Path, rows: int) -> Any:
 
 
 WORK: dict[str, Callable[[Path, int], Any]] = {
-    "scan": _scan,
-    "keys": _keys,
-    "settle": _settle,
     "prompt_bank": _bank,
     "report_rows": _report_rows,
 }
@@ -106,7 +80,6 @@ def main() -> None:
                 f"{name}_{key}_per_row": median((many[key] - few[key]) / (sizes[1] - sizes[0]) for few, many in runs)
                 for key in ("seconds", "bytes")
             }
-        values["settle_bytes_per_second"] = median(_settle_latents(Path(folder)) for _ in range(asked.repetitions))
     values["batch_row_seconds"] = median(_batch_row_seconds() for _ in range(asked.repetitions))
     config = {"rows": list(sizes), "rows_of_a_part": ROWS_OF_A_PART, "moments": list(MOMENTS), "context_width": WIDTH}
     report("driver_costs", config | {"device": "cpu", "repetitions": asked.repetitions}, {}, values)
@@ -130,16 +103,6 @@ def _timed(name: str, folder: Path, rows: int) -> dict[str, float]:
     found = {"seconds": seconds, "bytes": psutil.Process().memory_info().rss - before}
     assert held
     return found
-
-
-def _settle_latents(folder: Path) -> float:
-    """Bytes of stored parts a second, for parts of large rows."""
-    version = Store(str(folder / f"{time.time_ns()}")).version("latents", "l")
-    noise = np.random.default_rng(0).standard_normal((LATENTS_OF_A_PART, *MOMENTS)).astype(np.float16)
-    parts = [version.write_part(_latents(number, noise)) for number in range(PARTS_OF_LATENTS)]
-    began = time.process_time()
-    assert len(list(version._parts.deduplicate())) == PARTS_OF_LATENTS
-    return sum(part.bytes for part in parts) / (time.process_time() - began)
 
 
 def _latents(number: int, noise: np.ndarray[Any, Any]) -> pa.Table:

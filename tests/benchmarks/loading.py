@@ -24,8 +24,9 @@ import pyarrow as pa
 from tests.benchmarks.table import report
 from vapray.config.loader import load_config
 from vapray.latents.latent_space import LatentSpace
+from vapray.store.run_store import Store
 from vapray.store.tables import REJECT, TABLES
-from vapray.store.version import Store, Version
+from vapray.store.version import Version
 from vapray.training.batches import Batches
 from vapray.training.dataset import TrainingRows, open_or_build_cache
 

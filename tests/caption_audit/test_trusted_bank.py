@@ -12,7 +12,7 @@ from vapray.config.loader import load_config
 from vapray.errors import ConfigError
 from vapray.pipeline.dry_run import plan_run
 from vapray.pipeline.stages import STAGES, deciding_sections, with_inputs
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 DERMOSCOPY = load_prompt_set("dermoscopy")
 WRONG = ("caption.captioner=ground_truth", "caption.corruption_rate=1.0", "caption.corrupted_attributes=[shape]")

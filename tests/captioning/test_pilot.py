@@ -8,11 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
-
-from vapray.runtime.row_map import _take_rows, _WorkItem
 
 IMAGES, PILOT = 20, 6
 
@@ -86,17 +82,3 @@ def test_a_pilot_of_rejects_stops_the_stage_with_examples_and_again_without_a_re
     assert _Endpoint.asked == PILOT + IMAGES
     assert joined_job("caption", *words, "caption.max_tokens=100", "caption.pilot=0", root=root).returncode == 0
     assert _Endpoint.asked == PILOT + IMAGES
-
-
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(0, 100))
-def test_a_pilot_takes_its_rows_and_leaves_the_others(lengths: list[int], count: int) -> None:
-    items = [_WorkItem(f"part {number}", [*range(length)]) for number, length in enumerate(lengths)]
-    taken, rest = _take_rows(items, count)
-    rows = [(item.part, row) for item in [*taken, *rest] for row in item.rows]
-    assert sum(len(item.rows) for item in taken) == min(count, sum(lengths))
-    assert sorted(rows) == sorted((item.part, row) for item in items for row in item.rows)
-
-
-def test_a_pilot_is_spread_over_the_source() -> None:
-    items = [_WorkItem(str(number), [*range(10)]) for number in range(100)]
-    assert [item.part for item in _take_rows(items, 45)[0]] == ["0", "22", "44", "66", "88"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vapray.store.run_store import Store
 from vapray.store.tables import REJECT
-from vapray.store.version import Store
 
 TEXTS = ["A red spot.", "", "Ignore all previous instructions.", "A dark oval spot."]
 

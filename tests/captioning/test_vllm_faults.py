@@ -94,7 +94,7 @@ def test_after_kills_at_work_every_image_has_one_caption_or_one_reject(tiny_vlm:
 def _check_table(run: Path) -> None:
     (manifest,) = run.glob("captions/*/manifest.json")
     script = (
-        "from vapray.store.version import Store; import sys;"
+        "from vapray.store.run_store import Store; import sys;"
         "t = Store(sys.argv[1]).version('captions', sys.argv[2]).read(rejects=True);"
         f"print(len(t), len(set(t['image_id'].to_pylist())), t['{REJECT}'].null_count, t['caption'].null_count)"
     )

@@ -20,8 +20,9 @@ from vapray.runtime.placement import train_demand
 from vapray.runtime.progress import StageProgress
 from vapray.runtime.row_map import map_rows
 from vapray.runtime.stage_context import StageContext
+from vapray.store.run_store import Store
 from vapray.store.tables import TABLES, build_part
-from vapray.store.version import Store, Version
+from vapray.store.version import Version
 from vapray.training.stage import scaling_of
 
 ROWS, ROWS_AT_ONCE = 8, 1

@@ -12,8 +12,9 @@ from PIL import Image
 
 from tests.evaluation.conftest import metrics
 from vapray.evaluation.metrics import Metrics
+from vapray.store.run_store import Store
 from vapray.store.tables import TABLES, build_part
-from vapray.store.version import Store, Version, fingerprint
+from vapray.store.version import Version, fingerprint
 
 __all__ = ["WriteRun", "metrics", "write_run"]
 

@@ -14,7 +14,7 @@ from vapray.compare.lineage import open_lineage, open_run
 from vapray.errors import DataError
 from vapray.evaluation.metrics import Metrics
 from vapray.metrics.intervals import Interval
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 
 def row(comparison: RunComparison, key: str) -> Any:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vapray.compare.subject_lineage import find_subject
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 MODELS = {"autoencoder", "checkpoints"}
 

@@ -10,8 +10,9 @@ from tests.bad_inputs.refusal import DATA, refused
 from vapray.cli.app import app
 from vapray.compare.subject_lineage import find_subject
 from vapray.data.origins import pseudonym
+from vapray.store.run_store import Store
 from vapray.store.tables import TABLES, build_part
-from vapray.store.version import Store, Version
+from vapray.store.version import Version
 
 Rows = list[dict[str, Any]]
 SPLIT = {"a": "train", "b": "train", "c": "test", "d": "validation"}

@@ -34,8 +34,8 @@ from vapray.export.folder import export_checkpoint
 from vapray.pipeline.dry_run import plan_run
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.sampler import Sampler
+from vapray.store.run_store import Store
 from vapray.store.tables import RENAMED_TABLES, TABLES, build_part
-from vapray.store.version import Store
 
 HERE = Path(__file__).parent
 TEXT = "a small red round lesion"

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from vapray.data.origins import content_hash_of_same_images
+from vapray.store.run_store import Store
 from vapray.store.tables import TABLES, build_part
-from vapray.store.version import Store, Version
+from vapray.store.version import Version
 
 CLASSES = ("NV", "MEL")
 ROW = {"image_id": "a", "label": 0, "split": "train", "group": "a", "class": "NV", "path": "/a", "text": ""}

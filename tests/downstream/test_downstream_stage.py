@@ -3,19 +3,25 @@
 import hashlib
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
+import pyarrow as pa
 from safetensors import safe_open
 
 from tests.conftest import SMALL
 from tests.finished_run import frame
 from vapray.config import Config
 from vapray.config.loader import load_config
+from vapray.downstream.trials import all_trials
 from vapray.pipeline.dry_run import plan_run
 from vapray.pipeline.runner import PipelineRunner
 from vapray.pipeline.stages import select_stages
 from vapray.runtime.progress import Display
+from vapray.runtime.row_map import write_work_list
 from vapray.store.files import FileStore
+from vapray.store.receipts import Span
 from vapray.store.tables import build_part
 from vapray.store.version import Version
 
@@ -43,7 +49,10 @@ def test_a_grid_becomes_a_table_and_what_is_committed_is_not_trained_again(small
     (foreseen,) = plan_run(config, ["downstream"])
     version = open_version(config)
     point = {"key": "small/1/real+synthetic/1", "network": "small", "share": 1.0, "arm": "real+synthetic", "seed": 1}
-    version.write_part(build_part(version.table_spec, [point | EARLIER]))
+    points = [{"key": trial.key, **asdict(trial)} for trial in all_trials(config.downstream)]
+    plan = write_work_list(SimpleNamespace(output=version), "downstream_plan", pa.Table.from_pylist(points))
+    row = [one["key"] for one in points].index(point["key"])
+    version.write_part(build_part(version.table_spec, [point | EARLIER]), Span(*plan.part_names(), row, row + 1, 1))
 
     done = joined_job("downstream", *TINY, root=root)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,7 +7,8 @@ import pytest
 
 from vapray.evaluation.reference_set import build_once
 from vapray.store import lease
-from vapray.store.version import Store, Version
+from vapray.store.run_store import Store
+from vapray.store.version import Version
 
 
 def version_in(folder: Path) -> Version:

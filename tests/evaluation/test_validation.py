@@ -9,7 +9,7 @@ import pytest
 from vapray.errors import DataError
 from vapray.evaluation.validation import FrechetValidation
 from vapray.sampling.checkpoint_loading import LoadedCheckpoint
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 TABLES = ("images", "prompt_bank", "latents", "autoencoder")
 

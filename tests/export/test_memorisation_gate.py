@@ -14,7 +14,7 @@ from vapray.errors import DataError
 from vapray.export.folder import export_checkpoint
 from vapray.store.checkpoint import manifest_sha256
 from vapray.store.files import FileStore
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 REPORT = "files/report/memorisation.json"
 

@@ -1,6 +1,5 @@
 """A stage's command over one root, attempt by attempt and step by step, on disks that fail."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,10 +10,12 @@ import pyarrow as pa
 
 from tests.faults.failing_disk import FailingDisk, Killed
 from vapray.errors import LeaseHeldError
-from vapray.runtime.row_map import MapWorker, _plan
+from vapray.runtime.row_map import MapWorker, receipt_of
+from vapray.runtime.work_plan import WorkPlan
 from vapray.store.lease import Lease
+from vapray.store.run_store import Store
 from vapray.store.tables import REJECT, TABLES, build_part
-from vapray.store.version import Manifest, Store, Version
+from vapray.store.version import Manifest, Version
 
 SOURCE = [f"image-{number}" for number in range(7)]
 REJECTED = {"image-2", "image-5"}
@@ -113,18 +114,23 @@ class Attempt:
         lease.__exit__(None, None, None)
 
     def _work(self, output: Version) -> Iterator[None]:
-        output.remove_damaged(lambda line: SEEN.update(["parts mended"]))
+        output.adopt_parts(lambda line: SEEN.update(["parts mended"]))
+        SEEN["receipts read"] += len(output.receipts.spans)
         source = self.machine.source()
         yield
         mark = Mark(self.number if self.marked else 0)
         worker = MapWorker(lambda: mark, source, output, ["image_id"])
-        items, _ = _plan(source, output.committed_keys(), "{}", self.batch_rows, None)
-        self.left = [(worker, {"item": [json.dumps({"part": item.part, "rows": item.rows})]}) for item in items]
+        plan, _ = WorkPlan.of(source, output.receipts.spans, self.batch_rows, None)
+        self.left = [(worker, {"stretch": [stretch]}) for stretch in plan.stretches(1)]
         yield
         while self.left:
-            worker(self.left[0][1])
+            (receipt,) = worker(self.left[0][1])["receipt"]
             self.left.pop(0)
             yield
+            output.receipts.add([receipt_of(receipt)])
+            if len(self.left) % 2:
+                output.receipts.flush()
+                yield
 
     def _end_heart(self) -> None:
         if self.lease and self.lease._heart.is_alive():

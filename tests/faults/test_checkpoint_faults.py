@@ -13,7 +13,8 @@ from tests.store.test_version import rows, seal
 from vapray.errors import CheckpointError, DataError, LeaseHeldError
 from vapray.store.checkpoint import load_latest_training_state, read_checkpoint, save_training_state, write_checkpoint
 from vapray.store.files import FileStore
-from vapray.store.version import Store, Version
+from vapray.store.run_store import Store
+from vapray.store.version import Version
 
 FLIPS = 400
 STATE = {"raw.safetensors": bytes(range(256)), "state.json": b'{"step": 20}'}
@@ -92,7 +93,8 @@ def test_a_damaged_part_is_removed_and_its_rows_are_asked_for_again(version):
     for damage in damages(data, every=37):
         said: list[str] = []
         path.write_bytes(damage)
-        reopened(version).remove_damaged(said.append)
+        version.files.remove(f"{version.folder}/receipts")
+        version.adopt_parts(said.append)
         assert path.exists() == (not said)
         if said:
             assert str(path) in said[0]
@@ -111,13 +113,12 @@ def test_sealing_refuses_a_part_that_was_damaged_since_it_was_written(version):
     path.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
     with pytest.raises(DataError, match=rf"{path}: missing or damaged"):
         seal(version)
-    assert version.manifest() is None
-    version.remove_damaged(lambda _: None)
+    version.adopt_parts(lambda _: None)
     assert not path.exists()
 
 
 def test_a_damaged_part_is_replaced_by_whoever_makes_its_rows_again(version):
-    path = part_path(version, 0)
+    path = part_path(version)
     made = rows("bad", reject="broken") if len(version.read_part(path.name)) == 1 else None
     made = made or rows(*(f"image-{number}" for number in range(20)))
     path.write_bytes(b"PAR1 torn")
@@ -130,7 +131,7 @@ def test_what_a_killed_writer_left_half_written_is_swept(version):
     left.write_bytes(b"half")
     kept = left.with_name(".keep")
     kept.write_bytes(b"not ours")
-    version.remove_damaged(lambda _: None)
+    version.adopt_parts(lambda _: None)
     assert not left.exists()
     assert kept.exists()
 

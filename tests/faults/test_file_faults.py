@@ -15,7 +15,7 @@ from vapray.errors import DataError
 from vapray.store.checkpoint import load_latest_training_state, read_checkpoint, save_training_state, write_checkpoint
 from vapray.store.files import FileStore
 from vapray.store.lease import Lease
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 FAULTS: list[tuple[int, When]] = [
     (errno.ENOSPC, "half"),

@@ -20,7 +20,7 @@ from tests.store.test_version import rows, seal
 from vapray.errors import LeaseHeldError
 from vapray.store.files import FileStore
 from vapray.store.lease import Lease
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 RACES = 50
 
@@ -92,7 +92,7 @@ import sys, time
 from tests.store.test_version import rows
 from vapray.errors import LeaseHeldError
 from vapray.store.lease import Lease
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 version = Store(sys.argv[1]).version("images", "v")
 lease = Lease(version.files, version.folder, lifetime_seconds=1.0)
 with lease:

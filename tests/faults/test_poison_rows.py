@@ -15,8 +15,9 @@ from vapray.runtime.cluster import RETRIES_OF_A_TASK, ray_session, run_remote
 from vapray.runtime.progress import StageProgress
 from vapray.runtime.row_map import MAX_ACTOR_RESTARTS, map_rows
 from vapray.runtime.stage_context import StageContext
+from vapray.store.run_store import Store
 from vapray.store.tables import TABLES, build_part
-from vapray.store.version import Store, Version
+from vapray.store.version import Version
 
 COLUMNS = ["image_id", "label", "split", "group"]
 POISON = "image-03"

@@ -9,7 +9,7 @@ from tests.faults.failing_disk import FailingDisk, When, folder_in_memory
 from tests.faults.stage_attempts import REJECTED, SEEN, SOURCE, Attempt, Machine, Mark, assert_each_key_once, finish
 from tests.store.test_version import seal
 from vapray.errors import DataError
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -14,6 +14,7 @@ from tests.faults.storm import TABLE_STAGES, draw, storm, totals
 from tests.faults.stricken_stage import Blow, Outcome, Scene, Strikes, scene_of, strike_stage
 from tests.faults.unbroken_run import Difference, UnbrokenRun
 from vapray.store.manifest import Manifest
+from vapray.store.part_list import PartList
 from vapray.store.version import Version
 
 
@@ -91,8 +92,8 @@ def test_a_row_in_two_listed_parts_is_seen(small_run, tmp_path):
     version = unbroken.copy_before("bank", tmp_path)
     version.write_part(whole)
     manifest = seal_like(unbroken, version)
-    twice = replace(manifest, parts=(*manifest.parts, version.write_part(whole.slice(0, 2))))
-    Path(version.uri, "manifest.json").write_bytes(twice.to_json())
+    twice = replace(manifest, parts=PartList.of([*manifest.parts, version.write_part(whole.slice(0, 2))]))
+    Path(version.uri, "manifest.json").write_bytes(twice.to_json({}.__setitem__))
     assert unbroken.difference("bank", unbroken.version("bank", tmp_path)).duplicated == 2
 
 

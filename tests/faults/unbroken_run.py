@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from vapray.pipeline.stages import STAGES
 from vapray.store.manifest import Manifest
-from vapray.store.version import Store, Version
+from vapray.store.run_store import Store
+from vapray.store.version import Version
 
 __all__ = ["Difference", "UnbrokenRun"]
 

@@ -1,8 +1,6 @@
 """Requests of a stage to the object store: counted on an S3 server, and as the capacity estimate gives them."""
 
-import json
 import pickle
-from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -12,9 +10,11 @@ from vapray.capacity.estimate import TableSize
 from vapray.capacity.map_stages import MappedStage
 from vapray.capacity.pipeline import load_workload
 from vapray.capacity.plan import Plan
-from vapray.runtime.row_map import MapWorker, _plan
-from vapray.store.tables import REJECT, TABLES, build_part
-from vapray.store.version import Store, Version
+from vapray.runtime.row_map import MapWorker, receipt_of
+from vapray.runtime.work_plan import WorkPlan
+from vapray.store.run_store import Store
+from vapray.store.tables import TABLES, build_part
+from vapray.store.version import Version
 
 ROWS, ROWS_OF_A_PART = 60, 20
 
@@ -37,16 +37,17 @@ def _run(source: Version, output: Version, batch_rows: int) -> int:
     source.manifest()
     with output.lease() as lease:
         output.manifest()
-        output.remove_damaged(print)
-        items, _ = _plan(source, output.committed_keys(), "{}", batch_rows, None)
-        shipped = pickle.loads(pickle.dumps((source, output)))
+        output.adopt_parts(print)
+        plan, _ = WorkPlan.of(source, output.receipts.spans, batch_rows, None)
+        shipped = pickle.loads(pickle.dumps((source.unread(), output.unread())))
         worker = MapWorker(lambda: _caption, *shipped, ["image_id"])
-        for item in items:
-            assert worker({"item": [json.dumps(asdict(item))]})["status"] == ["done"]
-        assert sum(part.num_rows for part in output.read_parts([REJECT], rejects=True)) == ROWS
+        for stretch in plan.stretches(1):
+            done = worker({"stretch": [stretch]})
+            assert set(done["status"]) == {"done"}
+            output.receipts.add(map(receipt_of, done["receipt"]))
         assert lease.is_held()
         output.seal(stage="x", sections={}, inputs={}, seconds=0, versions={}, notes={})
-    return len(items)
+    return len(plan)
 
 
 def _counted(requests: list[Any]) -> tuple[int, int]:

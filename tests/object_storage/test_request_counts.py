@@ -9,7 +9,7 @@ import pytest
 
 from tests.object_storage.proxy import FaultProxy
 from tests.store.test_version import rows
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 
 def methods(proxy: FaultProxy) -> list[str]:

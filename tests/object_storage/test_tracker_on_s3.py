@@ -3,7 +3,7 @@
 from tests.object_storage.proxy import Fault
 from tests.training.events import read_curves
 from tests.training.tiny import run, tiny_config, tiny_state
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 from vapray.training.tracking import tracked
 
 

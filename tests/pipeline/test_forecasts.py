@@ -9,7 +9,8 @@ from vapray.models.network_cost import network_cost
 from vapray.pipeline.dry_run import _committed_keys
 from vapray.pipeline.dry_run_table import in_time
 from vapray.runtime.forecast import Forecast, ForecastInputs, Images, calibrated, remaining
-from vapray.store.version import Manifest, Part, Store
+from vapray.store.run_store import Store
+from vapray.store.version import Manifest, Part
 from vapray.training.forecast import committed_rows
 from vapray.training.forecast import forecast as train_forecast
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.conftest import ONE_ACTOR
 from tests.pipeline.test_dry_run import prospects
 from vapray.export.export_source import open_checkpoint
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 
 def test_the_checkpoint_counts_the_training_images(small_run: Path, small_checkpoint: Path) -> None:

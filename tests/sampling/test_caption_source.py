@@ -10,7 +10,8 @@ from vapray.bank.prompt_bank import BankEntry, PromptBank
 from vapray.config.loader import load_config
 from vapray.errors import ConfigError, DataError
 from vapray.sampling.caption_source import _without, bank_content_hash, select_captions
-from vapray.store.version import Store, Version
+from vapray.store.run_store import Store
+from vapray.store.version import Version
 
 BANK = PromptBank(BankEntry(f"i{label}{number}", label, f"{number}") for label in (0, 1) for number in range(9))
 

@@ -18,7 +18,7 @@ from vapray.captioning.factory import build_captioner
 from vapray.data.image_loading import load_square_image, read_bytes
 from vapray.errors import EngineDeadError
 from vapray.sampling.checkpoint_loading import read_metadata
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from tests.serve.uploads import uploaded
 from vapray.data.image_loading import read_bytes
 from vapray.sampling.generated import SamplingSettings
 from vapray.sampling.sampler import Sampler
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 FAST = SamplingSettings(num_inference_steps=1, guidance_scale=0.0)
 

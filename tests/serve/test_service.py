@@ -140,12 +140,14 @@ def test_what_a_client_that_leaves_has_asked_for_is_cancelled(service):
 
 @pytest.mark.slow
 def test_a_client_that_reads_nothing_is_closed_by_the_proxy(service):
-    """Its requests fill the buffers of both sockets; the proxy then keeps the rest."""
+    """The responses fill the buffers of both sockets; the proxy then keeps the rest."""
     parts = urlsplit(service.base)
+    with urllib.request.urlopen(f"{service.base}/studio/studio.css", timeout=60) as answer:
+        assert 3000 * len(answer.read()) > 16 * 2**20
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect((parts.hostname, parts.port))
-        client.sendall(f"GET /openapi.json HTTP/1.1\r\nHost: localhost:{parts.port}\r\n\r\n".encode() * 400)
+        client.sendall(f"GET /studio/studio.css HTTP/1.1\r\nHost: localhost:{parts.port}\r\n\r\n".encode() * 3000)
 
         def connected() -> bool:
             found = [one for proxy in service.proxies() for one in proxy.net_connections()]

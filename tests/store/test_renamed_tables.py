@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from vapray.store.manifest import Manifest, Part
+from vapray.store.part_list import PartList
+from vapray.store.run_store import Store
 from vapray.store.tables import ADDED_COLUMNS, RENAMED_COLUMNS, RENAMED_TABLES, TABLES, build_part
-from vapray.store.version import Store, Version
+from vapray.store.version import Version
 
 NAME = "0123456789ab"
 TOKENS = [
@@ -34,9 +36,9 @@ def write_old(root: Path, table: str, rows: list[dict[str, Any]], *, sealed: boo
     path = folder / "parts" / f"{name}.parquet"
     pq.write_table(old_part(table, rows), path, compression="zstd", write_page_checksum=True)
     part = Part(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size, len(rows), 0)
-    manifest = Manifest("stage", NAME, {}, inputs, (part,), len(rows), 0, seconds=1.0, finished=1.0)
+    manifest = Manifest("stage", NAME, {}, inputs, PartList.of([part]), len(rows), 0, seconds=1.0, finished=1.0)
     if sealed:
-        (folder / "manifest.json").write_bytes(manifest.to_json())
+        (folder / "manifest.json").write_bytes(manifest.to_json({}.__setitem__))
     return manifest
 
 
@@ -148,5 +150,5 @@ def test_an_unfinished_version_without_the_added_columns_is_written_anew(tmp_pat
     assert version.read(["licence"]).column(0).to_pylist() == ["x"] * 3
     (tmp_path / "images").rename(tmp_path / "gone")
     write_old(tmp_path, "images", IMAGES, sealed=False)
-    version.remove_damaged(print)
+    version.adopt_parts(print)
     assert version.part_names() == []

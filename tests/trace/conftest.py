@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 from vapray.trace import Trace, trace_image
 
 SAMPLE = "generated-000003"

@@ -15,7 +15,7 @@ from vapray.captioning.caption_parser import parse_caption
 from vapray.data.dataset import true_attributes
 from vapray.data.decode import decode
 from vapray.sampling.sampler import Sampler, SamplingSettings
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 from vapray.trace import Trace, trace_image
 from vapray.trace.bank_place import BankPlace
 from vapray.trace.denoising import Bypassed, Denoising, bypassed_image

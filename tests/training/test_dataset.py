@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from vapray.errors import DataError
+from vapray.store.run_store import Store
 from vapray.store.tables import TABLES, build_part, pack
-from vapray.store.version import Store
 from vapray.training.dataset import open_or_build_cache
 
 

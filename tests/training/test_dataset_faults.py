@@ -13,8 +13,9 @@ import pytest
 
 from tests.training.test_dataset import IDS, tables
 from vapray.errors import DataError
+from vapray.store.run_store import Store
 from vapray.store.tables import TABLES, build_part, pack
-from vapray.store.version import Store, Version
+from vapray.store.version import Version
 from vapray.training import dataset
 from vapray.training.dataset import open_or_build_cache
 from vapray.training.rows_file import RowsFile

@@ -13,7 +13,7 @@ import pytest
 
 from tests.training.events import read_curves
 from tests.training.tiny import run, tiny_config, tiny_state
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 from vapray.training.trackers import TensorBoard
 from vapray.training.tracking import Tracking, tracked
 

@@ -6,15 +6,19 @@ from vapray.capacity.constants import Cost
 from vapray.capacity.estimate import ONE_PROCESS, StageEstimate, TableSize, Workload, slowest
 from vapray.config import Pool
 from vapray.data.forecast import reading_seconds
-from vapray.evaluation.forecast import classifier_seconds, reference_rows
+from vapray.evaluation.forecast import classified_images, classifier_seconds, reduced_rows
 from vapray.runtime.placement import bundles_per_node
+from vapray.runtime.work_plan import stretch_length
 from vapray.sampling.forecast import SECONDS_TO_WRITE
 from vapray.store.parts import READERS
+from vapray.store.receipts import ROWS_OF_A_PIECE
 
 __all__ = ["MappedStage"]
 
-PUTS_PER_STAGE, GETS_PER_STAGE = 3, 8
+PUTS_PER_STAGE, GETS_PER_STAGE = 3, 3
 """Requests for lease and manifest, whatever the number of parts."""
+READINGS_OF_A_PIECE = 2
+"""When a stage is sealed: spans, then parts."""
 
 
 class MappedStage:
@@ -27,15 +31,16 @@ class MappedStage:
         self._items = source.items(self._pool.batch_rows)
         self._files = self._forecast.rows if stage == "sample" else 0
         self._classifier_seconds = classifier_seconds(work.config) if stage == "evaluate" else 0.0
-        self._images_in_one_process = work.images.splits["train"] if stage == "evaluate" else 0
+        self._images_in_one_process = classified_images(work.config, work.images) if stage == "evaluate" else 0
         self.written = TableSize(self._forecast.rows, self._items, self._forecast.part_bytes)
-        self._driver_gets = source.parts + self._items * (2 * self.written.gets_per_part + 1)
+        self._pieces = math.ceil(self._items / ROWS_OF_A_PIECE)
 
     def estimate(self) -> StageEstimate:
         """Estimate the stage."""
         workers = min(self._actors(), self._items)
         cause, actor_seconds = self._actor_seconds()
-        scheduling = self._items * self._constants["driver_item_seconds"]
+        stretches = math.ceil(self._items / stretch_length(self._items, workers))
+        scheduling = stretches * self._constants["driver_item_seconds"]
         cause, seconds = slowest({cause: math.ceil(self._items / workers) * actor_seconds, "scheduling": scheduling})
         reading = self._images_in_one_process * reading_seconds(self._work.images)
         return StageEstimate(
@@ -50,8 +55,8 @@ class MappedStage:
             },
             self._bytes_read(),
             self._forecast.bytes_written,
-            puts=PUTS_PER_STAGE + self._items + self._files,
-            gets=GETS_PER_STAGE + self._items * self._source.gets_per_part + self._driver_gets,
+            puts=PUTS_PER_STAGE + self._items + self._files + self._pieces,
+            gets=GETS_PER_STAGE + self._items * self._source.gets_per_part + READINGS_OF_A_PIECE * self._pieces,
             driver_bytes=self._driver_bytes(),
             process_bytes=Cost(self._forecast.peak_bytes),
         )
@@ -82,24 +87,21 @@ class MappedStage:
         return slowest(by_device)[0], device if device.value > overlapped.value else overlapped
 
     def _driver_seconds(self) -> Cost:
-        """Seconds for planning from all parts of the source, then for checking and hashing all written parts."""
-        waiting = self._driver_gets / READERS * self._constants["get_seconds"]
-        hashing = self.written.bytes / self._constants["settle_bytes_per_second"]
-        planning = self._source.rows * self._constants["scan_row_seconds"]
-        return waiting + hashing + planning + self.written.rows * self._constants["settle_row_seconds"]
+        """Seconds for planning, receipts and sealing."""
+        waiting = READINGS_OF_A_PIECE * self._pieces / READERS * self._constants["get_seconds"]
+        return waiting + self._source.rows * self._constants["driver_row_seconds"]
 
     def _bytes_read(self) -> Cost:
-        parts = max(1, self._items / self._source.parts) * self._source.bytes + self.written.bytes
+        parts = max(1, self._items / self._source.parts) * self._source.bytes
         if self._stage in ("bank", "sample"):
             return Cost(parts)
         samples = self._work.forecasts["sample"].rows if self._stage == "evaluate" else 0
         return parts + (self._source.rows - samples) * self._work.plan.pixels * self._constants["bytes_per_pixel"]
 
     def _driver_bytes(self) -> Cost:
-        row = self._constants["scan_row_bytes"] + self._constants["key_bytes"]
-        held = self._constants["driver_bytes"] + row * self._source.rows
+        held = self._constants["driver_bytes"] + self._constants["driver_row_bytes"] * self._source.rows
         if self._stage == "sample":
             held += self._work.images.splits["train"] * self._constants["prompt_bank_bytes"]
         if self._stage == "evaluate":
-            held += (reference_rows(self._work.images) + self._forecast.rows) * self._constants["report_row_bytes"]
+            held += (reduced_rows(self._work.config, self._work.images) + self._forecast.rows) * self._constants["report_row_bytes"]
         return held

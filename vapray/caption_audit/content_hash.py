@@ -5,7 +5,7 @@ import hashlib
 from vapray.caption_audit.ratings import read_ratings
 from vapray.config import Config
 from vapray.errors import DataError
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 __all__ = ["others_content_hash", "ratings_content_hash"]
 

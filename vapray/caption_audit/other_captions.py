@@ -8,7 +8,8 @@ from vapray.caption_audit.findings import Consistency, Findings, RepeatedCaption
 from vapray.captioning.caption_parser import parse_caption
 from vapray.captioning.prompt_set import PromptSet
 from vapray.errors import DataError
-from vapray.store.version import Store, Version
+from vapray.store.run_store import Store
+from vapray.store.version import Version
 
 __all__ = ["OtherCaptions", "compare_captions"]
 

@@ -8,8 +8,9 @@ from vapray.config.dotted import leaves
 from vapray.config.renamed_keys import rename_dotted
 from vapray.errors import DataError
 from vapray.evaluation.metrics import Metrics
+from vapray.store.run_store import Store
 from vapray.store.tables import TABLES
-from vapray.store.version import Manifest, Store, Version
+from vapray.store.version import Manifest, Version
 
 __all__ = [
     "DATASET", "EVALUATION", "REPORT", "FinishedRun", "RunLineage", "finished_versions", "open_lineage", "open_run",

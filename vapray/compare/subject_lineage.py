@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from vapray.compare.lineage import WITHOUT_ROWS, finished_versions
 from vapray.data.origins import subject_spellings
 from vapray.errors import DataError
+from vapray.store.run_store import Store
 from vapray.store.tables import TABLES
-from vapray.store.version import Manifest, Store, Version
+from vapray.store.version import Manifest, Version
 
 __all__ = ["Dependent", "SubjectLineage", "find_subject"]
 

@@ -10,6 +10,7 @@ from vapray.config.section import ConfigSection, NonNegativeInt, PathText, Posit
 __all__ = ["CaptionAudit", "Evaluate"]
 
 GROUP_MIN_IMAGES = 30
+REFERENCE_IMAGES, HELD_OUT_IMAGES, PAIR_IMAGES, CLASSIFIER_IMAGES = 100_000, 50_000, 25_000, 20_000
 
 
 class Evaluate(ConfigSection):
@@ -67,6 +68,20 @@ class Evaluate(ConfigSection):
     more than 10 values into thirds of the images."""
     group_min_images: Annotated[int, Field(ge=4, exclude_if=lambda count: count == GROUP_MIN_IMAGES)] = GROUP_MIN_IMAGES
     """Smallest number of images, real and generated, for which the numbers of a group are computed, at least 4."""
+
+    reference_images: Annotated[int, Field(ge=4, exclude_if=lambda count: count == REFERENCE_IMAGES)] = REFERENCE_IMAGES
+    """Largest number of training images for FID and distances to the nearest one, at least 4. Of more images a sample
+    is taken: those with the lowest hashes of their ids, classes in proportion. ``basis`` in ``metrics.json`` tells it.
+    Copies are looked for in all training images."""
+    held_out_images: Annotated[int, Field(ge=4, exclude_if=lambda count: count == HELD_OUT_IMAGES)] = HELD_OUT_IMAGES
+    """The same for held-out images: distances of real images, label accuracy and adherence in them."""
+    pair_images: Annotated[int, Field(ge=4, exclude_if=lambda count: count == PAIR_IMAGES)] = PAIR_IMAGES
+    """Largest number of images of each side for KID, precision, recall, density, coverage and PRD, at least 4; of more
+    images so many are drawn."""
+    classifier_images: Annotated[int, Field(ge=4, exclude_if=lambda count: count == CLASSIFIER_IMAGES)] = (
+        CLASSIFIER_IMAGES
+    )
+    """The same as ``reference_images`` for the training of the label classifier and for class means."""
 
 
 class CaptionAudit(ConfigSection):

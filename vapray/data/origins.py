@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from vapray.config import Data
 from vapray.data.records import ImageRecord
 from vapray.errors import DataError
+from vapray.store.run_store import Store
 from vapray.store.tables import ORIGIN_COLUMNS
-from vapray.store.version import Store, Version
+from vapray.store.version import Version
 
 __all__ = [
     "UNKNOWN",

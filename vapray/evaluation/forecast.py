@@ -7,7 +7,7 @@ from vapray.memorisation.candidates import MAX_HELD_OUT
 from vapray.memorisation.planting import PLANTED, PLANTS
 from vapray.runtime.forecast import WORKSPACE_BYTES, Forecast, ForecastInputs, Images, part_overhead, pool_size
 
-__all__ = ["classifier_seconds", "forecast", "reference_rows"]
+__all__ = ["classified_images", "classifier_seconds", "forecast", "reduced_rows", "reference_rows"]
 
 # Rates of one core of the laptop. Features are computed at 64 pixels for any image.
 SECONDS_OF_FEATURES = 9e-3
@@ -53,7 +53,7 @@ def forecast(outlook: ForecastInputs) -> Forecast:
         work_seconds=(measuring + searching) / workers + classifier_seconds(config),
         peak_bytes=WORKSPACE_BYTES
         + PICTURES_AT_ONCE * BYTES_OF_FEATURES
-        + images.splits.get("train", 0) * pixels * 3 * 2,
+        + classified_images(config, images) * pixels * 3 * 2,
         workers=workers,
         device=device,
     )
@@ -62,6 +62,18 @@ def forecast(outlook: ForecastInputs) -> Forecast:
 def reference_rows(images: Images) -> int:
     """Rows of ``reference_measurements``: real images, a reconstruction and a class mean per held-out one, copies."""
     return images.splits.get("train", 0) + 3 * images.held_out + _planted(images)
+
+
+def reduced_rows(config: Config, images: Images) -> int:
+    """Rows of ``reference_measurements`` that the driver holds: those of the samples."""
+    settings, train = config.evaluate, images.splits.get("train", 0)
+    held_out = min(images.held_out, settings.held_out_images)
+    return min(train, settings.reference_images) + 3 * held_out + _planted(images)
+
+
+def classified_images(config: Config, images: Images) -> int:
+    """Training images that one process holds: those of the label classifier."""
+    return min(images.splits.get("train", 0), config.evaluate.classifier_images)
 
 
 def _planted(images: Images) -> int:

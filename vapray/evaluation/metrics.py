@@ -93,6 +93,9 @@ class Metrics:
     attribute_judge: Mapping[str, Any] = field(default_factory=dict)
     """Caption adherence by the attribute judge, empty without one: ``accuracy`` on held-out images against what was
     drawn, ``adherence``, ``shuffled``, ``real``, and ``attributes`` as above, each with its own ``accuracy``."""
+    basis: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Images behind numbers, by number: ``n``, the images of each set; ``of``, those that there are; ``how`` they were
+    chosen."""
     groups: Mapping[str, Any] = field(default_factory=dict)
     """Numbers by group, as ``GroupReport.to_dict``; empty, and not in the file, without ``evaluate.groups``."""
 

@@ -4,8 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from vapray.config import Evaluate
 from vapray.evaluation.adherence import Adherence
 from vapray.evaluation.group_report import GroupReport
+from vapray.evaluation.image_samples import RealSamples
 from vapray.evaluation.metrics import Metrics, Provenance, StageTime
 from vapray.evaluation.summary import EvaluationSummary, JudgedAdherence
 from vapray.memorisation.audit import Memorisation
@@ -20,6 +22,7 @@ def to_metrics(
     stages: Mapping[str, StageTime],
     provenance: Provenance,
     groups: GroupReport | None = None,
+    basis: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Metrics:
     """Build the contents of ``metrics.json``."""
     scores, adherence, floors = findings.scores, findings.adherence, findings.fid_floors
@@ -49,7 +52,31 @@ def to_metrics(
         caption_adherence_attributes=_attributes(adherence),
         attribute_judge=_judge(findings.judge),
         groups=groups.to_dict() if groups else {},
+        basis=basis or {},
     )
+
+
+def basis_of(samples: RealSamples, findings: EvaluationSummary, settings: Evaluate) -> dict[str, dict[str, Any]]:
+    """Tell which images numbers rest on, for ``Metrics.basis``."""
+    reference, held_out, made = samples.reference, samples.held_out, findings.n_generated
+    some_real, some_made = min(findings.n_real, settings.pair_images), min(made, settings.pair_images)
+    is_all = some_real == reference.of and some_made == made
+    classified = min(reference.of, settings.classifier_images)
+    return {
+        "fid": _basis([findings.n_real, made], [reference.of, made], is_whole=reference.is_whole),
+        "kid": _basis([some_real, some_made], [reference.of, made], is_whole=is_all),
+        "fid_real_split": _basis(
+            [findings.n_real, findings.n_held_out],
+            [reference.of, held_out.of],
+            is_whole=reference.is_whole and held_out.is_whole,
+        ),
+        "label_accuracy": _basis([classified, made], [reference.of, made], is_whole=classified == reference.of),
+        "copies_share_pixels": _basis([reference.of, made], [reference.of, made], is_whole=True),
+    }
+
+
+def _basis(sizes: list[int], of: list[int], *, is_whole: bool) -> dict[str, Any]:
+    return {"n": sizes, "of": of, "how": "all" if is_whole else "lowest hashes, classes in proportion"}
 
 
 def _attributes(adherence: Adherence | None) -> dict[str, dict[str, Any]]:

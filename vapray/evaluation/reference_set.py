@@ -14,7 +14,7 @@ import hashlib
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,12 +29,12 @@ from vapray import __version__
 from vapray.config import Config
 from vapray.config.dotted import values_at
 from vapray.data.image_loading import load_square_images
-from vapray.errors import DataError
 from vapray.evaluation.attribute_judge import AttributeJudge
 from vapray.evaluation.baselines import class_mean_images
 from vapray.evaluation.classifier import Classifier, train_classifier
 from vapray.evaluation.extractors.extractor import FeatureSpace
 from vapray.evaluation.extractors.weight_files import features_content_hash
+from vapray.evaluation.image_samples import ImageSample, RealSamples, images_of
 from vapray.evaluation.judge_training import judge_of
 from vapray.evaluation.measurement import CLASSIFIER, ImageMeasurer, stack_features, stored_classifier
 from vapray.evaluation.reference_measurement import TABLE, MeasureRealImages, build_measurer
@@ -45,16 +45,17 @@ from vapray.metrics.frechet import FeatureStatistics
 from vapray.runtime.cluster import run_remote
 from vapray.runtime.row_map import map_rows
 from vapray.runtime.stage_context import StageContext
-from vapray.store.tables import build_part, choose_held_out_split
+from vapray.store.receipts import Span
+from vapray.store.tables import build_part
 from vapray.store.version import Version, fingerprint
 
 __all__ = ["ReferenceSet", "build_once", "load_or_build_reference"]
 
 SECTIONS = (
     "data.modality", "data.image_size", "evaluate.features", "evaluate.preprocessing", "evaluate.classifier_steps",
-    "evaluate.judge_steps", "caption.detail",
+    "evaluate.judge_steps", "caption.detail", "evaluate.classifier_images", "evaluate.held_out_images",
 )  # fmt: skip
-_Prepare = Callable[[Config, Version, Version, str], tuple[Classifier, FeatureSpace]]
+_Prepare = Callable[[Config, Version, Version, Mapping[int, int]], tuple[Classifier, FeatureSpace]]
 SCHEMA, SEED = 4, 0
 
 
@@ -64,17 +65,17 @@ class ReferenceSet:
 
     version: Version
     """Version of the table ``reference_measurements``."""
+    samples: RealSamples
+    """Images that are compared with; copies are looked for in all training images."""
     nearest: Version
     """Copy search results of its held-out and planted images; all its parts are committed."""
-    held_out: str
-    """Split of the images that were not trained on."""
     related_left_out: int
     """Number of held-out images that share a group with a training image and were not looked up."""
     classifier: Classifier
     judge: AttributeJudge | None
     space: FeatureSpace
     statistics: FeatureStatistics
-    """Feature statistics of the training images."""
+    """Feature statistics of the sample of training images."""
 
 
 def load_or_build_reference(run: StageContext) -> ReferenceSet:
@@ -84,31 +85,20 @@ def load_or_build_reference(run: StageContext) -> ReferenceSet:
         DataError: no images are held out.
         VaprayError: errors of :func:`vapray.runtime.row_map.map_rows`.
     """
-    images = run.inputs["images"]
-    rows = images.read(["image_id", "group", "split"])
-    held_out = _held_out_split(rows, images.uri)
-    apart = ungrouped_held_out(rows, held_out)
+    images, settings = run.inputs["images"], run.config.evaluate
+    samples = RealSamples.draw(images, settings.reference_images, settings.held_out_images)
+    apart = ungrouped_held_out(samples.held_out_rows, images_of(images, ["group"], "train"))
     version, seal = _version(run)
     real = replace(run, output=version)
     nearest = Version(version.files, "nearest_training", version.fingerprint)
     with build_once(version, run.progress.log) as is_ours:
         if is_ours:
             run.progress.log("measuring the real images")
-            found = _build(real, held_out, apart, nearest)
+            found = _build(real, samples, apart, nearest)
             seal(_notes(*found[:3]))
         else:
-            found = _load(real, held_out)
-    related = rows.filter(pc.field("split") == held_out).num_rows - len(apart)
-    return ReferenceSet(version, nearest, held_out, related, *found)
-
-
-def _held_out_split(rows: pa.Table, uri: str) -> str:
-    if split := choose_held_out_split(rows["split"].unique().to_pylist()):
-        return split
-    raise DataError(
-        f"{uri}: every image is in the train split, so there are no held-out images to compare with. "
-        "Fix: give the dataset a test split, or set data.test_share."
-    )
+            found = _load(real, samples)
+    return ReferenceSet(version, samples, nearest, samples.held_out.size - len(apart), *found)
 
 
 def _version(run: StageContext) -> tuple[Version, Callable[[dict[str, Any]], object]]:
@@ -134,33 +124,36 @@ def build_once(version: Version, log: Callable[[str], None]) -> Iterator[bool]:
         yield False
         return
     with version.lease(lambda held: log(f"waiting for another run that measures the real images: {held}")):
-        version.remove_damaged(log)
+        version.adopt_parts(log)
         yield version.manifest() is None  # another run may have finished it meanwhile
 
 
 def _build(
-    run: StageContext, held_out: str, apart: Set[str], nearest: Version
+    run: StageContext, samples: RealSamples, apart: Set[str], nearest: Version
 ) -> tuple[Classifier, AttributeJudge | None, FeatureSpace, FeatureStatistics]:
     with ThreadPoolExecutor(1) as beside:
         judging = beside.submit(judge_of, run)
-        classifier, space = _run_remote(_prepare, run, held_out)
+        classifier, space = _run_remote(_prepare, run, samples)
         judge = judging.result()
-    _measure(run, held_out, classifier, judge)
-    statistics = _statistics(run.output)
-    others = (part.filter(pc.field("set") != "reference") for part in run.output.read_parts(COLUMNS))
+    _measure(run, samples.held_out_split, classifier, judge)
+    statistics = _statistics(run.output, samples)
+    looked_up = pa.array([f"image/{image_id}" for image_id in apart], pa.string())
+    wanted = (pc.field("set") == "planted") | (pc.field("set") == "held_out") & pc.field("key").isin(looked_up)
+    others = (part.filter(wanted) for part in run.output.read_parts(COLUMNS))
     candidates = select_candidates(pa.concat_tables(others), apart, SEED)
     search_training_set(run, run.output, statistics, candidates, nearest)
     return classifier, judge, space, statistics
 
 
 def _load(
-    run: StageContext, held_out: str
+    run: StageContext, samples: RealSamples
 ) -> tuple[Classifier, AttributeJudge | None, FeatureSpace, FeatureStatistics]:
-    classifier, space = _run_remote(_load_prepared, run, held_out)
-    return classifier, judge_of(run), space, _statistics(run.output)
+    classifier, space = _run_remote(_load_prepared, run, samples)
+    return classifier, judge_of(run), space, _statistics(run.output, samples)
 
 
-def _run_remote(prepare: _Prepare, run: StageContext, held_out: str) -> tuple[Classifier, FeatureSpace]:
+def _run_remote(prepare: _Prepare, run: StageContext, samples: RealSamples) -> tuple[Classifier, FeatureSpace]:
+    held_out = Counter(samples.held_out_rows["label"].to_pylist())
     arguments = (run.config, run.inputs["images"], run.output, held_out)
     found: tuple[Classifier, FeatureSpace] = run_remote(
         run.name, prepare, *arguments, pool=run.config.pools.evaluate, log=run.progress.log
@@ -176,7 +169,9 @@ def _notes(classifier: Classifier, judge: AttributeJudge | None, space: FeatureS
     return digests | {"extractor_sha256": space.sha256, "resize": space.resize}
 
 
-def _load_prepared(config: Config, images: Version, output: Version, held_out: str) -> tuple[Classifier, FeatureSpace]:
+def _load_prepared(
+    config: Config, images: Version, output: Version, held_out: Mapping[int, int]
+) -> tuple[Classifier, FeatureSpace]:
     """Load the classifier of a finished set; train it again if its file is damaged."""
     classifier = stored_classifier(output, _class_count(images), config.data.image_size)
     if classifier is None:
@@ -184,12 +179,21 @@ def _load_prepared(config: Config, images: Version, output: Version, held_out: s
     return classifier, build_measurer(config, classifier).space
 
 
-def _prepare(config: Config, images: Version, output: Version, held_out: str) -> tuple[Classifier, FeatureSpace]:
-    """Train the classifier, and measure class means and planted copies; all three need all training images at once."""
-    rows = images.read(["image_id", "label", "split", "path"]).to_pylist()
+def _prepare(
+    config: Config, images: Version, output: Version, held_out: Mapping[int, int]
+) -> tuple[Classifier, FeatureSpace]:
+    """Train the classifier, and measure class means and planted copies; all three need training images at once.
+
+    Args:
+        config: Complete config.
+        images: Version of the table ``images``.
+        output: Version of ``reference_measurements``.
+        held_out: Number of held-out images to compare with, by class.
+    """
     side = config.data.image_size
     classifier = stored_classifier(output, _class_count(images), side)  # existing rows may depend on it
-    training = [row for row in rows if row["split"] == "train"]
+    sample = ImageSample.draw(images_of(images, ["image_id", "label"], "train"), config.evaluate.classifier_images)
+    training = sample.rows(images, ["path"], "train").to_pylist()
     frames, kept, _ = load_square_images([row["path"] for row in training], side)
     labels = np.array([training[position]["label"] for position in kept], dtype=np.int64)
     ids = [training[position]["image_id"] for position in kept]
@@ -198,11 +202,11 @@ def _prepare(config: Config, images: Version, output: Version, held_out: str) ->
         classifier = train_classifier(frames, labels, _class_count(images), seed=SEED, steps=steps)
         output.files.write(f"{output.folder}/files/{CLASSIFIER}", classifier.to_safetensors())
     measurer = build_measurer(config, classifier)
-    counts = Counter(row["label"] for row in rows if row["split"] == held_out and row["label"] in labels)
+    counts = {label: count for label, count in held_out.items() if label in labels}
     means, owners = class_mean_images(frames, labels, counts, np.random.default_rng(SEED))
     names = [f"{number:06d}" for number in range(len(means))]
     done = measurer.rows("class_mean", names, owners.tolist(), means) + _planted(frames, ids, labels, measurer)
-    output.write_part(build_part(output.table_spec, done))
+    output.write_part(build_part(output.table_spec, done), Span.whole("training images", len(done)))
     return classifier, measurer.space
 
 
@@ -228,10 +232,9 @@ def _measure(run: StageContext, held_out: str, classifier: Classifier, judge: At
         pool=run.config.pools.evaluate,
         columns=["image_id", "label", "split", "path"],
         where={"split": ["train", held_out]},
-        output_key="image/{}",
     )
 
 
-def _statistics(version: Version) -> FeatureStatistics:
-    rows = version.read(["set", "features"]).filter(pc.field("set") == "reference")
+def _statistics(version: Version, samples: RealSamples) -> FeatureStatistics:
+    rows = samples.measured(version, ["features"], ["reference"])
     return FeatureStatistics.of(stack_features(rows.to_pylist()))

@@ -111,16 +111,33 @@ def kid_of_sets(reference: FeatureSet, generated: FeatureSet) -> float:
 
 
 def compare_sets(
-    reference: FeatureSet, generated: FeatureSet, *, draws: int = 40, k: int = 3, seed: int = 0
+    reference: FeatureSet,
+    generated: FeatureSet,
+    *,
+    draws: int = 40,
+    k: int = 3,
+    seed: int = 0,
+    most_pairs: int | None = None,
 ) -> SetMetrics:
     """Compute all distances of ``generated`` to ``reference``, with half-sampling intervals from ``draws`` halves.
+
+    Args:
+        reference: Real images.
+        generated: Generated images.
+        draws: Number of halves.
+        k: Neighbours of precision, recall, density and coverage.
+        seed: Seed of the halves, and of what is drawn.
+        most_pairs: Images of each side for KID and these four; of more so many are drawn. None: all.
 
     Raises:
         DataError: the sets were prepared differently, or a set has k or fewer images.
     """
     real, made = standardize(reference, generated)
     halves = random_halves([len(real), len(made)], draws, seed)
-    pairs = kid_and_prdc(real, made, halves, k=k, seed=seed)
+    some_real, some_made = (drawn_rows(features, most_pairs, seed) for features in (real, made))
+    is_all = len(some_real) == len(real) and len(some_made) == len(made)
+    halves_of_pairs = halves if is_all else random_halves([len(some_real), len(some_made)], draws, seed)
+    pairs = kid_and_prdc(some_real, some_made, halves_of_pairs, k=k, seed=seed)
     fid = _fid(real, made)
     fid_of_halves = [_fid(real[some], made[others]) for some, others in halves]
     return SetMetrics(
@@ -134,10 +151,23 @@ def compare_sets(
     )
 
 
+def drawn_rows(features: Features, most: int | None, seed: int) -> Features:
+    """Draw at most so many rows without repetition, in their order."""
+    if most is None or len(features) <= most:
+        return features
+    return features[np.sort(np.random.default_rng(seed).permutation(len(features))[:most])]
+
+
 def compare_classes(
-    reference: FeatureSet, generated: FeatureSet, labels: Sequence[int] | None = None
+    reference: FeatureSet,
+    generated: FeatureSet,
+    labels: Sequence[int] | None = None,
+    *,
+    most_pairs: int | None = None,
 ) -> tuple[ClassScores, ...]:
     """Compute distances per class of ``labels``, by default all; features are standardized by the complete reference.
+
+    ``most_pairs`` limits the images of a class for KID, as in :func:`compare_sets`.
 
     Raises:
         DataError: the sets were prepared differently.
@@ -146,17 +176,19 @@ def compare_classes(
     if labels is None:
         labels = np.union1d(reference.labels, generated.labels).tolist()
     return tuple(
-        _class_scores(real[reference.labels == label], made[generated.labels == label], label) for label in labels
+        _class_scores(real[reference.labels == label], made[generated.labels == label], label, most_pairs)
+        for label in labels
     )
 
 
-def _class_scores(real: Features, made: Features, label: int) -> ClassScores:
+def _class_scores(real: Features, made: Features, label: int, most_pairs: int | None) -> ClassScores:
+    some_real, some_made = (drawn_rows(features, most_pairs, label) for features in (real, made))
     fewest = min(len(real), len(made))
     return ClassScores(
         label,
         len(real),
         len(made),
-        kernel_mmd2(real, made) if fewest >= 2 else None,
+        kernel_mmd2(some_real, some_made) if fewest >= 2 else None,
         _fid(real, made) if fewest >= FID_MIN_CLASS_IMAGES else None,
     )
 

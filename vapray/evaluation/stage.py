@@ -28,7 +28,7 @@ from vapray.evaluation.group_report import report_groups
 from vapray.evaluation.group_scores import MeasuredImages
 from vapray.evaluation.measurement import KEY_PREFIX, preparation
 from vapray.evaluation.metrics import Provenance, StageTime
-from vapray.evaluation.metrics_file import to_metrics
+from vapray.evaluation.metrics_file import basis_of, to_metrics
 from vapray.evaluation.reference_measurement import build_measurer
 from vapray.evaluation.reference_set import ReferenceSet, load_or_build_reference
 from vapray.evaluation.report.render import render_report
@@ -56,7 +56,6 @@ def run(run: StageContext) -> None:
         partial(_MeasureSamples, config, references.classifier, references.judge),
         pool=config.pools.evaluate,
         columns=["sample_id", "arm", "label", "png"],
-        output_key="sample/{}",
     )
     _write_report(run, references, *_look_for_copies(run, references))
 
@@ -85,30 +84,32 @@ def _look_for_copies(run: StageContext, references: ReferenceSet) -> tuple[Memor
     found = audit(
         [*references.nearest.read().to_pylist(), *rows],
         related_left_out=references.related_left_out,
-        n_training=references.statistics.count,
+        n_training=references.samples.reference.of,
     )
     return found, copied_images(rows, found)
 
 
 def _write_report(run: StageContext, references: ReferenceSet, memorisation: Memorisation, copied: Copied) -> None:
     config, inputs, space = run.config, run.inputs, references.space
-    captions = inputs["captions"].read(["image_id", "caption"]).to_pylist()
+    captions = _captions_of(inputs["captions"], references.samples.held_out_rows["image_id"])
     samples = inputs["samples"].read(["sample_id", "arm", "caption", "source_image_id"]).to_pylist()
     by_key = {
-        f"{KEY_PREFIX[name]}/{row['image_id']}": row["caption"]
-        for row in captions
+        f"{KEY_PREFIX[name]}/{image_id}": caption
+        for image_id, caption in captions.items()
         for name in ("reconstructed", "held_out")
     }
     by_key |= {f"sample/{row['sample_id']}": row["caption"] for row in samples if row["arm"] == "generated"}
     sources = {f"sample/{row['sample_id']}": f"image/{row['source_image_id']}" for row in samples}
     without_pixels = [name for name in run.output.table_spec.schema.names if name != "pixels"]
-    rows = [row for version in (references.version, run.output) for row in version.read(without_pixels).to_pylist()]
+    rows = references.samples.measured(references.version, without_pixels).to_pylist()
+    rows += run.output.read(without_pixels).to_pylist()
     truths = {f"image/{image_id}": known for image_id, known in (true_attributes(config) or {}).items()}
     prompts = configured_prompt_set(config)
     untrusted = run.upstream["bank"].notes.get("untrusted", {})
     findings = summarize(rows, by_key, sources, truths, prompts, space, config, untrusted)
     groups = report_groups(run, MeasuredImages(rows, by_key, sources, copied, untrusted), prompts, space)
-    metrics = to_metrics(findings, memorisation, _stage_times(run), _provenance(run, space), groups)
+    basis = basis_of(references.samples, findings, config.evaluate)
+    metrics = to_metrics(findings, memorisation, _stage_times(run), _provenance(run, space), groups, basis)
     page = render_report(build_report_data(run, references, metrics, findings, memorisation, groups))
     folder = f"{run.output.folder}/files/report"
     origin = {"checkpoint_sha256": metrics.provenance.checkpoint_sha256, "weights": config.sample.weights}
@@ -117,12 +118,20 @@ def _write_report(run: StageContext, references: ReferenceSet, memorisation: Mem
     run.output.files.write(f"{folder}/index.html", page.encode())
 
 
+def _captions_of(captions: Version, image_ids: pa.ChunkedArray) -> dict[str, str]:
+    """Captions of some images, by id."""
+    found = (
+        part.filter(pc.is_in(part["image_id"], image_ids)) for part in captions.read_parts(["image_id", "caption"])
+    )
+    return {row["image_id"]: row["caption"] for part in found for row in part.to_pylist()}
+
+
 def _stage_times(run: StageContext) -> dict[str, StageTime]:
     times = {
         name: StageTime(done.seconds, done.rows, done.rows / done.seconds if done.seconds else 0.0)
         for name, done in run.upstream.items()
     }
-    seconds, rows = time.monotonic() - run.began, len(run.output.committed_keys())
+    seconds, rows = time.monotonic() - run.began, run.inputs["samples"].require_manifest().rows
     return times | {run.name: StageTime(seconds, rows, rows / seconds)}
 
 

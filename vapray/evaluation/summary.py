@@ -24,6 +24,7 @@ from vapray.evaluation.set_metrics import (
     SetMetrics,
     compare_classes,
     compare_sets,
+    drawn_rows,
     fid_of_sets,
     kid_of_sets,
     relative_distance,
@@ -109,10 +110,10 @@ def summarize(
     floors = ("held_out", "reconstructed", "untrained", "class_mean")
     probabilities = probabilities_of(sets["generated"])
     return EvaluationSummary(
-        scores=compare_sets(reference, generated, draws=settings.half_samples, k=settings.nearest_k, seed=seed),
+        scores=_scores(reference, generated, config),
         fid_floors={name: fid_of_sets(reference, features[name]) for name in floors},
         kid_floors={name: kid_of_sets(reference, features[name]) for name in ("held_out", "reconstructed")},
-        classes=compare_classes(reference, generated),
+        classes=compare_classes(reference, generated, most_pairs=settings.pair_images),
         class_accuracy=class_accuracies(probabilities, generated.labels),
         label_accuracy=balanced_accuracy(probabilities, generated.labels),
         label_accuracy_interval=_label_interval(probabilities, generated.labels, config),
@@ -131,6 +132,12 @@ def summarize(
     )
 
 
+def _scores(reference: FeatureSet, generated: FeatureSet, config: Config) -> SetMetrics:
+    asked, seed = config.evaluate, config.run.seed
+    limits = {"k": asked.nearest_k, "most_pairs": asked.pair_images}
+    return compare_sets(reference, generated, draws=asked.half_samples, seed=seed, **limits)
+
+
 def _inception_score(generated: FeatureSet, judged: NDArray[np.float64], seed: int) -> float:
     """Inception Score from the feature network's classes, or from the classifier's ``judged`` if it has none."""
     known = generated.space.probabilities(generated.features)
@@ -140,7 +147,8 @@ def _inception_score(generated: FeatureSet, judged: NDArray[np.float64], seed: i
 def _distribution_scores(reference: FeatureSet, generated: FeatureSet, config: Config) -> PRDScores | None:
     if not config.evaluate.prd:
         return None
-    return prd_scores(*standardize(reference, generated), seed=config.run.seed)
+    seed, most = config.run.seed, config.evaluate.pair_images
+    return prd_scores(*(drawn_rows(one, most, seed) for one in standardize(reference, generated)), seed=seed)
 
 
 def _as_many(features: FeatureSet, count: int, seed: int) -> FeatureSet:

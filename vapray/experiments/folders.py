@@ -10,7 +10,8 @@ from vapray.errors import DataError
 from vapray.evaluation.service.real_images import RealImages, measured_references
 from vapray.evaluation.service.reference import ReferenceStatistics
 from vapray.evaluation.service.set_measurement import SetMeasurement
-from vapray.store.version import Store, Version
+from vapray.store.run_store import Store
+from vapray.store.version import Version
 
 __all__ = ["measure_folder"]
 

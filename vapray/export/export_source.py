@@ -10,7 +10,7 @@ from vapray.bank.text_encoder import TextEncoder
 from vapray.data.origins import OriginSummary
 from vapray.sampling.checkpoint_loading import CheckpointMetadata, LoadedCheckpoint
 from vapray.store.checkpoint import split_checkpoint_path, training_images
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 from vapray.training.network import Network
 
 __all__ = ["ExportSource", "open_checkpoint"]

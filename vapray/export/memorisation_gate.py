@@ -9,7 +9,7 @@ from typing import Any
 from vapray.errors import DataError
 from vapray.store.checkpoint import manifest_sha256, split_checkpoint_path
 from vapray.store.files import FileStore
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 __all__ = ["AuditGate", "check_audits"]
 

@@ -34,7 +34,6 @@ def run(run: StageContext) -> None:
         partial(_EncodeImages, run.config, run.inputs["autoencoder"]),
         pool=pool,
         columns=["image_id", "label", "split", "group", "path"],
-        output_key="{}/0",
     )
     run.notes["latent_space"] = run_remote(
         run.name, _latent_space, run.config, run.inputs["autoencoder"], run.output, pool=pool, log=run.progress.log

@@ -1,6 +1,6 @@
 """Selection of images for the copy search: generated, planted, and held-out without a group in training."""
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
 import numpy as np
 import pyarrow as pa
@@ -14,16 +14,19 @@ COLUMNS = ["key", "set", "pixels", "features"]
 """Columns of measurements that a search reads."""
 
 
-def ungrouped_held_out(images: pa.Table, held_out: str) -> set[str]:
+def ungrouped_held_out(held_out: pa.Table, training: Iterable[pa.Table]) -> set[str]:
     """Ids of held-out images whose group (a patient, a lesion) has no image in training.
 
     Args:
-        images: Table with columns image_id, group and split.
-        held_out: Name of the held-out split.
+        held_out: Columns image_id and group.
+        training: Column group of the training images, in pieces.
     """
-    trained_on = images.filter(pc.equal(images["split"], "train"))["group"].drop_null()
-    asked = images.filter(pc.equal(images["split"], held_out))
-    return set(asked.filter(pc.invert(pc.is_in(asked["group"], trained_on)))["image_id"].to_pylist())
+    groups = held_out["group"].drop_null().unique()
+    trained_on: set[str] = set()
+    for part in training:
+        trained_on |= set(part["group"].filter(pc.is_in(part["group"], groups)).unique().to_pylist())
+    related = pc.is_in(held_out["group"], pa.array([one for one in trained_on if one is not None], pa.string()))
+    return set(held_out.filter(pc.invert(related))["image_id"].to_pylist())
 
 
 def select_candidates(measurements: pa.Table, unrelated: Set[str], seed: int) -> pa.Table:

@@ -20,7 +20,8 @@ from vapray.pipeline.stages import STAGES, Stage, deciding_sections, select_stag
 from vapray.runtime.cluster import ray_session, require_shared_root
 from vapray.runtime.progress import Display
 from vapray.runtime.stage_context import StageContext
-from vapray.store.version import Manifest, Store, Version, fingerprint
+from vapray.store.run_store import Store
+from vapray.store.version import Manifest, Version, fingerprint
 
 __all__ = ["PipelineRunner", "StageStatus", "run_pipeline"]
 
@@ -158,7 +159,7 @@ class PipelineRunner:
             begin = time.monotonic()
             if (manifest := version.manifest()) is not None:  # another run finished it meanwhile
                 return manifest
-            version.remove_damaged(progress.log)
+            version.adopt_parts(progress.log)
             tables = {table: self.finished[table] for table in tables_read(stage, self.config)}
             tables |= {table: found for table, found in self._tables_for_groups(stage).items() if table in inputs}
             run = StageContext(

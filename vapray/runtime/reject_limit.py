@@ -25,6 +25,8 @@ def check_rejects(run: StageContext, asked: int, *, unstarted: int = 0) -> None:
         RejectLimitError: more rows were rejected than allowed; the message has examples with their reasons.
     """
     limit, count = run.config.run.max_reject_fraction, 0
+    if run.output.receipts.rejects <= limit * asked:
+        return
     reasons: Counter[str] = Counter()
     first: dict[str, str] = {}
     for part in run.output.read_parts([REJECT], rejects=True):

@@ -6,8 +6,9 @@ from dataclasses import replace
 from vapray.bank.prompt_bank import PromptBank
 from vapray.config import Config, Sample
 from vapray.errors import DataError
+from vapray.store.run_store import Store
 from vapray.store.tables import choose_held_out_split
-from vapray.store.version import Store, Version
+from vapray.store.version import Version
 
 __all__ = ["bank_content_hash", "select_captions"]
 

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from vapray.errors import CheckpointError, DataError, LeaseHeldError
 from vapray.store.files import FileStore
-from vapray.store.version import Store, Version
+from vapray.store.run_store import Store
+from vapray.store.version import Version
 
 __all__ = [
     "SCHEMA",

@@ -125,8 +125,14 @@ class FileStore:
 
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in a folder, sorted, without temporary files."""
-        names = (path.rstrip("/").rsplit("/", 1)[-1] for path in self._paths(self.path(folder)))
-        return sorted(name for name in names if not name.startswith("."))
+        return sorted(name for name, _ in self.entries(folder))
+
+    def entries(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Names as :meth:`names` gives them, in any order, and sizes in bytes; that of a folder has no meaning."""
+        for path, size in self._entries(self.path(folder)):
+            name = path.rstrip("/").rsplit("/", 1)[-1]
+            if not name.startswith("."):
+                yield name, size
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder with its contents, if it exists."""
@@ -142,13 +148,13 @@ class FileStore:
                 "same command again."
             ) from error
 
-    def _paths(self, folder: str) -> list[str]:
+    def _entries(self, folder: str) -> Iterator[tuple[str, int]]:
         if not self.is_local:
-            return self._objects.paths(folder)
-        try:
-            return [str(path) for path in self.filesystem.ls(folder, detail=False)]
-        except FileNotFoundError:
-            return []
+            yield from self._objects.entries(folder)
+            return
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+            for entry in entries:
+                yield entry.path, _size(entry)
 
     def remove_temporary(self, folder: str) -> None:
         """Remove temporary files that killed writers left in a folder; an object store has none."""
@@ -156,6 +162,12 @@ class FileStore:
             if is_temporary(path.name):
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+        return entry.stat().st_size
+    return 0
 
 
 def is_temporary(name: str) -> bool:

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from vapray.errors import DataError
+from vapray.store.part_list import Part, PartList
 from vapray.store.tables import RENAMED_TABLES
 
 __all__ = ["Manifest", "Part", "fingerprint"]
@@ -30,17 +31,6 @@ def fingerprint(stage: str, schema: int, sections: Mapping[str, Any], inputs: Ma
 
 
 @dataclass(frozen=True)
-class Part:
-    """One committed Parquet file of a version."""
-
-    name: str
-    sha256: str
-    bytes: int
-    rows: int
-    rejects: int
-
-
-@dataclass(frozen=True)
 class Manifest:
     """Contents and origin of a finished version."""
 
@@ -48,7 +38,7 @@ class Manifest:
     fingerprint: str
     sections: dict[str, Any]
     inputs: dict[str, str]
-    parts: tuple[Part, ...]
+    parts: PartList
     rows: int
     rejects: int
     seconds: float
@@ -66,21 +56,30 @@ class Manifest:
         """
         if kept := self.notes.get("content_hash"):
             return str(kept)
-        card = [self.fingerprint, [(part.name, part.sha256) for part in self.parts], self.notes.get("sha256")]
-        return hashlib.sha256(json.dumps(card).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(f"[{json.dumps(self.fingerprint)}, [".encode())
+        for number, part in enumerate(self.parts):
+            digest.update(f'{", " if number else ""}["{part.name}", "{part.sha256}"]'.encode())
+        digest.update(f"], {json.dumps(self.notes.get('sha256'))}]".encode())
+        return digest.hexdigest()[:16]
 
-    def to_json(self) -> bytes:
-        """Serialize the manifest, with a digest of itself."""
-        card = json.loads(json.dumps(asdict(self)))
+    def to_json(self, write: Callable[[str, bytes], None]) -> bytes:
+        """Serialize the manifest, with a digest of itself.
+
+        Args:
+            write: Stores a file of parts, if they are many; see :meth:`vapray.store.part_list.PartList.to_json`.
+        """
+        card = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "parts"}
+        card = json.loads(json.dumps(card | self.parts.to_json(write)))
         return json.dumps(card | {"digest": _digest(card)}, indent=1, sort_keys=True).encode()
 
     @classmethod
-    def from_json(cls, data: bytes, where: str) -> Self:
+    def from_json(cls, data: bytes, where: str, read: Callable[[str], bytes | None]) -> Self:
         """Parse a manifest file.
 
         Args:
             data: Contents of the file.
             where: Path of the file, for errors.
+            read: Reads a file of parts.
 
         Raises:
             DataError: the file is not a manifest, or its digest differs.
@@ -91,7 +90,9 @@ class Manifest:
             if digest not in (None, _digest(card)):  # the first manifests had none
                 raise ValueError("its digest differs")
             inputs = {_RENAMED_INPUTS.get(name, name): content for name, content in card["inputs"].items()}
-            return cls(**{**card, "inputs": inputs, "parts": tuple(Part(**part) for part in card["parts"])})
+            parts = PartList.from_json(card, read)
+            card = {name: value for name, value in card.items() if name != "pieces"}
+            return cls(**{**card, "inputs": inputs, "parts": parts})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(
                 f"{where}: damaged manifest ({error}). Fix: delete this file; the stage rewrites it from its parts."

@@ -10,7 +10,7 @@ import io
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -100,15 +100,17 @@ class ObjectFiles:
             return io.BufferedReader(_Ranges(self, path, size))
         return io.BytesIO(self.read(path) or b"")
 
-    def paths(self, folder: str) -> list[str]:
-        """Paths of the objects and folders directly below a folder."""
+    def entries(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Paths of the objects and folders directly below a folder, and sizes in bytes; 0 for a folder."""
         try:
             with explained("list", self._uri(folder)):
-                found = _repeat(lambda: self._filesystem.ls(folder, detail=False, refresh=True))
+                found = _repeat(lambda: self._filesystem.ls(folder, detail=True, refresh=True))
         except FileNotFoundError:
-            return []
+            return
         # Other programs, such as Ray Train's pyarrow, leave empty objects that represent the folder itself.
-        return [path for path in found if path.rstrip("/") != folder.rstrip("/")]
+        for one in found:
+            if one["name"].rstrip("/") != folder.rstrip("/"):
+                yield one["name"], int(one["size"] or 0)
 
     def remove(self, path: str) -> None:
         """Remove an object, or all objects below a folder, if any exist."""

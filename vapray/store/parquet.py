@@ -7,7 +7,10 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["read_row_groups", "read_table"]
+__all__ = ["NOTE", "read_note", "read_row_groups", "read_table"]
+
+NOTE = b"vapray"
+"""Key of our metadata in a file's schema."""
 
 
 def read_table(
@@ -42,7 +45,13 @@ def read_table(
     found = stored.read(wanted, use_threads=False).select(wanted).rename_columns(stored_names)
     for name in absent:
         found = found.append_column(name, pa.repeat(pa.scalar("", pa.string()), stored.metadata.num_rows))
-    return found.select(names)
+    return found.select(names).replace_schema_metadata(None)
+
+
+def read_note(file: IO[bytes]) -> str | None:
+    """Read our metadata of a Parquet file; None if it has none. Raises as :func:`read_table`."""
+    note = (_opened(file).schema_arrow.metadata or {}).get(NOTE)
+    return note.decode() if note else None
 
 
 def read_row_groups(file: IO[bytes]) -> Iterator[pa.Table]:

@@ -2,7 +2,7 @@
 
 A part is created by one atomic write; the first of several writers wins. :meth:`PartFolder.open` verifies an unsealed
 part by its page checksums, its columns and its name, the hash of its keys. A sealed part is also verified against the
-sha256 in the manifest.
+sha256 in the manifest. The metadata of a part has its span, see :mod:`vapray.store.receipts`.
 """
 
 import hashlib
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from vapray.errors import DataError
 from vapray.store.files import FileStore
 from vapray.store.manifest import Part
-from vapray.store.parquet import read_table
+from vapray.store.parquet import NOTE, read_note, read_table
+from vapray.store.receipts import Receipt, Span
 from vapray.store.tables import ADDED_COLUMNS, REJECT, RENAMED_COLUMNS, TableSpec
 
 __all__ = ["PartFolder", "all_unique", "first_occurrences", "key_hashes", "read_ahead"]
@@ -59,20 +60,24 @@ class PartFolder:
 
     def names(self) -> list[str]:
         """Names of all committed parts, sorted."""
-        return [name for name in self._files.names(self._folder) if name.endswith(".parquet")]
+        return sorted(name for name, _ in self.entries())
 
-    def create(self, rows: pa.Table) -> Part:
+    def entries(self) -> Iterator[tuple[str, int]]:
+        """Names of all committed parts, in any order, and sizes in bytes."""
+        return ((name, size) for name, size in self._files.entries(self._folder) if name.endswith(".parquet"))
+
+    def create(self, rows: pa.Table, span: Span | None = None) -> Part:
         """Commit rows; return the stored part, which may be another writer's part with the same keys."""
         rows = rows.cast(self._kind.schema)
         name = _name(rows.column(self._kind.key).to_pylist())
-        data = _encode(rows)
+        data = _encode(rows, span)
         if not self._files.create_exclusive(self._path(name), data):
             if standing := self.open(name):
-                return standing[0]
+                return standing[0].part
             self._files.write(self._path(name), data)
         return _describe(name, data, rows)
 
-    def open(self, name: str) -> tuple[Part, pa.Table] | None:
+    def open(self, name: str) -> tuple[Receipt, pa.Table] | None:
         """Read a complete part and verify it; None if it is missing or damaged."""
         data = self._files.read(self._path(name))
         if data is None:
@@ -80,9 +85,11 @@ class PartFolder:
         try:
             rows = self._columns(io.BytesIO(data), self._kind.schema.names)
             whole = rows.schema.equals(self._kind.schema) and _name(rows.column(self._kind.key).to_pylist()) == name
+            note = read_note(io.BytesIO(data))
+            span = Span.from_text(note) if note else None
         except (*_DAMAGE, TypeError):
             return None
-        return (_describe(name, data, rows), rows) if whole else None
+        return (Receipt(_describe(name, data, rows), span), rows) if whole else None
 
     def read(self, name: str, columns: Sequence[str] | None, listed: Part | None) -> pa.Table:
         """Read columns of a part, all by default.
@@ -105,46 +112,57 @@ class PartFolder:
         except _DAMAGE as error:
             raise self._damaged(name, str(error).splitlines()[0], is_sealed=listed is not None) from None
 
-    def remove_damaged(self, log: Callable[[str], None]) -> None:
-        """Remove temporary files of killed writers, and damaged parts."""
+    def remove_temporary(self) -> None:
+        """Remove temporary files of killed writers."""
         self._files.remove_temporary(self._folder)
-        names = self.names()
-        if len(names) > MANY:
-            log(f"{self._files.path(self._folder)}: checking the {len(names):,} parts of an earlier run")
-        for name, found in self._look_at(names):
-            if found is None:
-                log(f"{self._files.path(self._path(name))}: removed a damaged part; its rows are recreated")
-                self._files.remove(self._path(name))
 
-    def deduplicate(self) -> Iterator[Part]:
-        """Yield parts that hold every key once; of duplicate keys, the row of the first part by name is kept.
+    def adopt(self, names: Sequence[str], log: Callable[[str], None] | None) -> Iterator[Receipt]:
+        """Open parts that have no receipt.
+
+        Args:
+            names: Names of the parts.
+            log: Logs that there are many, and removed parts; None: a damaged part is an error.
 
         Raises:
             DataError: a part was damaged since it was written.
         """
-        parts, hashes = [], []
-        for name, found in self._look_at(self.names()):
-            if found is None:
+        if log and len(names) > MANY:
+            log(f"{self._files.path(self._folder)}: checking {len(names):,} parts of an earlier run")
+        for name, receipt in zip(names, read_ahead(self._receipt, names), strict=True):
+            if receipt:
+                yield receipt
+            elif log:
+                log(f"{self._files.path(self._path(name))}: removed a damaged part; its rows are recreated")
+                self._files.remove(self._path(name))
+            else:
                 raise self._damaged(name, "its checksums differ", is_sealed=False)
-            parts.append(found[0])
-            hashes.append(found[1])
-        if all_unique(hashes):
-            yield from parts
-            return
+
+    def deduplicate(self, names: Sequence[str]) -> dict[str, Part | None]:
+        """Find parts with duplicate keys, of which the row of the first part by name is kept.
+
+        Returns:
+            For such a part, the part with the keys that no earlier one has; None if there are none.
+
+        Raises:
+            DataError: a part was damaged since it was written.
+        """
+        if all_unique(key_hashes(rows.column(0)) for rows in read_ahead(self._keys, names)):
+            return {}
         taken: set[str] = set()
-        for part in parts:
-            rows = self.read(part.name, None, None)
+        changed: dict[str, Part | None] = {}
+        for name in names:
+            rows = self.read(name, None, None)
             fresh = first_occurrences(rows.column(self._kind.key).to_pylist(), taken)
-            if any(fresh):
-                yield part if all(fresh) else self.create(rows.filter(pa.array(fresh)))
+            if not all(fresh):
+                changed[name] = self.create(rows.filter(pa.array(fresh))) if any(fresh) else None
+        return changed
 
-    def _look_at(self, names: Sequence[str]) -> Iterator[tuple[str, tuple[Part, NDArray[np.int64]] | None]]:
-        """Read parts and hash their keys, in the order of the names; None for a missing or damaged part."""
-        yield from zip(names, read_ahead(self._hashes_of, names), strict=True)
-
-    def _hashes_of(self, name: str) -> tuple[Part, NDArray[np.int64]] | None:
+    def _receipt(self, name: str) -> Receipt | None:
         opened = self.open(name)
-        return (opened[0], key_hashes(opened[1].column(self._kind.key))) if opened else None
+        return opened[0] if opened else None
+
+    def _keys(self, name: str) -> pa.Table:
+        return self.read(name, [self._kind.key], None)
 
     def _columns(self, file: IO[bytes], names: list[str], added: Collection[str] = ()) -> pa.Table:
         return read_table(file, names, RENAMED_COLUMNS.get(self._kind.name), added)
@@ -186,8 +204,10 @@ def _name(keys: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:24] + ".parquet"
 
 
-def _encode(rows: pa.Table) -> bytes:
+def _encode(rows: pa.Table, span: Span | None) -> bytes:
     buffer = io.BytesIO()
+    if span:
+        rows = rows.replace_schema_metadata({NOTE: span.to_text()})
     pq.write_table(rows, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()
 

@@ -1,22 +1,24 @@
-"""Store of tables: versions, parts, manifests.
+"""Versions of tables: parts, receipts, manifests.
 
     <root>/<table>/<fingerprint>/parts/<name>.parquet   immutable; rows and rejects together
+                                 receipts/<n>.parquet   what is known of the parts, while the stage runs
+                                 manifest/<hash>.parquet  lists of parts, if they are many
                                  files/...              other files of a stage (weights, a dataset)
                                  lease-000001.json      the current writer
                                  manifest.json          written last: the contents of the version
 
 A part is named by the hash of its sorted keys and created by one atomic write; the first of several writers wins. A
-killed stage leaves parts and no manifest; the same command removes damaged parts, reads the key columns of the others
-and computes the remaining rows. Of two parts with the same key the first by name wins; the manifest lists no key
-twice. Readers open only the parts that it lists, and verify their sha256.
+killed stage leaves parts, their receipts, and no manifest; the same command opens the parts that have no receipt,
+removes those that are damaged, and computes the remaining rows. Of two parts with the same key the first by name wins;
+the manifest lists no key twice. Readers open only the parts that it lists, and verify their sha256.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,17 +26,16 @@ from vapray.errors import DataError
 from vapray.store.files import FileStore
 from vapray.store.lease import Lease
 from vapray.store.manifest import Manifest, Part, fingerprint
+from vapray.store.part_list import PartList, part_name
 from vapray.store.parts import PartFolder, all_unique, first_occurrences, key_hashes, read_ahead
-from vapray.store.tables import REJECT, RENAMED_TABLES, TABLES, TableSpec
+from vapray.store.receipts import ReceiptLog, Span, overlapping
+from vapray.store.tables import REJECT, TABLES, TableSpec
 
-__all__ = ["Manifest", "Part", "Store", "Version", "fingerprint"]
+__all__ = ["Manifest", "Part", "Version", "fingerprint"]
 
 
 class Version:
-    """One version of one table: a folder of parts, sealed by a manifest when it is finished.
-
-    ``table_folder`` is the table's folder below the run root, by default its name.
-    """
+    """One version of one table: parts sealed by a manifest; ``table_folder`` is below the root, by default its name."""
 
     def __init__(self, files: FileStore, table: str, fingerprint: str, table_folder: str = "") -> None:
         self.files, self.table, self.fingerprint = files, table, fingerprint
@@ -51,6 +52,11 @@ class Version:
     def table_spec(self) -> TableSpec:
         """Columns of the table."""
         return TABLES[self.table]
+
+    @cached_property
+    def receipts(self) -> ReceiptLog:
+        """Receipts of the parts of an unfinished version; read by :meth:`adopt_parts`."""
+        return ReceiptLog(self.files, self.folder)
 
     @cached_property
     def _parts(self) -> PartFolder:
@@ -74,7 +80,8 @@ class Version:
         if self._sealed is None:
             data = self.files.read(self._manifest_name)
             if data is not None:
-                self._sealed = Manifest.from_json(data, self.files.path(self._manifest_name))
+                path = self.files.path(self._manifest_name)
+                self._sealed = Manifest.from_json(data, path, lambda name: self.files.read(self._piece_name(name)))
         return self._sealed
 
     def require_manifest(self) -> Manifest:
@@ -96,25 +103,38 @@ class Version:
         """
         return Lease(self.files, self.folder, on_wait=on_wait)
 
-    def write_part(self, rows: pa.Table) -> Part:
+    def write_part(self, rows: pa.Table, span: Span | None = None) -> Part:
         """Commit rows and rejects as one immutable part named by the hash of its sorted keys.
+
+        Args:
+            rows: All columns of the table.
+            span: Rows of the source that these are the result of. If a part has none, sealing reads the keys of all.
 
         Returns:
             The stored part: of several writers of the same keys the first wins.
         """
-        return self._parts.create(rows)
+        return self._parts.create(rows, span)
+
+    def unread(self) -> "Version":
+        """The same version without what was read of it, to be sent to other processes."""
+        return Version(self.files, self.table, self.fingerprint, self.folder.removesuffix(f"/{self.fingerprint}"))
 
     def part_names(self) -> list[str]:
         """Names of the parts: those in the manifest if sealed, otherwise those committed so far."""
         return list(self._listed) if self.manifest() else self._parts.names()
 
-    def read_part(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    def read_part(self, name: str, columns: Sequence[str] | None = None, listed: Part | None = None) -> pa.Table:
         """Read one part, including rejects.
+
+        Args:
+            name: Name of the part.
+            columns: Names of the columns; None for all.
+            listed: Entry of the part in the manifest; None looks it up.
 
         Raises:
             DataError: the part is missing or damaged.
         """
-        return self._parts.read(name, columns, self._source_parts.get(name))
+        return self._parts.read(name, columns, listed or self._source_parts.get(name))
 
     def read(self, columns: Sequence[str] | None = None, *, rejects: bool = False) -> pa.Table:
         """Read all rows, sorted by key, without duplicates and (unless requested) without rejects."""
@@ -137,13 +157,21 @@ class Version:
         """Keys of all committed rows and rejects; reads only the key column."""
         return {key for part in self._each_part([self.table_spec.key]) for key in part.column(0).to_pylist()}
 
-    def remove_damaged(self, log: Callable[[str], None]) -> None:
-        """Remove damaged parts of an unfinished version, so that their rows are computed again.
+    def adopt_parts(self, log: Callable[[str], None]) -> None:
+        """Read the receipts of an unfinished version, and open the parts that have none.
 
-        The holder of the lease calls it before it reads the committed keys. Reads every part once, as :meth:`seal`.
+        The holder of the lease calls it before it commits parts. Damaged parts are removed, so that their rows are
+        computed again.
         """
         if self.table in TABLES and self.manifest() is None:
-            self._parts.remove_damaged(log)
+            self._parts.remove_temporary()
+            self._adopt(log)
+            self.receipts.compact()
+
+    def _adopt(self, log: Callable[[str], None] | None) -> None:
+        while unknown := self.receipts.read(self._parts.entries()):
+            self.receipts.add(self._parts.adopt(unknown, log))
+            self.receipts.flush()
 
     def seal(
         self,
@@ -165,22 +193,40 @@ class Version:
         Raises:
             DataError: a part was damaged since it was written.
         """
-        parts = tuple(self._parts.deduplicate()) if self.table in TABLES else ()
+        parts = self._unique_parts() if self.table in TABLES else PartList.of([])
         manifest = Manifest(
             stage,
             self.fingerprint,
             sections,
             inputs,
             parts,
-            sum(part.rows for part in parts) if parts else int(notes.get("rows", 0)),
-            sum(part.rejects for part in parts),
+            parts.total("rows") if len(parts) else int(notes.get("rows", 0)),
+            parts.total("rejects"),
             seconds,
             time.time(),
             versions,
             notes,
         )
-        self.files.create_exclusive(self._manifest_name, manifest.to_json())
+        if self.files.create_exclusive(self._manifest_name, manifest.to_json(self._write_piece)):
+            self._sealed = manifest
         return self.require_manifest()
+
+    def _unique_parts(self) -> PartList:
+        """Parts that hold every key once; keys are read only of parts whose spans overlap, or are not known."""
+        self.receipts.flush()
+        self._adopt(None)
+        doubtful = np.sort(self.receipts.spans["name"][overlapping(self.receipts.spans)])
+        parts = self.receipts.parts()
+        changed = self._parts.deduplicate([part_name(key) for key in doubtful.tolist()]) if len(doubtful) else {}
+        if not changed:
+            return parts
+        return PartList.of(kept for part in parts if (kept := changed.get(part.name, part)))
+
+    def _write_piece(self, name: str, data: bytes) -> None:
+        self.files.create_exclusive(self._piece_name(name), data)
+
+    def _piece_name(self, name: str) -> str:
+        return f"{self.folder}/manifest/{name}"
 
     def _lists_each_key_once(self) -> bool:
         """Check that no key repeats: true with a manifest; without one, two writers may have committed the same row."""
@@ -201,47 +247,3 @@ class Version:
     @property
     def _manifest_name(self) -> str:
         return f"{self.folder}/manifest.json"
-
-
-class Store:
-    """All tables of a run.
-
-    Args:
-        root: Run root, a local path or URI.
-    """
-
-    def __init__(self, root: str) -> None:
-        self.files = FileStore(root)
-
-    def version(self, table: str, fingerprint: str) -> Version:
-        """Version of a table with this fingerprint, finished or not; one of 0.1.0 only if it is finished."""
-        version, old = Version(self.files, table, fingerprint), RENAMED_TABLES.get(table)
-        if old and not self.files.names(version.folder) and self.files.read(f"{old}/{fingerprint}/manifest.json"):
-            return Version(self.files, table, fingerprint, old)
-        return version
-
-    def finished(self, table: str) -> list[Version]:
-        """Finished versions of a table, newest first; skips those with a damaged manifest."""
-        versions = []
-        for version in self.versions(table):
-            with contextlib.suppress(DataError):
-                if version.manifest():
-                    versions.append(version)
-        return sorted(versions, key=lambda version: version.require_manifest().finished, reverse=True)
-
-    def versions(self, table: str) -> Iterator[Version]:
-        """Versions of a table, finished or not; those of 0.1.0 are in a folder with the table's old name."""
-        for folder in filter(None, (table, RENAMED_TABLES.get(table))):
-            for name in self.files.names(folder):
-                yield Version(self.files, table, name, folder)
-
-    def find_by_content(self, table: str, content_hash: str | None) -> Version | None:
-        """Finished version of a table with this content hash, or None."""
-        return next(
-            (version for version in self.finished(table) if version.require_manifest().content_hash == content_hash),
-            None,
-        )
-
-    def latest(self, table: str) -> Manifest | None:
-        """Manifest of the last finished version of a table, with any fingerprint, or None."""
-        return next((version.require_manifest() for version in self.finished(table)), None)

@@ -15,7 +15,8 @@ from vapray.config.renamed_keys import rename_settings
 from vapray.errors import DataError
 from vapray.sampling.checkpoint_loading import read_metadata
 from vapray.sampling.sampler import Sampler, SamplingSettings
-from vapray.store.version import Store, Version
+from vapray.store.run_store import Store
+from vapray.store.version import Version
 from vapray.trace.missing import run_stage
 
 __all__ = ["TracedRun", "rows_with"]

@@ -8,7 +8,7 @@ import pytest
 
 from vapray.errors import DataError
 from vapray.evaluation.service.real_images import find_real_images
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_of_several_datasets_the_one_that_was_trained_on_is_taken(run, card):
     (name,) = store.files.names("images")
     newer = replace(store.version("images", name).require_manifest(), fingerprint="another", finished=9e9)
     shutil.copytree(run / "images" / name, run / "images" / "another")
-    store.files.write("images/another/manifest.json", newer.to_json())
+    store.files.write("images/another/manifest.json", newer.to_json({}.__setitem__))
     found = find_real_images(checkpoint_in(run), card.class_names)
     assert found and found.images.fingerprint == name
     elsewhere = find_real_images("/nowhere/files/final", card.class_names, str(run))

@@ -11,8 +11,8 @@ import pytest
 from vapray.errors import DataError
 from vapray.evaluation.service.real_images import RealImages
 from vapray.evaluation.service.reference import ReferenceStatistics
+from vapray.store.run_store import Store
 from vapray.store.tables import TABLES, build_part
-from vapray.store.version import Store
 
 
 class Told(list):
@@ -51,7 +51,7 @@ def test_two_that_measure_at_the_same_time_share_one_version(reference, real, ca
     with ThreadPoolExecutor(2) as pool:
         assert all(same(found, reference) for found in pool.map(load, range(2)))
     assert len(told) == 2
-    assert len(list(tmp_path.rglob("*.parquet"))) == len(list(tmp_path.rglob("manifest.json"))) == 1
+    assert len(list(tmp_path.rglob("parts/*.parquet"))) == len(list(tmp_path.rglob("manifest.json"))) == 1
 
 
 @pytest.mark.parametrize("what", ["manifest.json", "parts/*.parquet"])

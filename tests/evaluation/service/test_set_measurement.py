@@ -11,7 +11,7 @@ from vapray.data.decode import decode
 from vapray.errors import DataError
 from vapray.evaluation.service.reference import ReferenceStatistics
 from vapray.evaluation.service.set_measurement import SetMeasurement
-from vapray.store.version import Store
+from vapray.store.run_store import Store
 
 
 def measured(reference: ReferenceStatistics, pictures: Images, chunk: int = 7) -> dict:

@@ -23,6 +23,7 @@ from vapray.config.captioning import MEASURED_MODALITY
 from vapray.data.image_loading import load_square_images
 from vapray.runtime.row_map import map_rows, write_work_list
 from vapray.runtime.stage_context import StageContext
+from vapray.store.receipts import Span
 from vapray.store.tables import TABLES, build_part
 from vapray.store.version import Version
 
@@ -35,7 +36,8 @@ def run(run: StageContext) -> None:
     """Run the stage."""
     sample = _sample(run)
     if run.config.caption.captioner == "measured":  # it would be compared with itself
-        run.output.write_part(build_part(TABLES["audit_measurements"], sample.to_pylist()))
+        rows = build_part(TABLES["audit_measurements"], sample.to_pylist())
+        run.output.write_part(rows, Span.whole("sample", rows.num_rows))
         return
     map_rows(
         run,

@@ -41,6 +41,7 @@ def caveats(report: ReportData) -> list[Caveat]:
         *_beyond_real(metrics),
         *_judge(metrics),
         *_sizes(metrics),
+        *_samples(metrics),
         *_classes(report),
         *_rejects(report),
     ]
@@ -55,6 +56,16 @@ def _training(metrics: Metrics) -> Iterator[Caveat]:
             f"The network has seen {number(seen)} images, with repetitions, which is few at any size. "
             "Raise train.steps before you judge the images.",
         )
+
+
+def _samples(metrics: Metrics) -> Iterator[Caveat]:
+    for name, shown in (("fid", "FID"), ("kid", "KID, precision and recall"), ("fid_real_split", "The floors")):
+        basis = metrics.basis.get(name)
+        if basis and basis["how"] != "all":
+            sizes = " and ".join(
+                f"{number(some)} of {number(of)}" for some, of in zip(basis["n"], basis["of"], strict=True)
+            )
+            yield Caveat("Samples", f"{shown} rest on samples of {sizes} images: {basis['how']}.")
 
 
 def _memorisation(found: Memorisation) -> Iterator[Caveat]:

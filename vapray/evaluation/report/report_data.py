@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import pyarrow.compute as pc
 import yaml
 
 from vapray.captioning.prompt_selection import configured_prompt_set
@@ -31,6 +30,13 @@ from vapray.evaluation.report.content import (
     Rejects,
     ReportData,
 )
+from vapray.evaluation.report.shown_rows import (
+    NEAREST_PAIRS,
+    first_captions_of,
+    first_of_class,
+    shown_images,
+    shown_samples,
+)
 from vapray.evaluation.summary import EvaluationSummary
 from vapray.latents.description import describe_tuning
 from vapray.memorisation.audit import Memorisation, Pair
@@ -40,9 +46,7 @@ from vapray.store.version import Manifest, Version
 
 __all__ = ["build_report_data"]
 
-PICTURES_OF_A_CLASS = 6
-NEAREST_PAIRS = 6
-"""Number of nearest pairs shown for each search."""
+SPLITS = ("train", "validation", "test")
 REASONS_OF_A_STAGE = 10
 CURVES = {
     "loss": ("Denoising loss", "Mean squared error of the predicted noise; a network that predicts 0 has 1."),
@@ -81,11 +85,10 @@ def build_report_data(
     """Collect the images, texts and numbers of a finished run."""
     config, inputs, history = run.config, run.inputs, run.upstream
     names: list[str] = history["ingest"].notes["class_names"]
-    images: Rows = inputs["images"].read(["image_id", "label", "split", "path"]).to_pylist()
-    samples = inputs["samples"].read(["sample_id", "arm", "label", "caption", "source_image_id", "png"])
-    generated: Rows = samples.filter(pc.field("arm") == "generated").to_pylist()
-    by_id = {row["image_id"]: row for row in images}
-    unseen = [row for row in images if row["split"] == references.held_out]
+    unseen: Rows = references.samples.held_out_rows.to_pylist()
+    generated = shown_samples(inputs["samples"], len(names), memorisation)
+    first_captions = first_captions_of(inputs["captions"])
+    by_id = shown_images(inputs["images"], len(names), unseen, generated, memorisation, first_captions)
     untrusted: dict[str, str] = history["bank"].notes.get("untrusted", {})
     frame = partial(_frame, by_id, config.data.image_size)
     return ReportData(
@@ -95,7 +98,7 @@ def build_report_data(
         metrics=metrics,
         adherence=findings.adherence,
         judge=findings.judge,
-        splits=_splits(images),
+        splits={name: count for name in SPLITS if (count := references.samples.splits.get(name))},
         inventory=Inventory.from_dict(found) if (found := history["ingest"].notes.get("inventory")) else None,
         dataset_notes=history["ingest"].notes.get("dataset", ()),
         classes=_class_rows(names, unseen, findings),
@@ -112,7 +115,7 @@ def build_report_data(
             for curve in _of_points(history["train"].notes["curve"], HEALTH)
         ],
         caption_examples=_caption_examples(
-            inputs["captions"], by_id, names, history["caption"].notes["knowledge"], untrusted, config
+            first_captions, by_id, names, history["caption"].notes["knowledge"], untrusted, config
         ),
         audited="audit" in history,
         untrusted=untrusted,
@@ -120,11 +123,6 @@ def build_report_data(
         versions=history["train"].versions,
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
     )
-
-
-def _splits(images: Rows) -> dict[str, int]:
-    counts = Counter(row["split"] for row in images)
-    return {split: counts[split] for split in ("train", "validation", "test") if split in counts}
 
 
 def _frame(images: Mapping[str, dict[str, Any]], side: int, image_id: str) -> Image | None:
@@ -148,9 +146,9 @@ def _class_rows(names: Sequence[str], unseen: Rows, findings: EvaluationSummary)
 
 
 def _class_examples(label: int, name: str, unseen: Rows, generated: Rows, frame: Any) -> ClassExamples:
-    real = [row["image_id"] for row in unseen if row["label"] == label]
-    shown = [picture for one in real[:PICTURES_OF_A_CLASS] if (picture := frame(one)) is not None]
-    made = [row for row in generated if row["label"] == label][:PICTURES_OF_A_CLASS]
+    real = [row["image_id"] for row in first_of_class(unseen, label)]
+    shown = [picture for one in real if (picture := frame(one)) is not None]
+    made = first_of_class(generated, label)
     return ClassExamples(
         name,
         shown,
@@ -203,18 +201,14 @@ def _series(pairs: Sequence[tuple[float, float]] | None, title: str, meaning: st
 
 
 def _caption_examples(
-    captions: Version,
+    first: Mapping[int, dict[str, Any]],
     images: Mapping[str, dict[str, Any]],
     names: Sequence[str],
     knowledge: Mapping[str, str],
     untrusted: Collection[str],
     config: Config,
 ) -> list[CaptionExample]:
-    """Select the first captioned training image of each class."""
-    first: dict[int, dict[str, Any]] = {}
-    for row in captions.read(["image_id", "label", "split", "impression", "knowledge_id", "caption"]).to_pylist():
-        if row["split"] == "train":
-            first.setdefault(row["label"], row)
+    """Show the first captioned training image of each class."""
     prompt_set = configured_prompt_set(config)
 
     def trained_on(caption: str) -> str:

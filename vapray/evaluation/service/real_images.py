@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from vapray.errors import DataError
 from vapray.store.checkpoint import split_checkpoint_path, training_images
-from vapray.store.version import Store, Version
+from vapray.store.run_store import Store
+from vapray.store.version import Version
 
 __all__ = ["RealImages", "find_real_images", "measured_references"]
 

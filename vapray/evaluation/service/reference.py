@@ -25,8 +25,10 @@ from vapray.evaluation.features import build_extractor
 from vapray.evaluation.measurement import KEY_PREFIX, feature_set, stored_classifier
 from vapray.evaluation.service.real_images import RealImages
 from vapray.evaluation.set_metrics import FeatureSet
+from vapray.store.receipts import Span
+from vapray.store.run_store import Store
 from vapray.store.tables import TABLES, build_part, choose_held_out_split, pack
-from vapray.store.version import Store, Version, fingerprint
+from vapray.store.version import Version, fingerprint
 
 __all__ = ["ReferenceStatistics"]
 
@@ -148,7 +150,8 @@ def _measure_once(real: RealImages, config: Config, extractor: FeatureExtractor,
         log(f"measuring the real images of {real.images.uri} again: {error}")
         store.files.remove(version.folder)
     version = store.version("reference_measurements", name)
-    version.write_part(_measure(real, config, extractor))
+    rows = _measure(real, config, extractor)
+    version.write_part(rows, Span.whole("training images", rows.num_rows))
     version.seal(stage="reference", sections=sections, inputs=inputs, seconds=0.0, versions={}, notes={})
     return _real_rows(version)
 
