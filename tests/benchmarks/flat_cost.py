@@ -9,6 +9,8 @@ driver_bytes_per_row       growth of the driver's peak from a quarter of the row
 instant_bytes_per_row      the same from 1 to 16 times a million rows, with an engine that answers at once
 resume_vs_before           seconds until a stage has its first work item when all rows but 256 are done, before over now
 cost_vs_quarter            seconds a row of all rows over those of a quarter of them, with Ray
+evaluate_peak_2m_vs_200k   peak of a process that draws the samples of 2 million drawn measurements and reduces them to
+                           metrics, over that of 200,000; a quarter of the images is held out
 """
 
 import argparse
@@ -52,7 +54,7 @@ def measure(folder: str, rows: int, repetitions: int, before: Path | None) -> tu
     mapped: list[tuple[dict[str, Any], dict[str, Any]]] = []
     instant, resumed = [], []
     for number in range(repetitions):
-        few, many = (process(HERE, "map", folder, count, f"m{number}r{count}") for count in (quarter, rows))
+        few, many = (process(HERE, "map_all", folder, count, f"m{number}r{count}") for count in (quarter, rows))
         assert not many["imports_torch"], "the driver imported torch"
         mapped.append((few, many))
         print(f"with Ray: {slope(few, many, rows - quarter):.2f} bytes a row, {few} and {many}", flush=True)
@@ -68,7 +70,13 @@ def measure(folder: str, rows: int, repetitions: int, before: Path | None) -> tu
     for _ in range(repetitions):
         resumed.append([process(one, "resume", of_it, rows, output)["seconds"] for one, of_it in checkouts.items()])
         print(f"resume: {resumed[-1]} s", flush=True)
+    evaluated = []
+    for count in (200_000, 2_000_000):
+        process(HERE, "write_measured", f"{folder}/evaluate", count)
+        evaluated.append(process(HERE, "evaluate", f"{folder}/evaluate", count))
+        print(f"evaluate: {evaluated[-1]}", flush=True)
     values = {
+        "evaluate_peak_mb": evaluated[1]["peak_bytes"] / 1e6,
         "driver_bytes_per_row": median(slope(few, many, rows - quarter) for few, many in mapped),
         "instant_bytes_per_row": median(slope(few, many, 15 * million) for few, many in instant),
         "instant_seconds_per_row": median((many["seconds"] - few["seconds"]) / 15 / million for few, many in instant),
@@ -76,7 +84,8 @@ def measure(folder: str, rows: int, repetitions: int, before: Path | None) -> tu
         "map_seconds": median(many["seconds"] for _, many in mapped),
         "resume_seconds": median(now[0] for now in resumed),
     }
-    ratios = {"cost_vs_quarter": median(many["seconds"] / few["seconds"] / 4 for few, many in mapped)}
+    ratios = {"evaluate_peak_2m_vs_200k": evaluated[1]["peak_bytes"] / evaluated[0]["peak_bytes"]}
+    ratios |= {"cost_vs_quarter": median(many["seconds"] / few["seconds"] / 4 for few, many in mapped)}
     if before:
         ratios["resume_vs_before"] = median(then / now for now, then in resumed)
     return ratios, values

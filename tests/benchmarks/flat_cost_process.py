@@ -18,6 +18,8 @@ from typing import Any
 import pyarrow as pa
 
 ROWS_OF_A_PART, ROWS_OF_AN_ITEM = 512, 256
+WIDTH, CLASSES = 64, 4
+MODALITY = ("data.source=phantom", "data.modality=chest_xray", "caption.captioner=ground_truth")
 COLUMNS = ["image_id", "label", "split", "group"]
 
 
@@ -50,6 +52,10 @@ def images(begin: int, end: int) -> pa.Table:
 
 def version(folder: str, table: str, name: str) -> Any:
     """A version in a folder."""
+    import vapray.store.version as store
+
+    if hasattr(store, "Store"):  # an earlier commit
+        return store.Store(folder).version(table, name)
     from vapray.store.run_store import Store
 
     return Store(folder).version(table, name)
@@ -142,16 +148,87 @@ def instantly(folder: str, rows: int, output: str) -> dict[str, Any]:
     return {"seconds": time.process_time() - began}
 
 
+def measured(prefix: str, name: str, ids: pa.Array, labels: pa.Array, seed: int) -> pa.Table:
+    """Rows of ``reference_measurements`` with drawn features."""
+    import numpy as np
+
+    from vapray.store.tables import TABLES
+
+    rng, schema, count = np.random.default_rng(seed), TABLES["reference_measurements"].schema, len(ids)
+    drawn = {"features": rng.standard_normal((count, WIDTH), np.float32)}
+    drawn["probabilities"] = rng.dirichlet(np.ones(CLASSES), count).astype(np.float32)
+    known = {key: pa.array([row.tobytes() for row in values]) for key, values in drawn.items()}
+    known |= {"key": pa.compute.binary_join_element_wise(prefix, ids, "/"), "set": pa.array([name] * count)}
+    known["label"] = labels
+    columns = [known.get(field.name, pa.nulls(count, field.type)).cast(field.type) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def write_measured(folder: str, rows: int) -> None:
+    """Write images of two splits, a quarter of them held out, and their measurements."""
+    from vapray.store.receipts import Span
+    from vapray.store.tables import TABLES
+
+    source, target = version(folder, "images", f"e{rows}"), version(folder, "reference_measurements", f"e{rows}")
+    schema, size = TABLES["images"].schema, 8192
+    for begin in range(0, rows, size):
+        count = min(size, rows - begin)
+        ids = pa.array([f"{number:012d}" for number in range(begin, begin + count)])
+        labels = pa.array([number % CLASSES for number in range(count)], pa.int32())
+        split = "test" if begin // size % 4 == 3 else "train"
+        known = {"image_id": ids, "label": labels, "split": pa.array([split] * count), "group": ids}
+        columns = [known.get(field.name, pa.nulls(count, field.type)) for field in schema]
+        source.write_part(pa.Table.from_arrays(columns, schema=schema), Span("images", begin, begin + count, count))
+        sets = (
+            [("image", "reference")]
+            if split == "train"
+            else [("image", "held_out"), ("reconstructed", "reconstructed")]
+        )
+        for prefix, name in sets:
+            part = measured(prefix, name, ids, labels, begin)
+            target.write_part(part, Span(name, begin, begin + count, count))
+    some = pa.array([f"{number:06d}" for number in range(2000)])
+    labels = pa.array([number % CLASSES for number in range(2000)], pa.int32())
+    for prefix, name in (("class_mean", "class_mean"), ("sample", "untrained"), ("made", "generated")):
+        target.write_part(measured(prefix, name, some, labels, 1), Span(name, 0, 2000, 2000))
+    seal(source, "ingest")
+    seal(target, "evaluate")
+
+
+def evaluate(folder: str, rows: int) -> dict[str, Any]:
+    """Draw the samples, read their measurements and reduce them to metrics, as the driver of ``evaluate`` does."""
+    from vapray.captioning.prompt_set import load_prompt_set
+    from vapray.config.loader import load_config
+    from vapray.evaluation.extractors.extractor import FeatureSpace
+    from vapray.evaluation.image_samples import RealSamples, images_of
+    from vapray.evaluation.reference_set import _statistics
+    from vapray.evaluation.summary import summarize
+    from vapray.memorisation.candidates import ungrouped_held_out
+
+    began = time.monotonic()
+    config = load_config(None, [*MODALITY, "evaluate.half_samples=4", "evaluate.bootstrap_samples=20"])
+    source, target = version(folder, "images", f"e{rows}"), version(folder, "reference_measurements", f"e{rows}")
+    samples = RealSamples.draw(source, config.evaluate.reference_images, config.evaluate.held_out_images)
+    ungrouped_held_out(samples.held_out_rows, images_of(source, ["group"], "train"))
+    _statistics(target, samples)
+    seconds = time.monotonic() - began
+    read = samples.measured(target, [name for name in target.table_spec.schema.names if name != "pixels"]).to_pylist()
+    space = FeatureSpace("drawn", "0" * 64, WIDTH, 64)
+    found = summarize(read, {}, {}, {}, load_prompt_set("chest_xray"), space, config)
+    return {"seconds": seconds, "fid": found.scores.fid, "n": [found.n_real, found.n_held_out, found.n_generated]}
+
+
 def main() -> None:
     """Do one piece of work and print what it took."""
     work, *arguments = sys.argv[1:]
     values = [int(argument) if argument.isdigit() else argument for argument in arguments]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = {"write": write, "map": map_all, "resume": resume, "instantly": instantly}[work](*values) or {}  # type: ignore[operator]
+    works: list[Any] = [write, map_all, resume, instantly, write_measured, evaluate]
+    found = {one.__name__: one for one in works}[work](*values) or {}
     found["peak_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found["peak_bytes_before"] = 1024 * before
     print(json.dumps(found), flush=True)
-    os._exit(0) if work != "map" else None
+    os._exit(0) if work != "map_all" else None
 
 
 if __name__ == "__main__":
