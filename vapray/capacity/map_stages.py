@@ -103,5 +103,6 @@ class MappedStage:
         if self._stage == "sample":
             held += self._work.images.splits["train"] * self._constants["prompt_bank_bytes"]
         if self._stage == "evaluate":
-            held += (reduced_rows(self._work.config, self._work.images) + self._forecast.rows) * self._constants["report_row_bytes"]
+            rows = reduced_rows(self._work.config, self._work.images) + self._forecast.rows
+            held += rows * self._constants["report_row_bytes"]
         return held
