@@ -141,7 +141,7 @@ def _build(
     wanted = (pc.field("set") == "planted") | (pc.field("set") == "held_out") & pc.field("key").isin(looked_up)
     others = (part.filter(wanted) for part in run.output.read_parts(COLUMNS))
     candidates = select_candidates(pa.concat_tables(others), apart, SEED)
-    search_training_set(run, run.output, statistics, candidates, nearest)
+    search_training_set(run, run.output.unread(), statistics, candidates, nearest)
     return classifier, judge, space, statistics
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from vapray.metrics.nearest import median_nearest_distance
 from vapray.metrics.prdc import PRDCScores
 
 Features = NDArray[np.float64]
+Drawn = TypeVar("Drawn", bound=np.generic)
 FID_MIN_CLASS_IMAGES = 300
 """Fewest images of a class for FID; below it only KID is computed, because FID's bias would dominate."""
 
@@ -101,13 +102,14 @@ def fid_of_sets(reference: FeatureSet, generated: FeatureSet) -> float:
     return _fid(*standardize(reference, generated))
 
 
-def kid_of_sets(reference: FeatureSet, generated: FeatureSet) -> float:
-    """Compute KID only, for the floors.
+def kid_of_sets(reference: FeatureSet, generated: FeatureSet, *, most_pairs: int | None = None, seed: int = 0) -> float:
+    """Compute KID only, for the floors; ``most_pairs`` and ``seed`` are those of :func:`compare_sets`.
 
     Raises:
         DataError: the sets were prepared differently, or a set has fewer than two images.
     """
-    return kernel_mmd2(*standardize(reference, generated))
+    real, made = (drawn_rows(features, most_pairs, seed) for features in standardize(reference, generated))
+    return kernel_mmd2(real, made)
 
 
 def compare_sets(
@@ -151,11 +153,11 @@ def compare_sets(
     )
 
 
-def drawn_rows(features: Features, most: int | None, seed: int) -> Features:
+def drawn_rows(rows: NDArray[Drawn], most: int | None, seed: int) -> NDArray[Drawn]:
     """Draw at most so many rows without repetition, in their order."""
-    if most is None or len(features) <= most:
-        return features
-    return features[np.sort(np.random.default_rng(seed).permutation(len(features))[:most])]
+    if most is None or len(rows) <= most:
+        return rows
+    return rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])]
 
 
 def compare_classes(
@@ -203,17 +205,22 @@ def size_warnings(n_real: int, n_generated: int, width: int, name: str = "genera
     )
 
 
-def nearest_distance(reference: FeatureSet, queries: FeatureSet) -> float:
+def nearest_distance(reference: FeatureSet, queries: FeatureSet, most: int | None = None, seed: int = 0) -> float:
     """Median distance of images to their nearest reference image; features are standardized by the reference.
+
+    Of more than ``most`` queries so many are drawn.
 
     Raises:
         DataError: the sets were prepared differently.
     """
     real, some = standardize(reference, queries)
-    return median_nearest_distance(real, some, queries.labels)
+    labels = drawn_rows(queries.labels, most, seed)
+    return median_nearest_distance(real, drawn_rows(some, most, seed), labels)
 
 
-def relative_distance(reference: FeatureSet, held_out: FeatureSet, generated: FeatureSet) -> float:
+def relative_distance(
+    reference: FeatureSet, held_out: FeatureSet, generated: FeatureSet, *, most: int | None = None, seed: int = 0
+) -> float:
     """Median distance of generated images to their nearest training image, relative to that of held-out images.
 
     Held-out real images are the baseline: they were not trained on. :mod:`vapray.memorisation` finds single copies.
@@ -224,5 +231,5 @@ def relative_distance(reference: FeatureSet, held_out: FeatureSet, generated: Fe
     Raises:
         DataError: the sets were prepared differently.
     """
-    usual = nearest_distance(reference, held_out)
-    return nearest_distance(reference, generated) / usual if usual else math.nan
+    usual = nearest_distance(reference, held_out, most, seed)
+    return nearest_distance(reference, generated, most, seed) / usual if usual else math.nan

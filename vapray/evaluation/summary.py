@@ -106,14 +106,14 @@ def summarize(
     sets = {name: [row for row in rows if row["set"] == name] for name in IMAGE_SETS}
     features = {name: feature_set(some, space, config) for name, some in sets.items()}
     reference, generated = features["reference"], features["generated"]
-    settings, seed = config.evaluate, config.run.seed
+    settings, seed, most = config.evaluate, config.run.seed, config.evaluate.pair_images
     floors = ("held_out", "reconstructed", "untrained", "class_mean")
     probabilities = probabilities_of(sets["generated"])
     return EvaluationSummary(
         scores=_scores(reference, generated, config),
         fid_floors={name: fid_of_sets(reference, features[name]) for name in floors},
-        kid_floors={name: kid_of_sets(reference, features[name]) for name in ("held_out", "reconstructed")},
-        classes=compare_classes(reference, generated, most_pairs=settings.pair_images),
+        kid_floors={name: kid_of_sets(reference, features[name], most_pairs=most, seed=seed) for name in floors[:2]},
+        classes=compare_classes(reference, generated, most_pairs=most),
         class_accuracy=class_accuracies(probabilities, generated.labels),
         label_accuracy=balanced_accuracy(probabilities, generated.labels),
         label_accuracy_interval=_label_interval(probabilities, generated.labels, config),
@@ -123,7 +123,7 @@ def summarize(
         adherence=_adherence(sets, captions, prompt_set, config, untrusted),
         judge=_judged(sets, captions, truths, prompt_set, config, untrusted),
         source_rank=rank_sources(sets, features, sources, draws=settings.bootstrap_samples, seed=seed),
-        relative_distance=relative_distance(reference, features["held_out"], generated),
+        relative_distance=relative_distance(reference, features["held_out"], generated, most=most, seed=seed),
         fid_at_held_out_count=fid_of_sets(reference, _as_many(generated, len(features["held_out"].labels), seed)),
         n_held_out=len(features["held_out"].labels),
         n_real=len(reference.labels),
