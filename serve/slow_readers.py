@@ -51,15 +51,22 @@ class SlowReaderMiddleware:
             await self.app(scope, receive, partial(connection.send, send))
         finally:
             connection.responses -= 1
+            asyncio.get_running_loop().call_soon(self._release, connection)
 
     def _check_later(self, connection: "_Connection") -> None:
-        asyncio.get_running_loop().call_later(self._seconds, self._check, connection)
+        connection.check = asyncio.get_running_loop().call_later(self._seconds, self._check, connection)
 
     def _check(self, connection: "_Connection") -> None:
         if connection.reads(self._seconds * BYTES_PER_SECOND):
             self._check_later(connection)
         else:
+            self._connections.pop(connection.transport, None)
+
+    def _release(self, connection: "_Connection") -> None:
+        """Stop watching at once when everything was read: many short requests would otherwise hold memory."""
+        if connection.is_done() and self._connections.get(connection.transport) is connection:
             del self._connections[connection.transport]
+            connection.stop()
 
 
 class _Connection:
@@ -67,12 +74,22 @@ class _Connection:
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport, self.responses = transport, 0
+        self.check: asyncio.TimerHandle | None = None
         self._given = self._read = self._unread = 0
 
     async def send(self, send: Send, message: Message) -> None:
         """Send a message and count its body."""
         await send(message)
         self._given += len(message.get("body", b""))
+
+    def stop(self) -> None:
+        """Cancel the next check."""
+        if self.check:
+            self.check.cancel()
+
+    def is_done(self) -> bool:
+        """Tell whether no response is under way and none is unread."""
+        return not self.responses and not self.transport.get_write_buffer_size()
 
     def reads(self, least: float) -> bool:
         """Tell whether to go on watching; abort if the client had bytes to read and read fewer than ``least`` of them.

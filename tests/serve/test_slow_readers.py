@@ -27,11 +27,14 @@ async def application(scope, receive, send):
 
 
 @pytest.fixture(scope="module")
-def port() -> Iterator[int]:
+def middleware() -> SlowReaderMiddleware:
+    return SlowReaderMiddleware(application, SECONDS)
+
+
+@pytest.fixture(scope="module")
+def port(middleware: SlowReaderMiddleware) -> Iterator[int]:
     """A server with Serve's settings."""
-    config = uvicorn.Config(
-        SlowReaderMiddleware(application, SECONDS), port=0, lifespan="off", log_config=None, timeout_keep_alive=5
-    )
+    config = uvicorn.Config(middleware, port=0, lifespan="off", log_config=None, timeout_keep_alive=5)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -82,6 +85,15 @@ def test_a_slow_stream_is_no_slow_reader(port):
         began = time.monotonic()
         assert read_all(client) > 600
         assert time.monotonic() - began > 4 * SECONDS
+
+
+def test_a_connection_is_forgotten_when_everything_was_read(port, middleware):
+    with asked(port, b"large") as client:
+        read_all(client)
+        deadline = time.monotonic() + 5
+        while middleware._connections and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not middleware._connections
 
 
 def test_other_servers_and_protocols_pass():

@@ -53,11 +53,10 @@ def test_the_next_checkpoint_waits_for_the_one_under_way():
     config, ahead = tiny_config("train.checkpoint_every=1"), []
     state = tiny_state(config)
 
-    def save(step, files):
+    def save(step, _):
         deadline = time.monotonic() + SECONDS
         while state.step == step < config.train.steps and time.monotonic() < deadline:
-            time.sleep(0.001)
-        time.sleep(0.1)  # in which training could go further
+            time.sleep(0.1)  # and so long more, in which training could go further
         ahead.append(state.step - step)
 
     run(config, state, save=save)
