@@ -32,7 +32,7 @@ HERE = Path(__file__).parents[2]
 
 
 def process(checkout: Path, *arguments: Any) -> dict[str, Any]:
-    """What a process measured."""
+    """Run a measurement in a process of its own."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(checkout), str(SCRIPT.parent)])}
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
     done = subprocess.run(command, env=environment, cwd=checkout, capture_output=True, text=True)

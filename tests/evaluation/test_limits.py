@@ -38,7 +38,8 @@ def test_a_run_with_limits_tells_its_samples_and_looks_for_copies_in_all_images(
     assert basis["fid_real_split"]["n"][1] == limited["further"]["n_held_out"] <= 14
     assert basis["label_accuracy"]["n"] == [30, 20]
     assert basis["copies_share_pixels"] == metrics["basis"]["copies_share_pixels"]
-    assert {basis[name]["how"] for name in ("fid", "kid", "label_accuracy")} == {"lowest hashes, classes in proportion"}
+    assert {basis[name]["how"] for name in ("fid", "label_accuracy")} == {"lowest hashes, classes in proportion"}
+    assert basis["kid"]["how"] == "drawn from those of fid"
     assert found["n_training"] == copies["n_training"] == n_train
     pairs = [[(one["generated"], one["training"]) for one in card["nearest_by_pixels"]] for card in (found, copies)]
     assert pairs[0] == pairs[1]  # nearest in all training images

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from vapray.errors import DataError
 from vapray.store import parts
+from vapray.store.receipts import Span
 from vapray.store.run_store import Store
 from vapray.store.tables import TABLES, build_part, pack, unpack
 from vapray.store.version import Manifest, fingerprint
@@ -153,3 +154,15 @@ def test_that_many_parts_are_looked_at_is_said(version, monkeypatch):
     version.adopt_parts(said.append)
     version.adopt_parts(said.append)  # they have receipts now
     assert [line.split(": ")[-1] for line in said] == ["checking 4 parts of an earlier run"]
+
+
+def test_files_of_other_names_beside_parts_and_receipts_are_left_alone(tmp_path):
+    version = Store(str(tmp_path)).version("images", "v")
+    written = version.write_part(rows("a"), Span.whole("the test", 1))
+    version.adopt_parts(print)
+    for folder in ("parts", "receipts"):
+        (tmp_path / "images/v" / folder / "copy of it.parquet").write_bytes(b"not ours")
+    again = Store(str(tmp_path)).version("images", "v")
+    again.adopt_parts(print)
+    assert list(seal(again).parts) == [written]
+    assert len(list(tmp_path.rglob("copy of it.parquet"))) == 2

@@ -64,7 +64,7 @@ def basis_of(samples: RealSamples, findings: EvaluationSummary, settings: Evalua
     classified = min(reference.of, settings.classifier_images)
     return {
         "fid": _basis([findings.n_real, made], [reference.of, made], is_whole=reference.is_whole),
-        "kid": _basis([some_real, some_made], [reference.of, made], is_whole=is_all),
+        "kid": _basis([some_real, some_made], [reference.of, made], is_whole=is_all, how="drawn from those of fid"),
         "fid_real_split": _basis(
             [findings.n_real, findings.n_held_out],
             [reference.of, held_out.of],
@@ -75,8 +75,10 @@ def basis_of(samples: RealSamples, findings: EvaluationSummary, settings: Evalua
     }
 
 
-def _basis(sizes: list[int], of: list[int], *, is_whole: bool) -> dict[str, Any]:
-    return {"n": sizes, "of": of, "how": "all" if is_whole else "lowest hashes, classes in proportion"}
+def _basis(
+    sizes: list[int], of: list[int], *, is_whole: bool, how: str = "lowest hashes, classes in proportion"
+) -> dict[str, Any]:
+    return {"n": sizes, "of": of, "how": "all" if is_whole else how}
 
 
 def _attributes(adherence: Adherence | None) -> dict[str, dict[str, Any]]:

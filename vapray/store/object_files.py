@@ -110,7 +110,7 @@ class ObjectFiles:
         # Other programs, such as Ray Train's pyarrow, leave empty objects that represent the folder itself.
         for one in found:
             if one["name"].rstrip("/") != folder.rstrip("/"):
-                yield one["name"], int(one["size"] or 0)
+                yield one["name"], int(one.get("size") or 0)
 
     def remove(self, path: str) -> None:
         """Remove an object, or all objects below a folder, if any exist."""

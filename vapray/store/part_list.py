@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, overload
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from vapray.store.parquet import read_table
 
-__all__ = ["INLINE", "PART", "Part", "PartList", "part_key", "part_name", "read_records", "write_records"]
+__all__ = [
+    "INLINE", "PART", "Part", "PartList", "is_part_name", "part_key", "part_name", "read_records", "write_records",
+]  # fmt: skip
 
 INLINE, ROWS_OF_A_PIECE = 1024, 4096
 """Number of parts up to which ``manifest.json`` has them itself, and of parts in a file of the others."""
@@ -114,6 +117,11 @@ class PartList(Sequence[Part]):
 def _part(entry: np.void) -> Part:
     name, sha256, size, rows, rejects = tuple(entry.tolist())
     return Part(part_name(name), sha256.ljust(32, b"\0").hex(), size, rows, rejects)
+
+
+def is_part_name(name: str) -> bool:
+    """Tell whether a file is a part; people and programs leave others beside them."""
+    return re.fullmatch(r"[0-9a-f]{24}\.parquet", name) is not None
 
 
 def part_key(name: str) -> bytes:

@@ -22,6 +22,7 @@ from vapray.errors import DataError
 from vapray.store.files import FileStore
 from vapray.store.manifest import Part
 from vapray.store.parquet import NOTE, read_note, read_table
+from vapray.store.part_list import is_part_name
 from vapray.store.receipts import Receipt, Span
 from vapray.store.tables import ADDED_COLUMNS, REJECT, RENAMED_COLUMNS, TableSpec
 
@@ -64,7 +65,7 @@ class PartFolder:
 
     def entries(self) -> Iterator[tuple[str, int]]:
         """Names of all committed parts, in any order, and sizes in bytes."""
-        return ((name, size) for name, size in self._files.entries(self._folder) if name.endswith(".parquet"))
+        return ((name, size) for name, size in self._files.entries(self._folder) if is_part_name(name))
 
     def create(self, rows: pa.Table, span: Span | None = None) -> Part:
         """Commit rows; return the stored part, which may be another writer's part with the same keys."""

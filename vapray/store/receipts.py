@@ -12,7 +12,6 @@ A receipt takes 84 bytes. The driver holds no more than a piece of them while pa
 
 import contextlib
 import hashlib
-import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vapray.store.files import FileStore
-from vapray.store.part_list import PART, Part, PartList, part_key, part_name, read_records, write_records
+from vapray.store.part_list import PART, Part, PartList, is_part_name, part_key, part_name, read_records, write_records
 
 __all__ = ["SPAN", "Receipt", "ReceiptLog", "Span", "overlapping", "source_key"]
 
@@ -170,7 +169,8 @@ class ReceiptLog:
         self._last = time.monotonic()
 
     def _names(self) -> list[str]:
-        return [name for name in self._files.names(self._folder) if name.endswith(SUFFIX)]
+        names = self._files.names(self._folder)
+        return [name for name in names if name.endswith(SUFFIX) and name.removesuffix(SUFFIX).isdecimal()]
 
     def _pieces(self) -> Iterator[NDArray[np.void]]:
         for name in self._names():
@@ -189,8 +189,7 @@ class ReceiptLog:
 
 def source_key(name: str) -> bytes:
     """Key of a source in receipts: the hash in a part's name, or that of another name."""
-    is_part = re.fullmatch(r"[0-9a-f]{24}\.parquet", name)
-    return part_key(name) if is_part else hashlib.sha256(name.encode()).digest()[:12]
+    return part_key(name) if is_part_name(name) else hashlib.sha256(name.encode()).digest()[:12]
 
 
 def overlapping(spans: NDArray[np.void]) -> NDArray[np.bool_]:
